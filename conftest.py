@@ -1,0 +1,37 @@
+"""Makes tests of the examples in README.rst and docs/."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import TYPE_CHECKING
+
+import trio
+import trio.testing
+from sybil import Sybil
+from sybil.parsers.rest import CodeBlockParser, SkipParser
+
+if TYPE_CHECKING:
+    from sybil.example import Example
+
+
+class PythonBlock(CodeBlockParser):
+    """A Python block, which may use ``await`` at its top level, as a Trio program does in ``main``."""
+
+    language = "python"
+
+    def evaluate(self, example: Example) -> None:
+        """Run the block in the names that the earlier blocks of the file left; it may wait at no cost."""
+        # Empty lines in front make its line numbers in a traceback those of the file.
+        source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
+        code = compile(source, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        outcome = eval(code, example.namespace)
+        if inspect.iscoroutine(outcome):
+            clock = trio.testing.MockClock(autojump_threshold=0)
+            trio.run(lambda: outcome, clock=clock)
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonBlock(), SkipParser()],
+    patterns=["README.rst", "docs/*.rst"],
+).pytest()

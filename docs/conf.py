@@ -1,0 +1,56 @@
+"""The settings of Sphinx for this documentation."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from trio_pool import __version__
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element, TextElement
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+project = "trio_pool"
+author = "the trio_pool contributors"
+project_copyright = "2026, the trio_pool contributors"
+version = release = __version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
+exclude_patterns = ["_build"]
+default_role = "py:obj"
+highlight_language = "python"
+
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+
+nitpicky = True
+nitpick_ignore_regex = [
+    # Names of other projects: to resolve them would take inventories from the network.
+    (r"py:.*", r"(trio|collections|concurrent|contextlib|contextvars|enum|random)\..+"),
+    # The same, imported for type checkers only, so that autodoc knows no more than the short name.
+    (r"py:class", r"(Async)?(Iterable|Iterator|Generator)|Awaitable|Callable|Context|Mapping|Random|Sequence"),
+    # Type variables have no entry of their own.
+    (r"py:class", r"(trio_pool\.(\w+\.)*)?[A-Z][a-z]?(_co|_contra)?"),
+]
+
+html_theme = "furo"
+html_title = f"trio_pool {release}"
+
+
+def resolve_public_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: TextElement
+) -> Element | None:
+    """Link a name to where users import it from, if autodoc calls it by the private module that defines it."""
+    public = re.sub(r"^trio_pool\._\w+\.", "trio_pool.", node["reftarget"])
+    if node.get("refdomain") != "py" or public == node["reftarget"]:
+        return None
+    domain = env.domains.python_domain
+    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public, node, contnode)
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("missing-reference", resolve_public_name)

@@ -1,0 +1,142 @@
+"""What is done to this project besides writing it. ``nox -s check`` does all of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import nox
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+nox.needs_version = ">=2025.10.14"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["check"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = nox.project.python_versions(PYPROJECT)
+
+
+def is_installed(version: str) -> bool:
+    """Whether there is such a Python that runs.
+
+    To find one on ``PATH`` is not enough: it can be a stub of a version manager, for a
+    Python that is switched off.
+    """
+    if version == "{}.{}".format(*sys.version_info):
+        return True
+    if (python := shutil.which(f"python{version}")) is None:
+        return False
+    ask = "import sys; print('{}.{}'.format(*sys.version_info))"
+    answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() == version
+
+
+INSTALLED = [version for version in SUPPORTED if is_installed(version)]
+MISSING = [version for version in SUPPORTED if version not in INSTALLED]
+if not INSTALLED:
+    sys.exit(f"None of the supported Pythons is installed: {', '.join(SUPPORTED)}")
+OLDEST, NEWEST = INSTALLED[0], INSTALLED[-1]
+
+measured: list[str] = []
+"""The coverage data of this run of nox, one file for each Python."""
+
+
+def group(*names: str) -> tuple[str, ...]:
+    """The requirements of these dependency groups."""
+    return nox.project.dependency_groups(PYPROJECT, *names)
+
+
+def lowest() -> list[str]:
+    """The run-time dependencies, each at its lower bound."""
+    requirements = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
+    for requirement in requirements:
+        requirement.specifier = SpecifierSet(str(requirement.specifier).replace(">=", "=="))
+    return [str(requirement) for requirement in requirements]
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """Check the style and the format, and that each async function is a checkpoint."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check", "--diff")
+    checkpoints = "ASYNC910,ASYNC911"
+    session.run("flake8", "--isolated", f"--select={checkpoints}", f"--enable={checkpoints}", "trio_pool")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """Check the types, as the oldest and the newest supported Python see them."""
+    session.install("-e", ".", *group("types"))
+    for version in (SUPPORTED[0], SUPPORTED[-1]):
+        session.run("mypy", f"--python-version={version}")
+        # Named, because it would rather take a pyrightconfig.json from a folder above.
+        session.run("pyright", "--project=pyproject.toml", f"--pythonversion={version}")
+    session.run("pyright", "--verifytypes", "trio_pool", "--ignoreexternal")
+
+
+@nox.session(python=NEWEST)
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    if tuple(map(int, NEWEST.split("."))) < (3, 12):
+        session.warn("Sphinx is meant to run on Python 3.12 or later here, which is not installed.")
+    session.log(f"Building with Python {NEWEST}")
+    session.install(".", *group("docs"))
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(python=NEWEST)
+def demo(session: nox.Session) -> None:
+    """Run the main example; it takes the arguments after ``--``."""
+    session.install(".", *group("demo"))
+    # After Ctrl-C it still prints what was done.
+    session.run("python", "examples/api_tokens.py", *session.posargs, interrupt_timeout=10)
+
+
+@nox.session(python=OLDEST)
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the lowest supported dependencies, on the package as users get it."""
+    session.install(".", *lowest(), *group("tests"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=INSTALLED)
+def tests(session: nox.Session) -> None:
+    """Run the tests and measure what they cover; arguments after ``--`` go to pytest instead."""
+    session.install("-e", ".", *group("tests"))
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    data = f".coverage.{session.python}"
+    session.run("coverage", "run", f"--data-file={data}", "-m", "pytest")
+    measured.append(data)
+    session.notify("coverage")
+
+
+@nox.session(python=NEWEST, default=False)
+def coverage(session: nox.Session) -> None:
+    """Hold what the tests covered on all Pythons together against 100 per cent; follows ``tests``."""
+    if not measured:
+        session.error("There is nothing to report: run the session tests, which calls this one.")
+    session.install(*group("coverage"))
+    session.run("coverage", "combine", *measured)
+    session.run("coverage", "report")
+
+
+@nox.session(venv_backend="none")
+def check(session: nox.Session) -> None:
+    """Do all of this, on each supported Python that is installed."""
+    session.log(f"Tested on Python {', '.join(INSTALLED)}")
+    if MISSING:
+        session.warn(f"Not installed, so not tested: Python {', '.join(MISSING)}")
+    session.notify("lint", posargs=[])
+    session.notify("types", posargs=[])
+    session.notify("docs", posargs=[])
+    session.notify("demo", posargs=["--files", "40"])
+    session.notify("minimums", posargs=[])
+    for version in INSTALLED:
+        session.notify(f"tests-{version}", posargs=[])
