@@ -1,0 +1,69 @@
+"""A worker pool for Trio: exclusive resources, many jobs, nothing lost.
+
+What users import, and nothing else. The layout behind it:
+
+* The core knows nothing of Trio; it is called with the time and decides: ``_scheduler``
+  over ``_queue``, ``_roster``, ``_deadlines``, ``_ledger`` and ``_dead``; ``_retry`` and
+  ``_verdict`` say what becomes of a failed job.
+* The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
+  calls, ``_worker`` the loop of each resource, ``_driver`` an attempt, ``_timers`` the
+  clock, ``_streams`` what iterates.
+"""
+
+from ._dead import DeadLetters
+from ._driver import current_job
+from ._errors import (
+    AttemptTimeoutError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    JobTimeoutError,
+    NoEligibleWorkerError,
+    PoolClosedError,
+    PoolError,
+)
+from ._instrument import Instrument
+from ._job import Attempt, DeadReason, Job, JobState, Transition
+from ._open import open_pool
+from ._options import JobOptions
+from ._pool import Pool, SlotPool
+from ._resource import Resource
+from ._retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from ._seat import WorkerState
+from ._statistics import PoolStatistics, WorkerStatistics
+from ._version import __version__
+from ._worker import Worker
+
+__all__ = [
+    "Attempt",
+    "AttemptTimeoutError",
+    "DeadLetters",
+    "DeadReason",
+    "Discard",
+    "GiveUp",
+    "Instrument",
+    "Job",
+    "JobCancelledError",
+    "JobFailedError",
+    "JobNotFinishedError",
+    "JobOptions",
+    "JobState",
+    "JobTimeoutError",
+    "NoEligibleWorkerError",
+    "Pool",
+    "PoolClosedError",
+    "PoolError",
+    "PoolStatistics",
+    "Resource",
+    "ResourceBroken",
+    "RetryAfter",
+    "RetryPolicy",
+    "SlotPool",
+    "Transition",
+    "Worker",
+    "WorkerState",
+    "WorkerStatistics",
+    "__version__",
+    "current_job",
+    "open_pool",
+]

@@ -1,0 +1,257 @@
+"""Shell: what all pools have in common: submitting, watching, closing."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from . import _validate
+from ._driver import enclosing_jobs
+from ._engine import Engine, not_eligible
+from ._instrument import Instrument
+from ._job import Job, JobState, has_ended
+from ._options import Options
+from ._retry import RetryPolicy
+from ._scheduler import Admission, Door
+from ._snapshots import Snapshots
+from ._staff import Staff
+from ._statistics import PoolStatistics, pool_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from ._config import Config
+    from ._dead import DeadLetters
+    from ._options import JobOptions
+    from ._verdict import OnFailure
+    from ._worker import Worker
+
+
+class BasePool:
+    """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
+
+    def __init__(self, config: Config) -> None:
+        self.name = config.name
+        self._engine = Engine(config, self._requeue)
+        self._staff = Staff(self._engine)
+        self._defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
+        self._job_ids = count(1)
+
+    # What the program sees of the pool.
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that have not left, those still starting included."""
+        return cast("tuple[Worker, ...]", tuple(self._engine.roster.seats.values()))
+
+    @property
+    def idle_workers(self) -> tuple[Worker, ...]:
+        """The workers that could take a job at once, the longest idle first."""
+        return cast("tuple[Worker, ...]", tuple(self._engine.roster.idle()))
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The dead jobs that nobody has taken yet."""
+        return self._engine.dead
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The policy of jobs that bring none of their own. Assign to change it."""
+        return self._staff.retry
+
+    @retry.setter
+    def retry(self, policy: RetryPolicy) -> None:
+        self._staff.retry = _validate.instance("retry", policy, RetryPolicy)
+
+    @property
+    def on_failure(self) -> OnFailure | None:
+        """What is asked about ordinary failures. Assign to change it."""
+        return self._staff.on_failure
+
+    @on_failure.setter
+    def on_failure(self, hook: OnFailure | None) -> None:
+        if hook is not None:
+            _validate.call("on_failure", hook)
+        self._staff.on_failure = hook
+
+    @property
+    def max_running(self) -> float | None:
+        """How many attempts may be under way at once, or None. Assign to change it."""
+        limit = self._engine.core.max_running
+        return None if limit == float("inf") else limit
+
+    @max_running.setter
+    def max_running(self, limit: float | None) -> None:
+        bound = _validate.bound("max_running", limit, least=1)
+        self._engine.core.set_max_running(bound, trio.current_time())
+        self._engine.carry_out()
+
+    def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
+        """The jobs that have not ended, or those of them in one of ``states``.
+
+        The jobs are those of this moment, so that they may be cancelled while iterating.
+
+        Raises:
+          ValueError: if a state is final, since ended jobs are not kept.
+        """
+        for state in states:
+            if _validate.instance("state", state, JobState).is_final:
+                raise ValueError(f"ended jobs are not kept, so none can be {state.name}")
+        live = list(self._engine.ledger.live.values())
+        return iter([job for job in live if job.state in states] if states else live)
+
+    def statistics(self) -> PoolStatistics:
+        """A snapshot of what the pool has done and what is in it."""
+        workers = tuple(worker.statistics() for worker in self.workers)
+        return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers)
+
+    def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
+        """Iterate over snapshots: one now, and one after each interval.
+
+        Ends as soon as the pool is closed and every job has ended.
+
+        Arguments:
+          interval: seconds between two of them, more than zero.
+        """
+        if _validate.seconds("interval", interval) == 0:
+            raise ValueError("interval must be more than 0, got 0")
+        return Snapshots(interval, self.statistics, self._engine.over.wait)
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Let an instrument watch from now on; no effect if it does already."""
+        _validate.instance("instrument", instrument, Instrument)
+        if instrument not in self._engine.instruments:
+            self._engine.instruments.append(instrument)
+
+    def remove_instrument(self, instrument: Instrument) -> None:
+        """Let an instrument watch no longer.
+
+        Raises:
+          KeyError: if it doesn't.
+        """
+        if instrument not in self._engine.instruments:
+            raise KeyError(instrument)
+        self._engine.instruments.remove(instrument)
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name is not None else ""
+        jobs, workers = len(self._engine.ledger.live), len(self._engine.roster.seats)
+        return f"<trio_pool.{type(self).__name__}{name}: {workers} workers, {jobs} jobs>"
+
+    # Ending.
+
+    def close(self) -> None:
+        """Take no more jobs from outside; what is in the pool still runs.
+
+        Jobs may go on submitting jobs. Whoever waits in ``submit`` for a place gets
+        `PoolClosedError`. Leaving the block does this too.
+        """
+        self._engine.close()
+
+    def cancel(self) -> None:
+        """Stop everything now: all jobs, the body of the block, the workers.
+
+        The block then ends without an exception of the pool's. Dead jobs that nobody has
+        dealt with are logged.
+        """
+        self._engine.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def join(self) -> None:
+        """Wait until no job is queued, delayed, blocked or running.
+
+        A checkpoint. Being cancelled has no effect on the jobs.
+
+        Raises:
+          RuntimeError: if called inside a job of this pool, which would wait for itself.
+        """
+        if self._is_inside():
+            raise RuntimeError("join() inside a job of the same pool would wait for ever")
+        if self._engine.ledger.live:
+            await self._engine.wait_until_quiet()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    # Submitting, for the typed fronts.
+
+    def _is_inside(self) -> bool:
+        """Whether the caller is part of a job of this pool, or of one submitted by it."""
+        return any(job._host is self._engine for job in enclosing_jobs())
+
+    def _resolve(self, options: JobOptions, call: str) -> Options:
+        if not options:
+            return self._defaults
+        return self._defaults.replace(options, roster=self._engine.roster, call=call)
+
+    def _make_job(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
+        if not callable(fn):
+            raise TypeError(_not_callable(fn))
+        now = trio.current_time()
+        deadline = now + options.total_timeout
+        return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, copy_context())
+
+    def _let_in(self, job: Job[Any], door: Door) -> Admission:
+        admission = self._engine.let_in(job, door)
+        if admission is Admission.NO_WORKER:
+            raise not_eligible(job)
+        return admission
+
+    @trio.lowlevel.enable_ki_protection
+    def _submit_nowait(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, idle_only: bool
+    ) -> Job[Any]:
+        job = self._make_job(fn, args, options)
+        inside = self._is_inside()
+        self._engine.check_open(inside=inside)
+        door = Door.IF_IDLE if idle_only else Door.ALWAYS if inside else Door.AT_ONCE
+        if self._let_in(job, door) is Admission.FULL:
+            raise trio.WouldBlock
+        return job
+
+    @trio.lowlevel.enable_ki_protection
+    async def _submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
+        job = self._make_job(fn, args, options)
+        inside = self._is_inside()
+        self._engine.check_open(inside=inside)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        door = Door.ALWAYS if inside else Door.QUEUE_UP
+        if self._let_in(job, door) is Admission.WAITING:
+            await self._engine.wait_for_place(job)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return job
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
+        job = await self._submit(fn, args, options)
+        try:
+            await self._engine.wait_for(job, has_ended)
+        except BaseException:
+            job.cancel()
+            with trio.CancelScope(shield=True):
+                await self._engine.wait_for(job, has_ended)
+            if job.state in (JobState.DEAD, JobState.SUCCEEDED):
+                return self._engine.result_of(job)
+            raise
+        return self._engine.result_of(job)
+
+    @trio.lowlevel.enable_ki_protection
+    def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
+        options = job._options.replace(given, roster=self._engine.roster, call="requeue")
+        self._engine.check_open(inside=True)
+        fresh = self._make_job(job._fn, job._args, options)
+        self._let_in(fresh, Door.ALWAYS)
+        return fresh
+
+
+def _not_callable(fn: object) -> str:
+    if hasattr(fn, "close") and hasattr(fn, "send"):
+        cast("Any", fn).close()  # or Python warns that it was never awaited
+        return (
+            f"the first argument must be an async function, got the coroutine {fn!r}; "
+            "hand over the function and its arguments: submit(fn, arg), not submit(fn(arg))"
+        )
+    return f"the first argument must be an async function, got {fn!r}"

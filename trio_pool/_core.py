@@ -1,0 +1,45 @@
+"""Core: its parts put together."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from typing import TYPE_CHECKING
+
+from ._deadlines import Deadlines
+from ._dispatch import Dispatch
+from ._ledger import Ledger
+from ._places import Places
+from ._queue import ReadyQueue
+from ._scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._dead import DeadLetters
+    from ._effects import Effects
+    from ._roster import Roster
+    from ._scheduler import NoWorker
+
+
+def make_scheduler(
+    roster: Roster,
+    dead: DeadLetters,
+    effects: Effects,
+    instruments: Sequence[object],
+    *,
+    max_queue: float = math.inf,
+    max_running: float = math.inf,
+    no_worker: NoWorker = "reject",
+    lifo: bool = False,
+    keep_history: bool = True,
+) -> tuple[Scheduler, Ledger]:
+    """Put a core together; the ledger is handed out to be read."""
+    tickets = count(1)
+    deadlines = Deadlines(tickets)
+    ledger = Ledger(effects, dead, deadlines, instruments, keep_history)
+    queue = ReadyQueue(roster, tickets, lifo=lifo)
+    places = Places(ledger, max_queue, ReadyQueue(roster, tickets, ranked=False))
+    dispatch = Dispatch(roster, ledger, deadlines, queue, places, effects, max_running)
+    scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, effects, no_worker)
+    return scheduler, ledger

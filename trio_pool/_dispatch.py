@@ -1,0 +1,162 @@
+"""Core: bringing jobs and workers together.
+
+1. A job that is queued never waits beside an idle worker that may take it, unless
+   ``max_running`` attempts are under way.
+2. A worker that ends an attempt asks for its next job itself. Only when something else
+   makes work for an idle worker is the job handed to it by a `Start`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._effects import Admitted, Start
+from ._job import JobState
+from ._roster import terms_of
+from ._seat import Phase
+
+if TYPE_CHECKING:
+    from ._deadlines import Deadlines
+    from ._effects import Effects
+    from ._job import Job
+    from ._ledger import Ledger
+    from ._places import Places
+    from ._queue import Lane, ReadyQueue
+    from ._roster import Roster
+    from ._seat import Seat
+
+
+@attrs.define(eq=False)
+class Dispatch:
+    """Gives queued jobs to workers."""
+
+    _roster: Roster
+    _ledger: Ledger
+    _deadlines: Deadlines
+    _queue: ReadyQueue
+    _places: Places
+    _effects: Effects
+    max_running: float
+
+    def idle_worker_for(self, job: Job[Any]) -> Seat | None:
+        """The idle worker that may start the job now, or None."""
+        return self._roster.choose(terms_of(job)) if self._may_start() else None
+
+    def enter(self, job: Job[Any], now: float) -> None:
+        """Let in a job that has not had to wait for a place."""
+        self._deadlines.add_timeout(job)
+        self._ledger.move(job, JobState.QUEUED, now)
+
+    def admit(self, job: Job[Any], now: float) -> None:
+        """Let in a job whose submitter waits; its timeout is in the heap already."""
+        self._places.leave(job)
+        self._ledger.move(job, JobState.QUEUED, now)
+        self._effects.append(Admitted(job))
+
+    def fill_places(self, now: float) -> None:
+        """Let submitters in, first come first served, as long as there is a place."""
+        while self._places.is_free() and (job := self._places.first()) is not None:
+            self.admit(job, now)
+            self.let_wait(job)
+
+    def let_wait(self, job: Job[Any], *, front: bool = False) -> None:
+        """No idle worker may take the job now."""
+        self._queue.push(job, front=front)
+        queued = self._ledger.count[JobState.QUEUED]
+        if queued > self._ledger.queue_peak:
+            self._ledger.queue_peak = queued
+
+    def start_or_let_wait(self, job: Job[Any], now: float, *, front: bool = False) -> None:
+        """A job that is queued goes to an idle worker, or waits."""
+        seat = self.idle_worker_for(job)
+        if seat is not None:
+            self._hand_over(seat, job, now)
+        else:
+            self.let_wait(job, front=front)
+
+    def next_for(self, seat: Seat, now: float) -> Job[Any] | None:
+        """The next job of a worker that has ended an attempt, or None: it has to wait."""
+        if seat.current is not None:
+            return None  # something that came due has handed it a job already
+        if not seat.available:
+            self.match(now)  # there may be room for another under max_running
+            return None
+        if self.max_running != math.inf:
+            # Which job may start must not depend on which worker happens to ask.
+            self._roster.park(seat)
+            self.match(now)
+            return None
+        while (job := self._queue.take(seat)) is not None:
+            if job._deadline > now:
+                self._begin(seat, job, now)
+                return job
+            self._ledger.time_out(job, now)
+        if self._places and (job := self._places.by_taker.take(seat)) is not None:
+            self.admit(job, now)
+            self._begin(seat, job, now)
+            return job
+        self._roster.park(seat)
+        return None
+
+    def update(self, seat: Seat, now: float) -> None:
+        """Something about a worker has changed: can it be counted on to take a job?"""
+        held_back = seat.paused or seat.departing or seat.resting_until is not None
+        available = seat.phase is Phase.OPEN and not held_back
+        if available == seat.available:
+            return
+        self._roster.set_available(seat, available)
+        if available and seat.current is None:
+            self._roster.park(seat)
+        self.look_again(now)
+
+    def look_again(self, now: float) -> None:
+        """Who is available has changed, and with it who may take what."""
+        self._queue.look_again()
+        self._places.by_taker.look_again()
+        self.match(now)
+
+    def match(self, now: float) -> None:
+        """Give the idle workers what waits for them."""
+        while self._may_start():
+            found = self._first_match(self._queue)
+            if found is not None:
+                job = self._queue.pop(found[0])
+                if job._deadline <= now:
+                    self._ledger.time_out(job, now)
+                    continue
+            else:
+                found = self._first_match(self._places.by_taker)
+                if found is None:
+                    return
+                job = self._places.by_taker.pop(found[0])
+                self.admit(job, now)
+            self._hand_over(found[1], job, now)
+
+    def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
+        if not self._roster.has_idle():
+            return None
+        for lane in queue.lanes():
+            seat = self._roster.choose(lane.terms)
+            if seat is not None:
+                return lane, seat
+        return None
+
+    def _may_start(self) -> bool:
+        return self._ledger.count[JobState.RUNNING] < self.max_running
+
+    def _hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
+        self._begin(seat, job, now)
+        self._effects.append(Start(seat, job))
+
+    def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
+        self._roster.unpark(seat)
+        seat.current = job
+        seat.started_at = now
+        seat.attempt_deadline = min(job._deadline, now + job._options.attempt_timeout)
+        job._worker = seat
+        if seat in job._failed_on and job._placement == "other":
+            job._failed_on = frozenset()  # a new round begins
+        self._ledger.move(job, JobState.RUNNING, now, seat)

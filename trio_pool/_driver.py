@@ -1,0 +1,129 @@
+"""Running a job's function in its submitter's context, without a Trio task of its own."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._job import describe
+from ._tracebacks import clear_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from ._job import Job
+
+_current_job: ContextVar[Job[Any]] = ContextVar("trio_pool_current_job")
+
+
+def current_job() -> Job[Any]:
+    """The job whose function is running.
+
+    Works in the function itself, in everything that it calls, and in tasks and threads
+    that it starts by Trio's means.
+
+    Raises:
+      RuntimeError: if the caller is not part of a job.
+    """
+    try:
+        return _current_job.get()
+    except LookupError:
+        raise RuntimeError("current_job() must be called inside a job's function") from None
+
+
+def enclosing_jobs() -> Generator[Job[Any], None, None]:
+    """The job that the caller is part of, the one that submitted it, and so on.
+
+    Only those that have not ended: what a job leaves behind is no part of it.
+    """
+    job = _current_job.get(None)
+    while job is not None and not job.state.is_final:
+        yield job
+        context = job._context
+        job = None if context is None else context.get(_current_job)
+
+
+class NotAsyncError(TypeError):
+    """Calling a job's function gave no coroutine, so calling it again is no use either."""
+
+
+@trio.lowlevel.disable_ki_protection
+async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
+    """Call the job's function and await it. From here on Ctrl-C may strike as ever."""
+    _current_job.set(job)
+    fn = job._fn
+    try:
+        made: object = fn(*args)
+    except TypeError as error:
+        # A call that fails before the first line of the function isn't worth a retry.
+        traceback = error.__traceback__
+        if traceback is not None and traceback.tb_next is None:
+            raise NotAsyncError(f"{describe(fn)} can't be called like this: {error}") from None
+        raise
+    if not isinstance(made, Coroutine):
+        raise NotAsyncError(_complaint(fn, made))
+    return await made
+
+
+def _complaint(fn: Callable[..., Any], made: object) -> str:
+    name = describe(fn)
+    if isinstance(made, types.AsyncGeneratorType):
+        return f"{name} is an async generator function; a job's function must not yield"
+    return f"{name} is not an async function: calling it returned {made!r}, not a coroutine"
+
+
+@types.coroutine
+def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
+    """Await the job's function, each of its steps in a copy of its submitter's context.
+
+    What it yields goes to Trio, and what Trio sends goes to it. If it ends without having
+    yielded even once, that is made up for here: every attempt is a checkpoint, so that a
+    worker with many short jobs lets others run too.
+    """
+    assert job._context is not None
+    run = job._context.copy().run
+    # That this is a coroutine of its own, and not a frame of this generator, is what
+    # makes Ctrl-C safe: nothing can be interrupted between a step and its answer.
+    coroutine = _user_code(job, args)
+    send, throw = coroutine.send, coroutine.throw
+    try:
+        message = run(send, None)
+    except StopIteration as stop:
+        # A generator can't await; this is the same.
+        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105
+        return stop.value
+    while True:
+        step: Callable[[Any], Any]
+        try:
+            answer = yield message
+            step = send
+        except BaseException as error:
+            answer = error
+            step = throw
+        try:
+            message = run(step, answer)
+        except StopIteration as stop:
+            return stop.value
+
+
+def tidy(error: Exception) -> None:
+    """Make an error fit to be kept: its frames hold nothing, and start in user code."""
+    clear_frames(error)
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code in _OWN_CODE:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+
+
+# Frames that every traceback of a job would begin with; the worker adds its own.
+_OWN_CODE = {inspect.unwrap(fn).__code__ for fn in (_user_code, run_job)}
+
+
+def hide_from_tracebacks(code: types.CodeType) -> None:
+    """Leave the frames of this code out at the beginning of kept tracebacks."""
+    _OWN_CODE.add(code)

@@ -1,0 +1,301 @@
+"""Shell: the core at work: what it decides is carried out here, and here it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextvars import Context
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import attrs
+import trio
+
+from ._core import make_scheduler
+from ._dead import DeadLetters
+from ._effects import Admitted, Changed, Died, Effect, Interrupt, Quiet, Recall, Refused, Start, Tell
+from ._errors import (
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    JobTimeoutError,
+    NoEligibleWorkerError,
+    PoolClosedError,
+)
+from ._instrument import Instrument, notify
+from ._job import DeadReason, Job, JobState, has_ended
+from ._roster import Roster
+from ._timers import Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._config import Config
+    from ._options import JobOptions
+    from ._scheduler import Admission, Door
+    from ._streams import Stream
+    from ._worker import Worker
+
+V = TypeVar("V")
+
+logger = logging.getLogger("trio_pool")
+
+
+@attrs.define(eq=False)
+class _Submitter:
+    """A task that waits for a place in the queue."""
+
+    task: trio.lowlevel.Task
+    error: Exception | None = None
+
+
+class Engine:
+    """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
+
+    def __init__(self, config: Config, requeue: Callable[[Job[Any], JobOptions], Job[Any]]) -> None:
+        self.config = config
+        self.rng = config.rng or Random()
+        self.instruments: list[Instrument] = list(config.instruments)
+        self.effects: deque[Effect] = deque()
+        self.roster = Roster(config.pick, self.rng)
+        self.dead = DeadLetters(config.max_dead, requeue)
+        self.core, self.ledger = make_scheduler(
+            self.roster,
+            self.dead,
+            self.effects,
+            self.instruments,
+            max_queue=config.max_queue,
+            max_running=config.max_running,
+            no_worker=config.no_worker,
+            lifo=config.order == "lifo",
+            keep_history=config.history,
+        )
+        self.timers = Timers(self._on_deadline)
+        # The body of the block, and what follows on it until the workers have stopped.
+        self.scope = trio.CancelScope()
+        # Set while the block lasts: where tasks run, and in which context.
+        self.nursery: trio.Nursery | None = None
+        self.context = Context()
+        # No more jobs from outside; nor any more at all, since everything stops.
+        self.closed = False
+        self.stopping = False
+        self.over = trio.Event()
+        # What comes out of the block besides an exception of its body.
+        self.errors: list[BaseException] = []
+        self.streams: set[Stream[Any, Any]] = set()
+        self._carrying_out = False
+        self._quiet: trio.Event | None = None
+        self._submitters: dict[Job[Any], _Submitter] = {}
+
+    def start_task(self, task: Callable[[], Awaitable[None]], name: str, context: Context | None = None) -> None:
+        """Start one of the pool's tasks; in the caller's context unless one is given."""
+        if self.stopping or self.nursery is None:
+            raise PoolClosedError("the pool is closed")
+        start = partial(self.nursery.start_soon, task, name=name)
+        if context is None:
+            start()
+        else:
+            context.run(start)
+
+    # Jobs come.
+
+    def check_open(self, *, inside: bool) -> None:
+        """Check that jobs are taken, from outside or inside a job of the pool."""
+        if self.stopping or (self.closed and not inside):
+            raise PoolClosedError("the pool is closed")
+
+    def let_in(self, job: Job[Any], door: Door) -> Admission:
+        """Ask the core to let the job in."""
+        admission = self.core.submit(job, door, job._submitted_at)
+        self.carry_out()
+        return admission
+
+    async def wait_for_place(self, job: Job[Any]) -> None:
+        """Wait until a job that is in line for a place is admitted or turned away."""
+        submitter = _Submitter(trio.lowlevel.current_task())
+        self._submitters[job] = submitter
+
+        # Withdrawn at the very moment of the cancellation: the job can't be admitted
+        # between that and the task's waking up to it.
+        def withdraw(_: object) -> trio.lowlevel.Abort:
+            del self._submitters[job]
+            self.core.withdraw(job)
+            self.carry_out()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(withdraw)
+        if submitter.error is not None:
+            raise submitter.error
+
+    def _release(self, job: Job[Any], error: Exception | None) -> None:
+        """Let a submitter go on, with an error if its job is turned away."""
+        submitter = self._submitters.pop(job)
+        submitter.error = error
+        trio.lowlevel.reschedule(submitter.task)
+
+    # What the handles of jobs ask for.
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel_job(self, job: Job[Any]) -> None:
+        """Cancel a job of this pool."""
+        if not job.state.is_final:
+            self.core.cancel(job, trio.current_time())
+            self.carry_out()
+
+    def result_of(self, job: Job[V]) -> V:
+        """The job's result, or the error that says why there is none."""
+        state = job.state
+        if state is JobState.SUCCEEDED:
+            return cast("V", job._value)
+        if state is JobState.DEAD:
+            self.dead._deal_with(job)
+            raise failure_of(job)
+        if state.is_final:
+            raise JobCancelledError(job)
+        raise JobNotFinishedError(f"{job!r} has not ended yet")
+
+    async def wait_job(self, job: Job[V]) -> V:
+        """Wait for the job's end."""
+        await self.wait_for(job, has_ended)
+        return self.result_of(job)
+
+    async def wait_job_started(self, job: Job[Any]) -> None:
+        """Wait for the start of the job's first attempt, or its end."""
+        await self.wait_for(job, _has_started)
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+        if reached(job):
+            await trio.lowlevel.checkpoint()
+            return
+        event = trio.Event()
+
+        def watch(job: Job[Any]) -> None:
+            if reached(job):
+                event.set()
+
+        self.watch(job, watch)
+        try:
+            await event.wait()
+        finally:
+            assert job._watchers is not None
+            job._watchers.remove(watch)
+
+    def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
+        """Call ``watch`` after each change of the job's state."""
+        if job._watchers is None:
+            job._watchers = []
+        job._watchers.append(watch)
+
+    def deal_with(self, job: Job[Any]) -> None:
+        """Note that somebody has been told of the job's end."""
+        if job.state is JobState.DEAD:
+            self.dead._deal_with(job)
+
+    # Ending.
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Let nobody in from outside any more."""
+        self.closed = True
+        for job in self.core.close():
+            self._release(job, PoolClosedError("the pool was closed"))
+        self._check_over()
+        self.carry_out()
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """Stop everything now."""
+        if self.nursery is None or self.scope.cancel_called:
+            return
+        # The body first, so that it sees its own end and not that of its jobs.
+        self.scope.cancel()
+        self.stopping = True
+        self.close()
+        self.core.cancel_all(trio.current_time())
+        self.carry_out()
+
+    def crash(self, error: BaseException) -> None:
+        """Stop everything because of an exception that is no `Exception`."""
+        self.errors.append(error)
+        self.cancel()
+
+    async def wait_until_quiet(self) -> None:
+        """Wait for the next time that no job is left which has not ended."""
+        if self._quiet is None:
+            self._quiet = trio.Event()
+        await self._quiet.wait()
+
+    def _check_over(self) -> None:
+        if self.closed and not self.ledger.live:
+            self.over.set()
+
+    # Carrying out what the core decides.
+
+    def _on_deadline(self) -> None:
+        self.core.advance(trio.current_time())
+        self.carry_out()
+
+    def carry_out(self) -> None:
+        """Do what the core has decided, and what it decides on account of that."""
+        if self.effects and not self._carrying_out:
+            self._carrying_out = True
+            try:
+                while self.effects:
+                    self._carry_out(self.effects.popleft())
+            finally:
+                self._carrying_out = False
+        self.timers.sleep_until(self.core.next_deadline())
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Tell(event, arguments):
+                notify(self.instruments, event, *arguments)
+            case Changed(job):
+                for watch in list(job._watchers or ()):
+                    watch(job)
+            case Start(seat, job):
+                cast("Worker", seat)._deliver(job)
+            case Interrupt(seat):
+                cast("Worker", seat)._interrupt()
+            case Recall(seat):
+                cast("Worker", seat)._recall()
+            case Admitted(job):
+                self._release(job, None)
+            case Refused(job):
+                self._release(job, not_eligible(job))
+            case Died(job):
+                self._on_death(job)
+            case Quiet():
+                if self._quiet is not None:
+                    self._quiet.set()
+                    self._quiet = None
+                self._check_over()
+
+    def _on_death(self, job: Job[Any]) -> None:
+        if self.config.on_dead == "cancel" and not self.scope.cancel_called:
+            self.dead._deal_with(job)
+            self.errors.append(failure_of(job))
+            self.cancel()
+
+
+def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
+    """The error of a job that no worker may take."""
+    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}")
+
+
+def failure_of(job: Job[Any]) -> JobFailedError:
+    """The error that tells of a dead job, with its cause."""
+    error = JobFailedError(job)
+    cause = job._error
+    if job._dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
+        timeout = JobTimeoutError(job._reason)
+        timeout.__cause__ = cause
+        cause = timeout
+    error.__cause__ = cause
+    return error
+
+
+def _has_started(job: Job[Any]) -> bool:
+    return job._started or job.state.is_final

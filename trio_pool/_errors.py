@@ -1,0 +1,100 @@
+"""What the library raises, one class for each condition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._tracebacks import in_words
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+
+class PoolError(Exception):
+    """The base of this library's own errors.
+
+    Raised as itself only in the group that leaves the pool's block, to tell how many
+    dead jobs had to be dropped because more than ``max_dead`` of them were waiting to be
+    dealt with.
+    """
+
+
+class PoolClosedError(PoolError, trio.ClosedResourceError):
+    """The pool takes no more of these calls: it has been closed, cancelled or left.
+
+    The caller's doing: whoever submits has to stop before the pool does.
+    """
+
+
+class NoEligibleWorkerError(PoolError):
+    """No worker of the pool may ever take this job.
+
+    Its ``requires`` names tags that no worker has together, or its ``worker`` has left
+    the pool, or the pool has no workers at all. Raised by the call that submits, when the
+    pool was opened with ``no_worker="reject"``.
+    """
+
+
+class JobFailedError(PoolError):
+    """A job is dead: it failed, and no further attempt will be made.
+
+    The ``__cause__`` is the error of the last attempt, or `JobTimeoutError` where the
+    job's ``total_timeout`` ended it.
+
+    Attributes:
+      job: the dead `Job`, with its attempts and the reason of its death.
+    """
+
+    def __init__(self, job: Job[Any]) -> None:
+        super().__init__(job)
+        self.job = job
+
+    def __str__(self) -> str:
+        job = self.job
+        assert job.dead_reason is not None
+        count = job.attempt_count
+        attempts = f"{count} attempt" if count == 1 else f"{count} attempts"
+        text = f"job {job.id} ({job.name}) is dead after {attempts}: {job.reason}"
+        last = self.__cause__
+        if last is None or in_words(last) in text:
+            return text
+        return f"{text}; last error: {in_words(last)}"
+
+
+class JobCancelledError(PoolError):
+    """A job was cancelled or discarded, so there is no result to be had.
+
+    Attributes:
+      job: the `Job` in question.
+    """
+
+    def __init__(self, job: Job[Any]) -> None:
+        super().__init__(job)
+        self.job = job
+
+    def __str__(self) -> str:
+        job = self.job
+        how = job.state.name.lower() if job.state.is_final else "cut short"
+        text = f"job {job.id} ({job.name}) was {how}"
+        return f"{text}: {job.reason}" if job.reason else text
+
+
+class JobNotFinishedError(PoolError):
+    """The result of a job was asked for before the job had ended."""
+
+
+class AttemptTimeoutError(trio.TooSlowError):
+    """An attempt took longer than its ``attempt_timeout`` and was cancelled.
+
+    Recorded as the error of the attempt; never raised inside a job's function.
+    """
+
+
+class JobTimeoutError(trio.TooSlowError):
+    """A job took longer than its ``total_timeout``, all its attempts and waits included.
+
+    Recorded as the error of the attempt that it cut short, and the cause of the job's
+    death; never raised inside a job's function.
+    """

@@ -1,0 +1,74 @@
+"""Watching a pool: the base class of instruments, and how they are told."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._base import BasePool
+    from ._job import Attempt, Job
+    from ._worker import Worker
+
+_logger = logging.getLogger("trio_pool")
+
+
+class Instrument:
+    """Derive from it and override what you want to be told of.
+
+    The methods are called synchronously, each when the change is complete, in the order of
+    the changes. They may call everything that doesn't wait. One that raises is logged with
+    its traceback and its instrument is removed; the pool goes on.
+    """
+
+    def pool_opened(self, pool: BasePool) -> None:
+        """All workers have started; the body of the block comes next."""
+
+    def pool_closed(self, pool: BasePool) -> None:
+        """All jobs have ended and all workers have stopped."""
+
+    def job_submitted(self, job: Job[Any]) -> None:
+        """A job has entered the pool."""
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        """A worker has got the job; followed by one ``attempt_ended``."""
+
+    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
+        """An attempt has ended; one cut short carries `JobCancelledError`."""
+
+    def job_delayed(self, job: Job[Any], until: float) -> None:
+        """A failed job backs off until then, on Trio's clock."""
+
+    def job_finished(self, job: Job[Any]) -> None:
+        """A job has reached its final state."""
+
+    def worker_started(self, worker: Worker) -> None:
+        """A worker's resource is open, for the first time or anew."""
+
+    def worker_paused(self, worker: Worker) -> None:
+        """A worker has been paused."""
+
+    def worker_resumed(self, worker: Worker) -> None:
+        """A paused worker has been resumed."""
+
+    def worker_resting(self, worker: Worker, until: float) -> None:
+        """A worker rests until then, on Trio's clock."""
+
+    def worker_quarantined(self, worker: Worker, until: float) -> None:
+        """A worker's breaker has opened until then, on Trio's clock."""
+
+    def worker_reopening(self, worker: Worker, error: Exception) -> None:
+        """A worker's resource is broken, or opening it anew has failed."""
+
+    def worker_stopped(self, worker: Worker) -> None:
+        """A worker has left its lifespan and the pool."""
+
+
+def notify(instruments: list[Instrument], event: str, *arguments: object) -> None:
+    """Call one method of all instruments; remove those that raise."""
+    for instrument in list(instruments):
+        try:
+            getattr(instrument, event)(*arguments)
+        except BaseException:  # as Trio does: whatever it is, it is the instrument's fault
+            instruments.remove(instrument)
+            _logger.exception("instrument %r raised in %s and was removed", instrument, event)

@@ -1,0 +1,147 @@
+"""Core: the one place where a job's state changes, with all that follows from it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._effects import Changed, Died, Quiet, Tell
+from ._job import KEPT_TRANSITIONS, TRANSITIONS, DeadReason, JobState, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._dead import DeadLetters
+    from ._deadlines import Deadlines
+    from ._effects import Effects
+    from ._job import Job
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """The jobs of the pool and their counts.
+
+    Arguments:
+      effects: where to note whom to tell.
+      dead: where dead jobs go.
+      deadlines: where total timeouts are kept.
+      instruments: those who want to be told; only asked whether there are any.
+      keep_history: whether jobs keep their transitions.
+    """
+
+    _effects: Effects
+    _dead: DeadLetters
+    _deadlines: Deadlines
+    _instruments: Sequence[object]
+    _keep_history: bool
+    # How many jobs are in each state; ended ones stay counted.
+    count: dict[JobState, int] = attrs.field(factory=lambda: dict.fromkeys(JobState, 0), init=False)
+    # How many jobs are in the pool that never started: those that max_queue bounds.
+    unstarted: int = attrs.field(default=0, init=False)
+    submitted: int = attrs.field(default=0, init=False)
+    attempts: int = attrs.field(default=0, init=False)
+    failures: int = attrs.field(default=0, init=False)
+    retries: int = attrs.field(default=0, init=False)
+    queue_peak: int = attrs.field(default=0, init=False)
+    # The jobs that have not ended, by id, in the order in which they entered.
+    live: dict[int, Job[Any]] = attrs.field(factory=dict[int, "Job[Any]"], init=False)
+
+    def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:
+        """Change the state of a job, keep its history and tell the instruments.
+
+        Arguments:
+          detail: the worker if ``state`` is ``RUNNING``, the end of the delay if it is
+              ``DELAYED``.
+        """
+        old = job._state
+        if state not in TRANSITIONS[old]:
+            raise AssertionError(f"{job!r} can't become {state.name}")
+        count = self.count
+        if old is None:
+            self.submitted += 1
+            self.unstarted += 1
+            self.live[job._id] = job
+        else:
+            count[old] -= 1
+        count[state] += 1
+        job._state = state
+        if self._keep_history:
+            _remember(job, Transition(state, now))
+        if not job._started and (state is JobState.RUNNING or state.is_final):
+            job._started = state is JobState.RUNNING
+            self.unstarted -= 1
+        if state.is_final:
+            self._close(job, now, entered=old is not None)
+        if job._watchers is not None:
+            self._effects.append(Changed(job))
+        if self._instruments:
+            self._tell(job, old, state, detail)
+
+    def end(self, job: Job[Any], state: JobState, now: float, words: str = "") -> None:
+        """A job ends, but not dead; in ``words``, why it has no result."""
+        job._reason = words
+        self.move(job, state, now)
+
+    def die(
+        self,
+        job: Job[Any],
+        reason: DeadReason,
+        words: str,
+        error: Exception | None,
+        now: float,
+    ) -> None:
+        """A job is dead of ``error``, or of nothing that was raised."""
+        job._dead_reason = reason
+        job._reason = words
+        job._error = error
+        self.move(job, JobState.DEAD, now)
+        self._dead._add(job)
+        self._effects.append(Died(job))
+
+    def time_out(self, job: Job[Any], now: float) -> None:
+        """A job that isn't running has run out of time."""
+        self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", None, now)
+
+    def bury(self, job: Job[Any], now: float) -> None:
+        """No worker may take the job."""
+        words = "no worker of the pool may take it"
+        self.die(job, DeadReason.NO_WORKER, words, None, now)
+
+    def tell(self, event: str, *arguments: object) -> None:
+        """Note an event for the instruments, if there are any."""
+        if self._instruments:
+            self._effects.append(Tell(event, arguments))
+
+    def _close(self, job: Job[Any], now: float, *, entered: bool) -> None:
+        """A job has ended: let go of what only a live job needs."""
+        del self.live[job._id]
+        job._finished_at = now
+        job._context = None
+        job._failed_on = frozenset()
+        job._last_seat = None
+        if job._deadline != math.inf and entered:
+            self._deadlines.forget()
+        if not self.live:
+            self._effects.append(Quiet())
+
+    def _tell(self, job: Job[Any], old: JobState | None, state: JobState, detail: object) -> None:
+        if old is None:
+            self.tell("job_submitted", job)
+        if state is JobState.RUNNING:
+            self.tell("attempt_started", job, detail)
+        elif state is JobState.DELAYED:
+            self.tell("job_delayed", job, detail)
+        elif state.is_final:
+            self.tell("job_finished", job)
+
+
+def _remember(job: Job[Any], transition: Transition) -> None:
+    history = job._history
+    if history is None:
+        job._history = [transition]
+        return
+    if len(history) == 2 * KEPT_TRANSITIONS:
+        del history[KEPT_TRANSITIONS]
+    history.append(transition)

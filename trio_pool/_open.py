@@ -1,0 +1,258 @@
+"""Shell: opening a pool, and the way out of its block."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+import trio
+
+from . import _validate
+from ._base import BasePool
+from ._config import Config
+from ._engine import failure_of, logger
+from ._errors import JobFailedError, PoolError
+from ._instrument import notify
+from ._pool import Pool, SlotPool
+from ._resource import Resource
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+    from random import Random
+    from typing import TypedDict
+
+    from typing_extensions import Unpack
+
+    from ._config import OnDead, Order
+    from ._instrument import Instrument
+    from ._retry import RetryPolicy
+    from ._roster import Pick
+    from ._scheduler import NoWorker
+    from ._verdict import OnFailure
+
+    class PoolOptions(TypedDict, total=False):
+        """The keyword arguments of `open_pool`, ``lifespan`` aside."""
+
+        retry: RetryPolicy
+        attempt_timeout: float | None
+        total_timeout: float | None
+        max_queue: float | None
+        max_running: float | None
+        order: Order
+        pick: Pick
+        no_worker: NoWorker
+        on_failure: OnFailure | None
+        on_dead: OnDead
+        max_dead: float | None
+        history: bool
+        instruments: Iterable[Instrument]
+        name: str | None
+        rng: Random | None
+
+
+R = TypeVar("R")
+S = TypeVar("S")
+P = TypeVar("P", bound=BasePool)
+
+# Set by trio_pool.testing.one_at_a_time for the pools opened in its block.
+forced_max_running: ContextVar[int | None] = ContextVar("trio_pool_forced_max_running", default=None)
+
+
+@overload
+def open_pool(resources: int, **options: Unpack[PoolOptions]) -> AbstractAsyncContextManager[SlotPool]: ...
+
+
+@overload
+def open_pool(
+    resources: Iterable[Resource[S] | S],
+    *,
+    lifespan: Callable[[S], AbstractAsyncContextManager[R]],
+    **options: Unpack[PoolOptions],
+) -> AbstractAsyncContextManager[Pool[R]]: ...
+
+
+@overload
+def open_pool(
+    resources: Iterable[Resource[R] | R],
+    *,
+    lifespan: None = None,
+    **options: Unpack[PoolOptions],
+) -> AbstractAsyncContextManager[Pool[R]]: ...
+
+
+def open_pool(resources: Any, **options: Any) -> Any:
+    """Open a pool of workers, one for each resource.
+
+    Use it as ``async with open_pool(...) as pool:``. When the block is left, every job has
+    ended, every worker has stopped, and no failure has been passed over in silence:
+
+    * When the body ends, the pool is closed to the outside, paused workers are resumed, and
+      all jobs run to their end. Jobs that no worker may take die. The workers stop, the
+      newest first. Dead jobs that nobody has dealt with are raised in a group.
+    * When the body raises, or the block is cancelled from outside, all jobs are cancelled,
+      and that very exception comes out.
+
+    Arguments:
+      resources: an iterable of objects, of `Resource` descriptions, or of both; or a number
+          of slots, workers without a resource.
+      retry: the `RetryPolicy` of jobs that bring none of their own.
+      attempt_timeout: seconds that an attempt may take, unless its job says otherwise.
+      total_timeout: seconds that a job may take in all, unless it says otherwise.
+      max_queue: jobs that may wait to start; ``inf`` for no bound.
+      max_running: attempts that may be under way at once in the whole pool.
+      lifespan: a function of a resource that gives an async context manager, which yields
+          what jobs get. Entered when the worker starts, left when it stops.
+      order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
+      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which of the idle workers
+          that may take a job gets it.
+      no_worker: ``"reject"``, ``"wait"`` or ``"bury"``: what becomes of a job that no worker
+          of the pool may take: its submitter gets `NoEligibleWorkerError`, or it is kept for
+          a worker that may come, or it is dead.
+      on_failure: a function of a job and its error, asked about every failure but control
+          exceptions; returns `RetryAfter`, `GiveUp` or `Discard`, or None to leave the
+          decision to the retry policy.
+      on_dead: ``"raise"`` to have dead jobs raised at the end of the block, ``"keep"`` to
+          have them logged, ``"cancel"`` to stop everything as soon as a job dies.
+      max_dead: dead jobs that are kept; beyond it the oldest is dropped, and counted.
+      history: whether to keep each job's changes of state.
+      instruments: the first instruments; see `Instrument`.
+      name: what the pool is called in statistics and messages.
+      rng: where all random choices of the pool come from.
+
+    Returns:
+      an async context manager that yields a `Pool`, or a `SlotPool` for a number of slots.
+
+    Raises:
+      ValueError, TypeError: if an argument is out of its range or of the wrong type; at the
+          call, before anything is opened.
+      Exception: whatever entering a lifespan raises, out of ``async with``, once those that
+          were open already have been left again.
+    """
+    try:
+        config = Config(**options)
+    except TypeError as error:
+        # What is missing here is missing there too: name the function that was called.
+        raise TypeError(str(error).replace("Config.__init__", "open_pool")) from None
+    forced = forced_max_running.get()
+    pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config)
+    if forced is not None:
+        pool._engine.core.set_max_running(forced, 0.0)
+    if isinstance(pool, SlotPool):
+        number = _validate.count("resources", resources, least=1)
+        if config.lifespan is not None:
+            raise ValueError("lifespan needs resources, and slots have none")
+        return _run_pool(pool, [(Resource(None), ())] * number)
+    described = _described(resources)
+    return _run_pool(pool, [(resource, (resource.value,)) for resource in described])
+
+
+def _is_number(resources: object) -> bool:
+    return isinstance(resources, (int, float))
+
+
+def _described(resources: object) -> list[Resource[Any]]:
+    if isinstance(resources, (str, bytes)):
+        raise TypeError(f"resources must be an iterable of resources, not the single {resources!r}")
+    try:
+        every = list(cast("Iterable[object]", resources))
+    except TypeError:
+        raise TypeError(f"resources must be an iterable of resources or a number of slots, got {resources!r}") from None
+    return [each if isinstance(each, Resource) else Resource(each) for each in every]
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def _run_pool(pool: P, resources: list[tuple[Resource[Any], tuple[Any, ...]]]) -> AsyncGenerator[P]:
+    """The pool's block, from opening the first resource until the last worker has gone."""
+    engine = pool._engine
+    error: BaseException | None = None
+    opened = False
+    async with trio.open_nursery() as nursery:
+        engine.nursery = nursery
+        engine.context = copy_context()
+        nursery.start_soon(engine.timers.run)
+        try:
+            await trio.lowlevel.checkpoint()
+            with engine.scope:
+                for resource, leading in resources:
+                    await pool._staff.add(resource, leading)
+                opened = True
+                notify(engine.instruments, "pool_opened", pool)
+                yield pool
+                await _finish(pool)
+        except BaseException as exc:
+            error = exc
+        finished = error is None and not engine.scope.cancel_called
+        if not finished:
+            error = await _stop_everything(pool, error)
+        for stream in engine.streams:
+            stream._feeding.cancel()
+        engine.timers.stop()
+    engine.nursery = None
+    if opened:
+        notify(engine.instruments, "pool_closed", pool)
+    _come_out(pool, error, finished)
+
+
+async def _finish(pool: BasePool) -> None:
+    """The body has ended: let everything that is in the pool come to its end."""
+    engine = pool._engine
+    engine.close()
+    engine.core.drain(trio.current_time())
+    engine.carry_out()
+    await trio.lowlevel.checkpoint()
+    while engine.ledger.live:
+        await engine.wait_until_quiet()
+    engine.stopping = True
+    for worker in reversed(pool.workers):
+        await pool._staff.stop(worker, at_once=False)
+
+
+async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseException | None:
+    """End everything now; another Ctrl-C meanwhile doesn't keep it from being ended."""
+    engine = pool._engine
+    engine.cancel()
+    while engine.ledger.live or pool.workers:
+        try:
+            with trio.CancelScope(shield=True):
+                while engine.ledger.live:
+                    await engine.wait_until_quiet()
+                for worker in reversed(pool.workers):
+                    await pool._staff.stop(worker, at_once=True)
+        except KeyboardInterrupt as interrupt:
+            error = error or interrupt
+    return error
+
+
+def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> None:
+    """Raise what the pool's block ends with, and log the deaths that don't belong to it."""
+    engine = pool._engine
+    deaths: list[Exception] = [failure_of(job) for job in engine.dead._open()]
+    if engine.dead._dropped_open:
+        deaths.append(PoolError(f"{engine.dead._dropped_open} older dead jobs were dropped undealt with"))
+    errors = list(engine.errors)
+    if finished and engine.config.on_dead == "raise":
+        errors += deaths
+    else:
+        for death in deaths:
+            logger.error("%s", death, exc_info=death)
+    if error is None and not errors:
+        return
+    if error is not None and not errors:
+        raise error
+    if error is not None and not _is_told(error, errors):
+        errors.insert(0, error)
+    name = "the pool" if pool.name is None else f"the pool {pool.name!r}"
+    raise BaseExceptionGroup(f"{name} ended with errors", errors)
+
+
+def _is_told(error: BaseException, errors: list[BaseException]) -> bool:
+    """Whether the body was ended by the very death that ended the pool."""
+    deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
+    return isinstance(error, JobFailedError) and error.job in deaths

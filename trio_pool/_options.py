@@ -1,0 +1,104 @@
+"""The options of a job, as they are given and as they are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+import attrs
+
+from . import _validate
+from ._job import NO_METADATA
+from ._retry import RetryPolicy
+from ._seat import Seat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._worker import Worker
+
+
+class JobOptions(TypedDict, total=False):
+    """The keyword arguments of everything that submits a job. ``None`` is the default."""
+
+    retry: RetryPolicy | None
+    """whether, when and where it is tried again; the pool's policy by default"""
+    attempt_timeout: float | None
+    """seconds that one attempt may take; the pool's by default"""
+    total_timeout: float | None
+    """seconds from the call on that it may take in all; the pool's by default"""
+    priority: float
+    """lower starts first, 0 by default"""
+    requires: Iterable[str]
+    """tags that its worker must have, none by default"""
+    worker: Worker | None
+    """the only worker that may run it"""
+    name: str | None
+    """what it is called in messages; the function's name by default"""
+    metadata: Mapping[str, Any] | None
+    """whatever the program wants to keep with it, copied"""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Options:
+    """The options of a job, checked. Shared by all jobs that were given none.
+
+    ``retry`` is None where the pool's policy holds, which may change while the pool runs.
+    """
+
+    retry: RetryPolicy | None = None
+    attempt_timeout: float = math.inf
+    total_timeout: float = math.inf
+    priority: float = 0
+    requires: frozenset[str] = frozenset()
+    worker: Seat | None = None
+    name: str | None = None
+    metadata: Mapping[str, Any] = NO_METADATA
+
+    def replace(self, given: JobOptions, *, roster: object, call: str) -> Options:
+        """These options with what was ``given`` in their place.
+
+        Arguments:
+          given: the keyword arguments of a call, unchecked.
+          roster: what a ``worker`` must be a worker of.
+          call: the name of the method that was called, for messages.
+        """
+        changes: dict[str, Any] = {}
+        for name, value in cast("Mapping[str, object]", given).items():
+            if name not in _CHECKS:
+                raise TypeError(
+                    f"{call}() got an unexpected keyword argument {name!r}; the options of a "
+                    f"job are {', '.join(_CHECKS)}, and keyword arguments of the job's own "
+                    "function go through functools.partial"
+                )
+            if value is not None:
+                changes[name] = _CHECKS[name](name, value)
+        worker: Seat | None = changes.get("worker")
+        if worker is not None and worker.roster is not roster:
+            raise ValueError(f"worker must be a worker of this pool, got {worker!r}")
+        return attrs.evolve(self, **changes) if changes else self
+
+
+def _metadata(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, got {value!r}")
+    return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
+
+
+def _priority(name: str, value: object) -> float:
+    _validate.real(name, value)
+    return cast("float", value)
+
+
+_CHECKS: Mapping[str, Any] = {
+    "retry": lambda name, value: _validate.instance(name, value, RetryPolicy),
+    "attempt_timeout": _validate.seconds,
+    "total_timeout": _validate.seconds,
+    "priority": _priority,
+    "requires": _validate.tags,
+    "worker": lambda name, value: _validate.instance(name, value, Seat),
+    "name": _validate.text,
+    "metadata": _metadata,
+}

@@ -1,0 +1,54 @@
+"""Core: the places in the queue, and who waits for one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._ledger import Ledger
+    from ._queue import ReadyQueue
+
+
+@attrs.define(eq=False)
+class Places:
+    """Submitters wait for a place in the queue, first come first served.
+
+    A job that an idle worker may take needs no place, so the jobs are also kept by who may
+    take them.
+
+    Invariant: between two events nobody waits while there is a place.
+    """
+
+    _ledger: Ledger
+    _limit: float
+    by_taker: ReadyQueue
+    _line: dict[Job[Any], None] = attrs.field(factory=dict["Job[Any]", None], init=False)
+
+    def is_free(self) -> bool:
+        """Whether one more job that never started is within the bound."""
+        return self._ledger.unstarted < self._limit
+
+    def line_up(self, job: Job[Any]) -> None:
+        """A submitter has to wait."""
+        self._line[job] = None
+        self.by_taker.push(job)
+
+    def leave(self, job: Job[Any]) -> None:
+        """A submitter waits no longer."""
+        del self._line[job]
+        if job._lane is not None:  # or somebody took it from there
+            self.by_taker.remove(job)
+
+    def first(self) -> Job[Any] | None:
+        """The job of the submitter that has waited longest, or None."""
+        return next(iter(self._line), None)
+
+    def all(self) -> list[Job[Any]]:
+        """The jobs of those who wait, first come first."""
+        return list(self._line)
+
+    def __len__(self) -> int:
+        return len(self._line)

@@ -1,0 +1,293 @@
+"""Core: the ready jobs, by priority and by who may take them.
+
+Jobs that the same workers may take stand in one lane: a heap of their own. A lane that
+some workers may not take is entered in an index for each set of tags that fits it, ordered
+by the lane's first job. Picking for a worker compares the first of the lane for anybody,
+of the worker's own lane, and of the best lane in the index of its tags; so it never looks
+at jobs that it may not take, however many there are, and at lanes of bounced jobs that it
+may not take only once as long as none is added.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from ._roster import ANYONE, Roster, Terms, terms_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._job import Job
+    from ._seat import Seat
+
+# Priority and ticket are never equal in two entries, so that no two jobs are compared.
+Entry: TypeAlias = "tuple[float, int, Job[Any]]"
+
+# Below this length stale entries aren't worth a thought.
+_LEAST_TO_COMPACT = 64
+
+
+@attrs.define(eq=False)
+class Lane:
+    """The jobs that wait on the same terms, first the one that starts next.
+
+    An entry is valid as long as it bears its job's ticket; others are dropped when met.
+    """
+
+    terms: Terms
+    size: int = attrs.field(default=0, init=False)
+    _heap: list[Entry] = attrs.field(factory=list["Entry"], init=False)
+
+    def push(self, entry: Entry) -> None:
+        """Add an entry."""
+        heapq.heappush(self._heap, entry)
+        self.size += 1
+
+    def head(self) -> Entry | None:
+        """The first valid entry, or None."""
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            if entry[2]._ticket == entry[1]:
+                return entry
+            heapq.heappop(heap)
+        return None
+
+    def pop(self) -> Job[Any]:
+        """Take out the job of the first entry, which must be a valid one."""
+        self.size -= 1
+        return heapq.heappop(self._heap)[2]
+
+    def forget(self) -> None:
+        """One of the entries has become invalid."""
+        self.size -= 1
+        heap = self._heap
+        if self.size * 2 < len(heap) > _LEAST_TO_COMPACT:
+            self._heap = [entry for entry in heap if entry[2]._ticket == entry[1]]
+            heapq.heapify(self._heap)
+
+    def entries(self) -> list[Entry]:
+        """The valid entries, first that of the job that starts next."""
+        return sorted(entry for entry in self._heap if entry[2]._ticket == entry[1])
+
+
+IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
+
+
+@attrs.define(eq=False)
+class Index:
+    """The lanes whose requirements one set of tags meets, ordered by their first jobs.
+
+    A lane's entry may be too early, since others take its jobs, but never too late.
+    """
+
+    _heap: list[IndexEntry] = attrs.field(factory=list["IndexEntry"], init=False)
+    _valid: dict[Lane, IndexEntry] = attrs.field(factory=dict["Lane", "IndexEntry"], init=False)
+    _sequence: int = attrs.field(default=0, init=False)
+
+    def advertise(self, lane: Lane, head: Entry) -> None:
+        """A lane is new, or has a new first job."""
+        known = self._valid.get(lane)
+        if known is not None and known[:2] <= head[:2]:
+            return
+        self._sequence += 1
+        entry = (head[0], head[1], self._sequence, lane)
+        self._valid[lane] = entry
+        heapq.heappush(self._heap, entry)
+
+    def first(self, roster: Roster, seat: Seat, before: Entry | None) -> tuple[Lane | None, bool]:
+        """The best lane for a worker whose first job goes before that of ``before``.
+
+        Returns:
+          the lane or None, and whether there is none at all that the worker may take.
+        """
+        refused: list[IndexEntry] = []
+        found: Lane | None = None
+        seen_all = True
+        while (lane := self._top()) is not None:
+            entry = self._heap[0]
+            if before is not None and entry[:2] > before[:2]:
+                seen_all = False
+                break
+            if roster.admits(lane.terms, seat):
+                found = lane
+                break
+            refused.append(heapq.heappop(self._heap))
+        for entry in refused:
+            heapq.heappush(self._heap, entry)
+        return found, found is None and seen_all
+
+    def trim(self, lanes: int) -> None:
+        """Drop what is stale if there is much of it, ``lanes`` being the live ones."""
+        if len(self._heap) > 2 * lanes + _LEAST_TO_COMPACT:
+            self._valid = {lane: entry for lane, entry in self._valid.items() if lane.size}
+            self._heap = list(self._valid.values())
+            heapq.heapify(self._heap)
+
+    def _top(self) -> Lane | None:
+        """The lane at the top, once its entry is what it should be."""
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            lane = entry[3]
+            if self._valid.get(lane) is not entry:
+                heapq.heappop(heap)
+                continue
+            head = lane.head()
+            if head is not None and head[:2] == entry[:2]:
+                return lane
+            heapq.heappop(heap)
+            del self._valid[lane]
+            if head is not None:
+                self.advertise(lane, head)
+        return None
+
+
+@attrs.define(eq=False)
+class ReadyQueue:
+    """Jobs that wait for a worker.
+
+    Arguments:
+      roster: who may take what.
+      tickets: numbers that nothing else that holds jobs gets too.
+      lifo: whether of equal priorities the last to come goes first.
+      ranked: whether priorities count at all.
+    """
+
+    _roster: Roster
+    _tickets: Iterator[int]
+    _lifo: bool = False
+    _ranked: bool = True
+    _open: Lane = attrs.field(factory=lambda: Lane(ANYONE), init=False)
+    _pinned: dict[Seat, Lane] = attrs.field(factory=dict["Seat", "Lane"], init=False)
+    _lanes: dict[Terms, Lane] = attrs.field(factory=dict["Terms", "Lane"], init=False)
+    _indexes: dict[frozenset[str], Index] = attrs.field(factory=dict[frozenset[str], "Index"], init=False)
+    # Counts what may give a worker something that it didn't find before; and when each
+    # worker last found nothing, in these terms.
+    _round: int = attrs.field(default=0, init=False)
+    _found_nothing: dict[Seat, int] = attrs.field(factory=dict["Seat", int], init=False)
+
+    def push(self, job: Job[Any], *, front: bool = False) -> None:
+        """Let a job wait, behind those of its priority or in front of them."""
+        ticket = next(self._tickets)
+        if front or self._lifo:
+            ticket = -ticket
+        job._ticket = ticket
+        self._place((job._options.priority if self._ranked else 0, ticket, job))
+
+    def take(self, seat: Seat) -> Job[Any] | None:
+        """Take out the first job that an available worker may take."""
+        lane = self._open
+        head = lane.head()
+        if self._pinned and (own := self._pinned.get(seat)) is not None:
+            first = own.head()
+            if first is not None and (head is None or first[:2] < head[:2]):
+                lane, head = own, first
+        if self._lanes and self._found_nothing.get(seat) != self._round:
+            index = self._index(seat.tags)
+            found, nothing = index.first(self._roster, seat, head)
+            if nothing:
+                self._found_nothing[seat] = self._round
+            if found is not None:
+                return self.pop(found)
+        return None if head is None else self.pop(lane)
+
+    def pop(self, lane: Lane) -> Job[Any]:
+        """Take out the first job of a lane, which must have one."""
+        assert lane.head() is not None
+        job = lane.pop()
+        self._took_out(job, lane)
+        return job
+
+    def remove(self, job: Job[Any]) -> None:
+        """Take out a job that waits here."""
+        lane = job._lane
+        assert lane is not None
+        self._took_out(job, lane, forget=True)
+
+    def clear(self) -> None:
+        """Take out everything. The tickets are left to the caller."""
+        self._open = Lane(ANYONE)
+        self._pinned.clear()
+        self._lanes.clear()
+        self._indexes.clear()
+        self._found_nothing.clear()
+
+    def lanes(self) -> list[Lane]:
+        """The lanes that hold jobs, first the one whose job starts next."""
+        every = (self._open, *self._pinned.values(), *self._lanes.values())
+        heads = [(head[:2], lane) for lane in every if (head := lane.head()) is not None]
+        return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
+
+    def release(self, seat: Seat) -> None:
+        """Let the jobs that wait for a worker which has left go to others if they may."""
+        self._found_nothing.pop(seat, None)
+        lane = self._pinned.pop(seat, None)
+        for entry in lane.entries() if lane is not None else ():
+            self._place(entry)
+
+    def look_again(self) -> None:
+        """Who is available has changed, and with it what a worker may take."""
+        self._round += 1
+
+    def __iter__(self) -> Iterator[Job[Any]]:
+        for lane in self.lanes():
+            for entry in lane.entries():
+                yield entry[2]
+
+    def __len__(self) -> int:
+        lanes = (self._open, *self._pinned.values(), *self._lanes.values())
+        return sum(lane.size for lane in lanes)
+
+    def _place(self, entry: Entry) -> None:
+        """Put an entry into the lane that its job's terms call for."""
+        terms = terms_of(entry[2])
+        if terms is ANYONE:
+            lane = self._open
+            lane.push(entry)
+        elif terms.pinned is not None and terms.requires <= terms.pinned.tags:
+            if terms.pinned not in self._pinned:
+                self._pinned[terms.pinned] = Lane(Terms(pinned=terms.pinned))
+            lane = self._pinned[terms.pinned]
+            lane.push(entry)
+        else:
+            if terms not in self._lanes:
+                self._lanes[terms] = Lane(terms)
+                self._round += 1
+            lane = self._lanes[terms]
+            lane.push(entry)
+            if lane.head() is entry:
+                self._advertise(lane, entry)
+        entry[2]._lane = lane
+
+    def _advertise(self, lane: Lane, head: Entry) -> None:
+        for tags, index in self._indexes.items():
+            if lane.terms.requires <= tags:
+                index.advertise(lane, head)
+                index.trim(len(self._lanes))
+
+    def _index(self, tags: frozenset[str]) -> Index:
+        """The index for a set of tags, made when a worker first looks."""
+        index = self._indexes.get(tags)
+        if index is None:
+            index = self._indexes[tags] = Index()
+            for lane in self._lanes.values():
+                head = lane.head()
+                if head is not None and lane.terms.requires <= tags:
+                    index.advertise(lane, head)
+        return index
+
+    def _took_out(self, job: Job[Any], lane: Lane, *, forget: bool = False) -> None:
+        job._ticket = 0
+        job._lane = None
+        if forget:
+            lane.forget()
+        if not lane.size and lane is not self._open:
+            if self._lanes.get(lane.terms) is lane:
+                del self._lanes[lane.terms]
+            else:
+                assert lane.terms.pinned is not None
+                del self._pinned[lane.terms.pinned]

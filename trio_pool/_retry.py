@@ -1,0 +1,261 @@
+"""Retrying: the policy as a value, and what a function can say by raising."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+import attrs
+
+from . import _validate
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from typing_extensions import Self
+
+Placement: TypeAlias = Literal["any", "same", "other"]
+Jitter: TypeAlias = Literal["full", "equal", "decorrelated", "none"]
+
+PLACEMENTS: tuple[Placement, ...] = ("any", "same", "other")
+JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated", "none")
+
+
+class RetryAfter(Exception):
+    """Raise it in a job's function: try again in ``delay``, whatever ``retry_on`` says.
+
+    Arguments:
+      delay: seconds to wait, finite, zero or more.
+      rest: let the worker wait instead of the job: it rests for ``delay``, while the job
+          is queued again at once, for another worker or for this one afterwards. This is
+          the answer to ``429 Too Many Requests``: the token is worn out, not the job.
+      placement: where the job is tried next, instead of what its policy says.
+      counts: whether this attempt counts against ``max_attempts``.
+
+    Raises:
+      ValueError, TypeError: if an argument is out of its range or of the wrong type.
+    """
+
+    def __init__(
+        self,
+        delay: float,
+        *,
+        rest: bool = False,
+        placement: Placement | None = None,
+        counts: bool = True,
+    ) -> None:
+        self.delay = _validate.seconds("delay", delay, finite=True)
+        self.rest = rest
+        self.placement: Placement | None = None
+        if placement is not None:
+            self.placement = _validate.one_of("placement", placement, PLACEMENTS)
+        self.counts = counts
+        super().__init__(delay)
+
+    def __str__(self) -> str:
+        who = "the worker rests" if self.rest else "try again in"
+        return f"{who} {self.delay:g} s"
+
+
+class _Reasoned(Exception):
+    """A control exception that carries nothing but a reason."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class GiveUp(_Reasoned):
+    """Raise it in a job's function: the job is dead now, with no further attempt.
+
+    Arguments:
+      reason: why, in words; it becomes part of the job's ``reason``.
+    """
+
+
+class Discard(_Reasoned):
+    """Raise it in a job's function: forget the job. It ends, but it is not dead.
+
+    Arguments:
+      reason: why, in words; it becomes the job's ``reason``.
+    """
+
+
+class ResourceBroken(_Reasoned):
+    """Raise it in a job's function: a failure, and the resource has to be opened anew.
+
+    The retry policy decides about the job as after any failure. The worker leaves its
+    lifespan and enters it again before it takes another job.
+
+    Arguments:
+      reason: what is wrong with the resource, in words.
+    """
+
+
+def _check_attempts(_: object, __: object, value: object) -> None:
+    _validate.bound("max_attempts", value, least=1)
+
+
+def _check_multiplier(_: object, __: object, value: object) -> None:
+    if _validate.seconds("multiplier", value, finite=True) < 1:
+        raise ValueError(f"multiplier must be at least 1, got {value!r}")
+
+
+def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
+    _validate.seconds(attribute.name, value, finite=True)
+
+
+def _check_seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
+    _validate.seconds(attribute.name, value)
+
+
+def _check_jitter(_: object, __: object, value: object) -> None:
+    if isinstance(value, str):
+        _validate.one_of("jitter", value, JITTERS)
+    else:
+        _validate.seconds("jitter", value, finite=True)
+
+
+def _check_retry_on(_: object, __: object, value: object) -> None:
+    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+    for kind in kinds:
+        if isinstance(kind, type):
+            if not issubclass(kind, Exception):
+                raise TypeError(f"retry_on must name subclasses of Exception, got {kind!r}")
+        elif isinstance(value, tuple) or not callable(kind):
+            raise TypeError(
+                f"retry_on must be an exception type, a tuple of them, or a function of the error, got {value!r}"
+            )
+
+
+def _check_placement(_: object, __: object, value: object) -> None:
+    _validate.one_of("placement", value, PLACEMENTS)
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """Whether, when and where a failed job is tried again. A value: compare it, print it.
+
+    The delay after the ``n``-th failure, before jitter, is ``min(max_delay, base_delay *
+    multiplier ** (n - 1))``. The kinds of jitter are those that Marc Brooker compares in
+    "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): ``"full"`` draws from
+    zero to the delay, ``"equal"`` from half of it to the whole, ``"decorrelated"`` from
+    ``base_delay`` to three times the delay before, never above ``max_delay``; ``"none"``
+    takes it as it is; a number adds up to that many seconds.
+
+    Arguments:
+      max_attempts: attempts in all, the first included; ``None`` for no bound.
+      base_delay: seconds before the second attempt.
+      multiplier: how much longer each delay is than the one before, at least 1.
+      max_delay: seconds that no delay before jitter exceeds.
+      jitter: ``"full"``, ``"equal"``, ``"decorrelated"``, ``"none"`` or seconds.
+      retry_on: which errors are tried again: an exception type, a tuple of them, or a
+          function of the error that returns a bool. Types match an exception group if they
+          match the group itself or every leaf of it.
+      placement: on ``"any"`` worker, on the ``"same"``, or on an ``"other"`` (the bounce).
+      front: whether a retried job goes before those that wait.
+
+    Raises:
+      ValueError, TypeError: if a field is out of its range or of the wrong type.
+    """
+
+    max_attempts: float | None = attrs.field(default=3, validator=_check_attempts)
+    base_delay: float = attrs.field(default=0.1, validator=_check_finite)
+    multiplier: float = attrs.field(default=2.0, validator=_check_multiplier)
+    max_delay: float = attrs.field(default=20.0, validator=_check_seconds)
+    jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
+    retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
+        default=Exception, validator=_check_retry_on
+    )
+    placement: Placement = attrs.field(default="any", validator=_check_placement)
+    front: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+
+    @classmethod
+    def never(cls) -> Self:
+        """A policy of a single attempt."""
+        return cls(max_attempts=1)
+
+    @classmethod
+    def fixed(cls, delay: float, **fields: Any) -> Self:
+        """A policy that always waits ``delay`` seconds, without jitter.
+
+        Arguments:
+          delay: seconds between two attempts.
+          **fields: further fields of the policy.
+        """
+        curve: dict[str, Any] = {"multiplier": 1.0, "max_delay": delay, "jitter": "none"}
+        return cls(**{"base_delay": delay, **curve, **fields})
+
+    @classmethod
+    def immediate(cls, **fields: Any) -> Self:
+        """A policy without delay: on the same worker, before the jobs that wait.
+
+        Arguments:
+          **fields: further fields of the policy.
+        """
+        at_once: dict[str, Any] = {"base_delay": 0.0, "jitter": "none"}
+        return cls(**{**at_once, "front": True, "placement": "same", **fields})
+
+    def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
+        """How long to wait before the next attempt. Override it for another curve.
+
+        Arguments:
+          failed: how many attempts that count have failed so far, from 1.
+          error: what the last one failed with.
+          previous: the delay before that attempt in seconds, 0.0 before the first.
+          rng: where random choices are drawn from.
+
+        Returns:
+          float: seconds, finite, zero or more.
+        """
+        try:
+            grown = self.base_delay * float(self.multiplier) ** (failed - 1)
+        except OverflowError:
+            grown = sys.float_info.max if self.base_delay else 0.0
+        delay = min(self.max_delay, grown, sys.float_info.max)
+        if self.jitter == "full":
+            return rng.uniform(0.0, delay)
+        if self.jitter == "equal":
+            return delay / 2 + rng.uniform(0.0, delay / 2)
+        if self.jitter == "decorrelated":
+            highest = max(previous, self.base_delay) * 3
+            return min(self.max_delay, rng.uniform(self.base_delay, highest))
+        if self.jitter == "none":
+            return delay
+        return delay + rng.uniform(0.0, self.jitter)
+
+    def covers(self, error: Exception) -> bool:
+        """Whether an error of this kind is tried again, the number of attempts aside.
+
+        Raises:
+          TypeError: if ``retry_on`` is a function and returns something else than a bool.
+        """
+        rule = self.retry_on
+        if isinstance(rule, (type, tuple)):
+            return matches(error, rule)
+        answer: object = rule(error)
+        if not isinstance(answer, bool):
+            raise TypeError(f"retry_on must return a bool, returned {answer!r}")
+        return answer
+
+
+def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
+    """Whether ``kinds`` match the error itself, or every leaf of the group that it is."""
+    if isinstance(error, kinds):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(matches(part, kinds) for part in group.exceptions)
+    return False
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group at whatever depth, or the error alone if it is none."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for part in group.exceptions for leaf in leaves(part)]

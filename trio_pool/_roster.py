@@ -1,0 +1,176 @@
+"""Core: who is in the pool, who is free, and who may take what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from random import Random
+
+    from ._job import Job
+    from ._seat import Seat
+
+Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
+PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
+
+
+@attrs.frozen
+class Terms:
+    """Who may take a job. Jobs of equal terms are interchangeable but for their order.
+
+    Attributes:
+      requires: tags that the worker must have.
+      pinned: the only worker that may take it, or None.
+      failed: workers to be avoided as long as another is available (the bounce).
+      last: of those, the one to be avoided even when a new round begins.
+    """
+
+    requires: frozenset[str] = frozenset()
+    pinned: Seat | None = None
+    failed: frozenset[Seat] = frozenset()
+    last: Seat | None = None
+
+
+ANYONE = Terms()
+
+
+def terms_of(job: Job[Any]) -> Terms:
+    """The terms on which the job waits now."""
+    options = job._options
+    pinned = options.worker
+    if pinned is None:
+        placement = job._placement
+        if placement == "other" and job._failed_on:
+            return Terms(options.requires, None, job._failed_on, job._last_seat)
+        # A worker that has left can't be waited for any longer.
+        if placement == "same" and job._last_seat is not None and not job._last_seat.gone:
+            pinned = job._last_seat
+    if pinned is None and not options.requires:
+        return ANYONE
+    return Terms(options.requires, pinned)
+
+
+@attrs.define(eq=False)
+class TagClass:
+    """The workers that have the same tags."""
+
+    tags: frozenset[str]
+    members: int = attrs.field(default=0, init=False)
+    available: int = attrs.field(default=0, init=False)
+    # In the order in which they became idle; each with a number for that order.
+    idle: dict[Seat, int] = attrs.field(factory=dict["Seat", int], init=False)
+
+
+@attrs.define(eq=False)
+class Roster:
+    """All workers of the pool that have not left, by their tags.
+
+    Invariant: a worker is in its class's ``idle`` exactly if it is available, runs
+    nothing and found nothing to run.
+    """
+
+    _pick: Pick
+    _rng: Random
+    seats: dict[int, Seat] = attrs.field(factory=dict[int, "Seat"], init=False)
+    _classes: dict[frozenset[str], TagClass] = attrs.field(factory=dict[frozenset[str], TagClass], init=False)
+    _sequence: int = attrs.field(default=0, init=False)
+
+    def join(self, seat: Seat) -> None:
+        """A worker enters the pool, not yet available."""
+        self.seats[seat.id] = seat
+        if seat.tags not in self._classes:
+            self._classes[seat.tags] = TagClass(seat.tags)
+        self._classes[seat.tags].members += 1
+
+    def leave(self, seat: Seat) -> None:
+        """A worker that is no longer available leaves the pool."""
+        del self.seats[seat.id]
+        kind = self._classes[seat.tags]
+        kind.members -= 1
+        if not kind.members:
+            del self._classes[seat.tags]
+
+    def tag_sets(self) -> Iterable[frozenset[str]]:
+        """The sets of tags that some worker has."""
+        return self._classes.keys()
+
+    def set_available(self, seat: Seat, available: bool) -> None:
+        """Note that a worker can, or can no longer, be counted on to take a job."""
+        seat.available = available
+        kind = self._classes[seat.tags]
+        kind.available += 1 if available else -1
+        if not available:
+            kind.idle.pop(seat, None)
+
+    def park(self, seat: Seat) -> None:
+        """An available worker has nothing to do."""
+        self._sequence += 1
+        self._classes[seat.tags].idle[seat] = self._sequence
+
+    def unpark(self, seat: Seat) -> None:
+        """A worker gets something to do."""
+        self._classes[seat.tags].idle.pop(seat, None)
+
+    def has_idle(self) -> bool:
+        """Whether any worker is idle."""
+        return any(kind.idle for kind in self._classes.values())
+
+    def idle(self) -> list[Seat]:
+        """The idle workers, the longest idle first."""
+        found = [item for kind in self._classes.values() for item in kind.idle.items()]
+        return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
+
+    def has_any(self, terms: Terms) -> bool:
+        """Whether some worker of the pool may take such a job, now or ever."""
+        pinned = terms.pinned
+        if pinned is not None:
+            return pinned.id in self.seats and terms.requires <= pinned.tags
+        return any(True for _ in self._matching(terms))
+
+    def admits(self, terms: Terms, seat: Seat) -> bool:
+        """Whether an available worker may take such a job now."""
+        if not terms.requires <= seat.tags:
+            return False
+        if terms.pinned is not None:
+            return seat is terms.pinned
+        if not terms.failed:
+            return True
+        available = sum(kind.available for kind in self._matching(terms))
+        failed = sum(1 for other in terms.failed if other.available and terms.requires <= other.tags)
+        if failed < available:
+            return seat not in terms.failed
+        # It failed on all there are: a new round, with the last one left out if it can be.
+        return seat is not terms.last or available == 1
+
+    def choose(self, terms: Terms) -> Seat | None:
+        """The idle worker that such a job goes to, or None."""
+        if terms.pinned is not None:
+            seat = terms.pinned
+            kind = self._classes.get(seat.tags)
+            free = kind is not None and seat in kind.idle and self.admits(terms, seat)
+            return seat if free else None
+        if self._pick == "random":
+            found = [seat for seat, _ in self._candidates(terms, each=False)]
+            return self._rng.choice(found) if found else None
+        candidates = self._candidates(terms, each=True)
+        by_age = max if self._pick == "last_used" else min
+        best = by_age(candidates, key=lambda item: item[1], default=None)
+        return best[0] if best is not None else None
+
+    def _candidates(self, terms: Terms, *, each: bool) -> Iterator[tuple[Seat, int]]:
+        """Idle workers that may take it; with ``each`` only the preferred of each class."""
+        for kind in self._matching(terms):
+            idle = kind.idle.items()
+            for seat, since in reversed(idle) if self._pick == "last_used" else idle:
+                if not terms.failed or self.admits(terms, seat):
+                    yield seat, since
+                    if each:
+                        break
+
+    def _matching(self, terms: Terms) -> Iterator[TagClass]:
+        for kind in self._classes.values():
+            if terms.requires <= kind.tags:
+                yield kind

@@ -1,0 +1,450 @@
+"""Core: which job goes to which worker, and when.
+
+The scheduler is called with the time and decides; what has to be done about it, it notes
+as effects, for the shell to carry out. It never waits and knows nothing of Trio.
+
+Whatever has come due is dealt with before anything else at the same instant. What can
+happen to jobs and workers is here; how they are brought together is in ``_dispatch``, what
+becomes of a job's state in ``_ledger``.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import attrs
+
+from ._deadlines import Due
+from ._effects import Admitted, Interrupt, Recall, Refused
+from ._job import KEPT_FIRST_ATTEMPTS, KEPT_LAST_ATTEMPTS, Attempt, DeadReason, JobState
+from ._roster import terms_of
+from ._seat import Cut, Phase, Seat
+from ._tracebacks import in_words
+from ._verdict import Die, Drop, Verdict
+
+if TYPE_CHECKING:
+    from ._deadlines import Deadlines
+    from ._dispatch import Dispatch
+    from ._effects import Effects
+    from ._job import Job
+    from ._ledger import Ledger
+    from ._places import Places
+    from ._queue import ReadyQueue
+    from ._roster import Roster
+    from ._verdict import Retry
+
+NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
+NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
+
+
+class Admission(enum.Enum):
+    """What comes of submitting a job."""
+
+    ENTERED = enum.auto()
+    WAITING = enum.auto()
+    FULL = enum.auto()
+    NO_WORKER = enum.auto()
+
+
+class Door(enum.Enum):
+    """How a job wants to enter."""
+
+    ALWAYS = enum.auto()
+    QUEUE_UP = enum.auto()
+    AT_ONCE = enum.auto()
+    IF_IDLE = enum.auto()
+
+
+@attrs.define(eq=False)
+class Scheduler:
+    """The core's front: every event in the life of jobs and workers is a call of it."""
+
+    _roster: Roster
+    _ledger: Ledger
+    _deadlines: Deadlines
+    _queue: ReadyQueue
+    _places: Places
+    _dispatch: Dispatch
+    _effects: Effects
+    _no_worker: NoWorker
+    # No more jobs will come but from jobs, and nobody resumes a worker.
+    draining: bool = attrs.field(default=False, init=False)
+
+    # Jobs come.
+
+    def submit(self, job: Job[Any], door: Door, now: float) -> Admission:
+        """A job asks to be let in."""
+        self.advance(now)
+        if job._deadline <= now:
+            self._ledger.time_out(job, now)
+            return Admission.ENTERED
+        if self._no_worker != "wait" and not self._roster.has_any(terms_of(job)):
+            if self._no_worker == "reject":
+                return Admission.NO_WORKER
+            self._ledger.bury(job, now)
+            return Admission.ENTERED
+        let_in = door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free())
+        if let_in or self._dispatch.idle_worker_for(job) is not None:
+            self._dispatch.enter(job, now)
+            self._dispatch.start_or_let_wait(job, now)
+            return Admission.ENTERED
+        if door is not Door.QUEUE_UP:
+            return Admission.FULL
+        self._places.line_up(job)
+        self._deadlines.add_timeout(job)
+        return Admission.WAITING
+
+    def withdraw(self, job: Job[Any]) -> None:
+        """A submitter that waits for a place has gone."""
+        self._places.leave(job)
+        job._cancelled = True
+        if job._deadline != math.inf:
+            self._deadlines.forget()
+
+    def close(self) -> list[Job[Any]]:
+        """Nobody is let in from outside any more; returns whose submitters wait in vain."""
+        turned_away = self._places.all()
+        for job in turned_away:
+            self.withdraw(job)
+        return turned_away
+
+    @property
+    def waiting(self) -> int:
+        """How many submitters wait for a place."""
+        return len(self._places)
+
+    # Jobs go.
+
+    def cancel(self, job: Job[Any], now: float) -> None:
+        """A job is no longer wanted."""
+        state = job.state
+        if state.is_final or job._cancelled:
+            return
+        job._cancelled = True
+        if state is JobState.RUNNING:
+            seat = job._worker
+            assert seat is not None
+            self._cut(seat, Cut.CANCELLED, now)
+            return
+        self._take_back(job)
+        self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
+        self._after(now)
+
+    def cancel_all(self, now: float) -> None:
+        """No job is wanted any more."""
+        self._queue.clear()
+        for job in list(self._ledger.live.values()):
+            if job._state is JobState.RUNNING:
+                self.cancel(job, now)
+            else:
+                if job._state is JobState.DELAYED:
+                    self._deadlines.forget()
+                job._ticket = 0
+                job._lane = None
+                job._cancelled = True
+                self._ledger.end(job, JobState.CANCELLED, now, "the pool was cancelled")
+
+    # Workers come and go.
+
+    def join(self, seat: Seat) -> None:
+        """A worker is about to open its resource for the first time."""
+        self._roster.join(seat)
+
+    def opened(self, seat: Seat, now: float) -> None:
+        """A worker's resource is open."""
+        seat.phase = Phase.OPEN
+        self._ledger.tell("worker_started", seat)
+        self._dispatch.update(seat, now)
+        self._after(now)
+
+    def broken(self, seat: Seat, error: Exception, now: float) -> None:
+        """A worker's resource has to be opened anew, or that has failed once more."""
+        seat.phase = Phase.REOPENING
+        seat.last_error = error
+        self._ledger.tell("worker_reopening", seat, error)
+        self._dispatch.update(seat, now)
+        self._after(now)
+
+    def pause(self, seat: Seat, now: float) -> None:
+        """A worker is to take no more jobs until it is resumed."""
+        if not (seat.paused or seat.gone):
+            seat.paused = True
+            self._ledger.tell("worker_paused", seat)
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def resume(self, seat: Seat, now: float) -> None:
+        """A paused worker may go on."""
+        if seat.paused and not seat.gone:
+            seat.paused = False
+            self._ledger.tell("worker_resumed", seat)
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def rest(self, seat: Seat, until: float, now: float) -> None:
+        """A worker is to take no more jobs until then; of two rests the later end holds."""
+        held = seat.resting_until
+        if seat.gone or until <= now or (held is not None and held >= until):
+            return
+        if held is not None:
+            self._deadlines.forget()
+        seat.resting_until = until
+        self._deadlines.add_rest(seat, until)
+        self._ledger.tell("worker_resting", seat, until)
+        self._dispatch.update(seat, now)
+        self._after(now)
+
+    def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
+        """A worker is to leave; with ``cut`` the attempt under way is given up."""
+        if cut and seat.current is not None:
+            self._cut(seat, Cut.EVICTED, now)
+        if not (seat.departing or seat.gone):
+            seat.departing = True
+            self._dispatch.update(seat, now)
+            if seat.current is None:
+                self._effects.append(Recall(seat))
+            self._after(now)
+
+    def left(self, seat: Seat, now: float) -> None:
+        """A worker has left, or its resource could not be opened at all."""
+        started = seat.phase is not Phase.STARTING
+        seat.phase = Phase.STOPPED
+        if seat.resting_until is not None:
+            seat.resting_until = None
+            self._deadlines.forget()
+        if seat.available:
+            self._roster.set_available(seat, False)
+        self._roster.leave(seat)
+        for queue in (self._queue, self._places.by_taker):
+            queue.release(seat)
+            queue.look_again()
+        if started:
+            self._ledger.tell("worker_stopped", seat)
+        self._bury_hopeless(now)
+        self._dispatch.match(now)
+        self._after(now)
+
+    # Attempts end.
+
+    def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
+        """An attempt has ended with a value; returns the worker's next job."""
+        job = self._end_attempt(seat, now, None)
+        job._value = value
+        self._ledger.end(job, JobState.SUCCEEDED, now)
+        return self._next_for(seat, now)
+
+    def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
+        """An attempt has ended with an error; returns the worker's next job."""
+        job = self._end_attempt(seat, now, error)
+        job._failed_on |= {seat}
+        job._last_seat = seat
+        fate = verdict.fate
+        if isinstance(fate, Die):
+            self._ledger.die(job, fate.reason, fate.words, fate.error, now)
+        elif isinstance(fate, Drop):
+            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
+        elif job._cancelled:
+            words = f"failed after it was cancelled: {in_words(error)}"
+            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
+        elif now + fate.delay >= job._deadline:
+            self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
+        else:
+            self._retry(job, fate, now)
+        if verdict.rest:
+            self.rest(seat, now + verdict.rest, now)
+        if verdict.broken:
+            self.broken(seat, error, now)
+        return self._next_for(seat, now)
+
+    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """An attempt was cut short by the job's total timeout."""
+        job = self._end_attempt(seat, now, error)
+        self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
+        return self._next_for(seat, now)
+
+    def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """An attempt was cut short by a cancellation: it is neither counted nor kept."""
+        job = seat.current
+        assert job is not None
+        attempt = self._attempt(seat, job, now, error)
+        self._ledger.tell("attempt_ended", job, attempt)
+        _release(seat, job, now)
+        if job._cancelled:
+            self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
+        elif job._deadline <= now:
+            self._ledger.time_out(job, now)
+        else:
+            self._queue_again(job, now, front=True)
+        return self._next_for(seat, now)
+
+    # Time passes.
+
+    def next_deadline(self) -> float:
+        """When `advance` has to be called next, or ``inf``."""
+        return self._deadlines.next()
+
+    def advance(self, now: float) -> None:
+        """Deal with what has come due."""
+        if self._deadlines.next() > now:
+            return
+        for due, item in self._deadlines.pop_due(now):
+            if due is Due.TOTAL_TIMEOUT:
+                self._overdue(item, now)
+            elif due is Due.REST:
+                item.resting_until = None
+                self._dispatch.update(item, now)
+            else:
+                self._queue_again(item, now, front=item._front)
+        self._after(now)
+
+    # The limits change.
+
+    @property
+    def max_running(self) -> float:
+        """How many attempts may be under way at once."""
+        return self._dispatch.max_running
+
+    def set_max_running(self, limit: float, now: float) -> None:
+        """Change how many attempts may be under way at once."""
+        self._dispatch.max_running = limit
+        self._dispatch.match(now)
+        self._after(now)
+
+    def drain(self, now: float) -> None:
+        """Nobody will submit or resume from outside any more."""
+        self.draining = True
+        self._resume_all(now)
+        self._after(now)
+
+    # From here on nobody but the scheduler calls.
+
+    def _attempt(self, seat: Seat, job: Job[Any], now: float, error: Exception | None) -> Attempt:
+        number = job._attempt_count + 1
+        return Attempt(number, seat.id, seat.name, seat.started_at, now, error)
+
+    def _end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
+        """Account for an attempt that counts, and take the job off its worker."""
+        job = seat.current
+        assert job is not None
+        ledger = self._ledger
+        attempt = self._attempt(seat, job, now, error)
+        if job._attempts is None:
+            job._attempts = [attempt]
+        else:
+            if len(job._attempts) == KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS:
+                del job._attempts[KEPT_FIRST_ATTEMPTS]
+            job._attempts.append(attempt)
+        job._attempt_count += 1
+        ledger.attempts += 1
+        seat.attempts += 1
+        if error is None:
+            seat.succeeded += 1
+        else:
+            ledger.failures += 1
+            seat.last_error = error
+        ledger.tell("attempt_ended", job, attempt)
+        _release(seat, job, now)
+        return job
+
+    def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
+        """The worker's next job, once everything that has come due is dealt with."""
+        self.advance(now)
+        job = self._dispatch.next_for(seat, now)
+        self._after(now)
+        return job
+
+    def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
+        self._ledger.retries += 1
+        if fate.counts:
+            job._counted_failures += 1
+        job._previous_delay = fate.delay
+        job._placement = fate.placement
+        job._front = fate.front
+        if fate.delay:
+            until = now + fate.delay
+            self._ledger.move(job, JobState.DELAYED, now, until)
+            self._deadlines.add_delay(job, until)
+        else:
+            self._queue_again(job, now, front=fate.front)
+
+    def _queue_again(self, job: Job[Any], now: float, *, front: bool) -> None:
+        if self._no_worker != "wait" and not self._roster.has_any(terms_of(job)):
+            self._ledger.bury(job, now)
+            return
+        self._ledger.move(job, JobState.QUEUED, now)
+        self._dispatch.start_or_let_wait(job, now, front=front)
+
+    def _take_back(self, job: Job[Any]) -> None:
+        """Take a job out of where it waits."""
+        if job._state is JobState.DELAYED:
+            job._ticket = 0
+            self._deadlines.forget()
+        else:
+            self._queue.remove(job)
+
+    def _overdue(self, job: Job[Any], now: float) -> None:
+        if job._state is None:
+            self._places.leave(job)
+            self._ledger.time_out(job, now)
+            self._effects.append(Admitted(job))
+        elif job._state is not JobState.RUNNING:  # there its cancel scope ends it
+            self._take_back(job)
+            self._ledger.time_out(job, now)
+
+    def _cut(self, seat: Seat, cut: Cut, now: float) -> None:
+        # A timeout that has passed already is what ends the attempt.
+        if seat.cut is None and now < seat.attempt_deadline:
+            seat.cut = cut
+        self._effects.append(Interrupt(seat))
+
+    def _bury_hopeless(self, now: float) -> None:
+        """A worker has left: bury the jobs that only it could have taken."""
+        if self._no_worker == "wait":
+            return
+        for lane in self._queue.lanes():
+            if not self._roster.has_any(lane.terms):
+                self._bury_all([entry[2] for entry in lane.entries()], now)
+        for job in self._places.all():
+            if not self._roster.has_any(terms_of(job)):
+                self.withdraw(job)
+                self._effects.append(Refused(job))
+
+    def _bury_all(self, jobs: list[Job[Any]], now: float) -> None:
+        for job in jobs:
+            self._queue.remove(job)
+            self._ledger.bury(job, now)
+
+    def _resume_all(self, now: float) -> None:
+        for seat in list(self._roster.seats.values()):
+            self.resume(seat, now)
+
+    def _after(self, now: float) -> None:
+        """At the end of every event: fill free places; while draining, let nothing hang."""
+        if self._places:
+            self._dispatch.fill_places(now)
+        count = self._ledger.count
+        if not self.draining or not count[JobState.QUEUED]:
+            return
+        if count[JobState.RUNNING] or count[JobState.DELAYED]:
+            return
+        seats = self._roster.seats.values()
+        if any(seat.paused for seat in seats):
+            self._resume_all(now)
+        elif not any(_may_become_available(seat) for seat in seats):
+            self._bury_all(list(self._queue), now)
+
+
+def _release(seat: Seat, job: Job[Any], now: float) -> None:
+    """Take the job off its worker."""
+    seat.current = None
+    seat.cut = None
+    seat.busy_seconds += now - seat.started_at
+    job._worker = None
+
+
+def _may_become_available(seat: Seat) -> bool:
+    if seat.departing:
+        return False
+    return seat.phase is not Phase.OPEN or seat.resting_until is not None

@@ -1,0 +1,105 @@
+"""What the scheduler knows of a worker: who it is, what it may do now, what it did."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+
+class WorkerState(enum.Enum):
+    """What a worker is doing."""
+
+    STARTING = "starting"
+    """its lifespan is being entered for the first time"""
+    IDLE = "idle"
+    """has nothing to do"""
+    BUSY = "busy"
+    """an attempt is under way, whatever comes after it"""
+    PAUSED = "paused"
+    """takes no job until it is resumed"""
+    QUARANTINED = "quarantined"
+    """its breaker is open"""
+    RESTING = "resting"
+    """takes no job until its rest is over"""
+    REOPENING = "reopening"
+    """its lifespan is left and entered again"""
+    STOPPED = "stopped"
+    """has left the pool"""
+
+
+class Phase(enum.Enum):
+    """Whether a worker's resource is open."""
+
+    STARTING = enum.auto()
+    OPEN = enum.auto()
+    REOPENING = enum.auto()
+    STOPPED = enum.auto()
+
+
+class Cut(enum.Enum):
+    """Why an attempt was cut short, timeouts aside."""
+
+    CANCELLED = enum.auto()
+    EVICTED = enum.auto()
+
+
+_PHASE_STATES = {
+    Phase.STARTING: WorkerState.STARTING,
+    Phase.OPEN: WorkerState.IDLE,
+    Phase.REOPENING: WorkerState.REOPENING,
+    Phase.STOPPED: WorkerState.STOPPED,
+}
+
+
+@attrs.define(eq=False)
+class Seat:
+    """The scheduler's record of a worker. All fields but the first four are its own."""
+
+    roster: object
+    id: int
+    name: str
+    tags: frozenset[str]
+
+    phase: Phase = attrs.field(default=Phase.STARTING, init=False)
+    paused: bool = attrs.field(default=False, init=False)
+    resting_until: float | None = attrs.field(default=None, init=False)
+    departing: bool = attrs.field(default=False, init=False)
+
+    # The attempt under way. ``cut`` is set only while there is one.
+    current: Job[Any] | None = attrs.field(default=None, init=False)
+    started_at: float = attrs.field(default=0.0, init=False)
+    attempt_deadline: float = attrs.field(default=0.0, init=False)
+    cut: Cut | None = attrs.field(default=None, init=False)
+
+    attempts: int = attrs.field(default=0, init=False)
+    succeeded: int = attrs.field(default=0, init=False)
+    busy_seconds: float = attrs.field(default=0.0, init=False)
+    last_error: Exception | None = attrs.field(default=None, init=False)
+
+    # Owned by the roster: whether it could run something now or after what it runs.
+    available: bool = attrs.field(default=False, init=False)
+    # Owned by the queue: the round of lanes in which it last found nothing for itself.
+    found_nothing_at: int = attrs.field(default=-1, init=False)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has left the pool."""
+        return self.phase is Phase.STOPPED
+
+    @property
+    def worker_state(self) -> WorkerState:
+        """The state that users see."""
+        if self.phase is Phase.STARTING or self.phase is Phase.STOPPED:
+            return _PHASE_STATES[self.phase]
+        if self.current is not None:
+            return WorkerState.BUSY
+        if self.paused:
+            return WorkerState.PAUSED
+        if self.resting_until is not None:
+            return WorkerState.RESTING
+        return _PHASE_STATES[self.phase]

@@ -1,0 +1,135 @@
+"""Shell: hiring workers, holding them back, and letting them go."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from . import _validate
+from ._engine import Engine, logger
+from ._errors import PoolClosedError
+from ._statistics import WorkerStatistics, worker_statistics
+from ._verdict import Drop, OnFailure, Verdict, judge
+from ._worker import Worker
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._resource import Resource
+    from ._retry import RetryPolicy
+
+
+class Staff:
+    """The workers of a pool, and what they ask of it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ids = count(1)
+        self.carry_out = engine.carry_out
+        self.crash = engine.crash
+        # What decides about failed jobs; changed while the pool runs.
+        self.retry: RetryPolicy = engine.config.retry
+        self.on_failure: OnFailure | None = engine.config.on_failure
+
+    def _recruit(self, resource: Resource[Any], leading: tuple[Any, ...]) -> Worker:
+        """Add a worker, which begins to open its resource."""
+        number = next(self._ids)
+        name = resource.name or f"worker-{number}"
+        worker = Worker(
+            self._engine.roster,
+            number,
+            name,
+            resource.tags,
+            resource.value,
+            self,
+            self._engine.core,
+            self._engine.config.lifespan,
+            leading,
+        )
+        self._engine.core.join(worker)
+        # In the opener's context, whoever adds it: a worker outlives the job that did.
+        self._engine.start_task(worker._run, f"<{name}>", self._engine.context)
+        return worker
+
+    @trio.lowlevel.enable_ki_protection
+    async def add(self, resource: Resource[Any], leading: tuple[Any, ...]) -> Worker:
+        """Add a worker and wait until it has opened its resource."""
+        self._engine.check_open(inside=True)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        worker = self._recruit(resource, leading)
+        try:
+            await worker._opened.wait()
+        except BaseException:
+            await self.stop(worker, at_once=True)
+            raise
+        if worker._failure is not None:
+            raise worker._failure
+        if worker.gone:
+            raise PoolClosedError("the pool was closed before the worker had started")
+        return worker
+
+    async def stop(self, worker: Worker, *, at_once: bool) -> None:
+        """Make a worker leave and wait until it has; ``at_once`` can't be cancelled."""
+        self._engine.core.depart(worker, trio.current_time(), cut=at_once)
+        self._engine.carry_out()
+        with trio.CancelScope(shield=at_once):
+            if at_once:
+                worker._abandon()
+            await worker._stopped.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
+        """Make a worker leave and wait until it has."""
+        worker._removers += 1
+        try:
+            self._engine.core.depart(worker, trio.current_time(), cut=cancel)
+            self._engine.carry_out()
+            await worker._stopped.wait()
+        finally:
+            worker._removers -= 1
+        if worker._farewell is not None:
+            raise worker._farewell
+
+    def pause_worker(self, worker: Worker) -> None:
+        """Hold a worker back."""
+        self._engine.core.pause(worker, trio.current_time())
+        self._engine.carry_out()
+
+    def resume_worker(self, worker: Worker) -> None:
+        """Let a worker go on."""
+        self._engine.core.resume(worker, trio.current_time())
+        self._engine.carry_out()
+
+    def rest_worker(self, worker: Worker, seconds: float) -> None:
+        """Hold a worker back for a while."""
+        duration = _validate.seconds("seconds", seconds, finite=True)
+        now = trio.current_time()
+        self._engine.core.rest(worker, now + duration, now)
+        self._engine.carry_out()
+
+    def worker_statistics(self, worker: Worker) -> WorkerStatistics:
+        """A snapshot of a worker."""
+        busy = worker.current is not None
+        return worker_statistics(worker, trio.current_time() if busy else None)
+
+    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
+        """How long a worker waits before it tries to open its resource once more."""
+        return policy.delay(failed, error, 0.0, self._engine.rng)
+
+    def judge(self, job: Job[Any], error: Exception) -> Verdict:
+        """What becomes of a job whose attempt has failed."""
+        policy = job._options.retry or self.retry
+        try:
+            return judge(job, error, policy=policy, on_failure=self.on_failure, rng=self._engine.rng)
+        except BaseException as interruption:
+            self._engine.crash(interruption)
+            return Verdict(Drop("the pool was cancelled"))
+
+    def blame(self, worker: Worker, error: Exception) -> None:
+        """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
+        if worker.departing and worker._removers:
+            worker._farewell = error
+        else:
+            logger.error("leaving the lifespan of %s failed", worker.name, exc_info=error)
+            self._engine.errors.append(error)

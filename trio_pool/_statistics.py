@@ -1,0 +1,117 @@
+"""Snapshots of a pool and of its workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ._job import JobState
+
+if TYPE_CHECKING:
+    from ._ledger import Ledger
+    from ._seat import Seat, WorkerState
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStatistics:
+    """What a worker has done so far.
+
+    Attributes:
+      id: the worker's number.
+      name: the worker's name.
+      state: what it is doing.
+      attempts: attempts of its that ended by themselves or by a timeout.
+      succeeded: those of them that returned a value.
+      failed: those of them that failed.
+      busy_seconds: how long it has been running attempts, the present one included.
+      last_error: the error of its last failed attempt, or of reopening its resource.
+      available_at: when its rest ends on Trio's clock, or None if it isn't resting.
+    """
+
+    id: int
+    name: str
+    state: WorkerState
+    attempts: int
+    succeeded: int
+    failed: int
+    busy_seconds: float
+    last_error: Exception | None
+    available_at: float | None
+
+
+@attrs.frozen(kw_only=True)
+class PoolStatistics:
+    """What a pool has done so far, and what is in it.
+
+    Attributes:
+      name: the pool's name, or None.
+      submitted: jobs that have entered; the sum of all that follow down to discarded.
+      blocked: jobs that wait for other jobs.
+      queued: jobs that wait for a worker.
+      delayed: jobs that are backing off.
+      running: jobs whose attempt is under way.
+      succeeded: jobs that have a result.
+      dead: jobs that failed for good.
+      cancelled: jobs that were cancelled.
+      discarded: jobs that were discarded.
+      attempts: attempts that ended by themselves or by a timeout.
+      failures: those of them that failed.
+      retries: how often a failed job was to be tried again.
+      queue_peak: the most jobs that ever waited for a worker at once.
+      submitters_waiting: calls of ``submit`` that wait for a place in the queue.
+      workers: the statistics of the workers in the pool.
+    """
+
+    name: str | None
+    submitted: int
+    blocked: int
+    queued: int
+    delayed: int
+    running: int
+    succeeded: int
+    dead: int
+    cancelled: int
+    discarded: int
+    attempts: int
+    failures: int
+    retries: int
+    queue_peak: int
+    submitters_waiting: int
+    workers: tuple[WorkerStatistics, ...]
+
+
+def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
+    """Look at a worker; ``now`` is None where there is no clock any more."""
+    busy = seat.busy_seconds
+    if seat.current is not None and now is not None:
+        busy += now - seat.started_at
+    return WorkerStatistics(
+        id=seat.id,
+        name=seat.name,
+        state=seat.worker_state,
+        attempts=seat.attempts,
+        succeeded=seat.succeeded,
+        failed=seat.attempts - seat.succeeded,
+        busy_seconds=busy,
+        last_error=seat.last_error,
+        available_at=seat.resting_until,
+    )
+
+
+def pool_statistics(
+    name: str | None, ledger: Ledger, waiting: int, workers: tuple[WorkerStatistics, ...]
+) -> PoolStatistics:
+    """Look at a pool."""
+    count = {state.value: ledger.count[state] for state in JobState}
+    return PoolStatistics(
+        name=name,
+        submitted=ledger.submitted,
+        attempts=ledger.attempts,
+        failures=ledger.failures,
+        retries=ledger.retries,
+        queue_peak=ledger.queue_peak,
+        submitters_waiting=waiting,
+        workers=workers,
+        **count,
+    )

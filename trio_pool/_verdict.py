@@ -1,0 +1,158 @@
+"""What becomes of a job after a failed attempt: one pure decision."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from . import _validate
+from ._job import DeadReason
+from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, leaves
+from ._tracebacks import clear_frames, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from ._job import Job
+    from ._retry import RetryPolicy
+
+Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
+OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
+
+
+@attrs.frozen
+class Retry:
+    """Another attempt in ``delay`` seconds."""
+
+    delay: float
+    placement: Placement
+    front: bool
+    counts: bool
+
+
+@attrs.frozen
+class Die:
+    """No further attempt: the job is dead of ``error``."""
+
+    reason: DeadReason
+    words: str
+    error: Exception
+
+
+@attrs.frozen
+class Drop:
+    """No further attempt, and no harm done: the job is discarded."""
+
+    words: str
+
+
+@attrs.frozen
+class Verdict:
+    """What becomes of the job, and what the failure means for its worker."""
+
+    fate: Retry | Die | Drop
+    rest: float = 0.0
+    broken: bool = False
+
+
+def control_of(error: Exception) -> Control | None:
+    """What the function says by ``error``: the strongest control exception in it.
+
+    Only where there is nothing else in it: a group in which something ordinary failed too
+    is an ordinary failure.
+    """
+    found = leaves(error)
+    for kind in (GiveUp, Discard, ResourceBroken):
+        for leaf in found:
+            if isinstance(leaf, kind):
+                return leaf if _only_controls(found) else None
+    pauses = [leaf for leaf in found if isinstance(leaf, RetryAfter)]
+    if len(pauses) != len(found):
+        return None
+    return max(pauses, key=lambda pause: pause.delay)
+
+
+def _only_controls(found: list[BaseException]) -> bool:
+    return all(isinstance(leaf, (RetryAfter, GiveUp, Discard, ResourceBroken)) for leaf in found)
+
+
+def judge(
+    job: Job[Any],
+    error: Exception,
+    *,
+    policy: RetryPolicy,
+    on_failure: OnFailure | None,
+    rng: Random,
+) -> Verdict:
+    """Decide what becomes of ``job`` after an attempt that failed with ``error``.
+
+    Neither the job nor the clock is touched; but ``on_failure``, ``retry_on`` and
+    ``delay`` are the user's code, and are called here.
+    """
+    control = control_of(error)
+    if control is None and on_failure is not None:
+        try:
+            control = _asked(on_failure, job, error)
+        except Exception as fault:
+            return Verdict(_misjudged(fault, error))
+    if isinstance(control, GiveUp):
+        words = f"given up: {control.reason}" if control.reason else "given up"
+        return Verdict(Die(DeadReason.GAVE_UP, words, error))
+    if isinstance(control, Discard):
+        return Verdict(Drop(control.reason or "discarded by its function"))
+    if isinstance(control, RetryAfter):
+        rest = control.delay if control.rest else 0.0
+        return Verdict(_again_after(job, error, control, policy), rest=rest)
+    fate = _by_policy(job, error, policy, rng)
+    return Verdict(fate, broken=isinstance(control, ResourceBroken))
+
+
+def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:
+    answer: object = on_failure(job, error)
+    if answer is None or isinstance(answer, (RetryAfter, GiveUp, Discard, ResourceBroken)):
+        return answer
+    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard or None, got {answer!r}")
+
+
+def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:
+    if control.counts and _used_up(job, policy):
+        return _exhausted(error)
+    delay = 0.0 if control.rest else control.delay
+    placement = control.placement or policy.placement
+    return Retry(delay, placement, policy.front, control.counts)
+
+
+def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random) -> Retry | Die:
+    try:
+        if not policy.covers(error):
+            return Die(DeadReason.NOT_RETRYABLE, f"not retryable: {in_words(error)}", error)
+        if _used_up(job, policy):
+            return _exhausted(error)
+        failed = job._counted_failures + 1
+        delay = policy.delay(failed, error, job._previous_delay, rng)
+        _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
+    except Exception as fault:
+        return _misjudged(fault, error)
+    return Retry(delay, policy.placement, policy.front, counts=True)
+
+
+def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
+    """Whether the attempt that has just failed, if it counts, was the last one allowed."""
+    most = math.inf if policy.max_attempts is None else policy.max_attempts
+    return job._counted_failures + 1 >= most
+
+
+def _exhausted(error: Exception) -> Die:
+    return Die(DeadReason.ATTEMPTS_EXHAUSTED, "no attempts left", error)
+
+
+def _misjudged(fault: Exception, error: Exception) -> Die:
+    """The user's own code for deciding is at fault: that isn't mended by trying again."""
+    if fault is not error and fault.__context__ is None:
+        fault.__context__ = error
+    clear_frames(fault)
+    words = f"the decision about its failure failed: {in_words(fault)}"
+    return Die(DeadReason.NOT_RETRYABLE, words, fault)

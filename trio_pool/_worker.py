@@ -1,0 +1,342 @@
+"""Shell: one worker loop per resource, its scopes and its lifespan."""
+
+from __future__ import annotations
+
+import enum
+import math
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import attrs
+import trio
+
+from ._driver import NotAsyncError, enclosing_jobs, hide_from_tracebacks, run_job, tidy
+from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
+from ._job import DeadReason
+from ._retry import ResourceBroken, RetryPolicy
+from ._seat import Phase, Seat
+from ._tracebacks import in_words
+from ._verdict import Die, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._job import Job
+    from ._scheduler import Scheduler
+    from ._seat import WorkerState
+    from ._statistics import WorkerStatistics
+
+# How long to wait before a broken resource is opened once more.
+_REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
+
+
+class Stage(enum.Enum):
+    """How far a session has got. One that ends while serving was ended by its lifespan."""
+
+    OPENING = enum.auto()
+    SERVING = enum.auto()
+    LEAVING = enum.auto()
+
+
+class WorkerHost(Protocol):
+    """What a worker asks of its pool."""
+
+    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
+    def judge(self, job: Job[Any], error: Exception) -> Verdict: ...
+    def crash(self, error: BaseException) -> None: ...
+    def carry_out(self) -> None: ...
+    def blame(self, worker: Worker, error: Exception) -> None: ...
+    def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
+    def pause_worker(self, worker: Worker) -> None: ...
+    def resume_worker(self, worker: Worker) -> None: ...
+    def rest_worker(self, worker: Worker, seconds: float) -> None: ...
+    async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
+
+
+@attrs.define(eq=False, repr=False)
+class Worker(Seat):
+    """The loop that serves one resource, one attempt at a time.
+
+    Made by the pool only: by `open_pool` and by ``pool.add``.
+
+    Attributes:
+      id: a number of its own within the pool, counted from 1.
+      name: the name given by `Resource`, or one made from the number.
+      resource: the resource as it was given, before its lifespan was entered.
+      tags: what jobs may require.
+    """
+
+    resource: Any
+    _host: WorkerHost
+    _core: Scheduler
+    _lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None
+    # What goes before a job's own arguments: the resource, once it is open, or nothing.
+    _leading: tuple[Any, ...]
+
+    # From before the lifespan is entered until after it is left; replaced each time.
+    _session: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _stage: Stage = attrs.field(default=Stage.OPENING, init=False)
+    # The attempts run in one scope after another; it is replaced when it has fired.
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _inbox: trio.MemoryReceiveChannel[Job[Any] | None] = attrs.field(init=False)
+    _outbox: trio.MemorySendChannel[Job[Any] | None] = attrs.field(init=False)
+    _opened: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stopped: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Why it could not be opened.
+    _failure: BaseException | None = attrs.field(default=None, init=False)
+    # How many calls of remove() wait for its end, and what leaving raised for them.
+    _removers: int = attrs.field(default=0, init=False)
+    _farewell: Exception | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._outbox, self._inbox = trio.open_memory_channel["Job[Any] | None"](1)
+
+    @property
+    def state(self) -> WorkerState:
+        """What the worker is doing."""
+        return self.worker_state
+
+    @property
+    def job(self) -> Job[Any] | None:
+        """The job that it runs, or None."""
+        return self.current
+
+    def statistics(self) -> WorkerStatistics:
+        """What the worker has done so far."""
+        return self._host.worker_statistics(self)
+
+    def pause(self) -> None:
+        """Take no more jobs until `resume`; the attempt under way finishes."""
+        self._host.pause_worker(self)
+
+    def resume(self) -> None:
+        """Undo `pause`. A rest is not ended by it."""
+        self._host.resume_worker(self)
+
+    def rest(self, seconds: float) -> None:
+        """Take no more jobs for a while; the attempt under way finishes.
+
+        Of two rests the later end holds.
+
+        Arguments:
+          seconds: how long, from now on; finite, zero or more.
+        """
+        self._host.rest_worker(self, seconds)
+
+    async def remove(self, *, cancel: bool = False) -> None:
+        """Take the worker out of the pool, and wait until it has left its lifespan.
+
+        A checkpoint. If it is cancelled, the worker leaves all the same.
+
+        Arguments:
+          cancel: cancel the attempt under way, and queue its job again in front of the
+              others, instead of letting it finish.
+
+        Raises:
+          RuntimeError: if called by a job that runs on this worker.
+          Exception: whatever leaving the lifespan raises.
+        """
+        if any(job is self.current for job in enclosing_jobs()):
+            raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
+        await self._host.remove_worker(self, cancel=cancel)
+
+    def __repr__(self) -> str:
+        doing = f" with {self.current.name}" if self.current is not None else ""
+        state = self.worker_state.name.lower()
+        return f"<trio_pool.Worker {self.id} {self.name}, {state}{doing}>"
+
+    # The rest is for the pool.
+
+    def _deliver(self, job: Job[Any]) -> None:
+        """Hand over a job to the worker, which waits for one."""
+        self._outbox.send_nowait(job)
+
+    def _interrupt(self) -> None:
+        """Cancel the attempt under way."""
+        self._scope.cancel()
+
+    def _recall(self) -> None:
+        """Make the worker leave, which waits for a job or opens its resource."""
+        if self._stage is Stage.OPENING:
+            self._session.cancel()
+        self._outbox.send_nowait(None)
+
+    def _abandon(self) -> None:
+        """Cancel whatever it is at, even leaving its lifespan."""
+        self._session.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run(self) -> None:
+        """The worker's Trio task. It is shielded, since the pool ends its workers itself."""
+        with trio.CancelScope(shield=True):
+            await self._live()
+        self._core.left(self, trio.current_time())
+        self._opened.set()
+        self._stopped.set()
+        self._host.carry_out()
+
+    async def _live(self) -> None:
+        """Enter the lifespan, serve and leave it, again and again until told to leave."""
+        failed = 0
+        while not self.departing:
+            error = await self._serve_once()
+            if self.phase is Phase.STARTING:
+                self._failure = error
+                return
+            if error is not None and not isinstance(error, Exception):
+                self._break_down(None)
+                self._host.crash(error)
+                return
+            if self._stage is not Stage.LEAVING:
+                failed += 1
+                self._break_down(error)
+                await self._back_off(failed, error or ResourceBroken())
+            else:
+                failed = 0
+                if error is not None:
+                    self._host.blame(self, error)
+
+    async def _serve_once(self) -> BaseException | None:
+        """One session, from entering the lifespan to leaving it; returns what it raised."""
+        self._stage = Stage.OPENING
+        try:
+            with trio.CancelScope() as self._session:
+                if self._lifespan is None:
+                    await self._serve()
+                else:
+                    manager = _checked(self._lifespan, self.resource)
+                    async with manager as value:
+                        self._leading = (value,)
+                        await self._serve()
+        except BaseException as error:
+            return error
+        return None
+
+    async def _back_off(self, failed: int, error: Exception) -> None:
+        if not self.departing:
+            delay = self._host.reopening_delay(_REOPENING, failed, error)
+            with trio.move_on_after(delay):
+                await self._inbox.receive()  # only a recall can come now
+
+    def _break_down(self, error: Exception | None) -> None:
+        """The resource can't be used, and not because a job has said so."""
+        now = trio.current_time()
+        if error is None:
+            error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
+        job = self.current
+        self._core.broken(self, error, now)
+        if job is not None:
+            self._settle_stranded(job, error, now)
+        self._host.carry_out()
+
+    def _settle_stranded(self, job: Job[Any], error: Exception, now: float) -> None:
+        try:
+            self._inbox.receive_nowait()
+        except trio.WouldBlock:
+            if self.cut is None and not job._cancelled:
+                broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
+                broken.__cause__ = error
+                self._core.failed(self, broken, self._host.judge(job, broken), now)
+                return
+        # Cut short, or not even begun.
+        self._core.cut_short(self, JobCancelledError(job), now)
+
+    async def _serve(self) -> None:
+        """Run one attempt after another until told to leave or to reopen."""
+        self._stage = Stage.SERVING
+        core, host = self._core, self._host
+        core.opened(self, trio.current_time())
+        self._opened.set()
+        host.carry_out()
+        job: Job[Any] | None = None
+        while True:
+            settled = True
+            interruption: BaseException | None = None
+            try:
+                # One scope serves for all attempts until it fires: setting one up costs
+                # more than a checkpoint.
+                with trio.CancelScope() as scope:
+                    self._scope = scope
+                    fired = False
+                    while not fired:
+                        if job is None:
+                            if self.departing or self.phase is Phase.REOPENING:
+                                self._stage = Stage.LEAVING
+                                return
+                            job = await self._inbox.receive()
+                            if job is None:
+                                continue  # recalled
+                        if self.cut is not None:  # cancelled before it began
+                            fired = True
+                            error = JobCancelledError(job)
+                            job = core.cut_short(self, error, trio.current_time())
+                            host.carry_out()
+                            continue
+                        settled = False
+                        deadline = self.attempt_deadline
+                        if deadline != math.inf:
+                            scope.deadline = deadline
+                        failure: Exception | None = None
+                        value: Any = None
+                        try:
+                            value = await run_job(job, self._leading + job._args)
+                        except Exception as error:
+                            failure = error
+                        now = trio.current_time()
+                        fired = scope.cancel_called
+                        if deadline != math.inf:
+                            scope.deadline = math.inf
+                        job = core.succeeded(self, value, now) if failure is None else self._fail(job, failure, now)
+                        settled = True
+                        host.carry_out()
+            except BaseException as error:
+                if settled:
+                    raise
+                interruption = error
+            if not settled:
+                assert job is not None
+                job = self._interrupted(job, interruption)
+
+    def _fail(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
+        """The attempt has ended with an error of the function's own."""
+        tidy(error)
+        if isinstance(error, NotAsyncError):
+            verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
+        else:
+            verdict = self._host.judge(job, error)
+        return self._core.failed(self, error, verdict, now)
+
+    def _interrupted(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
+        """The attempt was ended by its scope, or by what is not an `Exception`."""
+        core, now = self._core, trio.current_time()
+        if isinstance(error, Exception):
+            following = self._fail(job, error, now)
+        elif isinstance(error, trio.Cancelled):
+            # None of the pool's: the lifespan, around this, must have cancelled it.
+            raise error
+        elif error is not None:
+            self._host.crash(error)
+            following = core.cut_short(self, JobCancelledError(job), now)
+        elif self.cut is None and now >= job._deadline:
+            timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
+            following = core.timed_out(self, timeout, now)
+        elif job._cancelled or self.cut is not None:
+            following = core.cut_short(self, JobCancelledError(job), now)
+        else:
+            limit = job._options.attempt_timeout
+            late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
+            following = core.failed(self, late, self._host.judge(job, late), now)
+        self._host.carry_out()
+        return following
+
+
+def _checked(
+    lifespan: Callable[[Any], AbstractAsyncContextManager[Any]], resource: object
+) -> AbstractAsyncContextManager[Any]:
+    manager: object = lifespan(resource)
+    if isinstance(manager, AbstractAsyncContextManager):
+        return cast("AbstractAsyncContextManager[Any]", manager)
+    raise TypeError(f"lifespan must return an async context manager, returned {manager!r}")
+
+
+hide_from_tracebacks(Worker._serve.__code__)

@@ -1,0 +1,88 @@
+"""Aids for testing programs that use a pool. Nothing else in the package imports this."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+import trio
+
+from . import _validate
+from ._open import forced_max_running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._base import BasePool
+
+V = TypeVar("V")
+
+__all__ = ["Flaky", "assert_settled", "one_at_a_time"]
+
+
+def _check_times(_: object, __: object, value: object) -> None:
+    _validate.count("times", value, least=0)
+
+
+@attrs.define(eq=False)
+class Flaky(Generic[V]):
+    """An async function that fails so many times, and then returns a result for ever.
+
+    Submit it in place of a real function: it takes any arguments, makes a checkpoint, and
+    remembers what it was called with.
+
+    Arguments:
+      times: how many calls fail.
+      result: what the calls after those return.
+      error: what the failing calls raise, an exception or a type of one.
+
+    Attributes:
+      calls: the arguments of each call so far, the resource included.
+    """
+
+    times: int = attrs.field(validator=_check_times)
+    result: V = attrs.field(kw_only=True, default=None)  # type: ignore[assignment]  # V is None then
+    error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError)
+    calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
+
+    async def __call__(self, *args: Any) -> V:
+        """Fail or return. A checkpoint."""
+        self.calls.append(args)
+        await trio.lowlevel.checkpoint()
+        if len(self.calls) > self.times:
+            return self.result
+        error = self.error
+        raise error if isinstance(error, type) else error.with_traceback(None)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Make the pools that are opened inside the block run one attempt at a time.
+
+    As if they were opened with ``max_running=1``, so that a test sees its jobs one after
+    another. Works for pools opened by the code under test too, as long as they are opened
+    in this task or one started in the block.
+    """
+    token = forced_max_running.set(1)
+    try:
+        yield
+    finally:
+        forced_max_running.reset(token)
+
+
+def assert_settled(pool: BasePool) -> None:
+    """Check that every job of a pool has ended, and that each of them is counted once.
+
+    Call it after the pool's block, or after ``join``.
+
+    Raises:
+      AssertionError: if it isn't so; it names the jobs that have not ended.
+    """
+    unsettled = list(pool.jobs())
+    if unsettled:
+        raise AssertionError(f"jobs that have not ended: {unsettled!r}")
+    seen = pool.statistics()
+    ended = seen.succeeded + seen.dead + seen.cancelled + seen.discarded
+    if seen.submitted != ended:
+        raise AssertionError(f"{seen.submitted} jobs were submitted, but {ended} have ended")
