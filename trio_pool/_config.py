@@ -27,11 +27,17 @@ ON_DEAD: tuple[OnDead, ...] = ("raise", "keep", "cancel")
 
 
 def _instance_of(kind: type) -> Any:
-    return lambda _, attribute, value: _validate.instance(attribute.name, value, kind)
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        _validate.instance(attribute.name, value, kind)
+
+    return check
 
 
 def _one_of(choices: tuple[str, ...]) -> Any:
-    return lambda _, attribute, value: _validate.one_of(attribute.name, value, choices)
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        _validate.one_of(attribute.name, value, choices)
+
+    return check
 
 
 def _callable_or_none(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

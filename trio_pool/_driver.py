@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import trio
 
@@ -65,9 +65,13 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
         if traceback is not None and traceback.tb_next is None:
             raise NotAsyncError(f"{describe(fn)} can't be called like this: {error}") from None
         raise
-    if not isinstance(made, Coroutine):
+    if not _is_coroutine(made):
         raise NotAsyncError(_complaint(fn, made))
     return await made
+
+
+def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    return isinstance(made, Coroutine)
 
 
 def _complaint(fn: Callable[..., Any], made: object) -> str:

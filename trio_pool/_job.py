@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
 import attrs
 
@@ -322,10 +322,14 @@ def has_ended(job: Job[Any]) -> bool:
     return job.state.is_final
 
 
+def _is_partial(fn: object) -> TypeGuard[partial[Any]]:
+    return isinstance(fn, partial)
+
+
 def describe(fn: object) -> str:
     """A function's name as a reader would look for it."""
-    while isinstance(fn, partial):
-        fn = cast("partial[Any]", fn).func
+    while _is_partial(fn):
+        fn = fn.func
     name: object = getattr(fn, "__qualname__", type(fn).__qualname__)
     return str(name)
 

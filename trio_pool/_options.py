@@ -81,6 +81,16 @@ class Options:
         return attrs.evolve(self, **changes) if changes else self
 
 
+def _policy(name: str, value: object) -> RetryPolicy:
+    return _validate.instance(name, value, RetryPolicy)
+
+
+def _worker(name: str, value: object) -> Seat:
+    if not isinstance(value, Seat):
+        raise TypeError(f"{name} must be a Worker, got {value!r}")
+    return value
+
+
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping, got {value!r}")
@@ -93,12 +103,12 @@ def _priority(name: str, value: object) -> float:
 
 
 _CHECKS: Mapping[str, Any] = {
-    "retry": lambda name, value: _validate.instance(name, value, RetryPolicy),
+    "retry": _policy,
     "attempt_timeout": _validate.seconds,
     "total_timeout": _validate.seconds,
     "priority": _priority,
     "requires": _validate.tags,
-    "worker": lambda name, value: _validate.instance(name, value, Seat),
+    "worker": _worker,
     "name": _validate.text,
     "metadata": _metadata,
 }

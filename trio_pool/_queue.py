@@ -159,8 +159,8 @@ class ReadyQueue:
 
     _roster: Roster
     _tickets: Iterator[int]
-    _lifo: bool = False
-    _ranked: bool = True
+    _lifo: bool = attrs.field(default=False, alias="lifo")
+    _ranked: bool = attrs.field(default=True, alias="ranked")
     _open: Lane = attrs.field(factory=lambda: Lane(ANYONE), init=False)
     _pinned: dict[Seat, Lane] = attrs.field(factory=dict["Seat", "Lane"], init=False)
     _lanes: dict[Terms, Lane] = attrs.field(factory=dict["Terms", "Lane"], init=False)

@@ -37,4 +37,4 @@ class Resource(Generic[R_co]):
 
     value: R_co
     name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
-    tags: frozenset[str] = attrs.field(default=(), kw_only=True, converter=_as_tags)
+    tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=_as_tags)

@@ -187,8 +187,9 @@ class RetryPolicy:
           delay: seconds between two attempts.
           **fields: further fields of the policy.
         """
-        curve: dict[str, Any] = {"multiplier": 1.0, "max_delay": delay, "jitter": "none"}
-        return cls(**{"base_delay": delay, **curve, **fields})
+        curve: dict[str, Any] = {"base_delay": delay, "max_delay": delay, "multiplier": 1.0}
+        curve["jitter"] = "none"
+        return cls(**(curve | fields))
 
     @classmethod
     def immediate(cls, **fields: Any) -> Self:
@@ -198,7 +199,8 @@ class RetryPolicy:
           **fields: further fields of the policy.
         """
         at_once: dict[str, Any] = {"base_delay": 0.0, "jitter": "none"}
-        return cls(**{**at_once, "front": True, "placement": "same", **fields})
+        at_once |= {"front": True, "placement": "same"}
+        return cls(**(at_once | fields))
 
     def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
         """How long to wait before the next attempt. Override it for another curve.
@@ -236,11 +238,8 @@ class RetryPolicy:
         """
         rule = self.retry_on
         if isinstance(rule, (type, tuple)):
-            return matches(error, rule)
-        answer: object = rule(error)
-        if not isinstance(answer, bool):
-            raise TypeError(f"retry_on must return a bool, returned {answer!r}")
-        return answer
+            return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
+        return _validate.instance("the result of retry_on", rule(error), bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

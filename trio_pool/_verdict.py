@@ -111,7 +111,10 @@ def judge(
 
 
 def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:
-    answer: object = on_failure(job, error)
+    return _checked(on_failure(job, error))
+
+
+def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, (RetryAfter, GiveUp, Discard, ResourceBroken)):
         return answer
     raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard or None, got {answer!r}")

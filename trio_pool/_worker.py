@@ -204,7 +204,7 @@ class Worker(Seat):
                 if self._lifespan is None:
                     await self._serve()
                 else:
-                    manager = _checked(self._lifespan, self.resource)
+                    manager = _checked(self._lifespan(self.resource))
                     async with manager as value:
                         self._leading = (value,)
                         await self._serve()
@@ -330,10 +330,7 @@ class Worker(Seat):
         return following
 
 
-def _checked(
-    lifespan: Callable[[Any], AbstractAsyncContextManager[Any]], resource: object
-) -> AbstractAsyncContextManager[Any]:
-    manager: object = lifespan(resource)
+def _checked(manager: object) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
     raise TypeError(f"lifespan must return an async context manager, returned {manager!r}")

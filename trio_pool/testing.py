@@ -12,7 +12,7 @@ from . import _validate
 from ._open import forced_max_running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from ._base import BasePool
 
@@ -21,7 +21,7 @@ V = TypeVar("V")
 __all__ = ["Flaky", "assert_settled", "one_at_a_time"]
 
 
-def _check_times(_: object, __: object, value: object) -> None:
+def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
     _validate.count("times", value, least=0)
 
 
@@ -42,7 +42,7 @@ class Flaky(Generic[V]):
     """
 
     times: int = attrs.field(validator=_check_times)
-    result: V = attrs.field(kw_only=True, default=None)  # type: ignore[assignment]  # V is None then
+    result: V = attrs.field(kw_only=True, default=None)
     error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError)
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
 
@@ -57,7 +57,7 @@ class Flaky(Generic[V]):
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Generator[None]:
     """Make the pools that are opened inside the block run one attempt at a time.
 
     As if they were opened with ``max_running=1``, so that a test sees its jobs one after
