@@ -118,7 +118,7 @@ class BasePool:
         """
         if _validate.seconds("interval", interval) == 0:
             raise ValueError("interval must be more than 0, got 0")
-        return Snapshots(interval, self.statistics, self._engine.over.wait)
+        return Snapshots(interval, self.statistics, self._engine.over)
 
     def add_instrument(self, instrument: Instrument) -> None:
         """Let an instrument watch from now on; no effect if it does already."""

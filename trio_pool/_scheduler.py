@@ -409,7 +409,11 @@ class Scheduler:
         for job in self._places.all():
             if not self._roster.has_any(terms_of(job)):
                 self.withdraw(job)
-                self._effects.append(Refused(job))
+                if self._no_worker == "bury":
+                    self._ledger.bury(job, now)
+                    self._effects.append(Admitted(job))
+                else:
+                    self._effects.append(Refused(job))
 
     def _bury_all(self, jobs: list[Job[Any]], now: float) -> None:
         for job in jobs:

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from ._statistics import PoolStatistics
 
@@ -19,19 +19,20 @@ class Snapshots:
 
     _interval: float
     _look: Callable[[], PoolStatistics]
-    _over: Callable[[], Awaitable[None]]
+    _over: trio.Event
     _next_at: float | None = attrs.field(default=None, init=False)
 
     def __aiter__(self) -> Snapshots:
         return self
 
     async def __anext__(self) -> PoolStatistics:
-        now = trio.current_time()
         if self._next_at is None:
-            self._next_at = now
-        # Someone who is slow to ask gets one at once, not all that were missed.
-        with trio.CancelScope(deadline=max(now, self._next_at)):
-            await self._over()
-            raise StopAsyncIteration
+            await trio.lowlevel.checkpoint()
+        else:
+            # Who is slow to ask gets one at once, and not all those that were missed.
+            with trio.CancelScope(deadline=self._next_at):
+                await self._over.wait()
+            if self._over.is_set():
+                raise StopAsyncIteration
         self._next_at = trio.current_time() + self._interval
         return self._look()
