@@ -14,8 +14,8 @@ from ._engine import Engine, not_eligible
 from ._instrument import Instrument
 from ._job import Job, JobState, has_ended
 from ._options import Options
+from ._places import Admission, Door
 from ._retry import RetryPolicy
-from ._scheduler import Admission, Door
 from ._snapshots import Snapshots
 from ._staff import Staff
 from ._statistics import PoolStatistics, pool_statistics
@@ -34,7 +34,7 @@ class BasePool:
     """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
 
     def __init__(self, config: Config) -> None:
-        self.name = config.name
+        self.name: str | None = config.name
         self._engine = Engine(config, self._requeue)
         self._staff = Staff(self._engine)
         self._defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
@@ -105,7 +105,8 @@ class BasePool:
 
     def statistics(self) -> PoolStatistics:
         """A snapshot of what the pool has done and what is in it."""
-        workers = tuple(worker.statistics() for worker in self.workers)
+        crew = self._staff.last_crew or self.workers
+        workers = tuple(worker.statistics() for worker in crew)
         return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers)
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:

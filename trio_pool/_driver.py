@@ -117,7 +117,8 @@ def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
 
 def tidy(error: Exception) -> None:
     """Make an error fit to be kept: its frames hold nothing, and start in user code."""
-    clear_frames(error)
+    # What somebody was about when he cancelled something has nothing to do with this.
+    clear_frames(error, strangers=(trio.Cancelled,))
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code in _OWN_CODE:
         traceback = traceback.tb_next

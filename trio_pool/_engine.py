@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ._config import Config
     from ._options import JobOptions
-    from ._scheduler import Admission, Door
+    from ._places import Admission, Door
     from ._streams import Stream
     from ._worker import Worker
 

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._base import BasePool
     from ._job import Attempt, Job
+    from ._pool import Pool, SlotPool
     from ._worker import Worker
 
 _logger = logging.getLogger("trio_pool")
@@ -21,10 +21,10 @@ class Instrument:
     its traceback and its instrument is removed; the pool goes on.
     """
 
-    def pool_opened(self, pool: BasePool) -> None:
+    def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
         """All workers have started; the body of the block comes next."""
 
-    def pool_closed(self, pool: BasePool) -> None:
+    def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
         """All jobs have ended and all workers have stopped."""
 
     def job_submitted(self, job: Job[Any]) -> None:

@@ -46,7 +46,8 @@ class JobState(enum.Enum):
     is_final: bool
     """whether the job has ended"""
 
-    __hash__ = object.__hash__  # Enum hashes the name, in Python code
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # Enum hashes the name, in Python code
 
 
 _FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
@@ -265,7 +266,7 @@ class Job(Generic[V_co]):
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The attempts that have ended: the first, and the last 31."""
+        """The attempts that have ended, of many the first and the last 31."""
         return tuple(self._attempts or ())
 
     @property

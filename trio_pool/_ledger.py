@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ._effects import Changed, Died, Quiet, Tell
-from ._job import KEPT_TRANSITIONS, TRANSITIONS, DeadReason, JobState, Transition
+from ._job import (
+    KEPT_FIRST_ATTEMPTS,
+    KEPT_LAST_ATTEMPTS,
+    KEPT_TRANSITIONS,
+    TRANSITIONS,
+    Attempt,
+    DeadReason,
+    JobState,
+    Transition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
     from ._deadlines import Deadlines
     from ._effects import Effects
     from ._job import Job
+    from ._seat import Seat
 
 
 @attrs.define(eq=False)
@@ -109,6 +119,29 @@ class Ledger:
         words = "no worker of the pool may take it"
         self.die(job, DeadReason.NO_WORKER, words, None, now)
 
+    def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
+        """Account for an attempt that counts, and take the job off its worker."""
+        attempt, job = self._take_off(seat, now, error)
+        if job._attempts is None:
+            job._attempts = [attempt]
+        else:
+            if len(job._attempts) == KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS:
+                del job._attempts[KEPT_FIRST_ATTEMPTS]
+            job._attempts.append(attempt)
+        job._attempt_count += 1
+        self.attempts += 1
+        seat.attempts += 1
+        if error is None:
+            seat.succeeded += 1
+        else:
+            self.failures += 1
+            seat.last_error = error
+        return job
+
+    def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
+        """Take the job off its worker after an attempt that doesn't count."""
+        return self._take_off(seat, now, error)[1]
+
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""
         if self._instruments:
@@ -125,6 +158,18 @@ class Ledger:
             self._deadlines.forget()
         if not self.live:
             self._effects.append(Quiet())
+
+    def _take_off(self, seat: Seat, now: float, error: Exception | None) -> tuple[Attempt, Job[Any]]:
+        job = seat.current
+        assert job is not None
+        number = job._attempt_count + 1
+        attempt = Attempt(number, seat.id, seat.name, seat.started_at, now, error)
+        self.tell("attempt_ended", job, attempt)
+        seat.current = None
+        seat.cut = None
+        seat.busy_seconds += now - seat.started_at
+        job._worker = None
+        return attempt, job
 
     def _tell(self, job: Job[Any], old: JobState | None, state: JobState, detail: object) -> None:
         if old is None:

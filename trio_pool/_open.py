@@ -68,6 +68,25 @@ forced_max_running: ContextVar[int | None] = ContextVar("trio_pool_forced_max_ru
 def open_pool(resources: int, **options: Unpack[PoolOptions]) -> AbstractAsyncContextManager[SlotPool]: ...
 
 
+# Those of Resources alone come first: mypy finds no S for a list of them in the union.
+@overload
+def open_pool(
+    resources: Iterable[Resource[S]],
+    *,
+    lifespan: Callable[[S], AbstractAsyncContextManager[R]],
+    **options: Unpack[PoolOptions],
+) -> AbstractAsyncContextManager[Pool[R]]: ...
+
+
+@overload
+def open_pool(
+    resources: Iterable[Resource[R]],
+    *,
+    lifespan: None = None,
+    **options: Unpack[PoolOptions],
+) -> AbstractAsyncContextManager[Pool[R]]: ...
+
+
 @overload
 def open_pool(
     resources: Iterable[Resource[S] | S],
@@ -210,6 +229,7 @@ async def _finish(pool: BasePool) -> None:
     while engine.ledger.live:
         await engine.wait_until_quiet()
     engine.stopping = True
+    pool._staff.last_crew = pool.workers
     for worker in reversed(pool.workers):
         await pool._staff.stop(worker, at_once=False)
 
@@ -218,6 +238,7 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
     """End everything now; another Ctrl-C meanwhile doesn't keep it from being ended."""
     engine = pool._engine
     engine.cancel()
+    pool._staff.last_crew = pool._staff.last_crew or pool.workers
     while engine.ledger.live or pool.workers:
         try:
             with trio.CancelScope(shield=True):

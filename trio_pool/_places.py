@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,6 +11,24 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._ledger import Ledger
     from ._queue import ReadyQueue
+
+
+class Admission(enum.Enum):
+    """What comes of submitting a job."""
+
+    ENTERED = enum.auto()
+    WAITING = enum.auto()
+    FULL = enum.auto()
+    NO_WORKER = enum.auto()
+
+
+class Door(enum.Enum):
+    """How a job wants to enter."""
+
+    ALWAYS = enum.auto()
+    QUEUE_UP = enum.auto()
+    AT_ONCE = enum.auto()
+    IF_IDLE = enum.auto()
 
 
 @attrs.define(eq=False)

@@ -48,7 +48,7 @@ class RetryAfter(Exception):
         placement: Placement | None = None,
         counts: bool = True,
     ) -> None:
-        self.delay = _validate.seconds("delay", delay, finite=True)
+        self.delay: float = _validate.seconds("delay", delay, finite=True)
         self.rest = rest
         self.placement: Placement | None = None
         if placement is not None:

@@ -10,7 +10,6 @@ becomes of a job's state in ``_ledger``.
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,7 +17,8 @@ import attrs
 
 from ._deadlines import Due
 from ._effects import Admitted, Interrupt, Recall, Refused
-from ._job import KEPT_FIRST_ATTEMPTS, KEPT_LAST_ATTEMPTS, Attempt, DeadReason, JobState
+from ._job import DeadReason, JobState
+from ._places import Admission, Door
 from ._roster import terms_of
 from ._seat import Cut, Phase, Seat
 from ._tracebacks import in_words
@@ -37,24 +37,6 @@ if TYPE_CHECKING:
 
 NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
 NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
-
-
-class Admission(enum.Enum):
-    """What comes of submitting a job."""
-
-    ENTERED = enum.auto()
-    WAITING = enum.auto()
-    FULL = enum.auto()
-    NO_WORKER = enum.auto()
-
-
-class Door(enum.Enum):
-    """How a job wants to enter."""
-
-    ALWAYS = enum.auto()
-    QUEUE_UP = enum.auto()
-    AT_ONCE = enum.auto()
-    IF_IDLE = enum.auto()
 
 
 @attrs.define(eq=False)
@@ -230,24 +212,24 @@ class Scheduler:
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """An attempt has ended with a value; returns the worker's next job."""
-        job = self._end_attempt(seat, now, None)
+        job = self._ledger.end_attempt(seat, now, None)
         job._value = value
         self._ledger.end(job, JobState.SUCCEEDED, now)
         return self._next_for(seat, now)
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
         """An attempt has ended with an error; returns the worker's next job."""
-        job = self._end_attempt(seat, now, error)
+        job = self._ledger.end_attempt(seat, now, error)
         job._failed_on |= {seat}
         job._last_seat = seat
         fate = verdict.fate
-        if isinstance(fate, Die):
+        if job._cancelled and not _is_the_last_word(fate):
+            words = f"failed after it was cancelled: {in_words(error)}"
+            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
+        elif isinstance(fate, Die):
             self._ledger.die(job, fate.reason, fate.words, fate.error, now)
         elif isinstance(fate, Drop):
             self._ledger.end(job, JobState.DISCARDED, now, fate.words)
-        elif job._cancelled:
-            words = f"failed after it was cancelled: {in_words(error)}"
-            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif now + fate.delay >= job._deadline:
             self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
         else:
@@ -260,17 +242,13 @@ class Scheduler:
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """An attempt was cut short by the job's total timeout."""
-        job = self._end_attempt(seat, now, error)
+        job = self._ledger.end_attempt(seat, now, error)
         self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
         return self._next_for(seat, now)
 
     def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """An attempt was cut short by a cancellation: it is neither counted nor kept."""
-        job = seat.current
-        assert job is not None
-        attempt = self._attempt(seat, job, now, error)
-        self._ledger.tell("attempt_ended", job, attempt)
-        _release(seat, job, now)
+        job = self._ledger.cut_attempt(seat, now, error)
         if job._cancelled:
             self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
@@ -319,34 +297,6 @@ class Scheduler:
         self._after(now)
 
     # From here on nobody but the scheduler calls.
-
-    def _attempt(self, seat: Seat, job: Job[Any], now: float, error: Exception | None) -> Attempt:
-        number = job._attempt_count + 1
-        return Attempt(number, seat.id, seat.name, seat.started_at, now, error)
-
-    def _end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
-        """Account for an attempt that counts, and take the job off its worker."""
-        job = seat.current
-        assert job is not None
-        ledger = self._ledger
-        attempt = self._attempt(seat, job, now, error)
-        if job._attempts is None:
-            job._attempts = [attempt]
-        else:
-            if len(job._attempts) == KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS:
-                del job._attempts[KEPT_FIRST_ATTEMPTS]
-            job._attempts.append(attempt)
-        job._attempt_count += 1
-        ledger.attempts += 1
-        seat.attempts += 1
-        if error is None:
-            seat.succeeded += 1
-        else:
-            ledger.failures += 1
-            seat.last_error = error
-        ledger.tell("attempt_ended", job, attempt)
-        _release(seat, job, now)
-        return job
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The worker's next job, once everything that has come due is dealt with."""
@@ -440,12 +390,9 @@ class Scheduler:
             self._bury_all(list(self._queue), now)
 
 
-def _release(seat: Seat, job: Job[Any], now: float) -> None:
-    """Take the job off its worker."""
-    seat.current = None
-    seat.cut = None
-    seat.busy_seconds += now - seat.started_at
-    job._worker = None
+def _is_the_last_word(fate: Retry | Die | Drop) -> bool:
+    """Whether the function itself has said what becomes of the job."""
+    return isinstance(fate, Drop) or (isinstance(fate, Die) and fate.reason is DeadReason.GAVE_UP)
 
 
 def _may_become_available(seat: Seat) -> bool:

@@ -26,6 +26,8 @@ class Staff:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._ids = count(1)
+        # Who was there when the pool began to end, for the statistics after that.
+        self.last_crew: tuple[Worker, ...] = ()
         self.carry_out = engine.carry_out
         self.crash = engine.crash
         # What decides about failed jobs; changed while the pool runs.

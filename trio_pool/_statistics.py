@@ -60,7 +60,7 @@ class PoolStatistics:
       retries: how often a failed job was to be tried again.
       queue_peak: the most jobs that ever waited for a worker at once.
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
-      workers: the statistics of the workers in the pool.
+      workers: the statistics of the workers in the pool, or, once it ends, of the last ones.
     """
 
     name: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import inspect
 import sys
 from contextlib import suppress
@@ -12,11 +13,11 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
-    from types import CodeType, TracebackType
+    from types import FrameType, TracebackType
 
 _GENERATOR_LIKE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_RAISE = dis.opmap["RAISE_VARARGS"]
-_SUSPENDING = {dis.opmap[name] for name in ("YIELD_VALUE", "YIELD_FROM") if name in dis.opmap}
+_YIELD_VALUE = dis.opmap["YIELD_VALUE"]
+_YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
 
 
 def in_words(error: BaseException) -> str:
@@ -26,12 +27,16 @@ def in_words(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def clear_frames(error: BaseException) -> None:
+def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:
     """Drop the local variables of every finished frame that ``error`` refers to.
 
     The tracebacks stay printable. Errors that this one was raised from, or in the handling
     of, and those in a group, are cleared too. As `traceback.clear_frames`, but it leaves
     suspended coroutines alone: before Python 3.13 clearing the frame of one closes it.
+
+    Arguments:
+      strangers: types of errors whose context is none of this error's business; they are
+          cut off from it.
     """
     pending = [error]
     seen: set[int] = set()
@@ -40,6 +45,8 @@ def clear_frames(error: BaseException) -> None:
         if id(current) in seen:
             continue
         seen.add(id(current))
+        if isinstance(current, strangers):
+            current.__context__ = None
         _clear_traceback(current.__traceback__)
         linked = (current.__cause__, current.__context__)
         pending.extend(link for link in linked if link is not None)
@@ -49,19 +56,31 @@ def clear_frames(error: BaseException) -> None:
 
 
 def _clear_traceback(traceback: TracebackType | None) -> None:
-    # An error leaves a frame by ending it; only the frame that caught it can live on. So
-    # a frame may be suspended only if it is the outermost of a stretch: the first of all,
-    # or the first behind a frame that raised an error which somebody had kept.
-    outermost = True
     while traceback is not None:
         frame = traceback.tb_frame
-        code = frame.f_code
-        if not (outermost and _may_be_suspended(code, frame.f_lasti)):
+        if not _may_be_suspended(frame):
             with suppress(RuntimeError):  # it is still running, so it isn't ours to clear
                 frame.clear()
-        outermost = code.co_code[traceback.tb_lasti] == _RAISE
         traceback = traceback.tb_next
 
 
-def _may_be_suspended(code: CodeType, last: int) -> bool:
-    return bool(code.co_flags & _GENERATOR_LIKE) and code.co_code[last] in _SUSPENDING
+def _may_be_suspended(frame: FrameType) -> bool:
+    """Whether this is, or may be, the frame of a generator or coroutine that goes on."""
+    return bool(frame.f_code.co_flags & _GENERATOR_LIKE) and not _has_ended(frame)
+
+
+if sys.version_info >= (3, 11):
+
+    def _has_ended(frame: FrameType) -> bool:
+        # As long as there is the generator, it and not the frame object owns what is in
+        # the frame, so the frame object refers to nothing.
+        return frame.f_code in gc.get_referents(frame)
+
+
+if sys.version_info < (3, 11):
+
+    def _has_ended(frame: FrameType) -> bool:
+        # Suspended in an await, it stands before the instruction that will try once more.
+        # One that was ended by an error thrown in where it yielded looks just the same.
+        code, last = frame.f_code.co_code, frame.f_lasti
+        return code[last] != _YIELD_VALUE and code[last + 2 : last + 3] != _YIELD_FROM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import attrs
 import trio
@@ -14,9 +14,15 @@ from ._open import forced_max_running
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ._base import BasePool
+    from typing_extensions import TypeVar
 
-V = TypeVar("V")
+    from ._pool import Pool, SlotPool
+
+    V = TypeVar("V", default=None)
+else:
+    from typing import TypeVar
+
+    V = TypeVar("V")
 
 __all__ = ["Flaky", "assert_settled", "one_at_a_time"]
 
@@ -46,6 +52,13 @@ class Flaky(Generic[V]):
     error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError)
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
 
+    # Two signatures, so that it passes for a function of slots and for one of a resource.
+    @overload
+    async def __call__(self) -> V: ...
+
+    @overload
+    async def __call__(self, first: Any, /, *args: Any) -> V: ...
+
     async def __call__(self, *args: Any) -> V:
         """Fail or return. A checkpoint."""
         self.calls.append(args)
@@ -71,7 +84,7 @@ def one_at_a_time() -> Generator[None]:
         forced_max_running.reset(token)
 
 
-def assert_settled(pool: BasePool) -> None:
+def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     """Check that every job of a pool has ended, and that each of them is counted once.
 
     Call it after the pool's block, or after ``join``.

@@ -1,0 +1,199 @@
+"""Fetch hundreds of files from an HTTP API with three tokens, none of which is any good by itself.
+
+Each token has a quota per second; one of them gets errors, one gets slow answers. A pool gives each token a worker
+with an HTTP client of its own, bounces what fails to another token, and lets a token rest when the API says so.
+
+The API is ``token_server.py``, which this program starts beside itself on 127.0.0.1. What it serves are the source
+files of the standard library, so that each file that arrives can be held against the one on disk.
+
+    python api_tokens.py --files 200
+
+The exit code is 0 if every file arrived whole, 1 if one did not, and 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import trio
+
+try:
+    import httpx
+except ImportError:
+    sys.exit("This example needs httpx. Install it with: python -m pip install httpx")
+
+from token_report import Report, show_progress
+
+from trio_pool import GiveUp, JobFailedError, Resource, RetryAfter, RetryPolicy, open_pool
+
+TOKENS = ("token-a", "token-b", "token-c")
+SERVER = Path(__file__).with_name("token_server.py")
+STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
+SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to fetch, and what has to arrive."""
+
+    path: str
+    sha256: str
+
+
+class DamagedError(Exception):
+    """The body that arrived is not the file."""
+
+
+async def fetch(client: httpx.AsyncClient, source: Source) -> int:
+    """Fetch one file and check it: the function of every job. The pool fills in the client.
+
+    Returns:
+        The size of the file in bytes.
+    """
+    response = await client.get(f"/{source.path}")
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        # It is the token that has to wait, not the file: that goes to another one, and has not used up a try.
+        raise RetryAfter(float(response.headers["Retry-After"]), rest=True, counts=False)
+    if response.is_client_error:
+        raise GiveUp(f"{response.status_code} {response.reason_phrase}")  # no other token would do better
+    response.raise_for_status()
+    if hashlib.sha256(response.content).hexdigest() != source.sha256:
+        raise DamagedError(source.path)
+    return len(response.content)
+
+
+@asynccontextmanager
+async def open_client(base_url: str, token: str) -> AsyncGenerator[httpx.AsyncClient]:
+    """The lifespan of a worker: a client that sends this token, and keeps its connection from job to job."""
+    async with httpx.AsyncClient(
+        base_url=base_url,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=None,  # attempt_timeout sees to that
+        trust_env=False,  # a proxy would not find this server
+    ) as client:
+        yield client
+
+
+async def fetch_all(sources: list[Source], seed: int, report: Report) -> None:
+    async with (
+        run_server(seed) as base_url,
+        trio.open_nursery() as nursery,
+        open_pool(
+            [Resource(token, name=token) for token in TOKENS],
+            lifespan=partial(open_client, base_url),
+            retry=RetryPolicy(max_attempts=8, placement="other"),
+            attempt_timeout=1.0,
+            instruments=[report.causes],
+            rng=Random(seed),
+        ) as pool,
+    ):
+        report.watch(pool)
+        nursery.start_soon(show_progress, pool, len(sources))
+        async with pool.as_completed(fetch, sources) as jobs:
+            async for job in jobs:
+                try:
+                    report.size += job.result()
+                    report.arrived += 1
+                except JobFailedError as error:
+                    report.lost.append(f"lost {job.args[0].path}: {error}")
+
+
+@asynccontextmanager
+async def run_server(seed: int) -> AsyncGenerator[str]:
+    """Run the server in a process of its own; yields the URL it listens at."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, str(SERVER), "--seed", str(seed)],
+        stdin=subprocess.PIPE,  # never written to: its end tells the server that this process is gone
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process alone
+    )
+    try:
+        assert process.stdout is not None
+        first_line = b""
+        while not first_line.endswith(b"\n"):
+            received = await process.stdout.receive_some()
+            if not received:
+                raise RuntimeError(f"{SERVER.name} did not start")
+            first_line += received
+        yield f"http://127.0.0.1:{int(first_line)}"
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def fetch_until_interrupted(sources: list[Source], seed: int, report: Report) -> bool:
+    """Do the work, but stop it at Ctrl-C.
+
+    Returns:
+        Whether it was stopped.
+    """
+    # A KeyboardInterrupt could surface anywhere. A cancellation ends the work in good order wherever it is, and
+    # the receiver is still there for those who press the keys again meanwhile.
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as work:
+                nursery.start_soon(cancel_at_each, interrupts, work)
+                await fetch_all(sources, seed, report)
+            nursery.cancel_scope.cancel()
+    return work.cancelled_caught
+
+
+async def cancel_at_each(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+
+
+def list_sources(limit: int | None) -> list[Source]:
+    """The first files of the standard library, without its tests, in a stable order."""
+    paths = sorted(path.relative_to(STDLIB) for path in STDLIB.rglob("*.py"))
+    chosen = islice((path for path in paths if SKIPPED.isdisjoint(path.parts)), limit)
+    sources = [Source(path.as_posix(), hashlib.sha256((STDLIB / path).read_bytes()).hexdigest()) for path in chosen]
+    if not sources:
+        sys.exit(f"There are no source files in {STDLIB}.")
+    return sources
+
+
+def positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def run(files: int | None, seed: int) -> int:
+    """Fetch, print the report and return the exit code."""
+    sources = list_sources(files)
+    report = Report(wanted=len(sources))
+    interrupted = trio.run(fetch_until_interrupted, sources, seed, report)
+    print(*report.lines(), sep="\n")
+    if interrupted:
+        return 130
+    return 0 if report.arrived == report.wanted else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Fetch the standard library's source files with three API tokens.")
+    parser.add_argument("--files", type=positive, help="how many files to fetch (default: all, some hundreds)")
+    parser.add_argument("--seed", type=int, default=0, help="repeats the server's failures (default: 0)")
+    options = parser.parse_args()
+    try:
+        return run(options.files, options.seed)
+    except KeyboardInterrupt:  # before there is anything to report
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
