@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 
 from . import _validate
-from ._driver import enclosing_jobs
+from ._driver import enclosing_jobs, is_in_a_job
 from ._engine import Engine, not_eligible
 from ._instrument import Instrument
 from ._job import Job, JobState, has_ended
@@ -180,16 +180,16 @@ class BasePool:
 
     def _is_inside(self) -> bool:
         """Whether the caller is part of a job of this pool, or of one submitted by it."""
-        return any(job._host is self._engine for job in enclosing_jobs())
+        return is_in_a_job() and any(job._host is self._engine for job in enclosing_jobs())
 
     def _resolve(self, options: JobOptions, call: str) -> Options:
         if not options:
             return self._defaults
-        return self._defaults.replace(options, roster=self._engine.roster, call=call)
+        return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
 
     def _make_job(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
         if not callable(fn):
-            raise TypeError(_not_callable(fn))
+            raise TypeError(not_callable(fn))
         now = trio.current_time()
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, copy_context())
@@ -241,14 +241,15 @@ class BasePool:
 
     @trio.lowlevel.enable_ki_protection
     def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
-        options = job._options.replace(given, roster=self._engine.roster, call="requeue")
+        options = job._options.replace(given, defaults=self._defaults, roster=self._engine.roster, call="requeue")
         self._engine.check_open(inside=True)
         fresh = self._make_job(job._fn, job._args, options)
         self._let_in(fresh, Door.ALWAYS)
         return fresh
 
 
-def _not_callable(fn: object) -> str:
+def not_callable(fn: object) -> str:
+    """What to say of something that was given for a function and can't be called."""
     if hasattr(fn, "close") and hasattr(fn, "send"):
         cast("Any", fn).close()  # or Python warns that it was never awaited
         return (

@@ -67,21 +67,18 @@ class Deadlines:
             heapq.heapify(self._heap)
             self._stale = 0
 
-    def next(self) -> float:
-        """When the next one comes due, or ``inf``."""
-        heap = self._heap
-        while heap:
-            if _is_current(heap[0]):
-                return heap[0][0]
-            heapq.heappop(heap)
-            self._stale -= 1
-        return math.inf
+    def soonest(self) -> float:
+        """When `pop_due` is to be called next, or ``inf``: never too late, if too early."""
+        return self._heap[0][0] if self._heap else math.inf
 
     def pop_due(self, now: float) -> Iterator[tuple[Due, Any]]:
         """Take out what has come due, one by one, each with what it is about."""
-        while self.next() <= now:
-            _, due, _, item = heapq.heappop(self._heap)
-            yield due, item
+        while self._heap and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)
+            if _is_current(entry):
+                yield entry[1], entry[3]
+            else:
+                self._stale -= 1
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -15,7 +15,6 @@ import attrs
 
 from ._effects import Admitted, Start
 from ._job import JobState
-from ._roster import terms_of
 from ._seat import Phase
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._places import Places
     from ._queue import Lane, ReadyQueue
-    from ._roster import Roster
+    from ._roster import Roster, Terms
     from ._seat import Seat
 
 
@@ -41,9 +40,11 @@ class Dispatch:
     _effects: Effects
     max_running: float
 
-    def idle_worker_for(self, job: Job[Any]) -> Seat | None:
-        """The idle worker that may start the job now, or None."""
-        return self._roster.choose(terms_of(job)) if self._may_start() else None
+    def idle_worker_for(self, terms: Terms) -> Seat | None:
+        """The idle worker that may start such a job now, or None."""
+        if self._roster.idle_count and self._may_start():
+            return self._roster.choose(terms)
+        return None
 
     def enter(self, job: Job[Any], now: float) -> None:
         """Let in a job that has not had to wait for a place."""
@@ -69,13 +70,10 @@ class Dispatch:
         if queued > self._ledger.queue_peak:
             self._ledger.queue_peak = queued
 
-    def start_or_let_wait(self, job: Job[Any], now: float, *, front: bool = False) -> None:
-        """A job that is queued goes to an idle worker, or waits."""
-        seat = self.idle_worker_for(job)
-        if seat is not None:
-            self._hand_over(seat, job, now)
-        else:
-            self.let_wait(job, front=front)
+    def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
+        """Give a job to an idle worker."""
+        self._begin(seat, job, now)
+        self._effects.append(Start(seat, job))
 
     def next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait."""
@@ -94,7 +92,7 @@ class Dispatch:
                 self._begin(seat, job, now)
                 return job
             self._ledger.time_out(job, now)
-        if self._places and (job := self._places.by_taker.take(seat)) is not None:
+        if self._places.line and (job := self._places.by_taker.take(seat)) is not None:
             self.admit(job, now)
             self._begin(seat, job, now)
             return job
@@ -102,21 +100,23 @@ class Dispatch:
         return None
 
     def update(self, seat: Seat, now: float) -> None:
-        """Something about a worker has changed: can it be counted on to take a job?"""
+        """Something about a worker has changed."""
+        if self.note(seat):
+            self.match(now)
+
+    def note(self, seat: Seat) -> bool:
+        """Work out whether a worker can be counted on to take a job; returns whether that is new."""
         held_back = seat.paused or seat.departing or seat.resting_until is not None
         available = seat.phase is Phase.OPEN and not held_back
         if available == seat.available:
-            return
+            return False
         self._roster.set_available(seat, available)
         if available and seat.current is None:
             self._roster.park(seat)
-        self.look_again(now)
-
-    def look_again(self, now: float) -> None:
-        """Who is available has changed, and with it who may take what."""
+        # With it, who may take what has changed.
         self._queue.look_again()
         self._places.by_taker.look_again()
-        self.match(now)
+        return True
 
     def match(self, now: float) -> None:
         """Give the idle workers what waits for them."""
@@ -133,10 +133,10 @@ class Dispatch:
                     return
                 job = self._places.by_taker.pop(found[0])
                 self.admit(job, now)
-            self._hand_over(found[1], job, now)
+            self.hand_over(found[1], job, now)
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
-        if not self._roster.has_idle():
+        if not self._roster.idle_count:
             return None
         for lane in queue.lanes():
             seat = self._roster.choose(lane.terms)
@@ -147,16 +147,10 @@ class Dispatch:
     def _may_start(self) -> bool:
         return self._ledger.count[JobState.RUNNING] < self.max_running
 
-    def _hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
-        self._begin(seat, job, now)
-        self._effects.append(Start(seat, job))
-
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
         self._roster.unpark(seat)
         seat.current = job
         seat.started_at = now
         seat.attempt_deadline = min(job._deadline, now + job._options.attempt_timeout)
         job._worker = seat
-        if seat in job._failed_on and job._placement == "other":
-            job._failed_on = frozenset()  # a new round begins
         self._ledger.move(job, JobState.RUNNING, now, seat)

@@ -36,6 +36,11 @@ def current_job() -> Job[Any]:
         raise RuntimeError("current_job() must be called inside a job's function") from None
 
 
+def is_in_a_job() -> bool:
+    """Whether the caller may be part of any job: a quick answer for those that aren't."""
+    return _current_job.get(None) is not None
+
+
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
     """The job that the caller is part of, the one that submitted it, and so on.
 

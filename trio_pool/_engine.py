@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ._options import JobOptions
     from ._places import Admission, Door
     from ._streams import Stream
-    from ._worker import Worker
 
 V = TypeVar("V")
 
@@ -72,6 +71,7 @@ class Engine:
             keep_history=config.history,
         )
         self.timers = Timers(self._on_deadline)
+        self._next_deadline = self.core.next_deadline
         # The body of the block, and what follows on it until the workers have stopped.
         self.scope = trio.CancelScope()
         # Set while the block lasts: where tasks run, and in which context.
@@ -246,21 +246,23 @@ class Engine:
                     self._carry_out(self.effects.popleft())
             finally:
                 self._carrying_out = False
-        self.timers.sleep_until(self.core.next_deadline())
+        deadline = self._next_deadline()
+        if deadline < self.timers.until:
+            self.timers.sleep_until(deadline)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Tell(event, arguments):
-                notify(self.instruments, event, *arguments)
+            case Start(worker, job):
+                worker._deliver(job)
             case Changed(job):
                 for watch in list(job._watchers or ()):
                     watch(job)
-            case Start(seat, job):
-                cast("Worker", seat)._deliver(job)
-            case Interrupt(seat):
-                cast("Worker", seat)._interrupt()
-            case Recall(seat):
-                cast("Worker", seat)._recall()
+            case Tell(event, arguments):
+                notify(self.instruments, event, *arguments)
+            case Interrupt(worker):
+                worker._interrupt()
+            case Recall(worker):
+                worker._recall()
             case Admitted(job):
                 self._release(job, None)
             case Refused(job):
@@ -282,7 +284,12 @@ class Engine:
 
 def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
     """The error of a job that no worker may take."""
-    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}")
+    options = job._options
+    asked = [f"the worker {options.worker.name}"] if options.worker is not None else []
+    if options.requires:
+        asked.append(f"the tags {', '.join(repr(tag) for tag in sorted(options.requires))}")
+    wish = f", which asks for {' and '.join(asked)}" if asked else ""
+    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}{wish}")
 
 
 def failure_of(job: Job[Any]) -> JobFailedError:

@@ -56,8 +56,9 @@ class JobFailedError(PoolError):
         assert job.dead_reason is not None
         count = job.attempt_count
         attempts = f"{count} attempt" if count == 1 else f"{count} attempts"
-        text = f"job {job.id} ({job.name}) is dead after {attempts}: {job.reason}"
-        last = self.__cause__
+        text = " ".join(f"job {job.id} ({job.name}) is dead after {attempts}: {job.reason}".split())
+        # Not the cause, which may be that its time was up: that is the reason already.
+        last = job.attempts[-1].error if job.attempts else None
         if last is None or in_words(last) in text:
             return text
         return f"{text}; last error: {in_words(last)}"

@@ -67,8 +67,11 @@ class Instrument:
 def notify(instruments: list[Instrument], event: str, *arguments: object) -> None:
     """Call one method of all instruments; remove those that raise."""
     for instrument in list(instruments):
+        if instrument not in instruments:
+            continue  # another one has just removed it
         try:
             getattr(instrument, event)(*arguments)
         except BaseException:  # as Trio does: whatever it is, it is the instrument's fault
-            instruments.remove(instrument)
+            if instrument in instruments:  # it may have removed itself before
+                instruments.remove(instrument)
             _logger.exception("instrument %r raised in %s and was removed", instrument, event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import attrs
 
@@ -121,6 +121,9 @@ class Attempt:
     hedges: tuple[tuple[int, str], ...] = ()
 
 
+AttemptFields: TypeAlias = "tuple[int, int, str, float, float, Exception | None]"
+
+
 class JobHost(Protocol):
     """What a job's handle asks of the pool that the job is in."""
 
@@ -157,12 +160,13 @@ class Job(Generic[V_co]):
 
     # Owned by the ledger.
     _state: JobState | None = attrs.field(default=None, init=False)
-    _history: list[Transition] | None = attrs.field(default=None, init=False)
+    # What transitions are made of, made when somebody looks; attempts likewise.
+    _history: list[tuple[JobState, float]] | None = attrs.field(default=None, init=False)
     _finished_at: float | None = attrs.field(default=None, init=False)
 
     # Owned by the scheduler.
     _worker: Seat | None = attrs.field(default=None, init=False)
-    _attempts: list[Attempt] | None = attrs.field(default=None, init=False)
+    _attempts: list[AttemptFields] | None = attrs.field(default=None, init=False)
     _attempt_count: int = attrs.field(default=0, init=False)
     _counted_failures: int = attrs.field(default=0, init=False)
     _started: bool = attrs.field(default=False, init=False)
@@ -267,7 +271,7 @@ class Job(Generic[V_co]):
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The attempts that have ended, of many the first and the last 31."""
-        return tuple(self._attempts or ())
+        return tuple(Attempt(*fields) for fields in self._attempts or ())
 
     @property
     def attempt_count(self) -> int:
@@ -297,7 +301,7 @@ class Job(Generic[V_co]):
     @property
     def history(self) -> tuple[Transition, ...]:
         """Its changes of state, the first 64 and the last 64; empty if none are kept."""
-        return tuple(self._history or ())
+        return tuple(Transition(*fields) for fields in self._history or ())
 
     @property
     def dead_reason(self) -> DeadReason | None:

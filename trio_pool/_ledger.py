@@ -16,7 +16,6 @@ from ._job import (
     Attempt,
     DeadReason,
     JobState,
-    Transition,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ._dead import DeadLetters
     from ._deadlines import Deadlines
     from ._effects import Effects
-    from ._job import Job
+    from ._job import AttemptFields, Job
     from ._seat import Seat
 
 
@@ -78,7 +77,10 @@ class Ledger:
         count[state] += 1
         job._state = state
         if self._keep_history:
-            _remember(job, Transition(state, now))
+            if job._history is None:
+                job._history = [(state, now)]
+            else:
+                _remember(job._history, state, now)
         if not job._started and (state is JobState.RUNNING or state.is_final):
             job._started = state is JobState.RUNNING
             self.unstarted -= 1
@@ -112,12 +114,12 @@ class Ledger:
 
     def time_out(self, job: Job[Any], now: float) -> None:
         """A job that isn't running has run out of time."""
-        self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", None, now)
+        self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 
     def bury(self, job: Job[Any], now: float) -> None:
         """No worker may take the job."""
         words = "no worker of the pool may take it"
-        self.die(job, DeadReason.NO_WORKER, words, None, now)
+        self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
 
     def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
         """Account for an attempt that counts, and take the job off its worker."""
@@ -159,12 +161,13 @@ class Ledger:
         if not self.live:
             self._effects.append(Quiet())
 
-    def _take_off(self, seat: Seat, now: float, error: Exception | None) -> tuple[Attempt, Job[Any]]:
+    def _take_off(self, seat: Seat, now: float, error: Exception | None) -> tuple[AttemptFields, Job[Any]]:
         job = seat.current
         assert job is not None
         number = job._attempt_count + 1
-        attempt = Attempt(number, seat.id, seat.name, seat.started_at, now, error)
-        self.tell("attempt_ended", job, attempt)
+        attempt = (number, seat.id, seat.name, seat.started_at, now, error)
+        if self._instruments:
+            self.tell("attempt_ended", job, Attempt(*attempt))
         seat.current = None
         seat.cut = None
         seat.busy_seconds += now - seat.started_at
@@ -182,11 +185,11 @@ class Ledger:
             self.tell("job_finished", job)
 
 
-def _remember(job: Job[Any], transition: Transition) -> None:
-    history = job._history
-    if history is None:
-        job._history = [transition]
-        return
+def _last_error(job: Job[Any]) -> Exception | None:
+    return job._attempts[-1][5] if job._attempts else None
+
+
+def _remember(history: list[tuple[JobState, float]], state: JobState, now: float) -> None:
     if len(history) == 2 * KEPT_TRANSITIONS:
         del history[KEPT_TRANSITIONS]
-    history.append(transition)
+    history.append((state, now))

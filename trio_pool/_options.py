@@ -57,11 +57,12 @@ class Options:
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
 
-    def replace(self, given: JobOptions, *, roster: object, call: str) -> Options:
+    def replace(self, given: JobOptions, *, defaults: Options, roster: object, call: str) -> Options:
         """These options with what was ``given`` in their place.
 
         Arguments:
           given: the keyword arguments of a call, unchecked.
+          defaults: where ``None`` is looked up.
           roster: what a ``worker`` must be a worker of.
           call: the name of the method that was called, for messages.
         """
@@ -73,8 +74,7 @@ class Options:
                     f"job are {', '.join(_CHECKS)}, and keyword arguments of the job's own "
                     "function go through functools.partial"
                 )
-            if value is not None:
-                changes[name] = _CHECKS[name](name, value)
+            changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](name, value)
         worker: Seat | None = changes.get("worker")
         if worker is not None and worker.roster is not roster:
             raise ValueError(f"worker must be a worker of this pool, got {worker!r}")

@@ -44,7 +44,7 @@ class Places:
     _ledger: Ledger
     _limit: float
     by_taker: ReadyQueue
-    _line: dict[Job[Any], None] = attrs.field(factory=dict["Job[Any]", None], init=False)
+    line: dict[Job[Any], None] = attrs.field(factory=dict["Job[Any]", None], init=False)
 
     def is_free(self) -> bool:
         """Whether one more job that never started is within the bound."""
@@ -52,22 +52,22 @@ class Places:
 
     def line_up(self, job: Job[Any]) -> None:
         """A submitter has to wait."""
-        self._line[job] = None
+        self.line[job] = None
         self.by_taker.push(job)
 
     def leave(self, job: Job[Any]) -> None:
         """A submitter waits no longer."""
-        del self._line[job]
+        del self.line[job]
         if job._lane is not None:  # or somebody took it from there
             self.by_taker.remove(job)
 
     def first(self) -> Job[Any] | None:
         """The job of the submitter that has waited longest, or None."""
-        return next(iter(self._line), None)
+        return next(iter(self.line), None)
 
     def all(self) -> list[Job[Any]]:
         """The jobs of those who wait, first come first."""
-        return list(self._line)
+        return list(self.line)
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self.line)

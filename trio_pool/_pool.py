@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from . import _validate
-from ._base import BasePool
+from ._base import BasePool, not_callable
 from ._resource import Resource
 from ._streams import Completed, Mapped
 
@@ -39,7 +39,7 @@ class _Submitting(BasePool):
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         name = "map" if kind is Mapped else "as_completed"
         if not callable(fn):
-            raise TypeError(f"the first argument must be an async function, got {fn!r}")
+            raise TypeError(not_callable(fn))
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
             raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
         if buffer is not None:

@@ -11,6 +11,7 @@ may not take only once as long as none is added.
 from __future__ import annotations
 
 import heapq
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 # Priority and ticket are never equal in two entries, so that no two jobs are compared.
 Entry: TypeAlias = "tuple[float, int, Job[Any]]"
+Rank: TypeAlias = tuple[float, float]
+
+LAST: Rank = (math.inf, math.inf)
 
 # Below this length stale entries aren't worth a thought.
 _LEAST_TO_COMPACT = 64
@@ -98,27 +102,26 @@ class Index:
         self._valid[lane] = entry
         heapq.heappush(self._heap, entry)
 
-    def first(self, roster: Roster, seat: Seat, before: Entry | None) -> tuple[Lane | None, bool]:
+    def first(self, roster: Roster, seat: Seat, before: Entry | None) -> tuple[Lane | None, Rank]:
         """The best lane for a worker whose first job goes before that of ``before``.
 
         Returns:
-          the lane or None, and whether there is none at all that the worker may take.
+          the lane or None, and a rank before which there is nothing that the worker may take.
         """
         refused: list[IndexEntry] = []
         found: Lane | None = None
-        seen_all = True
+        nothing_before = LAST
         while (lane := self._top()) is not None:
             entry = self._heap[0]
-            if before is not None and entry[:2] > before[:2]:
-                seen_all = False
-                break
-            if roster.admits(lane.terms, seat):
-                found = lane
+            ahead = before is None or entry[:2] < before[:2]
+            if not ahead or roster.admits(lane.terms, seat):
+                found = lane if ahead else None
+                nothing_before = entry[:2]
                 break
             refused.append(heapq.heappop(self._heap))
         for entry in refused:
             heapq.heappush(self._heap, entry)
-        return found, found is None and seen_all
+        return found, nothing_before
 
     def trim(self, lanes: int) -> None:
         """Drop what is stale if there is much of it, ``lanes`` being the live ones."""
@@ -165,10 +168,10 @@ class ReadyQueue:
     _pinned: dict[Seat, Lane] = attrs.field(factory=dict["Seat", "Lane"], init=False)
     _lanes: dict[Terms, Lane] = attrs.field(factory=dict["Terms", "Lane"], init=False)
     _indexes: dict[frozenset[str], Index] = attrs.field(factory=dict[frozenset[str], "Index"], init=False)
-    # Counts what may give a worker something that it didn't find before; and when each
-    # worker last found nothing, in these terms.
+    # Counts what may give a worker something that it didn't find before. By worker, when it
+    # last searched, in these terms, and the rank before which it found nothing.
     _round: int = attrs.field(default=0, init=False)
-    _found_nothing: dict[Seat, int] = attrs.field(factory=dict["Seat", int], init=False)
+    _nothing_before: dict[Seat, tuple[int, Rank]] = attrs.field(factory=dict["Seat", "tuple[int, Rank]"], init=False)
 
     def push(self, job: Job[Any], *, front: bool = False) -> None:
         """Let a job wait, behind those of its priority or in front of them."""
@@ -186,14 +189,17 @@ class ReadyQueue:
             first = own.head()
             if first is not None and (head is None or first[:2] < head[:2]):
                 lane, head = own, first
-        if self._lanes and self._found_nothing.get(seat) != self._round:
-            index = self._index(seat.tags)
-            found, nothing = index.first(self._roster, seat, head)
-            if nothing:
-                self._found_nothing[seat] = self._round
+        if self._lanes and not self._is_known_to_be_best(seat, head):
+            found, nothing_before = self._index(seat.tags).first(self._roster, seat, head)
+            self._nothing_before[seat] = (self._round, nothing_before)
             if found is not None:
                 return self.pop(found)
         return None if head is None else self.pop(lane)
+
+    def _is_known_to_be_best(self, seat: Seat, head: Entry | None) -> bool:
+        """Whether an earlier search has shown that no lane has anything before ``head``."""
+        searched_in, nothing_before = self._nothing_before.get(seat, (-1, LAST))
+        return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
 
     def pop(self, lane: Lane) -> Job[Any]:
         """Take out the first job of a lane, which must have one."""
@@ -214,7 +220,7 @@ class ReadyQueue:
         self._pinned.clear()
         self._lanes.clear()
         self._indexes.clear()
-        self._found_nothing.clear()
+        self._nothing_before.clear()
 
     def lanes(self) -> list[Lane]:
         """The lanes that hold jobs, first the one whose job starts next."""
@@ -224,7 +230,7 @@ class ReadyQueue:
 
     def release(self, seat: Seat) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""
-        self._found_nothing.pop(seat, None)
+        self._nothing_before.pop(seat, None)
         lane = self._pinned.pop(seat, None)
         for entry in lane.entries() if lane is not None else ():
             self._place(entry)
@@ -256,10 +262,10 @@ class ReadyQueue:
         else:
             if terms not in self._lanes:
                 self._lanes[terms] = Lane(terms)
-                self._round += 1
             lane = self._lanes[terms]
             lane.push(entry)
             if lane.head() is entry:
+                self._round += 1
                 self._advertise(lane, entry)
         entry[2]._lane = lane
 

@@ -77,6 +77,8 @@ class Roster:
     seats: dict[int, Seat] = attrs.field(factory=dict[int, "Seat"], init=False)
     _classes: dict[frozenset[str], TagClass] = attrs.field(factory=dict[frozenset[str], TagClass], init=False)
     _sequence: int = attrs.field(default=0, init=False)
+    # The sum over the classes, since it is asked for with every job.
+    idle_count: int = attrs.field(default=0, init=False)
 
     def join(self, seat: Seat) -> None:
         """A worker enters the pool, not yet available."""
@@ -103,20 +105,20 @@ class Roster:
         kind = self._classes[seat.tags]
         kind.available += 1 if available else -1
         if not available:
-            kind.idle.pop(seat, None)
+            self.unpark(seat)
 
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""
         self._sequence += 1
-        self._classes[seat.tags].idle[seat] = self._sequence
+        idle = self._classes[seat.tags].idle
+        if seat not in idle:
+            self.idle_count += 1
+        idle[seat] = self._sequence
 
     def unpark(self, seat: Seat) -> None:
-        """A worker gets something to do."""
-        self._classes[seat.tags].idle.pop(seat, None)
-
-    def has_idle(self) -> bool:
-        """Whether any worker is idle."""
-        return any(kind.idle for kind in self._classes.values())
+        """A worker is idle no longer, if it was."""
+        if self._classes[seat.tags].idle.pop(seat, None) is not None:
+            self.idle_count -= 1
 
     def idle(self) -> list[Seat]:
         """The idle workers, the longest idle first."""
@@ -125,6 +127,8 @@ class Roster:
 
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may take such a job, now or ever."""
+        if terms is ANYONE:
+            return bool(self.seats)
         pinned = terms.pinned
         if pinned is not None:
             return pinned.id in self.seats and terms.requires <= pinned.tags
@@ -147,6 +151,12 @@ class Roster:
 
     def choose(self, terms: Terms) -> Seat | None:
         """The idle worker that such a job goes to, or None."""
+        if not self.idle_count:
+            return None
+        if terms is ANYONE and self._pick != "random" and len(self._classes) == 1:
+            # What the search below comes to, for the pools that most programs have.
+            (only,) = self._classes.values()
+            return next(reversed(only.idle) if self._pick == "last_used" else iter(only.idle))
         if terms.pinned is not None:
             seat = terms.pinned
             kind = self._classes.get(seat.tags)

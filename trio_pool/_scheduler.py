@@ -25,6 +25,8 @@ from ._tracebacks import in_words
 from ._verdict import Die, Drop, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._deadlines import Deadlines
     from ._dispatch import Dispatch
     from ._effects import Effects
@@ -58,19 +60,26 @@ class Scheduler:
 
     def submit(self, job: Job[Any], door: Door, now: float) -> Admission:
         """A job asks to be let in."""
-        self.advance(now)
+        if self._deadlines.soonest() <= now:
+            self.advance(now)
         if job._deadline <= now:
             self._ledger.time_out(job, now)
             return Admission.ENTERED
-        if self._no_worker != "wait" and not self._roster.has_any(terms_of(job)):
+        terms = terms_of(job)
+        if not self._roster.has_any(terms) and self._no_worker != "wait":
             if self._no_worker == "reject":
                 return Admission.NO_WORKER
             self._ledger.bury(job, now)
             return Admission.ENTERED
-        let_in = door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free())
-        if let_in or self._dispatch.idle_worker_for(job) is not None:
+        seat = self._dispatch.idle_worker_for(terms)
+        if seat is not None:
             self._dispatch.enter(job, now)
-            self._dispatch.start_or_let_wait(job, now)
+            self._dispatch.hand_over(seat, job, now)
+            return Admission.ENTERED
+        if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free()):
+            self._dispatch.enter(job, now)
+            self._dispatch.let_wait(job)
+            self._after(now)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
             return Admission.FULL
@@ -101,6 +110,7 @@ class Scheduler:
 
     def cancel(self, job: Job[Any], now: float) -> None:
         """A job is no longer wanted."""
+        self.advance(now)
         state = job.state
         if state.is_final or job._cancelled:
             return
@@ -116,6 +126,7 @@ class Scheduler:
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
+        self.advance(now)
         self._queue.clear()
         for job in list(self._ledger.live.values()):
             if job._state is JobState.RUNNING:
@@ -136,6 +147,7 @@ class Scheduler:
 
     def opened(self, seat: Seat, now: float) -> None:
         """A worker's resource is open."""
+        self.advance(now)
         seat.phase = Phase.OPEN
         self._ledger.tell("worker_started", seat)
         self._dispatch.update(seat, now)
@@ -144,13 +156,16 @@ class Scheduler:
     def broken(self, seat: Seat, error: Exception, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more."""
         seat.phase = Phase.REOPENING
+        self._dispatch.note(seat)  # before it is given what comes due now
+        self.advance(now)
         seat.last_error = error
         self._ledger.tell("worker_reopening", seat, error)
-        self._dispatch.update(seat, now)
+        self._dispatch.match(now)
         self._after(now)
 
     def pause(self, seat: Seat, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
+        self.advance(now)
         if not (seat.paused or seat.gone):
             seat.paused = True
             self._ledger.tell("worker_paused", seat)
@@ -159,6 +174,7 @@ class Scheduler:
 
     def resume(self, seat: Seat, now: float) -> None:
         """A paused worker may go on."""
+        self.advance(now)
         if seat.paused and not seat.gone:
             seat.paused = False
             self._ledger.tell("worker_resumed", seat)
@@ -167,6 +183,7 @@ class Scheduler:
 
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
+        self.advance(now)
         held = seat.resting_until
         if seat.gone or until <= now or (held is not None and held >= until):
             return
@@ -180,6 +197,7 @@ class Scheduler:
 
     def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
+        self.advance(now)
         if cut and seat.current is not None:
             self._cut(seat, Cut.EVICTED, now)
         if not (seat.departing or seat.gone):
@@ -191,6 +209,7 @@ class Scheduler:
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
+        self.advance(now)
         started = seat.phase is not Phase.STARTING
         seat.phase = Phase.STOPPED
         if seat.resting_until is not None:
@@ -212,6 +231,7 @@ class Scheduler:
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """An attempt has ended with a value; returns the worker's next job."""
+        self.advance(now)
         job = self._ledger.end_attempt(seat, now, None)
         job._value = value
         self._ledger.end(job, JobState.SUCCEEDED, now)
@@ -219,9 +239,17 @@ class Scheduler:
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
         """An attempt has ended with an error; returns the worker's next job."""
+        self.advance(now)
         job = self._ledger.end_attempt(seat, now, error)
+        if job._placement == "other" and seat in job._failed_on:
+            job._failed_on = frozenset()  # a new round has begun
         job._failed_on |= {seat}
         job._last_seat = seat
+        # First what it means for the worker: it may end the round of a job before this one.
+        if verdict.rest:
+            self.rest(seat, now + verdict.rest, now)
+        if verdict.broken:
+            self.broken(seat, error, now)
         fate = verdict.fate
         if job._cancelled and not _is_the_last_word(fate):
             words = f"failed after it was cancelled: {in_words(error)}"
@@ -234,20 +262,18 @@ class Scheduler:
             self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
         else:
             self._retry(job, fate, now)
-        if verdict.rest:
-            self.rest(seat, now + verdict.rest, now)
-        if verdict.broken:
-            self.broken(seat, error, now)
         return self._next_for(seat, now)
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """An attempt was cut short by the job's total timeout."""
+        self.advance(now)
         job = self._ledger.end_attempt(seat, now, error)
         self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
         return self._next_for(seat, now)
 
     def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """An attempt was cut short by a cancellation: it is neither counted nor kept."""
+        self.advance(now)
         job = self._ledger.cut_attempt(seat, now, error)
         if job._cancelled:
             self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
@@ -259,22 +285,24 @@ class Scheduler:
 
     # Time passes.
 
-    def next_deadline(self) -> float:
-        """When `advance` has to be called next, or ``inf``."""
-        return self._deadlines.next()
+    @property
+    def next_deadline(self) -> Callable[[], float]:
+        """The function that tells when to call `advance` next, or ``inf``; if too early."""
+        return self._deadlines.soonest
 
     def advance(self, now: float) -> None:
         """Deal with what has come due."""
-        if self._deadlines.next() > now:
+        if self._deadlines.soonest() > now:
             return
         for due, item in self._deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
             elif due is Due.REST:
                 item.resting_until = None
-                self._dispatch.update(item, now)
+                self._dispatch.note(item)
             else:
-                self._queue_again(item, now, front=item._front)
+                self._queue_again(item, now, front=item._front, at_once=False)
+        self._dispatch.match(now)
         self._after(now)
 
     # The limits change.
@@ -286,12 +314,14 @@ class Scheduler:
 
     def set_max_running(self, limit: float, now: float) -> None:
         """Change how many attempts may be under way at once."""
+        self.advance(now)
         self._dispatch.max_running = limit
         self._dispatch.match(now)
         self._after(now)
 
     def drain(self, now: float) -> None:
         """Nobody will submit or resume from outside any more."""
+        self.advance(now)
         self.draining = True
         self._resume_all(now)
         self._after(now)
@@ -299,8 +329,7 @@ class Scheduler:
     # From here on nobody but the scheduler calls.
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
-        """The worker's next job, once everything that has come due is dealt with."""
-        self.advance(now)
+        """The next job of a worker that has ended an attempt."""
         job = self._dispatch.next_for(seat, now)
         self._after(now)
         return job
@@ -319,12 +348,20 @@ class Scheduler:
         else:
             self._queue_again(job, now, front=fate.front)
 
-    def _queue_again(self, job: Job[Any], now: float, *, front: bool) -> None:
-        if self._no_worker != "wait" and not self._roster.has_any(terms_of(job)):
+    def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
+        terms = terms_of(job)
+        if not self._roster.has_any(terms) and self._no_worker != "wait":
             self._ledger.bury(job, now)
             return
         self._ledger.move(job, JobState.QUEUED, now)
-        self._dispatch.start_or_let_wait(job, now, front=front)
+        # Unless it is the only news, and it can't have been for want of room that others
+        # wait, it is brought together with the workers when all is known.
+        alone = at_once and self._dispatch.max_running == math.inf
+        seat = self._dispatch.idle_worker_for(terms) if alone else None
+        if seat is not None:
+            self._dispatch.hand_over(seat, job, now)
+        else:
+            self._dispatch.let_wait(job, front=front)
 
     def _take_back(self, job: Job[Any]) -> None:
         """Take a job out of where it waits."""
@@ -376,10 +413,12 @@ class Scheduler:
 
     def _after(self, now: float) -> None:
         """At the end of every event: fill free places; while draining, let nothing hang."""
-        if self._places:
+        if self._places.line:
             self._dispatch.fill_places(now)
+        if not self.draining:
+            return
         count = self._ledger.count
-        if not self.draining or not count[JobState.QUEUED]:
+        if not count[JobState.QUEUED]:
             return
         if count[JobState.RUNNING] or count[JobState.DELAYED]:
             return

@@ -83,8 +83,6 @@ class Seat:
 
     # Owned by the roster: whether it could run something now or after what it runs.
     available: bool = attrs.field(default=False, init=False)
-    # Owned by the queue: the round of lanes in which it last found nothing for itself.
-    found_nothing_at: int = attrs.field(default=-1, init=False)
 
     @property
     def gone(self) -> bool:

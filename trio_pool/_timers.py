@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class Timers:
-    """Calls ``wake`` whenever the time set by `sleep_until` has come.
+    """Calls ``wake`` when the time set by `sleep_until` has come.
 
-    The task never wakes up just to sleep on: the deadline of the cancel scope that it
-    sleeps in is moved from outside.
+    The task isn't woken to be told of an earlier time: the deadline of the cancel scope that
+    it sleeps in is moved from outside. For a later one that isn't done, since most jobs end
+    long before their timeouts: moving it with each of them would cost more than waking up
+    in vain once per timeout.
     """
 
     _wake: Callable[[], None]
     _life: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True), init=False)
     _nap: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _until: float = attrs.field(default=math.inf, init=False)
+    until: float = attrs.field(default=math.inf, init=False)
 
     def sleep_until(self, deadline: float) -> None:
-        """Sleep until then, or for ever if it is ``inf``."""
-        if deadline != self._until:
-            self._until = deadline
-            self._nap.deadline = deadline
+        """Sleep until then; only ever called with an earlier time than ``until``."""
+        self.until = deadline
+        self._nap.deadline = deadline
 
     def stop(self) -> None:
         """End the task."""
@@ -43,5 +44,5 @@ class Timers:
                 with self._nap:
                     await trio.sleep_forever()
                 self._nap = trio.CancelScope()
-                self._until = math.inf
+                self.until = math.inf
                 self._wake()

@@ -78,6 +78,7 @@ class Worker(Seat):
     _stage: Stage = attrs.field(default=Stage.OPENING, init=False)
     # The attempts run in one scope after another; it is replaced when it has fired.
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _interrupted: bool = attrs.field(default=False, init=False)
     _inbox: trio.MemoryReceiveChannel[Job[Any] | None] = attrs.field(init=False)
     _outbox: trio.MemorySendChannel[Job[Any] | None] = attrs.field(init=False)
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -153,6 +154,7 @@ class Worker(Seat):
 
     def _interrupt(self) -> None:
         """Cancel the attempt under way."""
+        self._interrupted = True
         self._scope.cancel()
 
     def _recall(self) -> None:
@@ -254,10 +256,13 @@ class Worker(Seat):
             interruption: BaseException | None = None
             try:
                 # One scope serves for all attempts until it fires: setting one up costs
-                # more than a checkpoint.
+                # more than a checkpoint. Its deadline is left alone after an attempt, as
+                # the next is likely to set it anyway; if it passes meanwhile, while
+                # waiting for a job even, all there is to it is a new scope.
                 with trio.CancelScope() as scope:
                     self._scope = scope
-                    fired = False
+                    self._interrupted = fired = used = False
+                    armed = math.inf
                     while not fired:
                         if job is None:
                             if self.departing or self.phase is Phase.REOPENING:
@@ -272,10 +277,12 @@ class Worker(Seat):
                             job = core.cut_short(self, error, trio.current_time())
                             host.carry_out()
                             continue
-                        settled = False
                         deadline = self.attempt_deadline
-                        if deadline != math.inf:
-                            scope.deadline = deadline
+                        if deadline != armed:
+                            scope.deadline = armed = deadline
+                            if used and scope.cancel_called:
+                                break
+                        settled, used = False, True
                         failure: Exception | None = None
                         value: Any = None
                         try:
@@ -283,9 +290,7 @@ class Worker(Seat):
                         except Exception as error:
                             failure = error
                         now = trio.current_time()
-                        fired = scope.cancel_called
-                        if deadline != math.inf:
-                            scope.deadline = math.inf
+                        fired = now >= deadline or self._interrupted
                         job = core.succeeded(self, value, now) if failure is None else self._fail(job, failure, now)
                         settled = True
                         host.carry_out()
@@ -295,7 +300,7 @@ class Worker(Seat):
                 interruption = error
             if not settled:
                 assert job is not None
-                job = self._interrupted(job, interruption)
+                job = self._settle(job, interruption)
 
     def _fail(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
         """The attempt has ended with an error of the function's own."""
@@ -306,7 +311,7 @@ class Worker(Seat):
             verdict = self._host.judge(job, error)
         return self._core.failed(self, error, verdict, now)
 
-    def _interrupted(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
+    def _settle(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
         """The attempt was ended by its scope, or by what is not an `Exception`."""
         core, now = self._core, trio.current_time()
         if isinstance(error, Exception):
