@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sphinx.pycode import ModuleAnalyzer
 
 from trio_pool import __version__
 
@@ -25,6 +27,7 @@ highlight_language = "python"
 
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes as one list
 
 nitpicky = True
 nitpick_ignore_regex = [
@@ -51,6 +54,17 @@ def resolve_public_name(
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public, node, contnode)
 
 
+def show_public_names(*event: Any) -> None:
+    """Call a name what users call it, if napoleon has put in the private module that defines it."""
+    lines: list[str] = event[-1]
+    lines[:] = [re.sub(r"\btrio_pool\._\w+\.", "trio_pool.", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    # The reference gives one signature that says all, instead of the three for type checkers.
+    analyzer = ModuleAnalyzer.for_module("trio_pool._open")
+    analyzer.analyze()
+    analyzer.overloads.clear()
     app.connect("missing-reference", resolve_public_name)
+    app.connect("autodoc-process-docstring", show_public_names, priority=900)  # after napoleon

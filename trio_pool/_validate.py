@@ -25,9 +25,13 @@ def real(name: str, value: object) -> float:
     """Return ``value`` as a float that is a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if math.isnan(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must not be so large") from None
+    if math.isnan(number):
         raise ValueError(f"{name} must not be NaN")
-    return float(value)
+    return number
 
 
 def count(name: str, value: object, *, least: int) -> int:

@@ -1,0 +1,111 @@
+"""Every public name stands in the reference."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trio_pool
+import trio_pool.testing
+
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
+
+NAMES = [f"trio_pool.{name}" for name in trio_pool.__all__] + [
+    f"trio_pool.testing.{name}" for name in trio_pool.testing.__all__
+]
+
+
+def directives() -> dict[str, str]:
+    """What each directive about a name says below it, by the full name."""
+    found: dict[str, str] = {}
+    module = owner = ""
+    pattern = re.compile(r"^( *)\.\. (?:auto)?(\w+):: *([\w.]+).*\n((?:\1 +.*\n|\n)*)", re.MULTILINE)
+    text = REFERENCE.read_text(encoding="utf-8")
+    position = 0
+    while (match := pattern.search(text, position)) is not None:
+        indent, kind, name, body = match.groups()
+        position = match.start(4)  # what is nested comes next
+        if kind == "currentmodule":
+            module = owner = name
+        if kind in ("currentmodule", "rubric"):
+            continue
+        full = f"{owner if indent else module}.{name}"
+        found[full] = body
+        if not indent:
+            owner = full
+    return found
+
+
+DIRECTIVES = directives()
+
+
+def resolve(name: str) -> object:
+    """The object of this full name."""
+    module = trio_pool.testing if name.startswith("trio_pool.testing.") else trio_pool
+    return getattr(module, name.rpartition(".")[2])
+
+
+def own_members(kind: type[Any]) -> dict[str, object]:
+    """The methods and properties that this project has given a class for users, inherited ones included."""
+    found: dict[str, object] = {}
+    for base in reversed(kind.__mro__):
+        # What a worker has from the scheduler is the scheduler's.
+        if not base.__module__.startswith("trio_pool") or base.__module__ == "trio_pool._seat":
+            continue
+        for name, value in vars(base).items():
+            is_member = inspect.isroutine(value) or isinstance(value, (property, classmethod))
+            if is_member and not name.startswith("_"):
+                found[name] = value
+    return found
+
+
+MEMBERS = [
+    (name, member)
+    for name in NAMES
+    if inspect.isclass(kind := resolve(name)) and not issubclass(kind, BaseException)
+    for member in own_members(kind)
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_name_is_in_the_reference(name: str) -> None:
+    if name == "trio_pool.__version__":
+        assert f"``{name}``" in REFERENCE.read_text(encoding="utf-8")
+    else:
+        assert name in DIRECTIVES
+
+
+@pytest.mark.parametrize(("owner", "member"), MEMBERS)
+def test_public_member_is_in_the_reference(owner: str, member: str) -> None:
+    kind = resolve(owner)
+    assert inspect.isclass(kind)
+    if owner == "trio_pool.SlotPool" and member not in vars(kind):
+        # "All else is as in Pool."
+        owner = "trio_pool.Pool"
+    takes_all = re.search(r"^ +:members:$", DIRECTIVES[owner], re.MULTILINE) is not None
+    assert f"{owner}.{member}" in DIRECTIVES or (takes_all and member in vars(kind))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "trio_pool.__version__"])
+def test_public_name_has_a_docstring_of_its_own(name: str) -> None:
+    thing = resolve(name)
+    assert inspect.isclass(thing) or inspect.isfunction(thing)
+    assert thing.__doc__
+
+
+@pytest.mark.parametrize(("owner", "member"), MEMBERS)
+def test_public_member_has_a_docstring(owner: str, member: str) -> None:
+    kind = resolve(owner)
+    assert inspect.isclass(kind)
+    assert inspect.getdoc(own_members(kind)[member])
+
+
+@pytest.mark.parametrize("name", sorted(set(DIRECTIVES) - {"trio_pool.Pool.name"}))
+def test_what_the_reference_lists_is_there(name: str) -> None:
+    found: object = trio_pool
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)

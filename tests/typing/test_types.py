@@ -1,0 +1,218 @@
+"""What type checkers make of the public interface: checked by them, and run as tests too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from trio_pool import (
+    Attempt,
+    Discard,
+    GiveUp,
+    Job,
+    JobState,
+    Pool,
+    PoolStatistics,
+    Resource,
+    ResourceBroken,
+    RetryAfter,
+    RetryPolicy,
+    SlotPool,
+    Transition,
+    Worker,
+    WorkerState,
+    current_job,
+    open_pool,
+)
+from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from typing_extensions import assert_type
+else:
+
+    def assert_type(value: object, kind: object) -> object:
+        """As `typing.assert_type`, which Python 3.10 has not."""
+        return value
+
+
+class Client:
+    """A resource."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    async def size(self, url: str) -> int:
+        return len(url)
+
+
+class Session:
+    """What the lifespan of a client yields."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+@asynccontextmanager
+async def open_session(client: Client) -> AsyncGenerator[Session]:
+    yield Session(client)
+
+
+async def fetch(client: Client, url: str) -> bytes:
+    return f"{client.token}{url}".encode()
+
+
+async def fetch_within(session: Session, url: str, *, timeout: float = 1.0) -> float:
+    return timeout
+
+
+async def add(left: int, right: int) -> int:
+    return left + right
+
+
+async def nothing() -> None: ...
+
+
+async def count(most: int) -> AsyncIterator[int]:
+    for number in range(most):
+        yield number
+
+
+async def test_run_gives_the_result_type_of_its_function() -> None:
+    async with open_pool([Client("a")]) as pool:
+        assert_type(pool, Pool[Client])
+        body = assert_type(await pool.run(fetch, "/"), bytes)
+    assert body == b"a/"
+
+
+async def test_submit_gives_a_job_of_the_functions_result_type() -> None:
+    async with open_pool([Client("a")]) as pool:
+        job = assert_type(await pool.submit(fetch, "/", total_timeout=60), Job[bytes])
+        at_once = assert_type(pool.submit_nowait(fetch, "/", idle_only=False, name="at once"), Job[bytes])
+        assert_type(await at_once.wait(), bytes)
+        assert assert_type(await job.wait(), bytes) == b"a/"
+    assert assert_type(job.result(), bytes) == b"a/"
+
+
+async def test_map_iterates_over_results() -> None:
+    async with open_pool([Client("a")]) as pool:
+        bodies = pool.map(fetch, ["/", "//"], priority=1)
+        assert_type(bodies, AbstractAsyncContextManager[AsyncIterator[bytes]])
+        async with bodies as stream:
+            found = [assert_type(body, bytes) async for body in stream]
+    assert found == [b"a/", b"a//"]
+
+
+async def test_as_completed_iterates_over_jobs() -> None:
+    async with open_pool([Client("a")]) as pool:
+        jobs = pool.as_completed(fetch, ("/",), buffer=3)
+        assert_type(jobs, AbstractAsyncContextManager[AsyncIterator[Job[bytes]]])
+        async with jobs as stream:
+            found = [assert_type(job, Job[bytes]).result() async for job in stream]
+    assert found == [b"a/"]
+
+
+async def test_map_takes_async_iterables() -> None:
+    async with open_pool(2) as pool, pool.map(partial(add, 1), count(3)) as sums:
+        assert [assert_type(number, int) async for number in sums] == [1, 2, 3]
+
+
+async def test_resources_may_be_described() -> None:
+    described = [Resource(Client("a"), name="a", tags=["fast"])]
+    async with open_pool(described) as pool:
+        assert_type(pool, Pool[Client])
+        assert assert_type(await pool.run(fetch, "/", requires=["fast"]), bytes) == b"a/"
+
+
+async def test_jobs_get_what_the_lifespan_yields() -> None:
+    async with open_pool([Client("a")], lifespan=open_session) as pool:
+        assert_type(pool, Pool[Session])
+        assert assert_type(await pool.run(fetch_within, "/"), float) == 1.0
+
+
+async def test_lifespans_take_the_values_of_described_resources() -> None:
+    async with open_pool([Resource(Client("a"), name="a")], lifespan=open_session) as pool:
+        assert_type(pool, Pool[Session])
+        assert assert_type(await pool.run(fetch_within, "/"), float) == 1.0
+
+
+async def test_slots_hand_out_nothing() -> None:
+    async with open_pool(2, max_queue=None) as pool:
+        assert_type(pool, SlotPool)
+        job = assert_type(await pool.submit(add, 1, 2), Job[int])
+        await pool.run(nothing)
+        silent = assert_type(await pool.submit(nothing), Job[None])
+        assert assert_type(pool.submit_nowait(add, 1, 2).name, str) == "add"
+        assert assert_type(await job.wait(), int) == 3
+        await silent.wait()
+        async with pool.as_completed(partial(add, 1), [1]) as jobs:
+            assert [assert_type(each, Job[int]).result() async for each in jobs] == [2]
+        assert_type(await pool.add(name="one more"), Worker)
+
+
+async def test_methods_of_the_resource_are_functions_of_jobs() -> None:
+    async with open_pool([Client("a"), Client("b")]) as pool:
+        assert assert_type(await pool.run(Client.size, "/four"), int) == 5
+        async with pool.map(Client.size, ["/"]) as sizes:
+            assert [assert_type(size, int) async for size in sizes] == [1]
+
+
+async def test_functions_take_keyword_arguments_by_partial() -> None:
+    async with open_pool([Client("a")], lifespan=open_session) as pool:
+        assert assert_type(await pool.run(partial(fetch_within, timeout=2.5), "/"), float) == 2.5
+
+
+async def test_job_says_what_it_is() -> None:
+    async def who(_: Client) -> Job[Any]:
+        return current_job()
+
+    async with open_pool([Client("a")]) as pool:
+        job = await pool.submit(who, metadata={"number": 1})
+        itself = await job.wait()
+    assert assert_type(itself, Job[Any]) is job
+    assert assert_type(job.state, JobState) is JobState.SUCCEEDED
+    assert assert_type(job.worker, Worker | None) is None
+    assert_type(job.attempts, tuple[Attempt, ...])
+    assert_type(job.history, tuple[Transition, ...])
+    assert assert_type(job.finished_at, float | None) is not None
+
+
+async def test_a_job_of_a_kind_is_a_job_of_any_wider_kind() -> None:
+    async with open_pool([Client("a")]) as pool:
+        job: Job[object] = await pool.submit(fetch, "/")
+        assert await job.wait() == b"a/"
+
+
+async def test_statistics_are_typed() -> None:
+    async with open_pool([Client("a")], name="clients") as pool:
+        (worker,) = pool.workers
+        assert assert_type(worker.state, WorkerState) is WorkerState.IDLE
+        async for seen in pool.snapshots(1.0):
+            assert assert_type(seen, PoolStatistics).name == "clients"
+            pool.close()
+
+
+async def test_on_failure_returns_a_decision() -> None:
+    def decide(job: Job[Any], error: Exception) -> RetryAfter | GiveUp | Discard | ResourceBroken | None:
+        return Discard("not needed") if isinstance(error, OSError) else None
+
+    async with open_pool(1, on_failure=decide, retry=RetryPolicy.fixed(0.0)) as pool:
+        job = await pool.submit(Flaky(9, result=None, error=OSError))
+    assert job.state is JobState.DISCARDED
+
+
+async def test_flaky_returns_its_result() -> None:
+    flaky = Flaky(1, result="fine")
+    assert_type(flaky, Flaky[str])
+    async with open_pool([Client("a")], retry=RetryPolicy.immediate()) as pool:
+        assert assert_type(await pool.run(flaky, "/"), str) == "fine"
+    assert len(flaky.calls) == 2
+
+
+def test_policies_made_by_a_subclass_are_of_that_subclass() -> None:
+    class Patient(RetryPolicy):
+        """A policy of the program's own."""
+
+    assert isinstance(assert_type(Patient.never(), Patient), Patient)
+    assert isinstance(assert_type(Patient.fixed(1.0, max_attempts=None), Patient), Patient)

@@ -1,0 +1,182 @@
+"""Calls that type checkers must refuse. An error that they no longer see is an error itself.
+
+Both mypy and pyright heed the comments on the wrong lines, and both complain about one that is not needed. The tests
+say what comes of such a call where nobody has checked the types.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from trio_pool import Job, JobFailedError, Pool, Resource, RetryPolicy, SlotPool, open_pool
+
+
+class Client:
+    """A resource."""
+
+    async def size(self, url: str) -> int:
+        return len(url)
+
+
+class Session:
+    """What the lifespan of a client yields."""
+
+
+@asynccontextmanager
+async def open_session(client: Client) -> AsyncGenerator[Session]:
+    yield Session()
+
+
+async def fetch(client: Client, url: str) -> str:
+    return url + "!"
+
+
+async def fetch_within(client: Client, url: str, *, timeout: float = 1.0) -> str:
+    return f"{url} within {timeout}"
+
+
+async def add(left: int, right: int) -> int:
+    return left + right
+
+
+def blocking(client: Client, url: str) -> str:
+    return url
+
+
+async def test_arguments_must_be_those_of_the_function() -> None:
+    async with open_pool([Client()]) as pool:
+        job = await pool.submit(fetch, 3)  # type: ignore[arg-type]
+        with pytest.raises(JobFailedError, match="TypeError"):
+            await job.wait()
+        with pytest.raises(JobFailedError, match="TypeError"):
+            await pool.run(fetch, 3)  # type: ignore[arg-type]
+        job = pool.submit_nowait(fetch, 3)  # type: ignore[arg-type]
+        with pytest.raises(JobFailedError, match="TypeError"):
+            await job.wait()
+
+
+async def test_arguments_must_be_all_there() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(JobFailedError, match="missing 1 required positional argument: 'url'"):
+            await pool.run(fetch)  # type: ignore[arg-type]
+
+
+async def test_arguments_must_not_be_too_many() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(JobFailedError, match="takes 2 positional arguments but 3 were given"):
+            await pool.run(fetch, "/", "/")  # type: ignore[arg-type]
+
+
+async def test_the_resource_is_not_an_argument() -> None:
+    client = Client()
+    async with open_pool([client]) as pool:
+        with pytest.raises(JobFailedError, match="takes 2 positional arguments but 3 were given"):
+            await pool.run(fetch, client, "/")  # type: ignore[arg-type]
+
+
+async def test_functions_must_be_async() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(JobFailedError, match="blocking is not an async function"):
+            await pool.run(blocking, "/")  # type: ignore[arg-type]
+
+
+async def test_calls_must_not_be_made_beforehand() -> None:
+    client = Client()
+    async with open_pool([client]) as pool:
+        with pytest.raises(TypeError, match="hand over the function and its arguments"):
+            await pool.run(fetch(client, "/"))  # type: ignore[arg-type]
+
+
+async def test_functions_must_take_what_the_lifespan_yields() -> None:
+    async with open_pool([Client()], lifespan=open_session) as pool:
+        with pytest.raises(JobFailedError, match="TypeError"):
+            await pool.run(Client.size, 3)  # type: ignore[arg-type]
+
+
+def test_lifespans_must_take_the_resources() -> None:
+    names = ["a"]
+    assert hasattr(open_pool(names, lifespan=open_session), "__aenter__")  # type: ignore[arg-type]
+
+
+async def test_slots_hand_out_no_resource() -> None:
+    async with open_pool(2) as pool:
+        with pytest.raises(JobFailedError, match="missing 1 required positional argument: 'right'"):
+            await pool.run(add, 1)  # type: ignore[arg-type]
+
+
+async def test_slots_have_no_lifespan() -> None:
+    with pytest.raises(ValueError, match="lifespan needs resources"):
+        open_pool(2, lifespan=open_session)  # type: ignore[call-overload]
+
+
+async def test_items_must_be_arguments_of_the_function() -> None:
+    async with open_pool([Client()]) as pool:
+        items = [1]
+        stream = pool.map(fetch, items)  # type: ignore[arg-type]
+        async with stream as results:
+            with pytest.raises(JobFailedError, match="TypeError"):
+                await anext(results)
+        jobs = pool.as_completed(fetch, items)  # type: ignore[arg-type]
+        async with jobs as finished:
+            assert (await anext(finished)).dead_reason is not None
+
+
+async def test_results_must_be_used_as_what_they_are() -> None:
+    async with open_pool([Client()]) as pool:
+        size: int = await pool.run(fetch, "/")  # type: ignore[arg-type]
+        job: Job[int] = await pool.submit(fetch, "/")  # type: ignore[arg-type]
+        assert [str(size), str(await job.wait())] == ["/!", "/!"]
+
+
+async def test_keyword_arguments_are_the_pools() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'timeout'.*functools\.partial"):
+            await pool.run(fetch_within, "/", timeout=2.5)  # type: ignore[call-arg]
+
+
+async def test_options_must_be_of_their_types() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(TypeError, match="attempt_timeout must be a number"):
+            await pool.run(fetch, "/", attempt_timeout="5")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="retry must be a RetryPolicy"):
+            await pool.run(fetch, "/", retry=3)  # type: ignore[arg-type]
+
+
+def test_choices_must_be_among_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="order must be one of"):
+        open_pool(2, order="random")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="placement must be one of"):
+        RetryPolicy(placement="elsewhere")  # type: ignore[arg-type]
+
+
+def test_policies_are_values() -> None:
+    policy = RetryPolicy()
+    with pytest.raises(AttributeError):
+        policy.max_attempts = 3  # type: ignore[misc]
+
+
+async def test_fields_of_jobs_are_read_only() -> None:
+    async with open_pool([Client()]) as pool:
+        job = await pool.submit(fetch, "/")
+        with pytest.raises(AttributeError):
+            job.priority = 3  # type: ignore[misc]
+
+
+def test_pools_of_one_resource_are_not_pools_of_another() -> None:
+    async def use(pool: Pool[Client]) -> None: ...
+
+    async def misuse(pool: Pool[Session], slots: SlotPool) -> None:
+        await use(pool)  # type: ignore[arg-type]
+        await use(slots)  # type: ignore[arg-type]
+
+    assert misuse.__annotations__
+
+
+def test_descriptions_keep_the_type_of_their_resource() -> None:
+    wrong: Resource[Session] = Resource(Client())  # type: ignore[arg-type]
+    assert isinstance(wrong.value, Client)
