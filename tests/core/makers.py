@@ -1,0 +1,135 @@
+"""Makes jobs and workers as the core sees them, and a core without a shell."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextvars import Context
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from trio_pool._core import make_scheduler
+from trio_pool._dead import DeadLetters
+from trio_pool._effects import Effect
+from trio_pool._job import Job
+from trio_pool._options import Options
+from trio_pool._roster import Roster
+from trio_pool._seat import Seat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trio_pool._ledger import Ledger
+    from trio_pool._options import JobOptions
+    from trio_pool._roster import Pick
+    from trio_pool._scheduler import NoWorker, Scheduler
+
+V = TypeVar("V")
+
+
+class NoHost:
+    """The host of jobs whose handles nobody uses."""
+
+    def cancel_job(self, job: Job[Any]) -> None:
+        raise AssertionError(job)
+
+    def result_of(self, job: Job[V]) -> V:
+        raise AssertionError(job)
+
+    async def wait_job(self, job: Job[V]) -> V:
+        raise AssertionError(job)
+
+    async def wait_job_started(self, job: Job[Any]) -> None:
+        raise AssertionError(job)
+
+
+async def work() -> None:
+    """What the jobs of these tests would do, were there anybody to run them."""
+
+
+_job_ids = count(1)
+
+
+def make_job(
+    *,
+    now: float = 0.0,
+    priority: float = 0,
+    requires: Iterable[str] = (),
+    worker: Seat | None = None,
+    total_timeout: float = math.inf,
+    attempt_timeout: float = math.inf,
+) -> Job[Any]:
+    """A job that has not been submitted yet."""
+    options = Options(
+        attempt_timeout=attempt_timeout,
+        total_timeout=total_timeout,
+        priority=priority,
+        requires=frozenset(requires),
+        worker=worker,
+    )
+    return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
+
+
+def no_requeueing(job: Job[Any], options: JobOptions) -> Job[Any]:
+    """For dead letters that nobody is to queue again."""
+    raise AssertionError(job)
+
+
+@attrs.define(eq=False)
+class Core:
+    """A core, with all that its shell would have a hand on."""
+
+    roster: Roster
+    dead: DeadLetters
+    effects: deque[Effect]
+    scheduler: Scheduler
+    ledger: Ledger
+    _seat_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
+
+    def make_seat(self, *tags: str) -> Seat:
+        """A worker that has not joined yet."""
+        number = next(self._seat_ids)
+        return Seat(self.roster, number, f"worker {number}", frozenset(tags))
+
+    def add_seat(self, *tags: str, now: float = 0.0) -> Seat:
+        """A worker whose resource is open."""
+        seat = self.make_seat(*tags)
+        self.scheduler.join(seat)
+        self.scheduler.opened(seat, now)
+        return seat
+
+    def effects_of(self, kind: type[Effect]) -> list[Any]:
+        """The effects of one kind that have not been carried out."""
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+
+def make_core(
+    *,
+    pick: Pick = "longest_idle",
+    max_queue: float = math.inf,
+    max_running: float = math.inf,
+    max_dead: float = math.inf,
+    no_worker: NoWorker = "reject",
+    lifo: bool = False,
+    keep_history: bool = True,
+    seed: int = 0,
+) -> Core:
+    """A core that tells instruments, as if there were one."""
+    roster = Roster(pick, Random(seed))
+    dead = DeadLetters(max_dead, no_requeueing)
+    effects: deque[Effect] = deque()
+    scheduler, ledger = make_scheduler(
+        roster,
+        dead,
+        effects,
+        [object()],
+        max_queue=max_queue,
+        max_running=max_running,
+        no_worker=no_worker,
+        lifo=lifo,
+        keep_history=keep_history,
+    )
+    return Core(roster, dead, effects, scheduler, ledger)

@@ -1,0 +1,284 @@
+"""The queue gives each worker the first job that it may take, and doesn't look at others."""
+
+from __future__ import annotations
+
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.makers import make_core, make_job
+from trio_pool import JobState
+from trio_pool._effects import Start
+from trio_pool._places import Door
+from trio_pool._queue import ReadyQueue
+from trio_pool._roster import Roster, Terms
+from trio_pool._seat import Phase, Seat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trio_pool import Job
+
+PRIORITIES = st.integers(-2, 2)
+# For each job: its priority, whether it goes to the front, and an index for its terms.
+ENTRIES = st.lists(st.tuples(PRIORITIES, st.booleans(), st.integers(0, 5)), max_size=40)
+
+
+class CountingRoster(Roster):
+    """Counts how often it is asked who may take what."""
+
+    asked = 0
+
+    def admits(self, terms: Terms, seat: Seat) -> bool:
+        self.asked += 1
+        return super().admits(terms, seat)
+
+
+def available_seat(roster: Roster, number: int, *tags: str) -> Seat:
+    seat = Seat(roster, number, f"worker {number}", frozenset(tags))
+    roster.join(seat)
+    seat.phase = Phase.OPEN
+    roster.set_available(seat, True)
+    return seat
+
+
+def seats_of(roster: Roster) -> list[Seat]:
+    return [available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a"), available_seat(roster, 3)]
+
+
+def job_on_terms(kind: int, priority: float, seats: list[Seat]) -> Job[Any]:
+    """A job for anybody, for those with a tag or two, for one worker, or bounced."""
+    if kind in (0, 1, 2):
+        return make_job(priority=priority, requires=("a", "b")[:kind])
+    if kind in (3, 4):
+        return make_job(priority=priority, worker=seats[kind - 3])
+    job = make_job(priority=priority)
+    job._placement = "other"
+    job._failed_on = frozenset(seats[:1])
+    job._last_seat = seats[0]
+    return job
+
+
+def may_take(seat: Seat, job: Job[Any]) -> bool:
+    """Whether the worker may take a job of `job_on_terms`, all workers being available."""
+    pinned = job._options.worker
+    return pinned in (None, seat) and job._options.requires <= seat.tags and seat not in job._failed_on
+
+
+@given(ENTRIES, st.booleans(), st.lists(st.integers(0, 100), max_size=30), st.lists(st.integers(0, 2), max_size=40))
+def test_a_worker_gets_the_first_by_priority_and_ticket_of_those_it_may_take(
+    entries: list[tuple[int, bool, int]], lifo: bool, removed: list[int], askers: list[int]
+) -> None:
+    roster = Roster("longest_idle", Random(0))
+    seats = seats_of(roster)
+    queue = ReadyQueue(roster, count(1), lifo=lifo)
+    waiting: list[tuple[float, int, Job[Any]]] = []
+    for number, (priority, front, kind) in enumerate(entries, 1):
+        job = job_on_terms(kind, priority, seats)
+        queue.push(job, front=front)
+        waiting.append((priority, -number if front or lifo else number, job))
+    for index in removed:
+        if waiting:
+            queue.remove(waiting.pop(index % len(waiting))[2])
+    waiting.sort(key=lambda entry: entry[:2])
+    for asker in askers:
+        seat = seats[asker]
+        expected = next((entry for entry in waiting if may_take(seat, entry[2])), None)
+        assert queue.take(seat) is (expected and expected[2])
+        if expected is not None:
+            waiting.remove(expected)
+        assert len(queue) == len(waiting)
+
+
+@given(ENTRIES)
+def test_the_lanes_come_in_the_order_of_their_first_jobs(entries: list[tuple[int, bool, int]]) -> None:
+    roster = Roster("longest_idle", Random(0))
+    seats = seats_of(roster)
+    queue = ReadyQueue(roster, count(1))
+    for priority, front, kind in entries:
+        queue.push(job_on_terms(kind, priority, seats), front=front)
+    heads = [lane.entries()[0][:2] for lane in queue.lanes()]
+    assert heads == sorted(heads)
+
+
+@given(ENTRIES)
+def test_where_priorities_do_not_count_jobs_leave_in_the_order_in_which_they_came(
+    entries: list[tuple[int, bool, int]],
+) -> None:
+    roster = Roster("longest_idle", Random(0))
+    seats = seats_of(roster)
+    queue = ReadyQueue(roster, count(1), ranked=False)
+    jobs = [job_on_terms(kind, priority, seats) for priority, _, kind in entries]
+    for job in jobs:
+        queue.push(job)
+    for_the_second = [job for job in jobs if may_take(seats[1], job)]
+    assert [queue.take(seats[1]) for _ in for_the_second] == for_the_second
+
+
+def test_a_job_taken_out_is_in_no_lane() -> None:
+    roster = Roster("longest_idle", Random(0))
+    queue = ReadyQueue(roster, count(1))
+    job = make_job(requires=["a"])
+    queue.push(job)
+    queue.remove(job)
+    assert job._lane is None
+    assert queue.lanes() == []
+
+
+def test_a_queue_that_is_cleared_is_empty() -> None:
+    roster = Roster("longest_idle", Random(0))
+    seats = seats_of(roster)
+    queue = ReadyQueue(roster, count(1))
+    for kind in range(6):
+        queue.push(job_on_terms(kind, 0, seats))
+    queue.clear()
+    assert len(queue) == 0
+    assert list(queue) == []
+
+
+def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    core.scheduler.pause(first, 0.0)
+    job = make_job()
+    job._placement, job._last_seat = "same", first
+    core.ledger.move(job, JobState.QUEUED, 0.0)
+    core.scheduler._queue.push(job)
+    core.scheduler.depart(first, 0.0)
+    assert job._state is JobState.QUEUED
+    core.scheduler.left(first, 0.0)
+    assert second.current is job
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_cancelled_jobs_do_not_pile_up(kind: int) -> None:
+    roster = Roster("longest_idle", Random(0))
+    seats = seats_of(roster)
+    queue = ReadyQueue(roster, count(1))
+    kept = [job_on_terms(kind, -1, seats) for _ in range(10)]
+    for job in kept:
+        queue.push(job)
+    for _ in range(5000):
+        passing = job_on_terms(kind, 0, seats)
+        queue.push(passing)
+        queue.remove(passing)
+    (lane,) = queue.lanes()
+    assert len(lane._heap) <= 2 * len(kept) + 64
+    assert len(queue) == len(kept)
+
+
+def test_the_index_of_lanes_does_not_grow_by_lanes_that_are_gone() -> None:
+    roster = Roster("longest_idle", Random(0))
+    seats = seats_of(roster)
+    queue = ReadyQueue(roster, count(1))
+    assert queue.take(seats[0]) is None
+    for priority in range(5000):
+        passing = make_job(priority=-priority, requires=["a"])
+        queue.push(passing)
+        queue.take(seats[0])
+        queue.push(job_on_terms(1, 0, seats))
+        queue.take(seats[1])
+    assert all(len(index._heap) <= 66 for index in queue._indexes.values())
+    assert all(len(index._valid) <= 66 for index in queue._indexes.values())
+
+
+def test_picking_a_job_asks_nothing_about_jobs_whose_tags_the_worker_lacks() -> None:
+    roster = CountingRoster("longest_idle", Random(0))
+    seat = available_seat(roster, 1, "mine")
+    queue = ReadyQueue(roster, count(1))
+    for number in range(100):
+        for _ in range(10):
+            queue.push(make_job(priority=-1, requires=[f"kind {number}"]))
+    for _ in range(50):
+        queue.push(make_job(requires=["mine"]))
+    queue.take(seat)
+    roster.asked = 0
+    for _ in range(49):
+        assert queue.take(seat) is not None
+    assert roster.asked <= 49
+
+
+def bounced(seats: Iterable[Seat], last: Seat, priority: float) -> Job[Any]:
+    job = make_job(priority=priority)
+    job._placement = "other"
+    job._failed_on = frozenset(seats)
+    job._last_seat = last
+    return job
+
+
+def times_asked(*, behind: bool) -> int:
+    """How often it is asked who may take what while a worker takes 50 jobs past 100 bounced ones."""
+    roster = CountingRoster("longest_idle", Random(0))
+    seat, *others = [available_seat(roster, number) for number in range(1, 103)]
+    queue = ReadyQueue(roster, count(1))
+    for other in others[:100]:
+        queue.push(bounced({seat, other}, other, -1))
+    plain = [make_job() for _ in range(50)]
+    for job in plain:
+        queue.push(job)
+    if behind:
+        queue.push(bounced(others[:1], others[0], 1))
+    for job in plain:
+        assert queue.take(seat) is job
+    return roster.asked
+
+
+def test_a_worker_looks_only_once_at_bounced_jobs_that_it_may_not_take() -> None:
+    assert times_asked(behind=False) <= 100
+
+
+def test_nor_does_it_look_at_them_again_because_others_wait_behind() -> None:
+    assert times_asked(behind=True) <= 100
+
+
+class CountingPriority(float):
+    """Counts how often priorities are compared."""
+
+    compared = 0
+
+    def __lt__(self, other: float) -> bool:
+        CountingPriority.compared += 1
+        return float(self) < float(other)
+
+    def __gt__(self, other: float) -> bool:
+        CountingPriority.compared += 1
+        return float(self) > float(other)
+
+    __hash__ = float.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountingPriority.compared += 1
+        return isinstance(other, float) and float(self) == float(other)
+
+
+def comparisons_per_pick(jobs: int) -> float:
+    roster = Roster("longest_idle", Random(0))
+    seat = available_seat(roster, 1)
+    queue = ReadyQueue(roster, count(1))
+    rng = Random(1)
+    for _ in range(jobs):
+        queue.push(make_job(priority=CountingPriority(rng.randrange(100))))
+    CountingPriority.compared = 0
+    for _ in range(100):
+        queue.take(seat)
+    return CountingPriority.compared / 100
+
+
+def test_picking_from_a_hundred_times_as_many_jobs_takes_but_a_few_comparisons_more() -> None:
+    assert comparisons_per_pick(20_000) < comparisons_per_pick(200) + 40
+
+
+def test_handing_out_a_job_takes_it_from_the_queue() -> None:
+    core = make_core(max_running=1)
+    seat, _ = core.add_seat(), core.add_seat()
+    first, second = make_job(), make_job()
+    for job in (first, second):
+        core.scheduler.submit(job, Door.ALWAYS, 0.0)
+    assert list(core.scheduler._queue) == [second]
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert list(core.scheduler._queue) == []
+    assert [effect.job for effect in core.effects_of(Start)] == [first, second]

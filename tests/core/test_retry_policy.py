@@ -1,0 +1,201 @@
+"""A retry policy says how long to wait and which errors to try again."""
+
+from __future__ import annotations
+
+import math
+import sys
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_pool import RetryPolicy
+from trio_pool._retry import leaves, matches
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+ERROR = ValueError("no")
+FAILED = st.integers(1, 10**9)
+SECONDS = st.floats(0.0, 1e9)
+BASES = st.fixed_dictionaries(
+    {"base_delay": SECONDS, "multiplier": st.floats(1.0, 1e6), "max_delay": st.floats(0.0, math.inf)}
+)
+
+
+def before_jitter(fields: dict[str, Any], failed: int) -> float:
+    return RetryPolicy(jitter="none", **fields).delay(failed, ERROR, 0.0, Random(0))
+
+
+@given(BASES, FAILED)
+def test_no_delay_overflows_or_exceeds_the_highest(fields: dict[str, Any], failed: int) -> None:
+    delay = before_jitter(fields, failed)
+    assert 0.0 <= delay <= fields["max_delay"]
+    assert math.isfinite(delay)
+
+
+@given(BASES, FAILED, FAILED)
+def test_before_jitter_no_delay_is_shorter_than_an_earlier_one(fields: dict[str, Any], one: int, two: int) -> None:
+    earlier, later = sorted((one, two))
+    assert before_jitter(fields, earlier) <= before_jitter(fields, later)
+
+
+@given(st.floats(0.0, 1e6))
+def test_the_first_delay_is_the_base_delay(base: float) -> None:
+    assert RetryPolicy(base_delay=base, max_delay=math.inf, jitter="none").delay(1, ERROR, 0.0, Random(0)) == base
+
+
+def test_each_delay_is_the_one_before_times_the_multiplier_up_to_the_highest() -> None:
+    policy = RetryPolicy(base_delay=0.5, multiplier=3.0, max_delay=10.0, jitter="none")
+    assert [policy.delay(failed, ERROR, 0.0, Random(0)) for failed in range(1, 6)] == [0.5, 1.5, 4.5, 10.0, 10.0]
+
+
+@pytest.mark.parametrize("jitter", ["full", "equal", "decorrelated", "none", 1.0])
+@given(BASES, FAILED, SECONDS, st.integers())
+def test_whatever_the_jitter_a_delay_is_finite_and_not_negative(
+    jitter: Any, fields: dict[str, Any], failed: int, previous: float, seed: int
+) -> None:
+    delay = RetryPolicy(jitter=jitter, **fields).delay(failed, ERROR, previous, Random(seed))
+    assert 0.0 <= delay < math.inf
+
+
+@given(BASES, FAILED, st.integers())
+def test_full_jitter_draws_from_zero_to_the_delay(fields: dict[str, Any], failed: int, seed: int) -> None:
+    delay = RetryPolicy(jitter="full", **fields).delay(failed, ERROR, 0.0, Random(seed))
+    assert 0.0 <= delay <= before_jitter(fields, failed)
+
+
+@given(BASES, FAILED, st.integers())
+def test_equal_jitter_draws_from_half_the_delay_to_the_whole(fields: dict[str, Any], failed: int, seed: int) -> None:
+    delay = RetryPolicy(jitter="equal", **fields).delay(failed, ERROR, 0.0, Random(seed))
+    whole = before_jitter(fields, failed)
+    assert whole / 2 <= delay <= whole
+
+
+@given(BASES, FAILED, st.integers(), st.floats(0.0, 1e6))
+def test_a_number_as_jitter_adds_up_to_that_much(fields: dict[str, Any], failed: int, seed: int, jitter: float) -> None:
+    delay = RetryPolicy(jitter=jitter, **fields).delay(failed, ERROR, 0.0, Random(seed))
+    whole = before_jitter(fields, failed)
+    assert whole <= delay <= whole + jitter
+
+
+@given(BASES, FAILED, SECONDS, st.integers())
+def test_decorrelated_jitter_never_exceeds_the_highest_delay(
+    fields: dict[str, Any], failed: int, previous: float, seed: int
+) -> None:
+    delay = RetryPolicy(jitter="decorrelated", **fields).delay(failed, ERROR, previous, Random(seed))
+    assert delay <= fields["max_delay"]
+
+
+@given(BASES, FAILED, SECONDS, st.integers())
+def test_decorrelated_jitter_draws_from_the_base_to_three_times_the_delay_before(
+    fields: dict[str, Any], failed: int, previous: float, seed: int
+) -> None:
+    base, highest = fields["base_delay"], fields["max_delay"]
+    delay = RetryPolicy(jitter="decorrelated", **fields).delay(failed, ERROR, previous, Random(seed))
+    assert min(base, highest) <= delay <= 3 * max(previous, base) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("jitter", ["full", "equal", "decorrelated", 1.0])
+def test_jitter_is_not_a_constant(jitter: Any) -> None:
+    rng = Random(1)
+    assert len({RetryPolicy(jitter=jitter).delay(3, ERROR, 0.2, rng) for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize("jitter", ["full", "equal", "decorrelated", "none", 0.0, 1.0])
+def test_the_same_random_numbers_give_the_same_delays(jitter: Any) -> None:
+    policy = RetryPolicy(jitter=jitter)
+    one, two = Random(7), Random(7)
+    assert [policy.delay(n, ERROR, 0.1, one) for n in range(1, 9)] == [
+        policy.delay(n, ERROR, 0.1, two) for n in range(1, 9)
+    ]
+
+
+@given(FAILED, st.floats(0.0, 1e6))
+def test_a_fixed_policy_always_waits_the_same_time(failed: int, delay: float) -> None:
+    assert RetryPolicy.fixed(delay).delay(failed, ERROR, 0.0, Random(0)) == delay
+
+
+def test_a_fixed_policy_takes_the_other_fields_as_they_are_given() -> None:
+    policy = RetryPolicy.fixed(2, max_attempts=7, placement="other", jitter=1.0)
+    assert (policy.max_attempts, policy.placement, policy.jitter) == (7, "other", 1.0)
+
+
+def test_an_immediate_policy_waits_not_at_all_and_goes_first_on_the_same_worker() -> None:
+    policy = RetryPolicy.immediate(max_attempts=9)
+    assert policy.delay(8, ERROR, 0.0, Random(0)) == 0.0
+    assert (policy.front, policy.placement, policy.max_attempts) == (True, "same", 9)
+
+
+def test_the_policy_never_allows_a_single_attempt() -> None:
+    assert RetryPolicy.never().max_attempts == 1
+
+
+def test_policies_of_equal_fields_are_equal() -> None:
+    assert RetryPolicy(max_attempts=5) == RetryPolicy(max_attempts=5)
+    assert RetryPolicy(max_attempts=5) != RetryPolicy(max_attempts=6)
+
+
+def test_a_policy_prints_its_fields() -> None:
+    assert "max_attempts=5" in repr(RetryPolicy(max_attempts=5))
+
+
+def test_by_default_any_exception_is_tried_again() -> None:
+    assert RetryPolicy().covers(KeyError())
+
+
+@pytest.mark.parametrize(
+    ("error", "covered"),
+    [
+        (OSError(), True),
+        (ConnectionError(), True),
+        (ValueError(), True),
+        (KeyError(), False),
+        (ExceptionGroup("", [OSError(), ValueError()]), True),
+        (ExceptionGroup("", [OSError(), KeyError()]), False),
+        (ExceptionGroup("", [OSError(), ExceptionGroup("", [ValueError()])]), True),
+        (ExceptionGroup("", [OSError(), ExceptionGroup("", [KeyError()])]), False),
+    ],
+)
+def test_types_match_an_error_or_every_leaf_of_a_group(error: Exception, covered: bool) -> None:
+    assert RetryPolicy(retry_on=(OSError, ValueError)).covers(error) is covered
+
+
+def test_types_match_a_group_itself() -> None:
+    assert RetryPolicy(retry_on=ExceptionGroup).covers(ExceptionGroup("", [KeyError()]))
+
+
+def test_a_function_decides_about_a_group_as_a_whole() -> None:
+    asked: list[Exception] = []
+    group = ExceptionGroup("", [OSError()])
+
+    def refuse(error: Exception) -> bool:
+        asked.append(error)
+        return False
+
+    assert not RetryPolicy(retry_on=refuse).covers(group)
+    assert asked == [group]
+
+
+def test_a_function_that_answers_no_bool_is_told_so() -> None:
+    def answer(_: Exception) -> Any:
+        return 1
+
+    with pytest.raises(TypeError, match=r"retry_on must be a bool, got 1"):
+        RetryPolicy(retry_on=answer).covers(ERROR)
+
+
+NESTED = st.recursive(
+    st.sampled_from([ValueError(), KeyError(), OSError()]).map(lambda error: [error]),
+    lambda parts: st.lists(parts, min_size=1, max_size=3).map(
+        lambda lists: [ExceptionGroup("", [error for found in lists for error in found])]
+    ),
+)
+
+
+@given(NESTED)
+def test_types_match_a_group_exactly_if_they_match_all_its_leaves(found: list[Exception]) -> None:
+    (error,) = found
+    assert matches(error, (ValueError, OSError)) is not any(isinstance(leaf, KeyError) for leaf in leaves(error))

@@ -1,0 +1,239 @@
+"""The roster knows who is free and who may take what."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_job
+from trio_pool import DeadReason, JobState
+from trio_pool._effects import Admitted, Refused
+from trio_pool._places import Admission, Door
+from trio_pool._roster import ANYONE, PICKS, Terms
+from trio_pool._verdict import Retry, Verdict
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from trio_pool import Job
+    from trio_pool._retry import Placement
+    from trio_pool._roster import Pick
+    from trio_pool._seat import Seat
+
+
+def submitted(core: Core, *, priority: float = 0, requires: tuple[str, ...] = (), now: float = 0.0) -> Job[Any]:
+    job = make_job(priority=priority, requires=requires, now=now)
+    assert core.scheduler.submit(job, Door.ALWAYS, now) is Admission.ENTERED
+    return job
+
+
+def fail(core: Core, seat: Seat, placement: Placement, *, delay: float = 0.0, now: float = 0.0) -> None:
+    core.scheduler.failed(seat, ValueError(), Verdict(Retry(delay, placement, False, True)), now)
+
+
+def used_last(core: Core, seats: list[Seat]) -> None:
+    """Let each of the workers run a job, so that they become idle in this order."""
+    for seat in seats:
+        core.scheduler.submit(make_job(worker=seat), Door.ALWAYS, 0.0)
+    for seat in seats:
+        core.scheduler.succeeded(seat, None, 0.0)
+
+
+@pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 2)])
+@pytest.mark.parametrize("tags", [("a", "a", "a"), ("a", "b", "c")])
+def test_of_idle_workers_the_preferred_one_gets_the_job(pick: Pick, chosen: int, tags: tuple[str, ...]) -> None:
+    core = make_core(pick=pick)
+    first, second, third = [core.add_seat(tag) for tag in tags]
+    order = [second, third, first]
+    used_last(core, order)
+    assert core.roster.choose(ANYONE) is order[chosen]
+
+
+def test_a_random_pick_is_repeated_by_the_same_random_numbers() -> None:
+    def picks(seed: int) -> list[int]:
+        core = make_core(pick="random", seed=seed)
+        for _ in range(5):
+            core.add_seat()
+        seats = [core.roster.choose(ANYONE) for _ in range(50)]
+        return [seat.id for seat in seats if seat is not None]
+
+    assert picks(1) == picks(1) != picks(2)
+    assert set(picks(1)) == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("pick", PICKS)
+def test_only_workers_with_all_required_tags_are_chosen(pick: Pick) -> None:
+    core = make_core(pick=pick)
+    core.add_seat("a")
+    both = core.add_seat("a", "b")
+    core.add_seat("b")
+    assert core.roster.choose(Terms(frozenset({"a", "b"}))) is both
+    assert core.roster.choose(Terms(frozenset({"c"}))) is None
+
+
+@pytest.mark.parametrize("pick", PICKS)
+def test_the_bounce_avoids_workers_that_have_failed(pick: Pick) -> None:
+    core = make_core(pick=pick)
+    first, second, third = [core.add_seat() for _ in range(3)]
+    assert core.roster.choose(Terms(failed=frozenset({first, third}), last=first)) is second
+
+
+def test_the_idle_come_longest_idle_first() -> None:
+    core = make_core()
+    order = [core.add_seat("a"), core.add_seat("b"), core.add_seat("a")]
+    used_last(core, order[::-1])
+    assert core.roster.idle() == order[::-1]
+    assert core.roster.idle_count == 3
+
+
+def test_a_job_bounces_over_all_workers_before_a_new_round_begins() -> None:
+    core = make_core()
+    for _ in range(4):
+        core.add_seat()
+    job = submitted(core)
+    order: list[Seat] = []
+    for _ in range(12):
+        seat = job._worker
+        assert seat is not None
+        order.append(seat)
+        fail(core, seat, "other")
+    rounds = [set(order[:4]), set(order[4:8]), set(order[8:])]
+    assert [len(round_) for round_ in rounds] == [4, 4, 4]
+    assert all(one is not two for one, two in pairwise(order))
+
+
+def test_a_bounced_job_goes_back_to_the_only_worker_that_is_left() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = submitted(core)
+    fail(core, seat, "other")
+    assert job._worker is seat
+
+
+def test_a_bounced_job_waits_for_another_worker_that_is_busy() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job, other = submitted(core), submitted(core)
+    fail(core, first, "other")
+    assert (job.state, other._worker) == (JobState.QUEUED, second)
+    core.scheduler.succeeded(second, None, 0.0)
+    assert job._worker is second
+
+
+def test_a_bounced_job_does_not_wait_for_a_worker_that_is_paused() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job, _ = submitted(core), submitted(core)
+    fail(core, first, "other")
+    core.scheduler.pause(second, 0.0)
+    assert job._worker is first
+
+
+def test_an_attempt_that_was_cut_short_begins_no_new_round() -> None:
+    core = make_core()
+    first, second, third = [core.add_seat() for _ in range(3)]
+    core.scheduler.pause(third, 0.0)
+    job = submitted(core)
+    fail(core, first, "other")
+    fail(core, second, "other")
+    assert job._worker is first
+    core.scheduler.resume(third, 0.0)
+    core.scheduler.depart(first, 0.0, cut=True)
+    core.scheduler.cut_short(first, TimeoutError(), 0.0)
+    assert job._worker is third
+
+
+def test_a_job_for_the_same_worker_waits_for_it() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job = submitted(core)
+    core.scheduler.pause(first, 0.0)
+    fail(core, first, "same")
+    assert job.state is JobState.QUEUED
+    assert core.roster.idle() == [second]
+
+
+# How jobs are ordered when there is more than one reason to wait.
+
+
+def test_a_retry_does_not_overtake_more_urgent_jobs_that_wait_for_room() -> None:
+    core = make_core(max_running=1)
+    first, _ = core.add_seat(), core.add_seat()
+    late = submitted(core, priority=5)
+    urgent = submitted(core, priority=0)
+    fail(core, first, "any")
+    assert (urgent.state, late.state) == (JobState.RUNNING, JobState.QUEUED)
+
+
+def test_of_jobs_that_come_due_together_the_more_urgent_starts() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    late, urgent = submitted(core, priority=5), submitted(core, priority=0)
+    fail(core, first, "any", delay=1.0)
+    fail(core, second, "any", delay=1.0)
+    core.scheduler.pause(first, 0.0)
+    core.scheduler.advance(1.0)
+    assert (urgent.state, late.state) == (JobState.RUNNING, JobState.QUEUED)
+
+
+def test_a_job_whose_time_is_up_does_not_start_even_if_its_delay_ended_before() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(total_timeout=2.0), Door.ALWAYS, 0.0)
+    fail(core, seat, "any", delay=1.0)
+    core.scheduler.advance(3.0)
+    assert (job.dead_reason, seat.current) == (DeadReason.TIMED_OUT, None)
+
+
+def test_a_job_whose_round_is_ended_by_a_rest_goes_before_the_one_that_brought_the_rest() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    urgent, late = submitted(core, priority=-1), submitted(core)
+    fail(core, first, "other")
+    assert urgent.state is JobState.QUEUED  # the second is busy, but it will be tried
+    core.scheduler.failed(second, ValueError(), Verdict(Retry(0.0, "any", False, True), rest=5.0), 0.0)
+    assert (urgent._worker, late.state) == (first, JobState.QUEUED)
+
+
+# Who waits for a worker that leaves.
+
+
+@pytest.mark.parametrize("no_worker", ["reject", "bury"])
+def test_a_queued_job_that_nobody_can_take_any_more_is_buried(no_worker: Any) -> None:
+    core = make_core(no_worker=no_worker)
+    seat = core.add_seat("a")
+    core.scheduler.pause(seat, 0.0)
+    job = submitted(core, requires=("a",))
+    core.scheduler.depart(seat, 0.0)
+    core.scheduler.left(seat, 0.0)
+    assert job.dead_reason is DeadReason.NO_WORKER
+
+
+def test_a_submitter_whose_job_nobody_can_take_any_more_is_refused_where_such_are_rejected() -> None:
+    core = make_core(max_queue=0)
+    seat = core.add_seat()
+    core.scheduler.pause(seat, 0.0)
+    assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
+    core.scheduler.left(seat, 0.0)
+    assert [effect.job for effect in core.effects_of(Refused)] == [job]
+    assert core.ledger.submitted == 0
+
+
+def test_a_submitter_whose_job_nobody_can_take_any_more_gets_it_dead_where_such_are_buried() -> None:
+    core = make_core(max_queue=0, no_worker="bury")
+    seat = core.add_seat()
+    core.scheduler.pause(seat, 0.0)
+    assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
+    core.scheduler.left(seat, 0.0)
+    assert [effect.job for effect in core.effects_of(Admitted)] == [job]
+    assert job.dead_reason is DeadReason.NO_WORKER
+
+
+def test_a_job_queued_while_draining_does_not_hang_on_paused_workers() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.drain(0.0)
+    core.scheduler.pause(seat, 0.0)
+    assert submitted(core)._worker is seat

@@ -1,0 +1,596 @@
+"""The scheduler does what the plain model of it does, whatever comes in whatever order."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
+)
+
+from tests.core.makers import Core, make_core, make_job
+from tests.core.plain_model import FINAL, PlainJob, PlainPool, PlainVerdict, PlainWorker
+from trio_pool import DeadReason, JobState
+from trio_pool._effects import Admitted, Changed, Died, Interrupt, Quiet, Recall, Refused, Start, Tell
+from trio_pool._places import Admission, Door
+from trio_pool._seat import Phase
+from trio_pool._verdict import Die, Drop, Retry, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hypothesis.strategies import DataObject
+
+    from trio_pool import Job
+    from trio_pool._seat import Seat
+
+TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
+REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])
+TIMES = st.sampled_from([math.inf, math.inf, math.inf, 0.0, 1.0, 2.0, 4.0])
+PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
+
+RETRIES = st.builds(
+    PlainVerdict,
+    fate=st.just("retry"),
+    delay=st.sampled_from([0.0, 0.0, 1.0, 2.0]),
+    placement=st.sampled_from(["any", "same", "other", "other"]),
+    front=st.booleans(),
+    counts=st.booleans(),
+    rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
+    broken=st.sampled_from([False, False, False, True]),
+)
+ENDS = st.builds(
+    PlainVerdict,
+    fate=st.sampled_from([DeadReason.GAVE_UP, DeadReason.ATTEMPTS_EXHAUSTED, "drop"]),
+    broken=st.booleans(),
+)
+
+
+def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
+    """The library's verdict for the model's."""
+    fate: Retry | Die | Drop
+    if isinstance(plain.fate, DeadReason):
+        fate = Die(plain.fate, "it is so", error)
+    elif plain.fate == "drop":
+        fate = Drop("it is so")
+    else:
+        fate = Retry(plain.delay, plain.placement, plain.front, plain.counts)
+    return Verdict(fate, rest=plain.rest, broken=plain.broken)
+
+
+def is_anybody(_: PlainWorker) -> bool:
+    return True
+
+
+def is_opening(worker: PlainWorker) -> bool:
+    return worker.phase in ("starting", "reopening")
+
+
+def has_started(worker: PlainWorker) -> bool:
+    return worker.phase != "starting"
+
+
+def is_paused(worker: PlainWorker) -> bool:
+    return worker.paused
+
+
+def is_not_paused(worker: PlainWorker) -> bool:
+    return not worker.paused
+
+
+@attrs.define(eq=False, repr=False)
+class ShellWorker:
+    """The test's stand-in for a worker's loop."""
+
+    seat: Seat
+    plain: PlainWorker
+    # It waits on its channel; or it was handed a job, which it runs.
+    waiting: bool = False
+    running: Job[Any] | None = None
+    interrupted: bool = False
+    recalled: bool = False
+
+    def __repr__(self) -> str:
+        return f"worker {self.seat.id}"
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Does everything to the core and to the model, and carries out what the core decides."""
+
+    core: Core
+    plain: PlainPool
+    # How many runs have come to their end.
+    runs: ClassVar[int] = 0
+
+    @initialize(
+        max_queue=st.sampled_from([0, 1, 2, 3, math.inf]),
+        max_running=st.sampled_from([math.inf, math.inf, 1, 2]),
+        no_worker=st.sampled_from(["reject", "wait", "bury"]),
+        lifo=st.booleans(),
+        workers=st.lists(TAG_SETS, max_size=4),
+    )
+    def open(self, max_queue: float, max_running: float, no_worker: Any, lifo: bool, workers: list[Any]) -> None:
+        self.core = make_core(max_queue=max_queue, max_running=max_running, no_worker=no_worker, lifo=lifo)
+        self.plain = PlainPool(max_queue, max_running, no_worker, lifo)
+        self.now = 0.0
+        self.closed = False
+        self.workers: list[ShellWorker] = []
+        # Every job that was ever submitted, with the model's.
+        self.jobs: list[tuple[Job[Any], PlainJob]] = []
+        # What the core said, as far as it was more than a call's result.
+        self.told: list[Tell] = []
+        self.died: list[Job[Any]] = []
+        self.let_go: list[Job[Any]] = []
+        self.refused: list[Job[Any]] = []
+        self.started: list[tuple[Seat, Job[Any]]] = []
+        self.interrupted: list[Seat] = []
+        self.recalled: list[Seat] = []
+        self.quiet = 0
+        for tags in workers:
+            self.add(tags)
+            self.open_resource(self.workers[-1])
+
+    # Carrying out what the core decides.
+
+    def shell_of(self, seat: Seat) -> ShellWorker:
+        (worker,) = [worker for worker in self.workers if worker.seat is seat]
+        return worker
+
+    def carry_out(self) -> None:
+        effects = self.core.effects
+        while effects:
+            effect = effects.popleft()
+            match effect:
+                case Start(seat, job):
+                    worker = self.shell_of(seat)
+                    assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
+                    self.run(worker, job)
+                case Interrupt(seat):
+                    self.shell_of(seat).interrupted = True
+                    self.interrupted.append(seat)
+                case Recall(seat):
+                    worker = self.shell_of(seat)
+                    worker.recalled = True
+                    worker.waiting = False
+                    self.recalled.append(seat)
+                case Admitted(job):
+                    self.let_go.append(job)
+                case Refused(job):
+                    self.refused.append(job)
+                case Died(job):
+                    assert job.state is JobState.DEAD
+                    self.died.append(job)
+                case Quiet():
+                    self.quiet += 1
+                case Tell():
+                    self.told.append(effect)
+                case Changed():
+                    raise AssertionError("nobody watches")
+
+    def run(self, worker: ShellWorker, job: Job[Any]) -> None:
+        assert worker.running is None
+        assert worker.seat.current is job
+        worker.waiting = False
+        worker.running = job
+        self.started.append((worker.seat, job))
+
+    def on_both(self, plain: Callable[[], object], core: Callable[[], object]) -> object:
+        """Do something to the model and to the core, and hold what they decide against each other."""
+        model = self.plain
+        model.now = self.now
+        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
+            found.clear()
+        for expected in (model.let_go, model.refused, model.started, model.interrupted, model.recalled):
+            expected.clear()
+        plain_answer = plain()
+        answer = core()
+        self.carry_out()
+        plain_jobs = dict(self.jobs)
+        plain_seats = {worker.seat: worker.plain for worker in self.workers}
+        assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
+        assert len(self.started) == len(model.started)
+        assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
+        assert [plain_jobs[job] for job in self.refused] == model.refused
+        assert {plain_seats[seat] for seat in self.interrupted} == set(model.interrupted)
+        assert [plain_seats[seat] for seat in self.recalled] == model.recalled
+        if isinstance(answer, Admission):
+            assert answer is plain_answer
+        return answer
+
+    def end(self, worker: ShellWorker, plain: Callable[[], object], core: Callable[[], Job[Any] | None]) -> None:
+        """An attempt ends; the worker goes on with the job that it is given, or waits for one."""
+
+        def end() -> None:
+            worker.running = None
+            worker.interrupted = False
+            worker.waiting = True  # for the core may send it something before it returns
+            job = core()
+            if job is not None:
+                worker.waiting = False
+                self.run(worker, job)
+            elif worker.seat.departing or worker.seat.phase is not Phase.OPEN:
+                worker.waiting = False
+
+        self.on_both(plain, end)
+
+    # Jobs.
+
+    @rule(
+        data=st.data(),
+        priority=st.sampled_from([0, 0, 0, 1, -1]),
+        requires=REQUIRED,
+        pinned=st.sampled_from([False, False, False, True]),
+        total_timeout=TIMES,
+        attempt_timeout=TIMES,
+        door=st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE]),
+    )
+    def submit(
+        self,
+        data: DataObject,
+        priority: float,
+        requires: tuple[str, ...],
+        pinned: bool,
+        total_timeout: float,
+        attempt_timeout: float,
+        door: Door,
+    ) -> None:
+        only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
+        if self.closed:
+            door = Door.ALWAYS  # as jobs of the pool submit
+        job = make_job(
+            now=self.now,
+            priority=priority,
+            requires=requires,
+            worker=only.seat if only else None,
+            total_timeout=total_timeout,
+            attempt_timeout=attempt_timeout,
+        )
+        plain = PlainJob(
+            priority, frozenset(requires), only.plain if only else None, self.now + total_timeout, attempt_timeout
+        )
+        self.jobs.append((job, plain))
+        self.on_both(
+            lambda: self.plain.submit(plain, door),
+            lambda: self.core.scheduler.submit(job, door, self.now),
+        )
+
+    @precondition(lambda self: self.plain.line)
+    @rule(data=st.data())
+    def a_submitter_gives_up(self, data: DataObject) -> None:
+        job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.line]))
+        self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job))
+
+    @precondition(lambda self: self.plain.live())
+    @rule(data=st.data())
+    def cancel(self, data: DataObject) -> None:
+        job, plain = data.draw(st.sampled_from(self.live()))
+        self.on_both(lambda: self.plain.cancel(plain), lambda: self.core.scheduler.cancel(job, self.now))
+
+    @precondition(lambda self: self.closed)
+    @rule()
+    def cancel_all(self) -> None:
+        self.on_both(self.plain.cancel_all, lambda: self.core.scheduler.cancel_all(self.now))
+
+    # Attempts.
+
+    def busy(self) -> list[ShellWorker]:
+        return [worker for worker in self.workers if worker.running is not None]
+
+    def live(self) -> list[tuple[Job[Any], PlainJob]]:
+        live = self.plain.live()
+        return [pair for pair in self.jobs if pair[1] in live]
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data())
+    def succeed(self, data: DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.busy()))
+        self.end(
+            worker,
+            lambda: self.plain.succeeded(worker.plain),
+            lambda: self.core.scheduler.succeeded(worker.seat, "value", self.now),
+        )
+
+    def fail_with(self, worker: ShellWorker, verdict: PlainVerdict, error: Exception) -> None:
+        self.end(
+            worker,
+            lambda: self.plain.failed(worker.plain, verdict),
+            lambda: self.core.scheduler.failed(worker.seat, error, verdict_of(verdict, error), self.now),
+        )
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), verdict=RETRIES)
+    def fail_and_go_on(self, data: DataObject, verdict: PlainVerdict) -> None:
+        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), verdict=ENDS)
+    def fail_for_good(self, data: DataObject, verdict: PlainVerdict) -> None:
+        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("never"))
+
+    def overdue(self) -> list[ShellWorker]:
+        """The workers whose attempt gets Trio's cancellation."""
+        return [worker for worker in self.busy() if worker.interrupted or worker.plain.attempt_deadline <= self.now]
+
+    @precondition(lambda self: self.overdue())
+    @rule(data=st.data(), verdict=RETRIES)
+    def end_by_cancellation(self, data: DataObject, verdict: PlainVerdict) -> None:
+        worker = data.draw(st.sampled_from(self.overdue()))
+        scheduler, seat, plain = self.core.scheduler, worker.seat, worker.plain
+        assert plain.job is not None
+        assert (seat.cut is not None) is plain.cut
+        error = TimeoutError()
+        if not plain.cut and self.now >= plain.job.deadline:
+            self.end(worker, lambda: self.plain.timed_out(plain), lambda: scheduler.timed_out(seat, error, self.now))
+        elif plain.cut or plain.job.cancelled:
+            self.end(worker, lambda: self.plain.cut_short(plain), lambda: scheduler.cut_short(seat, error, self.now))
+        else:
+            self.fail_with(worker, verdict, error)
+
+    # Workers.
+
+    def those(self, wanted: Callable[[PlainWorker], bool]) -> list[ShellWorker]:
+        return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
+
+    def add(self, tags: tuple[str, ...]) -> None:
+        worker = ShellWorker(self.core.make_seat(*tags), PlainWorker(frozenset(tags)))
+        self.workers.append(worker)
+        self.on_both(
+            lambda: self.plain.workers.append(worker.plain),
+            lambda: self.core.scheduler.join(worker.seat),
+        )
+
+    @precondition(lambda self: len(self.workers) < 7)
+    @rule(tags=TAG_SETS)
+    def add_worker(self, tags: tuple[str, ...]) -> None:
+        self.add(tags)
+
+    def open_resource(self, worker: ShellWorker) -> None:
+        worker.waiting = not worker.recalled
+        self.on_both(
+            lambda: self.plain.opened(worker.plain),
+            lambda: self.core.scheduler.opened(worker.seat, self.now),
+        )
+
+    @precondition(lambda self: self.those(is_opening))
+    @rule(data=st.data())
+    def opened(self, data: DataObject) -> None:
+        opening = [worker for worker in self.those(is_opening) if worker.running is None]
+        if opening:
+            self.open_resource(data.draw(st.sampled_from(opening)))
+
+    @precondition(lambda self: self.those(has_started))
+    @rule(data=st.data())
+    def break_down(self, data: DataObject) -> None:
+        """A lifespan ends by itself, perhaps while a job runs, or can't be entered once more."""
+        worker = data.draw(st.sampled_from(self.those(has_started)))
+        if worker.waiting:
+            worker.waiting = False
+        self.on_both(
+            lambda: self.plain.broken(worker.plain),
+            lambda: self.core.scheduler.broken(worker.seat, OSError("gone"), self.now),
+        )
+
+    @precondition(lambda self: self.those(is_not_paused))
+    @rule(data=st.data())
+    def pause(self, data: DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.those(is_not_paused)))
+        self.on_both(
+            lambda: self.plain.pause(worker.plain),
+            lambda: self.core.scheduler.pause(worker.seat, self.now),
+        )
+
+    @precondition(lambda self: self.those(is_paused))
+    @rule(data=st.data())
+    def resume(self, data: DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.those(is_paused)))
+        self.on_both(
+            lambda: self.plain.resume(worker.plain),
+            lambda: self.core.scheduler.resume(worker.seat, self.now),
+        )
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 1.0, 2.0]))
+    def rest(self, data: DataObject, seconds: float) -> None:
+        worker = data.draw(st.sampled_from(self.workers))
+        until = self.now + seconds
+        self.on_both(
+            lambda: self.plain.rest(worker.plain, until),
+            lambda: self.core.scheduler.rest(worker.seat, until, self.now),
+        )
+
+    @precondition(lambda self: self.those(is_anybody))
+    @rule(data=st.data(), cut=st.booleans())
+    def remove(self, data: DataObject, cut: bool) -> None:
+        worker = data.draw(st.sampled_from(self.those(is_anybody)))
+        self.on_both(
+            lambda: self.plain.depart(worker.plain, cut=cut),
+            lambda: self.core.scheduler.depart(worker.seat, self.now, cut=cut),
+        )
+
+    def leaving(self) -> list[ShellWorker]:
+        """The workers that may stop: told to, or not able to start."""
+        return self.those(lambda worker: worker.job is None and (worker.departing or worker.phase == "starting"))
+
+    @precondition(lambda self: self.leaving())
+    @rule(data=st.data())
+    def stop(self, data: DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.leaving()))
+        worker.waiting = False
+        self.on_both(
+            lambda: self.plain.left(worker.plain),
+            lambda: self.core.scheduler.left(worker.seat, self.now),
+        )
+
+    # The pool.
+
+    @precondition(lambda self: not self.closed)
+    @rule(rarely=st.integers(0, 9))
+    def close(self, rarely: int) -> None:
+        if not rarely:
+            self.closed = True
+            turned_away = self.core.scheduler.close()
+            plain_jobs = dict(self.jobs)
+            assert [plain_jobs[job] for job in turned_away] == self.plain.line
+            self.plain.line.clear()
+
+    @precondition(lambda self: self.closed)
+    @rule()
+    def drain(self) -> None:
+        self.on_both(self.plain.drain, lambda: self.core.scheduler.drain(self.now))
+
+    @rule(limit=st.sampled_from([1, 2, 3, math.inf]))
+    def set_max_running(self, limit: float) -> None:
+        self.on_both(
+            lambda: self.plain.set_max_running(limit),
+            lambda: self.core.scheduler.set_max_running(limit, self.now),
+        )
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 1.0, 3.0]), punctual=st.booleans())
+    def time_passes(self, seconds: float, punctual: bool) -> None:
+        """Whoever minds the deadlines may come late; then another event comes first."""
+        self.now += seconds
+        if punctual:
+            self.mind_deadlines()
+
+    @precondition(lambda self: self.core.scheduler.next_deadline() < math.inf)
+    @rule(punctual=st.booleans())
+    def time_passes_until_the_next_deadline(self, punctual: bool) -> None:
+        self.now = max(self.now, self.core.scheduler.next_deadline())
+        if punctual:
+            self.mind_deadlines()
+
+    @rule()
+    def mind_deadlines(self) -> None:
+        self.on_both(self.plain.advance, lambda: self.core.scheduler.advance(self.now))
+        assert self.core.scheduler.next_deadline() > self.now
+
+    # What holds after every step.
+
+    @invariant()
+    def each_job_is_where_the_model_has_it(self) -> None:
+        for job, plain in self.jobs:
+            assert job._state is plain.state, (job, plain)
+            assert [transition.state for transition in job.history] == plain.states
+            assert job.attempt_count == plain.attempts
+            assert job.dead_reason is plain.dead_reason
+            assert job._started is plain.ever_started
+            assert job._counted_failures == plain.counted_failures
+
+    @invariant()
+    def each_worker_is_where_the_model_has_it(self) -> None:
+        for worker in self.workers:
+            seat, plain = worker.seat, worker.plain
+            assert PHASES[seat.phase] == plain.phase
+            assert seat.paused is plain.paused
+            assert seat.departing is plain.departing
+            assert seat.resting_until == plain.rest_until
+            assert seat.available is plain.available
+        by_plain = {worker.plain: worker.seat for worker in self.workers}
+        assert self.core.roster.idle() == [by_plain[plain] for plain in self.plain.idle()]
+
+    @invariant()
+    def counts_agree_with_a_recount(self) -> None:
+        ledger = self.core.ledger
+        entered = [job for job, _ in self.jobs if job._state is not None]
+        for state in JobState:
+            assert ledger.count[state] == sum(1 for job in entered if job._state is state)
+        assert ledger.submitted == len(entered) == sum(ledger.count.values())
+        live = [job for job in entered if not job.state.is_final]
+        assert sorted(ledger.live) == [job.id for job in live]
+        assert ledger.unstarted == sum(1 for job in live if not job._started)
+        assert (ledger.attempts, ledger.failures, ledger.retries) == (
+            self.plain.attempts,
+            self.plain.failures,
+            self.plain.retries,
+        )
+        assert ledger.queue_peak >= ledger.count[JobState.QUEUED]
+        assert len(self.core.dead) == len(self.died) == ledger.count[JobState.DEAD]
+
+    @invariant()
+    def the_queue_holds_what_is_queued_in_order(self) -> None:
+        queue = self.core.scheduler._queue
+        plain_jobs = dict(self.jobs)
+        assert len(queue) == self.core.ledger.count[JobState.QUEUED]
+        assert set(queue) == {job for job, plain in self.jobs if plain.state is JobState.QUEUED}
+        in_order = sorted(queue, key=lambda job: (job.priority, job._ticket))
+        assert [plain_jobs[job] for job in in_order] == self.plain.queue()
+
+    @invariant()
+    def no_job_is_queued_beside_an_idle_worker_that_may_take_it(self) -> None:
+        plain = self.plain
+        if plain.may_start():
+            assert plain.next_pair(plain.queue()) is None
+            assert plain.next_pair(plain.line) is None
+
+    @invariant()
+    def a_job_runs_on_one_worker_and_a_worker_runs_one_job(self) -> None:
+        running = [worker.running for worker in self.busy()]
+        assert len(set(running)) == len(running) == self.core.ledger.count[JobState.RUNNING]
+        for worker in self.workers:
+            assert worker.seat.current is worker.running
+            assert worker.running is None or worker.running._worker is worker.seat
+            assert not (worker.waiting and worker.running)
+
+    @invariant()
+    def nobody_waits_for_a_place_while_there_is_one(self) -> None:
+        assert self.core.scheduler.waiting == len(self.plain.line)
+        assert not self.plain.line or self.core.ledger.unstarted >= self.plain.max_queue
+
+    @invariant()
+    def everything_that_begins_is_told_once_and_so_is_its_end(self) -> None:
+        submitted = [told.arguments[0] for told in self.told if told.event == "job_submitted"]
+        finished = [told.arguments[0] for told in self.told if told.event == "job_finished"]
+        assert len(set(submitted)) == len(submitted) == self.core.ledger.submitted
+        assert len(set(finished)) == len(finished)
+        assert set(finished) == {job for job, plain in self.jobs if plain.state in FINAL}
+        under_way: set[object] = set()
+        for told in self.told:
+            if told.event == "attempt_started":
+                assert told.arguments[0] not in under_way
+                under_way.add(told.arguments[0])
+            elif told.event == "attempt_ended":
+                under_way.remove(told.arguments[0])
+        assert under_way == {worker.running for worker in self.busy()}
+
+    @invariant()
+    def nothing_that_is_due_is_slept_through(self) -> None:
+        deadline = self.core.scheduler.next_deadline()
+        assert deadline <= min(self.plain.dues(), default=math.inf)
+
+    def teardown(self) -> None:
+        """Whatever has happened, the pool can be brought to an end that loses no job."""
+        if not hasattr(self, "core"):
+            return
+        self.core.scheduler.close()
+        self.plain.line.clear()
+        self.cancel_all()
+        for worker in self.busy():
+            self.fail_with(worker, PlainVerdict("retry"), ValueError("after the end"))
+        count = self.core.ledger.count
+        assert self.core.ledger.submitted == sum(count[state] for state in FINAL)
+        assert not self.core.ledger.live
+        SchedulerMachine.runs += 1
+
+
+def test_the_scheduler_agrees_with_the_model_and_holds_its_invariants() -> None:
+    run_state_machine_as_test(
+        SchedulerMachine,
+        settings=settings(
+            max_examples=250,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        ),
+    )
+    assert SchedulerMachine.runs

@@ -1,0 +1,158 @@
+"""A job's state changes by the table, and the job remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_job
+from trio_pool import DeadReason, JobState
+from trio_pool._job import TRANSITIONS
+from trio_pool._places import Door
+from trio_pool._verdict import Retry, Verdict
+
+if TYPE_CHECKING:
+    from trio_pool._seat import Seat
+
+FINAL = {JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED}
+UNSUCCESSFUL = FINAL - {JobState.SUCCEEDED}
+
+
+def test_four_states_are_final() -> None:
+    assert {state for state in JobState if state.is_final} == FINAL
+
+
+def test_every_state_has_its_line_in_the_table() -> None:
+    assert set(TRANSITIONS) == {None, *JobState}
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_a_final_state_is_never_left(state: JobState) -> None:
+    assert TRANSITIONS[state] == set()
+
+
+@pytest.mark.parametrize("state", set(JobState) - FINAL)
+def test_every_other_state_can_end_dead_cancelled_or_discarded(state: JobState) -> None:
+    assert TRANSITIONS[state] >= UNSUCCESSFUL
+
+
+def test_only_a_running_job_succeeds_or_backs_off() -> None:
+    for wanted in (JobState.SUCCEEDED, JobState.DELAYED):
+        assert [state for state, following in TRANSITIONS.items() if wanted in following] == [JobState.RUNNING]
+
+
+def test_only_a_queued_job_runs() -> None:
+    found = [state for state, following in TRANSITIONS.items() if JobState.RUNNING in following]
+    assert found == [JobState.QUEUED]
+
+
+@pytest.mark.parametrize("old", JobState)
+@pytest.mark.parametrize("new", JobState)
+def test_the_ledger_refuses_what_is_not_in_the_table(old: JobState, new: JobState) -> None:
+    core = make_core()
+    job = make_job()
+    core.ledger.move(job, JobState.QUEUED, 0.0)
+    core.ledger.count[JobState.QUEUED] -= 1
+    core.ledger.count[old] += 1
+    job._state = old
+    if new in TRANSITIONS[old]:
+        core.ledger.move(job, new, 1.0)
+        assert job._state is new
+    else:
+        with pytest.raises(AssertionError, match=f"can't become {new.name}"):
+            core.ledger.move(job, new, 1.0)
+        assert job._state is old
+
+
+def run_and_fail(core: Core, seat: Seat, times: int) -> None:
+    """Let the worker fail as often, each attempt taking a second."""
+    again = Verdict(Retry(0.0, "any", False, True))
+    for number in range(times):
+        error = ValueError(number)
+        core.scheduler.failed(seat, error, again, float(number + 1))
+
+
+def test_the_history_says_when_each_state_was_entered() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    run_and_fail(core, seat, 1)
+    core.scheduler.succeeded(seat, None, 5.0)
+    assert [(transition.state, transition.at) for transition in job.history] == [
+        (JobState.QUEUED, 0.0),
+        (JobState.RUNNING, 0.0),
+        (JobState.QUEUED, 1.0),
+        (JobState.RUNNING, 1.0),
+        (JobState.SUCCEEDED, 5.0),
+    ]
+
+
+def test_of_a_long_history_the_first_and_the_last_64_are_kept() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    run_and_fail(core, seat, 100)
+    whole = [0.0, *(float(number // 2) for number in range(1, 202))]
+    assert [transition.at for transition in job.history] == whole[:64] + whole[-64:]
+
+
+def test_no_history_is_kept_where_it_is_not_wanted() -> None:
+    core = make_core(keep_history=False)
+    core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    assert job.history == ()
+
+
+def test_of_many_attempts_the_first_and_the_last_31_are_kept() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    run_and_fail(core, seat, 100)
+    assert [attempt.number for attempt in job.attempts] == [1, *range(70, 101)]
+    assert job.attempt_count == 100
+
+
+def test_an_attempt_says_who_ran_it_when_and_how_it_ended() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    run_and_fail(core, seat, 2)
+    attempt = job.attempts[1]
+    assert (attempt.worker_id, attempt.worker_name) == (seat.id, seat.name)
+    assert (attempt.started_at, attempt.ended_at) == (1.0, 2.0)
+    assert isinstance(attempt.error, ValueError)
+    assert attempt.hedges == ()
+
+
+def test_an_attempt_cut_short_is_neither_counted_nor_kept() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    core.scheduler.cancel(job, 1.0)
+    core.scheduler.cut_short(seat, TimeoutError(), 2.0)
+    assert (job.state, job.attempts, job.attempt_count) == (JobState.CANCELLED, (), 0)
+
+
+def test_a_job_that_has_ended_lets_go_of_its_context_and_its_workers() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
+    run_and_fail(core, seat, 1)
+    core.scheduler.succeeded(seat, None, 2.0)
+    assert (job._context, job._failed_on, job._last_seat, job._worker) == (None, frozenset(), None, None)
+
+
+def test_a_job_cancelled_at_the_very_end_of_its_time_has_timed_out() -> None:
+    core = make_core(no_worker="wait")
+    core.scheduler.submit(job := make_job(total_timeout=1.0), Door.ALWAYS, 0.0)
+    core.scheduler.cancel(job, 1.0)
+    assert job.dead_reason is DeadReason.TIMED_OUT
+
+
+def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(total_timeout=3.0), Door.ALWAYS, 0.0)
+    core.scheduler.failed(seat, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
+    assert (job.state, job.dead_reason, job.finished_at) == (JobState.DEAD, DeadReason.TIMED_OUT, 1.0)
