@@ -215,9 +215,10 @@ class BasePool:
     @trio.lowlevel.enable_ki_protection
     async def _submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
         job = self._make_job(fn, args, options)
+        # First of all, so that a body that ends with its pool is told so by its cancellation.
+        await trio.lowlevel.checkpoint_if_cancelled()
         inside = self._is_inside()
         self._engine.check_open(inside=inside)
-        await trio.lowlevel.checkpoint_if_cancelled()
         door = Door.ALWAYS if inside else Door.QUEUE_UP
         if self._let_in(job, door) is Admission.WAITING:
             await self._engine.wait_for_place(job)

@@ -94,5 +94,5 @@ def _is_current(entry: Entry) -> bool:
         withdrawn = item._state is None and item._cancelled
         return not (withdrawn or item.state.is_final)
     if due is Due.REST:
-        return bool(item.resting_until == when)
+        return bool(item._resting_until == when)
     return item._state is JobState.DELAYED and item._ticket == sequence

@@ -77,9 +77,9 @@ class Dispatch:
 
     def next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait."""
-        if seat.current is not None:
+        if seat._current is not None:
             return None  # something that came due has handed it a job already
-        if not seat.available:
+        if not seat._available:
             self.match(now)  # there may be room for another under max_running
             return None
         if self.max_running != math.inf:
@@ -106,12 +106,12 @@ class Dispatch:
 
     def note(self, seat: Seat) -> bool:
         """Work out whether a worker can be counted on to take a job; returns whether that is new."""
-        held_back = seat.paused or seat.departing or seat.resting_until is not None
-        available = seat.phase is Phase.OPEN and not held_back
-        if available == seat.available:
+        held_back = seat._paused or seat._departing or seat._resting_until is not None
+        available = seat._phase is Phase.OPEN and not held_back
+        if available == seat._available:
             return False
         self._roster.set_available(seat, available)
-        if available and seat.current is None:
+        if available and seat._current is None:
             self._roster.park(seat)
         # With it, who may take what has changed.
         self._queue.look_again()
@@ -149,8 +149,8 @@ class Dispatch:
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
         self._roster.unpark(seat)
-        seat.current = job
-        seat.started_at = now
-        seat.attempt_deadline = min(job._deadline, now + job._options.attempt_timeout)
+        seat._current = job
+        seat._started_at = now
+        seat._attempt_deadline = min(job._deadline, now + job._options.attempt_timeout)
         job._worker = seat
         self._ledger.move(job, JobState.RUNNING, now, seat)

@@ -119,6 +119,10 @@ class Engine:
         # Withdrawn at the very moment of the cancellation: the job can't be admitted
         # between that and the task's waking up to it.
         def withdraw(_: object) -> trio.lowlevel.Abort:
+            # Unless it has been already: then what tells the task is among the effects, but
+            # an effect before it, a death or an instrument, has cancelled the task.
+            if job._state is not None or job._cancelled:
+                return trio.lowlevel.Abort.FAILED
             del self._submitters[job]
             self.core.withdraw(job)
             self.carry_out()

@@ -59,7 +59,7 @@ class JobFailedError(PoolError):
         text = " ".join(f"job {job.id} ({job.name}) is dead after {attempts}: {job.reason}".split())
         # Not the cause, which may be that its time was up: that is the reason already.
         last = job.attempts[-1].error if job.attempts else None
-        if last is None or in_words(last) in text:
+        if last is None or in_words(last) in text or str(last) == job.reason:
             return text
         return f"{text}; last error: {in_words(last)}"
 

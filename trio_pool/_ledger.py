@@ -132,12 +132,12 @@ class Ledger:
             job._attempts.append(attempt)
         job._attempt_count += 1
         self.attempts += 1
-        seat.attempts += 1
+        seat._attempts += 1
         if error is None:
-            seat.succeeded += 1
+            seat._succeeded += 1
         else:
             self.failures += 1
-            seat.last_error = error
+            seat._last_error = error
         return job
 
     def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
@@ -162,15 +162,15 @@ class Ledger:
             self._effects.append(Quiet())
 
     def _take_off(self, seat: Seat, now: float, error: Exception | None) -> tuple[AttemptFields, Job[Any]]:
-        job = seat.current
+        job = seat._current
         assert job is not None
         number = job._attempt_count + 1
-        attempt = (number, seat.id, seat.name, seat.started_at, now, error)
+        attempt = (number, seat.id, seat.name, seat._started_at, now, error)
         if self._instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
-        seat.current = None
-        seat.cut = None
-        seat.busy_seconds += now - seat.started_at
+        seat._current = None
+        seat._cut = None
+        seat._busy_seconds += now - seat._started_at
         job._worker = None
         return attempt, job
 

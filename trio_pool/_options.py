@@ -76,7 +76,7 @@ class Options:
                 )
             changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](name, value)
         worker: Seat | None = changes.get("worker")
-        if worker is not None and worker.roster is not roster:
+        if worker is not None and worker._roster is not roster:
             raise ValueError(f"worker must be a worker of this pool, got {worker!r}")
         return attrs.evolve(self, **changes) if changes else self
 

@@ -46,7 +46,7 @@ def terms_of(job: Job[Any]) -> Terms:
         if placement == "other" and job._failed_on:
             return Terms(options.requires, None, job._failed_on, job._last_seat)
         # A worker that has left can't be waited for any longer.
-        if placement == "same" and job._last_seat is not None and not job._last_seat.gone:
+        if placement == "same" and job._last_seat is not None and not job._last_seat._gone:
             pinned = job._last_seat
     if pinned is None and not options.requires:
         return ANYONE
@@ -101,7 +101,7 @@ class Roster:
 
     def set_available(self, seat: Seat, available: bool) -> None:
         """Note that a worker can, or can no longer, be counted on to take a job."""
-        seat.available = available
+        seat._available = available
         kind = self._classes[seat.tags]
         kind.available += 1 if available else -1
         if not available:
@@ -143,7 +143,7 @@ class Roster:
         if not terms.failed:
             return True
         available = sum(kind.available for kind in self._matching(terms))
-        failed = sum(1 for other in terms.failed if other.available and terms.requires <= other.tags)
+        failed = sum(1 for other in terms.failed if other._available and terms.requires <= other.tags)
         if failed < available:
             return seat not in terms.failed
         # It failed on all there are: a new round, with the last one left out if it can be.

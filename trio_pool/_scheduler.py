@@ -148,17 +148,17 @@ class Scheduler:
     def opened(self, seat: Seat, now: float) -> None:
         """A worker's resource is open."""
         self.advance(now)
-        seat.phase = Phase.OPEN
+        seat._phase = Phase.OPEN
         self._ledger.tell("worker_started", seat)
         self._dispatch.update(seat, now)
         self._after(now)
 
     def broken(self, seat: Seat, error: Exception, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more."""
-        seat.phase = Phase.REOPENING
+        seat._phase = Phase.REOPENING
         self._dispatch.note(seat)  # before it is given what comes due now
         self.advance(now)
-        seat.last_error = error
+        seat._last_error = error
         self._ledger.tell("worker_reopening", seat, error)
         self._dispatch.match(now)
         self._after(now)
@@ -166,8 +166,8 @@ class Scheduler:
     def pause(self, seat: Seat, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
         self.advance(now)
-        if not (seat.paused or seat.gone):
-            seat.paused = True
+        if not (seat._paused or seat._gone):
+            seat._paused = True
             self._ledger.tell("worker_paused", seat)
             self._dispatch.update(seat, now)
             self._after(now)
@@ -175,8 +175,8 @@ class Scheduler:
     def resume(self, seat: Seat, now: float) -> None:
         """A paused worker may go on."""
         self.advance(now)
-        if seat.paused and not seat.gone:
-            seat.paused = False
+        if seat._paused and not seat._gone:
+            seat._paused = False
             self._ledger.tell("worker_resumed", seat)
             self._dispatch.update(seat, now)
             self._after(now)
@@ -184,12 +184,12 @@ class Scheduler:
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
         self.advance(now)
-        held = seat.resting_until
-        if seat.gone or until <= now or (held is not None and held >= until):
+        held = seat._resting_until
+        if seat._gone or until <= now or (held is not None and held >= until):
             return
         if held is not None:
             self._deadlines.forget()
-        seat.resting_until = until
+        seat._resting_until = until
         self._deadlines.add_rest(seat, until)
         self._ledger.tell("worker_resting", seat, until)
         self._dispatch.update(seat, now)
@@ -198,24 +198,24 @@ class Scheduler:
     def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
         self.advance(now)
-        if cut and seat.current is not None:
+        if cut and seat._current is not None:
             self._cut(seat, Cut.EVICTED, now)
-        if not (seat.departing or seat.gone):
-            seat.departing = True
+        if not (seat._departing or seat._gone):
+            seat._departing = True
             self._dispatch.update(seat, now)
-            if seat.current is None:
+            if seat._current is None:
                 self._effects.append(Recall(seat))
             self._after(now)
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
-        started = seat.phase is not Phase.STARTING
-        seat.phase = Phase.STOPPED
-        if seat.resting_until is not None:
-            seat.resting_until = None
+        started = seat._phase is not Phase.STARTING
+        seat._phase = Phase.STOPPED
+        if seat._resting_until is not None:
+            seat._resting_until = None
             self._deadlines.forget()
-        if seat.available:
+        if seat._available:
             self._roster.set_available(seat, False)
         self._roster.leave(seat)
         for queue in (self._queue, self._places.by_taker):
@@ -298,7 +298,7 @@ class Scheduler:
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
             elif due is Due.REST:
-                item.resting_until = None
+                item._resting_until = None
                 self._dispatch.note(item)
             else:
                 self._queue_again(item, now, front=item._front, at_once=False)
@@ -382,8 +382,8 @@ class Scheduler:
 
     def _cut(self, seat: Seat, cut: Cut, now: float) -> None:
         # A timeout that has passed already is what ends the attempt.
-        if seat.cut is None and now < seat.attempt_deadline:
-            seat.cut = cut
+        if seat._cut is None and now < seat._attempt_deadline:
+            seat._cut = cut
         self._effects.append(Interrupt(seat))
 
     def _bury_hopeless(self, now: float) -> None:
@@ -423,7 +423,7 @@ class Scheduler:
         if count[JobState.RUNNING] or count[JobState.DELAYED]:
             return
         seats = self._roster.seats.values()
-        if any(seat.paused for seat in seats):
+        if any(seat._paused for seat in seats):
             self._resume_all(now)
         elif not any(_may_become_available(seat) for seat in seats):
             self._bury_all(list(self._queue), now)
@@ -435,6 +435,6 @@ def _is_the_last_word(fate: Retry | Die | Drop) -> bool:
 
 
 def _may_become_available(seat: Seat) -> bool:
-    if seat.departing:
+    if seat._departing:
         return False
-    return seat.phase is not Phase.OPEN or seat.resting_until is not None
+    return seat._phase is not Phase.OPEN or seat._resting_until is not None

@@ -58,46 +58,46 @@ _PHASE_STATES = {
 
 @attrs.define(eq=False)
 class Seat:
-    """The scheduler's record of a worker. All fields but the first four are its own."""
+    """The scheduler's record of a worker. The underscored fields are its own."""
 
-    roster: object
+    _roster: object
     id: int
     name: str
     tags: frozenset[str]
 
-    phase: Phase = attrs.field(default=Phase.STARTING, init=False)
-    paused: bool = attrs.field(default=False, init=False)
-    resting_until: float | None = attrs.field(default=None, init=False)
-    departing: bool = attrs.field(default=False, init=False)
+    _phase: Phase = attrs.field(default=Phase.STARTING, init=False)
+    _paused: bool = attrs.field(default=False, init=False)
+    _resting_until: float | None = attrs.field(default=None, init=False)
+    _departing: bool = attrs.field(default=False, init=False)
 
-    # The attempt under way. ``cut`` is set only while there is one.
-    current: Job[Any] | None = attrs.field(default=None, init=False)
-    started_at: float = attrs.field(default=0.0, init=False)
-    attempt_deadline: float = attrs.field(default=0.0, init=False)
-    cut: Cut | None = attrs.field(default=None, init=False)
+    # The attempt under way. ``_cut`` is set only while there is one.
+    _current: Job[Any] | None = attrs.field(default=None, init=False)
+    _started_at: float = attrs.field(default=0.0, init=False)
+    _attempt_deadline: float = attrs.field(default=0.0, init=False)
+    _cut: Cut | None = attrs.field(default=None, init=False)
 
-    attempts: int = attrs.field(default=0, init=False)
-    succeeded: int = attrs.field(default=0, init=False)
-    busy_seconds: float = attrs.field(default=0.0, init=False)
-    last_error: Exception | None = attrs.field(default=None, init=False)
+    _attempts: int = attrs.field(default=0, init=False)
+    _succeeded: int = attrs.field(default=0, init=False)
+    _busy_seconds: float = attrs.field(default=0.0, init=False)
+    _last_error: Exception | None = attrs.field(default=None, init=False)
 
     # Owned by the roster: whether it could run something now or after what it runs.
-    available: bool = attrs.field(default=False, init=False)
+    _available: bool = attrs.field(default=False, init=False)
 
     @property
-    def gone(self) -> bool:
+    def _gone(self) -> bool:
         """Whether it has left the pool."""
-        return self.phase is Phase.STOPPED
+        return self._phase is Phase.STOPPED
 
     @property
-    def worker_state(self) -> WorkerState:
-        """The state that users see."""
-        if self.phase is Phase.STARTING or self.phase is Phase.STOPPED:
-            return _PHASE_STATES[self.phase]
-        if self.current is not None:
+    def state(self) -> WorkerState:
+        """What the worker is doing."""
+        if self._phase is Phase.STARTING or self._phase is Phase.STOPPED:
+            return _PHASE_STATES[self._phase]
+        if self._current is not None:
             return WorkerState.BUSY
-        if self.paused:
+        if self._paused:
             return WorkerState.PAUSED
-        if self.resting_until is not None:
+        if self._resting_until is not None:
             return WorkerState.RESTING
-        return _PHASE_STATES[self.phase]
+        return _PHASE_STATES[self._phase]

@@ -57,8 +57,8 @@ class Staff:
     @trio.lowlevel.enable_ki_protection
     async def add(self, resource: Resource[Any], leading: tuple[Any, ...]) -> Worker:
         """Add a worker and wait until it has opened its resource."""
-        self._engine.check_open(inside=True)
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._engine.check_open(inside=True)
         worker = self._recruit(resource, leading)
         try:
             await worker._opened.wait()
@@ -67,7 +67,7 @@ class Staff:
             raise
         if worker._failure is not None:
             raise worker._failure
-        if worker.gone:
+        if worker._gone:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
 
@@ -112,7 +112,7 @@ class Staff:
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """A snapshot of a worker."""
-        busy = worker.current is not None
+        busy = worker._current is not None
         return worker_statistics(worker, trio.current_time() if busy else None)
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
@@ -130,7 +130,7 @@ class Staff:
 
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
-        if worker.departing and worker._removers:
+        if worker._departing and worker._removers:
             worker._farewell = error
         else:
             logger.error("leaving the lifespan of %s failed", worker.name, exc_info=error)

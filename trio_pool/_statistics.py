@@ -83,19 +83,19 @@ class PoolStatistics:
 
 def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
     """Look at a worker; ``now`` is None where there is no clock any more."""
-    busy = seat.busy_seconds
-    if seat.current is not None and now is not None:
-        busy += now - seat.started_at
+    busy = seat._busy_seconds
+    if seat._current is not None and now is not None:
+        busy += now - seat._started_at
     return WorkerStatistics(
         id=seat.id,
         name=seat.name,
-        state=seat.worker_state,
-        attempts=seat.attempts,
-        succeeded=seat.succeeded,
-        failed=seat.attempts - seat.succeeded,
+        state=seat.state,
+        attempts=seat._attempts,
+        succeeded=seat._succeeded,
+        failed=seat._attempts - seat._succeeded,
         busy_seconds=busy,
-        last_error=seat.last_error,
-        available_at=seat.resting_until,
+        last_error=seat._last_error,
+        available_at=seat._resting_until,
     )
 
 

@@ -73,10 +73,12 @@ class Stream(abc.ABC, Generic[V, X]):
     async def __aenter__(self) -> Self:
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
+        # Once the items are being taken, nothing may keep the block from being entered.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._entered = True
         self._engine.start_task(self._feed, "<items of a stream>")
         self._engine.streams.add(self)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         return self
 
     @trio.lowlevel.enable_ki_protection

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from ._job import Job
     from ._scheduler import Scheduler
-    from ._seat import WorkerState
     from ._statistics import WorkerStatistics
 
 # How long to wait before a broken resource is opened once more.
@@ -93,14 +92,9 @@ class Worker(Seat):
         self._outbox, self._inbox = trio.open_memory_channel["Job[Any] | None"](1)
 
     @property
-    def state(self) -> WorkerState:
-        """What the worker is doing."""
-        return self.worker_state
-
-    @property
     def job(self) -> Job[Any] | None:
         """The job that it runs, or None."""
-        return self.current
+        return self._current
 
     def statistics(self) -> WorkerStatistics:
         """What the worker has done so far."""
@@ -137,13 +131,13 @@ class Worker(Seat):
           RuntimeError: if called by a job that runs on this worker.
           Exception: whatever leaving the lifespan raises.
         """
-        if any(job is self.current for job in enclosing_jobs()):
+        if any(job is self._current for job in enclosing_jobs()):
             raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
         await self._host.remove_worker(self, cancel=cancel)
 
     def __repr__(self) -> str:
-        doing = f" with {self.current.name}" if self.current is not None else ""
-        state = self.worker_state.name.lower()
+        doing = f" with {self._current.name}" if self._current is not None else ""
+        state = self.state.name.lower()
         return f"<trio_pool.Worker {self.id} {self.name}, {state}{doing}>"
 
     # The rest is for the pool.
@@ -180,9 +174,9 @@ class Worker(Seat):
     async def _live(self) -> None:
         """Enter the lifespan, serve and leave it, again and again until told to leave."""
         failed = 0
-        while not self.departing:
+        while not self._departing:
             error = await self._serve_once()
-            if self.phase is Phase.STARTING:
+            if self._phase is Phase.STARTING:
                 self._failure = error
                 return
             if error is not None and not isinstance(error, Exception):
@@ -215,7 +209,7 @@ class Worker(Seat):
         return None
 
     async def _back_off(self, failed: int, error: Exception) -> None:
-        if not self.departing:
+        if not self._departing:
             delay = self._host.reopening_delay(_REOPENING, failed, error)
             with trio.move_on_after(delay):
                 await self._inbox.receive()  # only a recall can come now
@@ -225,7 +219,7 @@ class Worker(Seat):
         now = trio.current_time()
         if error is None:
             error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
-        job = self.current
+        job = self._current
         self._core.broken(self, error, now)
         if job is not None:
             self._settle_stranded(job, error, now)
@@ -235,7 +229,7 @@ class Worker(Seat):
         try:
             self._inbox.receive_nowait()
         except trio.WouldBlock:
-            if self.cut is None and not job._cancelled:
+            if self._cut is None and not job._cancelled:
                 broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
                 broken.__cause__ = error
                 self._core.failed(self, broken, self._host.judge(job, broken), now)
@@ -265,19 +259,19 @@ class Worker(Seat):
                     armed = math.inf
                     while not fired:
                         if job is None:
-                            if self.departing or self.phase is Phase.REOPENING:
+                            if self._departing or self._phase is Phase.REOPENING:
                                 self._stage = Stage.LEAVING
                                 return
                             job = await self._inbox.receive()
                             if job is None:
                                 continue  # recalled
-                        if self.cut is not None:  # cancelled before it began
+                        if self._cut is not None:  # cancelled before it began
                             fired = True
                             error = JobCancelledError(job)
                             job = core.cut_short(self, error, trio.current_time())
                             host.carry_out()
                             continue
-                        deadline = self.attempt_deadline
+                        deadline = self._attempt_deadline
                         if deadline != armed:
                             scope.deadline = armed = deadline
                             if used and scope.cancel_called:
@@ -322,10 +316,10 @@ class Worker(Seat):
         elif error is not None:
             self._host.crash(error)
             following = core.cut_short(self, JobCancelledError(job), now)
-        elif self.cut is None and now >= job._deadline:
+        elif self._cut is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
             following = core.timed_out(self, timeout, now)
-        elif job._cancelled or self.cut is not None:
+        elif job._cancelled or self._cut is not None:
             following = core.cut_short(self, JobCancelledError(job), now)
         else:
             limit = job._options.attempt_timeout

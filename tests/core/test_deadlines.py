@@ -52,7 +52,7 @@ def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> 
     delayed, timed = make_job(), make_job(total_timeout=1.0)
     delayed._state = JobState.DELAYED
     deadlines.add_delay(delayed, 1.0)
-    SEAT.resting_until = 1.0
+    SEAT._resting_until = 1.0
     deadlines.add_rest(SEAT, 1.0)
     deadlines.add_timeout(timed)
     assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, SEAT), (Due.DELAY, delayed)]
@@ -64,9 +64,9 @@ def test_a_rest_that_was_replaced_by_a_longer_one_does_not_come_due() -> None:
     core.scheduler.rest(seat, 1.0, 0.0)
     core.scheduler.rest(seat, 3.0, 0.0)
     core.scheduler.advance(2.0)
-    assert seat.resting_until == 3.0
+    assert seat._resting_until == 3.0
     core.scheduler.advance(3.0)
-    assert seat.resting_until is None
+    assert seat._resting_until is None
 
 
 def test_the_timeout_of_a_job_that_has_ended_does_not_come_due() -> None:

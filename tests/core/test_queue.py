@@ -41,7 +41,7 @@ class CountingRoster(Roster):
 def available_seat(roster: Roster, number: int, *tags: str) -> Seat:
     seat = Seat(roster, number, f"worker {number}", frozenset(tags))
     roster.join(seat)
-    seat.phase = Phase.OPEN
+    seat._phase = Phase.OPEN
     roster.set_available(seat, True)
     return seat
 
@@ -151,7 +151,7 @@ def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
     core.scheduler.depart(first, 0.0)
     assert job._state is JobState.QUEUED
     core.scheduler.left(first, 0.0)
-    assert second.current is job
+    assert second._current is job
 
 
 @pytest.mark.parametrize("kind", range(6))

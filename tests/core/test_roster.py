@@ -184,7 +184,7 @@ def test_a_job_whose_time_is_up_does_not_start_even_if_its_delay_ended_before() 
     core.scheduler.submit(job := make_job(total_timeout=2.0), Door.ALWAYS, 0.0)
     fail(core, seat, "any", delay=1.0)
     core.scheduler.advance(3.0)
-    assert (job.dead_reason, seat.current) == (DeadReason.TIMED_OUT, None)
+    assert (job.dead_reason, seat._current) == (DeadReason.TIMED_OUT, None)
 
 
 def test_a_job_whose_round_is_ended_by_a_rest_goes_before_the_one_that_brought_the_rest() -> None:

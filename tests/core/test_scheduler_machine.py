@@ -178,7 +178,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def run(self, worker: ShellWorker, job: Job[Any]) -> None:
         assert worker.running is None
-        assert worker.seat.current is job
+        assert worker.seat._current is job
         worker.waiting = False
         worker.running = job
         self.started.append((worker.seat, job))
@@ -217,7 +217,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             if job is not None:
                 worker.waiting = False
                 self.run(worker, job)
-            elif worker.seat.departing or worker.seat.phase is not Phase.OPEN:
+            elif worker.seat._departing or worker.seat._phase is not Phase.OPEN:
                 worker.waiting = False
 
         self.on_both(plain, end)
@@ -326,7 +326,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(self.overdue()))
         scheduler, seat, plain = self.core.scheduler, worker.seat, worker.plain
         assert plain.job is not None
-        assert (seat.cut is not None) is plain.cut
+        assert (seat._cut is not None) is plain.cut
         error = TimeoutError()
         if not plain.cut and self.now >= plain.job.deadline:
             self.end(worker, lambda: self.plain.timed_out(plain), lambda: scheduler.timed_out(seat, error, self.now))
@@ -489,11 +489,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def each_worker_is_where_the_model_has_it(self) -> None:
         for worker in self.workers:
             seat, plain = worker.seat, worker.plain
-            assert PHASES[seat.phase] == plain.phase
-            assert seat.paused is plain.paused
-            assert seat.departing is plain.departing
-            assert seat.resting_until == plain.rest_until
-            assert seat.available is plain.available
+            assert PHASES[seat._phase] == plain.phase
+            assert seat._paused is plain.paused
+            assert seat._departing is plain.departing
+            assert seat._resting_until == plain.rest_until
+            assert seat._available is plain.available
         by_plain = {worker.plain: worker.seat for worker in self.workers}
         assert self.core.roster.idle() == [by_plain[plain] for plain in self.plain.idle()]
 
@@ -536,7 +536,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         running = [worker.running for worker in self.busy()]
         assert len(set(running)) == len(running) == self.core.ledger.count[JobState.RUNNING]
         for worker in self.workers:
-            assert worker.seat.current is worker.running
+            assert worker.seat._current is worker.running
             assert worker.running is None or worker.running._worker is worker.seat
             assert not (worker.waiting and worker.running)
 
