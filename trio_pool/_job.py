@@ -133,6 +133,27 @@ class JobHost(Protocol):
     async def wait_job_started(self, job: Job[Any]) -> None: ...
 
 
+@attrs.define(eq=False)
+class Setback:
+    """What a job that has failed remembers for its further attempts.
+
+    Attributes:
+      counted: failures that count against ``max_attempts``.
+      delay: the seconds before the attempt that comes next, or was last.
+      placement: where that is to be.
+      front: whether it goes before the jobs that wait.
+      failed_on: the workers that it has failed on in this round of the bounce.
+      last: the worker that it failed on last.
+    """
+
+    counted: int = 0
+    delay: float = 0.0
+    placement: Placement = "any"
+    front: bool = False
+    failed_on: frozenset[Seat] = frozenset()
+    last: Seat | None = None
+
+
 KEPT_FIRST_ATTEMPTS = 1
 KEPT_LAST_ATTEMPTS = 31
 KEPT_TRANSITIONS = 64  # of the first, and of the last
@@ -168,19 +189,14 @@ class Job(Generic[V_co]):
     _worker: Seat | None = attrs.field(default=None, init=False)
     _attempts: list[AttemptFields] | None = attrs.field(default=None, init=False)
     _attempt_count: int = attrs.field(default=0, init=False)
-    _counted_failures: int = attrs.field(default=0, init=False)
     _started: bool = attrs.field(default=False, init=False)
     _cancelled: bool = attrs.field(default=False, init=False)
     _value: Any = attrs.field(default=None, init=False)
     _error: Exception | None = attrs.field(default=None, init=False)
     _dead_reason: DeadReason | None = attrs.field(default=None, init=False)
     _reason: str = attrs.field(default="", init=False)
-    _previous_delay: float = attrs.field(default=0.0, init=False)
-    _placement: Placement = attrs.field(default="any", init=False)
-    _front: bool = attrs.field(default=False, init=False)
-    # The bounce's memory: workers it failed on in this round, and the last one ever.
-    _failed_on: frozenset[Seat] = attrs.field(default=frozenset(), init=False)
-    _last_seat: Seat | None = attrs.field(default=None, init=False)
+    # None until an attempt has failed: most jobs never need it.
+    _setback: Setback | None = attrs.field(default=None, init=False)
 
     # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap holds
     # it, so that others can be left to be found stale; 0 while it is in none.

@@ -154,8 +154,7 @@ class Ledger:
         del self.live[job._id]
         job._finished_at = now
         job._context = None
-        job._failed_on = frozenset()
-        job._last_seat = None
+        job._setback = None
         if job._deadline != math.inf and entered:
             self._deadlines.forget()
         if not self.live:

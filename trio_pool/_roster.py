@@ -41,13 +41,13 @@ def terms_of(job: Job[Any]) -> Terms:
     """The terms on which the job waits now."""
     options = job._options
     pinned = options.worker
-    if pinned is None:
-        placement = job._placement
-        if placement == "other" and job._failed_on:
-            return Terms(options.requires, None, job._failed_on, job._last_seat)
+    setback = job._setback
+    if pinned is None and setback is not None:
+        if setback.placement == "other" and setback.failed_on:
+            return Terms(options.requires, None, setback.failed_on, setback.last)
         # A worker that has left can't be waited for any longer.
-        if placement == "same" and job._last_seat is not None and not job._last_seat._gone:
-            pinned = job._last_seat
+        if setback.placement == "same" and setback.last is not None and not setback.last._gone:
+            pinned = setback.last
     if pinned is None and not options.requires:
         return ANYONE
     return Terms(options.requires, pinned)

@@ -17,7 +17,7 @@ import attrs
 
 from ._deadlines import Due
 from ._effects import Admitted, Interrupt, Recall, Refused
-from ._job import DeadReason, JobState
+from ._job import DeadReason, JobState, Setback
 from ._places import Admission, Door
 from ._roster import terms_of
 from ._seat import Cut, Phase, Seat
@@ -241,10 +241,7 @@ class Scheduler:
         """An attempt has ended with an error; returns the worker's next job."""
         self.advance(now)
         job = self._ledger.end_attempt(seat, now, error)
-        if job._placement == "other" and seat in job._failed_on:
-            job._failed_on = frozenset()  # a new round has begun
-        job._failed_on |= {seat}
-        job._last_seat = seat
+        _remember_failure(job, seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
             self.rest(seat, now + verdict.rest, now)
@@ -301,7 +298,7 @@ class Scheduler:
                 item._resting_until = None
                 self._dispatch.note(item)
             else:
-                self._queue_again(item, now, front=item._front, at_once=False)
+                self._queue_again(item, now, front=item._setback.front, at_once=False)
         self._dispatch.match(now)
         self._after(now)
 
@@ -336,11 +333,13 @@ class Scheduler:
 
     def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
         self._ledger.retries += 1
+        setback = job._setback
+        assert setback is not None
         if fate.counts:
-            job._counted_failures += 1
-        job._previous_delay = fate.delay
-        job._placement = fate.placement
-        job._front = fate.front
+            setback.counted += 1
+        setback.delay = fate.delay
+        setback.placement = fate.placement
+        setback.front = fate.front
         if fate.delay:
             until = now + fate.delay
             self._ledger.move(job, JobState.DELAYED, now, until)
@@ -427,6 +426,16 @@ class Scheduler:
             self._resume_all(now)
         elif not any(_may_become_available(seat) for seat in seats):
             self._bury_all(list(self._queue), now)
+
+
+def _remember_failure(job: Job[Any], seat: Seat) -> None:
+    if job._setback is None:
+        job._setback = Setback()
+    setback = job._setback
+    if setback.placement == "other" and seat in setback.failed_on:
+        setback.failed_on = frozenset()  # a new round has begun
+    setback.failed_on |= {seat}
+    setback.last = seat
 
 
 def _is_the_last_word(fate: Retry | Die | Drop) -> bool:

@@ -93,9 +93,10 @@ class Stream(abc.ABC, Generic[V, X]):
         self._feeding.cancel()
         with trio.CancelScope(shield=True):
             await self._fed.wait()
-            for job in self._taken:
+            taken = list(self._taken)  # another task may be reading still
+            for job in taken:
                 job.cancel()
-            for job in self._taken:
+            for job in taken:
                 await self._engine.wait_for(job, has_ended)
                 self._engine.deal_with(job)
         self._taken.clear()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from . import _validate
-from ._job import DeadReason
+from ._job import DeadReason, Setback
 from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, leaves
 from ._tracebacks import clear_frames, in_words
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
 OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
+
+
+_FIRST_TIME = Setback()
 
 
 @attrs.frozen
@@ -134,8 +137,8 @@ def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random
             return Die(DeadReason.NOT_RETRYABLE, f"not retryable: {in_words(error)}", error)
         if _used_up(job, policy):
             return _exhausted(error)
-        failed = job._counted_failures + 1
-        delay = policy.delay(failed, error, job._previous_delay, rng)
+        setback = job._setback or _FIRST_TIME
+        delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
     except Exception as fault:
         return _misjudged(fault, error)
@@ -145,7 +148,7 @@ def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random
 def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
     """Whether the attempt that has just failed, if it counts, was the last one allowed."""
     most = math.inf if policy.max_attempts is None else policy.max_attempts
-    return job._counted_failures + 1 >= most
+    return (job._setback or _FIRST_TIME).counted + 1 >= most
 
 
 def _exhausted(error: Exception) -> Die:

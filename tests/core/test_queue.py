@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.core.makers import make_core, make_job
 from trio_pool import JobState
 from trio_pool._effects import Start
+from trio_pool._job import Setback
 from trio_pool._places import Door
 from trio_pool._queue import ReadyQueue
 from trio_pool._roster import Roster, Terms
@@ -57,16 +58,18 @@ def job_on_terms(kind: int, priority: float, seats: list[Seat]) -> Job[Any]:
     if kind in (3, 4):
         return make_job(priority=priority, worker=seats[kind - 3])
     job = make_job(priority=priority)
-    job._placement = "other"
-    job._failed_on = frozenset(seats[:1])
-    job._last_seat = seats[0]
+    job._setback = Setback(placement="other", failed_on=frozenset(seats[:1]), last=seats[0])
     return job
 
 
 def may_take(seat: Seat, job: Job[Any]) -> bool:
     """Whether the worker may take a job of `job_on_terms`, all workers being available."""
     pinned = job._options.worker
-    return pinned in (None, seat) and job._options.requires <= seat.tags and seat not in job._failed_on
+    return (
+        pinned in (None, seat)
+        and job._options.requires <= seat.tags
+        and seat not in (job._setback.failed_on if job._setback else ())
+    )
 
 
 @given(ENTRIES, st.booleans(), st.lists(st.integers(0, 100), max_size=30), st.lists(st.integers(0, 2), max_size=40))
@@ -145,7 +148,7 @@ def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
     first, second = core.add_seat(), core.add_seat()
     core.scheduler.pause(first, 0.0)
     job = make_job()
-    job._placement, job._last_seat = "same", first
+    job._setback = Setback(placement="same", last=first)
     core.ledger.move(job, JobState.QUEUED, 0.0)
     core.scheduler._queue.push(job)
     core.scheduler.depart(first, 0.0)
@@ -204,9 +207,7 @@ def test_picking_a_job_asks_nothing_about_jobs_whose_tags_the_worker_lacks() -> 
 
 def bounced(seats: Iterable[Seat], last: Seat, priority: float) -> Job[Any]:
     job = make_job(priority=priority)
-    job._placement = "other"
-    job._failed_on = frozenset(seats)
-    job._last_seat = last
+    job._setback = Setback(placement="other", failed_on=frozenset(seats), last=last)
     return job
 
 

@@ -140,7 +140,7 @@ def test_a_job_that_has_ended_lets_go_of_its_context_and_its_workers() -> None:
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
     run_and_fail(core, seat, 1)
     core.scheduler.succeeded(seat, None, 2.0)
-    assert (job._context, job._failed_on, job._last_seat, job._worker) == (None, frozenset(), None, None)
+    assert (job._context, job._setback, job._worker) == (None, None, None)
 
 
 def test_a_job_cancelled_at_the_very_end_of_its_time_has_timed_out() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_job
 from trio_pool import DeadReason, Discard, GiveUp, Job, ResourceBroken, RetryAfter, RetryPolicy
+from trio_pool._job import Setback
 from trio_pool._verdict import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def verdict_on(
 ) -> Verdict:
     """The verdict on a job that had failed ``failed`` times before."""
     job = make_job()
-    job._counted_failures = failed
+    job._setback = Setback(counted=failed)
     return judge(job, error, policy=policy, on_failure=on_failure, rng=Random(0))
 
 
@@ -70,7 +71,7 @@ def test_the_policy_is_told_how_often_the_job_failed_with_what_and_after_which_d
             return 1.0
 
     job = make_job()
-    job._counted_failures, job._previous_delay = 3, 0.5
+    job._setback = Setback(counted=3, delay=0.5)
     judge(job, ERROR, policy=Telling(max_attempts=None), on_failure=None, rng=Random(0))
     assert told == [(4, ERROR, 0.5)]
 

@@ -1,0 +1,92 @@
+"""Functions and lifespans that tests let a pool run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
+
+import attrs
+import trio
+
+S_co = TypeVar("S_co", covariant=True)
+
+
+class HasState(Protocol[S_co]):
+    """A job or a worker."""
+
+    @property
+    def state(self) -> S_co:
+        """Where it stands."""
+        ...
+
+
+def state_of(thing: HasState[S_co]) -> S_co:
+    """The state of a job or worker; unlike the attribute it may change for type checkers too."""
+    return thing.state
+
+
+async def works(resource: object) -> str:
+    """Succeeds at once."""
+    return "done"
+
+
+async def fails(resource: object) -> None:
+    """Fails at once."""
+    raise ValueError("failed")
+
+
+async def sleeps(resource: object, seconds: float) -> float:
+    """Succeeds after a while."""
+    await trio.sleep(seconds)
+    return seconds
+
+
+async def sleeps_forever(resource: object) -> None:
+    """Ends only by being cancelled."""
+    await trio.sleep_forever()
+
+
+async def is_stubborn(resource: object, seconds: float) -> str:
+    """Returns a value however often it is cancelled."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(seconds)
+    return "done all the same"
+
+
+async def sulks(resource: object) -> None:
+    """Answers being cancelled with an error of its own."""
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled:
+        raise OSError("cancelled, so failed") from None
+
+
+@attrs.define
+class Doors:
+    """A lifespan that remembers who has come and gone, and can be told to misbehave."""
+
+    entered: list[str] = attrs.Factory(list[str])
+    left: list[str] = attrs.Factory(list[str])
+    # How long it takes to get in and out, and which resources can't, one error each time.
+    seconds_in: float = 0.0
+    seconds_out: float = 0.0
+    errors_in: dict[str, list[Exception]] = attrs.Factory(dict[str, list[Exception]])
+    errors_out: dict[str, Exception] = attrs.Factory(dict[str, Exception])
+
+    @asynccontextmanager
+    async def lifespan(self, name: str) -> AsyncGenerator[str]:
+        """Pass it to ``open_pool``."""
+        await trio.sleep(self.seconds_in)
+        if self.errors_in.get(name):
+            raise self.errors_in[name].pop(0)
+        self.entered.append(name)
+        try:
+            yield name
+        finally:
+            self.left.append(name)
+            try:
+                await trio.sleep(self.seconds_out)
+            finally:  # also if it is cancelled meanwhile
+                if name in self.errors_out:
+                    raise self.errors_out[name]

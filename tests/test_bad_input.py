@@ -1,0 +1,665 @@
+"""Bad input is turned away by the call that got it, with a message that says what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_pool import (
+    DeadReason,
+    Instrument,
+    Job,
+    JobFailedError,
+    JobState,
+    NoEligibleWorkerError,
+    Resource,
+    RetryAfter,
+    RetryPolicy,
+    open_pool,
+)
+from trio_pool.testing import Flaky
+
+NAN, INF = float("nan"), float("inf")
+
+# Typed as the callers that don't check their types would see them.
+open_anything: Any = open_pool
+any_policy: Any = RetryPolicy
+any_resource: Any = Resource
+any_pause: Any = RetryAfter
+
+
+def says(message: str) -> str:
+    """A pattern for ``match`` that fits a message with exactly this at its beginning."""
+    return "^" + re.escape(message)
+
+
+async def echo(*args: Any) -> Any:
+    return args[-1]
+
+
+async def whoami(resource: str) -> str:
+    return resource
+
+
+async def fail(*args: Any) -> None:
+    raise ValueError("no luck")
+
+
+# Opening
+
+
+RESOURCES = [
+    pytest.param("token", TypeError, "resources must be an iterable of resources, not the single 'token'", id="str"),
+    pytest.param(b"x", TypeError, "resources must be an iterable of resources, not the single b'x'", id="bytes"),
+    pytest.param(
+        None, TypeError, "resources must be an iterable of resources or a number of slots, got None", id="None"
+    ),
+    pytest.param(0, ValueError, "resources must be at least 1, got 0", id="0 slots"),
+    pytest.param(-3, ValueError, "resources must be at least 1, got -3", id="fewer"),
+    pytest.param(1.5, TypeError, "resources must be an int, got 1.5", id="a fraction"),
+    pytest.param(NAN, TypeError, "resources must be an int, got nan", id="NaN"),
+    pytest.param(True, TypeError, "resources must be an int, got True", id="bool"),
+]
+
+
+@pytest.mark.parametrize(("resources", "kind", "message"), RESOURCES)
+def test_bad_resources(resources: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=says(message)):
+        open_anything(resources)
+
+
+BAD_SECONDS = [
+    pytest.param(-1, ValueError, "must not be negative, got -1", id="negative"),
+    pytest.param(-INF, ValueError, "must not be negative, got -inf", id="minus infinity"),
+    pytest.param(NAN, ValueError, "must not be NaN", id="NaN"),
+    pytest.param(10**400, ValueError, "must not be so large", id="huge"),
+    pytest.param("5", TypeError, "must be a number, got '5'", id="str"),
+    pytest.param(True, TypeError, "must be a number, got True", id="bool"),
+]
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+@pytest.mark.parametrize("option", ["attempt_timeout", "total_timeout"])
+def test_bad_timeouts_of_a_pool(option: str, value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"{option} {rule}")):
+        open_anything(["a"], **{option: value})
+
+
+def bad_counts(least: int) -> list[Any]:
+    below = least - 1
+    return [
+        pytest.param(below, ValueError, f"must be at least {least}, got {below}", id="too few"),
+        pytest.param(2.5, TypeError, "must be an int, got 2.5", id="a fraction"),
+        pytest.param(NAN, TypeError, "must be an int, got nan", id="NaN"),
+        pytest.param("3", TypeError, "must be an int, got '3'", id="str"),
+        pytest.param(True, TypeError, "must be an int, got True", id="bool"),
+    ]
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(0))
+@pytest.mark.parametrize("option", ["max_queue", "max_dead"])
+def test_bad_bounds_of_a_pool(option: str, value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"{option} {rule}")):
+        open_anything(["a"], **{option: value})
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(1))
+def test_bad_max_running(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"max_running {rule}")):
+        open_anything(["a"], max_running=value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "choices"),
+    [
+        ("order", "random", "'fifo', 'lifo'"),
+        ("pick", "first", "'longest_idle', 'last_used', 'random'"),
+        ("no_worker", "ignore", "'reject', 'wait', 'bury'"),
+        ("on_dead", None, "'raise', 'keep', 'cancel'"),
+    ],
+)
+def test_unknown_choices_of_a_pool(option: str, value: Any, choices: str) -> None:
+    with pytest.raises(ValueError, match=says(f"{option} must be one of {choices}, got {value!r}")):
+        open_anything(["a"], **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("retry", 3, "retry must be a RetryPolicy, got 3"),
+        ("retry", None, "retry must be a RetryPolicy, got None"),
+        ("retry", RetryPolicy, "retry must be a RetryPolicy, got <class"),
+        ("lifespan", "connect", "lifespan must be callable, got 'connect'"),
+        ("on_failure", "ask", "on_failure must be callable, got 'ask'"),
+        ("history", 1, "history must be a bool, got 1"),
+        ("instruments", Instrument(), "instruments must be an iterable, got <"),
+        ("instruments", [Instrument], "instruments must be a Instrument, got <class"),
+        ("name", 7, "name must be a str or None, got 7"),
+        ("rng", 42, "rng must be a Random, got 42"),
+    ],
+)
+def test_options_of_a_pool_of_the_wrong_type(option: str, value: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=says(message).replace("a\\ Instrument", "an? Instrument")):
+        open_anything(["a"], **{option: value})
+
+
+def test_an_unknown_option_of_a_pool() -> None:
+    with pytest.raises(TypeError, match=re.escape("open_pool() got an unexpected keyword argument 'max_worker'")):
+        open_anything(["a"], max_worker=3)
+
+
+def test_a_lifespan_beside_slots() -> None:
+    with pytest.raises(ValueError, match=says("lifespan needs resources, and slots have none")):
+        open_anything(3, lifespan=trio.open_nursery)
+
+
+async def test_bad_input_is_told_before_anything_is_opened() -> None:
+    opened: list[str] = []
+
+    @asynccontextmanager
+    async def connect(resource: str) -> AsyncGenerator[str]:
+        opened.append(resource)
+        yield resource
+
+    with pytest.raises(ValueError, match=says("max_running must be at least 1")):
+        async with open_pool(["a"], lifespan=connect, max_running=0):
+            raise AssertionError("it must not be entered")
+    assert opened == []
+
+
+async def test_a_lifespan_that_gives_no_context_manager() -> None:
+    def not_even_async(resource: str) -> str:
+        return resource
+
+    with pytest.raises(TypeError, match="lifespan must return an async context manager, returned 'a'"):
+        async with open_anything(["a"], lifespan=not_even_async):
+            pass
+
+
+# Describing a resource
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ("gpu", "tags must be an iterable of tags, not the single 'gpu'"),
+        (b"gpu", "tags must be an iterable of tags, not the single b'gpu'"),
+        (5, "tags must be an iterable of tags, got 5"),
+        (["gpu", 5], "tags must hold strings, got 5"),
+    ],
+)
+async def test_bad_tags(tags: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=says(message)):
+        any_resource("a", tags=tags)
+    async with open_pool(1) as pool:
+        with pytest.raises(TypeError, match=says(message)):
+            await pool.add(tags=tags)
+        assert len(pool.workers) == 1
+
+
+async def test_a_bad_name_of_a_resource() -> None:
+    with pytest.raises(TypeError, match=says("name must be a str or None, got 7")):
+        any_resource("a", name=7)
+
+
+async def test_a_described_resource_has_its_name_and_tags_in_its_description() -> None:
+    async with open_pool(["a"]) as pool:
+        options: list[dict[str, Any]] = [{"name": "bee"}, {"tags": ["gpu"]}]
+        for more in options:
+            with pytest.raises(ValueError, match=says("a Resource has its own name and tags; give them there")):
+                await pool.add(Resource("b"), **more)
+        assert len(pool.workers) == 1
+
+
+# A retry policy
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(1))
+def test_bad_max_attempts(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"max_attempts {rule}")):
+        any_policy(max_attempts=value)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+@pytest.mark.parametrize("field", ["base_delay", "max_delay", "multiplier", "jitter"])
+def test_bad_numbers_of_a_policy(field: str, value: Any, kind: type[Exception], rule: str) -> None:
+    if field == "jitter" and isinstance(value, str):
+        kind, rule = ValueError, "must be one of 'full', 'equal', 'decorrelated', 'none', got '5'"
+    with pytest.raises(kind, match=says(f"{field} {rule}")):
+        any_policy(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["base_delay", "multiplier", "jitter"])
+def test_infinite_numbers_of_a_policy(field: str) -> None:
+    with pytest.raises(ValueError, match=says(f"{field} must be finite, got inf")):
+        any_policy(**{field: INF})
+
+
+def test_a_multiplier_below_1() -> None:
+    with pytest.raises(ValueError, match=says("multiplier must be at least 1, got 0.5")):
+        RetryPolicy(multiplier=0.5)
+
+
+def test_an_unknown_placement() -> None:
+    with pytest.raises(ValueError, match=says("placement must be one of 'any', 'same', 'other', got 'elsewhere'")):
+        any_policy(placement="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (5, "retry_on must be an exception type, a tuple of them, or a function of the error, got 5"),
+        ((OSError, 5), "retry_on must be an exception type, a tuple of them, or a function of the error, got"),
+        ([OSError], "retry_on must be an exception type, a tuple of them, or a function of the error, got"),
+        (int, "retry_on must name subclasses of Exception, got <class 'int'>"),
+        (KeyboardInterrupt, "retry_on must name subclasses of Exception, got <class 'KeyboardInterrupt'>"),
+        ((OSError, SystemExit), "retry_on must name subclasses of Exception, got <class 'SystemExit'>"),
+    ],
+)
+def test_a_bad_retry_on(value: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=says(message)):
+        any_policy(retry_on=value)
+
+
+def test_a_bad_front() -> None:
+    with pytest.raises(TypeError, match="front"):
+        any_policy(front="yes")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(partial(RetryPolicy.fixed, -1), id="fixed"),
+        pytest.param(partial(RetryPolicy.fixed, 1, base_delay=-1), id="fixed, by name"),
+        pytest.param(partial(RetryPolicy.immediate, base_delay=-1), id="immediate"),
+    ],
+)
+def test_the_ready_made_policies_check_their_fields(make: Callable[[], RetryPolicy]) -> None:
+    with pytest.raises(ValueError, match=says("base_delay must not be negative, got -1")):
+        make()
+
+
+def test_an_unknown_field_of_a_policy() -> None:
+    with pytest.raises(TypeError, match="retries"):
+        any_policy(retries=3)
+
+
+# The control exceptions
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+def test_a_bad_delay_of_retry_after(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"delay {rule}")):
+        any_pause(value)
+
+
+def test_an_infinite_delay_of_retry_after() -> None:
+    with pytest.raises(ValueError, match=says("delay must be finite, got inf")):
+        RetryAfter(INF)
+
+
+def test_an_unknown_placement_of_retry_after() -> None:
+    with pytest.raises(ValueError, match=says("placement must be one of 'any', 'same', 'other', got 'elsewhere'")):
+        any_pause(1, placement="elsewhere")
+
+
+# Submitting
+
+
+Call = Callable[..., Any]
+
+
+async def by_submit(pool: Any, fn: Any, **options: Any) -> None:
+    await pool.submit(fn, **options)
+
+
+async def by_submit_nowait(pool: Any, fn: Any, **options: Any) -> None:
+    pool.submit_nowait(fn, **options)
+
+
+async def by_run(pool: Any, fn: Any, **options: Any) -> None:
+    await pool.run(fn, **options)
+
+
+async def by_map(pool: Any, fn: Any, **options: Any) -> None:
+    pool.map(fn, [1], **options)
+
+
+async def by_as_completed(pool: Any, fn: Any, **options: Any) -> None:
+    pool.as_completed(fn, [1], **options)
+
+
+async def by_requeue(pool: Any, fn: Any, **options: Any) -> None:
+    pool.dead.requeue(await a_dead_job(pool), **options)
+
+
+async def a_dead_job(pool: Any) -> Job[None]:
+    job: Job[None] = await pool.submit(fail, worker=pool.workers[0])
+    await pool.join()
+    return job
+
+
+CALLS = [by_submit, by_submit_nowait, by_run, by_map, by_as_completed, by_requeue]
+every_call = pytest.mark.parametrize("call", CALLS)
+
+
+def over_resources() -> AbstractAsyncContextManager[Any]:
+    return open_pool(["a"], on_dead="keep")
+
+
+def over_slots() -> AbstractAsyncContextManager[Any]:
+    return open_pool(1, on_dead="keep")
+
+
+both = pytest.mark.parametrize("opened", [over_resources, over_slots])
+OpenPool = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+async def check_turned_away(
+    opened: OpenPool, call: Call, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    async with opened() as pool:
+        with pytest.raises(kind, match=says(message)):
+            await call(pool, echo, **options)
+        assert list(pool.jobs()) == []
+    assert pool.statistics().submitted == (1 if call is by_requeue else 0)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+@pytest.mark.parametrize("option", ["attempt_timeout", "total_timeout"])
+@every_call
+@both
+async def test_bad_timeouts_of_a_job(
+    opened: OpenPool, call: Call, option: str, value: Any, kind: type[Exception], rule: str
+) -> None:
+    await check_turned_away(opened, call, {option: value}, kind, f"{option} {rule}")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        pytest.param({"retry": 3}, TypeError, "retry must be a RetryPolicy, got 3", id="retry"),
+        pytest.param({"priority": "high"}, TypeError, "priority must be a number, got 'high'", id="priority"),
+        pytest.param({"priority": NAN}, ValueError, "priority must not be NaN", id="priority NaN"),
+        pytest.param(
+            {"requires": "gpu"}, TypeError, "requires must be an iterable of tags, not the single 'gpu'", id="requires"
+        ),
+        pytest.param({"requires": [5]}, TypeError, "requires must hold strings, got 5", id="requires numbers"),
+        pytest.param({"worker": "a"}, TypeError, "worker must be a", id="worker"),
+        pytest.param({"worker": 1}, TypeError, "worker must be a", id="worker by number"),
+        pytest.param({"name": 7}, TypeError, "name must be a str or None, got 7", id="name"),
+        pytest.param({"metadata": [1]}, TypeError, "metadata must be a mapping, got [1]", id="metadata"),
+    ],
+)
+@every_call
+@both
+async def test_options_of_a_job_of_the_wrong_type(
+    opened: OpenPool, call: Call, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    await check_turned_away(opened, call, options, kind, message)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (by_submit, "submit"),
+        (by_submit_nowait, "submit_nowait"),
+        (by_run, "run"),
+        (by_map, "map"),
+        (by_as_completed, "as_completed"),
+        (by_requeue, "requeue"),
+    ],
+)
+@both
+async def test_an_unknown_option_of_a_job_is_told_with_the_known_ones_and_where_keywords_go(
+    opened: OpenPool, call: Call, name: str
+) -> None:
+    async with opened() as pool:
+        with pytest.raises(TypeError, match=re.escape(f"{name}() got an unexpected keyword argument 'url'")) as caught:
+            await call(pool, echo, url="/index")
+    assert "attempt_timeout" in str(caught.value)
+    assert "functools.partial" in str(caught.value)
+
+
+@every_call
+@both
+async def test_a_worker_of_another_pool(opened: OpenPool, call: Call) -> None:
+    async with opened() as other:
+        stranger = other.workers[0]
+        await check_turned_away(
+            opened, call, {"worker": stranger}, ValueError, f"worker must be a worker of this pool, got {stranger!r}"
+        )
+
+
+@pytest.mark.parametrize("call", [by_submit, by_submit_nowait, by_run, by_requeue])
+@both
+async def test_requires_that_nobody_has(opened: OpenPool, call: Call) -> None:
+    async with opened() as pool:
+        with pytest.raises(NoEligibleWorkerError, match="no worker of the pool may ever take the job") as caught:
+            await call(pool, echo, requires=["gpu", "big"])
+        assert list(pool.jobs()) == []
+    assert "'big', 'gpu'" in str(caught.value)
+
+
+async def test_a_worker_that_has_left_is_told_by_name() -> None:
+    async with open_pool([Resource("a", name="the first"), Resource("b")]) as pool:
+        first, _ = pool.workers
+        await first.remove()
+        with pytest.raises(NoEligibleWorkerError, match="the first"):
+            await pool.submit(whoami, worker=first)
+
+
+CALLS_OF_A_FUNCTION = [by_submit, by_submit_nowait, by_run, by_map, by_as_completed]
+
+
+@pytest.mark.parametrize("call", CALLS_OF_A_FUNCTION)
+@both
+async def test_a_coroutine_instead_of_a_function_is_told_what_to_do(opened: OpenPool, call: Call) -> None:
+    async with opened() as pool:
+        with pytest.raises(TypeError, match=says("the first argument must be an async function, got")) as caught:
+            await call(pool, echo("x"))
+    assert "the coroutine <coroutine object echo" in str(caught.value)
+    assert "not submit(fn(arg))" in str(caught.value)
+    assert pool.statistics().submitted == 0
+
+
+@pytest.mark.parametrize("call", CALLS_OF_A_FUNCTION)
+@pytest.mark.parametrize("value", [None, "fetch", 5])
+@both
+async def test_something_that_cannot_be_called(opened: OpenPool, value: Any, call: Call) -> None:
+    async with opened() as pool:
+        with pytest.raises(TypeError, match=says(f"the first argument must be an async function, got {value!r}")):
+            await call(pool, value)
+    assert pool.statistics().submitted == 0
+
+
+@pytest.mark.parametrize("items", [None, 5])
+@pytest.mark.parametrize("name", ["map", "as_completed"])
+@both
+async def test_items_that_cannot_be_iterated_over(opened: OpenPool, name: str, items: Any) -> None:
+    async with opened() as pool:
+        with pytest.raises(TypeError, match=says(f"items must be an iterable or an async iterable, got {items!r}")):
+            getattr(pool, name)(echo, items)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(1))
+@pytest.mark.parametrize("name", ["map", "as_completed"])
+@both
+async def test_a_bad_buffer(opened: OpenPool, name: str, value: Any, kind: type[Exception], rule: str) -> None:
+    async with opened() as pool:
+        with pytest.raises(kind, match=says(f"buffer {rule}")):
+            getattr(pool, name)(echo, [1], buffer=value)
+
+
+# A function that turns out not to be async
+
+
+def not_async(*args: Any) -> str:
+    return "a value"
+
+
+async def generator(*args: Any) -> AsyncGenerator[int]:
+    yield 1
+
+
+async def needs_two(resource: str, first: int, second: int) -> int:
+    return first + second
+
+
+async def check_dead_of_its_call(fn: Any, *words: str) -> None:
+    async with open_pool(["a"], retry=RetryPolicy.immediate(), on_dead="keep") as pool:
+        job: Job[Any] = await pool.submit(fn)
+        await pool.join()
+        assert await pool.run(whoami) == "a"  # the worker goes on
+    assert (job.state, job.dead_reason) == (JobState.DEAD, DeadReason.NOT_RETRYABLE)
+    assert job.attempt_count == 1
+    with pytest.raises(JobFailedError) as caught:
+        job.result()
+    cause = caught.value.__cause__
+    assert isinstance(cause, TypeError)
+    assert [word for word in words if word not in str(cause)] == []
+
+
+async def test_a_function_that_is_not_async_is_told_so_by_name() -> None:
+    await check_dead_of_its_call(not_async, "not_async is not an async function", "'a value'")
+
+
+async def test_a_partial_of_a_function_that_is_not_async_is_told_so_by_its_name() -> None:
+    await check_dead_of_its_call(partial(not_async, 1), "not_async is not an async function")
+
+
+async def test_a_class_that_is_no_function_is_told_so_by_name() -> None:
+    class Fetcher:
+        def __init__(self, resource: str) -> None:
+            self.resource = resource
+
+    await check_dead_of_its_call(Fetcher, "Fetcher is not an async function")
+
+
+async def test_an_async_generator_function_is_told_so_by_name() -> None:
+    await check_dead_of_its_call(generator, "generator is an async generator function", "must not yield")
+
+
+async def test_a_function_of_other_arguments_is_told_so_by_name() -> None:
+    await check_dead_of_its_call(needs_two, "needs_two", "can't be called like this", "missing 2 required positional")
+
+
+async def test_a_type_error_in_the_function_itself_is_an_ordinary_failure() -> None:
+    calls: list[int] = []
+
+    async def work(resource: str) -> None:
+        calls.append(1)
+        raise TypeError("of its own")
+
+    async with open_pool(["a"], retry=RetryPolicy.immediate(max_attempts=3), on_dead="keep") as pool:
+        job = await pool.submit(work)
+    assert len(calls) == 3
+    assert job.dead_reason is DeadReason.ATTEMPTS_EXHAUSTED
+
+
+async def test_on_failure_is_not_asked_about_a_function_that_is_not_async() -> None:
+    asked: list[Exception] = []
+
+    def ask(job: Job[Any], error: Exception) -> RetryAfter:
+        asked.append(error)
+        return RetryAfter(0)
+
+    wrong: Any = not_async
+    async with open_pool(["a"], on_failure=ask, retry=RetryPolicy.immediate(), on_dead="keep") as pool:
+        job: Job[Any] = await pool.submit(wrong)
+    assert asked == []
+    assert job.dead_reason is DeadReason.NOT_RETRYABLE
+
+
+# The rest of the pool
+
+
+@pytest.mark.parametrize(
+    "state", [JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED], ids=lambda state: state.name
+)
+@both
+async def test_jobs_of_a_final_state(opened: OpenPool, state: JobState) -> None:
+    async with opened() as pool:
+        message = f"ended jobs are not kept, so none can be {state.name}"
+        with pytest.raises(ValueError, match=says(message)):
+            pool.jobs(JobState.QUEUED, state)
+
+
+@both
+async def test_jobs_of_what_is_no_state(opened: OpenPool) -> None:
+    async with opened() as pool:
+        with pytest.raises(TypeError, match=says("state must be a JobState, got 'queued'")):
+            pool.jobs("queued")
+
+
+@pytest.mark.parametrize(
+    ("interval", "kind", "rule"),
+    [*BAD_SECONDS, pytest.param(0, ValueError, "must be more than 0, got 0", id="0")],
+)
+@both
+async def test_a_bad_interval_of_snapshots(opened: OpenPool, interval: Any, kind: type[Exception], rule: str) -> None:
+    async with opened() as pool:
+        with pytest.raises(kind, match=says(f"interval {rule}")):
+            pool.snapshots(interval)
+
+
+@both
+async def test_bad_instruments(opened: OpenPool) -> None:
+    async with opened() as pool:
+        for bad in (None, Instrument, print):
+            with pytest.raises(TypeError, match=r"^instrument must be an? Instrument, got"):
+                pool.add_instrument(bad)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "kind", "message"),
+    [
+        ("retry", None, TypeError, "retry must be a RetryPolicy, got None"),
+        ("on_failure", "ask", TypeError, "on_failure must be callable, got 'ask'"),
+        ("max_running", 0, ValueError, "max_running must be at least 1, got 0"),
+        ("max_running", 1.5, TypeError, "max_running must be an int, got 1.5"),
+    ],
+)
+@both
+async def test_bad_assignments_change_nothing(
+    opened: OpenPool, attribute: str, value: Any, kind: type[Exception], message: str
+) -> None:
+    async with opened() as pool:
+        before = getattr(pool, attribute)
+        with pytest.raises(kind, match=says(message)):
+            setattr(pool, attribute, value)
+        assert getattr(pool, attribute) == before
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+@both
+async def test_a_bad_rest(
+    opened: OpenPool, value: Any, kind: type[Exception], rule: str, autojump_clock: MockClock
+) -> None:
+    async with opened() as pool:
+        [worker] = pool.workers
+        with pytest.raises(kind, match=says(f"seconds {rule}")):
+            worker.rest(value)
+        assert pool.idle_workers == (worker,)
+
+
+@both
+async def test_an_endless_rest(opened: OpenPool) -> None:
+    async with opened() as pool:
+        with pytest.raises(ValueError, match=says("seconds must be finite, got inf")):
+            pool.workers[0].rest(INF)
+
+
+# The aids for tests
+
+
+def test_a_bad_number_of_failures() -> None:
+    with pytest.raises(ValueError, match=says("times must be at least 0, got -1")):
+        Flaky(-1)

@@ -1,0 +1,538 @@
+"""4.3: cancelling jobs, and those who wait for them."""
+
+# A block that raises, or is cancelled, has bound its names all the same.
+# pyright: reportPossiblyUnboundVariable=false
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.actors import fails, is_stubborn, sleeps, sleeps_forever, state_of, sulks, works
+from trio_pool import (
+    Attempt,
+    DeadReason,
+    Discard,
+    GiveUp,
+    Instrument,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobState,
+    Pool,
+    RetryAfter,
+    RetryPolicy,
+    current_job,
+    open_pool,
+)
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+PATIENT = RetryPolicy.fixed(5.0)
+
+
+# job.cancel()
+
+
+async def test_a_queued_job_ends_at_once(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        busy = await pool.submit(sleeps, 1.0)
+        job = await pool.submit(works)
+        job.cancel()
+        assert job.state is JobState.CANCELLED
+        with pytest.raises(JobCancelledError):
+            job.result()
+    assert busy.state is JobState.SUCCEEDED
+
+
+async def test_a_job_that_backs_off_ends_at_once(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"], retry=PATIENT) as pool:
+        job = await pool.submit(fails)
+        await trio.sleep(1)
+        assert state_of(job) is JobState.DELAYED
+        job.cancel()
+        assert state_of(job) is JobState.CANCELLED
+    assert trio.current_time() == 1.0
+
+
+async def test_a_running_job_is_cancelled_at_its_next_checkpoint(autojump_clock: MockClock) -> None:
+    reached: list[str] = []
+
+    async def cancels_itself(resource: str) -> None:
+        current_job().cancel()
+        reached.append("before the checkpoint")
+        await trio.lowlevel.checkpoint()
+        reached.append("after it")
+
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(cancels_itself)
+    assert reached == ["before the checkpoint"]
+    assert job.state is JobState.CANCELLED
+
+
+async def test_a_running_job_is_still_running_until_its_function_has_ended(autojump_clock: MockClock) -> None:
+    async def cleans_up(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(cleans_up)
+        await job.wait_started()
+        await wait_all_tasks_blocked()
+        job.cancel()
+        assert state_of(job) is JobState.RUNNING
+        with pytest.raises(JobCancelledError):
+            await job.wait()
+        assert trio.current_time() == 2.0
+    assert job.state is JobState.CANCELLED
+
+
+async def test_a_job_that_returns_a_value_anyway_has_succeeded(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(is_stubborn, 2.0)
+        await wait_all_tasks_blocked()
+        job.cancel()
+        assert await job.wait() == "done all the same"
+    assert job.state is JobState.SUCCEEDED
+
+
+async def test_a_job_that_catches_its_cancellation_and_returns_has_succeeded(autojump_clock: MockClock) -> None:
+    async def gives_what_it_has(resource: str) -> str:
+        with trio.CancelScope() as scope:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                scope.cancel()
+                raise
+        return "half of it"
+
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(gives_what_it_has)
+        await wait_all_tasks_blocked()
+        job.cancel()
+        with pytest.raises(JobCancelledError):
+            await job.wait()  # its own scope has not caught the pool's cancellation
+    assert job.state is JobState.CANCELLED
+
+
+async def test_a_job_that_raises_an_error_of_its_own_is_dead(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"], retry=PATIENT) as pool:
+        job = await pool.submit(sulks)
+        await wait_all_tasks_blocked()
+        job.cancel()
+        with pytest.raises(JobFailedError) as caught:
+            await job.wait()
+    assert job.dead_reason is DeadReason.NOT_RETRYABLE
+    assert isinstance(caught.value.__cause__, OSError)
+    assert job.attempt_count == 1
+
+
+@pytest.mark.parametrize("control", [RetryAfter(1.0), RetryAfter(1.0, counts=False), RetryAfter(1.0, rest=True)])
+async def test_a_job_that_wants_to_be_tried_again_after_its_cancellation_is_dead(
+    autojump_clock: MockClock, control: RetryAfter
+) -> None:
+    async def asks_for_more(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise control
+
+    async with open_pool(["a"], retry=PATIENT, on_dead="keep") as pool:
+        job = await pool.submit(asks_for_more)
+        await wait_all_tasks_blocked()
+        job.cancel()
+    assert job.state is JobState.DEAD
+    assert job.dead_reason is DeadReason.NOT_RETRYABLE
+    assert job.attempt_count == 1
+
+
+async def test_a_job_that_asks_to_be_discarded_after_its_cancellation_is(autojump_clock: MockClock) -> None:
+    async def is_modest(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise Discard("not needed")
+
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(is_modest)
+        await wait_all_tasks_blocked()
+        job.cancel()
+    assert job.state is JobState.DISCARDED
+
+
+async def test_a_job_that_gives_up_after_its_cancellation_has_given_up(autojump_clock: MockClock) -> None:
+    async def gives_up(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise GiveUp("enough")
+
+    async with open_pool(["a"], on_dead="keep") as pool:
+        job = await pool.submit(gives_up)
+        await wait_all_tasks_blocked()
+        job.cancel()
+    assert job.state is JobState.DEAD
+
+
+async def test_after_cancel_no_further_attempt_starts(autojump_clock: MockClock) -> None:
+    calls: list[float] = []
+
+    async def is_cancelled_and_fails(resource: str) -> None:
+        calls.append(trio.current_time())
+        current_job().cancel()
+        raise ValueError
+
+    immediately = RetryPolicy.immediate(max_attempts=None)
+    async with open_pool(["a"], retry=immediately, on_dead="keep") as pool:
+        job = await pool.submit(is_cancelled_and_fails)
+    assert calls == [0.0]
+    assert job.dead_reason is DeadReason.NOT_RETRYABLE
+
+
+async def test_a_worker_goes_on_after_a_cancelled_job(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(sleeps_forever)
+        await wait_all_tasks_blocked()
+        job.cancel()
+        assert await pool.run(works) == "done"
+
+
+async def test_the_cancellation_of_one_job_does_not_touch_the_next_on_its_worker(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        stubborn = await pool.submit(is_stubborn, 1.0)
+        following = await pool.submit(sleeps, 3.0)
+        await wait_all_tasks_blocked()
+        stubborn.cancel()
+    assert stubborn.state is JobState.SUCCEEDED
+    assert following.state is JobState.SUCCEEDED
+    assert following.finished_at == 4.0
+
+
+async def test_being_cancelled_while_waiting_leaves_the_job_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(sleeps, 2.0)
+        with trio.move_on_after(1) as scope:
+            await job.wait()
+    assert scope.cancelled_caught
+    assert job.state is JobState.SUCCEEDED
+
+
+# A cancelled run.
+
+
+async def test_a_cancelled_run_cancels_its_job(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1) as scope:
+            await pool.run(sleeps_forever)
+        assert list(pool.jobs()) == []
+    assert scope.cancelled_caught
+    assert pool.statistics().cancelled == 1
+
+
+async def test_a_cancelled_run_returns_only_when_its_function_no_longer_runs(autojump_clock: MockClock) -> None:
+    ended: list[float] = []
+
+    async def cleans_up(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(4)
+            ended.append(trio.current_time())
+
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1) as scope:
+            await pool.run(cleans_up)
+        assert ended == [trio.current_time()] == [5.0]
+    assert scope.cancelled_caught
+
+
+async def test_a_cancelled_run_whose_job_died_raises_its_error(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1) as scope, pytest.raises(JobFailedError) as caught:
+            await pool.run(sulks)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert not scope.cancelled_caught
+
+
+async def test_a_cancelled_run_whose_job_succeeded_all_the_same_returns_its_result(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1) as scope:
+            result = await pool.run(is_stubborn, 2.0)
+    assert result == "done all the same"
+    assert not scope.cancelled_caught
+
+
+async def test_a_run_that_is_cancelled_before_it_has_a_place_leaves_no_job(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"], max_queue=0) as pool:
+        busy = await pool.submit(sleeps, 3.0)
+        with trio.move_on_after(1) as scope:
+            await pool.run(works)
+        assert list(pool.jobs()) == [busy]
+    assert scope.cancelled_caught
+
+
+async def test_run_raises_if_somebody_else_cancels_its_job(autojump_clock: MockClock) -> None:
+    async def cancels_all(pool: Pool[str]) -> None:
+        await trio.sleep(1)
+        for job in pool.jobs():
+            job.cancel()
+
+    async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(cancels_all, pool)
+        with pytest.raises(JobCancelledError):
+            await pool.run(sleeps_forever)
+
+
+# Leaving map and as_completed.
+
+
+async def is_slow_to_end(resource: str, item: int) -> None:
+    """Takes three seconds to clean up."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+
+
+async def test_leaving_a_map_waits_until_its_functions_no_longer_run(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.map(is_slow_to_end, range(5)):
+            await trio.sleep(1)
+        assert trio.current_time() == 4.0
+        assert list(pool.jobs()) == []
+
+
+async def test_leaving_as_completed_waits_until_its_functions_no_longer_run(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.as_completed(is_slow_to_end, range(5)):
+            await trio.sleep(1)
+        assert trio.current_time() == 4.0
+        assert list(pool.jobs()) == []
+
+
+async def test_a_cancelled_map_waits_too_and_is_cancelled_then(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        with trio.move_on_after(1) as scope:
+            async with pool.map(is_slow_to_end, range(5)) as results:
+                async for _ in results:
+                    raise AssertionError("unreachable")
+        assert trio.current_time() == 4.0
+        assert list(pool.jobs()) == []
+    assert scope.cancelled_caught
+
+
+async def test_a_job_that_dies_while_its_map_is_left_counts_as_dealt_with(autojump_clock: MockClock) -> None:
+    async def sulks_over(resource: str, item: int) -> None:
+        await sulks(resource)
+
+    async with open_pool(["a"]) as pool, pool.map(sulks_over, [1]):
+        await wait_all_tasks_blocked()
+    assert pool.statistics().dead == 1
+
+
+async def test_a_map_that_is_cancelled_as_it_is_entered_runs_nothing(autojump_clock: MockClock) -> None:
+    began: list[int] = []
+
+    async def begins(resource: str, item: int) -> None:
+        began.append(item)
+
+    async with open_pool(["a"]) as pool:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with pool.map(begins, range(5)):
+                pass
+        await trio.sleep(1)
+    assert scope.cancelled_caught
+    assert began == []
+
+
+async def test_a_map_can_be_left_while_another_task_reads_it(autojump_clock: MockClock) -> None:
+    told: list[type[BaseException]] = []
+
+    async def reads(results: AsyncIterator[None]) -> None:
+        try:
+            await anext(results)
+        except (JobCancelledError, trio.ClosedResourceError) as error:
+            told.append(type(error))
+
+    async with open_pool(["a", "b", "c"]) as pool, trio.open_nursery() as nursery:
+        async with pool.map(is_slow_to_end, range(5)) as results:
+            nursery.start_soon(reads, results)
+            await trio.sleep(1)
+        assert list(pool.jobs()) == []
+    assert told == [JobCancelledError]
+
+
+# The function's own scopes.
+
+
+async def test_a_timeout_of_the_function_itself_is_its_own(autojump_clock: MockClock) -> None:
+    async def is_impatient(resource: str) -> str:
+        with trio.move_on_after(2):
+            await trio.sleep_forever()
+        return "went on"
+
+    async with open_pool(["a"], attempt_timeout=10) as pool:
+        assert await pool.run(is_impatient) == "went on"
+
+
+async def test_a_scope_that_the_function_has_cancelled_is_its_own(autojump_clock: MockClock) -> None:
+    async def cancels_a_part(resource: str) -> str:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await trio.sleep_forever()
+        return "went on"
+
+    async with open_pool(["a"]) as pool:
+        assert await pool.run(cancels_a_part) == "went on"
+
+
+async def test_the_nursery_of_a_function_is_its_own(autojump_clock: MockClock) -> None:
+    async def has_helpers(resource: str) -> str:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        return "went on"
+
+    async with open_pool(["a"]) as pool:
+        assert await pool.run(has_helpers) == "went on"
+
+
+async def test_a_scope_around_the_caller_of_submit_has_no_hold_on_the_job(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.CancelScope() as scope:
+            job = await pool.submit(sleeps, 2.0)
+            scope.cancel()
+    assert job.state is JobState.SUCCEEDED
+
+
+# trio.Cancelled
+
+
+class Attempts(Instrument):
+    """Notes how each attempt ended."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception | None] = []
+
+    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
+        self.errors.append(attempt.error)
+
+
+async def test_an_attempt_that_was_cut_short_is_neither_counted_nor_kept_nor_retried(
+    autojump_clock: MockClock,
+) -> None:
+    attempts = Attempts()
+    async with open_pool(["a"], retry=PATIENT, instruments=[attempts]) as pool:
+        job = await pool.submit(sleeps_forever)
+        await wait_all_tasks_blocked()
+        job.cancel()
+    seen = pool.statistics()
+    assert (seen.attempts, seen.failures, seen.retries) == (0, 0, 0)
+    assert (job.attempts, job.attempt_count) == ((), 0)
+    (error,) = attempts.errors
+    assert isinstance(error, JobCancelledError)
+
+
+async def test_on_failure_is_not_asked_about_a_cancellation(autojump_clock: MockClock) -> None:
+    asked: list[Exception] = []
+
+    def on_failure(job: Job[Any], error: Exception) -> None:
+        asked.append(error)
+
+    async with open_pool(["a"], on_failure=on_failure) as pool:
+        job = await pool.submit(sleeps_forever)
+        await wait_all_tasks_blocked()
+        job.cancel()
+    assert asked == []
+
+
+async def test_a_cancelled_job_whose_nursery_raises_a_group_of_cancellations_is_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    async def has_helpers(resource: str) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(trio.sleep_forever)
+
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(has_helpers)
+        await wait_all_tasks_blocked()
+        job.cancel()
+    assert job.state is JobState.CANCELLED
+
+
+async def test_of_a_group_of_cancellations_and_errors_the_errors_are_the_failure(autojump_clock: MockClock) -> None:
+    async def helper_fails() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("of the helper")
+
+    async def has_helpers(resource: str) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(helper_fails)
+            nursery.start_soon(trio.sleep_forever)
+
+    async with open_pool(["a"], retry=PATIENT) as pool:
+        job = await pool.submit(has_helpers)
+        await wait_all_tasks_blocked()
+        job.cancel()
+        with pytest.raises(JobFailedError) as caught:
+            await job.wait()
+    assert job.dead_reason is DeadReason.NOT_RETRYABLE
+    assert pytest.RaisesGroup(ValueError).matches(caught.value.__cause__)
+
+
+async def test_errors_in_a_group_with_a_cancellation_by_a_timeout_are_the_failure(autojump_clock: MockClock) -> None:
+    async def helper_fails() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("of the helper")
+
+    async def has_helpers(resource: str) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(helper_fails)
+            nursery.start_soon(trio.sleep_forever)
+
+    async with open_pool(["a"], attempt_timeout=1) as pool:
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(has_helpers)
+    assert pytest.RaisesGroup(ValueError).matches(caught.value.__cause__)
+
+
+async def test_a_group_of_the_function_s_own_keeps_its_shape(autojump_clock: MockClock) -> None:
+    error = ExceptionGroup("mine", [ValueError(), ExceptionGroup("inner", [KeyError()])])
+
+    async def raises_a_group(resource: str) -> None:
+        raise error
+
+    async with open_pool(["a"]) as pool:
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(raises_a_group)
+    assert caught.value.__cause__ is error
+
+
+async def test_cancellations_never_get_into_an_attempt(autojump_clock: MockClock) -> None:
+    async def has_helpers(resource: str) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sulks, resource)
+            nursery.start_soon(trio.sleep_forever)
+
+    async with open_pool(["a"], attempt_timeout=1, on_dead="keep") as pool:
+        job = await pool.submit(has_helpers)
+    (attempt,) = job.attempts
+    assert pytest.RaisesGroup(OSError).matches(attempt.error)

@@ -1,0 +1,191 @@
+"""The main demo does what it says, and so does the server that it fetches from."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import IO
+
+import httpx
+import pytest
+
+import trio_pool
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+STDLIB = Path(sysconfig.get_path("stdlib"))
+PATIENCE = 30.0
+"""Seconds after which a process that should have ended is taken for hung."""
+
+
+@contextmanager
+def running(script: str, *args: str) -> Generator[subprocess.Popen[str]]:
+    """Run an example in a process of its own, which is gone at the end of the block at the latest."""
+    # It uses the library under test, whether that is installed or not.
+    path = os.pathsep.join(filter(None, [str(Path(trio_pool.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / script), *args],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(pipe: IO[str] | None) -> str:
+    assert pipe is not None
+    return pipe.readline()
+
+
+@pytest.fixture
+def server() -> Generator[subprocess.Popen[str]]:
+    with running("token_server.py", "--seed", "1") as process:
+        yield process
+
+
+@pytest.fixture
+def client(server: subprocess.Popen[str]) -> Generator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{int(first_line(server.stdout))}", trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def server_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    return importlib.import_module("token_server")
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def totals(table: str) -> dict[str, int]:
+    """The lines of the table's second half that hold whole numbers."""
+    return {name: int(number) for name, number in re.findall(r"^([a-z]+) +(\d+)(?: of \d+)?$", table, re.MULTILINE)}
+
+
+def tokens(table: str) -> dict[str, tuple[int, int, int]]:
+    """The attempts, successes and failures of each token."""
+    rows = re.findall(r"^(token-[abc]) +(\d+) +(\d+) +(\d+) +[\d.]+ s\b", table, re.MULTILINE)
+    return {name: (int(attempts), int(succeeded), int(failed)) for name, attempts, succeeded, failed in rows}
+
+
+def test_demo_fetches_every_file_whole_and_its_table_adds_up() -> None:
+    with running("api_tokens.py", "--files", "60", "--seed", "1") as process:
+        table, progress = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0, progress
+    total = totals(table)
+    assert total["files"] == 60
+    assert total["dead"] == 0
+    assert total["retries"] == total["attempts"] - 60
+    rows = tokens(table).values()
+    assert [sum(column) for column in zip(*rows, strict=True)] == [total["attempts"], 60, total["retries"]]
+    assert all(attempts == succeeded + failed for attempts, succeeded, failed in rows)
+    assert total["retries"] > 0
+    assert "/60 files" in progress
+
+
+def test_demo_counts_the_bytes_of_the_files_on_disk() -> None:
+    with running("api_tokens.py", "--files", "1") as process:
+        table, _ = process.communicate(timeout=PATIENCE)
+
+    assert totals(table)["bytes"] == (STDLIB / "__future__.py").stat().st_size
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> None:
+    with running("api_tokens.py", "--seed", "1") as process:
+        progress = [first_line(process.stderr) for _ in range(2)]  # the second comes when some files have
+        process.send_signal(signal.SIGINT)
+        table, rest = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 130
+    assert "Traceback" not in "".join([*progress, rest])
+    assert 0 < totals(table)["files"] < 400
+    assert tokens(table).keys() == {"token-a", "token-b", "token-c"}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_demo_refuses_a_number_of_files_that_makes_no_sense(number: str) -> None:
+    with running("api_tokens.py", "--files", number) as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 2
+    assert "--files" in errors
+
+
+def test_server_serves_the_standard_library_to_a_known_token(client: httpx.Client) -> None:
+    response = client.get("/asyncio/base_events.py", headers=bearer("token-a"))
+
+    assert response.status_code == 200
+    assert response.content == (STDLIB / "asyncio" / "base_events.py").read_bytes()
+
+
+@pytest.mark.parametrize("headers", [{}, bearer("token-x"), {"Authorization": "token-a"}])
+def test_server_refuses_who_brings_no_known_token(client: httpx.Client, headers: dict[str, str]) -> None:
+    assert client.get("/abc.py", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/nothing.py", "/", "/../../../../../../etc/passwd", "/%00.py", f"/{'x' * 5000}.py"])
+def test_server_has_nothing_but_source_files(client: httpx.Client, path: str) -> None:
+    assert client.get(path, headers=bearer("token-a")).status_code == 404
+
+
+def test_server_answers_429_past_the_quota_and_says_when_to_come_back(client: httpx.Client) -> None:
+    responses = [client.get("/abc.py", headers=bearer("token-b")) for _ in range(100)]
+
+    assert {response.status_code for response in responses[:16]} <= {200, 500}
+    refused = [response for response in responses if response.status_code == 429]
+    assert refused
+    assert {response.headers["Retry-After"] for response in refused} == {"1"}
+
+
+def test_server_answers_500_to_some_calls_of_one_token_only(client: httpx.Client) -> None:
+    def statuses(token: str) -> set[int]:
+        return {client.get("/abc.py", headers=bearer(token)).status_code for _ in range(16)}
+
+    assert statuses("token-a") == {200}
+    assert statuses("token-b") == {200, 500}
+
+
+def test_server_ends_when_its_input_does(server: subprocess.Popen[str]) -> None:
+    _, errors = server.communicate(timeout=PATIENCE)
+
+    assert (server.returncode, errors) == (0, "")
+
+
+def test_server_says_nothing_about_a_client_that_hangs_up(server: subprocess.Popen[str], client: httpx.Client) -> None:
+    for _ in range(8):
+        with client.stream("GET", "/pydoc_data/topics.py", headers=bearer("token-a")):
+            pass  # the body is still on its way
+
+    _, errors = server.communicate(timeout=PATIENCE)
+
+    assert errors == ""
+
+
+def test_quota_lets_its_number_of_calls_through_in_each_window(server_module: ModuleType) -> None:
+    quota = server_module.Quota(2, window=1.0)
+
+    assert [quota.take(now) for now in (5.0, 5.25, 5.5, 5.75)] == [0.0, 0.0, 0.5, 0.25]
+    assert [quota.take(now) for now in (6.0, 6.25, 6.5)] == [0.0, 0.0, 0.5]
+
+
+def test_quota_opens_a_window_with_the_first_call_after_a_pause(server_module: ModuleType) -> None:
+    quota = server_module.Quota(1, window=1.0)
+
+    assert [quota.take(now) for now in (0.0, 7.5, 8.25, 8.5)] == [0.0, 0.0, 0.25, 0.0]

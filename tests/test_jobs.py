@@ -1,0 +1,574 @@
+"""The handle of a job: waiting for it, its result, cancelling it, what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_pool import (
+    DeadReason,
+    Discard,
+    GiveUp,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    JobState,
+    NoEligibleWorkerError,
+    RetryPolicy,
+    current_job,
+    open_pool,
+)
+
+OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+def over_resources(workers: int = 1, **options: Any) -> AbstractAsyncContextManager[Any]:
+    return open_pool([None] * workers, **options)
+
+
+def over_slots(workers: int = 1, **options: Any) -> AbstractAsyncContextManager[Any]:
+    return open_pool(workers, **options)
+
+
+both = pytest.mark.parametrize("opened", [over_resources, over_slots])
+
+
+# The last argument is the job's own; a resource may come before it.
+
+
+async def echo(*args: Any) -> Any:
+    return args[-1]
+
+
+async def nap(*args: Any) -> Any:
+    await trio.sleep(args[-1])
+    return args[-1]
+
+
+async def fail(*args: Any) -> None:
+    raise ValueError("no luck")
+
+
+async def discard(*args: Any) -> None:
+    raise Discard("nobody wants it")
+
+
+# wait
+
+
+@both
+async def test_wait_gives_the_result(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        job = await pool.submit(nap, 3)
+        assert await job.wait() == 3
+        assert trio.current_time() == 3
+
+
+@both
+async def test_wait_gives_the_result_again_and_again(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(echo, "x")
+        assert [await job.wait(), await job.wait()] == ["x", "x"]
+    assert await job.wait() == "x"
+
+
+@both
+async def test_wait_raises_the_failure_of_a_dead_job(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(fail)
+        with pytest.raises(JobFailedError, match="no luck") as caught:
+            await job.wait()
+    assert caught.value.job is job
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@both
+async def test_wait_raises_that_the_job_was_cancelled(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(nap, 1)
+        job.cancel()
+        with pytest.raises(JobCancelledError) as caught:
+            await job.wait()
+    assert caught.value.job is job
+
+
+@both
+async def test_wait_raises_that_the_job_was_discarded(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(discard)
+        with pytest.raises(JobCancelledError, match="discarded: nobody wants it"):
+            await job.wait()
+
+
+@both
+async def test_being_cancelled_while_waiting_leaves_the_job_alone(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        job = await pool.submit(nap, 3)
+        with trio.move_on_after(1) as scope:
+            await job.wait()
+        assert scope.cancelled_caught
+        assert job.state is JobState.RUNNING
+        assert await job.wait() == 3
+
+
+@both
+async def test_many_may_wait_for_one_job(opened: OpenPool, autojump_clock: MockClock) -> None:
+    got: list[Any] = []
+
+    async def collect(job: Job[Any]) -> None:
+        got.append(await job.wait())
+
+    async with opened() as pool:
+        job = await pool.submit(nap, 3)
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(collect, job)
+    assert got == [3, 3, 3, 3]
+
+
+@both
+async def test_each_who_waits_gets_an_error_of_his_own(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(fail)
+        with pytest.raises(JobFailedError) as first:
+            await job.wait()
+        with pytest.raises(JobFailedError) as second:
+            await job.wait()
+    assert first.value is not second.value
+
+
+# wait_started
+
+
+@both
+async def test_wait_started_returns_when_the_first_attempt_starts(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        await pool.submit(nap, 4)
+        job = await pool.submit(nap, 3)
+        await job.wait_started()
+        assert trio.current_time() == 4
+        assert job.state is JobState.RUNNING
+
+
+@both
+async def test_wait_started_returns_for_a_job_that_has_started_before(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    async with opened() as pool:
+        job = await pool.submit(fail, retry=RetryPolicy.fixed(9, max_attempts=2))
+        await wait_all_tasks_blocked()
+        assert job.state is JobState.DELAYED
+        await job.wait_started()
+        assert trio.current_time() == 0
+        job.cancel()
+
+
+@both
+async def test_wait_started_returns_if_the_job_ended_before_it_ever_started(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    async with opened() as pool:
+        await pool.submit(nap, 4)
+        job = await pool.submit(nap, 3, total_timeout=1)
+        await job.wait_started()
+        assert trio.current_time() == 1
+        assert job.state is JobState.DEAD
+        pool.dead.pop(job)
+
+
+@both
+async def test_being_cancelled_in_wait_started_leaves_the_job_alone(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    async with opened() as pool:
+        await pool.submit(nap, 4)
+        job = await pool.submit(nap, 3)
+        with trio.move_on_after(1):
+            await job.wait_started()
+        assert job.state is JobState.QUEUED
+        assert await job.wait() == 3
+
+
+# result
+
+
+@both
+async def test_result_is_the_result_at_once(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(echo, "x")
+    assert job.result() == "x"
+
+
+@both
+async def test_result_before_the_end_is_an_error(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        running = await pool.submit(nap, 3, name="the first")
+        queued = await pool.submit(nap, 3, name="the second")
+        with pytest.raises(JobNotFinishedError, match=r"the first.* has not ended yet"):
+            running.result()
+        with pytest.raises(JobNotFinishedError, match=r"the second.* has not ended yet"):
+            queued.result()
+
+
+@both
+async def test_result_raises_the_failure_of_a_dead_job(opened: OpenPool) -> None:
+    async with opened(on_dead="keep") as pool:
+        job = await pool.submit(fail)
+    with pytest.raises(JobFailedError, match="no luck") as caught:
+        job.result()
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@both
+async def test_result_raises_that_the_job_was_cancelled_or_discarded(opened: OpenPool) -> None:
+    async with opened() as pool:
+        discarded = await pool.submit(discard)
+        cancelled = await pool.submit(nap, 3)
+        cancelled.cancel()
+    with pytest.raises(JobCancelledError, match="was cancelled"):
+        cancelled.result()
+    with pytest.raises(JobCancelledError, match="was discarded"):
+        discarded.result()
+
+
+# cancel
+
+
+@both
+async def test_a_running_job_can_be_cancelled(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        job = await pool.submit(nap, 3)
+        await trio.sleep(1)
+        job.cancel()
+        await pool.join()
+        assert job.state is JobState.CANCELLED
+        assert trio.current_time() == 1
+
+
+@both
+async def test_a_queued_job_that_is_cancelled_has_ended_at_once(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        await pool.submit(nap, 3)
+        job = await pool.submit(nap, 3)
+        job.cancel()
+        assert job.state is JobState.CANCELLED
+    assert trio.current_time() == 3
+
+
+@both
+async def test_cancelling_an_ended_job_changes_nothing(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(echo, "x")
+        await pool.join()
+        job.cancel()
+        assert job.state is JobState.SUCCEEDED
+    job.cancel()
+    assert job.result() == "x"
+
+
+# What a job tells
+
+
+@both
+async def test_jobs_are_numbered_from_1(opened: OpenPool) -> None:
+    async with opened() as pool:
+        jobs = [await pool.submit(echo, "x") for _ in range(3)]
+    assert [job.id for job in jobs] == [1, 2, 3]
+
+
+@both
+async def test_a_job_tells_its_function_and_arguments(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(echo, "x", "y")
+    assert job.fn is echo
+    assert job.args == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("fn", "name"),
+    [
+        pytest.param(echo, "echo", id="function"),
+        pytest.param(partial(echo, "x"), "echo", id="partial"),
+        pytest.param(partial(partial(echo, "x"), "y"), "echo", id="partial of partial"),
+    ],
+)
+async def test_a_job_is_called_like_its_function(fn: Any, name: str) -> None:
+    async with open_pool(1) as pool:
+        job: Job[Any] = await pool.submit(fn, "z")
+    assert job.name == name
+
+
+async def test_a_job_of_a_callable_object_is_called_like_its_class() -> None:
+    class Fetcher:
+        async def __call__(self) -> str:
+            return "x"
+
+    async with open_pool(1) as pool:
+        job = await pool.submit(Fetcher())
+    assert job.name.endswith("Fetcher")
+    assert job.result() == "x"
+
+
+async def test_a_job_of_a_method_is_called_like_the_method() -> None:
+    class Api:
+        async def fetch(self) -> str:
+            return "x"
+
+    async with open_pool([Api()]) as pool:
+        job = await pool.submit(Api.fetch)
+    assert job.name.endswith("Api.fetch")
+
+
+@both
+async def test_a_job_tells_the_worker_that_runs_it_now(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        [worker] = pool.workers
+        running = await pool.submit(nap, 3)
+        queued = await pool.submit(echo, "x")
+        assert running.worker is worker
+        assert queued.worker is None
+        await running.wait()
+        assert running.worker is None
+
+
+@both
+async def test_a_job_tells_when_it_was_submitted_and_when_it_ended(opened: OpenPool, autojump_clock: MockClock) -> None:
+    await trio.sleep(2)
+    async with opened() as pool:
+        job = await pool.submit(nap, 3)
+        assert (job.submitted_at, job.finished_at) == (2, None)
+    assert (job.submitted_at, job.finished_at) == (2, 5)
+
+
+@both
+async def test_a_job_was_submitted_when_submit_was_called(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(max_queue=0) as pool:
+        await pool.submit(nap, 3)
+        job = await pool.submit(nap, 3)
+        assert trio.current_time() == 3
+        assert job.submitted_at == 0
+
+
+@both
+async def test_the_deadline_is_absolute(opened: OpenPool, autojump_clock: MockClock) -> None:
+    await trio.sleep(2)
+    async with opened() as pool:
+        job = await pool.submit(nap, 3, total_timeout=10)
+    assert job.deadline == 12
+
+
+@both
+async def test_a_job_without_a_timeout_has_an_infinite_deadline(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(echo, "x", total_timeout=None)
+    assert job.deadline == float("inf")
+
+
+READ_ONLY = [
+    "id",
+    "name",
+    "fn",
+    "args",
+    "state",
+    "attempts",
+    "attempt_count",
+    "worker",
+    "metadata",
+    "priority",
+    "submitted_at",
+    "deadline",
+    "finished_at",
+    "history",
+    "dead_reason",
+    "reason",
+]
+
+
+@pytest.mark.parametrize("attribute", READ_ONLY)
+async def test_what_a_job_tells_is_read_only(attribute: str) -> None:
+    async with open_pool(1) as pool:
+        job = await pool.submit(echo, "x")
+    with pytest.raises(AttributeError):
+        setattr(job, attribute, getattr(job, attribute))
+
+
+async def test_the_metadata_of_a_job_is_read_only() -> None:
+    async with open_pool(1) as pool:
+        job = await pool.submit(echo, "x", metadata={"tenant": 7})
+    metadata: Any = job.metadata
+    with pytest.raises(TypeError):
+        metadata["tenant"] = 8
+
+
+async def test_a_job_shows_what_a_reader_needs(autojump_clock: MockClock) -> None:
+    async with open_pool(1, on_dead="keep") as pool:
+        running = await pool.submit(nap, 3)
+        assert repr(running) == "<trio_pool.Job 1 nap, running on worker-1, 0 attempts>"
+        dead = await pool.submit(fail)
+    assert repr(running) == "<trio_pool.Job 1 nap, succeeded, 1 attempt>"
+    assert repr(dead) == "<trio_pool.Job 2 fail, dead, 1 attempt: no attempts left>"
+
+
+# States
+
+
+@both
+async def test_a_job_that_succeeds_was_queued_and_running(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        await pool.submit(nap, 3)
+        job = await pool.submit(nap, 3)
+        seen = [job.state]
+        await job.wait_started()
+        seen.append(job.state)
+        await job.wait()
+        seen.append(job.state)
+    assert seen == [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+
+
+@both
+async def test_a_job_that_backs_off_is_delayed(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(on_dead="keep") as pool:
+        job = await pool.submit(fail, retry=RetryPolicy.fixed(5, max_attempts=2))
+        await trio.sleep(1)
+        assert job.state is JobState.DELAYED
+    assert [entry.state for entry in job.history] == [
+        JobState.QUEUED,
+        JobState.RUNNING,
+        JobState.DELAYED,
+        JobState.QUEUED,
+        JobState.RUNNING,
+        JobState.DEAD,
+    ]
+
+
+@both
+async def test_a_job_that_is_retried_at_once_is_queued_again(opened: OpenPool) -> None:
+    async with opened(on_dead="keep") as pool:
+        job = await pool.submit(fail, retry=RetryPolicy.immediate(max_attempts=2))
+    assert [entry.state for entry in job.history] == [
+        JobState.QUEUED,
+        JobState.RUNNING,
+        JobState.QUEUED,
+        JobState.RUNNING,
+        JobState.DEAD,
+    ]
+
+
+def test_the_last_four_states_are_final() -> None:
+    assert [state.name for state in JobState] == [
+        "BLOCKED",
+        "QUEUED",
+        "RUNNING",
+        "DELAYED",
+        "SUCCEEDED",
+        "DEAD",
+        "CANCELLED",
+        "DISCARDED",
+    ]
+    assert [state for state in JobState if state.is_final] == list(JobState)[-4:]
+
+
+# Why a job has no result
+
+
+@both
+async def test_a_job_that_used_up_its_attempts_says_so(opened: OpenPool) -> None:
+    async with opened(on_dead="keep", retry=RetryPolicy.immediate(max_attempts=2)) as pool:
+        job = await pool.submit(fail)
+    assert job.dead_reason is DeadReason.ATTEMPTS_EXHAUSTED
+    assert job.reason == "no attempts left"
+
+
+@both
+async def test_a_job_whose_error_is_not_retried_says_so(opened: OpenPool) -> None:
+    async with opened(on_dead="keep", retry=RetryPolicy(retry_on=OSError)) as pool:
+        job = await pool.submit(fail)
+    assert job.dead_reason is DeadReason.NOT_RETRYABLE
+    assert job.reason == "not retryable: ValueError: no luck"
+
+
+@both
+async def test_a_job_that_gave_up_says_why(opened: OpenPool) -> None:
+    async def give_up(*args: Any) -> None:
+        raise GiveUp("the account is closed")
+
+    async with opened(on_dead="keep") as pool:
+        job = await pool.submit(give_up)
+    assert job.dead_reason is DeadReason.GAVE_UP
+    assert "the account is closed" in job.reason
+
+
+@both
+async def test_a_job_whose_time_was_up_says_so(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(on_dead="keep") as pool:
+        job = await pool.submit(nap, 3, total_timeout=1)
+    assert job.dead_reason is DeadReason.TIMED_OUT
+    assert job.reason == "its total timeout passed"
+
+
+@both
+async def test_a_job_that_nobody_may_take_says_so(opened: OpenPool) -> None:
+    async with opened(on_dead="keep", no_worker="bury") as pool:
+        job = await pool.submit(echo, "x", requires=["gpu"])
+    assert job.dead_reason is DeadReason.NO_WORKER
+    assert job.reason == "no worker of the pool may take it"
+
+
+@both
+async def test_a_discarded_job_says_why_and_has_no_dead_reason(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(discard)
+    assert job.dead_reason is None
+    assert job.reason == "nobody wants it"
+
+
+@both
+async def test_a_job_that_succeeded_has_no_reason(opened: OpenPool) -> None:
+    async with opened() as pool:
+        job = await pool.submit(echo, "x")
+    assert (job.dead_reason, job.reason) == (None, "")
+
+
+@both
+async def test_a_job_that_is_turned_away_never_was_in_the_pool(opened: OpenPool) -> None:
+    async with opened() as pool:
+        with pytest.raises(NoEligibleWorkerError):
+            await pool.submit(echo, "x", requires=["gpu"])
+    assert pool.statistics().submitted == 0
+
+
+# current_job
+
+
+@both
+async def test_a_job_can_look_at_itself(opened: OpenPool) -> None:
+    async def look(*args: Any) -> tuple[int, JobState, Any]:
+        job = current_job()
+        return job.id, job.state, job.metadata["tenant"]
+
+    async with opened() as pool:
+        assert await pool.run(look, metadata={"tenant": 7}) == (1, JobState.RUNNING, 7)
+
+
+@both
+async def test_a_job_knows_itself_in_the_tasks_that_it_starts(opened: OpenPool) -> None:
+    async def look(*args: Any) -> list[Job[Any]]:
+        seen: list[Job[Any]] = []
+
+        async def look_too() -> None:
+            seen.append(current_job())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look_too)
+        return seen
+
+    async with opened() as pool:
+        job = await pool.submit(look)
+        assert await job.wait() == [job]

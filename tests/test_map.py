@@ -1,0 +1,556 @@
+"""``map``: the results of a job for each item, in the order of the items."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_pool import (
+    Discard,
+    JobCancelledError,
+    JobFailedError,
+    JobState,
+    NoEligibleWorkerError,
+    PoolClosedError,
+    RetryPolicy,
+    current_job,
+    open_pool,
+)
+
+OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+def over_resources(workers: int = 2, **options: Any) -> AbstractAsyncContextManager[Any]:
+    return open_pool([None] * workers, **options)
+
+
+def over_slots(workers: int = 2, **options: Any) -> AbstractAsyncContextManager[Any]:
+    return open_pool(workers, **options)
+
+
+both = pytest.mark.parametrize("opened", [over_resources, over_slots])
+
+
+# The last argument is the job's own; a resource may come before it.
+
+
+async def double(*args: Any) -> int:
+    number: int = args[-1]
+    return 2 * number
+
+
+async def nap(*args: Any) -> float:
+    await trio.sleep(args[-1])
+    seconds: float = args[-1]
+    return seconds
+
+
+async def fail_at_3(*args: Any) -> int:
+    if args[-1] == 3:
+        raise ValueError("three")
+    number: int = args[-1]
+    return number
+
+
+async def countdown(start: int) -> AsyncGenerator[int]:
+    for number in range(start, 0, -1):
+        await trio.sleep(1)
+        yield number
+
+
+async def collect(results: AsyncIterator[Any]) -> list[Any]:
+    return [result async for result in results]
+
+
+async def take_all(results: AsyncIterator[Any], found: list[Any]) -> None:
+    """Add what comes to what was found; it is there also if it ends with an error."""
+    async for result in results:
+        found.append(result)  # noqa: PERF401
+
+
+# The results
+
+
+@both
+async def test_the_results_come_in_the_order_of_the_items(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(5) as pool, pool.map(nap, [5, 1, 4, 2, 3]) as results:
+        assert await collect(results) == [5, 1, 4, 2, 3]
+    assert trio.current_time() == 5
+
+
+@both
+async def test_each_result_comes_as_soon_as_its_turn_has_come(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(3) as pool, pool.map(nap, [2, 1, 3]) as results:
+        came_at = [trio.current_time() async for _ in results]
+    assert came_at == [2, 2, 3]
+
+
+@both
+async def test_no_items_give_no_results(opened: OpenPool) -> None:
+    async with opened() as pool, pool.map(double, []) as results:
+        assert await collect(results) == []
+
+
+@both
+async def test_many_more_items_than_workers_all_get_their_turn(opened: OpenPool) -> None:
+    async with opened() as pool, pool.map(double, range(500)) as results:
+        assert await collect(results) == [2 * number for number in range(500)]
+
+
+@both
+async def test_the_items_may_be_an_async_iterable(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool, pool.map(double, countdown(4)) as results:
+        assert await collect(results) == [8, 6, 4, 2]
+
+
+@both
+async def test_the_items_may_be_an_endless_iterable(opened: OpenPool) -> None:
+    found: list[int] = []
+    async with opened() as pool, pool.map(double, itertools.count()) as results:
+        async for result in results:
+            found.append(result)
+            if len(found) == 50:
+                break
+    assert found == [2 * number for number in range(50)]
+
+
+@both
+async def test_the_items_may_be_an_endless_async_iterable(opened: OpenPool) -> None:
+    async def numbers() -> AsyncGenerator[int]:
+        for number in itertools.count():
+            await trio.lowlevel.checkpoint()
+            yield number
+
+    found: list[int] = []
+    async with opened() as pool, pool.map(double, numbers()) as results:
+        async for result in results:
+            found.append(result)
+            if len(found) == 50:
+                break
+    assert found == [2 * number for number in range(50)]
+
+
+@both
+async def test_the_items_may_be_a_memory_channel(opened: OpenPool, autojump_clock: MockClock) -> None:
+    send, receive = trio.open_memory_channel[int](0)
+
+    async def produce() -> None:
+        async with send:
+            for number in range(3):
+                await trio.sleep(1)
+                await send.send(number)
+
+    async with opened() as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(produce)
+        async with pool.map(double, receive) as results:
+            assert await collect(results) == [0, 2, 4]
+
+
+# How far it looks ahead
+
+
+class Counted:
+    """Endless items, and how many of them have been taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        self.taken += 1
+        return self.taken
+
+
+@pytest.mark.parametrize("buffer", [1, 2, 7])
+@both
+async def test_at_most_buffer_items_are_taken_ahead(opened: OpenPool, buffer: int, autojump_clock: MockClock) -> None:
+    items = Counted()
+    async with opened() as pool, pool.map(double, items, buffer=buffer) as results:
+        await trio.sleep(1)
+        assert items.taken == buffer
+        for handed_out in range(1, 10):
+            await anext(results)
+            await trio.sleep(1)
+            assert items.taken == handed_out + buffer
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@both
+async def test_by_default_twice_the_workers_are_taken_ahead(
+    opened: OpenPool, workers: int, autojump_clock: MockClock
+) -> None:
+    items = Counted()
+    async with opened(workers) as pool, pool.map(double, items):
+        await trio.sleep(1)
+        assert items.taken == 2 * workers
+
+
+@both
+async def test_no_more_than_buffer_jobs_run_at_once(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(5) as pool, pool.map(nap, [1] * 6, buffer=2) as results:
+        assert await collect(results) == [1] * 6
+    assert trio.current_time() == 3
+
+
+@both
+async def test_map_waits_while_the_queue_is_full(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(1, max_queue=1) as pool, pool.map(nap, [1] * 6, buffer=6) as results:
+        await trio.sleep(0.5)
+        assert pool.statistics().queued == 1
+        assert await collect(results) == [1] * 6
+    assert trio.current_time() == 6
+
+
+# A job that ends otherwise
+
+
+@both
+async def test_a_dead_job_raises_when_its_turn_comes_not_wrapped_in_a_group(opened: OpenPool) -> None:
+    found: list[int] = []
+    async with opened() as pool, pool.map(fail_at_3, range(10)) as results:
+        with pytest.raises(JobFailedError, match="three") as caught:
+            await take_all(results, found)
+    assert found == [0, 1, 2]
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@both
+async def test_after_a_dead_job_the_iteration_may_go_on(opened: OpenPool) -> None:
+    found: list[Any] = []
+    async with opened() as pool, pool.map(fail_at_3, range(6)) as results:
+        while True:
+            try:
+                found.append(await anext(results))
+            except JobFailedError:
+                found.append("dead")
+            except StopAsyncIteration:
+                break
+    assert found == [0, 1, 2, "dead", 4, 5]
+
+
+@both
+async def test_a_discarded_job_raises_when_its_turn_comes(opened: OpenPool) -> None:
+    async def discard(*args: Any) -> None:
+        raise Discard("nobody wants it")
+
+    async with opened() as pool, pool.map(discard, [1]) as results:
+        with pytest.raises(JobCancelledError, match="nobody wants it"):
+            await anext(results)
+
+
+@both
+async def test_a_job_that_somebody_cancelled_raises_when_its_turn_comes(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    async with opened() as pool, pool.map(nap, [5, 1]) as results:
+        await wait_all_tasks_blocked()
+        next(pool.jobs()).cancel()
+        with pytest.raises(JobCancelledError):
+            await anext(results)
+        assert await anext(results) == 1
+
+
+@both
+async def test_a_retried_job_keeps_its_turn(opened: OpenPool, autojump_clock: MockClock) -> None:
+    failed: list[int] = []
+
+    async def once(*args: Any) -> int:
+        number: int = args[-1]
+        if number % 2 and number not in failed:
+            failed.append(number)
+            raise ValueError("once")
+        return number
+
+    async with opened(retry=RetryPolicy.fixed(1)) as pool, pool.map(once, range(8)) as results:
+        assert await collect(results) == list(range(8))
+    assert failed == [1, 3, 5, 7]
+
+
+# Items that raise
+
+
+@both
+async def test_what_the_items_raise_is_raised_after_the_results_of_those_before(opened: OpenPool) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise OSError("the file is broken")
+
+    found: list[int] = []
+    async with opened() as pool, pool.map(double, items()) as results:
+        with pytest.raises(OSError, match="the file is broken"):
+            await take_all(results, found)
+    assert found == [2, 4]
+
+
+@both
+async def test_what_async_items_raise_is_raised_after_the_results_of_those_before(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    async def items() -> AsyncGenerator[float]:
+        yield 3
+        await trio.sleep(1)
+        raise OSError("the line is broken")
+
+    found: list[float] = []
+    async with opened() as pool, pool.map(nap, items()) as results:
+        with pytest.raises(OSError, match="the line is broken"):
+            await take_all(results, found)
+    assert found == [3]
+
+
+@both
+async def test_items_that_raise_at_once_give_that_error(opened: OpenPool) -> None:
+    class Broken:
+        def __iter__(self) -> Iterator[int]:
+            raise OSError("no such file")
+
+    async with opened() as pool, pool.map(double, Broken()) as results:
+        with pytest.raises(OSError, match="no such file"):
+            await anext(results)
+
+
+@both
+async def test_after_the_error_of_the_items_there_is_nothing_more(opened: OpenPool) -> None:
+    def items() -> Iterator[int]:
+        yield from map(int, ["not a number"])
+
+    async with opened() as pool, pool.map(double, items()) as results:
+        with pytest.raises(ValueError, match="not a number"):
+            await anext(results)
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
+
+
+@both
+async def test_a_job_that_is_turned_away_raises_in_its_turn(opened: OpenPool) -> None:
+    async with opened() as pool, pool.map(double, [1], requires=["gpu"]) as results:
+        with pytest.raises(NoEligibleWorkerError):
+            await anext(results)
+
+
+@both
+async def test_a_pool_that_is_closed_meanwhile_raises_after_the_results_of_the_jobs_it_took(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    found: list[float] = []
+    async with opened() as pool, pool.map(nap, itertools.repeat(2), buffer=2) as results:
+        await wait_all_tasks_blocked()
+        pool.close()
+        with pytest.raises(PoolClosedError):
+            await take_all(results, found)
+    assert found == [2, 2]
+
+
+# Leaving the block
+
+
+@both
+async def test_leaving_the_block_cancels_what_is_left_and_waits_for_it(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    ended_at: list[float] = []
+
+    async def tidy_up_slowly(*args: Any) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+            ended_at.append(trio.current_time())
+
+    async with opened(2) as pool:
+        async with pool.map(tidy_up_slowly, itertools.count()):
+            await trio.sleep(1)
+        assert ended_at == [4, 4]
+        assert list(pool.jobs()) == []
+        assert pool.statistics().cancelled == 4
+
+
+@both
+async def test_leaving_the_block_by_an_error_does_the_same_and_raises_it(
+    opened: OpenPool, autojump_clock: MockClock
+) -> None:
+    async def leave() -> None:
+        async with pool.map(nap, itertools.repeat(100)):
+            await trio.sleep(1)
+            raise KeyError
+
+    async with opened() as pool:
+        with pytest.raises(KeyError):
+            await leave()
+        assert list(pool.jobs()) == []
+        assert trio.current_time() == 1
+
+
+@both
+async def test_leaving_the_block_by_cancellation_does_the_same(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        with trio.move_on_after(1) as scope:
+            async with pool.map(nap, itertools.repeat(100)) as results:
+                await anext(results)
+        assert scope.cancelled_caught
+        assert list(pool.jobs()) == []
+
+
+@both
+async def test_all_deaths_among_its_jobs_count_as_dealt_with_then(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        async with pool.map(fail_at_3, [3, 3, 3, 3]) as results:
+            with pytest.raises(JobFailedError):
+                await anext(results)
+            await trio.sleep(1)
+        assert pool.statistics().dead == 4
+    assert len(pool.dead) == 4  # nothing came out of the block of the pool
+
+
+@both
+async def test_an_async_generator_of_items_is_closed(opened: OpenPool, autojump_clock: MockClock) -> None:
+    closed: list[float] = []
+
+    async def items() -> AsyncGenerator[int]:
+        try:
+            for number in itertools.count():
+                yield number
+        finally:
+            closed.append(trio.current_time())
+
+    async with opened() as pool:
+        async with pool.map(double, items()) as results:
+            await anext(results)
+        assert closed == [0]
+
+
+@both
+async def test_taking_an_item_is_cancelled_when_the_block_is_left(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async def items() -> AsyncGenerator[int]:
+        await trio.sleep(100)
+        yield 1
+
+    async with opened() as pool:
+        async with pool.map(double, items()):
+            await trio.sleep(1)
+        assert trio.current_time() == 1
+
+
+@both
+async def test_jobs_of_others_are_left_alone(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        other = await pool.submit(nap, 10)
+        async with pool.map(nap, itertools.repeat(100)):
+            await trio.sleep(1)
+        assert await other.wait() == 10
+
+
+@both
+async def test_after_the_block_there_are_no_results_to_be_had(opened: OpenPool) -> None:
+    async with opened() as pool:
+        async with pool.map(double, [1, 2]) as results:
+            await anext(results)
+        with pytest.raises(trio.ClosedResourceError):
+            await anext(results)
+
+
+@both
+async def test_before_the_block_there_are_none_either(opened: OpenPool) -> None:
+    async with opened() as pool:
+        results = pool.map(double, [1, 2])
+        with pytest.raises(RuntimeError, match="enter"):
+            await anext(results)
+
+
+@both
+async def test_the_block_can_be_entered_only_once(opened: OpenPool) -> None:
+    async with opened() as pool:
+        stream = pool.map(double, [1, 2])
+        async with stream as results:
+            assert await collect(results) == [2, 4]
+        with pytest.raises(RuntimeError, match="only once"):
+            async with stream:
+                pass
+
+
+@both
+async def test_a_cancelled_wait_for_a_result_loses_none(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool, pool.map(nap, [5, 6, 7]) as results:
+        found: list[float] = []
+        while len(found) < 3:
+            with trio.move_on_after(0.75):
+                found.append(await anext(results))
+    assert found == [5, 6, 7]
+
+
+# Options
+
+
+@both
+async def test_the_options_are_those_of_each_job(opened: OpenPool) -> None:
+    async def look(*args: Any) -> tuple[str, Any]:
+        return current_job().name, current_job().metadata["tenant"]
+
+    async with opened() as pool, pool.map(look, range(3), name="look", metadata={"tenant": 7}) as results:
+        assert await collect(results) == [("look", 7)] * 3
+
+
+@both
+async def test_attempts_may_have_a_timeout(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool, pool.map(nap, [1, 3], attempt_timeout=2) as results:
+        assert await anext(results) == 1
+        with pytest.raises(JobFailedError, match="took longer than 2 s"):
+            await anext(results)
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@both
+async def test_the_jobs_see_the_context_of_whoever_entered_the_block(opened: OpenPool) -> None:
+    async def look(*args: Any) -> str:
+        return tenant.get()
+
+    async with opened() as pool:
+        tenant.set("me")
+        async with pool.map(look, range(3)) as results:
+            assert await collect(results) == ["me"] * 3
+
+
+# Inside jobs
+
+
+@both
+async def test_a_job_may_map_over_its_own_pool(opened: OpenPool) -> None:
+    async def outer(*args: Any) -> list[int]:
+        async with pool.map(double, range(5)) as results:
+            return await collect(results)
+
+    async with opened() as pool:
+        assert await pool.run(outer) == [0, 2, 4, 6, 8]
+
+
+@both
+async def test_two_streams_may_share_a_pool(opened: OpenPool) -> None:
+    async with opened() as pool, pool.map(double, range(20)) as evens, pool.map(fail_at_3, range(4, 24)) as others:
+        for number in range(20):
+            assert await anext(evens) == 2 * number
+            assert await anext(others) == number + 4
+
+
+@both
+async def test_everything_is_settled_after_the_block(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened() as pool:
+        async with pool.map(nap, [1, 100, 100]) as results:
+            await anext(results)
+        states = [job.state for job in pool.jobs()]
+    assert states == []
+    statistics = pool.statistics()
+    assert (statistics.succeeded, statistics.cancelled) == (1, 2)
+    assert JobState.RUNNING not in states
