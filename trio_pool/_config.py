@@ -10,9 +10,9 @@ import attrs
 
 from . import _validate
 from ._instrument import Instrument
+from ._orphans import NO_WORKER, NoWorker
 from ._retry import RetryPolicy
 from ._roster import PICKS, Pick
-from ._scheduler import NO_WORKER, NoWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ._deadlines import Deadlines
 from ._dispatch import Dispatch
 from ._ledger import Ledger
+from ._orphans import Orphans
 from ._places import Places
 from ._queue import ReadyQueue
 from ._scheduler import Scheduler
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from ._dead import DeadLetters
     from ._effects import Effects
+    from ._orphans import NoWorker
     from ._roster import Roster
-    from ._scheduler import NoWorker
 
 
 def make_scheduler(
@@ -41,5 +42,6 @@ def make_scheduler(
     queue = ReadyQueue(roster, tickets, lifo=lifo)
     places = Places(ledger, max_queue, ReadyQueue(roster, tickets, ranked=False))
     dispatch = Dispatch(roster, ledger, deadlines, queue, places, effects, max_running)
-    scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, effects, no_worker)
+    orphans = Orphans(roster, ledger, deadlines, queue, places, effects, no_worker)
+    scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, effects, orphans)
     return scheduler, ledger

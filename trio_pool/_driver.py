@@ -53,6 +53,9 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
         job = None if context is None else context.get(_current_job)
 
 
+KEPT_FRAMES = 1000
+
+
 class NotAsyncError(TypeError):
     """Calling a job's function gave no coroutine, so calling it again is no use either."""
 
@@ -128,6 +131,13 @@ def tidy(error: Exception) -> None:
     while traceback is not None and traceback.tb_frame.f_code in _OWN_CODE:
         traceback = traceback.tb_next
     error.__traceback__ = traceback
+    # One that is raised again and again, by a function that keeps it, grows each time.
+    for _ in range(KEPT_FRAMES):
+        if traceback is None:
+            return
+        traceback = traceback.tb_next
+    if traceback is not None:
+        traceback.tb_next = None
 
 
 # Frames that every traceback of a job would begin with; the worker adds its own.

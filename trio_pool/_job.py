@@ -153,6 +153,13 @@ class Setback:
     failed_on: frozenset[Seat] = frozenset()
     last: Seat | None = None
 
+    def note(self, seat: Seat) -> None:
+        """It has failed on this worker."""
+        if self.placement == "other" and seat in self.failed_on:
+            self.failed_on = frozenset()  # a new round has begun
+        self.failed_on |= {seat}
+        self.last = seat
+
 
 KEPT_FIRST_ATTEMPTS = 1
 KEPT_LAST_ATTEMPTS = 31

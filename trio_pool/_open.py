@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from ._config import OnDead, Order
     from ._instrument import Instrument
+    from ._orphans import NoWorker
     from ._retry import RetryPolicy
     from ._roster import Pick
-    from ._scheduler import NoWorker
     from ._verdict import OnFailure
 
     class PoolOptions(TypedDict, total=False):

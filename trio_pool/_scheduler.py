@@ -11,12 +11,12 @@ becomes of a job's state in ``_ledger``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ._deadlines import Due
-from ._effects import Admitted, Interrupt, Recall, Refused
+from ._effects import Admitted, Interrupt, Recall
 from ._job import DeadReason, JobState, Setback
 from ._places import Admission, Door
 from ._roster import terms_of
@@ -32,13 +32,11 @@ if TYPE_CHECKING:
     from ._effects import Effects
     from ._job import Job
     from ._ledger import Ledger
+    from ._orphans import Orphans
     from ._places import Places
     from ._queue import ReadyQueue
     from ._roster import Roster
     from ._verdict import Retry
-
-NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
-NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
 
 
 @attrs.define(eq=False)
@@ -52,7 +50,7 @@ class Scheduler:
     _places: Places
     _dispatch: Dispatch
     _effects: Effects
-    _no_worker: NoWorker
+    _orphans: Orphans
     # No more jobs will come but from jobs, and nobody resumes a worker.
     draining: bool = attrs.field(default=False, init=False)
 
@@ -66,8 +64,8 @@ class Scheduler:
             self._ledger.time_out(job, now)
             return Admission.ENTERED
         terms = terms_of(job)
-        if not self._roster.has_any(terms) and self._no_worker != "wait":
-            if self._no_worker == "reject":
+        if self._orphans.is_one(terms):
+            if self._orphans.policy == "reject":
                 return Admission.NO_WORKER
             self._ledger.bury(job, now)
             return Admission.ENTERED
@@ -223,7 +221,7 @@ class Scheduler:
             queue.look_again()
         if started:
             self._ledger.tell("worker_stopped", seat)
-        self._bury_hopeless(now)
+        self._orphans.bury_new(now)
         self._dispatch.match(now)
         self._after(now)
 
@@ -241,14 +239,16 @@ class Scheduler:
         """An attempt has ended with an error; returns the worker's next job."""
         self.advance(now)
         job = self._ledger.end_attempt(seat, now, error)
-        _remember_failure(job, seat)
+        if job._setback is None:
+            job._setback = Setback()
+        job._setback.note(seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
             self.rest(seat, now + verdict.rest, now)
         if verdict.broken:
             self.broken(seat, error, now)
         fate = verdict.fate
-        if job._cancelled and not _is_the_last_word(fate):
+        if job._cancelled and not verdict.is_the_last_word:
             words = f"failed after it was cancelled: {in_words(error)}"
             self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif isinstance(fate, Die):
@@ -349,7 +349,7 @@ class Scheduler:
 
     def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
         terms = terms_of(job)
-        if not self._roster.has_any(terms) and self._no_worker != "wait":
+        if self._orphans.is_one(terms):
             self._ledger.bury(job, now)
             return
         self._ledger.move(job, JobState.QUEUED, now)
@@ -385,27 +385,6 @@ class Scheduler:
             seat._cut = cut
         self._effects.append(Interrupt(seat))
 
-    def _bury_hopeless(self, now: float) -> None:
-        """A worker has left: bury the jobs that only it could have taken."""
-        if self._no_worker == "wait":
-            return
-        for lane in self._queue.lanes():
-            if not self._roster.has_any(lane.terms):
-                self._bury_all([entry[2] for entry in lane.entries()], now)
-        for job in self._places.all():
-            if not self._roster.has_any(terms_of(job)):
-                self.withdraw(job)
-                if self._no_worker == "bury":
-                    self._ledger.bury(job, now)
-                    self._effects.append(Admitted(job))
-                else:
-                    self._effects.append(Refused(job))
-
-    def _bury_all(self, jobs: list[Job[Any]], now: float) -> None:
-        for job in jobs:
-            self._queue.remove(job)
-            self._ledger.bury(job, now)
-
     def _resume_all(self, now: float) -> None:
         for seat in list(self._roster.seats.values()):
             self.resume(seat, now)
@@ -425,22 +404,7 @@ class Scheduler:
         if any(seat._paused for seat in seats):
             self._resume_all(now)
         elif not any(_may_become_available(seat) for seat in seats):
-            self._bury_all(list(self._queue), now)
-
-
-def _remember_failure(job: Job[Any], seat: Seat) -> None:
-    if job._setback is None:
-        job._setback = Setback()
-    setback = job._setback
-    if setback.placement == "other" and seat in setback.failed_on:
-        setback.failed_on = frozenset()  # a new round has begun
-    setback.failed_on |= {seat}
-    setback.last = seat
-
-
-def _is_the_last_word(fate: Retry | Die | Drop) -> bool:
-    """Whether the function itself has said what becomes of the job."""
-    return isinstance(fate, Drop) or (isinstance(fate, Die) and fate.reason is DeadReason.GAVE_UP)
+            self._orphans.bury_all(now)
 
 
 def _may_become_available(seat: Seat) -> bool:

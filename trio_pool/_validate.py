@@ -62,7 +62,8 @@ def one_of(name: str, value: object, choices: Sequence[T]) -> T:
 def instance(name: str, value: object, kind: type[T]) -> T:
     """Return ``value``: an instance of ``kind``."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}, got {value!r}")
     return value
 
 

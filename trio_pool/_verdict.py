@@ -60,6 +60,12 @@ class Verdict:
     rest: float = 0.0
     broken: bool = False
 
+    @property
+    def is_the_last_word(self) -> bool:
+        """Whether the function itself has said what becomes of the job."""
+        fate = self.fate
+        return isinstance(fate, Drop) or (isinstance(fate, Die) and fate.reason is DeadReason.GAVE_UP)
+
 
 def control_of(error: Exception) -> Control | None:
     """What the function says by ``error``: the strongest control exception in it.

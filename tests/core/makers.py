@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from trio_pool._ledger import Ledger
     from trio_pool._options import JobOptions
+    from trio_pool._orphans import NoWorker
     from trio_pool._roster import Pick
-    from trio_pool._scheduler import NoWorker, Scheduler
+    from trio_pool._scheduler import Scheduler
 
 V = TypeVar("V")
 

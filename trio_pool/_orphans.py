@@ -1,0 +1,72 @@
+"""Core: the jobs that no worker of the pool may take."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import attrs
+
+from ._effects import Admitted, Refused
+from ._roster import terms_of
+
+if TYPE_CHECKING:
+    from ._deadlines import Deadlines
+    from ._effects import Effects
+    from ._job import Job
+    from ._ledger import Ledger
+    from ._places import Places
+    from ._queue import ReadyQueue
+    from ._roster import Roster, Terms
+
+NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
+NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
+
+
+@attrs.define(eq=False)
+class Orphans:
+    """Finds them, and does with them what the pool was opened to do."""
+
+    _roster: Roster
+    _ledger: Ledger
+    _deadlines: Deadlines
+    _queue: ReadyQueue
+    _places: Places
+    _effects: Effects
+    policy: NoWorker
+
+    def is_one(self, terms: Terms) -> bool:
+        """Whether a job on these terms is one, if the pool does not keep them."""
+        return self.policy != "wait" and not self._roster.has_any(terms)
+
+    def bury_new(self, now: float) -> None:
+        """A worker has left: bury the jobs that only it could have taken."""
+        if self.policy == "wait":
+            return
+        for lane in self._queue.lanes():
+            if self.is_one(lane.terms):
+                self._bury([entry[2] for entry in lane.entries()], now)
+        for job in self._places.all():
+            if self.is_one(terms_of(job)):
+                self._turn_away(job, now)
+
+    def bury_all(self, now: float) -> None:
+        """Nothing that could take any of the queued jobs will ever happen: bury them."""
+        self._bury(list(self._queue), now)
+
+    def _bury(self, jobs: list[Job[Any]], now: float) -> None:
+        for job in jobs:
+            self._queue.remove(job)
+            self._ledger.bury(job, now)
+
+    def _turn_away(self, job: Job[Any], now: float) -> None:
+        """Let a submitter go on that waits for a place, with a dead job or without one."""
+        self._places.leave(job)
+        job._cancelled = True
+        if job._deadline != math.inf:
+            self._deadlines.forget()
+        if self.policy == "bury":
+            self._ledger.bury(job, now)
+            self._effects.append(Admitted(job))
+        else:
+            self._effects.append(Refused(job))
