@@ -677,6 +677,19 @@ async def test_a_group_with_what_is_no_exception_in_it_ends_everything(autojump_
     assert job.state is JobState.CANCELLED
 
 
+async def test_an_exit_out_of_on_failure_ends_everything_too(autojump_clock: MockClock) -> None:
+    def on_failure(job: Job[Any], error: Exception) -> None:
+        raise SystemExit
+
+    with pytest.RaisesGroup(SystemExit):
+        async with open_pool(["a", "b"], on_failure=on_failure) as pool:
+            other = await pool.submit(sleeps_forever)
+            failing = await pool.submit(fails)
+            await trio.sleep_forever()
+    assert other.state is JobState.CANCELLED
+    assert failing.state.is_final
+
+
 async def test_the_exits_of_two_functions_come_out_together(autojump_clock: MockClock) -> None:
     async def exits(resource: str, code: int) -> None:
         with trio.CancelScope(shield=True):

@@ -292,6 +292,24 @@ async def test_a_cancellation_after_the_time_is_up_leaves_the_job_dead(autojump_
     assert job.dead_reason is DeadReason.TIMED_OUT
 
 
+async def test_a_job_evicted_from_its_worker_is_dead_if_its_time_is_up_before_it_has_ended(
+    autojump_clock: MockClock,
+) -> None:
+    async def is_slow_to_end(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+
+    async with open_pool(["a", "b"], on_dead="keep") as pool:
+        job = await pool.submit(is_slow_to_end, total_timeout=3)
+        await trio.sleep(2)
+        await pool.workers[0].remove(cancel=True)
+    assert job.dead_reason is DeadReason.TIMED_OUT
+    assert job.finished_at == 4.0
+
+
 # Both.
 
 
