@@ -554,3 +554,42 @@ async def test_everything_is_settled_after_the_block(opened: OpenPool, autojump_
     statistics = pool.statistics()
     assert (statistics.succeeded, statistics.cancelled) == (1, 2)
     assert JobState.RUNNING not in states
+
+
+async def wait_for_ever() -> AsyncGenerator[int]:
+    yield 1
+    await trio.sleep_forever()
+
+
+async def test_a_pool_that_ends_before_the_items_says_so_to_the_reader(autojump_clock: MockClock) -> None:
+    async def read(pool: Any, told: trio.Event) -> None:
+        async with pool.map(trio.sleep, wait_for_ever()) as results:
+            assert await anext(results) is None
+            with pytest.raises(PoolClosedError, match="before the items did"):
+                await anext(results)
+        told.set()
+
+    told = trio.Event()
+    async with trio.open_nursery() as nursery, open_pool(1) as pool:
+        nursery.start_soon(read, pool, told)
+        await trio.sleep(2)
+    assert told.is_set()
+
+
+async def test_a_stream_of_a_pool_that_has_ended_cannot_be_entered(autojump_clock: MockClock) -> None:
+    async with open_pool(1) as pool:
+        results = pool.map(trio.sleep, [1])
+    with pytest.raises(PoolClosedError):
+        await results.__aenter__()
+
+
+async def test_items_that_exit_end_the_pool(autojump_clock: MockClock) -> None:
+    def items() -> Iterator[float]:
+        yield 1
+        raise SystemExit(3)
+
+    with pytest.RaisesGroup(SystemExit):
+        async with open_pool(1) as pool, pool.map(trio.sleep, items()) as results:
+            async for _ in results:
+                pass
+    assert pool.workers == ()

@@ -42,9 +42,7 @@ class Dispatch:
 
     def idle_worker_for(self, terms: Terms) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
-        if self._roster.idle_count and self._may_start():
-            return self._roster.choose(terms)
-        return None
+        return self._roster.choose(terms) if self._may_start() else None
 
     def enter(self, job: Job[Any], now: float) -> None:
         """Let in a job that has not had to wait for a place."""
@@ -77,8 +75,6 @@ class Dispatch:
 
     def next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait."""
-        if seat._current is not None:
-            return None  # something that came due has handed it a job already
         if not seat._available:
             self.match(now)  # there may be room for another under max_running
             return None
@@ -87,11 +83,9 @@ class Dispatch:
             self._roster.park(seat)
             self.match(now)
             return None
-        while (job := self._queue.take(seat)) is not None:
-            if job._deadline > now:
-                self._begin(seat, job, now)
-                return job
-            self._ledger.time_out(job, now)
+        if (job := self._queue.take(seat)) is not None:
+            self._begin(seat, job, now)
+            return job
         if self._places.line and (job := self._places.by_taker.take(seat)) is not None:
             self.admit(job, now)
             self._begin(seat, job, now)
@@ -124,9 +118,6 @@ class Dispatch:
             found = self._first_match(self._queue)
             if found is not None:
                 job = self._queue.pop(found[0])
-                if job._deadline <= now:
-                    self._ledger.time_out(job, now)
-                    continue
             else:
                 found = self._first_match(self._places.by_taker)
                 if found is None:

@@ -14,7 +14,7 @@ import trio
 
 from ._core import make_scheduler
 from ._dead import DeadLetters
-from ._effects import Admitted, Changed, Died, Effect, Interrupt, Quiet, Recall, Refused, Start, Tell
+from ._effects import Admitted, Changed, Died, Effect, Interrupt, Recall, Refused, Start, Tell
 from ._errors import (
     JobCancelledError,
     JobFailedError,
@@ -273,7 +273,7 @@ class Engine:
                 self._release(job, not_eligible(job))
             case Died(job):
                 self._on_death(job)
-            case Quiet():
+            case _:  # Quiet
                 if self._quiet is not None:
                     self._quiet.set()
                     self._quiet = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from random import Random
 
     from ._job import Job
@@ -95,10 +95,6 @@ class Roster:
         if not kind.members:
             del self._classes[seat.tags]
 
-    def tag_sets(self) -> Iterable[frozenset[str]]:
-        """The sets of tags that some worker has."""
-        return self._classes.keys()
-
     def set_available(self, seat: Seat, available: bool) -> None:
         """Note that a worker can, or can no longer, be counted on to take a job."""
         seat._available = available
@@ -110,10 +106,8 @@ class Roster:
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""
         self._sequence += 1
-        idle = self._classes[seat.tags].idle
-        if seat not in idle:
-            self.idle_count += 1
-        idle[seat] = self._sequence
+        self._classes[seat.tags].idle[seat] = self._sequence
+        self.idle_count += 1
 
     def unpark(self, seat: Seat) -> None:
         """A worker is idle no longer, if it was."""

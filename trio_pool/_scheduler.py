@@ -213,8 +213,6 @@ class Scheduler:
         if seat._resting_until is not None:
             seat._resting_until = None
             self._deadlines.forget()
-        if seat._available:
-            self._roster.set_available(seat, False)
         self._roster.leave(seat)
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)

@@ -11,7 +11,7 @@ from . import _validate
 from ._engine import Engine, logger
 from ._errors import PoolClosedError
 from ._statistics import WorkerStatistics, worker_statistics
-from ._verdict import Drop, OnFailure, Verdict, judge
+from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Staff:
             raise
         if worker._failure is not None:
             raise worker._failure
+        if worker._gone and not self._engine.stopping:
+            raise RuntimeError(f"{worker.name} was removed before it had started")
         if worker._gone:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
@@ -119,14 +121,14 @@ class Staff:
         """How long a worker waits before it tries to open its resource once more."""
         return policy.delay(failed, error, 0.0, self._engine.rng)
 
-    def judge(self, job: Job[Any], error: Exception) -> Verdict:
-        """What becomes of a job whose attempt has failed."""
+    def judge(self, job: Job[Any], error: Exception) -> Verdict | None:
+        """What becomes of a job whose attempt has failed; None if that ended the pool."""
         policy = job._options.retry or self.retry
         try:
             return judge(job, error, policy=policy, on_failure=self.on_failure, rng=self._engine.rng)
         except BaseException as interruption:
             self._engine.crash(interruption)
-            return Verdict(Drop("the pool was cancelled"))
+            return None
 
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""

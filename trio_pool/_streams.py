@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from ._errors import PoolClosedError
 from ._job import has_ended
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Stream(abc.ABC, Generic[V, X]):
         self._fed = trio.Event()
         self._entered = False
         self._left = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         # Who waits for something to change: the feeder for a place, others for a job.
         self._feeder_lot = trio.lowlevel.ParkingLot()
         self._reader_lot = trio.lowlevel.ParkingLot()
@@ -139,10 +140,14 @@ class Stream(abc.ABC, Generic[V, X]):
                 finally:
                     if inspect.isasyncgen(self._items):
                         await cast("Any", self._items).aclose()
+            except Exception as error:
+                self._error = error
             except trio.Cancelled:
                 raise
             except BaseException as error:
-                self._error = error
+                self._engine.crash(error)
+        if self._feeding.cancelled_caught and not self._left:
+            self._error = PoolClosedError("the pool ended before the items did")
         self._fed.set()
         self._reader_lot.unpark_all()
         self._engine.streams.discard(self)

@@ -41,7 +41,7 @@ class WorkerHost(Protocol):
     """What a worker asks of its pool."""
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
-    def judge(self, job: Job[Any], error: Exception) -> Verdict: ...
+    def judge(self, job: Job[Any], error: Exception) -> Verdict | None: ...
     def crash(self, error: BaseException) -> None: ...
     def carry_out(self) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
@@ -232,7 +232,7 @@ class Worker(Seat):
             if self._cut is None and not job._cancelled:
                 broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
                 broken.__cause__ = error
-                self._core.failed(self, broken, self._host.judge(job, broken), now)
+                self._judge(job, broken, now)
                 return
         # Cut short, or not even begun.
         self._core.cut_short(self, JobCancelledError(job), now)
@@ -301,8 +301,14 @@ class Worker(Seat):
         tidy(error)
         if isinstance(error, NotAsyncError):
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-        else:
-            verdict = self._host.judge(job, error)
+            return self._core.failed(self, error, verdict, now)
+        return self._judge(job, error, now)
+
+    def _judge(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
+        """The attempt has failed: let it be decided what comes of that."""
+        verdict = self._host.judge(job, error)
+        if verdict is None:
+            return self._core.cut_short(self, JobCancelledError(job), now)
         return self._core.failed(self, error, verdict, now)
 
     def _settle(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
@@ -324,7 +330,7 @@ class Worker(Seat):
         else:
             limit = job._options.attempt_timeout
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
-            following = core.failed(self, late, self._host.judge(job, late), now)
+            following = self._judge(job, late, now)
         self._host.carry_out()
         return following
 

@@ -283,3 +283,29 @@ def test_handing_out_a_job_takes_it_from_the_queue() -> None:
     core.scheduler.succeeded(seat, None, 1.0)
     assert list(core.scheduler._queue) == []
     assert [effect.job for effect in core.effects_of(Start)] == [first, second]
+
+
+def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
+    roster = Roster("longest_idle", Random(0))
+    both, one = available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a")
+    queue = ReadyQueue(roster, count(1))
+    for seat in (both, one):
+        queue.push(make_job(requires=["a"], priority=0))
+        assert queue.take(seat) is not None
+    early, middle, late = (make_job(requires=["a"], priority=priority) for priority in (0, 1, 2))
+    queue.push(early)
+    queue.push(late)
+    assert queue.take(both) is early  # what the other worker's index still has in front
+    queue.push(middle)
+    assert [queue.take(one), queue.take(one), queue.take(one)] == [middle, late, None]
+
+
+def test_a_lane_is_not_entered_where_its_tags_are_missing() -> None:
+    roster = Roster("longest_idle", Random(0))
+    tagged, plain = available_seat(roster, 1, "a"), available_seat(roster, 2)
+    queue = ReadyQueue(roster, count(1))
+    first, second = make_job(requires=["a"]), make_job(requires=["a"])
+    queue.push(first)
+    assert (queue.take(plain), queue.take(tagged)) == (None, first)
+    queue.push(second)
+    assert (queue.take(plain), queue.take(tagged)) == (None, second)

@@ -260,3 +260,15 @@ def test_a_group_in_which_something_else_failed_too_is_an_ordinary_failure(contr
 
 def test_an_ordinary_error_says_nothing() -> None:
     assert control_of(ERROR) is None
+
+
+def test_a_hook_that_raises_the_failure_itself_makes_the_job_dead_of_it() -> None:
+    failure = ValueError("the one")
+
+    def raise_it(job: object, error: Exception) -> None:
+        raise error
+
+    verdict = verdict_on(failure, on_failure=raise_it)
+    assert isinstance(verdict.fate, Die)
+    assert verdict.fate.error is failure
+    assert failure.__context__ is None
