@@ -97,6 +97,13 @@ def demo(session: nox.Session) -> None:
     session.run("python", "examples/api_tokens.py", *session.posargs, interrupt_timeout=10)
 
 
+@nox.session(python=NEWEST)
+def bench(session: nox.Session) -> None:
+    """Measure what the pool costs beside other programs; it takes the arguments after ``--``."""
+    session.install("-e", ".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest supported dependencies, on the package as users get it."""
@@ -137,6 +144,7 @@ def check(session: nox.Session) -> None:
     session.notify("types", posargs=[])
     session.notify("docs", posargs=[])
     session.notify("demo", posargs=["--files", "40"])
+    session.notify("bench", posargs=["--quick"])
     session.notify("minimums", posargs=[])
     for version in INSTALLED:
         session.notify(f"tests-{version}", posargs=[])

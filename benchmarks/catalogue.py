@@ -1,0 +1,197 @@
+"""All that is measured, and what is to be reached."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+from . import backing_off, growth, imports, programs, queueing, waiting
+from .measure import CallCounter, in_turn, ratio
+from .rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .measure import Cost, Figure
+    from .rows import Scale
+
+
+def against(peer: str, run: Callable[..., Awaitable[list[int] | None]], **options: object) -> Callable[[Scale], Figure]:
+    """Measures a program of the pool against a peer.
+
+    The peer is imported when it is measured, as it may need what isn't installed.
+    """
+
+    def measure(scale: Scale) -> Figure:
+        other = importlib.import_module(f".peers.{peer}", __package__)
+        subject = programs.whole(run, scale.jobs, **options)
+        return in_turn(subject, programs.whole(other.run, scale.jobs), scale.rounds)
+
+    return measure
+
+
+def in_calls(
+    subject: Callable[[Scale], Cost],
+    reference: Callable[[Scale], Cost],
+) -> Callable[[Scale], Figure]:
+    """Measures growth in calls of functions; once, since they hardly vary."""
+    return lambda scale: ratio([(subject(scale)(), reference(scale)())])
+
+
+CATALOGUE = (
+    Row(
+        name="submit",
+        what="submit all, join, each result(); a retry policy set; against bare",
+        measure=against("bare", programs.submit_all),
+        bound=2.0,
+        aim=1.4,
+    ),
+    Row(
+        name="timeouts",
+        what="the same with both timeouts, against handwritten",
+        measure=against("handwritten", programs.submit_all, **programs.TIMEOUTS),
+        bound=1.0,
+        aim=0.7,
+    ),
+    Row(
+        name="nowait",
+        what="submit_nowait all, join; against bare",
+        measure=against("bare", programs.submit_all_nowait),
+        bound=1.0,
+        aim=0.6,
+    ),
+    Row(
+        name="limiter",
+        what="submit all, join, each result(); against limiter, for comparison",
+        measure=against("limiter", programs.submit_all),
+        bound=None,
+    ),
+    Row(
+        name="map",
+        what="map against aiometer",
+        measure=against("aiometer", programs.map_all),
+        bound=0.6,
+    ),
+    Row(
+        name="tenacity",
+        what="map with a retry policy, against aiometer_tenacity",
+        measure=against("aiometer_tenacity", programs.map_all, retry=programs.RETRY),
+        bound=0.25,
+    ),
+    Row(
+        name="stamina",
+        what="map with a retry policy, against aiometer_stamina",
+        measure=against("aiometer_stamina", programs.map_all, retry=programs.RETRY),
+        bound=0.25,
+    ),
+    Row(
+        name="queued",
+        what="cost per job, {many_queued:,} queued against {few_queued:,}",
+        measure=growth.queued_jobs,
+        bound=1.6,
+    ),
+    Row(
+        name="queued-calls",
+        what="calls of functions per job, {some_queued:,} queued against {few_queued:,}",
+        measure=in_calls(
+            lambda scale: growth.through_the_queue(scale.some_queued, scale.some_queued, CallCounter),
+            lambda scale: growth.through_the_queue(scale.few_queued, scale.few_queued, CallCounter),
+        ),
+        bound=1.6,
+        counts=True,
+    ),
+    Row(
+        name="comparisons",
+        what="comparisons per pick, {many_compared:,} queued against {few_compared:,}",
+        measure=growth.comparisons,
+        bound=2.5,
+        counts=True,
+    ),
+    Row(
+        name="workers-many",
+        what="cost per job by submit, {many_workers:,} workers against 4",
+        measure=lambda scale: growth.workers(scale.many_workers, scale),
+        bound=2.0,
+    ),
+    Row(
+        name="workers-some",
+        what="the same, {some_workers:,} workers against 4",
+        measure=lambda scale: growth.workers(scale.some_workers, scale),
+        bound=1.2,
+    ),
+    Row(
+        name="workers-calls",
+        what="calls of functions per job by submit, 1,000 workers against 4",
+        measure=in_calls(
+            lambda scale: growth.by_workers(1_000, scale.counted, CallCounter),
+            lambda scale: growth.by_workers(programs.WORKERS, scale.counted, CallCounter),
+        ),
+        bound=2.0,
+        counts=True,
+    ),
+    Row(
+        name="waiting",
+        what="cost per job, 100 kinds of requires and 100 bounce sets waiting against none",
+        measure=waiting.waiting_jobs,
+        bound=2.0,
+    ),
+    Row(
+        name="waiting-calls",
+        what="the same in calls of functions per job",
+        measure=in_calls(
+            lambda scale: waiting.beside_waiting(scale.counted, waiting=True, meter=CallCounter),
+            lambda scale: waiting.beside_waiting(scale.counted, waiting=False, meter=CallCounter),
+        ),
+        bound=2.0,
+        counts=True,
+    ),
+    Row(
+        name="memory",
+        what="memory per queued job, {remembered:,} queued, history=False",
+        measure=partial(queueing.memory, history=False),
+        bound=600,
+        unit="bytes",
+        counts=True,
+    ),
+    Row(
+        name="memory-history",
+        what="memory per queued job, {remembered:,} queued, history=True",
+        measure=partial(queueing.memory, history=True),
+        bound=800,
+        unit="bytes",
+        counts=True,
+    ),
+    Row(
+        name="backoff-tasks",
+        what="Trio tasks used by {delayed:,} jobs that back off at once",
+        measure=backing_off.tasks,
+        bound=0,
+        unit="tasks",
+        counts=True,
+    ),
+    Row(
+        name="backoff",
+        what="cost per attempt, {delayed:,} jobs that back off at once against jobs that don't fail",
+        measure=backing_off.cost,
+        bound=1.5,
+    ),
+    Row(
+        name="ideal",
+        what="2 workers, 100 jobs that fail once and wait, 100 that don't; against the ideal",
+        measure=backing_off.against_ideal,
+        bound=1.1,
+    ),
+    Row(
+        name="cancel",
+        what="pool.cancel() with {cancelled:,} queued, per job, against submitting one",
+        measure=queueing.cancelling,
+        bound=0.5,
+    ),
+    Row(
+        name="import",
+        what="importing trio_pool beyond trio and attrs, against importing those",
+        measure=imports.import_time,
+        bound=0.25,
+    ),
+)

@@ -1,0 +1,73 @@
+"""The pool's side: the same work as the peers do, as users of the pool write it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trio_pool import RetryPolicy, open_pool
+
+from .measure import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from .measure import Cost
+
+WORKERS = 4
+RETRY = RetryPolicy(max_attempts=3)
+TIMEOUTS = {"attempt_timeout": 10.0, "total_timeout": 60.0}
+
+
+async def give_back(item: int) -> int:
+    """What the jobs do: as little as can be."""
+    await trio.lowlevel.checkpoint()
+    return item
+
+
+async def submit_all(
+    fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int, **options: Any
+) -> list[int]:
+    """``submit`` all, ``join``, and each ``result()``."""
+    async with open_pool(workers, retry=RETRY, **options) as pool:
+        jobs = [await pool.submit(fn, item) for item in items]
+        await pool.join()
+        return [job.result() for job in jobs]
+
+
+async def submit_all_nowait(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> None:
+    """``submit_nowait`` all, then ``join``."""
+    async with open_pool(workers, max_queue=math.inf) as pool:
+        for item in items:
+            pool.submit_nowait(fn, item)
+        await pool.join()
+
+
+async def map_all(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int, **options: Any) -> list[int]:
+    """``map``."""
+    async with open_pool(workers, **options) as pool, pool.map(fn, items) as results:
+        return [result async for result in results]
+
+
+def whole(run: Callable[..., Awaitable[list[int] | None]], jobs: int, **options: Any) -> Cost:
+    """The seconds per job of a whole program, its opening and closing included.
+
+    Raises:
+      RuntimeError: when run, if the program returns other results than it should.
+    """
+    items = range(jobs)
+
+    async def main() -> tuple[float, list[int] | None]:
+        with Stopwatch() as watch:
+            results = await run(give_back, items, WORKERS, **options)
+        return watch.cost, results
+
+    def cost() -> float:
+        seconds, results = trio.run(main)
+        if results is not None and sorted(results) != list(items):
+            raise RuntimeError(f"{run.__module__}.{run.__name__} has lost or made up results")
+        return seconds / jobs
+
+    return cost

@@ -1,0 +1,292 @@
+"""The benchmarks calculate, judge and report as they say; what they measure is another matter."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Behind everything else, so that what is tested is the library that is installed.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import programs
+from benchmarks.catalogue import CATALOGUE
+from benchmarks.command import main
+from benchmarks.growth import Counted
+from benchmarks.measure import CallCounter, Figure, Stopwatch, in_turn, ratio
+from benchmarks.rows import FULL, QUICK, Measured, Row, Scale, Unit, failures, table
+from benchmarks.waiting import HELD, KINDS, subsets
+
+
+def row(
+    figure: float, bound: float | None, *, aim: float | None = None, counts: bool = False, unit: Unit = "times"
+) -> Row:
+    return Row(
+        name=f"row-{figure:g}",
+        what="a figure of {rounds} rounds",
+        measure=lambda scale: Figure((figure,) * scale.rounds),
+        bound=bound,
+        aim=aim,
+        counts=counts,
+        unit=unit,
+    )
+
+
+def measured(figure: float, bound: float | None, *, aim: float | None = None, counts: bool = False) -> Measured:
+    return Measured(row(figure, bound, aim=aim, counts=counts), Figure((figure,)), FULL)
+
+
+# The arithmetic
+
+
+def test_a_figure_is_the_median_of_its_rounds_and_its_spread_their_quartiles() -> None:
+    figure = Figure((5.0, 1.0, 2.0, 4.0, 3.0))
+    assert figure.median == 3.0
+    assert figure.spread == (2.0, 4.0)
+
+
+def test_a_figure_of_one_round_has_no_spread() -> None:
+    assert Figure((1.5,)).spread == (1.5, 1.5)
+
+
+def test_a_ratio_pairs_what_was_measured_in_the_same_round() -> None:
+    # The second round was slow for both; the medians of each alone would give 2.5.
+    figure = ratio([(2.0, 1.0), (30.0, 10.0), (5.0, 2.0)])
+    assert figure.values == (2.0, 3.0, 2.5)
+    assert figure.median == 2.5
+    assert figure.pairs == ((2.0, 1.0), (30.0, 10.0), (5.0, 2.0))
+
+
+def test_a_ratio_to_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing to compare with"):
+        ratio([(1.0, 0.0)])
+
+
+def test_two_programs_run_in_turn_and_who_is_first_alternates() -> None:
+    order: list[str] = []
+
+    def program(name: str, cost: float) -> Callable[[], float]:
+        def run() -> float:
+            order.append(name)
+            return cost
+
+        return run
+
+    figure = in_turn(program("pool", 3.0), program("peer", 2.0), 3)
+    assert order == ["pool", "peer", "peer", "pool", "pool", "peer"]
+    assert figure.values == (1.5, 1.5, 1.5)
+
+
+def test_garbage_is_collected_before_each_program_and_the_collector_stays_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    collections: list[None] = []
+    monkeypatch.setattr("benchmarks.measure.gc.collect", lambda: collections.append(None))
+
+    def cost() -> float:
+        assert gc.isenabled()
+        return 1.0
+
+    in_turn(cost, cost, 2)
+    assert len(collections) == 4
+
+
+def test_a_stopwatch_measures_its_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 12.5])
+    monkeypatch.setattr("benchmarks.measure.time.perf_counter", lambda: next(times))
+    with Stopwatch() as watch:
+        pass
+    assert watch.cost == 2.5
+
+
+def test_a_call_counter_counts_calls_of_python_and_of_c() -> None:
+    def call(times: int) -> float:
+        with CallCounter() as counter:
+            for _ in range(times):
+                max(0, int_of())
+        return counter.cost
+
+    def int_of() -> int:
+        return 1
+
+    # Leaving the block is a call too.
+    assert call(30) - call(10) == 20 * 2
+
+
+def test_a_counted_priority_counts_each_comparison_and_compares_as_a_number() -> None:
+    before = Counted.comparisons
+    one, two = Counted(1), Counted(2)
+    assert [one < two, one <= two, one > two, one >= two, one == two] == [True, True, False, False, False]
+    assert Counted.comparisons == before + 5
+    assert hash(one) == hash(1.0)
+
+
+def test_there_are_enough_different_sets_to_bounce_off() -> None:
+    sets = list(subsets(range(HELD)))
+    assert len(set(sets)) == len(sets) >= KINDS
+    assert () not in sets
+    assert tuple(range(HELD)) not in sets
+
+
+def test_a_program_that_loses_results_is_not_measured() -> None:
+    async def lose(fn: object, items: range, workers: int) -> list[int]:
+        return list(items)[1:]
+
+    with pytest.raises(RuntimeError, match="lose has lost or made up results"):
+        programs.whole(lose, 3)()
+
+
+# The verdicts
+
+
+@pytest.mark.parametrize(
+    ("figure", "bound", "aim", "verdict"),
+    [
+        (2.0, 2.0, None, "met"),
+        (2.001, 2.0, None, "NOT MET"),
+        (1.5, 2.0, 1.4, "met"),
+        (1.4, 2.0, 1.4, "met, and the aim"),
+        (2.1, 2.0, 1.4, "NOT MET"),
+        (0.0, 0, None, "met"),
+        (9.0, None, None, "-"),
+    ],
+)
+def test_a_row_is_met_up_to_its_bound(figure: float, bound: float | None, aim: float | None, verdict: str) -> None:
+    each = measured(figure, bound, aim=aim)
+    assert each.verdict == verdict
+    assert each.met == (verdict != "NOT MET")
+
+
+def test_a_full_run_fails_on_all_rows_that_are_not_met_and_a_quick_one_on_counts_alone() -> None:
+    rows = [
+        measured(2, 1),
+        measured(3, 1, counts=True),
+        measured(0.5, 1),
+        measured(0.25, 1, counts=True),
+        measured(9, None),
+    ]
+    assert failures(rows, quick=False) == ["row-2", "row-3"]
+    assert failures(rows, quick=True) == ["row-3"]
+
+
+def test_the_table_says_what_the_figure_what_to_reach_and_whether_it_is_met() -> None:
+    rows = [
+        Measured(row(1.234, 2.0, aim=1.4), Figure((1.0, 1.234, 1.5)), FULL),
+        Measured(row(6_054, 600, unit="bytes"), Figure((6_054,)), FULL),
+    ]
+    assert table(rows).splitlines() == [
+        "what                             figure       spread          to reach     met or not",
+        "-------------------------------  -----------  --------------  -----------  ----------------",
+        "row-1.234: a figure of 7 rounds  1.24         1.12 to 1.37    2 (aim 1.4)  met, and the aim",
+        "row-6054: a figure of 7 rounds   6,054 bytes  6,054 to 6,054  600          NOT MET",
+    ]
+
+
+def test_a_figure_just_beyond_its_bound_is_not_printed_as_the_bound() -> None:
+    assert "  2.01  " in table([measured(2.001, 2.0)])
+    assert "  2.00  " in table([measured(2.0, 2.0)])
+
+
+# The command
+
+
+def run(folder: Path, *arguments: str, rows: list[Row]) -> int:
+    return main([*arguments, "--output", str(folder)], rows)
+
+
+@pytest.fixture(autouse=True)
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in all environments: that of the tests has no matplotlib, others may."""
+    monkeypatch.delitem(sys.modules, "benchmarks.chart", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "full", "quick"),
+    [
+        ([row(1, 2), row(3, 4, counts=True)], 0, 0),
+        ([row(2, 1), row(3, 4, counts=True)], 1, 0),
+        ([row(1, 2), row(4, 3, counts=True)], 1, 1),
+        ([row(9, None)], 0, 0),
+    ],
+)
+def test_it_exits_with_1_where_something_is_not_met(tmp_path: Path, rows: list[Row], full: int, quick: int) -> None:
+    assert run(tmp_path, rows=rows) == full
+    assert run(tmp_path, "--quick", rows=rows) == quick
+
+
+def test_it_prints_the_table_and_writes_the_same_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "new" / "folder", "--rounds", "2", rows=[row(3, 1)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[2:] == [
+        "row-3: a figure of 2 rounds  3.00    3.00 to 3.00  1         NOT MET",
+        "Not met: row-3",
+    ]
+    assert "[1/1] row-3" in printed.err
+    assert "There is no chart" in printed.err
+    data = json.loads((tmp_path / "new" / "folder" / "benchmarks.json").read_text(encoding="utf-8"))
+    assert data["rounds"] == 2
+    assert data["quick"] is False
+    assert data["surroundings"]["packages"]["trio"]
+    assert data["rows"] == [
+        {
+            "name": "row-3",
+            "what": "a figure of 2 rounds",
+            "unit": "times",
+            "figure": 3,
+            "spread": [3, 3],
+            "to_reach": 1,
+            "aim": None,
+            "met": False,
+            "counts": False,
+            "values": [3, 3],
+            "pairs": [],
+        }
+    ]
+
+
+def test_only_measures_what_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--only", "row-1", "row-2", rows=[row(1, 2), row(2, 2), row(3, 2)]) == 0
+    out = capsys.readouterr().out
+    assert "row-1" in out
+    assert "row-2" in out
+    assert "row-3" not in out
+
+
+@pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--rounds", "0"], ["--rounds", "few"]])
+def test_wrong_arguments_are_refused(tmp_path: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as info:
+        run(tmp_path, *arguments, rows=[row(1, 2)])
+    assert info.value.code == 2
+
+
+# What is measured
+
+
+def test_a_full_run_has_at_least_seven_rounds_and_each_row_a_name_of_its_own() -> None:
+    assert FULL.rounds >= 7
+    assert len({each.name for each in CATALOGUE}) == len(CATALOGUE)
+
+
+def test_all_counts_can_be_measured_without_the_peers(tmp_path: Path) -> None:
+    counts = [each for each in CATALOGUE if each.counts]
+    assert {each.name for each in counts} >= {"memory", "memory-history", "backoff-tasks", "comparisons"}
+    tiny = Scale(
+        rounds=1,
+        few_queued=10,
+        some_queued=20,
+        few_compared=10,
+        many_compared=100,
+        remembered=50,
+        counted=20,
+        delayed=20,
+    )
+    for each in counts:
+        assert Measured(each, each.measure(tiny), tiny).verdict in ("met", "NOT MET")
+
+
+def test_no_task_is_used_for_jobs_that_back_off() -> None:
+    (backing_off,) = (each for each in CATALOGUE if each.name == "backoff-tasks")
+    assert backing_off.measure(QUICK).values == (0,)
