@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -124,7 +124,7 @@ async def test_what_is_no_exception_raised_by_on_failure_ends_the_pool_and_cance
 
 async def test_a_worker_removed_while_it_starts_is_told_to_whoever_adds_it(autojump_clock: MockClock) -> None:
     @asynccontextmanager
-    async def slow(resource: str) -> Any:
+    async def slow(resource: str) -> AsyncGenerator[str]:
         await trio.sleep(5)
         yield resource
 

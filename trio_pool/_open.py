@@ -248,7 +248,7 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
                     await pool._staff.stop(worker, at_once=True)
         except KeyboardInterrupt as interrupt:
             error = error or interrupt
-    return error
+    return error  # noqa: ASYNC910  # there may be nothing left to wait for
 
 
 def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> None:

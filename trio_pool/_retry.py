@@ -49,11 +49,11 @@ class RetryAfter(Exception):
         counts: bool = True,
     ) -> None:
         self.delay: float = _validate.seconds("delay", delay, finite=True)
-        self.rest = _validate.instance("rest", rest, bool)
+        self.rest: bool = _validate.instance("rest", rest, bool)
         self.placement: Placement | None = None
         if placement is not None:
             self.placement = _validate.one_of("placement", placement, PLACEMENTS)
-        self.counts = _validate.instance("counts", counts, bool)
+        self.counts: bool = _validate.instance("counts", counts, bool)
         super().__init__(delay)
 
     def __str__(self) -> str:

@@ -131,7 +131,7 @@ class Stream(abc.ABC, Generic[V, X]):
         self._taken.pop(job, None)
         self._feeder_lot.unpark_all()
 
-    async def _feed(self) -> None:
+    async def _feed(self) -> None:  # noqa: ASYNC910  # the body of a task
         """The task that takes the items. What they raise is for the reader."""
         with self._feeding:
             try:
@@ -241,6 +241,6 @@ def _iterate(items: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Any]:
     iterator = iter(items)
 
     async def following() -> Any:
-        return next(iterator, _END)
+        return next(iterator, _END)  # noqa: ASYNC910  # submitting it is one
 
     return following

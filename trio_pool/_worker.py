@@ -171,7 +171,7 @@ class Worker(Seat):
         self._stopped.set()
         self._host.carry_out()
 
-    async def _live(self) -> None:
+    async def _live(self) -> None:  # noqa: ASYNC910  # it may be told to leave before it begins
         """Enter the lifespan, serve and leave it, again and again until told to leave."""
         failed = 0
         while not self._departing:
@@ -205,10 +205,10 @@ class Worker(Seat):
                         self._leading = (value,)
                         await self._serve()
         except BaseException as error:
-            return error
+            return error  # noqa: ASYNC910  # a lifespan may fail without waiting
         return None
 
-    async def _back_off(self, failed: int, error: Exception) -> None:
+    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
         if not self._departing:
             delay = self._host.reopening_delay(_REOPENING, failed, error)
             with trio.move_on_after(delay):
