@@ -15,6 +15,7 @@ import attrs
 
 from ._effects import Admitted, Start
 from ._job import JobState
+from ._roster import terms_of
 from ._seat import Phase
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Dispatch:
 
     def enter(self, job: Job[Any], now: float) -> None:
         """Let in a job that has not had to wait for a place."""
-        self._deadlines.add_timeout(job)
+        if job._deadline != math.inf:
+            self._deadlines.add_timeout(job)
         self._ledger.move(job, JobState.QUEUED, now)
 
     def admit(self, job: Job[Any], now: float) -> None:
@@ -59,17 +61,18 @@ class Dispatch:
         """Let submitters in, first come first served, as long as there is a place."""
         while self._places.is_free() and (job := self._places.first()) is not None:
             self.admit(job, now)
-            self.let_wait(job)
+            self.let_wait(job, terms_of(job))
 
-    def let_wait(self, job: Job[Any], *, front: bool = False) -> None:
+    def let_wait(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""
-        self._queue.push(job, front=front)
+        self._queue.push(job, terms, front=front)
         queued = self._ledger.count[JobState.QUEUED]
         if queued > self._ledger.queue_peak:
             self._ledger.queue_peak = queued
 
     def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
         """Give a job to an idle worker."""
+        self._roster.unpark(seat)
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
@@ -139,7 +142,6 @@ class Dispatch:
         return self._ledger.count[JobState.RUNNING] < self.max_running
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
-        self._roster.unpark(seat)
         seat._current = job
         seat._started_at = now
         seat._attempt_deadline = min(job._deadline, now + job._options.attempt_timeout)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ._seat import Seat
 
 
+RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
+
+
 @attrs.define(eq=False)
 class Ledger:
     """The jobs of the pool and their counts.
@@ -68,23 +71,28 @@ class Ledger:
         if state not in TRANSITIONS[old]:
             raise AssertionError(f"{job!r} can't become {state.name}")
         count = self.count
-        if old is None:
+        if old is not None:
+            count[old] -= 1
+        else:
             self.submitted += 1
             self.unstarted += 1
             self.live[job._id] = job
-        else:
-            count[old] -= 1
         count[state] += 1
         job._state = state
         if self._keep_history:
-            if job._history is None:
+            history = job._history
+            if history is None:
                 job._history = [(state, now)]
+            elif len(history) < 2 * KEPT_TRANSITIONS:
+                history.append((state, now))
             else:
-                _remember(job._history, state, now)
-        if not job._started and (state is JobState.RUNNING or state.is_final):
-            job._started = state is JobState.RUNNING
-            self.unstarted -= 1
-        if state.is_final:
+                del history[KEPT_TRANSITIONS]
+                history.append((state, now))
+        if state is RUNNING:
+            if not job._started:
+                job._started = True
+                self.unstarted -= 1
+        elif state.is_final:
             self._close(job, now, entered=old is not None)
         if job._watchers is not None:
             self._effects.append(Changed(job))
@@ -152,6 +160,8 @@ class Ledger:
     def _close(self, job: Job[Any], now: float, *, entered: bool) -> None:
         """A job has ended: let go of what only a live job needs."""
         del self.live[job._id]
+        if not job._started:
+            self.unstarted -= 1
         job._finished_at = now
         job._context = None
         job._setback = None
@@ -186,9 +196,3 @@ class Ledger:
 
 def _last_error(job: Job[Any]) -> Exception | None:
     return job._attempts[-1][5] if job._attempts else None
-
-
-def _remember(history: list[tuple[JobState, float]], state: JobState, now: float) -> None:
-    if len(history) == 2 * KEPT_TRANSITIONS:
-        del history[KEPT_TRANSITIONS]
-    history.append((state, now))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._ledger import Ledger
     from ._queue import ReadyQueue
+    from ._roster import Terms
 
 
 class Admission(enum.Enum):
@@ -50,10 +51,10 @@ class Places:
         """Whether one more job that never started is within the bound."""
         return self._ledger.unstarted < self._limit
 
-    def line_up(self, job: Job[Any]) -> None:
+    def line_up(self, job: Job[Any], terms: Terms) -> None:
         """A submitter has to wait."""
         self.line[job] = None
-        self.by_taker.push(job)
+        self.by_taker.push(job, terms)
 
     def leave(self, job: Job[Any]) -> None:
         """A submitter waits no longer."""

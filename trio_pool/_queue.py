@@ -173,13 +173,13 @@ class ReadyQueue:
     _round: int = attrs.field(default=0, init=False)
     _nothing_before: dict[Seat, tuple[int, Rank]] = attrs.field(factory=dict["Seat", "tuple[int, Rank]"], init=False)
 
-    def push(self, job: Job[Any], *, front: bool = False) -> None:
-        """Let a job wait, behind those of its priority or in front of them."""
+    def push(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
+        """Let a job wait on its terms, behind those of its priority or in front of them."""
         ticket = next(self._tickets)
         if front or self._lifo:
             ticket = -ticket
         job._ticket = ticket
-        self._place((job._options.priority if self._ranked else 0, ticket, job))
+        self._place((job._options.priority if self._ranked else 0, ticket, job), terms)
 
     def take(self, seat: Seat) -> Job[Any] | None:
         """Take out the first job that an available worker may take."""
@@ -202,8 +202,7 @@ class ReadyQueue:
         return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
 
     def pop(self, lane: Lane) -> Job[Any]:
-        """Take out the first job of a lane, which must have one."""
-        assert lane.head() is not None
+        """Take out the first job of a lane, whose `head` has just been seen to be one."""
         job = lane.pop()
         self._took_out(job, lane)
         return job
@@ -233,7 +232,7 @@ class ReadyQueue:
         self._nothing_before.pop(seat, None)
         lane = self._pinned.pop(seat, None)
         for entry in lane.entries() if lane is not None else ():
-            self._place(entry)
+            self._place(entry, terms_of(entry[2]))
 
     def look_again(self) -> None:
         """Who is available has changed, and with it what a worker may take."""
@@ -248,9 +247,8 @@ class ReadyQueue:
         lanes = (self._open, *self._pinned.values(), *self._lanes.values())
         return sum(lane.size for lane in lanes)
 
-    def _place(self, entry: Entry) -> None:
+    def _place(self, entry: Entry, terms: Terms) -> None:
         """Put an entry into the lane that its job's terms call for."""
-        terms = terms_of(entry[2])
         if terms is ANYONE:
             lane = self._open
             lane.push(entry)

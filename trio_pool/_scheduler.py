@@ -76,12 +76,12 @@ class Scheduler:
             return Admission.ENTERED
         if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free()):
             self._dispatch.enter(job, now)
-            self._dispatch.let_wait(job)
+            self._dispatch.let_wait(job, terms)
             self._after(now)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
             return Admission.FULL
-        self._places.line_up(job)
+        self._places.line_up(job, terms)
         self._deadlines.add_timeout(job)
         return Admission.WAITING
 
@@ -227,7 +227,8 @@ class Scheduler:
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """An attempt has ended with a value; returns the worker's next job."""
-        self.advance(now)
+        if self._deadlines.soonest() <= now:
+            self.advance(now)
         job = self._ledger.end_attempt(seat, now, None)
         job._value = value
         self._ledger.end(job, JobState.SUCCEEDED, now)
@@ -358,7 +359,7 @@ class Scheduler:
         if seat is not None:
             self._dispatch.hand_over(seat, job, now)
         else:
-            self._dispatch.let_wait(job, front=front)
+            self._dispatch.let_wait(job, terms, front=front)
 
     def _take_back(self, job: Job[Any]) -> None:
         """Take a job out of where it waits."""

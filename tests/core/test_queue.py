@@ -16,7 +16,7 @@ from trio_pool._effects import Start
 from trio_pool._job import Setback
 from trio_pool._places import Door
 from trio_pool._queue import ReadyQueue
-from trio_pool._roster import Roster, Terms
+from trio_pool._roster import Roster, Terms, terms_of
 from trio_pool._seat import Phase, Seat
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class CountingRoster(Roster):
     def admits(self, terms: Terms, seat: Seat) -> bool:
         self.asked += 1
         return super().admits(terms, seat)
+
+
+def let_wait(queue: ReadyQueue, job: Job[Any], *, front: bool = False) -> None:
+    queue.push(job, terms_of(job), front=front)
 
 
 def available_seat(roster: Roster, number: int, *tags: str) -> Seat:
@@ -82,7 +86,7 @@ def test_a_worker_gets_the_first_by_priority_and_ticket_of_those_it_may_take(
     waiting: list[tuple[float, int, Job[Any]]] = []
     for number, (priority, front, kind) in enumerate(entries, 1):
         job = job_on_terms(kind, priority, seats)
-        queue.push(job, front=front)
+        let_wait(queue, job, front=front)
         waiting.append((priority, -number if front or lifo else number, job))
     for index in removed:
         if waiting:
@@ -103,7 +107,7 @@ def test_the_lanes_come_in_the_order_of_their_first_jobs(entries: list[tuple[int
     seats = seats_of(roster)
     queue = ReadyQueue(roster, count(1))
     for priority, front, kind in entries:
-        queue.push(job_on_terms(kind, priority, seats), front=front)
+        let_wait(queue, job_on_terms(kind, priority, seats), front=front)
     heads = [lane.entries()[0][:2] for lane in queue.lanes()]
     assert heads == sorted(heads)
 
@@ -117,7 +121,7 @@ def test_where_priorities_do_not_count_jobs_leave_in_the_order_in_which_they_cam
     queue = ReadyQueue(roster, count(1), ranked=False)
     jobs = [job_on_terms(kind, priority, seats) for priority, _, kind in entries]
     for job in jobs:
-        queue.push(job)
+        let_wait(queue, job)
     for_the_second = [job for job in jobs if may_take(seats[1], job)]
     assert [queue.take(seats[1]) for _ in for_the_second] == for_the_second
 
@@ -126,7 +130,7 @@ def test_a_job_taken_out_is_in_no_lane() -> None:
     roster = Roster("longest_idle", Random(0))
     queue = ReadyQueue(roster, count(1))
     job = make_job(requires=["a"])
-    queue.push(job)
+    let_wait(queue, job)
     queue.remove(job)
     assert job._lane is None
     assert queue.lanes() == []
@@ -137,7 +141,7 @@ def test_a_queue_that_is_cleared_is_empty() -> None:
     seats = seats_of(roster)
     queue = ReadyQueue(roster, count(1))
     for kind in range(6):
-        queue.push(job_on_terms(kind, 0, seats))
+        let_wait(queue, job_on_terms(kind, 0, seats))
     queue.clear()
     assert len(queue) == 0
     assert list(queue) == []
@@ -150,7 +154,7 @@ def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
     job = make_job()
     job._setback = Setback(placement="same", last=first)
     core.ledger.move(job, JobState.QUEUED, 0.0)
-    core.scheduler._queue.push(job)
+    let_wait(core.scheduler._queue, job)
     core.scheduler.depart(first, 0.0)
     assert job._state is JobState.QUEUED
     core.scheduler.left(first, 0.0)
@@ -164,10 +168,10 @@ def test_cancelled_jobs_do_not_pile_up(kind: int) -> None:
     queue = ReadyQueue(roster, count(1))
     kept = [job_on_terms(kind, -1, seats) for _ in range(10)]
     for job in kept:
-        queue.push(job)
+        let_wait(queue, job)
     for _ in range(5000):
         passing = job_on_terms(kind, 0, seats)
-        queue.push(passing)
+        let_wait(queue, passing)
         queue.remove(passing)
     (lane,) = queue.lanes()
     assert len(lane._heap) <= 2 * len(kept) + 64
@@ -181,9 +185,9 @@ def test_the_index_of_lanes_does_not_grow_by_lanes_that_are_gone() -> None:
     assert queue.take(seats[0]) is None
     for priority in range(5000):
         passing = make_job(priority=-priority, requires=["a"])
-        queue.push(passing)
+        let_wait(queue, passing)
         queue.take(seats[0])
-        queue.push(job_on_terms(1, 0, seats))
+        let_wait(queue, job_on_terms(1, 0, seats))
         queue.take(seats[1])
     assert all(len(index._heap) <= 66 for index in queue._indexes.values())
     assert all(len(index._valid) <= 66 for index in queue._indexes.values())
@@ -195,9 +199,9 @@ def test_picking_a_job_asks_nothing_about_jobs_whose_tags_the_worker_lacks() -> 
     queue = ReadyQueue(roster, count(1))
     for number in range(100):
         for _ in range(10):
-            queue.push(make_job(priority=-1, requires=[f"kind {number}"]))
+            let_wait(queue, make_job(priority=-1, requires=[f"kind {number}"]))
     for _ in range(50):
-        queue.push(make_job(requires=["mine"]))
+        let_wait(queue, make_job(requires=["mine"]))
     queue.take(seat)
     roster.asked = 0
     for _ in range(49):
@@ -217,12 +221,12 @@ def times_asked(*, behind: bool) -> int:
     seat, *others = [available_seat(roster, number) for number in range(1, 103)]
     queue = ReadyQueue(roster, count(1))
     for other in others[:100]:
-        queue.push(bounced({seat, other}, other, -1))
+        let_wait(queue, bounced({seat, other}, other, -1))
     plain = [make_job() for _ in range(50)]
     for job in plain:
-        queue.push(job)
+        let_wait(queue, job)
     if behind:
-        queue.push(bounced(others[:1], others[0], 1))
+        let_wait(queue, bounced(others[:1], others[0], 1))
     for job in plain:
         assert queue.take(seat) is job
     return roster.asked
@@ -262,7 +266,7 @@ def comparisons_per_pick(jobs: int) -> float:
     queue = ReadyQueue(roster, count(1))
     rng = Random(1)
     for _ in range(jobs):
-        queue.push(make_job(priority=CountingPriority(rng.randrange(100))))
+        let_wait(queue, make_job(priority=CountingPriority(rng.randrange(100))))
     CountingPriority.compared = 0
     for _ in range(100):
         queue.take(seat)
@@ -290,13 +294,13 @@ def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
     both, one = available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a")
     queue = ReadyQueue(roster, count(1))
     for seat in (both, one):
-        queue.push(make_job(requires=["a"], priority=0))
+        let_wait(queue, make_job(requires=["a"], priority=0))
         assert queue.take(seat) is not None
     early, middle, late = (make_job(requires=["a"], priority=priority) for priority in (0, 1, 2))
-    queue.push(early)
-    queue.push(late)
+    let_wait(queue, early)
+    let_wait(queue, late)
     assert queue.take(both) is early  # what the other worker's index still has in front
-    queue.push(middle)
+    let_wait(queue, middle)
     assert [queue.take(one), queue.take(one), queue.take(one)] == [middle, late, None]
 
 
@@ -305,7 +309,7 @@ def test_a_lane_is_not_entered_where_its_tags_are_missing() -> None:
     tagged, plain = available_seat(roster, 1, "a"), available_seat(roster, 2)
     queue = ReadyQueue(roster, count(1))
     first, second = make_job(requires=["a"]), make_job(requires=["a"])
-    queue.push(first)
+    let_wait(queue, first)
     assert (queue.take(plain), queue.take(tagged)) == (None, first)
-    queue.push(second)
+    let_wait(queue, second)
     assert (queue.take(plain), queue.take(tagged)) == (None, second)
