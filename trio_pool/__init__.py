@@ -3,11 +3,11 @@
 What users import, and nothing else. The layout behind it:
 
 * The core knows nothing of Trio; it is called with the time and decides: ``_scheduler``
-  over ``_queue``, ``_roster``, ``_deadlines``, ``_ledger`` and ``_dead``; ``_retry`` and
-  ``_verdict`` say what becomes of a failed job.
+  and ``_dispatch`` over ``_queue``, ``_places``, ``_roster``, ``_deadlines``, ``_ledger``
+  and ``_dead``; ``_retry`` and ``_verdict`` say what becomes of a failed job.
 * The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
-  calls, ``_worker`` the loop of each resource, ``_driver`` an attempt, ``_timers`` the
-  clock, ``_streams`` what iterates.
+  calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are for the workers,
+  ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates.
 """
 
 from ._dead import DeadLetters
