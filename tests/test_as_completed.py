@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.openers import OpenPool, both
 from trio_pool import (
     Discard,
     Job,
     JobState,
     NoEligibleWorkerError,
     RetryPolicy,
-    open_pool,
 )
-
-OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
-
-
-def over_resources(workers: int = 2, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool([None] * workers, **options)
-
-
-def over_slots(workers: int = 2, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool(workers, **options)
-
-
-both = pytest.mark.parametrize("opened", [over_resources, over_slots])
-
 
 # The last argument is the job's own; a resource may come before it.
 
@@ -81,7 +66,7 @@ async def test_each_job_comes_as_soon_as_it_has_ended(opened: OpenPool, autojump
 
 @both
 async def test_the_job_tells_which_item_it_was(opened: OpenPool) -> None:
-    async with opened() as pool, pool.as_completed(double, range(10)) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, range(10)) as jobs:
         assert {job.args[-1]: job.result() async for job in jobs} == {number: 2 * number for number in range(10)}
 
 
@@ -112,26 +97,26 @@ async def test_jobs_of_whatever_outcome_are_yielded(opened: OpenPool, autojump_c
 
 @both
 async def test_a_job_that_ends_before_it_ever_starts_is_yielded(opened: OpenPool) -> None:
-    async with opened(no_worker="bury") as pool, pool.as_completed(double, [1], requires=["gpu"]) as jobs:
+    async with opened(2, no_worker="bury") as pool, pool.as_completed(double, [1], requires=["gpu"]) as jobs:
         assert [job.state async for job in jobs] == [JobState.DEAD]
 
 
 @both
 async def test_a_dead_job_that_was_yielded_counts_as_dealt_with(opened: OpenPool) -> None:
-    async with opened() as pool, pool.as_completed(fail, range(3)) as jobs:
+    async with opened(2) as pool, pool.as_completed(fail, range(3)) as jobs:
         assert [job.state async for job in jobs] == [JobState.DEAD] * 3
     assert len(pool.dead) == 3  # nothing came out of the block of the pool
 
 
 @both
 async def test_no_items_give_no_jobs(opened: OpenPool) -> None:
-    async with opened() as pool, pool.as_completed(double, []) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, []) as jobs:
         assert await collect(jobs) == []
 
 
 @both
 async def test_many_more_items_than_workers_are_all_run(opened: OpenPool) -> None:
-    async with opened() as pool, pool.as_completed(double, range(500)) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, range(500)) as jobs:
         assert sorted(await collect(jobs)) == [2 * number for number in range(500)]
 
 
@@ -149,7 +134,7 @@ async def test_the_items_may_be_an_async_iterable(opened: OpenPool, autojump_clo
 @both
 async def test_the_items_may_be_endless(opened: OpenPool) -> None:
     found: list[int] = []
-    async with opened() as pool, pool.as_completed(double, itertools.count()) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, itertools.count()) as jobs:
         async for job in jobs:
             found.append(job.result())
             if len(found) == 50:
@@ -165,7 +150,7 @@ async def test_the_items_may_be_an_endless_async_iterable(opened: OpenPool) -> N
             yield number
 
     found: list[int] = []
-    async with opened() as pool, pool.as_completed(double, numbers()) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, numbers()) as jobs:
         async for job in jobs:
             found.append(job.result())
             if len(found) == 50:
@@ -191,7 +176,7 @@ class Counted:
 @both
 async def test_at_most_buffer_items_are_taken_ahead(opened: OpenPool, buffer: int, autojump_clock: MockClock) -> None:
     items = Counted()
-    async with opened() as pool, pool.as_completed(double, items, buffer=buffer) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, items, buffer=buffer) as jobs:
         await trio.sleep(1)
         assert items.taken == buffer
         for handed_out in range(1, 10):
@@ -226,7 +211,7 @@ async def test_what_the_items_raise_is_raised_after_the_jobs_of_those_before(
         raise OSError("the file is broken")
 
     found: list[float] = []
-    async with opened() as pool, pool.as_completed(nap, items()) as jobs:
+    async with opened(2) as pool, pool.as_completed(nap, items()) as jobs:
         with pytest.raises(OSError, match="the file is broken"):
             await take_all(jobs, found)
     assert found == [1, 2]
@@ -242,7 +227,7 @@ async def test_what_async_items_raise_is_raised_after_the_jobs_of_those_before(
         raise OSError("the line is broken")
 
     found: list[float] = []
-    async with opened() as pool, pool.as_completed(nap, items()) as jobs:
+    async with opened(2) as pool, pool.as_completed(nap, items()) as jobs:
         with pytest.raises(OSError, match="the line is broken"):
             await take_all(jobs, found)
     assert found == [3]
@@ -250,7 +235,7 @@ async def test_what_async_items_raise_is_raised_after_the_jobs_of_those_before(
 
 @both
 async def test_a_job_that_is_turned_away_raises(opened: OpenPool) -> None:
-    async with opened() as pool, pool.as_completed(double, [1], requires=["gpu"]) as jobs:
+    async with opened(2) as pool, pool.as_completed(double, [1], requires=["gpu"]) as jobs:
         with pytest.raises(NoEligibleWorkerError):
             await anext(jobs)
 
@@ -266,7 +251,7 @@ async def test_a_retried_job_comes_when_it_has_ended(opened: OpenPool, autojump_
             raise ValueError("once")
         return number
 
-    async with opened(retry=RetryPolicy.fixed(1)) as pool, pool.as_completed(once, range(3)) as jobs:
+    async with opened(2, retry=RetryPolicy.fixed(1)) as pool, pool.as_completed(once, range(3)) as jobs:
         found = await collect(jobs)
     assert found == [1, 2, 0]
 
@@ -285,7 +270,7 @@ async def test_leaving_the_block_cancels_what_is_left_and_waits_for_it(
                 await trio.sleep(3)
             ended_at.append(trio.current_time())
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.as_completed(tidy_up_slowly, itertools.count()):
             await trio.sleep(1)
         assert ended_at == [4, 4]
@@ -296,7 +281,7 @@ async def test_leaving_the_block_cancels_what_is_left_and_waits_for_it(
 async def test_deaths_that_were_never_yielded_count_as_dealt_with_after_the_block(
     opened: OpenPool, autojump_clock: MockClock
 ) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.as_completed(fail, range(4)):
             await trio.sleep(1)
         assert pool.statistics().dead == 4
@@ -313,7 +298,7 @@ async def test_a_death_in_the_moment_of_leaving_counts_as_dealt_with(
         finally:
             raise ValueError("in the clean-up")
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.as_completed(die_of_cancellation, range(2)):
             await wait_all_tasks_blocked()
         assert pool.statistics().dead == 2
@@ -322,7 +307,7 @@ async def test_a_death_in_the_moment_of_leaving_counts_as_dealt_with(
 
 @both
 async def test_after_the_block_there_are_no_jobs_to_be_had(opened: OpenPool) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.as_completed(double, [1, 2]) as jobs:
             await anext(jobs)
         with pytest.raises(trio.ClosedResourceError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.openers import OpenPool, both
 from trio_pool import (
     Discard,
     JobCancelledError,
@@ -23,20 +23,6 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-
-OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
-
-
-def over_resources(workers: int = 2, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool([None] * workers, **options)
-
-
-def over_slots(workers: int = 2, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool(workers, **options)
-
-
-both = pytest.mark.parametrize("opened", [over_resources, over_slots])
-
 
 # The last argument is the job's own; a resource may come before it.
 
@@ -94,26 +80,26 @@ async def test_each_result_comes_as_soon_as_its_turn_has_come(opened: OpenPool, 
 
 @both
 async def test_no_items_give_no_results(opened: OpenPool) -> None:
-    async with opened() as pool, pool.map(double, []) as results:
+    async with opened(2) as pool, pool.map(double, []) as results:
         assert await collect(results) == []
 
 
 @both
 async def test_many_more_items_than_workers_all_get_their_turn(opened: OpenPool) -> None:
-    async with opened() as pool, pool.map(double, range(500)) as results:
+    async with opened(2) as pool, pool.map(double, range(500)) as results:
         assert await collect(results) == [2 * number for number in range(500)]
 
 
 @both
 async def test_the_items_may_be_an_async_iterable(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool, pool.map(double, countdown(4)) as results:
+    async with opened(2) as pool, pool.map(double, countdown(4)) as results:
         assert await collect(results) == [8, 6, 4, 2]
 
 
 @both
 async def test_the_items_may_be_an_endless_iterable(opened: OpenPool) -> None:
     found: list[int] = []
-    async with opened() as pool, pool.map(double, itertools.count()) as results:
+    async with opened(2) as pool, pool.map(double, itertools.count()) as results:
         async for result in results:
             found.append(result)
             if len(found) == 50:
@@ -129,7 +115,7 @@ async def test_the_items_may_be_an_endless_async_iterable(opened: OpenPool) -> N
             yield number
 
     found: list[int] = []
-    async with opened() as pool, pool.map(double, numbers()) as results:
+    async with opened(2) as pool, pool.map(double, numbers()) as results:
         async for result in results:
             found.append(result)
             if len(found) == 50:
@@ -147,7 +133,7 @@ async def test_the_items_may_be_a_memory_channel(opened: OpenPool, autojump_cloc
                 await trio.sleep(1)
                 await send.send(number)
 
-    async with opened() as pool, trio.open_nursery() as nursery:
+    async with opened(2) as pool, trio.open_nursery() as nursery:
         nursery.start_soon(produce)
         async with pool.map(double, receive) as results:
             assert await collect(results) == [0, 2, 4]
@@ -174,7 +160,7 @@ class Counted:
 @both
 async def test_at_most_buffer_items_are_taken_ahead(opened: OpenPool, buffer: int, autojump_clock: MockClock) -> None:
     items = Counted()
-    async with opened() as pool, pool.map(double, items, buffer=buffer) as results:
+    async with opened(2) as pool, pool.map(double, items, buffer=buffer) as results:
         await trio.sleep(1)
         assert items.taken == buffer
         for handed_out in range(1, 10):
@@ -216,7 +202,7 @@ async def test_map_waits_while_the_queue_is_full(opened: OpenPool, autojump_cloc
 @both
 async def test_a_dead_job_raises_when_its_turn_comes_not_wrapped_in_a_group(opened: OpenPool) -> None:
     found: list[int] = []
-    async with opened() as pool, pool.map(fail_at_3, range(10)) as results:
+    async with opened(2) as pool, pool.map(fail_at_3, range(10)) as results:
         with pytest.raises(JobFailedError, match="three") as caught:
             await take_all(results, found)
     assert found == [0, 1, 2]
@@ -226,7 +212,7 @@ async def test_a_dead_job_raises_when_its_turn_comes_not_wrapped_in_a_group(open
 @both
 async def test_after_a_dead_job_the_iteration_may_go_on(opened: OpenPool) -> None:
     found: list[Any] = []
-    async with opened() as pool, pool.map(fail_at_3, range(6)) as results:
+    async with opened(2) as pool, pool.map(fail_at_3, range(6)) as results:
         while True:
             try:
                 found.append(await anext(results))
@@ -242,7 +228,7 @@ async def test_a_discarded_job_raises_when_its_turn_comes(opened: OpenPool) -> N
     async def discard(*args: Any) -> None:
         raise Discard("nobody wants it")
 
-    async with opened() as pool, pool.map(discard, [1]) as results:
+    async with opened(2) as pool, pool.map(discard, [1]) as results:
         with pytest.raises(JobCancelledError, match="nobody wants it"):
             await anext(results)
 
@@ -251,7 +237,7 @@ async def test_a_discarded_job_raises_when_its_turn_comes(opened: OpenPool) -> N
 async def test_a_job_that_somebody_cancelled_raises_when_its_turn_comes(
     opened: OpenPool, autojump_clock: MockClock
 ) -> None:
-    async with opened() as pool, pool.map(nap, [5, 1]) as results:
+    async with opened(2) as pool, pool.map(nap, [5, 1]) as results:
         await wait_all_tasks_blocked()
         next(pool.jobs()).cancel()
         with pytest.raises(JobCancelledError):
@@ -270,7 +256,7 @@ async def test_a_retried_job_keeps_its_turn(opened: OpenPool, autojump_clock: Mo
             raise ValueError("once")
         return number
 
-    async with opened(retry=RetryPolicy.fixed(1)) as pool, pool.map(once, range(8)) as results:
+    async with opened(2, retry=RetryPolicy.fixed(1)) as pool, pool.map(once, range(8)) as results:
         assert await collect(results) == list(range(8))
     assert failed == [1, 3, 5, 7]
 
@@ -286,7 +272,7 @@ async def test_what_the_items_raise_is_raised_after_the_results_of_those_before(
         raise OSError("the file is broken")
 
     found: list[int] = []
-    async with opened() as pool, pool.map(double, items()) as results:
+    async with opened(2) as pool, pool.map(double, items()) as results:
         with pytest.raises(OSError, match="the file is broken"):
             await take_all(results, found)
     assert found == [2, 4]
@@ -302,7 +288,7 @@ async def test_what_async_items_raise_is_raised_after_the_results_of_those_befor
         raise OSError("the line is broken")
 
     found: list[float] = []
-    async with opened() as pool, pool.map(nap, items()) as results:
+    async with opened(2) as pool, pool.map(nap, items()) as results:
         with pytest.raises(OSError, match="the line is broken"):
             await take_all(results, found)
     assert found == [3]
@@ -314,7 +300,7 @@ async def test_items_that_raise_at_once_give_that_error(opened: OpenPool) -> Non
         def __iter__(self) -> Iterator[int]:
             raise OSError("no such file")
 
-    async with opened() as pool, pool.map(double, Broken()) as results:
+    async with opened(2) as pool, pool.map(double, Broken()) as results:
         with pytest.raises(OSError, match="no such file"):
             await anext(results)
 
@@ -324,7 +310,7 @@ async def test_after_the_error_of_the_items_there_is_nothing_more(opened: OpenPo
     def items() -> Iterator[int]:
         yield from map(int, ["not a number"])
 
-    async with opened() as pool, pool.map(double, items()) as results:
+    async with opened(2) as pool, pool.map(double, items()) as results:
         with pytest.raises(ValueError, match="not a number"):
             await anext(results)
         with pytest.raises(StopAsyncIteration):
@@ -333,7 +319,7 @@ async def test_after_the_error_of_the_items_there_is_nothing_more(opened: OpenPo
 
 @both
 async def test_a_job_that_is_turned_away_raises_in_its_turn(opened: OpenPool) -> None:
-    async with opened() as pool, pool.map(double, [1], requires=["gpu"]) as results:
+    async with opened(2) as pool, pool.map(double, [1], requires=["gpu"]) as results:
         with pytest.raises(NoEligibleWorkerError):
             await anext(results)
 
@@ -343,7 +329,7 @@ async def test_a_pool_that_is_closed_meanwhile_raises_after_the_results_of_the_j
     opened: OpenPool, autojump_clock: MockClock
 ) -> None:
     found: list[float] = []
-    async with opened() as pool, pool.map(nap, itertools.repeat(2), buffer=2) as results:
+    async with opened(2) as pool, pool.map(nap, itertools.repeat(2), buffer=2) as results:
         await wait_all_tasks_blocked()
         pool.close()
         with pytest.raises(PoolClosedError):
@@ -385,7 +371,7 @@ async def test_leaving_the_block_by_an_error_does_the_same_and_raises_it(
             await trio.sleep(1)
             raise KeyError
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         with pytest.raises(KeyError):
             await leave()
         assert list(pool.jobs()) == []
@@ -394,7 +380,7 @@ async def test_leaving_the_block_by_an_error_does_the_same_and_raises_it(
 
 @both
 async def test_leaving_the_block_by_cancellation_does_the_same(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         with trio.move_on_after(1) as scope:
             async with pool.map(nap, itertools.repeat(100)) as results:
                 await anext(results)
@@ -404,7 +390,7 @@ async def test_leaving_the_block_by_cancellation_does_the_same(opened: OpenPool,
 
 @both
 async def test_all_deaths_among_its_jobs_count_as_dealt_with_then(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.map(fail_at_3, [3, 3, 3, 3]) as results:
             with pytest.raises(JobFailedError):
                 await anext(results)
@@ -424,7 +410,7 @@ async def test_an_async_generator_of_items_is_closed(opened: OpenPool, autojump_
         finally:
             closed.append(trio.current_time())
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.map(double, items()) as results:
             await anext(results)
         assert closed == [0]
@@ -436,7 +422,7 @@ async def test_taking_an_item_is_cancelled_when_the_block_is_left(opened: OpenPo
         await trio.sleep(100)
         yield 1
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.map(double, items()):
             await trio.sleep(1)
         assert trio.current_time() == 1
@@ -444,7 +430,7 @@ async def test_taking_an_item_is_cancelled_when_the_block_is_left(opened: OpenPo
 
 @both
 async def test_jobs_of_others_are_left_alone(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         other = await pool.submit(nap, 10)
         async with pool.map(nap, itertools.repeat(100)):
             await trio.sleep(1)
@@ -453,7 +439,7 @@ async def test_jobs_of_others_are_left_alone(opened: OpenPool, autojump_clock: M
 
 @both
 async def test_after_the_block_there_are_no_results_to_be_had(opened: OpenPool) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.map(double, [1, 2]) as results:
             await anext(results)
         with pytest.raises(trio.ClosedResourceError):
@@ -462,7 +448,7 @@ async def test_after_the_block_there_are_no_results_to_be_had(opened: OpenPool) 
 
 @both
 async def test_before_the_block_there_are_none_either(opened: OpenPool) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         results = pool.map(double, [1, 2])
         with pytest.raises(RuntimeError, match="enter"):
             await anext(results)
@@ -470,7 +456,7 @@ async def test_before_the_block_there_are_none_either(opened: OpenPool) -> None:
 
 @both
 async def test_the_block_can_be_entered_only_once(opened: OpenPool) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         stream = pool.map(double, [1, 2])
         async with stream as results:
             assert await collect(results) == [2, 4]
@@ -481,7 +467,7 @@ async def test_the_block_can_be_entered_only_once(opened: OpenPool) -> None:
 
 @both
 async def test_a_cancelled_wait_for_a_result_loses_none(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool, pool.map(nap, [5, 6, 7]) as results:
+    async with opened(2) as pool, pool.map(nap, [5, 6, 7]) as results:
         found: list[float] = []
         while len(found) < 3:
             with trio.move_on_after(0.75):
@@ -497,13 +483,13 @@ async def test_the_options_are_those_of_each_job(opened: OpenPool) -> None:
     async def look(*args: Any) -> tuple[str, Any]:
         return current_job().name, current_job().metadata["tenant"]
 
-    async with opened() as pool, pool.map(look, range(3), name="look", metadata={"tenant": 7}) as results:
+    async with opened(2) as pool, pool.map(look, range(3), name="look", metadata={"tenant": 7}) as results:
         assert await collect(results) == [("look", 7)] * 3
 
 
 @both
 async def test_attempts_may_have_a_timeout(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool, pool.map(nap, [1, 3], attempt_timeout=2) as results:
+    async with opened(2) as pool, pool.map(nap, [1, 3], attempt_timeout=2) as results:
         assert await anext(results) == 1
         with pytest.raises(JobFailedError, match="took longer than 2 s"):
             await anext(results)
@@ -517,7 +503,7 @@ async def test_the_jobs_see_the_context_of_whoever_entered_the_block(opened: Ope
     async def look(*args: Any) -> str:
         return tenant.get()
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         tenant.set("me")
         async with pool.map(look, range(3)) as results:
             assert await collect(results) == ["me"] * 3
@@ -532,13 +518,13 @@ async def test_a_job_may_map_over_its_own_pool(opened: OpenPool) -> None:
         async with pool.map(double, range(5)) as results:
             return await collect(results)
 
-    async with opened() as pool:
+    async with opened(2) as pool:
         assert await pool.run(outer) == [0, 2, 4, 6, 8]
 
 
 @both
 async def test_two_streams_may_share_a_pool(opened: OpenPool) -> None:
-    async with opened() as pool, pool.map(double, range(20)) as evens, pool.map(fail_at_3, range(4, 24)) as others:
+    async with opened(2) as pool, pool.map(double, range(20)) as evens, pool.map(fail_at_3, range(4, 24)) as others:
         for number in range(20):
             assert await anext(evens) == 2 * number
             assert await anext(others) == number + 4
@@ -546,7 +532,7 @@ async def test_two_streams_may_share_a_pool(opened: OpenPool) -> None:
 
 @both
 async def test_everything_is_settled_after_the_block(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool:
+    async with opened(2) as pool:
         async with pool.map(nap, [1, 100, 100]) as results:
             await anext(results)
         states = [job.state for job in pool.jobs()]

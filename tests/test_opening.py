@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.openers import OpenPool, both
 from trio_pool import (
     AttemptTimeoutError,
     DeadReason,
@@ -147,20 +148,6 @@ async def test_jobs_get_what_the_lifespan_yields_and_the_worker_shows_the_resour
 
 
 # Options of the pool
-
-
-OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
-
-
-def over_resources(**options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool([None], **options)
-
-
-def over_slots(**options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool(1, **options)
-
-
-both = pytest.mark.parametrize("opened", [over_resources, over_slots])
 
 
 async def fail_with(*args: object) -> None:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_pool import PoolStatistics, open_pool
-
-OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
-
-
-def over_resources(workers: int = 1, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool([None] * workers, **options)
-
-
-def over_slots(workers: int = 1, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool(workers, **options)
-
-
-both = pytest.mark.parametrize("opened", [over_resources, over_slots])
+from tests.openers import OpenPool, both
+from trio_pool import PoolStatistics
 
 
 async def nap(*args: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.openers import OpenPool, both, over_resources
 from trio_pool import (
     Job,
     JobCancelledError,
@@ -21,20 +20,6 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-
-OpenPool = Callable[..., AbstractAsyncContextManager[Any]]
-
-
-def over_resources(workers: int = 1, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool([None] * workers, **options)
-
-
-def over_slots(workers: int = 1, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return open_pool(workers, **options)
-
-
-both = pytest.mark.parametrize("opened", [over_resources, over_slots])
-
 
 # The last argument is the job's own; a resource may come before it.
 
