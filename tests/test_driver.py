@@ -11,7 +11,19 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_pool import DeadReason, JobState, RetryPolicy, open_pool
+from trio_pool import (
+    DeadReason,
+    Discard,
+    Instrument,
+    Job,
+    JobState,
+    ResourceBroken,
+    RetryAfter,
+    RetryPolicy,
+    Worker,
+    current_job,
+    open_pool,
+)
 from trio_pool._driver import KEPT_FRAMES
 
 
@@ -139,3 +151,128 @@ async def test_a_worker_removed_while_it_starts_is_told_to_whoever_adds_it(autoj
         (worker,) = pool.workers
         await worker.remove()
         assert pool.workers == ()
+
+
+async def test_a_function_that_fails_at_once_lets_others_run(autojump_clock: MockClock) -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    others_ran = 0
+    async with open_pool(1, retry=RetryPolicy.immediate(max_attempts=None), on_dead="keep") as pool:
+        job = await pool.submit(fail)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+            others_ran += 1
+        job.cancel()
+    assert others_ran == 10
+    assert job.attempt_count >= 5
+
+
+class CancelsWhatFollows(Instrument):
+    """Cancels a job as soon as a worker has got it."""
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        if job.name == "second":
+            job.cancel()
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_a_job_handed_over_and_cancelled_is_not_lost_when_its_worker_is_removed(
+    cancel: bool, autojump_clock: MockClock
+) -> None:
+    instruments = [CancelsWhatFollows()]
+    async with open_pool(1, max_running=1, no_worker="wait", instruments=instruments) as pool:
+        first = await pool.submit(trio.sleep, 1, name="first")
+        second = await pool.submit(trio.sleep, 1, name="second")
+        await first.wait()
+        await pool.workers[0].remove(cancel=cancel)
+    assert second.state is JobState.CANCELLED
+
+
+class Reopenings(Instrument):
+    """Notes what it is told of reopening."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def worker_reopening(self, worker: Worker, error: Exception) -> None:
+        self.errors.append(str(error))
+
+
+async def test_removing_a_worker_that_reopens_is_no_further_failure(autojump_clock: MockClock) -> None:
+    entries = 0
+
+    @asynccontextmanager
+    async def slow_again(resource: str) -> AsyncGenerator[str]:
+        nonlocal entries
+        entries += 1
+        if entries == 2:
+            await trio.sleep(10)
+        yield resource
+
+    async def break_it(_: str) -> None:
+        raise ResourceBroken("the cable is out")
+
+    told = Reopenings()
+    async with open_pool(["a"], lifespan=slow_again, instruments=[told], on_dead="keep") as pool:
+        (worker,) = pool.workers
+        await pool.submit(break_it)
+        await trio.sleep(1)
+        await worker.remove()
+    assert (entries, told.errors) == (2, ["the cable is out"])
+    assert str(worker.statistics().last_error) == "the cable is out"
+
+
+async def test_while_a_worker_rests_its_job_goes_to_others_under_the_placement_same(autojump_clock: MockClock) -> None:
+    async def wear_out(resource: str) -> str:
+        if resource == "a":
+            raise RetryAfter(5, rest=True)
+        return resource
+
+    async with open_pool(["a", "b"], retry=RetryPolicy.immediate()) as pool:
+        assert await pool.run(wear_out) == "b"
+        assert trio.current_time() == 0
+
+
+async def test_on_failure_is_a_part_of_the_job_also_when_the_body_has_ended(autojump_clock: MockClock) -> None:
+    submitted: list[Job[None]] = []
+
+    async def fail() -> None:
+        await trio.sleep(1)
+        raise ValueError
+
+    def follow_up(job: Job[Any], _: Exception) -> Discard:
+        assert current_job() is job
+        submitted.append(pool.submit_nowait(trio.sleep, 1))
+        return Discard("tried another way")
+
+    async with open_pool(1, on_failure=follow_up) as pool:
+        failing = await pool.submit(fail)
+    assert failing.state is JobState.DISCARDED
+    assert [job.state for job in submitted] == [JobState.SUCCEEDED]
+
+
+async def test_the_group_that_comes_out_does_not_show_the_body_s_exception_twice(autojump_clock: MockClock) -> None:
+    @asynccontextmanager
+    async def fails_to_close(resource: str) -> AsyncGenerator[str]:
+        yield resource
+        raise OSError("won't close")
+
+    with pytest.raises(Exception, match="ended with errors") as caught:
+        async with open_pool(["a"], lifespan=fails_to_close):
+            raise KeyError("of the body")
+    assert pytest.RaisesGroup(KeyError, OSError).matches(caught.value)
+    assert caught.value.__suppress_context__
+
+
+async def test_items_that_fail_after_their_reader_has_gone_are_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def items() -> AsyncGenerator[int]:
+        yield 1
+        raise OSError("no more")
+
+    async with open_pool(1) as pool, pool.map(trio.sleep, items()) as results:
+        async for _ in results:
+            break
+    assert "failed unnoticed" in caplog.text

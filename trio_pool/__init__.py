@@ -14,7 +14,9 @@ from ._dead import DeadLetters
 from ._driver import current_job
 from ._errors import (
     AttemptTimeoutError,
+    GraphError,
     JobCancelledError,
+    JobDeadlockError,
     JobFailedError,
     JobNotFinishedError,
     JobTimeoutError,
@@ -41,9 +43,11 @@ __all__ = [
     "DeadReason",
     "Discard",
     "GiveUp",
+    "GraphError",
     "Instrument",
     "Job",
     "JobCancelledError",
+    "JobDeadlockError",
     "JobFailedError",
     "JobNotFinishedError",
     "JobOptions",

@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import trio
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from ._job import Job
+
+T = TypeVar("T")
 
 _current_job: ContextVar[Job[Any]] = ContextVar("trio_pool_current_job")
 
@@ -54,6 +56,17 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
 
 
 KEPT_FRAMES = 1000
+
+
+def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
+    """Call ``fn`` as if the job's function did, in a copy of the submitter's context."""
+    assert job._context is not None
+
+    def call() -> T:
+        _current_job.set(job)
+        return fn()
+
+    return job._context.copy().run(call)
 
 
 class NotAsyncError(TypeError):
@@ -106,9 +119,11 @@ def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     try:
         message = run(send, None)
     except StopIteration as stop:
-        # A generator can't await; this is the same.
-        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105
+        yield from _checkpoint()
         return stop.value
+    except Exception:
+        yield from _checkpoint()
+        raise
     while True:
         step: Callable[[Any], Any]
         try:
@@ -121,6 +136,11 @@ def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
             message = run(step, answer)
         except StopIteration as stop:
             return stop.value
+
+
+def _checkpoint() -> Generator[Any, Any, None]:
+    """What a generator has to do, since it can't await."""
+    return trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105
 
 
 def tidy(error: Exception) -> None:

@@ -86,6 +86,20 @@ class JobNotFinishedError(PoolError):
     """The result of a job was asked for before the job had ended."""
 
 
+class JobDeadlockError(PoolError):
+    """Waiting would never end: every worker is held by jobs that wait for other jobs.
+
+    Nothing raises it in this version. It has its name already, so that it can be handled.
+    """
+
+
+class GraphError(PoolError):
+    """A graph of jobs can't be run: it has a cycle, or names a key that isn't there.
+
+    Nothing raises it in this version. It has its name already, so that it can be handled.
+    """
+
+
 class AttemptTimeoutError(trio.TooSlowError):
     """An attempt took longer than its ``attempt_timeout`` and was cancelled.
 

@@ -270,7 +270,8 @@ def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> No
     if error is not None and not _is_told(error, errors):
         errors.insert(0, error)
     name = "the pool" if pool.name is None else f"the pool {pool.name!r}"
-    raise BaseExceptionGroup(f"{name} ended with errors", errors)
+    # Its context would be the body's exception, which is in the group already or told by it.
+    raise BaseExceptionGroup(f"{name} ended with errors", errors) from None
 
 
 def _is_told(error: BaseException, errors: list[BaseException]) -> bool:

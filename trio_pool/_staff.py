@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from . import _validate
+from ._driver import call_as_part_of
 from ._engine import Engine, logger
 from ._errors import PoolClosedError
 from ._statistics import WorkerStatistics, worker_statistics
@@ -125,7 +127,8 @@ class Staff:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
         policy = job._options.retry or self.retry
         try:
-            return judge(job, error, policy=policy, on_failure=self.on_failure, rng=self._engine.rng)
+            decide = partial(judge, job, error, policy=policy, on_failure=self.on_failure, rng=self._engine.rng)
+            return call_as_part_of(job, decide)
         except BaseException as interruption:
             self._engine.crash(interruption)
             return None
@@ -134,6 +137,7 @@ class Staff:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
         if worker._departing and worker._removers:
             worker._farewell = error
-        else:
+            return
+        if not worker._departing:  # it may be long until the block is left
             logger.error("leaving the lifespan of %s failed", worker.name, exc_info=error)
-            self._engine.errors.append(error)
+        self._engine.errors.append(error)

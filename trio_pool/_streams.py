@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from ._engine import logger
 from ._errors import PoolClosedError
 from ._job import has_ended
 
@@ -94,6 +95,8 @@ class Stream(abc.ABC, Generic[V, X]):
         self._feeding.cancel()
         with trio.CancelScope(shield=True):
             await self._fed.wait()
+            if self._error is not None:  # too late for the reader
+                logger.error("the items of a stream failed unnoticed", exc_info=self._error)
             taken = list(self._taken)  # another task may be reading still
             for job in taken:
                 job.cancel()

@@ -134,6 +134,8 @@ def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: R
         return _exhausted(error)
     delay = 0.0 if control.rest else control.delay
     placement = control.placement or policy.placement
+    if control.rest and control.placement is None and placement == "same":
+        placement = "any"  # the same worker is the one that can't take it now
     return Retry(delay, placement, policy.front, control.counts)
 
 

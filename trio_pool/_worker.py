@@ -183,6 +183,8 @@ class Worker(Seat):
                 self._break_down(None)
                 self._host.crash(error)
                 return
+            if self._stage is Stage.OPENING and error is None:
+                return  # recalled
             if self._stage is not Stage.LEAVING:
                 failed += 1
                 self._break_down(error)
@@ -259,7 +261,9 @@ class Worker(Seat):
                     armed = math.inf
                     while not fired:
                         if job is None:
-                            if self._departing or self._phase is Phase.REOPENING:
+                            # Something may have handed it a job since it asked: then that
+                            # is in the inbox and comes first.
+                            if self._current is None and (self._departing or self._phase is Phase.REOPENING):
                                 self._stage = Stage.LEAVING
                                 return
                             job = await self._inbox.receive()
