@@ -308,3 +308,12 @@ async def test_a_requeue_after_the_block_leaves_the_job_where_it_is() -> None:
     with pytest.raises(PoolClosedError):
         pool.dead.requeue(job)
     assert list(pool.dead) == [job]
+
+
+async def test_a_requeued_job_that_dies_at_once_may_push_out_the_one_it_comes_from(autojump_clock: MockClock) -> None:
+    nobody: list[float] = []
+    async with open_pool(nobody, no_worker="bury", max_dead=1) as pool:
+        first = pool.submit_nowait(trio.sleep)
+        second = pool.dead.requeue(first)
+        assert (list(pool.dead), pool.dead.dropped) == ([second], 1)
+        pool.dead.pop()

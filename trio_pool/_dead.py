@@ -79,7 +79,10 @@ class DeadLetters:
         if self._jobs.get(job._id) is not job:
             raise KeyError(f"{job!r} is not among the dead letters")
         fresh = self._requeue(job, options)
-        self.pop(job)
+        if job in self:
+            self.pop(job)
+        else:  # the new one has died at once, and this was the oldest
+            self._deal_with(job)
         return fresh
 
     def __len__(self) -> int:
