@@ -402,11 +402,5 @@ class Scheduler:
         seats = self._roster.seats.values()
         if any(seat._paused for seat in seats):
             self._resume_all(now)
-        elif not any(_may_become_available(seat) for seat in seats):
+        elif not any(seat._may_become_available for seat in seats):
             self._orphans.bury_all(now)
-
-
-def _may_become_available(seat: Seat) -> bool:
-    if seat._departing:
-        return False
-    return seat._phase is not Phase.OPEN or seat._resting_until is not None

@@ -90,6 +90,11 @@ class Seat:
         return self._phase is Phase.STOPPED
 
     @property
+    def _may_become_available(self) -> bool:
+        """Whether it can't be counted on now, but may be later without anybody's doing."""
+        return not self._departing and (self._phase is not Phase.OPEN or self._resting_until is not None)
+
+    @property
     def state(self) -> WorkerState:
         """What the worker is doing."""
         if self._phase is Phase.STARTING or self._phase is Phase.STOPPED:
