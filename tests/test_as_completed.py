@@ -251,7 +251,7 @@ async def test_a_retried_job_comes_when_it_has_ended(opened: OpenPool, autojump_
             raise ValueError("once")
         return number
 
-    async with opened(2, retry=RetryPolicy.fixed(1)) as pool, pool.as_completed(once, range(3)) as jobs:
+    async with opened(1, retry=RetryPolicy.fixed(1)) as pool, pool.as_completed(once, range(3)) as jobs:
         found = await collect(jobs)
     assert found == [1, 2, 0]
 
