@@ -40,8 +40,8 @@ def make_scheduler(
     deadlines = Deadlines(tickets)
     ledger = Ledger(effects, dead, deadlines, instruments, keep_history)
     queue = ReadyQueue(roster, tickets, lifo=lifo)
-    places = Places(ledger, max_queue, ReadyQueue(roster, tickets, ranked=False))
+    places = Places(ledger, deadlines, max_queue, ReadyQueue(roster, tickets, ranked=False))
     dispatch = Dispatch(roster, ledger, deadlines, queue, places, effects, max_running)
-    orphans = Orphans(roster, ledger, deadlines, queue, places, effects, no_worker)
+    orphans = Orphans(roster, ledger, queue, places, effects, no_worker)
     scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, effects, orphans)
     return scheduler, ledger

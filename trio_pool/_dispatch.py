@@ -47,8 +47,7 @@ class Dispatch:
 
     def enter(self, job: Job[Any], now: float) -> None:
         """Let in a job that has not had to wait for a place."""
-        if job._deadline != math.inf:
-            self._deadlines.add_timeout(job)
+        self._deadlines.add_timeout(job)
         self._ledger.move(job, JobState.QUEUED, now)
 
     def admit(self, job: Job[Any], now: float) -> None:

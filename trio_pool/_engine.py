@@ -90,8 +90,8 @@ class Engine:
 
     def start_task(self, task: Callable[[], Awaitable[None]], name: str, context: Context | None = None) -> None:
         """Start one of the pool's tasks; in the caller's context unless one is given."""
-        if self.stopping or self.nursery is None:
-            raise PoolClosedError("the pool is closed")
+        self.check_open(inside=True)
+        assert self.nursery is not None
         start = partial(self.nursery.start_soon, task, name=name)
         if context is None:
             start()
@@ -170,6 +170,7 @@ class Engine:
 
     @trio.lowlevel.enable_ki_protection
     async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+        """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
         if reached(job):
             await trio.lowlevel.checkpoint()
             return

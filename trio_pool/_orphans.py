@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
@@ -11,7 +10,6 @@ from ._effects import Admitted, Refused
 from ._roster import terms_of
 
 if TYPE_CHECKING:
-    from ._deadlines import Deadlines
     from ._effects import Effects
     from ._job import Job
     from ._ledger import Ledger
@@ -29,7 +27,6 @@ class Orphans:
 
     _roster: Roster
     _ledger: Ledger
-    _deadlines: Deadlines
     _queue: ReadyQueue
     _places: Places
     _effects: Effects
@@ -61,10 +58,7 @@ class Orphans:
 
     def _turn_away(self, job: Job[Any], now: float) -> None:
         """Let a submitter go on that waits for a place, with a dead job or without one."""
-        self._places.leave(job)
-        job._cancelled = True
-        if job._deadline != math.inf:
-            self._deadlines.forget()
+        self._places.withdraw(job)
         if self.policy == "bury":
             self._ledger.bury(job, now)
             self._effects.append(Admitted(job))

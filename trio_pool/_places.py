@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
+    from ._deadlines import Deadlines
     from ._job import Job
     from ._ledger import Ledger
     from ._queue import ReadyQueue
@@ -43,6 +45,7 @@ class Places:
     """
 
     _ledger: Ledger
+    _deadlines: Deadlines
     _limit: float
     by_taker: ReadyQueue
     line: dict[Job[Any], None] = attrs.field(factory=dict["Job[Any]", None], init=False)
@@ -55,12 +58,20 @@ class Places:
         """A submitter has to wait."""
         self.line[job] = None
         self.by_taker.push(job, terms)
+        self._deadlines.add_timeout(job)
 
     def leave(self, job: Job[Any]) -> None:
         """A submitter waits no longer."""
         del self.line[job]
         if job._lane is not None:  # or somebody took it from there
             self.by_taker.remove(job)
+
+    def withdraw(self, job: Job[Any]) -> None:
+        """A submitter waits no longer, and its job is not to enter."""
+        self.leave(job)
+        job._cancelled = True
+        if job._deadline != math.inf:
+            self._deadlines.forget()
 
     def first(self) -> Job[Any] | None:
         """The job of the submitter that has waited longest, or None."""

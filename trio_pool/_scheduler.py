@@ -82,15 +82,11 @@ class Scheduler:
         if door is not Door.QUEUE_UP:
             return Admission.FULL
         self._places.line_up(job, terms)
-        self._deadlines.add_timeout(job)
         return Admission.WAITING
 
     def withdraw(self, job: Job[Any]) -> None:
         """A submitter that waits for a place has gone."""
-        self._places.leave(job)
-        job._cancelled = True
-        if job._deadline != math.inf:
-            self._deadlines.forget()
+        self._places.withdraw(job)
 
     def close(self) -> list[Job[Any]]:
         """Nobody is let in from outside any more; returns whose submitters wait in vain."""
