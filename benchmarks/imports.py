@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 from .measure import Figure, ratio
@@ -26,14 +28,22 @@ print(end - middle, middle - start)
 """
 
 
-def start_interpreter() -> Pair:
-    """The seconds of importing the package after the others, and of importing those."""
-    answer = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+def start_interpreter(bytecode: str) -> Pair:
+    """The seconds of importing the package after the others, and of importing those.
+
+    All of them with bytecode, as installed packages have it: it is kept in a folder of its
+    own, since the environment may forbid writing it beside the sources.
+    """
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment
+    )
     own, others = map(float, answer.stdout.split())
     return own, others
 
 
 def import_time(scale: Scale) -> Figure:
     """The time of importing the package against that of what it needs."""
-    start_interpreter()  # compiles what has no bytecode yet
-    return ratio([start_interpreter() for _ in range(STARTS * scale.rounds)])
+    with tempfile.TemporaryDirectory() as bytecode:
+        start_interpreter(bytecode)  # compiles
+        return ratio([start_interpreter(bytecode) for _ in range(STARTS * scale.rounds)])

@@ -579,3 +579,35 @@ async def test_items_that_exit_end_the_pool(autojump_clock: MockClock) -> None:
             async for _ in results:
                 pass
             raise AssertionError("the pool should have ended")
+
+
+async def test_async_items_that_exit_end_the_pool(autojump_clock: MockClock) -> None:
+    async def items() -> AsyncGenerator[float]:
+        yield 1
+        raise SystemExit(3)
+
+    with pytest.RaisesGroup(SystemExit):
+        async with open_pool(1) as pool, pool.map(trio.sleep, items()) as results:
+            async for _ in results:
+                pass
+            raise AssertionError("the pool should have ended")
+
+
+@both
+async def test_items_are_taken_on_where_the_queue_was_full(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(1, max_queue=1) as pool:
+        others = [await pool.submit(nap, 5) for _ in range(2)]
+        async with pool.map(nap, [1, 2, 3]) as results:
+            assert await collect(results) == [1, 2, 3]
+        assert [other.state for other in others] == [JobState.SUCCEEDED] * 2
+    assert trio.current_time() == 16
+
+
+@both
+async def test_a_result_is_followed_at_once_by_the_next_item(opened: OpenPool, autojump_clock: MockClock) -> None:
+    async with opened(1) as pool, pool.map(nap, [1, 1, 1, 1], buffer=1) as results:
+        assert await anext(results) == 1
+        assert pool.statistics().running == 1  # while nobody asks for it yet
+        await trio.sleep(10)
+        assert await anext(results) == 1
+        assert trio.current_time() == 11

@@ -10,7 +10,7 @@ import trio
 
 from . import _validate
 from ._driver import enclosing_jobs, is_in_a_job
-from ._engine import Engine, not_eligible
+from ._engine import Engine
 from ._instrument import Instrument
 from ._job import Job, JobState, has_ended
 from ._options import Options
@@ -22,6 +22,7 @@ from ._statistics import PoolStatistics, pool_statistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextvars import Context
 
     from ._config import Config
     from ._dead import DeadLetters
@@ -169,7 +170,7 @@ class BasePool:
         Raises:
           RuntimeError: if called inside a job of this pool, which would wait for itself.
         """
-        if self._is_inside():
+        if is_in_a_job() and self._is_inside():
             raise RuntimeError("join() inside a job of the same pool would wait for ever")
         if self._engine.ledger.live:
             await self._engine.wait_until_quiet()
@@ -179,52 +180,62 @@ class BasePool:
     # Submitting, for the typed fronts.
 
     def _is_inside(self) -> bool:
-        """Whether the caller is part of a job of this pool, or of one submitted by it."""
-        return is_in_a_job() and any(job._host is self._engine for job in enclosing_jobs())
+        """Whether the caller, who is in a job, is in one of this pool, or in one submitted by it."""
+        return any(job._host is self._engine for job in enclosing_jobs())
 
     def _resolve(self, options: JobOptions, call: str) -> Options:
         if not options:
             return self._defaults
         return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
 
-    def _make_job(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
+    def _make_job(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
+    ) -> Job[Any]:
+        """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if not callable(fn):
             raise TypeError(not_callable(fn))
         now = trio.current_time()
         deadline = now + options.total_timeout
-        return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, copy_context())
-
-    def _let_in(self, job: Job[Any], door: Door) -> Admission:
-        admission = self._engine.let_in(job, door)
-        if admission is Admission.NO_WORKER:
-            raise not_eligible(job)
-        return admission
+        return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
     @trio.lowlevel.enable_ki_protection
     def _submit_nowait(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, idle_only: bool
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        options: Options,
+        idle_only: bool = False,
+        context: Context | None = None,
     ) -> Job[Any]:
-        job = self._make_job(fn, args, options)
-        inside = self._is_inside()
-        self._engine.check_open(inside=inside)
+        job = self._make_job(fn, args, options, context)
+        engine = self._engine
+        inside = is_in_a_job() and self._is_inside()
+        if engine.closed:
+            engine.check_open(inside=inside)
         door = Door.IF_IDLE if idle_only else Door.ALWAYS if inside else Door.AT_ONCE
-        if self._let_in(job, door) is Admission.FULL:
+        if engine.let_in(job, door) is Admission.FULL:
             raise trio.WouldBlock
         return job
 
     @trio.lowlevel.enable_ki_protection
     async def _submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
+        # The same in Pool.submit and SlotPool.submit, which do without this coroutine.
         job = self._make_job(fn, args, options)
         # First of all, so that a body that ends with its pool is told so by its cancellation.
         await trio.lowlevel.checkpoint_if_cancelled()
-        inside = self._is_inside()
-        self._engine.check_open(inside=inside)
-        door = Door.ALWAYS if inside else Door.QUEUE_UP
-        if self._let_in(job, door) is Admission.WAITING:
+        if self._lines_up(job):
             await self._engine.wait_for_place(job)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return job
+
+    def _lines_up(self, job: Job[Any]) -> bool:
+        """Let a job in, or in line for a place; returns whether it is in line."""
+        engine = self._engine
+        inside = is_in_a_job() and self._is_inside()
+        if engine.closed:
+            engine.check_open(inside=inside)
+        return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
@@ -245,7 +256,7 @@ class BasePool:
         options = job._options.replace(given, defaults=self._defaults, roster=self._engine.roster, call="requeue")
         self._engine.check_open(inside=True)
         fresh = self._make_job(job._fn, job._args, options)
-        self._let_in(fresh, Door.ALWAYS)
+        self._engine.let_in(fresh, Door.ALWAYS)
         return fresh
 
 

@@ -38,10 +38,10 @@ def make_scheduler(
     """Put a core together; the ledger is handed out to be read."""
     tickets = count(1)
     deadlines = Deadlines(tickets)
-    ledger = Ledger(effects, dead, deadlines, instruments, keep_history)
-    queue = ReadyQueue(roster, tickets, lifo=lifo)
-    places = Places(ledger, deadlines, max_queue, ReadyQueue(roster, tickets, ranked=False))
-    dispatch = Dispatch(roster, ledger, deadlines, queue, places, effects, max_running)
+    ledger = Ledger(effects, dead, instruments, keep_history)
+    queue = ReadyQueue(roster, deadlines, tickets, lifo=lifo)
+    places = Places(ledger, max_queue, ReadyQueue(roster, deadlines, tickets, ranked=False))
+    dispatch = Dispatch(roster, ledger, queue, places, effects, max_running)
     orphans = Orphans(roster, ledger, queue, places, effects, no_worker)
     scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, effects, orphans)
     return scheduler, ledger

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from ._options import JobOptions
 
 
-@attrs.define(eq=False, repr=False)
 class DeadLetters:
     """The dead jobs of a pool, oldest first, at most ``max_dead`` of them.
 
@@ -24,12 +21,15 @@ class DeadLetters:
     somebody, but it stays here. Iterating goes over those that are here when it begins.
     """
 
-    _limit: float
-    _requeue: Callable[[Job[Any], JobOptions], Job[Any]]
-    _jobs: dict[int, Job[Any]] = attrs.field(factory=dict[int, "Job[Any]"], init=False)
-    _dropped: int = attrs.field(default=0, init=False)
-    # How many of the dropped ones nobody has dealt with; who holds a handle may do so yet.
-    _dropped_open: int = attrs.field(default=0, init=False)
+    __slots__ = ("_dropped", "_dropped_open", "_jobs", "_limit", "_requeue")
+
+    def __init__(self, limit: float, requeue: Callable[[Job[Any], JobOptions], Job[Any]]) -> None:
+        self._limit = limit
+        self._requeue = requeue
+        self._jobs: dict[int, Job[Any]] = {}
+        self._dropped = 0
+        # How many of the dropped ones nobody has dealt with; who holds a handle may do so yet.
+        self._dropped_open = 0
 
     @property
     def dropped(self) -> int:

@@ -7,10 +7,6 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import attrs
-
-from ._job import JobState
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,23 +28,30 @@ Entry: TypeAlias = "tuple[float, Due, int, Any]"
 _LEAST_TO_COMPACT = 64
 
 
-@attrs.define(eq=False)
 class Deadlines:
     """A heap with lazy deletion: what is no longer current is dropped when met.
 
     Entries are told apart by when they are due, what comes due, and a ticket, so that no
-    two items are ever compared. Whoever makes an entry stale says so, and when
-    more than half of them are, the heap is built anew: it can't grow by what is over.
+    two items are ever compared. A job has an entry only while it waits, under the ticket
+    that it waits with; while it runs, its timeouts are its cancel scope's business. Whoever
+    makes an entry stale says so, and when more than half of them are, the heap is built
+    anew: it can't grow by what is over.
+
+    Attributes:
+      soonest: when `pop_due` is to be called next, or ``inf``: never too late, if too early.
     """
 
-    _tickets: Iterator[int]
-    _heap: list[Entry] = attrs.field(factory=list["Entry"], init=False)
-    _stale: int = attrs.field(default=0, init=False)
+    __slots__ = ("_heap", "_stale", "_tickets", "soonest")
+
+    def __init__(self, tickets: Iterator[int]) -> None:
+        self._tickets = tickets
+        self._heap: list[Entry] = []
+        self._stale = 0
+        self.soonest = math.inf
 
     def add_timeout(self, job: Job[Any]) -> None:
-        """The job's total timeout, if it has one."""
-        if job._deadline != math.inf:
-            self._push(job._deadline, Due.TOTAL_TIMEOUT, next(self._tickets), job)
+        """The total timeout of a job that has begun to wait and has one."""
+        self._push(job._deadline, Due.TOTAL_TIMEOUT, abs(job._ticket), job)
 
     def add_delay(self, job: Job[Any], until: float) -> None:
         """The end of the job's backing off; its ticket names the entry."""
@@ -66,33 +69,34 @@ class Deadlines:
             self._heap = [entry for entry in self._heap if _is_current(entry)]
             heapq.heapify(self._heap)
             self._stale = 0
-
-    def soonest(self) -> float:
-        """When `pop_due` is to be called next, or ``inf``: never too late, if too early."""
-        return self._heap[0][0] if self._heap else math.inf
+            self._look()
 
     def pop_due(self, now: float) -> Iterator[tuple[Due, Any]]:
         """Take out what has come due, one by one, each with what it is about."""
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
-            if _is_current(entry):
-                yield entry[1], entry[3]
-            else:
+            self._look()
+            if not _is_current(entry):
                 self._stale -= 1
+                continue
+            if entry[1] is Due.TOTAL_TIMEOUT:
+                self._stale -= 1  # who takes the job out of where it waits says that it is over
+            yield entry[1], entry[3]
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat) -> None:
         heapq.heappush(self._heap, (when, due, sequence, item))
+        if when < self.soonest:
+            self.soonest = when
+
+    def _look(self) -> None:
+        self.soonest = self._heap[0][0] if self._heap else math.inf
 
 
 def _is_current(entry: Entry) -> bool:
     when, due, sequence, item = entry
-    if due is Due.TOTAL_TIMEOUT:
-        # Without a state it waits for a place in the queue, or has been withdrawn.
-        withdrawn = item._state is None and item._cancelled
-        return not (withdrawn or item.state.is_final)
     if due is Due.REST:
         return bool(item._resting_until == when)
-    return item._state is JobState.DELAYED and item._ticket == sequence
+    return bool(abs(item._ticket) == sequence)

@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from ._effects import Admitted, Start
 from ._job import JobState
 from ._roster import terms_of
 from ._seat import Phase
 
 if TYPE_CHECKING:
-    from ._deadlines import Deadlines
     from ._effects import Effects
     from ._job import Job
     from ._ledger import Ledger
@@ -28,32 +25,44 @@ if TYPE_CHECKING:
     from ._roster import Roster, Terms
     from ._seat import Seat
 
+# Looked up with every job, and slow through the enum.
+QUEUED = JobState.QUEUED
+RUNNING = JobState.RUNNING
 
-@attrs.define(eq=False)
+
 class Dispatch:
-    """Gives queued jobs to workers."""
+    """Gives queued jobs to workers.
 
-    _roster: Roster
-    _ledger: Ledger
-    _deadlines: Deadlines
-    _queue: ReadyQueue
-    _places: Places
-    _effects: Effects
-    max_running: float
+    Attributes:
+      max_running: how many attempts may be under way at once.
+    """
+
+    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "max_running")
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger: Ledger,
+        queue: ReadyQueue,
+        places: Places,
+        effects: Effects,
+        max_running: float,
+    ) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self._queue = queue
+        self._places = places
+        self._effects = effects
+        self.max_running = max_running
 
     def idle_worker_for(self, terms: Terms) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
-        return self._roster.choose(terms) if self._may_start() else None
-
-    def enter(self, job: Job[Any], now: float) -> None:
-        """Let in a job that has not had to wait for a place."""
-        self._deadlines.add_timeout(job)
-        self._ledger.move(job, JobState.QUEUED, now)
+        return self._roster.choose(terms) if self._ledger.count[RUNNING] < self.max_running else None
 
     def admit(self, job: Job[Any], now: float) -> None:
-        """Let in a job whose submitter waits; its timeout is in the heap already."""
+        """Let in a job whose submitter waits."""
         self._places.leave(job)
-        self._ledger.move(job, JobState.QUEUED, now)
+        self._ledger.move(job, QUEUED, now)
         self._effects.append(Admitted(job))
 
     def fill_places(self, now: float) -> None:
@@ -65,7 +74,7 @@ class Dispatch:
     def let_wait(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""
         self._queue.push(job, terms, front=front)
-        queued = self._ledger.count[JobState.QUEUED]
+        queued = self._ledger.count[QUEUED]
         if queued > self._ledger.queue_peak:
             self._ledger.queue_peak = queued
 
@@ -116,7 +125,7 @@ class Dispatch:
 
     def match(self, now: float) -> None:
         """Give the idle workers what waits for them."""
-        while self._may_start():
+        while self._ledger.count[RUNNING] < self.max_running:
             found = self._first_match(self._queue)
             if found is not None:
                 job = self._queue.pop(found[0])
@@ -137,12 +146,13 @@ class Dispatch:
                 return lane, seat
         return None
 
-    def _may_start(self) -> bool:
-        return self._ledger.count[JobState.RUNNING] < self.max_running
-
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
         seat._current = job
         seat._started_at = now
-        seat._attempt_deadline = min(job._deadline, now + job._options.attempt_timeout)
+        deadline = job._deadline
+        limit = job._options.attempt_timeout
+        if limit != math.inf and now + limit < deadline:
+            deadline = now + limit
+        seat._attempt_deadline = deadline
         job._worker = seat
-        self._ledger.move(job, JobState.RUNNING, now, seat)
+        self._ledger.move(job, RUNNING, now, seat)

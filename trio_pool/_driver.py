@@ -92,7 +92,7 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
 
 
 def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
-    return isinstance(made, Coroutine)
+    return type(made) is types.CoroutineType or isinstance(made, Coroutine)
 
 
 def _complaint(fn: Callable[..., Any], made: object) -> str:

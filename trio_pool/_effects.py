@@ -1,6 +1,8 @@
 """What the scheduler decides, for the shell to carry out in this order.
 
-The seats are known to the shell as its workers, hence Any.
+The seats are known to the shell as its workers, hence Any. Plain classes, here and in
+the rest of the core: they are made by the thousand, and generating them costs more of the
+time of importing the package than all the rest.
 """
 
 from __future__ import annotations
@@ -8,73 +10,84 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import attrs
-
 if TYPE_CHECKING:
     from ._job import Job
 
 
-@attrs.define(eq=False)
 class Start:
     """Hand the job to a worker that waits for one."""
 
-    seat: Any
-    job: Job[Any]
+    __slots__ = ("job", "seat")
+
+    def __init__(self, seat: Any, job: Job[Any]) -> None:
+        self.seat = seat
+        self.job = job
 
 
-@attrs.define(eq=False)
-class Interrupt:
+class _AboutSeat:
+    __slots__ = ("seat",)
+
+    def __init__(self, seat: Any) -> None:
+        self.seat = seat
+
+
+class Interrupt(_AboutSeat):
     """Cancel the attempt under way on a worker."""
 
-    seat: Any
+    __slots__ = ()
 
 
-@attrs.define(eq=False)
-class Recall:
+class Recall(_AboutSeat):
     """Wake a worker that waits for a job: it has to leave or to reopen its resource."""
 
-    seat: Any
+    __slots__ = ()
 
 
-@attrs.define(eq=False)
-class Changed:
+class _AboutJob:
+    __slots__ = ("job",)
+
+    def __init__(self, job: Job[Any]) -> None:
+        self.job = job
+
+
+class Changed(_AboutJob):
     """Tell those who watch the job that its state has changed."""
 
-    job: Job[Any]
+    __slots__ = ()
 
 
-@attrs.define(eq=False)
-class Admitted:
+class Admitted(_AboutJob):
     """Let the submitter go on: its job has got a place in the queue, or has ended."""
 
-    job: Job[Any]
+    __slots__ = ()
 
 
-@attrs.define(eq=False)
-class Refused:
+class Refused(_AboutJob):
     """Let the submitter go on without its job: no worker may take it."""
 
-    job: Job[Any]
+    __slots__ = ()
 
 
-@attrs.define(eq=False)
-class Died:
+class Died(_AboutJob):
     """A job is dead."""
 
-    job: Job[Any]
+    __slots__ = ()
 
 
-@attrs.define(eq=False)
 class Quiet:
     """No job is left that has not ended."""
 
+    __slots__ = ()
 
-@attrs.define(eq=False)
+
 class Tell:
     """Tell the instruments of an event."""
 
-    event: str
-    arguments: tuple[object, ...]
+    __slots__ = ("arguments", "event")
+
+    def __init__(self, event: str, arguments: tuple[object, ...]) -> None:
+        self.event = event
+        self.arguments = arguments
 
 
 Effect: TypeAlias = Start | Interrupt | Recall | Changed | Admitted | Refused | Died | Quiet | Tell

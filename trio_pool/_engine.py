@@ -9,12 +9,11 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import attrs
 import trio
 
 from ._core import make_scheduler
 from ._dead import DeadLetters
-from ._effects import Admitted, Changed, Died, Effect, Interrupt, Recall, Refused, Start, Tell
+from ._effects import Admitted, Changed, Died, Interrupt, Quiet, Recall, Refused, Start, Tell
 from ._errors import (
     JobCancelledError,
     JobFailedError,
@@ -25,6 +24,7 @@ from ._errors import (
 )
 from ._instrument import Instrument, notify
 from ._job import DeadReason, Job, JobState, has_ended
+from ._places import Admission
 from ._roster import Roster
 from ._timers import Timers
 
@@ -32,21 +32,23 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ._config import Config
+    from ._effects import Effect
     from ._options import JobOptions
-    from ._places import Admission, Door
-    from ._streams import Stream
+    from ._places import Door
 
 V = TypeVar("V")
 
 logger = logging.getLogger("trio_pool")
 
 
-@attrs.define(eq=False)
 class _Submitter:
-    """A task that waits for a place in the queue."""
+    """A task that waits for a place in the queue, and the error if it is turned away."""
 
-    task: trio.lowlevel.Task
-    error: Exception | None = None
+    __slots__ = ("error", "task")
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.task = task
+        self.error: Exception | None = None
 
 
 class Engine:
@@ -71,7 +73,7 @@ class Engine:
             keep_history=config.history,
         )
         self.timers = Timers(self._on_deadline)
-        self._next_deadline = self.core.next_deadline
+        self._deadlines = self.core.deadlines
         # The body of the block, and what follows on it until the workers have stopped.
         self.scope = trio.CancelScope()
         # Set while the block lasts: where tasks run, and in which context.
@@ -83,25 +85,36 @@ class Engine:
         self.over = trio.Event()
         # What comes out of the block besides an exception of its body.
         self.errors: list[BaseException] = []
-        self.streams: set[Stream[Any, Any]] = set()
+        # The tasks that take items for streams, by their scopes.
+        self.feeders: set[trio.CancelScope] = set()
         self._carrying_out = False
+        self._carriers: dict[type[Effect], Callable[[Any], None]] = {
+            Start: self._on_start,
+            Changed: self._on_changed,
+            Quiet: self._on_quiet,
+            Tell: self._on_tell,
+            Interrupt: self._on_interrupt,
+            Recall: self._on_recall,
+            Admitted: self._on_admitted,
+            Refused: self._on_refused,
+            Died: self._on_died,
+        }
         self._quiet: trio.Event | None = None
         self._submitters: dict[Job[Any], _Submitter] = {}
 
-    def start_task(self, task: Callable[[], Awaitable[None]], name: str, context: Context | None = None) -> None:
-        """Start one of the pool's tasks; in the caller's context unless one is given."""
+    def start_task(self, task: Callable[[], Awaitable[None]], name: str, context: Context) -> None:
+        """Start one of the pool's tasks in this context."""
         self.check_open(inside=True)
         assert self.nursery is not None
-        start = partial(self.nursery.start_soon, task, name=name)
-        if context is None:
-            start()
-        else:
-            context.run(start)
+        context.run(partial(self.nursery.start_soon, task, name=name))
 
     # Jobs come.
 
     def check_open(self, *, inside: bool) -> None:
-        """Check that jobs are taken, from outside or inside a job of the pool."""
+        """Check that jobs are taken, from outside or inside a job of the pool.
+
+        While the pool is not ``closed`` they are.
+        """
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
 
@@ -109,6 +122,8 @@ class Engine:
         """Ask the core to let the job in."""
         admission = self.core.submit(job, door, job._submitted_at)
         self.carry_out()
+        if admission is Admission.NO_WORKER:
+            raise not_eligible(job)
         return admission
 
     async def wait_for_place(self, job: Job[Any]) -> None:
@@ -174,24 +189,27 @@ class Engine:
         if reached(job):
             await trio.lowlevel.checkpoint()
             return
-        event = trio.Event()
+        task = trio.lowlevel.current_task()
 
         def watch(job: Job[Any]) -> None:
-            if reached(job):
-                event.set()
+            # Unless one that was told before has just cancelled the task.
+            if reached(job) and job._watchers is not None and watch in job._watchers:
+                del job._watchers[watch]
+                trio.lowlevel.reschedule(task)
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            assert job._watchers is not None
+            del job._watchers[watch]
+            return trio.lowlevel.Abort.SUCCEEDED
 
         self.watch(job, watch)
-        try:
-            await event.wait()
-        finally:
-            assert job._watchers is not None
-            job._watchers.remove(watch)
+        await trio.lowlevel.wait_task_rescheduled(abandon)
 
     def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
         """Call ``watch`` after each change of the job's state."""
         if job._watchers is None:
-            job._watchers = []
-        job._watchers.append(watch)
+            job._watchers = {}
+        job._watchers[watch] = None
 
     def deal_with(self, job: Job[Any]) -> None:
         """Note that somebody has been told of the job's end."""
@@ -244,46 +262,51 @@ class Engine:
 
     def carry_out(self) -> None:
         """Do what the core has decided, and what it decides on account of that."""
-        if self.effects and not self._carrying_out:
+        effects = self.effects
+        if effects and not self._carrying_out:
             self._carrying_out = True
             try:
-                while self.effects:
-                    self._carry_out(self.effects.popleft())
+                while effects:
+                    effect = effects.popleft()
+                    self._carriers[type(effect)](effect)
             finally:
                 self._carrying_out = False
-        deadline = self._next_deadline()
-        if deadline < self.timers.until:
-            self.timers.sleep_until(deadline)
+        if self._deadlines.soonest < self.timers.until:
+            self.timers.sleep_until(self._deadlines.soonest)
 
-    def _carry_out(self, effect: Effect) -> None:
-        match effect:
-            case Start(worker, job):
-                worker._deliver(job)
-            case Changed(job):
-                for watch in list(job._watchers or ()):
-                    watch(job)
-            case Tell(event, arguments):
-                notify(self.instruments, event, *arguments)
-            case Interrupt(worker):
-                worker._interrupt()
-            case Recall(worker):
-                worker._recall()
-            case Admitted(job):
-                self._release(job, None)
-            case Refused(job):
-                self._release(job, not_eligible(job))
-            case Died(job):
-                self._on_death(job)
-            case _:  # Quiet
-                if self._quiet is not None:
-                    self._quiet.set()
-                    self._quiet = None
-                self._check_over()
+    def _on_start(self, effect: Start) -> None:
+        effect.seat._deliver(effect.job)
 
-    def _on_death(self, job: Job[Any]) -> None:
+    def _on_interrupt(self, effect: Interrupt) -> None:
+        effect.seat._interrupt()
+
+    def _on_recall(self, effect: Recall) -> None:
+        effect.seat._recall()
+
+    def _on_changed(self, effect: Changed) -> None:
+        job = effect.job
+        for watch in tuple(job._watchers or ()):
+            watch(job)
+
+    def _on_admitted(self, effect: Admitted) -> None:
+        self._release(effect.job, None)
+
+    def _on_refused(self, effect: Refused) -> None:
+        self._release(effect.job, not_eligible(effect.job))
+
+    def _on_tell(self, effect: Tell) -> None:
+        notify(self.instruments, effect.event, *effect.arguments)
+
+    def _on_quiet(self, _: Quiet) -> None:
+        if self._quiet is not None:
+            self._quiet.set()
+            self._quiet = None
+        self._check_over()
+
+    def _on_died(self, effect: Died) -> None:
         if self.config.on_dead == "cancel" and not self.scope.cancel_called:
-            self.dead._deal_with(job)
-            self.errors.append(failure_of(job))
+            self.dead._deal_with(effect.job)
+            self.errors.append(failure_of(effect.job))
             self.cancel()
 
 

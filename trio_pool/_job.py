@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
 import attrs
 
@@ -50,9 +50,9 @@ class JobState(enum.Enum):
         __hash__ = object.__hash__  # Enum hashes the name, in Python code
 
 
-_FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
+FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED})
 for _state in JobState:
-    _state.is_final = _state in _FINAL
+    _state.is_final = _state in FINAL
 
 # Rule 1: a job enters the pool blocked, queued, or, if its time was up before there was a
 # place for it, dead. Rule 2: every state that isn't final can be left for every end but
@@ -64,7 +64,7 @@ TRANSITIONS: Mapping[JobState | None, frozenset[JobState]] = {
     JobState.QUEUED: _ENDS | {JobState.RUNNING},
     JobState.RUNNING: _ENDS | {JobState.SUCCEEDED, JobState.DELAYED, JobState.QUEUED},
     JobState.DELAYED: _ENDS | {JobState.QUEUED},
-    **dict.fromkeys(_FINAL, frozenset[JobState]()),
+    **dict.fromkeys(FINAL, frozenset[JobState]()),
 }
 
 
@@ -121,7 +121,7 @@ class Attempt:
     hedges: tuple[tuple[int, str], ...] = ()
 
 
-AttemptFields: TypeAlias = "tuple[int, int, str, float, float, Exception | None]"
+ATTEMPT_FIELDS = 6
 
 
 class JobHost(Protocol):
@@ -133,7 +133,9 @@ class JobHost(Protocol):
     async def wait_job_started(self, job: Job[Any]) -> None: ...
 
 
-@attrs.define(eq=False)
+_NOBODY: frozenset[Seat] = frozenset()
+
+
 class Setback:
     """What a job that has failed remembers for its further attempts.
 
@@ -146,17 +148,28 @@ class Setback:
       last: the worker that it failed on last.
     """
 
-    counted: int = 0
-    delay: float = 0.0
-    placement: Placement = "any"
-    front: bool = False
-    failed_on: frozenset[Seat] = frozenset()
-    last: Seat | None = None
+    __slots__ = ("counted", "delay", "failed_on", "front", "last", "placement")
+
+    def __init__(
+        self,
+        counted: int = 0,
+        delay: float = 0.0,
+        placement: Placement = "any",
+        front: bool = False,
+        failed_on: frozenset[Seat] = _NOBODY,
+        last: Seat | None = None,
+    ) -> None:
+        self.counted = counted
+        self.delay = delay
+        self.placement = placement
+        self.front = front
+        self.failed_on = failed_on
+        self.last = last
 
     def note(self, seat: Seat) -> None:
         """It has failed on this worker."""
         if self.placement == "other" and seat in self.failed_on:
-            self.failed_on = frozenset()  # a new round has begun
+            self.failed_on = _NOBODY  # a new round has begun
         self.failed_on |= {seat}
         self.last = seat
 
@@ -166,7 +179,6 @@ KEPT_LAST_ATTEMPTS = 31
 KEPT_TRANSITIONS = 64  # of the first, and of the last
 
 
-@attrs.define(eq=False, repr=False)
 class Job(Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
@@ -174,47 +186,88 @@ class Job(Generic[V_co]):
     block has been left.
     """
 
-    # What it is, never changed.
-    _host: JobHost
-    _id: int
-    _fn: Callable[..., Any]
-    _args: tuple[Any, ...]
-    _options: Options
-    _submitted_at: float
-    _deadline: float
-    # The submitter's context variables; dropped at the end, since a context holds on to
-    # the job that submitted this one, which held on to its own submitter, and so on.
-    _context: Context | None
+    __slots__ = (
+        "__weakref__",
+        "_args",
+        "_attempt_count",
+        "_attempts",
+        "_cancelled",
+        "_context",
+        "_dead_reason",
+        "_deadline",
+        "_dealt_with",
+        "_error",
+        "_finished_at",
+        "_fn",
+        "_history",
+        "_host",
+        "_id",
+        "_lane",
+        "_options",
+        "_reason",
+        "_setback",
+        "_started",
+        "_state",
+        "_submitted_at",
+        "_ticket",
+        "_value",
+        "_watchers",
+        "_worker",
+    )
 
-    # Owned by the ledger.
-    _state: JobState | None = attrs.field(default=None, init=False)
-    # What transitions are made of, made when somebody looks; attempts likewise.
-    _history: list[tuple[JobState, float]] | None = attrs.field(default=None, init=False)
-    _finished_at: float | None = attrs.field(default=None, init=False)
+    def __init__(
+        self,
+        host: JobHost,
+        number: int,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        options: Options,
+        submitted_at: float,
+        deadline: float,
+        context: Context,
+    ) -> None:
+        # What it is, never changed.
+        self._host = host
+        self._id = number
+        self._fn = fn
+        self._args = args
+        self._options = options
+        self._submitted_at = submitted_at
+        self._deadline = deadline
+        # The submitter's context variables; dropped at the end, since a context holds on to
+        # the job that submitted this one, which held on to its own submitter, and so on.
+        self._context: Context | None = context
 
-    # Owned by the scheduler.
-    _worker: Seat | None = attrs.field(default=None, init=False)
-    _attempts: list[AttemptFields] | None = attrs.field(default=None, init=False)
-    _attempt_count: int = attrs.field(default=0, init=False)
-    _started: bool = attrs.field(default=False, init=False)
-    _cancelled: bool = attrs.field(default=False, init=False)
-    _value: Any = attrs.field(default=None, init=False)
-    _error: Exception | None = attrs.field(default=None, init=False)
-    _dead_reason: DeadReason | None = attrs.field(default=None, init=False)
-    _reason: str = attrs.field(default="", init=False)
-    # None until an attempt has failed: most jobs never need it.
-    _setback: Setback | None = attrs.field(default=None, init=False)
+        # Owned by the ledger.
+        self._state: JobState | None = None
+        # The fields of transitions, one after another: they are made when somebody looks;
+        # attempts likewise.
+        self._history: list[Any] | None = None
+        self._finished_at: float | None = None
 
-    # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap holds
-    # it, so that others can be left to be found stale; 0 while it is in none.
-    _ticket: int = attrs.field(default=0, init=False)
-    _lane: Lane | None = attrs.field(default=None, init=False)
+        # Owned by the scheduler.
+        self._worker: Seat | None = None
+        self._attempts: tuple[Any, ...] = ()
+        self._attempt_count = 0
+        self._started = False
+        self._cancelled = False
+        self._value: Any = None
+        self._error: Exception | None = None
+        self._dead_reason: DeadReason | None = None
+        self._reason = ""
+        # None until an attempt has failed: most jobs never need it.
+        self._setback: Setback | None = None
 
-    # Owned by the dead letters.
-    _dealt_with: bool = attrs.field(default=False, init=False)
+        # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap
+        # holds it, so that others can be left to be found stale; 0 while it is in none.
+        self._ticket = 0
+        self._lane: Lane | None = None
 
-    # Owned by the shell: called after each change of state.
-    _watchers: list[Callable[[Job[Any]], object]] | None = attrs.field(default=None, init=False)
+        # Owned by the dead letters.
+        self._dealt_with = False
+
+        # Owned by the shell: called after each change of state.
+        self._watchers: dict[Callable[[Job[Any]], object], None] | None = None
 
     async def wait(self) -> V_co:
         """Wait for the job's end and return its result.
@@ -294,7 +347,8 @@ class Job(Generic[V_co]):
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The attempts that have ended, of many the first and the last 31."""
-        return tuple(Attempt(*fields) for fields in self._attempts or ())
+        fields = self._attempts
+        return tuple(Attempt(*fields[at : at + ATTEMPT_FIELDS]) for at in range(0, len(fields), ATTEMPT_FIELDS))
 
     @property
     def attempt_count(self) -> int:
@@ -324,7 +378,8 @@ class Job(Generic[V_co]):
     @property
     def history(self) -> tuple[Transition, ...]:
         """Its changes of state, the first 64 and the last 64; empty if none are kept."""
-        return tuple(Transition(*fields) for fields in self._history or ())
+        fields = self._history or []
+        return tuple(map(Transition, fields[::2], fields[1::2]))
 
     @property
     def dead_reason(self) -> DeadReason | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from ._effects import Changed, Died, Quiet, Tell
 from ._job import (
+    ATTEMPT_FIELDS,
+    FINAL,
     KEPT_FIRST_ATTEMPTS,
     KEPT_LAST_ATTEMPTS,
     KEPT_TRANSITIONS,
@@ -22,43 +21,62 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._dead import DeadLetters
-    from ._deadlines import Deadlines
     from ._effects import Effects
-    from ._job import AttemptFields, Job
+    from ._job import Job
     from ._seat import Seat
 
+
+_FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
+_MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
+_FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
+_MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
 
 RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
 
 
-@attrs.define(eq=False)
 class Ledger:
     """The jobs of the pool and their counts.
 
     Arguments:
       effects: where to note whom to tell.
       dead: where dead jobs go.
-      deadlines: where total timeouts are kept.
       instruments: those who want to be told; only asked whether there are any.
       keep_history: whether jobs keep their transitions.
+
+    Attributes:
+      count: how many jobs are in each state; ended ones stay counted.
+      unstarted: how many are in the pool that never started: those that max_queue bounds.
+      live: the jobs that have not ended, by id, in the order in which they entered.
     """
 
-    _effects: Effects
-    _dead: DeadLetters
-    _deadlines: Deadlines
-    _instruments: Sequence[object]
-    _keep_history: bool
-    # How many jobs are in each state; ended ones stay counted.
-    count: dict[JobState, int] = attrs.field(factory=lambda: dict.fromkeys(JobState, 0), init=False)
-    # How many jobs are in the pool that never started: those that max_queue bounds.
-    unstarted: int = attrs.field(default=0, init=False)
-    submitted: int = attrs.field(default=0, init=False)
-    attempts: int = attrs.field(default=0, init=False)
-    failures: int = attrs.field(default=0, init=False)
-    retries: int = attrs.field(default=0, init=False)
-    queue_peak: int = attrs.field(default=0, init=False)
-    # The jobs that have not ended, by id, in the order in which they entered.
-    live: dict[int, Job[Any]] = attrs.field(factory=dict[int, "Job[Any]"], init=False)
+    __slots__ = (
+        "_dead",
+        "_effects",
+        "_instruments",
+        "_keep_history",
+        "attempts",
+        "count",
+        "failures",
+        "live",
+        "queue_peak",
+        "retries",
+        "submitted",
+        "unstarted",
+    )
+
+    def __init__(self, effects: Effects, dead: DeadLetters, instruments: Sequence[object], keep_history: bool) -> None:
+        self._effects = effects
+        self._dead = dead
+        self._instruments = instruments
+        self._keep_history = keep_history
+        self.count = dict.fromkeys(JobState, 0)
+        self.unstarted = 0
+        self.submitted = 0
+        self.attempts = 0
+        self.failures = 0
+        self.retries = 0
+        self.queue_peak = 0
+        self.live: dict[int, Job[Any]] = {}
 
     def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:
         """Change the state of a job, keep its history and tell the instruments.
@@ -71,29 +89,27 @@ class Ledger:
         if state not in TRANSITIONS[old]:
             raise AssertionError(f"{job!r} can't become {state.name}")
         count = self.count
-        if old is not None:
-            count[old] -= 1
-        else:
+        if old is None:
             self.submitted += 1
             self.unstarted += 1
             self.live[job._id] = job
+        else:
+            count[old] -= 1
         count[state] += 1
         job._state = state
-        if self._keep_history:
-            history = job._history
-            if history is None:
-                job._history = [(state, now)]
-            elif len(history) < 2 * KEPT_TRANSITIONS:
-                history.append((state, now))
-            else:
-                del history[KEPT_TRANSITIONS]
-                history.append((state, now))
+        history = job._history
+        if history is not None:
+            if len(history) == _MOST_HISTORY_FIELDS:
+                del history[_FIRST_HISTORY_FIELDS : _FIRST_HISTORY_FIELDS + 2]
+            history += (state, now)
+        elif old is None and self._keep_history:
+            job._history = [state, now]
         if state is RUNNING:
             if not job._started:
                 job._started = True
                 self.unstarted -= 1
-        elif state.is_final:
-            self._close(job, now, entered=old is not None)
+        elif state in FINAL:
+            self._close(job, now)
         if job._watchers is not None:
             self._effects.append(Changed(job))
         if self._instruments:
@@ -131,14 +147,15 @@ class Ledger:
 
     def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
         """Account for an attempt that counts, and take the job off its worker."""
-        attempt, job = self._take_off(seat, now, error)
-        if job._attempts is None:
-            job._attempts = [attempt]
-        else:
-            if len(job._attempts) == KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS:
-                del job._attempts[KEPT_FIRST_ATTEMPTS]
-            job._attempts.append(attempt)
-        job._attempt_count += 1
+        job = self._take_off(seat, now)
+        job._attempt_count = number = job._attempt_count + 1
+        attempt = (number, seat.id, seat.name, seat._started_at, now, error)
+        if self._instruments:
+            self.tell("attempt_ended", job, Attempt(*attempt))
+        kept = job._attempts
+        if len(kept) == _MOST_ATTEMPT_FIELDS:
+            kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
+        job._attempts = kept + attempt
         self.attempts += 1
         seat._attempts += 1
         if error is None:
@@ -150,38 +167,35 @@ class Ledger:
 
     def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
         """Take the job off its worker after an attempt that doesn't count."""
-        return self._take_off(seat, now, error)[1]
+        job = self._take_off(seat, now)
+        if self._instruments:
+            attempt = Attempt(job._attempt_count + 1, seat.id, seat.name, seat._started_at, now, error)
+            self.tell("attempt_ended", job, attempt)
+        return job
 
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""
         if self._instruments:
             self._effects.append(Tell(event, arguments))
 
-    def _close(self, job: Job[Any], now: float, *, entered: bool) -> None:
+    def _close(self, job: Job[Any], now: float) -> None:
         """A job has ended: let go of what only a live job needs."""
         del self.live[job._id]
         if not job._started:
             self.unstarted -= 1
         job._finished_at = now
-        job._context = None
-        job._setback = None
-        if job._deadline != math.inf and entered:
-            self._deadlines.forget()
+        job._context = job._setback = None
         if not self.live:
             self._effects.append(Quiet())
 
-    def _take_off(self, seat: Seat, now: float, error: Exception | None) -> tuple[AttemptFields, Job[Any]]:
+    def _take_off(self, seat: Seat, now: float) -> Job[Any]:
         job = seat._current
         assert job is not None
-        number = job._attempt_count + 1
-        attempt = (number, seat.id, seat.name, seat._started_at, now, error)
-        if self._instruments:
-            self.tell("attempt_ended", job, Attempt(*attempt))
         seat._current = None
         seat._cut = None
         seat._busy_seconds += now - seat._started_at
         job._worker = None
-        return attempt, job
+        return job
 
     def _tell(self, job: Job[Any], old: JobState | None, state: JobState, detail: object) -> None:
         if old is None:
@@ -195,4 +209,4 @@ class Ledger:
 
 
 def _last_error(job: Job[Any]) -> Exception | None:
-    return job._attempts[-1][5] if job._attempts else None
+    return job._attempts[-1] if job._attempts else None

@@ -210,8 +210,8 @@ async def _run_pool(pool: P, resources: list[tuple[Resource[Any], tuple[Any, ...
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
-        for stream in engine.streams:
-            stream._feeding.cancel()
+        for feeding in engine.feeders:
+            feeding.cancel()
         engine.timers.stop()
     engine.nursery = None
     if opened:

@@ -12,6 +12,7 @@ import attrs
 from . import _validate
 from ._job import NO_METADATA
 from ._retry import RetryPolicy
+from ._roster import ANYONE, Terms
 from ._seat import Seat
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class JobOptions(TypedDict, total=False):
     """whatever the program wants to keep with it, copied"""
 
 
+def _terms(options: Options) -> Terms:
+    if options.worker is None and not options.requires:
+        return ANYONE
+    return Terms(options.requires, options.worker)
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Options:
     """The options of a job, checked. Shared by all jobs that were given none.
@@ -56,6 +63,8 @@ class Options:
     worker: Seat | None = None
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
+    # Who may take such a job, until it has failed.
+    terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
 
     def replace(self, given: JobOptions, *, defaults: Options, roster: object, call: str) -> Options:
         """These options with what was ``given`` in their place.

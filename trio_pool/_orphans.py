@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import attrs
-
 from ._effects import Admitted, Refused
 from ._roster import terms_of
 
@@ -21,16 +19,26 @@ NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
 NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
 
 
-@attrs.define(eq=False)
 class Orphans:
     """Finds them, and does with them what the pool was opened to do."""
 
-    _roster: Roster
-    _ledger: Ledger
-    _queue: ReadyQueue
-    _places: Places
-    _effects: Effects
-    policy: NoWorker
+    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "policy")
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger: Ledger,
+        queue: ReadyQueue,
+        places: Places,
+        effects: Effects,
+        policy: NoWorker,
+    ) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self._queue = queue
+        self._places = places
+        self._effects = effects
+        self.policy = policy
 
     def is_one(self, terms: Terms) -> bool:
         """Whether a job on these terms is one, if the pool does not keep them."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import enum
-import math
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 if TYPE_CHECKING:
-    from ._deadlines import Deadlines
     from ._job import Job
     from ._ledger import Ledger
     from ._queue import ReadyQueue
@@ -34,7 +30,6 @@ class Door(enum.Enum):
     IF_IDLE = enum.auto()
 
 
-@attrs.define(eq=False)
 class Places:
     """Submitters wait for a place in the queue, first come first served.
 
@@ -44,11 +39,13 @@ class Places:
     Invariant: between two events nobody waits while there is a place.
     """
 
-    _ledger: Ledger
-    _deadlines: Deadlines
-    _limit: float
-    by_taker: ReadyQueue
-    line: dict[Job[Any], None] = attrs.field(factory=dict["Job[Any]", None], init=False)
+    __slots__ = ("_ledger", "_limit", "by_taker", "line")
+
+    def __init__(self, ledger: Ledger, limit: float, by_taker: ReadyQueue) -> None:
+        self._ledger = ledger
+        self._limit = limit
+        self.by_taker = by_taker
+        self.line: dict[Job[Any], None] = {}
 
     def is_free(self) -> bool:
         """Whether one more job that never started is within the bound."""
@@ -58,7 +55,6 @@ class Places:
         """A submitter has to wait."""
         self.line[job] = None
         self.by_taker.push(job, terms)
-        self._deadlines.add_timeout(job)
 
     def leave(self, job: Job[Any]) -> None:
         """A submitter waits no longer."""
@@ -70,8 +66,6 @@ class Places:
         """A submitter waits no longer, and its job is not to enter."""
         self.leave(job)
         job._cancelled = True
-        if job._deadline != math.inf:
-            self._deadlines.forget()
 
     def first(self) -> Job[Any] | None:
         """The job of the submitter that has waited longest, or None."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+import trio
+
 from . import _validate
 from ._base import BasePool, not_callable
 from ._resource import Resource
@@ -59,6 +61,7 @@ class Pool(_Submitting, Generic[R]):
     ``name``, ``metadata``; see `JobOptions`.
     """
 
+    @trio.lowlevel.enable_ki_protection
     async def submit(
         self,
         fn: Callable[[R, Unpack[Ts]], Awaitable[V]],
@@ -83,7 +86,13 @@ class Pool(_Submitting, Generic[R]):
           NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
-        return await self._submit(fn, args, self._resolve(options, "submit"))
+        job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._lines_up(job):
+            await self._engine.wait_for_place(job)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return job
 
     def submit_nowait(
         self,
@@ -223,6 +232,7 @@ class SlotPool(_Submitting):
     Made by ``open_pool(n)``. All calls are those of `Pool`.
     """
 
+    @trio.lowlevel.enable_ki_protection
     async def submit(
         self,
         fn: Callable[[Unpack[Ts]], Awaitable[V]],
@@ -230,7 +240,13 @@ class SlotPool(_Submitting):
         **options: Unpack[JobOptions],
     ) -> Job[V]:
         """As `Pool.submit`."""
-        return await self._submit(fn, args, self._resolve(options, "submit"))
+        job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._lines_up(job):
+            await self._engine.wait_for_place(job)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return job
 
     def submit_nowait(
         self,

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import attrs
 
 from ._roster import ANYONE, Roster, Terms, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._deadlines import Deadlines
     from ._job import Job
     from ._seat import Seat
 
@@ -34,63 +34,98 @@ LAST: Rank = (math.inf, math.inf)
 _LEAST_TO_COMPACT = 64
 
 
-@attrs.define(eq=False)
 class Lane:
     """The jobs that wait on the same terms, first the one that starts next.
+
+    Most jobs come in the very order in which they start, or in the reverse of it: these
+    stand in a sorted run, which grows at its ends and costs no comparisons to take from.
+    Only what comes in between goes into a heap beside it.
 
     An entry is valid as long as it bears its job's ticket; others are dropped when met.
     """
 
-    terms: Terms
-    size: int = attrs.field(default=0, init=False)
-    _heap: list[Entry] = attrs.field(factory=list["Entry"], init=False)
+    __slots__ = ("_heap", "_run", "size", "terms")
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.size = 0
+        self._run: deque[Entry] = deque()
+        self._heap: list[Entry] = []
 
     def push(self, entry: Entry) -> None:
         """Add an entry."""
-        heapq.heappush(self._heap, entry)
+        run = self._run
+        if not run or run[-1] < entry:
+            run.append(entry)
+        elif entry < run[0]:
+            run.appendleft(entry)
+        else:
+            heapq.heappush(self._heap, entry)
         self.size += 1
 
     def head(self) -> Entry | None:
         """The first valid entry, or None."""
-        heap = self._heap
-        while heap:
-            entry = heap[0]
-            if entry[2]._ticket == entry[1]:
-                return entry
+        run, heap = self._run, self._heap
+        while run and run[0][2]._ticket != run[0][1]:
+            run.popleft()
+        while heap and heap[0][2]._ticket != heap[0][1]:
             heapq.heappop(heap)
+        if heap and not (run and run[0] < heap[0]):
+            return heap[0]
+        return run[0] if run else None
+
+    def take(self) -> Job[Any] | None:
+        """Take out the first job, or None: what `head` and `pop` come to, in one."""
+        run = self._run
+        if self._heap:
+            return None if self.head() is None else self.pop()
+        while run:
+            _, ticket, job = run.popleft()
+            if job._ticket == ticket:
+                self.size -= 1
+                return job
         return None
 
     def pop(self) -> Job[Any]:
-        """Take out the job of the first entry, which must be a valid one."""
+        """Take out the job of the first entry, which must have been found by `head`."""
         self.size -= 1
-        return heapq.heappop(self._heap)[2]
+        run, heap = self._run, self._heap
+        if heap and not (run and run[0] < heap[0]):
+            return heapq.heappop(heap)[2]
+        return run.popleft()[2]
 
     def forget(self) -> None:
         """One of the entries has become invalid."""
         self.size -= 1
-        heap = self._heap
-        if self.size * 2 < len(heap) > _LEAST_TO_COMPACT:
-            self._heap = [entry for entry in heap if entry[2]._ticket == entry[1]]
+        if self.size * 2 < len(self) > _LEAST_TO_COMPACT:
+            self._run = deque(entry for entry in self._run if entry[2]._ticket == entry[1])
+            self._heap = [entry for entry in self._heap if entry[2]._ticket == entry[1]]
             heapq.heapify(self._heap)
 
     def entries(self) -> list[Entry]:
         """The valid entries, first that of the job that starts next."""
-        return sorted(entry for entry in self._heap if entry[2]._ticket == entry[1])
+        return sorted(entry for entry in (*self._run, *self._heap) if entry[2]._ticket == entry[1])
+
+    def __len__(self) -> int:
+        """How many entries there are, stale ones included."""
+        return len(self._run) + len(self._heap)
 
 
 IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
 
 
-@attrs.define(eq=False)
 class Index:
     """The lanes whose requirements one set of tags meets, ordered by their first jobs.
 
     A lane's entry may be too early, since others take its jobs, but never too late.
     """
 
-    _heap: list[IndexEntry] = attrs.field(factory=list["IndexEntry"], init=False)
-    _valid: dict[Lane, IndexEntry] = attrs.field(factory=dict["Lane", "IndexEntry"], init=False)
-    _sequence: int = attrs.field(default=0, init=False)
+    __slots__ = ("_heap", "_sequence", "_valid")
+
+    def __init__(self) -> None:
+        self._heap: list[IndexEntry] = []
+        self._valid: dict[Lane, IndexEntry] = {}
+        self._sequence = 0
 
     def advertise(self, lane: Lane, head: Entry) -> None:
         """A lane is new, or has a new first job."""
@@ -149,29 +184,53 @@ class Index:
         return None
 
 
-@attrs.define(eq=False)
 class ReadyQueue:
-    """Jobs that wait for a worker.
+    """Jobs that wait for a worker. While one does, its total timeout is in the heap of deadlines.
 
     Arguments:
       roster: who may take what.
+      deadlines: where total timeouts are kept.
       tickets: numbers that nothing else that holds jobs gets too.
       lifo: whether of equal priorities the last to come goes first.
       ranked: whether priorities count at all.
     """
 
-    _roster: Roster
-    _tickets: Iterator[int]
-    _lifo: bool = attrs.field(default=False, alias="lifo")
-    _ranked: bool = attrs.field(default=True, alias="ranked")
-    _open: Lane = attrs.field(factory=lambda: Lane(ANYONE), init=False)
-    _pinned: dict[Seat, Lane] = attrs.field(factory=dict["Seat", "Lane"], init=False)
-    _lanes: dict[Terms, Lane] = attrs.field(factory=dict["Terms", "Lane"], init=False)
-    _indexes: dict[frozenset[str], Index] = attrs.field(factory=dict[frozenset[str], "Index"], init=False)
-    # Counts what may give a worker something that it didn't find before. By worker, when it
-    # last searched, in these terms, and the rank before which it found nothing.
-    _round: int = attrs.field(default=0, init=False)
-    _nothing_before: dict[Seat, tuple[int, Rank]] = attrs.field(factory=dict["Seat", "tuple[int, Rank]"], init=False)
+    __slots__ = (
+        "_deadlines",
+        "_indexes",
+        "_lanes",
+        "_lifo",
+        "_nothing_before",
+        "_open",
+        "_pinned",
+        "_ranked",
+        "_roster",
+        "_round",
+        "_tickets",
+    )
+
+    def __init__(
+        self,
+        roster: Roster,
+        deadlines: Deadlines,
+        tickets: Iterator[int],
+        *,
+        lifo: bool = False,
+        ranked: bool = True,
+    ) -> None:
+        self._roster = roster
+        self._deadlines = deadlines
+        self._tickets = tickets
+        self._lifo = lifo
+        self._ranked = ranked
+        self._open = Lane(ANYONE)
+        self._pinned: dict[Seat, Lane] = {}
+        self._lanes: dict[Terms, Lane] = {}
+        self._indexes: dict[frozenset[str], Index] = {}
+        # Counts what may give a worker something that it didn't find before. By worker, when it
+        # last searched, in these terms, and the rank before which it found nothing.
+        self._round = 0
+        self._nothing_before: dict[Seat, tuple[int, Rank]] = {}
 
     def push(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
         """Let a job wait on its terms, behind those of its priority or in front of them."""
@@ -179,11 +238,27 @@ class ReadyQueue:
         if front or self._lifo:
             ticket = -ticket
         job._ticket = ticket
-        self._place((job._options.priority if self._ranked else 0, ticket, job), terms)
+        if job._deadline != math.inf:
+            self._deadlines.add_timeout(job)
+        entry = (job._options.priority if self._ranked else 0, ticket, job)
+        if terms is ANYONE:
+            job._lane = self._open
+            self._open.push(entry)
+        else:
+            self._place(entry, terms)
 
     def take(self, seat: Seat) -> Job[Any] | None:
         """Take out the first job that an available worker may take."""
         lane = self._open
+        if not (self._lanes or self._pinned):
+            # What the rest comes to when all jobs are for anybody.
+            job = lane.take()
+            if job is not None:
+                job._ticket = 0
+                job._lane = None
+                if job._deadline != math.inf:
+                    self._deadlines.forget()
+            return job
         head = lane.head()
         if self._pinned and (own := self._pinned.get(seat)) is not None:
             first = own.head()
@@ -214,7 +289,7 @@ class ReadyQueue:
         self._took_out(job, lane, forget=True)
 
     def clear(self) -> None:
-        """Take out everything. The tickets are left to the caller."""
+        """Take out everything. The tickets and the deadlines are left to the caller."""
         self._open = Lane(ANYONE)
         self._pinned.clear()
         self._lanes.clear()
@@ -287,6 +362,8 @@ class ReadyQueue:
     def _took_out(self, job: Job[Any], lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
         job._lane = None
+        if job._deadline != math.inf:
+            self._deadlines.forget()
         if forget:
             lane.forget()
         if not lane.size and lane is not self._open:

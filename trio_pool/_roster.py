@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from random import Random
 
     from ._job import Job
@@ -40,9 +40,11 @@ ANYONE = Terms()
 def terms_of(job: Job[Any]) -> Terms:
     """The terms on which the job waits now."""
     options = job._options
-    pinned = options.worker
     setback = job._setback
-    if pinned is None and setback is not None:
+    if setback is None:
+        return options.terms
+    pinned = options.worker
+    if pinned is None:
         if setback.placement == "other" and setback.failed_on:
             return Terms(options.requires, None, setback.failed_on, setback.last)
         # A worker that has left can't be waited for any longer.
@@ -53,18 +55,19 @@ def terms_of(job: Job[Any]) -> Terms:
     return Terms(options.requires, pinned)
 
 
-@attrs.define(eq=False)
 class TagClass:
     """The workers that have the same tags."""
 
-    tags: frozenset[str]
-    members: int = attrs.field(default=0, init=False)
-    available: int = attrs.field(default=0, init=False)
-    # In the order in which they became idle; each with a number for that order.
-    idle: dict[Seat, int] = attrs.field(factory=dict["Seat", int], init=False)
+    __slots__ = ("available", "idle", "members", "tags")
+
+    def __init__(self, tags: frozenset[str]) -> None:
+        self.tags = tags
+        self.members = 0
+        self.available = 0
+        # In the order in which they became idle; each with a number for that order.
+        self.idle: dict[Seat, int] = {}
 
 
-@attrs.define(eq=False)
 class Roster:
     """All workers of the pool that have not left, by their tags.
 
@@ -72,13 +75,19 @@ class Roster:
     nothing and found nothing to run.
     """
 
-    _pick: Pick
-    _rng: Random
-    seats: dict[int, Seat] = attrs.field(factory=dict[int, "Seat"], init=False)
-    _classes: dict[frozenset[str], TagClass] = attrs.field(factory=dict[frozenset[str], TagClass], init=False)
-    _sequence: int = attrs.field(default=0, init=False)
-    # The sum over the classes, since it is asked for with every job.
-    idle_count: int = attrs.field(default=0, init=False)
+    __slots__ = ("_classes", "_in_order", "_only", "_pick", "_rng", "_sequence", "idle_count", "seats")
+
+    def __init__(self, pick: Pick, rng: Random) -> None:
+        self._pick = pick
+        self._rng = rng
+        self.seats: dict[int, Seat] = {}
+        self._classes: dict[frozenset[str], TagClass] = {}
+        self._sequence = 0
+        # The sum over the classes, since it is asked for with every job; and what is asked
+        # when there is but one of them, and no chance in it.
+        self.idle_count = 0
+        self._only: TagClass | None = None
+        self._in_order: Callable[[dict[Seat, int]], Iterator[Seat]] = reversed if pick == "last_used" else iter
 
     def join(self, seat: Seat) -> None:
         """A worker enters the pool, not yet available."""
@@ -86,6 +95,7 @@ class Roster:
         if seat.tags not in self._classes:
             self._classes[seat.tags] = TagClass(seat.tags)
         self._classes[seat.tags].members += 1
+        self._look_for_only()
 
     def leave(self, seat: Seat) -> None:
         """A worker that is no longer available leaves the pool."""
@@ -94,6 +104,11 @@ class Roster:
         kind.members -= 1
         if not kind.members:
             del self._classes[seat.tags]
+            self._look_for_only()
+
+    def _look_for_only(self) -> None:
+        classes = list(self._classes.values())
+        self._only = classes[0] if len(classes) == 1 and self._pick != "random" else None
 
     def set_available(self, seat: Seat, available: bool) -> None:
         """Note that a worker can, or can no longer, be counted on to take a job."""
@@ -105,8 +120,8 @@ class Roster:
 
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""
-        self._sequence += 1
-        self._classes[seat.tags].idle[seat] = self._sequence
+        self._sequence = number = self._sequence + 1
+        self._classes[seat.tags].idle[seat] = number
         self.idle_count += 1
 
     def unpark(self, seat: Seat) -> None:
@@ -147,10 +162,9 @@ class Roster:
         """The idle worker that such a job goes to, or None."""
         if not self.idle_count:
             return None
-        if terms is ANYONE and self._pick != "random" and len(self._classes) == 1:
+        if terms is ANYONE and self._only is not None:
             # What the search below comes to, for the pools that most programs have.
-            (only,) = self._classes.values()
-            return next(reversed(only.idle) if self._pick == "last_used" else iter(only.idle))
+            return next(self._in_order(self._only.idle))
         if terms.pinned is not None:
             seat = terms.pinned
             kind = self._classes.get(seat.tags)

@@ -13,20 +13,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from ._deadlines import Due
 from ._effects import Admitted, Interrupt, Recall
 from ._job import DeadReason, JobState, Setback
 from ._places import Admission, Door
-from ._roster import terms_of
+from ._roster import ANYONE, terms_of
 from ._seat import Cut, Phase, Seat
 from ._tracebacks import in_words
 from ._verdict import Die, Drop, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._deadlines import Deadlines
     from ._dispatch import Dispatch
     from ._effects import Effects
@@ -38,46 +34,76 @@ if TYPE_CHECKING:
     from ._roster import Roster
     from ._verdict import Retry
 
+# Looked up with every job, and slow through the enum.
+QUEUED = JobState.QUEUED
+SUCCEEDED = JobState.SUCCEEDED
 
-@attrs.define(eq=False)
+
 class Scheduler:
-    """The core's front: every event in the life of jobs and workers is a call of it."""
+    """The core's front: every event in the life of jobs and workers is a call of it.
 
-    _roster: Roster
-    _ledger: Ledger
-    _deadlines: Deadlines
-    _queue: ReadyQueue
-    _places: Places
-    _dispatch: Dispatch
-    _effects: Effects
-    _orphans: Orphans
-    # No more jobs will come but from jobs, and nobody resumes a worker.
-    draining: bool = attrs.field(default=False, init=False)
+    Attributes:
+      deadlines: what comes due; its ``soonest`` tells when to call `advance` next.
+      draining: no more jobs will come but from jobs, and nobody resumes a worker.
+    """
+
+    __slots__ = (
+        "_dispatch",
+        "_effects",
+        "_ledger",
+        "_orphans",
+        "_places",
+        "_queue",
+        "_roster",
+        "deadlines",
+        "draining",
+    )
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger: Ledger,
+        deadlines: Deadlines,
+        queue: ReadyQueue,
+        places: Places,
+        dispatch: Dispatch,
+        effects: Effects,
+        orphans: Orphans,
+    ) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self.deadlines = deadlines
+        self._queue = queue
+        self._places = places
+        self._dispatch = dispatch
+        self._effects = effects
+        self._orphans = orphans
+        self.draining = False
 
     # Jobs come.
 
     def submit(self, job: Job[Any], door: Door, now: float) -> Admission:
         """A job asks to be let in."""
-        if self._deadlines.soonest() <= now:
+        if self.deadlines.soonest <= now:
             self.advance(now)
         if job._deadline <= now:
             self._ledger.time_out(job, now)
             return Admission.ENTERED
-        terms = terms_of(job)
-        if self._orphans.is_one(terms):
+        terms = job._options.terms
+        if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
             if self._orphans.policy == "reject":
                 return Admission.NO_WORKER
             self._ledger.bury(job, now)
             return Admission.ENTERED
-        seat = self._dispatch.idle_worker_for(terms)
-        if seat is not None:
-            self._dispatch.enter(job, now)
+        if self._roster.idle_count and (seat := self._dispatch.idle_worker_for(terms)) is not None:
+            self._ledger.move(job, QUEUED, now)
             self._dispatch.hand_over(seat, job, now)
             return Admission.ENTERED
         if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free()):
-            self._dispatch.enter(job, now)
+            self._ledger.move(job, QUEUED, now)
             self._dispatch.let_wait(job, terms)
-            self._after(now)
+            if self._places.line or self.draining:
+                self._after(now)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
             return Admission.FULL
@@ -126,8 +152,8 @@ class Scheduler:
             if job._state is JobState.RUNNING:
                 self.cancel(job, now)
             else:
-                if job._state is JobState.DELAYED:
-                    self._deadlines.forget()
+                if job._state is JobState.DELAYED or job._deadline != math.inf:
+                    self.deadlines.forget()
                 job._ticket = 0
                 job._lane = None
                 job._cancelled = True
@@ -182,9 +208,9 @@ class Scheduler:
         if seat._gone or until <= now or (held is not None and held >= until):
             return
         if held is not None:
-            self._deadlines.forget()
+            self.deadlines.forget()
         seat._resting_until = until
-        self._deadlines.add_rest(seat, until)
+        self.deadlines.add_rest(seat, until)
         self._ledger.tell("worker_resting", seat, until)
         self._dispatch.update(seat, now)
         self._after(now)
@@ -208,7 +234,7 @@ class Scheduler:
         seat._phase = Phase.STOPPED
         if seat._resting_until is not None:
             seat._resting_until = None
-            self._deadlines.forget()
+            self.deadlines.forget()
         self._roster.leave(seat)
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
@@ -223,12 +249,16 @@ class Scheduler:
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """An attempt has ended with a value; returns the worker's next job."""
-        if self._deadlines.soonest() <= now:
+        if self.deadlines.soonest <= now:
             self.advance(now)
-        job = self._ledger.end_attempt(seat, now, None)
+        ledger = self._ledger
+        job = ledger.end_attempt(seat, now, None)
         job._value = value
-        self._ledger.end(job, JobState.SUCCEEDED, now)
-        return self._next_for(seat, now)
+        ledger.move(job, SUCCEEDED, now)
+        following = self._dispatch.next_for(seat, now)
+        if self._places.line or self.draining:
+            self._after(now)
+        return following
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
         """An attempt has ended with an error; returns the worker's next job."""
@@ -277,16 +307,11 @@ class Scheduler:
 
     # Time passes.
 
-    @property
-    def next_deadline(self) -> Callable[[], float]:
-        """The function that tells when to call `advance` next, or ``inf``; if too early."""
-        return self._deadlines.soonest
-
     def advance(self, now: float) -> None:
         """Deal with what has come due."""
-        if self._deadlines.soonest() > now:
+        if self.deadlines.soonest > now:
             return
-        for due, item in self._deadlines.pop_due(now):
+        for due, item in self.deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
             elif due is Due.REST:
@@ -338,7 +363,7 @@ class Scheduler:
         if fate.delay:
             until = now + fate.delay
             self._ledger.move(job, JobState.DELAYED, now, until)
-            self._deadlines.add_delay(job, until)
+            self.deadlines.add_delay(job, until)
         else:
             self._queue_again(job, now, front=fate.front)
 
@@ -361,7 +386,7 @@ class Scheduler:
         """Take a job out of where it waits."""
         if job._state is JobState.DELAYED:
             job._ticket = 0
-            self._deadlines.forget()
+            self.deadlines.forget()
         else:
             self._queue.remove(job)
 
@@ -370,7 +395,7 @@ class Scheduler:
             self._places.leave(job)
             self._ledger.time_out(job, now)
             self._effects.append(Admitted(job))
-        elif job._state is not JobState.RUNNING:  # there its cancel scope ends it
+        else:
             self._take_back(job)
             self._ledger.time_out(job, now)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 if TYPE_CHECKING:
     from ._job import Job
 
@@ -56,33 +54,53 @@ _PHASE_STATES = {
 }
 
 
-@attrs.define(eq=False)
 class Seat:
     """The scheduler's record of a worker. The underscored fields are its own."""
 
-    _roster: object
-    id: int
-    name: str
-    tags: frozenset[str]
+    __slots__ = (
+        "_attempt_deadline",
+        "_attempts",
+        "_available",
+        "_busy_seconds",
+        "_current",
+        "_cut",
+        "_departing",
+        "_last_error",
+        "_paused",
+        "_phase",
+        "_resting_until",
+        "_roster",
+        "_started_at",
+        "_succeeded",
+        "id",
+        "name",
+        "tags",
+    )
 
-    _phase: Phase = attrs.field(default=Phase.STARTING, init=False)
-    _paused: bool = attrs.field(default=False, init=False)
-    _resting_until: float | None = attrs.field(default=None, init=False)
-    _departing: bool = attrs.field(default=False, init=False)
+    def __init__(self, roster: object, number: int, name: str, tags: frozenset[str]) -> None:
+        self._roster = roster
+        self.id = number
+        self.name = name
+        self.tags = tags
 
-    # The attempt under way. ``_cut`` is set only while there is one.
-    _current: Job[Any] | None = attrs.field(default=None, init=False)
-    _started_at: float = attrs.field(default=0.0, init=False)
-    _attempt_deadline: float = attrs.field(default=0.0, init=False)
-    _cut: Cut | None = attrs.field(default=None, init=False)
+        self._phase = Phase.STARTING
+        self._paused = False
+        self._resting_until: float | None = None
+        self._departing = False
 
-    _attempts: int = attrs.field(default=0, init=False)
-    _succeeded: int = attrs.field(default=0, init=False)
-    _busy_seconds: float = attrs.field(default=0.0, init=False)
-    _last_error: Exception | None = attrs.field(default=None, init=False)
+        # The attempt under way. ``_cut`` is set only while there is one.
+        self._current: Job[Any] | None = None
+        self._started_at = 0.0
+        self._attempt_deadline = 0.0
+        self._cut: Cut | None = None
 
-    # Owned by the roster: whether it could run something now or after what it runs.
-    _available: bool = attrs.field(default=False, init=False)
+        self._attempts = 0
+        self._succeeded = 0
+        self._busy_seconds = 0.0
+        self._last_error: Exception | None = None
+
+        # Owned by the roster: whether it could run something now or after what it runs.
+        self._available = False
 
     @property
     def _gone(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 if TYPE_CHECKING:
@@ -13,14 +12,16 @@ if TYPE_CHECKING:
     from ._statistics import PoolStatistics
 
 
-@attrs.define(eq=False)
 class Snapshots:
     """An async iterator: a snapshot at once and after each interval, until it is over."""
 
-    _interval: float
-    _look: Callable[[], PoolStatistics]
-    _over: trio.Event
-    _next_at: float | None = attrs.field(default=None, init=False)
+    __slots__ = ("_interval", "_look", "_next_at", "_over")
+
+    def __init__(self, interval: float, look: Callable[[], PoolStatistics], over: trio.Event) -> None:
+        self._interval = interval
+        self._look = look
+        self._over = over
+        self._next_at: float | None = None
 
     def __aiter__(self) -> Snapshots:
         return self

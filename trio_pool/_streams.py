@@ -6,7 +6,7 @@ import abc
 import inspect
 from collections import deque
 from collections.abc import AsyncIterable
-from functools import partial
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
@@ -16,7 +16,7 @@ from ._errors import PoolClosedError
 from ._job import has_ended
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -34,9 +34,11 @@ _END = object()
 class Stream(abc.ABC, Generic[V, X]):
     """An async context manager to be iterated over inside its block.
 
-    One task of the pool's takes the items and submits them, as long as fewer than
-    ``buffer`` of them have been taken whose job has not been handed out. Leaving the block
-    cancels the jobs that are left and waits for their ends.
+    Items are taken and submitted as long as fewer than ``buffer`` of them have been taken
+    whose job has not been handed out. Whoever enters the block and whoever takes a result does
+    that on the way, since only that makes room; a task of the pool's takes over where it
+    means waiting: for async items, and from where the queue has been found full. Leaving the
+    block cancels the jobs that are left and waits for their ends.
     """
 
     def __init__(
@@ -53,14 +55,18 @@ class Stream(abc.ABC, Generic[V, X]):
         self._items = items
         self._buffer = buffer
         self._options = options
+        # Of whoever entered the block: what the jobs see.
+        self._context = Context()
+        self._iterator: Iterator[Any] | None = None
         # The jobs of the items that have been taken, as long as they aren't handed out.
         self._taken: dict[Job[V], None] = {}
-        self._feeding = trio.CancelScope(shield=True)
+        # The task that takes the items, once there is one; and that no more will be taken.
+        self._feeding: trio.CancelScope | None = None
         self._fed = trio.Event()
         self._entered = False
         self._left = False
         self._error: Exception | None = None
-        # Who waits for something to change: the feeder for a place, others for a job.
+        # Who waits for something to change: the feeder for room, others for a job.
         self._feeder_lot = trio.lowlevel.ParkingLot()
         self._reader_lot = trio.lowlevel.ParkingLot()
 
@@ -69,17 +75,25 @@ class Stream(abc.ABC, Generic[V, X]):
         """A job has been made from the next item."""
 
     @abc.abstractmethod
-    async def _next(self) -> X:
-        """Wait for the next result; `_NothingYet` if no job is there to wait for."""
+    async def __anext__(self) -> X:
+        """Wait for the next result."""
 
+    def __aiter__(self) -> AsyncIterator[X]:
+        return self
+
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
         # Once the items are being taken, nothing may keep the block from being entered.
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._engine.check_open(inside=True)
         self._entered = True
-        self._engine.start_task(self._feed, "<items of a stream>")
-        self._engine.streams.add(self)
+        self._context = copy_context()
+        if isinstance(self._items, AsyncIterable):
+            self._start_feeding()
+        else:
+            self._fill()
         await trio.lowlevel.cancel_shielded_checkpoint()
         return self
 
@@ -92,9 +106,11 @@ class Stream(abc.ABC, Generic[V, X]):
     ) -> None:
         self._left = True
         self._reader_lot.unpark_all()
-        self._feeding.cancel()
         with trio.CancelScope(shield=True):
-            await self._fed.wait()
+            await trio.lowlevel.checkpoint()
+            if self._feeding is not None:
+                self._feeding.cancel()
+                await self._fed.wait()
             if self._error is not None:  # too late for the reader
                 logger.error("the items of a stream failed unnoticed", exc_info=self._error)
             taken = list(self._taken)  # another task may be reading still
@@ -107,39 +123,78 @@ class Stream(abc.ABC, Generic[V, X]):
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
 
-    def __aiter__(self) -> AsyncIterator[X]:
-        return self
-
-    @trio.lowlevel.enable_ki_protection
-    async def __anext__(self) -> X:
+    async def _wait_for_more(self) -> None:
+        """Nothing can be handed out now: wait until that may have changed, or say that it won't."""
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        while True:
-            if self._left:
-                raise trio.ClosedResourceError("the block of these results has been left")
-            try:
-                return await self._next()
-            except _NothingYet:
-                pass
-            if self._fed.is_set():
-                await trio.lowlevel.checkpoint()
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopAsyncIteration
-            await self._reader_lot.park()
+        if self._left:
+            raise trio.ClosedResourceError("the block of these results has been left")
+        if self._fed.is_set():
+            await trio.lowlevel.checkpoint()
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            raise StopAsyncIteration
+        await self._reader_lot.park()
 
     def _hand_out(self, job: Job[V]) -> None:
-        """A job's turn has come, so there is a place for another."""
+        """A job's turn has come, so there is room for another."""
         self._taken.pop(job, None)
-        self._feeder_lot.unpark_all()
+        if self._feeding is not None:
+            self._feeder_lot.unpark_all()
+        else:
+            self._fill()
 
-    async def _feed(self) -> None:  # noqa: ASYNC910  # the body of a task
-        """The task that takes the items. What they raise is for the reader."""
-        with self._feeding:
+    def _limit(self) -> int:
+        return self._buffer or 2 * (len(self._engine.roster.seats) or 1)
+
+    # Taking the items. What they raise is for the reader.
+
+    def _fill(self) -> None:
+        """Take and submit items until there is no more room for them."""
+        try:
+            limit = self._limit()
+            while len(self._taken) < limit and not (self._left or self._fed.is_set()):
+                item = self._next_item()
+                if item is _END:
+                    self._fed.set()
+                    return
+                try:
+                    job = self._pool._submit_nowait(self._fn, (item,), self._options, context=self._context)
+                except trio.WouldBlock:
+                    self._start_feeding(item)
+                    return
+                self._taken[job] = None
+                self._submitted(job)
+        except Exception as error:
+            self._error = error
+            self._fed.set()
+        except BaseException as error:
+            self._fed.set()
+            self._engine.crash(error)
+
+    @trio.lowlevel.disable_ki_protection
+    def _next_item(self) -> Any:
+        if self._iterator is None:
+            self._iterator = iter(cast("Iterable[Any]", self._items))
+        return next(self._iterator, _END)
+
+    def _start_feeding(self, item: Any = _END) -> None:
+        """Let a task take the items from here on; an ``item`` that has been taken comes first."""
+
+        async def feed() -> None:  # noqa: ASYNC910  # the body of a task
+            await self._feed(feeding, item)
+
+        feeding = trio.CancelScope(shield=True)
+        self._engine.start_task(feed, "<items of a stream>", self._context)
+        self._engine.feeders.add(feeding)
+        self._feeding = feeding
+
+    async def _feed(self, feeding: trio.CancelScope, item: Any) -> None:  # noqa: ASYNC910  # as above
+        with feeding:
             try:
                 try:
-                    await self._take_all()
+                    await self._take_all(item)
                 finally:
                     if inspect.isasyncgen(self._items):
                         await cast("Any", self._items).aclose()
@@ -149,53 +204,51 @@ class Stream(abc.ABC, Generic[V, X]):
                 raise
             except BaseException as error:
                 self._engine.crash(error)
-        if self._feeding.cancelled_caught and not self._left:
+        if feeding.cancelled_caught and not self._left:
             self._error = PoolClosedError("the pool ended before the items did")
         self._fed.set()
         self._reader_lot.unpark_all()
-        self._engine.streams.discard(self)
+        self._engine.feeders.discard(feeding)
 
-    async def _take_all(self) -> None:
-        following = _iterate(self._items)
+    async def _take_all(self, item: Any) -> None:
+        items = aiter(self._items) if isinstance(self._items, AsyncIterable) else None
         while True:
-            while len(self._taken) >= self._limit():
-                await self._feeder_lot.park()
-            item = await following()
             if item is _END:
-                return
+                while len(self._taken) >= self._limit():
+                    await self._feeder_lot.park()
+                item = self._next_item() if items is None else await anext(items, _END)
+                if item is _END:
+                    return
             job = await self._pool._submit(self._fn, (item,), self._options)
+            item = _END
             self._taken[job] = None
             self._submitted(job)
             self._reader_lot.unpark_all()
-
-    def _limit(self) -> int:
-        return self._buffer or 2 * max(1, len(self._engine.roster.seats))
-
-
-class _NothingYet(Exception):
-    """Nothing has been submitted that is still to be handed out."""
 
 
 class Mapped(Stream[V, V]):
     """The results in the order of the items."""
 
-    _turns: deque[Job[V]]
-
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._turns = deque()
+        self._turns: deque[Job[V]] = deque()
 
     def _submitted(self, job: Job[V]) -> None:
         self._turns.append(job)
 
-    async def _next(self) -> V:
-        if not self._turns:
-            raise _NothingYet
-        job = self._turns.popleft()
+    @trio.lowlevel.enable_ki_protection
+    async def __anext__(self) -> V:
+        turns = self._turns
+        while self._left or not turns:
+            await self._wait_for_more()
+        job = turns.popleft()
         try:
-            await self._engine.wait_for(job, has_ended)
+            if job.state.is_final:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._engine.wait_for(job, has_ended)
         except BaseException:
-            self._turns.appendleft(job)
+            turns.appendleft(job)
             raise
         self._hand_out(job)
         return self._engine.result_of(job)
@@ -204,11 +257,9 @@ class Mapped(Stream[V, V]):
 class Completed(Stream[V, "Job[V]"]):
     """The jobs in the order in which they end."""
 
-    _finished: deque[Job[V]]
-
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._finished = deque()
+        self._finished: deque[Job[V]] = deque()
 
     def _submitted(self, job: Job[V]) -> None:
         if job.state.is_final:
@@ -224,26 +275,16 @@ class Completed(Stream[V, "Job[V]"]):
         self._finished.append(job)
         self._reader_lot.unpark_all()
 
-    async def _next(self) -> Job[V]:
-        while not self._finished:
-            if not self._taken or self._left:
-                raise _NothingYet
-            await self._reader_lot.park()
+    @trio.lowlevel.enable_ki_protection
+    async def __anext__(self) -> Job[V]:
+        while self._left or not self._finished:
+            if self._taken and not self._left:
+                await self._reader_lot.park()
+            else:
+                await self._wait_for_more()
         await trio.lowlevel.checkpoint_if_cancelled()
         job = self._finished.popleft()
         self._hand_out(job)
         self._engine.deal_with(job)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return job
-
-
-def _iterate(items: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Any]:
-    """A function that waits for the next item, or `_END`."""
-    if isinstance(items, AsyncIterable):
-        return partial(anext, aiter(items), _END)
-    iterator = iter(items)
-
-    async def following() -> Any:
-        return next(iterator, _END)  # noqa: ASYNC910  # submitting it is one
-
-    return following

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@attrs.define(eq=False)
 class Timers:
     """Calls ``wake`` when the time set by `sleep_until` has come.
 
@@ -22,10 +20,13 @@ class Timers:
     in vain once per timeout.
     """
 
-    _wake: Callable[[], None]
-    _life: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True), init=False)
-    _nap: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    until: float = attrs.field(default=math.inf, init=False)
+    __slots__ = ("_life", "_nap", "_wake", "until")
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._life = trio.CancelScope(shield=True)
+        self._nap = trio.CancelScope()
+        self.until = math.inf
 
     def sleep_until(self, deadline: float) -> None:
         """Sleep until then; only ever called with an earlier time than ``until``."""

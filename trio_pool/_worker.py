@@ -7,7 +7,6 @@ import math
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import attrs
 import trio
 
 from ._driver import NotAsyncError, enclosing_jobs, hide_from_tracebacks, run_job, tidy
@@ -21,6 +20,7 @@ from ._verdict import Die, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._effects import Effects
     from ._job import Job
     from ._scheduler import Scheduler
     from ._statistics import WorkerStatistics
@@ -40,6 +40,8 @@ class Stage(enum.Enum):
 class WorkerHost(Protocol):
     """What a worker asks of its pool."""
 
+    effects: Effects
+
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
     def judge(self, job: Job[Any], error: Exception) -> Verdict | None: ...
     def crash(self, error: BaseException) -> None: ...
@@ -52,7 +54,6 @@ class WorkerHost(Protocol):
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
 
-@attrs.define(eq=False, repr=False)
 class Worker(Seat):
     """The loop that serves one resource, one attempt at a time.
 
@@ -65,31 +66,63 @@ class Worker(Seat):
       tags: what jobs may require.
     """
 
-    resource: Any
-    _host: WorkerHost
-    _core: Scheduler
-    _lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None
-    # What goes before a job's own arguments: the resource, once it is open, or nothing.
-    _leading: tuple[Any, ...]
+    __slots__ = (
+        "__weakref__",
+        "_core",
+        "_failure",
+        "_farewell",
+        "_host",
+        "_inbox",
+        "_interrupted",
+        "_leading",
+        "_lifespan",
+        "_opened",
+        "_removers",
+        "_scope",
+        "_session",
+        "_stage",
+        "_stopped",
+        "_waiting",
+        "resource",
+    )
 
-    # From before the lifespan is entered until after it is left; replaced each time.
-    _session: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _stage: Stage = attrs.field(default=Stage.OPENING, init=False)
-    # The attempts run in one scope after another; it is replaced when it has fired.
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _interrupted: bool = attrs.field(default=False, init=False)
-    _inbox: trio.MemoryReceiveChannel[Job[Any] | None] = attrs.field(init=False)
-    _outbox: trio.MemorySendChannel[Job[Any] | None] = attrs.field(init=False)
-    _opened: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _stopped: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # Why it could not be opened.
-    _failure: BaseException | None = attrs.field(default=None, init=False)
-    # How many calls of remove() wait for its end, and what leaving raised for them.
-    _removers: int = attrs.field(default=0, init=False)
-    _farewell: Exception | None = attrs.field(default=None, init=False)
+    def __init__(
+        self,
+        roster: object,
+        number: int,
+        name: str,
+        tags: frozenset[str],
+        resource: Any,
+        host: WorkerHost,
+        core: Scheduler,
+        lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None,
+        leading: tuple[Any, ...],
+    ) -> None:
+        super().__init__(roster, number, name, tags)
+        self.resource = resource
+        self._host = host
+        self._core = core
+        self._lifespan = lifespan
+        # What goes before a job's own arguments: the resource, once it is open, or nothing.
+        self._leading = leading
 
-    def __attrs_post_init__(self) -> None:
-        self._outbox, self._inbox = trio.open_memory_channel["Job[Any] | None"](1)
+        # From before the lifespan is entered until after it is left; replaced each time.
+        self._session = trio.CancelScope()
+        self._stage = Stage.OPENING
+        # The attempts run in one scope after another; it is replaced when it has fired.
+        self._scope = trio.CancelScope()
+        self._interrupted = False
+        # The job that it was handed and has not taken up; and the task while it waits for one
+        # or for something else to change. A memory channel would do, if it cost nothing.
+        self._inbox: Job[Any] | None = None
+        self._waiting: trio.lowlevel.Task | None = None
+        self._opened = trio.Event()
+        self._stopped = trio.Event()
+        # Why it could not be opened.
+        self._failure: BaseException | None = None
+        # How many calls of remove() wait for its end, and what leaving raised for them.
+        self._removers = 0
+        self._farewell: Exception | None = None
 
     @property
     def job(self) -> Job[Any] | None:
@@ -143,8 +176,11 @@ class Worker(Seat):
     # The rest is for the pool.
 
     def _deliver(self, job: Job[Any]) -> None:
-        """Hand over a job to the worker, which waits for one."""
-        self._outbox.send_nowait(job)
+        """Hand over a job to the worker, which has none."""
+        self._inbox = job
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     def _interrupt(self) -> None:
         """Cancel the attempt under way."""
@@ -155,7 +191,13 @@ class Worker(Seat):
         """Make the worker leave, which waits for a job or opens its resource."""
         if self._stage is Stage.OPENING:
             self._session.cancel()
-        self._outbox.send_nowait(None)
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _abandon(self) -> None:
         """Cancel whatever it is at, even leaving its lifespan."""
@@ -214,7 +256,8 @@ class Worker(Seat):
         if not self._departing:
             delay = self._host.reopening_delay(_REOPENING, failed, error)
             with trio.move_on_after(delay):
-                await self._inbox.receive()  # only a recall can come now
+                self._waiting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # only a recall can come now
 
     def _break_down(self, error: Exception | None) -> None:
         """The resource can't be used, and not because a job has said so."""
@@ -228,21 +271,19 @@ class Worker(Seat):
         self._host.carry_out()
 
     def _settle_stranded(self, job: Job[Any], error: Exception, now: float) -> None:
-        try:
-            self._inbox.receive_nowait()
-        except trio.WouldBlock:
-            if self._cut is None and not job._cancelled:
-                broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
-                broken.__cause__ = error
-                self._judge(job, broken, now)
-                return
-        # Cut short, or not even begun.
-        self._core.cut_short(self, JobCancelledError(job), now)
+        begun, self._inbox = self._inbox is None, None
+        if begun and self._cut is None and not job._cancelled:
+            broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
+            broken.__cause__ = error
+            self._judge(job, broken, now)
+        else:
+            self._core.cut_short(self, JobCancelledError(job), now)
 
     async def _serve(self) -> None:
         """Run one attempt after another until told to leave or to reopen."""
         self._stage = Stage.SERVING
         core, host = self._core, self._host
+        effects, clock, task = host.effects, trio.lowlevel.current_clock(), trio.lowlevel.current_task()
         core.opened(self, trio.current_time())
         self._opened.set()
         host.carry_out()
@@ -257,18 +298,19 @@ class Worker(Seat):
                 # waiting for a job even, all there is to it is a new scope.
                 with trio.CancelScope() as scope:
                     self._scope = scope
-                    self._interrupted = fired = used = False
+                    self._interrupted = fired = False
                     armed = math.inf
                     while not fired:
                         if job is None:
-                            # Something may have handed it a job since it asked: then that
-                            # is in the inbox and comes first.
-                            if self._current is None and (self._departing or self._phase is Phase.REOPENING):
-                                self._stage = Stage.LEAVING
-                                return
-                            job = await self._inbox.receive()
-                            if job is None:
-                                continue  # recalled
+                            # Something may have handed it a job since it asked.
+                            if self._inbox is None:
+                                if self._departing or self._phase is Phase.REOPENING:
+                                    self._stage = Stage.LEAVING
+                                    return
+                                self._waiting = task
+                                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+                                continue
+                            job, self._inbox = self._inbox, None
                         if self._cut is not None:  # cancelled before it began
                             fired = True
                             error = JobCancelledError(job)
@@ -277,21 +319,28 @@ class Worker(Seat):
                             continue
                         deadline = self._attempt_deadline
                         if deadline != armed:
-                            scope.deadline = armed = deadline
-                            if used and scope.cancel_called:
+                            # It may have fired since, if the time for that has passed.
+                            if clock.current_time() >= armed and scope.cancel_called:
                                 break
-                        settled, used = False, True
+                            scope.deadline = armed = deadline
+                        settled = False
                         failure: Exception | None = None
                         value: Any = None
                         try:
                             value = await run_job(job, self._leading + job._args)
                         except Exception as error:
                             failure = error
-                        now = trio.current_time()
+                        now = clock.current_time()
                         fired = now >= deadline or self._interrupted
-                        job = core.succeeded(self, value, now) if failure is None else self._fail(job, failure, now)
-                        settled = True
-                        host.carry_out()
+                        if failure is None:
+                            job = core.succeeded(self, value, now)
+                            settled = True
+                            if effects:  # no success brings the next deadline nearer
+                                host.carry_out()
+                        else:
+                            job = self._fail(job, failure, now)
+                            settled = True
+                            host.carry_out()
             except BaseException as error:
                 if settled:
                     raise

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_core, make_job
-from trio_pool import Job, JobState
+from trio_pool import DeadReason, Job, JobState
 from trio_pool._deadlines import Deadlines, Due
 from trio_pool._places import Door
 from trio_pool._roster import Roster
@@ -20,41 +20,63 @@ from trio_pool._seat import Seat
 SEAT = Seat(Roster("longest_idle", Random(0)), 1, "worker 1", frozenset())
 
 
-def soonest(deadlines: Deadlines) -> float:
-    return deadlines.soonest()
-
-
 def test_nothing_comes_due_by_itself() -> None:
     deadlines = Deadlines(count(1))
-    assert soonest(deadlines) == math.inf
+    assert deadlines.soonest == math.inf
     assert list(deadlines.pop_due(math.inf)) == []
 
 
+def waiting_job(deadlines: Deadlines, total_timeout: float) -> Job[Any]:
+    """A job that waits, with its timeout in the heap."""
+    job = make_job(total_timeout=total_timeout)
+    job._ticket = next(deadlines._tickets)
+    deadlines.add_timeout(job)
+    return job
+
+
 def test_a_job_without_a_timeout_costs_no_entry() -> None:
-    deadlines = Deadlines(count(1))
-    deadlines.add_timeout(make_job())
-    assert len(deadlines) == 0
+    core = make_core(no_worker="wait")
+    core.scheduler.submit(make_job(), Door.ALWAYS, 0.0)
+    assert len(core.scheduler.deadlines) == 0
+
+
+def test_a_running_job_costs_no_entry() -> None:
+    core = make_core()
+    core.add_seat()
+    core.scheduler.submit(make_job(total_timeout=5.0), Door.ALWAYS, 0.0)
+    assert len(core.scheduler.deadlines) == 0
+
+
+def test_a_job_that_waits_again_has_its_timeout_again() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.scheduler.submit(job := make_job(total_timeout=5.0), Door.ALWAYS, 0.0)
+    core.scheduler.depart(seat, 1.0, cut=True)
+    core.add_seat()
+    core.scheduler.submit(make_job(), Door.ALWAYS, 1.0)
+    core.scheduler.cut_short(seat, OSError(), 2.0)
+    assert job.state is JobState.QUEUED
+    assert core.scheduler.deadlines.soonest == 5.0
+    core.scheduler.advance(5.0)
+    assert job.dead_reason is DeadReason.TIMED_OUT
 
 
 @given(st.lists(st.integers(0, 10), min_size=1), st.integers(0, 10))
 def test_what_is_due_comes_out_in_order_and_the_rest_stays(times: list[int], now: int) -> None:
     deadlines = Deadlines(count(1))
-    jobs = [make_job(total_timeout=time) for time in times]
-    for job in jobs:
-        deadlines.add_timeout(job)
+    jobs = [waiting_job(deadlines, time) for time in times]
     found = [item for _, item in deadlines.pop_due(now)]
     assert found == sorted((job for job in jobs if job.deadline <= now), key=lambda job: job.deadline)
-    assert soonest(deadlines) == min((time for time in times if time > now), default=math.inf)
+    assert deadlines.soonest == min((time for time in times if time > now), default=math.inf)
 
 
 def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> None:
     deadlines = Deadlines(count(1))
-    delayed, timed = make_job(), make_job(total_timeout=1.0)
-    delayed._state = JobState.DELAYED
+    delayed = make_job()
     deadlines.add_delay(delayed, 1.0)
     SEAT._resting_until = 1.0
     deadlines.add_rest(SEAT, 1.0)
-    deadlines.add_timeout(timed)
+    timed = waiting_job(deadlines, 1.0)
     assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, SEAT), (Due.DELAY, delayed)]
 
 
@@ -69,11 +91,10 @@ def test_a_rest_that_was_replaced_by_a_longer_one_does_not_come_due() -> None:
     assert seat._resting_until is None
 
 
-def test_the_timeout_of_a_job_that_has_ended_does_not_come_due() -> None:
+def test_the_timeout_of_a_job_that_no_longer_waits_does_not_come_due() -> None:
     deadlines = Deadlines(count(1))
-    job = make_job(total_timeout=1.0)
-    deadlines.add_timeout(job)
-    job._state = JobState.SUCCEEDED
+    job = waiting_job(deadlines, 1.0)
+    job._ticket = 0
     assert list(deadlines.pop_due(1.0)) == []
 
 
@@ -85,7 +106,7 @@ def test_the_heap_does_not_grow_by_the_timeouts_of_jobs_that_have_ended() -> Non
         seat = job._worker
         assert isinstance(seat, Seat)
         core.scheduler.succeeded(seat, None, 0.0)
-    assert len(core.scheduler._deadlines) <= 66
+    assert len(core.scheduler.deadlines) <= 66
 
 
 def test_the_heap_does_not_grow_by_cancelled_jobs() -> None:
@@ -93,7 +114,7 @@ def test_the_heap_does_not_grow_by_cancelled_jobs() -> None:
     for _ in range(5000):
         core.scheduler.submit(job := make_job(total_timeout=1000.0), Door.ALWAYS, 0.0)
         core.scheduler.cancel(job, 0.0)
-    assert len(core.scheduler._deadlines) <= 66
+    assert len(core.scheduler.deadlines) <= 66
 
 
 def test_the_heap_does_not_grow_by_submitters_that_gave_up() -> None:
@@ -101,7 +122,7 @@ def test_the_heap_does_not_grow_by_submitters_that_gave_up() -> None:
     for _ in range(5000):
         core.scheduler.submit(job := make_job(total_timeout=1000.0), Door.QUEUE_UP, 0.0)
         core.scheduler.withdraw(job)
-    assert len(core.scheduler._deadlines) <= 66
+    assert len(core.scheduler.deadlines) <= 66
     assert core.scheduler.waiting == 0
 
 
@@ -110,7 +131,7 @@ def test_the_heap_does_not_grow_by_rests_that_are_prolonged() -> None:
     seat = core.add_seat()
     for number in range(1, 5000):
         core.scheduler.rest(seat, float(number), 0.0)
-    assert len(core.scheduler._deadlines) <= 66
+    assert len(core.scheduler.deadlines) <= 66
 
 
 def test_compacting_the_heap_loses_nothing_that_is_still_to_come() -> None:
@@ -118,11 +139,10 @@ def test_compacting_the_heap_loses_nothing_that_is_still_to_come() -> None:
     kept: list[Job[Any]] = []
     over: list[Job[Any]] = []
     for number in range(400):
-        job = make_job(total_timeout=float(number + 1))
-        deadlines.add_timeout(job)
+        job = waiting_job(deadlines, float(number + 1))
         (over if number % 4 else kept).append(job)
     for job in over:
-        job._state = JobState.CANCELLED
+        job._ticket = 0
         deadlines.forget()
     assert len(deadlines) < 400
     assert [item for _, item in deadlines.pop_due(math.inf)] == kept

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_core, make_job
 from trio_pool import JobState
+from trio_pool._deadlines import Deadlines
 from trio_pool._effects import Start
 from trio_pool._job import Setback
 from trio_pool._places import Door
@@ -82,7 +83,7 @@ def test_a_worker_gets_the_first_by_priority_and_ticket_of_those_it_may_take(
 ) -> None:
     roster = Roster("longest_idle", Random(0))
     seats = seats_of(roster)
-    queue = ReadyQueue(roster, count(1), lifo=lifo)
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1), lifo=lifo)
     waiting: list[tuple[float, int, Job[Any]]] = []
     for number, (priority, front, kind) in enumerate(entries, 1):
         job = job_on_terms(kind, priority, seats)
@@ -105,7 +106,7 @@ def test_a_worker_gets_the_first_by_priority_and_ticket_of_those_it_may_take(
 def test_the_lanes_come_in_the_order_of_their_first_jobs(entries: list[tuple[int, bool, int]]) -> None:
     roster = Roster("longest_idle", Random(0))
     seats = seats_of(roster)
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for priority, front, kind in entries:
         let_wait(queue, job_on_terms(kind, priority, seats), front=front)
     heads = [lane.entries()[0][:2] for lane in queue.lanes()]
@@ -118,7 +119,7 @@ def test_where_priorities_do_not_count_jobs_leave_in_the_order_in_which_they_cam
 ) -> None:
     roster = Roster("longest_idle", Random(0))
     seats = seats_of(roster)
-    queue = ReadyQueue(roster, count(1), ranked=False)
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1), ranked=False)
     jobs = [job_on_terms(kind, priority, seats) for priority, _, kind in entries]
     for job in jobs:
         let_wait(queue, job)
@@ -128,7 +129,7 @@ def test_where_priorities_do_not_count_jobs_leave_in_the_order_in_which_they_cam
 
 def test_a_job_taken_out_is_in_no_lane() -> None:
     roster = Roster("longest_idle", Random(0))
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     job = make_job(requires=["a"])
     let_wait(queue, job)
     queue.remove(job)
@@ -139,7 +140,7 @@ def test_a_job_taken_out_is_in_no_lane() -> None:
 def test_a_queue_that_is_cleared_is_empty() -> None:
     roster = Roster("longest_idle", Random(0))
     seats = seats_of(roster)
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for kind in range(6):
         let_wait(queue, job_on_terms(kind, 0, seats))
     queue.clear()
@@ -165,7 +166,7 @@ def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
 def test_cancelled_jobs_do_not_pile_up(kind: int) -> None:
     roster = Roster("longest_idle", Random(0))
     seats = seats_of(roster)
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     kept = [job_on_terms(kind, -1, seats) for _ in range(10)]
     for job in kept:
         let_wait(queue, job)
@@ -174,14 +175,14 @@ def test_cancelled_jobs_do_not_pile_up(kind: int) -> None:
         let_wait(queue, passing)
         queue.remove(passing)
     (lane,) = queue.lanes()
-    assert len(lane._heap) <= 2 * len(kept) + 64
+    assert len(lane) <= 2 * len(kept) + 64
     assert len(queue) == len(kept)
 
 
 def test_the_index_of_lanes_does_not_grow_by_lanes_that_are_gone() -> None:
     roster = Roster("longest_idle", Random(0))
     seats = seats_of(roster)
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     assert queue.take(seats[0]) is None
     for priority in range(5000):
         passing = make_job(priority=-priority, requires=["a"])
@@ -196,7 +197,7 @@ def test_the_index_of_lanes_does_not_grow_by_lanes_that_are_gone() -> None:
 def test_picking_a_job_asks_nothing_about_jobs_whose_tags_the_worker_lacks() -> None:
     roster = CountingRoster("longest_idle", Random(0))
     seat = available_seat(roster, 1, "mine")
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for number in range(100):
         for _ in range(10):
             let_wait(queue, make_job(priority=-1, requires=[f"kind {number}"]))
@@ -219,7 +220,7 @@ def times_asked(*, behind: bool) -> int:
     """How often it is asked who may take what while a worker takes 50 jobs past 100 bounced ones."""
     roster = CountingRoster("longest_idle", Random(0))
     seat, *others = [available_seat(roster, number) for number in range(1, 103)]
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for other in others[:100]:
         let_wait(queue, bounced({seat, other}, other, -1))
     plain = [make_job() for _ in range(50)]
@@ -263,7 +264,7 @@ class CountingPriority(float):
 def comparisons_per_pick(jobs: int) -> float:
     roster = Roster("longest_idle", Random(0))
     seat = available_seat(roster, 1)
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     rng = Random(1)
     for _ in range(jobs):
         let_wait(queue, make_job(priority=CountingPriority(rng.randrange(100))))
@@ -292,7 +293,7 @@ def test_handing_out_a_job_takes_it_from_the_queue() -> None:
 def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
     roster = Roster("longest_idle", Random(0))
     both, one = available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a")
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for seat in (both, one):
         let_wait(queue, make_job(requires=["a"], priority=0))
         assert queue.take(seat) is not None
@@ -307,7 +308,7 @@ def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
 def test_a_lane_is_not_entered_where_its_tags_are_missing() -> None:
     roster = Roster("longest_idle", Random(0))
     tagged, plain = available_seat(roster, 1, "a"), available_seat(roster, 2)
-    queue = ReadyQueue(roster, count(1))
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     first, second = make_job(requires=["a"]), make_job(requires=["a"])
     let_wait(queue, first)
     assert (queue.take(plain), queue.take(tagged)) == (None, first)

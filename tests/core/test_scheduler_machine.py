@@ -150,23 +150,23 @@ class SchedulerMachine(RuleBasedStateMachine):
         while effects:
             effect = effects.popleft()
             match effect:
-                case Start(seat, job):
+                case Start(seat=seat, job=job):
                     worker = self.shell_of(seat)
                     assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
                     self.run(worker, job)
-                case Interrupt(seat):
+                case Interrupt(seat=seat):
                     self.shell_of(seat).interrupted = True
                     self.interrupted.append(seat)
-                case Recall(seat):
+                case Recall(seat=seat):
                     worker = self.shell_of(seat)
                     worker.recalled = True
                     worker.waiting = False
                     self.recalled.append(seat)
-                case Admitted(job):
+                case Admitted(job=job):
                     self.let_go.append(job)
-                case Refused(job):
+                case Refused(job=job):
                     self.refused.append(job)
-                case Died(job):
+                case Died(job=job):
                     assert job.state is JobState.DEAD
                     self.died.append(job)
                 case Quiet():
@@ -461,17 +461,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         if punctual:
             self.mind_deadlines()
 
-    @precondition(lambda self: self.core.scheduler.next_deadline() < math.inf)
+    @precondition(lambda self: self.core.scheduler.deadlines.soonest < math.inf)
     @rule(punctual=st.booleans())
     def time_passes_until_the_next_deadline(self, punctual: bool) -> None:
-        self.now = max(self.now, self.core.scheduler.next_deadline())
+        self.now = max(self.now, self.core.scheduler.deadlines.soonest)
         if punctual:
             self.mind_deadlines()
 
     @rule()
     def mind_deadlines(self) -> None:
         self.on_both(self.plain.advance, lambda: self.core.scheduler.advance(self.now))
-        assert self.core.scheduler.next_deadline() > self.now
+        assert self.core.scheduler.deadlines.soonest > self.now
 
     # What holds after every step.
 
@@ -564,7 +564,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_that_is_due_is_slept_through(self) -> None:
-        deadline = self.core.scheduler.next_deadline()
+        deadline = self.core.scheduler.deadlines.soonest
         assert deadline <= min(self.plain.dues(), default=math.inf)
 
     def teardown(self) -> None:
