@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .catalogue import CATALOGUE
+from .features import FEATURES
 from .report import as_data, write_json
 from .rows import FULL, QUICK, Measured, failures, table
 
@@ -24,13 +25,14 @@ RESULTS = Path(__file__).parent / "results"
 
 def parse(arguments: Sequence[str] | None, catalogue: Sequence[Row]) -> argparse.Namespace:
     """Read the command line."""
-    names = [row.name for row in catalogue]
+    names = [row.name for row in (*catalogue, *FEATURES)]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure what the pool costs. Exits with 1 where something is not as it should be.",
     )
     parser.add_argument("--quick", action="store_true", help="a small version, which fails only on what is a count")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"only these of: {', '.join(names)}")
+    parser.add_argument("--features", action="store_true", help="what each feature costs, instead: for comparison only")
     parser.add_argument("--rounds", type=positive, help="how often each program runs")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder for the JSON and the chart")
     return parser.parse_args(arguments)
@@ -70,6 +72,8 @@ def write(folder: Path, measured: Sequence[Measured], scale: Scale, *, quick: bo
 def main(arguments: Sequence[str] | None = None, catalogue: Sequence[Row] = CATALOGUE) -> int:
     """Do what the command line says; returns the exit code."""
     options = parse(arguments, catalogue)
+    if options.features:
+        catalogue = FEATURES
     scale = QUICK if options.quick else FULL
     if options.rounds is not None:
         scale = attrs.evolve(scale, rounds=options.rounds)

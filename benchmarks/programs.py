@@ -28,10 +28,15 @@ async def give_back(item: int) -> int:
 
 
 async def submit_all(
-    fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int, **options: Any
+    fn: Callable[[int], Awaitable[int]],
+    items: Sequence[int],
+    workers: int,
+    *,
+    retry: RetryPolicy = RETRY,
+    **options: Any,
 ) -> list[int]:
     """``submit`` all, ``join``, and each ``result()``."""
-    async with open_pool(workers, retry=RETRY, **options) as pool:
+    async with open_pool(workers, retry=retry, **options) as pool:
         jobs = [await pool.submit(fn, item) for item in items]
         await pool.join()
         return [job.result() for job in jobs]

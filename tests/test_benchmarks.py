@@ -16,6 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 from benchmarks import programs
 from benchmarks.catalogue import CATALOGUE
 from benchmarks.command import main
+from benchmarks.features import FEATURES
 from benchmarks.growth import Counted
 from benchmarks.measure import CallCounter, Figure, Stopwatch, in_turn, ratio
 from benchmarks.rows import FULL, QUICK, Measured, Row, Scale, Unit, failures, table
@@ -285,6 +286,20 @@ def test_all_counts_can_be_measured_without_the_peers(tmp_path: Path) -> None:
     )
     for each in counts:
         assert Measured(each, each.measure(tiny), tiny).verdict in ("met", "NOT MET")
+
+
+@pytest.mark.parametrize("row", FEATURES, ids=lambda row: row.name)
+def test_each_feature_can_be_measured(row: Row) -> None:
+    # A program that loses results raises, and so does a ratio to nothing.
+    assert len(row.measure(Scale(rounds=1, jobs=50)).values) == 1
+
+
+def test_the_features_are_measured_instead_where_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--features", "--quick", "--rounds", "1", "--only", "itself", "--output", str(tmp_path)]
+    assert main(arguments, [row(1, 2)]) == 0
+    assert "itself: submit, join and result against itself" in capsys.readouterr().out
 
 
 def test_no_task_is_used_for_jobs_that_back_off() -> None:

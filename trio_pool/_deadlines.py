@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-import heapq
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ._heaps import RunHeap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +25,8 @@ class Due(enum.IntEnum):
 
 Entry: TypeAlias = "tuple[float, Due, int, Any]"
 
-# Below this length stale entries aren't worth a thought.
-_LEAST_TO_COMPACT = 64
 
-
-class Deadlines:
+class Deadlines(RunHeap[Entry]):
     """A heap with lazy deletion: what is no longer current is dropped when met.
 
     Entries are told apart by when they are due, what comes due, and a ticket, so that no
@@ -41,11 +39,11 @@ class Deadlines:
       soonest: when `pop_due` is to be called next, or ``inf``: never too late, if too early.
     """
 
-    __slots__ = ("_heap", "_stale", "_tickets", "soonest")
+    __slots__ = ("_stale", "_tickets", "soonest")
 
     def __init__(self, tickets: Iterator[int]) -> None:
+        super().__init__()
         self._tickets = tickets
-        self._heap: list[Entry] = []
         self._stale = 0
         self.soonest = math.inf
 
@@ -65,16 +63,14 @@ class Deadlines:
     def forget(self) -> None:
         """Say that an entry has become stale."""
         self._stale += 1
-        if self._stale * 2 > len(self._heap) > _LEAST_TO_COMPACT:
-            self._heap = [entry for entry in self._heap if _is_current(entry)]
-            heapq.heapify(self._heap)
+        if self._compact(self._stale, _is_current):
             self._stale = 0
             self._look()
 
     def pop_due(self, now: float) -> Iterator[tuple[Due, Any]]:
         """Take out what has come due, one by one, each with what it is about."""
-        while self._heap and self._heap[0][0] <= now:
-            entry = heapq.heappop(self._heap)
+        while self.soonest <= now and len(self):
+            entry = self._pop()
             self._look()
             if not _is_current(entry):
                 self._stale -= 1
@@ -83,16 +79,14 @@ class Deadlines:
                 self._stale -= 1  # who takes the job out of where it waits says that it is over
             yield entry[1], entry[3]
 
-    def __len__(self) -> int:
-        return len(self._heap)
-
     def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat) -> None:
-        heapq.heappush(self._heap, (when, due, sequence, item))
+        self._add((when, due, sequence, item))
         if when < self.soonest:
             self.soonest = when
 
     def _look(self) -> None:
-        self.soonest = self._heap[0][0] if self._heap else math.inf
+        first = self._first()
+        self.soonest = math.inf if first is None else first[0]
 
 
 def _is_current(entry: Entry) -> bool:

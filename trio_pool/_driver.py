@@ -73,22 +73,38 @@ class NotAsyncError(TypeError):
     """Calling a job's function gave no coroutine, so calling it again is no use either."""
 
 
+class Failure:
+    """What `run_job` returns instead of a value if the job's function has raised an error.
+
+    To let it come out as an exception, through one frame of the pool after the other, would
+    cost more than all that becomes of it.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 @trio.lowlevel.disable_ki_protection
 async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
     """Call the job's function and await it. From here on Ctrl-C may strike as ever."""
     _current_job.set(job)
     fn = job._fn
     try:
-        made: object = fn(*args)
-    except TypeError as error:
-        # A call that fails before the first line of the function isn't worth a retry.
-        traceback = error.__traceback__
-        if traceback is not None and traceback.tb_next is None:
-            raise NotAsyncError(f"{describe(fn)} can't be called like this: {error}") from None
-        raise
-    if not _is_coroutine(made):
-        raise NotAsyncError(_complaint(fn, made))
-    return await made
+        try:
+            made: object = fn(*args)
+        except TypeError as error:
+            # A call that fails before the first line of the function isn't worth a retry.
+            traceback = error.__traceback__
+            if traceback is not None and traceback.tb_next is None:
+                raise NotAsyncError(f"{describe(fn)} can't be called like this: {error}") from None
+            raise
+        if not _is_coroutine(made):
+            raise NotAsyncError(_complaint(fn, made))
+        return await made
+    except Exception as error:
+        return Failure(error)
 
 
 def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
@@ -109,6 +125,9 @@ def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     What it yields goes to Trio, and what Trio sends goes to it. If it ends without having
     yielded even once, that is made up for here: every attempt is a checkpoint, so that a
     worker with many short jobs lets others run too.
+
+    Returns:
+      what the function returned, or a `Failure`.
     """
     assert job._context is not None
     run = job._context.copy().run
@@ -121,9 +140,6 @@ def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     except StopIteration as stop:
         yield from _checkpoint()
         return stop.value
-    except Exception:
-        yield from _checkpoint()
-        raise
     while True:
         step: Callable[[Any], Any]
         try:
@@ -145,12 +161,16 @@ def _checkpoint() -> Generator[Any, Any, None]:
 
 def tidy(error: Exception) -> None:
     """Make an error fit to be kept: its frames hold nothing, and start in user code."""
-    # What somebody was about when he cancelled something has nothing to do with this.
-    clear_frames(error, strangers=(trio.Cancelled,))
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code in _OWN_CODE:
+    while traceback is not None and id(traceback.tb_frame.f_code) in _OWN_CODE:
+        frame: types.FrameType | None = traceback.tb_frame
+        while frame is not None and id(frame.f_code) in _ENDED_CODE:
+            frame.clear()  # frames refer to those that called them, whatever the traceback says
+            frame = frame.f_back
         traceback = traceback.tb_next
     error.__traceback__ = traceback
+    # What somebody was about when he cancelled something has nothing to do with this.
+    clear_frames(error, strangers=(trio.Cancelled,))
     # One that is raised again and again, by a function that keeps it, grows each time.
     for _ in range(KEPT_FRAMES):
         if traceback is None:
@@ -160,10 +180,13 @@ def tidy(error: Exception) -> None:
         traceback.tb_next = None
 
 
-# Frames that every traceback of a job would begin with; the worker adds its own.
-_OWN_CODE = {inspect.unwrap(fn).__code__ for fn in (_user_code, run_job)}
+# The code of the pool's frames that tracebacks of a job's errors begin with or lead back to: of those
+# that have ended with the attempt, and of the worker's loop, which goes on. By identity,
+# since to hash code takes longer the more of it there is.
+_ENDED_CODE = {id(inspect.unwrap(fn).__code__) for fn in (_user_code, run_job)}
+_OWN_CODE = set(_ENDED_CODE)
 
 
-def hide_from_tracebacks(code: types.CodeType) -> None:
-    """Leave the frames of this code out at the beginning of kept tracebacks."""
-    _OWN_CODE.add(code)
+def hide_loop_from_tracebacks(code: types.CodeType) -> None:
+    """Leave the frames of the worker's loop out at the beginning of kept tracebacks."""
+    _OWN_CODE.add(id(code))

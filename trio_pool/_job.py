@@ -170,7 +170,8 @@ class Setback:
         """It has failed on this worker."""
         if self.placement == "other" and seat in self.failed_on:
             self.failed_on = _NOBODY  # a new round has begun
-        self.failed_on |= {seat}
+        # Most jobs fail on one worker at most: they share a set.
+        self.failed_on = self.failed_on | {seat} if self.failed_on else seat._alone
         self.last = seat
 
 

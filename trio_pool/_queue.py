@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._heaps import RunHeap
 from ._roster import ANYONE, Roster, Terms, terms_of
 
 if TYPE_CHECKING:
@@ -34,51 +34,38 @@ LAST: Rank = (math.inf, math.inf)
 _LEAST_TO_COMPACT = 64
 
 
-class Lane:
+class Lane(RunHeap[Entry]):
     """The jobs that wait on the same terms, first the one that starts next.
-
-    Most jobs come in the very order in which they start, or in the reverse of it: these
-    stand in a sorted run, which grows at its ends and costs no comparisons to take from.
-    Only what comes in between goes into a heap beside it.
 
     An entry is valid as long as it bears its job's ticket; others are dropped when met.
     """
 
-    __slots__ = ("_heap", "_run", "size", "terms")
+    __slots__ = ("size", "terms")
 
     def __init__(self, terms: Terms) -> None:
+        super().__init__()
         self.terms = terms
         self.size = 0
-        self._run: deque[Entry] = deque()
-        self._heap: list[Entry] = []
 
     def push(self, entry: Entry) -> None:
         """Add an entry."""
-        run = self._run
-        if not run or run[-1] < entry:
-            run.append(entry)
-        elif entry < run[0]:
-            run.appendleft(entry)
-        else:
-            heapq.heappush(self._heap, entry)
+        self._add(entry)
         self.size += 1
 
     def head(self) -> Entry | None:
         """The first valid entry, or None."""
         run, heap = self._run, self._heap
-        while run and run[0][2]._ticket != run[0][1]:
+        while run and not _is_valid(run[0]):
             run.popleft()
-        while heap and heap[0][2]._ticket != heap[0][1]:
+        while heap and not _is_valid(heap[0]):
             heapq.heappop(heap)
-        if heap and not (run and run[0] < heap[0]):
-            return heap[0]
-        return run[0] if run else None
+        return self._first()
 
     def take(self) -> Job[Any] | None:
         """Take out the first job, or None: what `head` and `pop` come to, in one."""
-        run = self._run
         if self._heap:
             return None if self.head() is None else self.pop()
+        run = self._run
         while run:
             _, ticket, job = run.popleft()
             if job._ticket == ticket:
@@ -89,26 +76,20 @@ class Lane:
     def pop(self) -> Job[Any]:
         """Take out the job of the first entry, which must have been found by `head`."""
         self.size -= 1
-        run, heap = self._run, self._heap
-        if heap and not (run and run[0] < heap[0]):
-            return heapq.heappop(heap)[2]
-        return run.popleft()[2]
+        return self._pop()[2]
 
     def forget(self) -> None:
         """One of the entries has become invalid."""
         self.size -= 1
-        if self.size * 2 < len(self) > _LEAST_TO_COMPACT:
-            self._run = deque(entry for entry in self._run if entry[2]._ticket == entry[1])
-            self._heap = [entry for entry in self._heap if entry[2]._ticket == entry[1]]
-            heapq.heapify(self._heap)
+        self._compact(len(self) - self.size, _is_valid)
 
     def entries(self) -> list[Entry]:
         """The valid entries, first that of the job that starts next."""
-        return sorted(entry for entry in (*self._run, *self._heap) if entry[2]._ticket == entry[1])
+        return sorted(filter(_is_valid, self))
 
-    def __len__(self) -> int:
-        """How many entries there are, stale ones included."""
-        return len(self._run) + len(self._heap)
+
+def _is_valid(entry: Entry) -> bool:
+    return entry[2]._ticket == entry[1]
 
 
 IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"

@@ -230,6 +230,11 @@ class RetryPolicy:
             return delay
         return delay + rng.uniform(0.0, self.jitter)
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether none of the user's code is needed to apply it."""
+        return type(self) is RetryPolicy and isinstance(self.retry_on, (type, tuple))
+
     def covers(self, error: Exception) -> bool:
         """Whether an error of this kind is tried again, the number of attempts aside.
 

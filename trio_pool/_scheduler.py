@@ -20,7 +20,7 @@ from ._places import Admission, Door
 from ._roster import ANYONE, terms_of
 from ._seat import Cut, Phase, Seat
 from ._tracebacks import in_words
-from ._verdict import Die, Drop, Verdict
+from ._verdict import Die, Retry, Verdict
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ._places import Places
     from ._queue import ReadyQueue
     from ._roster import Roster
-    from ._verdict import Retry
 
 # Looked up with every job, and slow through the enum.
 QUEUED = JobState.QUEUED
@@ -255,14 +254,12 @@ class Scheduler:
         job = ledger.end_attempt(seat, now, None)
         job._value = value
         ledger.move(job, SUCCEEDED, now)
-        following = self._dispatch.next_for(seat, now)
-        if self._places.line or self.draining:
-            self._after(now)
-        return following
+        return self._next_for(seat, now)
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
         """An attempt has ended with an error; returns the worker's next job."""
-        self.advance(now)
+        if self.deadlines.soonest <= now:
+            self.advance(now)
         job = self._ledger.end_attempt(seat, now, error)
         if job._setback is None:
             job._setback = Setback()
@@ -276,14 +273,15 @@ class Scheduler:
         if job._cancelled and not verdict.is_the_last_word:
             words = f"failed after it was cancelled: {in_words(error)}"
             self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
+        elif isinstance(fate, Retry):
+            if now + fate.delay < job._deadline:
+                self._retry(job, fate, now)
+            else:
+                self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
         elif isinstance(fate, Die):
             self._ledger.die(job, fate.reason, fate.words, fate.error, now)
-        elif isinstance(fate, Drop):
-            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
-        elif now + fate.delay >= job._deadline:
-            self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
         else:
-            self._retry(job, fate, now)
+            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
         return self._next_for(seat, now)
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
@@ -348,7 +346,8 @@ class Scheduler:
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt."""
         job = self._dispatch.next_for(seat, now)
-        self._after(now)
+        if self._places.line or self.draining:
+            self._after(now)
         return job
 
     def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:

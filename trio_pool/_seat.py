@@ -58,6 +58,7 @@ class Seat:
     """The scheduler's record of a worker. The underscored fields are its own."""
 
     __slots__ = (
+        "_alone",
         "_attempt_deadline",
         "_attempts",
         "_available",
@@ -82,6 +83,7 @@ class Seat:
         self.id = number
         self.name = name
         self.tags = tags
+        self._alone = frozenset((self,))
 
         self._phase = Phase.STARTING
         self._paused = False

@@ -127,8 +127,11 @@ class Staff:
     def judge(self, job: Job[Any], error: Exception) -> Verdict | None:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
         policy = job._options.retry or self.retry
+        on_failure, rng = self.on_failure, self._engine.rng
         try:
-            decide = partial(judge, job, error, policy=policy, on_failure=self.on_failure, rng=self._engine.rng)
+            if on_failure is None and policy._is_plain:
+                return judge(job, error, policy=policy, on_failure=None, rng=rng)
+            decide = partial(judge, job, error, policy=policy, on_failure=on_failure, rng=rng)
             return call_as_part_of(job, decide)
         except BaseException as interruption:
             self._engine.crash(interruption)

@@ -6,7 +6,6 @@ import dis
 import gc
 import inspect
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 if sys.version_info < (3, 11):
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 _GENERATOR_LIKE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_CLEARS_SUSPENDED = sys.version_info < (3, 13)
 _YIELD_VALUE = dis.opmap["YIELD_VALUE"]
 _YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
 
@@ -38,6 +38,10 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
       strangers: types of errors whose context is none of this error's business; they are
           cut off from it.
     """
+    if error.__cause__ is None and error.__context__ is None and not isinstance(error, BaseExceptionGroup):
+        # What the rest comes to for most errors.
+        _clear_traceback(error.__traceback__)
+        return
     pending = [error]
     seen: set[int] = set()
     while pending:
@@ -57,16 +61,17 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
 
 def _clear_traceback(traceback: TracebackType | None) -> None:
     while traceback is not None:
-        frame = traceback.tb_frame
-        if not _may_be_suspended(frame):
-            with suppress(RuntimeError):  # it is still running, so it isn't ours to clear
-                frame.clear()
+        _clear(traceback.tb_frame)
         traceback = traceback.tb_next
 
 
-def _may_be_suspended(frame: FrameType) -> bool:
-    """Whether this is, or may be, the frame of a generator or coroutine that goes on."""
-    return bool(frame.f_code.co_flags & _GENERATOR_LIKE) and not _has_ended(frame)
+def _clear(frame: FrameType) -> None:
+    if _CLEARS_SUSPENDED and frame.f_code.co_flags & _GENERATOR_LIKE and not _has_ended(frame):
+        return
+    try:  # noqa: SIM105  # with suppress() takes longer than what it holds
+        frame.clear()
+    except RuntimeError:
+        pass  # it is still running, or since Python 3.13 suspended: it isn't ours to clear
 
 
 if sys.version_info >= (3, 11):

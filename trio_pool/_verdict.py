@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from . import _validate
 from ._job import DeadReason, Setback
-from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, leaves
+from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy, leaves
 from ._tracebacks import clear_frames, in_words
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
     from ._job import Job
-    from ._retry import RetryPolicy
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
 OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 
 
 _FIRST_TIME = Setback()
+_CONTROLS = (RetryAfter, GiveUp, Discard, ResourceBroken)
 
 
-@attrs.frozen
+@attrs.define
 class Retry:
     """Another attempt in ``delay`` seconds."""
 
@@ -36,7 +40,7 @@ class Retry:
     counts: bool
 
 
-@attrs.frozen
+@attrs.define
 class Die:
     """No further attempt: the job is dead of ``error``."""
 
@@ -45,14 +49,14 @@ class Die:
     error: Exception
 
 
-@attrs.frozen
+@attrs.define
 class Drop:
     """No further attempt, and no harm done: the job is discarded."""
 
     words: str
 
 
-@attrs.frozen
+@attrs.define
 class Verdict:
     """What becomes of the job, and what the failure means for its worker."""
 
@@ -73,6 +77,8 @@ def control_of(error: Exception) -> Control | None:
     Only where there is nothing else in it: a group in which something ordinary failed too
     is an ordinary failure.
     """
+    if not isinstance(error, (BaseExceptionGroup, *_CONTROLS)):
+        return None
     found = leaves(error)
     for kind in (GiveUp, Discard, ResourceBroken):
         for leaf in found:
@@ -85,7 +91,7 @@ def control_of(error: Exception) -> Control | None:
 
 
 def _only_controls(found: list[BaseException]) -> bool:
-    return all(isinstance(leaf, (RetryAfter, GiveUp, Discard, ResourceBroken)) for leaf in found)
+    return all(isinstance(leaf, _CONTROLS) for leaf in found)
 
 
 def judge(
@@ -107,6 +113,8 @@ def judge(
             control = _asked(on_failure, job, error)
         except Exception as fault:
             return Verdict(_misjudged(fault, error))
+    if control is None:
+        return Verdict(_by_policy(job, error, policy, rng))
     if isinstance(control, GiveUp):
         words = f"given up: {control.reason}" if control.reason else "given up"
         return Verdict(Die(DeadReason.GAVE_UP, words, error))
@@ -115,8 +123,7 @@ def judge(
     if isinstance(control, RetryAfter):
         rest = control.delay if control.rest else 0.0
         return Verdict(_again_after(job, error, control, policy), rest=rest)
-    fate = _by_policy(job, error, policy, rng)
-    return Verdict(fate, broken=isinstance(control, ResourceBroken))
+    return Verdict(_by_policy(job, error, policy, rng), broken=True)
 
 
 def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:
@@ -124,7 +131,7 @@ def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | 
 
 
 def _checked(answer: object) -> Control | None:
-    if answer is None or isinstance(answer, (RetryAfter, GiveUp, Discard, ResourceBroken)):
+    if answer is None or isinstance(answer, _CONTROLS):
         return answer
     raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard or None, got {answer!r}")
 
@@ -147,7 +154,8 @@ def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random
             return _exhausted(error)
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
-        _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
+        if type(policy) is not RetryPolicy:
+            _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
     except Exception as fault:
         return _misjudged(fault, error)
     return Retry(delay, policy.placement, policy.front, counts=True)

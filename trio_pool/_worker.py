@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
-from ._driver import NotAsyncError, enclosing_jobs, hide_from_tracebacks, run_job, tidy
+from ._driver import Failure, NotAsyncError, enclosing_jobs, hide_loop_from_tracebacks, run_job, tidy
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
 from ._retry import ResourceBroken, RetryPolicy
@@ -324,23 +324,18 @@ class Worker(Seat):
                                 break
                             scope.deadline = armed = deadline
                         settled = False
-                        failure: Exception | None = None
-                        value: Any = None
-                        try:
-                            value = await run_job(job, self._leading + job._args)
-                        except Exception as error:
-                            failure = error
+                        value = await run_job(job, self._leading + job._args)
                         now = clock.current_time()
                         fired = now >= deadline or self._interrupted
-                        if failure is None:
+                        if type(value) is Failure:
+                            job = self._fail(job, value.error, now)
+                            settled = True
+                            host.carry_out()
+                        else:
                             job = core.succeeded(self, value, now)
                             settled = True
                             if effects:  # no success brings the next deadline nearer
                                 host.carry_out()
-                        else:
-                            job = self._fail(job, failure, now)
-                            settled = True
-                            host.carry_out()
             except BaseException as error:
                 if settled:
                     raise
@@ -394,4 +389,4 @@ def _checked(manager: object) -> AbstractAsyncContextManager[Any]:
     raise TypeError(f"lifespan must return an async context manager, returned {manager!r}")
 
 
-hide_from_tracebacks(Worker._serve.__code__)
+hide_loop_from_tracebacks(Worker._serve.__code__)
