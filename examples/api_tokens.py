@@ -66,7 +66,7 @@ async def fetch(client: httpx.AsyncClient, source: Source) -> int:
     response = await client.get(f"/{source.path}")
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         # It is the token that has to wait, not the file: that goes to another one, and has not used up a try.
-        raise RetryAfter(float(response.headers["Retry-After"]), rest=True, counts=False)
+        raise RetryAfter.parse(response.headers["Retry-After"], rest=True, counts=False)
     if response.is_client_error:
         raise GiveUp(f"{response.status_code} {response.reason_phrase}")  # no other token would do better
     response.raise_for_status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import attrs
@@ -23,6 +24,9 @@ Jitter: TypeAlias = Literal["full", "equal", "decorrelated", "none"]
 
 PLACEMENTS: tuple[Placement, ...] = ("any", "same", "other")
 JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated", "none")
+
+TOO_LATE = 1e11
+"""POSIX seconds in the year 5138. It is milliseconds, or smaller units still, that come to more."""
 
 
 class RetryAfter(Exception):
@@ -55,6 +59,45 @@ class RetryAfter(Exception):
             self.placement = _validate.one_of("placement", placement, PLACEMENTS)
         self.counts: bool = _validate.instance("counts", counts, bool)
         super().__init__(delay)
+
+    @classmethod
+    def parse(
+        cls,
+        value: str,
+        *,
+        max_delay: float = 3600.0,
+        now: float | None = None,
+        rest: bool = False,
+        placement: Placement | None = None,
+        counts: bool = True,
+    ) -> Self:
+        """One with the delay that an HTTP server asks for in its ``Retry-After`` header.
+
+        The header is read as RFC 9110, section 10.2.3, has it: whole seconds, or a date in one
+        of the three formats of HTTP, which are always in UTC. A date in the past gives a delay
+        of zero.
+
+        Arguments:
+          value: the header's text; white space around it is passed over.
+          max_delay: seconds that the delay never exceeds, whatever the server says; finite.
+          now: what a date is held against, in POSIX seconds; by default the system's clock.
+          rest, placement, counts: as for the class itself.
+
+        Raises:
+          ValueError: if the header says neither, or an argument is out of its range.
+          TypeError: if an argument is of the wrong type; so for None, if there is no such header.
+        """
+        # Not imported with the package: it takes datetime and three regular expressions along,
+        # which neither Trio nor attrs needs, for a header that few programs read.
+        from ._retry_after import seconds_to_wait
+
+        header = _validate.instance("value", value, str)
+        highest = _validate.seconds("max_delay", max_delay, finite=True)
+        at = time.time() if now is None else _validate.seconds("now", now, finite=True)
+        if at >= TOO_LATE:
+            raise ValueError(f"now must be POSIX seconds before the year 5138, got {now!r}")
+        delay = min(max(0.0, seconds_to_wait(header, at)), highest)
+        return cls(delay, rest=rest, placement=placement, counts=counts)
 
     def __str__(self) -> str:
         who = "the worker rests" if self.rest else "try again in"

@@ -216,3 +216,10 @@ def test_policies_made_by_a_subclass_are_of_that_subclass() -> None:
 
     assert isinstance(assert_type(Patient.never(), Patient), Patient)
     assert isinstance(assert_type(Patient.fixed(1.0, max_attempts=None), Patient), Patient)
+
+
+def test_a_pause_read_by_a_subclass_is_of_that_subclass() -> None:
+    class Throttled(RetryAfter):
+        """A pause of the program's own."""
+
+    assert isinstance(assert_type(Throttled.parse("30", rest=True), Throttled), Throttled)
