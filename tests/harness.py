@@ -181,7 +181,7 @@ class Book(Instrument):
     def worker_resting(self, worker: Worker, until: float) -> None:
         self._event()
 
-    def worker_reopening(self, worker: Worker, error: Exception) -> None:
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         self._event()
 
     def worker_stopped(self, worker: Worker) -> None:

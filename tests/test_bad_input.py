@@ -213,7 +213,7 @@ async def test_a_described_resource_has_its_name_and_tags_in_its_description() -
     async with open_pool(["a"]) as pool:
         options: list[dict[str, Any]] = [{"name": "bee"}, {"tags": ["gpu"]}]
         for more in options:
-            with pytest.raises(ValueError, match=says("a Resource has its own name and tags; give them there")):
+            with pytest.raises(ValueError, match=says("a Resource has its own name, tags and limits; give them there")):
                 await pool.add(Resource("b"), **more)
         assert len(pool.workers) == 1
 

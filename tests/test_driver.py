@@ -195,7 +195,7 @@ class Reopenings(Instrument):
     def __init__(self) -> None:
         self.errors: list[str] = []
 
-    def worker_reopening(self, worker: Worker, error: Exception) -> None:
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         self.errors.append(str(error))
 
 

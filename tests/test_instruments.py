@@ -92,7 +92,7 @@ class Recorder(Instrument):
     def worker_resting(self, worker: Worker, until: float) -> None:
         self.note(worker.name, "resting", until)
 
-    def worker_reopening(self, worker: Worker, error: Exception) -> None:
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         self.note(worker.name, "reopening", type(error).__name__)
 
     def worker_stopped(self, worker: Worker) -> None:

@@ -749,7 +749,7 @@ async def test_instruments_are_told_of_reopening(autojump_clock: MockClock) -> N
         def worker_started(self, worker: Worker) -> None:
             told.append("started")
 
-        def worker_reopening(self, worker: Worker, error: Exception) -> None:
+        def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
             told.append(f"reopening: {error}")
 
         def worker_stopped(self, worker: Worker) -> None:
@@ -769,7 +769,7 @@ async def test_if_entering_fails_the_worker_backs_off_and_tries_again(autojump_c
     reopenings: list[float] = []
 
     class Reopens(Instrument):
-        def worker_reopening(self, worker: Worker, error: Exception) -> None:
+        def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
             reopenings.append(trio.current_time())
 
     async with open_pool(["a"], lifespan=doors.lifespan, retry=PROMPT, instruments=[Reopens()], rng=Random(0)) as pool:

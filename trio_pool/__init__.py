@@ -3,7 +3,7 @@
 What users import, and nothing else. The layout behind it:
 
 * The core knows nothing of Trio; it is called with the time and decides: ``_scheduler``
-  and ``_dispatch`` over ``_queue``, ``_places``, ``_roster``, ``_deadlines``, ``_ledger``
+  and ``_worker_events`` with ``_dispatch`` over ``_queue``, ``_places``, ``_roster``, ``_deadlines``, ``_ledger``
   and ``_dead``; ``_retry`` and ``_verdict`` say what becomes of a failed job,
   and ``_retry_after`` what a server's header asks for.
 * The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
@@ -27,6 +27,7 @@ from ._errors import (
 )
 from ._instrument import Instrument
 from ._job import Attempt, DeadReason, Job, JobState, Transition
+from ._limits import CircuitBreaker, RateLimit, RetryBudget
 from ._open import open_pool
 from ._options import JobOptions
 from ._pool import Pool, SlotPool
@@ -40,6 +41,7 @@ from ._worker import Worker
 __all__ = [
     "Attempt",
     "AttemptTimeoutError",
+    "CircuitBreaker",
     "DeadLetters",
     "DeadReason",
     "Discard",
@@ -59,9 +61,11 @@ __all__ = [
     "PoolClosedError",
     "PoolError",
     "PoolStatistics",
+    "RateLimit",
     "Resource",
     "ResourceBroken",
     "RetryAfter",
+    "RetryBudget",
     "RetryPolicy",
     "SlotPool",
     "Transition",

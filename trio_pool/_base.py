@@ -13,6 +13,7 @@ from ._driver import enclosing_jobs, is_in_a_job
 from ._engine import Engine
 from ._instrument import Instrument
 from ._job import Job, JobState, has_ended
+from ._limits import RateLimit
 from ._options import Options
 from ._places import Admission, Door
 from ._retry import RetryPolicy
@@ -50,8 +51,13 @@ class BasePool:
 
     @property
     def idle_workers(self) -> tuple[Worker, ...]:
-        """The workers that could take a job at once, the longest idle first."""
-        return cast("tuple[Worker, ...]", tuple(self._engine.roster.idle()))
+        """The workers that could take a job at once, the longest idle first.
+
+        A worker that only a rate limit holds back, its own or the pool's, is not among them.
+        """
+        if not self._engine.roster.idle_count:
+            return ()
+        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(trio.current_time())))
 
     @property
     def dead(self) -> DeadLetters:
@@ -88,6 +94,22 @@ class BasePool:
     def max_running(self, limit: float | None) -> None:
         bound = _validate.bound("max_running", limit, least=1)
         self._engine.core.set_max_running(bound, trio.current_time())
+        self._engine.carry_out()
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """How often attempts may start in the whole pool, or None. Assign to change it.
+
+        A new limit hands out no fresh burst: at once may start what could have started at once
+        before, or the new burst if that is less.
+        """
+        return self._engine.core.rate_limit
+
+    @rate_limit.setter
+    def rate_limit(self, limit: RateLimit | None) -> None:
+        if limit is not None:
+            _validate.instance("rate_limit", limit, RateLimit)
+        self._engine.core.set_rate_limit(limit, trio.current_time())
         self._engine.carry_out()
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:

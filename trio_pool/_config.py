@@ -10,6 +10,7 @@ import attrs
 
 from . import _validate
 from ._instrument import Instrument
+from ._limits import CircuitBreaker, RateLimit, RetryBudget
 from ._orphans import NO_WORKER, NoWorker
 from ._retry import RetryPolicy
 from ._roster import PICKS, Pick
@@ -33,6 +34,10 @@ def _instance_of(kind: type) -> Any:
     return check
 
 
+def _none_or(kind: type) -> Any:
+    return attrs.validators.optional(_instance_of(kind))
+
+
 def _one_of(choices: tuple[str, ...]) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         _validate.one_of(attribute.name, value, choices)
@@ -47,11 +52,6 @@ def _callable_or_none(_: object, attribute: attrs.Attribute[Any], value: object)
 
 def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     _validate.text(attribute.name, value)
-
-
-def _rng(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _validate.instance(attribute.name, value, Random)
 
 
 def _seconds(value: object, field: attrs.Attribute[Any]) -> float:
@@ -89,6 +89,9 @@ class Config:
     total_timeout: float = _converted(_seconds, default=math.inf)
     max_queue: float = _converted(_at_least_0, default=1000)
     max_running: float = _converted(_at_least_1, default=None)
+    rate_limit: RateLimit | None = attrs.field(default=None, validator=_none_or(RateLimit))
+    retry_budget: RetryBudget | None = attrs.field(default=None, validator=_none_or(RetryBudget))
+    breaker: CircuitBreaker | None = attrs.field(default=None, validator=_none_or(CircuitBreaker))
     lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = attrs.field(
         default=None, validator=_callable_or_none
     )
@@ -101,4 +104,4 @@ class Config:
     history: bool = attrs.field(default=True, validator=_instance_of(bool))
     instruments: tuple[Instrument, ...] = attrs.field(default=(), converter=_instruments)
     name: str | None = attrs.field(default=None, validator=_text)
-    rng: Random | None = attrs.field(default=None, validator=_rng)
+    rng: Random | None = attrs.field(default=None, validator=_none_or(Random))

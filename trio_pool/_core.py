@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ._deadlines import Deadlines
 from ._dispatch import Dispatch
+from ._holds import Holds
 from ._ledger import Ledger
 from ._orphans import Orphans
 from ._places import Places
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ._dead import DeadLetters
     from ._effects import Effects
+    from ._limits import RateLimit, RetryBudget
     from ._orphans import NoWorker
     from ._roster import Roster
 
@@ -32,6 +34,8 @@ def make_scheduler(
     max_queue: float = math.inf,
     max_running: float = math.inf,
     no_worker: NoWorker = "reject",
+    rate_limit: RateLimit | None = None,
+    retry_budget: RetryBudget | None = None,
     lifo: bool = False,
     keep_history: bool = True,
 ) -> tuple[Scheduler, Ledger]:
@@ -41,7 +45,8 @@ def make_scheduler(
     ledger = Ledger(effects, dead, instruments, keep_history)
     queue = ReadyQueue(roster, deadlines, tickets, lifo=lifo)
     places = Places(ledger, max_queue, ReadyQueue(roster, deadlines, tickets, ranked=False))
-    dispatch = Dispatch(roster, ledger, queue, places, effects, max_running)
+    holds = Holds(ledger, deadlines)
+    dispatch = Dispatch(roster, ledger, deadlines, queue, places, holds, effects, max_running, rate_limit, retry_budget)
     orphans = Orphans(roster, ledger, queue, places, effects, no_worker)
-    scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, effects, orphans)
+    scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, holds, effects, orphans)
     return scheduler, ledger

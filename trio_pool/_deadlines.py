@@ -1,4 +1,4 @@
-"""Core: the one heap of what comes due: ends of timeouts, of rests and of delays."""
+"""Core: the one heap of what comes due: ends of timeouts, of delays, of what holds workers back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ._heaps import RunHeap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._dispatch import Dispatch
     from ._job import Job
     from ._seat import Seat
 
@@ -19,8 +20,22 @@ class Due(enum.IntEnum):
     """What comes due, in the order in which it counts at one and the same instant."""
 
     TOTAL_TIMEOUT = 0
-    REST = 1
-    DELAY = 2
+    AGE = 1
+    REST = 2
+    QUARANTINE = 3
+    LIMIT = 4
+    RATE = 5
+    DELAY = 6
+
+
+# Where the item of an entry has the time of its one valid entry. Jobs have tickets.
+FIELDS = {
+    Due.AGE: "_expires_at",
+    Due.REST: "_resting_until",
+    Due.QUARANTINE: "_quarantined_until",
+    Due.LIMIT: "_limited_until",
+    Due.RATE: "_limited_until",
+}
 
 
 Entry: TypeAlias = "tuple[float, Due, int, Any]"
@@ -56,9 +71,9 @@ class Deadlines(RunHeap[Entry]):
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
 
-    def add_rest(self, seat: Seat, until: float) -> None:
-        """The end of a worker's rest, which must be the seat's ``resting_until``."""
-        self._push(until, Due.REST, next(self._tickets), seat)
+    def add(self, due: Due, item: Seat | Dispatch, when: float) -> None:
+        """Anything else; ``when`` must stand in the field of the item that is meant for it."""
+        self._push(when, due, next(self._tickets), item)
 
     def forget(self) -> None:
         """Say that an entry has become stale."""
@@ -79,7 +94,7 @@ class Deadlines(RunHeap[Entry]):
                 self._stale -= 1  # who takes the job out of where it waits says that it is over
             yield entry[1], entry[3]
 
-    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat) -> None:
+    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat | Dispatch) -> None:
         self._add((when, due, sequence, item))
         if when < self.soonest:
             self.soonest = when
@@ -91,6 +106,5 @@ class Deadlines(RunHeap[Entry]):
 
 def _is_current(entry: Entry) -> bool:
     when, due, sequence, item = entry
-    if due is Due.REST:
-        return bool(item._resting_until == when)
-    return bool(abs(item._ticket) == sequence)
+    field = FIELDS.get(due)
+    return bool(abs(item._ticket) == sequence if field is None else getattr(item, field) == when)

@@ -1,7 +1,8 @@
 """Core: bringing jobs and workers together.
 
 1. A job that is queued never waits beside an idle worker that may take it, unless
-   ``max_running`` attempts are under way.
+   ``max_running`` attempts are under way or the pool's rate limit lets none start. A worker
+   that its own rate limit holds back is not idle here.
 2. A worker that ends an attempt asks for its next job itself. Only when something else
    makes work for an idle worker is the job handed to it by a `Start`.
 """
@@ -11,15 +12,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ._deadlines import Due
 from ._effects import Admitted, Start
 from ._job import JobState
+from ._meters import BudgetMeter, RateMeter
 from ._roster import terms_of
 from ._seat import Phase
 
 if TYPE_CHECKING:
+    from ._deadlines import Deadlines
     from ._effects import Effects
+    from ._holds import Holds
     from ._job import Job
     from ._ledger import Ledger
+    from ._limits import RateLimit, RetryBudget
     from ._places import Places
     from ._queue import Lane, ReadyQueue
     from ._roster import Roster, Terms
@@ -31,33 +37,93 @@ RUNNING = JobState.RUNNING
 
 
 class Dispatch:
-    """Gives queued jobs to workers.
+    """Gives queued jobs to workers, within the limits of the pool and of each worker.
 
     Attributes:
       max_running: how many attempts may be under way at once.
+      meter: what the pool's rate limit lets start, or None without one.
+      budget: what the pool's budget of retries is told of, or None without one.
     """
 
-    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "max_running")
+    __slots__ = (
+        "_deadlines",
+        "_effects",
+        "_holds",
+        "_ledger",
+        "_limited_until",
+        "_meter_before",
+        "_places",
+        "_queue",
+        "_roster",
+        "budget",
+        "max_running",
+        "meter",
+    )
 
     def __init__(
         self,
         roster: Roster,
         ledger: Ledger,
+        deadlines: Deadlines,
         queue: ReadyQueue,
         places: Places,
+        holds: Holds,
         effects: Effects,
         max_running: float,
+        rate_limit: RateLimit | None,
+        retry_budget: RetryBudget | None,
     ) -> None:
         self._roster = roster
         self._ledger = ledger
+        self._deadlines = deadlines
         self._queue = queue
         self._places = places
+        self._holds = holds
         self._effects = effects
         self.max_running = max_running
+        self.meter = None if rate_limit is None else RateMeter(rate_limit)
+        self.budget = None if retry_budget is None else BudgetMeter(retry_budget)
+        # The last one, while there is no limit: it must not be forgotten what has started.
+        self._meter_before: RateMeter | None = None
+        # Until when the pool's rate limit keeps a job waiting that could start otherwise.
+        self._limited_until: float | None = None
 
-    def idle_worker_for(self, terms: Terms) -> Seat | None:
+    @property
+    def is_shared(self) -> bool:
+        """Whether workers hold each other back: whose job starts may depend on all of them."""
+        return self.max_running != math.inf or self.meter is not None
+
+    def idle_worker_for(self, terms: Terms, now: float) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
-        return self._roster.choose(terms) if self._ledger.count[RUNNING] < self.max_running else None
+        if self._ledger.count[RUNNING] >= self.max_running:
+            return None
+        if self.meter is not None and self.meter.ready_at(now) > now:
+            return None
+        return self._roster.choose(terms)
+
+    @property
+    def is_waiting_for_meter(self) -> bool:
+        """Whether a job waits for nothing but the pool's rate limit."""
+        return self._limited_until is not None
+
+    def idle(self, now: float) -> list[Seat]:
+        """The workers that no limit keeps from starting a job now, the longest idle first."""
+        held = self.meter is not None and self.meter.ready_at(now) > now
+        return [] if held else self._roster.idle()
+
+    def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
+        """Change how often attempts may start in the pool, without handing out a fresh burst."""
+        meter = self.meter or self._meter_before
+        if limit is None:
+            self._meter_before, self.meter = meter, None
+        elif meter is None:
+            self.meter = RateMeter(limit)
+        else:
+            meter.change(limit, now)
+            self._meter_before, self.meter = None, meter
+        if self._limited_until is not None:
+            self._limited_until = None
+            self._deadlines.forget()
 
     def admit(self, job: Job[Any], now: float) -> None:
         """Let in a job whose submitter waits."""
@@ -89,7 +155,11 @@ class Dispatch:
         if not seat._available:
             self.match(now)  # there may be room for another under max_running
             return None
-        if self.max_running != math.inf:
+        if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
+            self._holds.limit(seat, ready)
+            self.match(now)  # as above
+            return None
+        if self.max_running != math.inf or self.meter is not None:
             # Which job may start must not depend on which worker happens to ask.
             self._roster.park(seat)
             self.match(now)
@@ -106,36 +176,55 @@ class Dispatch:
 
     def update(self, seat: Seat, now: float) -> None:
         """Something about a worker has changed."""
-        if self.note(seat):
+        if self.note(seat, now):
             self.match(now)
 
-    def note(self, seat: Seat) -> bool:
+    def note(self, seat: Seat, now: float) -> bool:
         """Work out whether a worker can be counted on to take a job; returns whether that is new."""
-        held_back = seat._paused or seat._departing or seat._resting_until is not None
+        held_back = (
+            seat._paused or seat._departing or seat._resting_until is not None or seat._quarantined_until is not None
+        )
         available = seat._phase is Phase.OPEN and not held_back
         if available == seat._available:
             return False
         self._roster.set_available(seat, available)
         if available and seat._current is None:
-            self._roster.park(seat)
+            self.rest_idle(seat, now)
         # With it, who may take what has changed.
         self._queue.look_again()
         self._places.by_taker.look_again()
         return True
 
+    def rest_idle(self, seat: Seat, now: float) -> None:
+        """An available worker has nothing to do; it is idle once its rate limit lets it start."""
+        if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
+            self._holds.limit(seat, ready)
+        elif seat._limited_until is None:
+            self._roster.park(seat)
+
     def match(self, now: float) -> None:
         """Give the idle workers what waits for them."""
         while self._ledger.count[RUNNING] < self.max_running:
-            found = self._first_match(self._queue)
-            if found is not None:
-                job = self._queue.pop(found[0])
-            else:
-                found = self._first_match(self._places.by_taker)
+            queue = self._queue
+            found = self._first_match(queue)
+            if found is None:
+                queue = self._places.by_taker
+                found = self._first_match(queue)
                 if found is None:
                     return
-                job = self._places.by_taker.pop(found[0])
+            if self.meter is not None and (ready := self.meter.ready_at(now)) > now:
+                self._wait_for_meter(ready)
+                return
+            lane, seat = found
+            job = queue.pop(lane)
+            if queue is not self._queue:
                 self.admit(job, now)
-            self.hand_over(found[1], job, now)
+            self.hand_over(seat, job, now)
+
+    def _wait_for_meter(self, ready: float) -> None:
+        if self._limited_until is None:
+            self._limited_until = ready
+            self._deadlines.add(Due.RATE, self, ready)
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
         if not self._roster.idle_count:
@@ -155,4 +244,10 @@ class Dispatch:
             deadline = now + limit
         seat._attempt_deadline = deadline
         job._worker = seat
+        if seat._guard is not None:
+            seat._guard.start(now)
+        if self.meter is not None:
+            self.meter.start(now)
+        if self.budget is not None:
+            self.budget.attempt(now)
         self._ledger.move(job, RUNNING, now, seat)

@@ -68,6 +68,8 @@ class Engine:
             self.instruments,
             max_queue=config.max_queue,
             max_running=config.max_running,
+            rate_limit=config.rate_limit,
+            retry_budget=config.retry_budget,
             no_worker=config.no_worker,
             lifo=config.order == "lifo",
             keep_history=config.history,

@@ -57,8 +57,11 @@ class Instrument:
     def worker_quarantined(self, worker: Worker, until: float) -> None:
         """A worker's breaker has opened until then, on Trio's clock."""
 
-    def worker_reopening(self, worker: Worker, error: Exception) -> None:
-        """A worker's resource is broken, or opening it anew has failed."""
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+        """A worker's resource is to be opened anew: it is broken, or that has failed once more.
+
+        Without an error it has only done its ``max_jobs``, or reached its ``max_age``.
+        """
 
     def worker_stopped(self, worker: Worker) -> None:
         """A worker has left its lifespan and the pool."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ._config import OnDead, Order
     from ._instrument import Instrument
+    from ._limits import CircuitBreaker, RateLimit, RetryBudget
     from ._orphans import NoWorker
     from ._retry import RetryPolicy
     from ._roster import Pick
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
         total_timeout: float | None
         max_queue: float | None
         max_running: float | None
+        rate_limit: RateLimit | None
+        retry_budget: RetryBudget | None
+        breaker: CircuitBreaker | None
         order: Order
         pick: Pick
         no_worker: NoWorker
@@ -125,6 +129,10 @@ def open_pool(resources: Any, **options: Any) -> Any:
       total_timeout: seconds that a job may take in all, unless it says otherwise.
       max_queue: jobs that may wait to start; ``inf`` for no bound.
       max_running: attempts that may be under way at once in the whole pool.
+      rate_limit: how often attempts may start in the whole pool, retries included; a `RateLimit`.
+      retry_budget: how many retries there may be for the attempts there are; a `RetryBudget`.
+      breaker: when a worker is kept from jobs because it fails them: a `CircuitBreaker`, one
+          for each worker whose `Resource` brings none of its own.
       lifespan: a function of a resource that gives an async context manager, which yields
           what jobs get. Entered when the worker starts, left when it stops.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.

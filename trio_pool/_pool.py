@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
     from ._job import Job
+    from ._limits import CircuitBreaker, RateLimit
     from ._options import JobOptions
     from ._worker import Worker
 
@@ -201,15 +202,24 @@ class Pool(_Submitting, Generic[R]):
         """
         return self._map(Completed, fn, items, buffer, options)
 
-    async def add(self, resource: Any, *, name: str | None = None, tags: Iterable[str] = ()) -> Worker:
+    async def add(
+        self,
+        resource: Any,
+        *,
+        name: str | None = None,
+        tags: Iterable[str] = (),
+        rate_limit: RateLimit | None = None,
+        breaker: CircuitBreaker | None = None,
+        max_jobs: int | None = None,
+        max_age: float | None = None,
+    ) -> Worker:
         """Add a worker; wait until its lifespan has been entered.
 
         A checkpoint. If it is cancelled, there is no new worker.
 
         Arguments:
           resource: any object, or a `Resource`, which then says all.
-          name: what the worker is called.
-          tags: what jobs may ask for by ``requires``.
+          name, tags, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -219,10 +229,19 @@ class Pool(_Submitting, Generic[R]):
           Exception: whatever entering the lifespan raises; there is no new worker then.
         """
         if not isinstance(resource, Resource):
-            resource = Resource(resource, name=name, tags=cast("frozenset[str]", tags))
-        elif name is not None or tags:
-            raise ValueError("a Resource has its own name and tags; give them there")
-        described = cast("Resource[Any]", resource)
+            described: Resource[Any] = Resource(
+                resource,
+                name=name,
+                tags=cast("frozenset[str]", tags),
+                rate_limit=rate_limit,
+                breaker=breaker,
+                max_jobs=max_jobs,
+                max_age=max_age,
+            )
+        elif tags or any(given is not None for given in (name, rate_limit, breaker, max_jobs, max_age)):
+            raise ValueError("a Resource has its own name, tags and limits; give them there")
+        else:
+            described = cast("Resource[Any]", resource)
         return await self._staff.add(described, (described.value,))
 
 
@@ -289,6 +308,24 @@ class SlotPool(_Submitting):
         """As `Pool.as_completed`."""
         return self._map(Completed, fn, items, buffer, options)
 
-    async def add(self, *, name: str | None = None, tags: Iterable[str] = ()) -> Worker:
+    async def add(
+        self,
+        *,
+        name: str | None = None,
+        tags: Iterable[str] = (),
+        rate_limit: RateLimit | None = None,
+        breaker: CircuitBreaker | None = None,
+        max_jobs: int | None = None,
+        max_age: float | None = None,
+    ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
-        return await self._staff.add(Resource(None, name=name, tags=cast("frozenset[str]", tags)), ())
+        slot = Resource(
+            None,
+            name=name,
+            tags=cast("frozenset[str]", tags),
+            rate_limit=rate_limit,
+            breaker=breaker,
+            max_jobs=max_jobs,
+            max_age=max_age,
+        )
+        return await self._staff.add(slot, ())

@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._guard import Guard
     from ._job import Job
 
 
@@ -66,9 +67,13 @@ class Seat:
         "_current",
         "_cut",
         "_departing",
+        "_expires_at",
+        "_guard",
         "_last_error",
+        "_limited_until",
         "_paused",
         "_phase",
+        "_quarantined_until",
         "_resting_until",
         "_roster",
         "_started_at",
@@ -84,10 +89,16 @@ class Seat:
         self.name = name
         self.tags = tags
         self._alone = frozenset((self,))
+        # None for a worker without limits of its own.
+        self._guard: Guard | None = None
 
         self._phase = Phase.STARTING
         self._paused = False
+        # Owned by the holds: until when each of them lasts.
         self._resting_until: float | None = None
+        self._quarantined_until: float | None = None
+        self._limited_until: float | None = None
+        self._expires_at: float | None = None
         self._departing = False
 
         # The attempt under way. ``_cut`` is set only while there is one.
@@ -111,8 +122,9 @@ class Seat:
 
     @property
     def _may_become_available(self) -> bool:
-        """Whether it can't be counted on now, but may be later without anybody's doing."""
-        return not self._departing and (self._phase is not Phase.OPEN or self._resting_until is not None)
+        """Whether it can't start anything now, but may later without anybody's doing."""
+        held = self._resting_until is not None or self._quarantined_until is not None
+        return not self._departing and (self._phase is not Phase.OPEN or held or self._limited_until is not None)
 
     @property
     def state(self) -> WorkerState:
@@ -123,6 +135,8 @@ class Seat:
             return WorkerState.BUSY
         if self._paused:
             return WorkerState.PAUSED
+        if self._quarantined_until is not None:
+            return WorkerState.QUARANTINED
         if self._resting_until is not None:
             return WorkerState.RESTING
         return _PHASE_STATES[self._phase]

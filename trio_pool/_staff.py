@@ -12,6 +12,7 @@ from . import _validate
 from ._driver import call_as_part_of
 from ._engine import Engine, logger
 from ._errors import PoolClosedError
+from ._guard import Guard
 from ._statistics import WorkerStatistics, worker_statistics
 from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
@@ -52,10 +53,16 @@ class Staff:
             self._engine.config.lifespan,
             leading,
         )
+        worker._guard = self._guard_of(resource)
         self._engine.core.join(worker)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
         self._engine.start_task(worker._run, f"<{name}>", self._engine.context)
         return worker
+
+    def _guard_of(self, resource: Resource[Any]) -> Guard | None:
+        breaker = resource.breaker or self._engine.config.breaker
+        limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
+        return None if all(limit is None for limit in limits) else Guard(*limits, self._engine.rng)
 
     @trio.lowlevel.enable_ki_protection
     async def add(self, resource: Resource[Any], leading: tuple[Any, ...]) -> Worker:
@@ -128,10 +135,12 @@ class Staff:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
         policy = job._options.retry or self.retry
         on_failure, rng = self.on_failure, self._engine.rng
+        guard = None if job._worker is None else job._worker._guard
+        breaker = None if guard is None else guard.breaker
         try:
-            if on_failure is None and policy._is_plain:
-                return judge(job, error, policy=policy, on_failure=None, rng=rng)
-            decide = partial(judge, job, error, policy=policy, on_failure=on_failure, rng=rng)
+            if on_failure is None and breaker is None and policy._is_plain:
+                return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)
+            decide = partial(judge, job, error, policy=policy, on_failure=on_failure, breaker=breaker, rng=rng)
             return call_as_part_of(job, decide)
         except BaseException as interruption:
             self._engine.crash(interruption)

@@ -26,7 +26,8 @@ class WorkerStatistics:
       failed: those of them that failed.
       busy_seconds: how long it has been running attempts, the present one included.
       last_error: the error of its last failed attempt, or of reopening its resource.
-      available_at: when its rest ends on Trio's clock, or None if it isn't resting.
+      available_at: when, on Trio's clock, its rest, its quarantine and what its rate limit makes it
+          wait for will all be over, or None if nothing of that holds it back.
     """
 
     id: int
@@ -86,6 +87,7 @@ def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
     busy = seat._busy_seconds
     if seat._current is not None and now is not None:
         busy += now - seat._started_at
+    holds = (seat._resting_until, seat._quarantined_until, seat._limited_until)
     return WorkerStatistics(
         id=seat.id,
         name=seat.name,
@@ -95,7 +97,7 @@ def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
         failed=seat._attempts - seat._succeeded,
         busy_seconds=busy,
         last_error=seat._last_error,
-        available_at=seat._resting_until,
+        available_at=max((until for until in holds if until is not None), default=None),
     )
 
 

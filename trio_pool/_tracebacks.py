@@ -42,7 +42,7 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
         # What the rest comes to for most errors.
         _clear_traceback(error.__traceback__)
         return
-    pending = [error]
+    pending: list[BaseException] = [error]
     seen: set[int] = set()
     while pending:
         current = pending.pop()

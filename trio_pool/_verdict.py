@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from ._job import Job
+    from ._meters import Breaker
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
 OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
@@ -63,6 +64,8 @@ class Verdict:
     fate: Retry | Die | Drop
     rest: float = 0.0
     broken: bool = False
+    # Whether the worker's breaker counts it.
+    is_failure: bool = False
 
     @property
     def is_the_last_word(self) -> bool:
@@ -100,12 +103,13 @@ def judge(
     *,
     policy: RetryPolicy,
     on_failure: OnFailure | None,
+    breaker: Breaker | None = None,
     rng: Random,
 ) -> Verdict:
     """Decide what becomes of ``job`` after an attempt that failed with ``error``.
 
     Neither the job nor the clock is touched; but ``on_failure``, ``retry_on`` and
-    ``delay`` are the user's code, and are called here.
+    ``delay`` are the user's code, as is what a breaker ``counts``, and are called here.
     """
     control = control_of(error)
     if control is None and on_failure is not None:
@@ -114,7 +118,11 @@ def judge(
         except Exception as fault:
             return Verdict(_misjudged(fault, error))
     if control is None:
-        return Verdict(_by_policy(job, error, policy, rng))
+        try:
+            is_failure = breaker is not None and breaker.counts_error(error)
+        except Exception as fault:
+            return Verdict(_misjudged(fault, error))
+        return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     if isinstance(control, GiveUp):
         words = f"given up: {control.reason}" if control.reason else "given up"
         return Verdict(Die(DeadReason.GAVE_UP, words, error))
@@ -123,7 +131,7 @@ def judge(
     if isinstance(control, RetryAfter):
         rest = control.delay if control.rest else 0.0
         return Verdict(_again_after(job, error, control, policy), rest=rest)
-    return Verdict(_by_policy(job, error, policy, rng), broken=True)
+    return Verdict(_by_policy(job, error, policy, rng), broken=True, is_failure=True)
 
 
 def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:

@@ -265,7 +265,7 @@ class Worker(Seat):
         if error is None:
             error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
         job = self._current
-        self._core.broken(self, error, now)
+        self._core.reopen(self, error, now)
         if job is not None:
             self._settle_stranded(job, error, now)
         self._host.carry_out()

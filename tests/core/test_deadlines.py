@@ -75,7 +75,7 @@ def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> 
     delayed = make_job()
     deadlines.add_delay(delayed, 1.0)
     SEAT._resting_until = 1.0
-    deadlines.add_rest(SEAT, 1.0)
+    deadlines.add(Due.REST, SEAT, 1.0)
     timed = waiting_job(deadlines, 1.0)
     assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, SEAT), (Due.DELAY, delayed)]
 

@@ -376,7 +376,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             worker.waiting = False
         self.on_both(
             lambda: self.plain.broken(worker.plain),
-            lambda: self.core.scheduler.broken(worker.seat, OSError("gone"), self.now),
+            lambda: self.core.scheduler.reopen(worker.seat, OSError("gone"), self.now),
         )
 
     @precondition(lambda self: self.those(is_not_paused))

@@ -143,7 +143,7 @@ def test_discard_drops_the_job(reason: str, words: str) -> None:
 
 
 def test_a_broken_resource_is_a_failure_like_any_other_and_opened_anew() -> None:
-    assert verdict_on(ResourceBroken("gone")) == Verdict(Retry(2.0, "any", False, True), broken=True)
+    assert verdict_on(ResourceBroken("gone")) == Verdict(Retry(2.0, "any", False, True), broken=True, is_failure=True)
 
 
 def test_the_resource_is_opened_anew_also_if_the_job_has_no_attempts_left() -> None:

@@ -1,0 +1,322 @@
+"""A breaker opens after failures in a row, and lets one probe through at a time."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_pool._limits import CircuitBreaker
+from trio_pool._meters import Breaker, BreakerState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+ERROR = ValueError("no")
+
+
+def opened(policy: CircuitBreaker, now: float) -> Breaker:
+    """A breaker that has just been opened."""
+    breaker = Breaker(policy)
+    for _ in range(policy.failures):
+        breaker.failed(now, breaker.start(now))
+    return breaker
+
+
+def fail_probes(breaker: Breaker, number: int) -> list[float]:
+    """Let so many probes fail at once, each as soon as it may start: how long each then left it open."""
+    waits: list[float] = []
+    for _ in range(number):
+        assert breaker.open_until is not None
+        now = breaker.open_until
+        assert breaker.start(now)
+        breaker.failed(now, True)
+        waits.append(breaker.open_until - now)
+    return waits
+
+
+def test_a_new_breaker_is_closed() -> None:
+    breaker = Breaker(CircuitBreaker())
+    assert (breaker.state, breaker.open_until) == (BreakerState.CLOSED, None)
+    assert breaker.may_start(0.0)
+    assert not breaker.start(0.0)
+
+
+def test_so_many_failures_in_a_row_open_it() -> None:
+    breaker = Breaker(CircuitBreaker(failures=3, reset_after=30.0))
+    for now in (1.0, 2.0):
+        breaker.failed(now, False)
+        assert breaker.state is BreakerState.CLOSED
+    breaker.failed(3.0, False)
+    assert (breaker.state, breaker.open_until) == (BreakerState.OPEN, 33.0)
+
+
+def test_a_success_in_between_ends_the_row() -> None:
+    breaker = Breaker(CircuitBreaker(failures=2))
+    for _ in range(10):
+        breaker.failed(0.0, False)
+        breaker.succeeded(False)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_an_end_as_neither_does_not_end_the_row() -> None:
+    breaker = Breaker(CircuitBreaker(failures=2))
+    breaker.failed(0.0, False)
+    breaker.neither(False)
+    breaker.failed(0.0, False)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_an_end_as_neither_is_no_failure() -> None:
+    breaker = Breaker(CircuitBreaker(failures=2))
+    for _ in range(10):
+        breaker.neither(False)
+    breaker.failed(0.0, False)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_nothing_may_start_before_its_time_has_come() -> None:
+    breaker = opened(CircuitBreaker(reset_after=30.0), 5.0)
+    assert not breaker.may_start(math.nextafter(35.0, 0.0))
+    assert breaker.may_start(35.0)
+
+
+def test_then_a_single_probe_may_start() -> None:
+    breaker = opened(CircuitBreaker(reset_after=30.0), 5.0)
+    assert breaker.start(35.0)
+    assert breaker.state is BreakerState.PROBING
+    assert not breaker.may_start(1e9)
+
+
+@pytest.mark.parametrize("now", [10.0, 100.0])
+def test_one_that_starts_although_none_may_is_no_probe(now: float) -> None:
+    breaker = opened(CircuitBreaker(reset_after=30.0), 0.0)
+    if now > 30.0:
+        assert breaker.start(now)
+    before = breaker.state
+    assert not breaker.start(now)
+    assert breaker.state is before
+
+
+def test_a_probe_that_succeeds_closes_it() -> None:
+    breaker = opened(CircuitBreaker(failures=2, reset_after=30.0), 0.0)
+    breaker.succeeded(breaker.start(30.0))
+    assert (breaker.state, breaker.open_until) == (BreakerState.CLOSED, None)
+
+
+def test_once_closed_it_counts_failures_from_the_start() -> None:
+    breaker = opened(CircuitBreaker(failures=2, reset_after=30.0), 0.0)
+    breaker.succeeded(breaker.start(30.0))
+    states: list[BreakerState] = []
+    for _ in range(2):
+        breaker.failed(40.0, False)
+        states.append(breaker.state)
+    assert states == [BreakerState.CLOSED, BreakerState.OPEN]
+
+
+def test_once_closed_it_opens_for_as_long_as_at_the_start() -> None:
+    breaker = opened(CircuitBreaker(failures=1, reset_after=30.0, max_reset_after=math.inf), 0.0)
+    fail_probes(breaker, 3)
+    breaker.succeeded(breaker.start(1000.0))
+    breaker.failed(2000.0, False)
+    assert breaker.open_until == 2030.0
+
+
+def test_each_probe_that_fails_doubles_the_time_up_to_the_longest() -> None:
+    breaker = opened(CircuitBreaker(reset_after=1, max_reset_after=10), 0.0)
+    assert fail_probes(breaker, 6) == [2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
+
+
+def test_without_a_longest_time_it_stays_the_same() -> None:
+    breaker = opened(CircuitBreaker(reset_after=1.5), 0.0)
+    assert fail_probes(breaker, 4) == [1.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("longest", "time"), [(math.inf, sys.float_info.max), (1e308, 1e308), pytest.param(10**308, 1e308, id="an int")]
+)
+def test_after_thousands_of_openings_its_time_is_still_a_time(longest: float, time: float) -> None:
+    breaker = opened(CircuitBreaker(reset_after=3, max_reset_after=longest), 0.0)
+    for _ in range(5000):
+        breaker.open_until = 1.0
+        assert breaker.start(1.0)
+        breaker.failed(1.0, True)
+    assert breaker.open_until == time
+
+
+def test_a_probe_that_ends_as_neither_gives_its_place_to_another_at_once() -> None:
+    breaker = opened(CircuitBreaker(reset_after=30.0), 0.0)
+    breaker.neither(breaker.start(30.0))
+    assert (breaker.state, breaker.open_until) == (BreakerState.OPEN, 30.0)
+    assert breaker.start(30.0)
+
+
+ENDS: list[Callable[[Breaker], None]] = [
+    lambda breaker: breaker.failed(31.0, False),
+    lambda breaker: breaker.succeeded(False),
+    lambda breaker: breaker.neither(False),
+]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=["failed", "succeeded", "neither"])
+@pytest.mark.parametrize("probing", [False, True])
+def test_the_end_of_an_attempt_from_before_it_opened_is_not_taken_for_the_probes(
+    probing: bool, end: Callable[[Breaker], None]
+) -> None:
+    breaker = opened(CircuitBreaker(reset_after=30.0, max_reset_after=math.inf), 0.0)
+    if probing:
+        assert breaker.start(30.0)
+    before = (breaker.state, breaker.open_until)
+    end(breaker)
+    assert (breaker.state, breaker.open_until) == before
+
+
+@attrs.define
+class PlainBreaker:
+    """The same, told from all that has happened since it was last closed by a probe."""
+
+    policy: CircuitBreaker
+    ends: list[str] = attrs.field(factory=list[str])
+    openings: list[int] = attrs.field(factory=list[int])
+    probe: int | None = None
+
+    @property
+    def open_until(self) -> float | None:
+        if not self.openings:
+            return None
+        doubled: float = self.policy.reset_after * 2 ** (len(self.openings) - 1)
+        return self.openings[-1] + min(doubled, self.policy.max_reset_after or self.policy.reset_after)
+
+    @property
+    def state(self) -> BreakerState:
+        if not self.openings:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if self.probe is None else BreakerState.PROBING
+
+    def may_start(self, now: int) -> bool:
+        return self.open_until is None or (self.probe is None and now >= self.open_until)
+
+    def start(self, attempt: int) -> None:
+        if self.openings:
+            self.probe = attempt
+
+    def end(self, attempt: int, how: str, now: int) -> None:
+        if attempt == self.probe:
+            self.probe = None
+            if how == "succeeded":
+                self.openings, self.ends = [], []
+            elif how == "failed":
+                self.openings.append(now)
+        elif not self.openings:
+            self.ends.append(how)
+            told = [end for end in self.ends if end != "neither"]
+            if told[-self.policy.failures :] == ["failed"] * self.policy.failures:
+                self.openings.append(now)
+
+
+BREAKERS = st.integers(1, 8).flatmap(
+    lambda reset: st.builds(
+        CircuitBreaker,
+        st.integers(1, 4),
+        st.just(reset),
+        st.one_of(st.none(), st.just(math.inf), st.integers(reset, 100)),
+    )
+)
+FAILURES_MOSTLY = st.sampled_from(["failed", "failed", "failed", "succeeded", "neither"])
+# Seconds that pass, and then what is done, to which of the attempts that are out.
+STEPS = st.lists(
+    st.tuples(st.sampled_from([0, 0, 1, 5, 20]), st.one_of(st.just("start"), FAILURES_MOSTLY), st.integers(0, 3)),
+    max_size=150,
+)
+
+
+@given(BREAKERS, STEPS)
+def test_whatever_comes_a_breaker_agrees_with_a_plain_one(
+    policy: CircuitBreaker, steps: list[tuple[int, str, int]]
+) -> None:
+    breaker, plain = Breaker(policy), PlainBreaker(policy)
+    out: dict[int, bool] = {}
+    now = 0
+    for number, (wait, what, which) in enumerate(steps):
+        now += wait
+        assert breaker.may_start(now) is plain.may_start(now)
+        if what == "start":
+            if breaker.may_start(now):
+                out[number] = breaker.start(now)
+                plain.start(number)
+        elif out:
+            attempt = list(out)[which % len(out)]
+            is_probe = out.pop(attempt)
+            plain.end(attempt, what, now)
+            if what == "failed":
+                breaker.failed(now, is_probe)
+            elif what == "succeeded":
+                breaker.succeeded(is_probe)
+            else:
+                breaker.neither(is_probe)
+        assert (breaker.state, breaker.open_until) == (plain.state, plain.open_until)
+        assert [attempt for attempt, is_probe in out.items() if is_probe] == (
+            [] if plain.probe is None else [plain.probe]
+        )
+
+
+# What counts as a failure
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (OSError(), True),
+        (ConnectionError(), True),
+        (ValueError(), True),
+        (KeyError(), False),
+        (ExceptionGroup("", [OSError(), ValueError()]), True),
+        (ExceptionGroup("", [OSError(), KeyError()]), False),
+        (ExceptionGroup("", [OSError(), ExceptionGroup("", [KeyError()])]), False),
+    ],
+)
+def test_types_match_an_error_or_every_leaf_of_a_group(error: Exception, counted: bool) -> None:
+    assert Breaker(CircuitBreaker(counts=(OSError, ValueError))).counts_error(error) is counted
+
+
+def test_by_default_any_error_counts() -> None:
+    assert Breaker(CircuitBreaker()).counts_error(KeyError())
+
+
+def test_a_function_decides_about_a_group_as_a_whole() -> None:
+    asked: list[Exception] = []
+    group = ExceptionGroup("", [OSError()])
+
+    def refuse(error: Exception) -> bool:
+        asked.append(error)
+        return False
+
+    assert not Breaker(CircuitBreaker(counts=refuse)).counts_error(group)
+    assert asked == [group]
+
+
+def test_a_function_that_answers_no_bool_is_told_so() -> None:
+    def answer(_: Exception) -> Any:
+        return 1
+
+    with pytest.raises(TypeError, match=r"^the result of counts must be a bool, got 1$"):
+        Breaker(CircuitBreaker(counts=answer)).counts_error(ERROR)
+
+
+def test_what_a_function_raises_comes_out() -> None:
+    raised = LookupError("which one?")
+
+    def fail(_: Exception) -> bool:
+        raise raised
+
+    with pytest.raises(LookupError) as caught:
+        Breaker(CircuitBreaker(counts=fail)).counts_error(ERROR)
+    assert caught.value is raised

@@ -1,0 +1,256 @@
+"""Core: what happens to workers, what comes due, and what both mean for the jobs.
+
+Whatever has come due is dealt with before anything else at the same instant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._deadlines import FIELDS, Due
+from ._effects import Admitted, Interrupt, Recall
+from ._job import JobState
+from ._roster import terms_of
+from ._seat import Cut, Phase
+
+if TYPE_CHECKING:
+    from ._deadlines import Deadlines
+    from ._dispatch import Dispatch
+    from ._effects import Effects
+    from ._holds import Holds
+    from ._job import Job
+    from ._ledger import Ledger
+    from ._orphans import Orphans
+    from ._places import Places
+    from ._queue import ReadyQueue
+    from ._roster import Roster
+    from ._seat import Seat
+
+SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
+
+
+class WorkerEvents:
+    """What happens to workers, and what comes due.
+
+    Attributes:
+      deadlines: what comes due; its ``soonest`` tells when to call `advance` next.
+      draining: no more jobs will come but from jobs, and nobody resumes a worker.
+    """
+
+    __slots__ = (
+        "_dispatch",
+        "_effects",
+        "_holds",
+        "_ledger",
+        "_orphans",
+        "_places",
+        "_queue",
+        "_roster",
+        "deadlines",
+        "draining",
+    )
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger: Ledger,
+        deadlines: Deadlines,
+        queue: ReadyQueue,
+        places: Places,
+        dispatch: Dispatch,
+        holds: Holds,
+        effects: Effects,
+        orphans: Orphans,
+    ) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self.deadlines = deadlines
+        self._queue = queue
+        self._places = places
+        self._dispatch = dispatch
+        self._holds = holds
+        self._effects = effects
+        self._orphans = orphans
+        self.draining = False
+
+    # Workers come and go.
+
+    def join(self, seat: Seat) -> None:
+        """A worker is about to open its resource for the first time."""
+        self._roster.join(seat)
+
+    def opened(self, seat: Seat, now: float) -> None:
+        """A worker's resource is open."""
+        self.advance(now)
+        seat._phase = Phase.OPEN
+        if seat._guard is not None:
+            self._holds.expire(seat, seat._guard.renew(now))
+        self._ledger.tell("worker_started", seat)
+        self._dispatch.update(seat, now)
+        self._after(now)
+
+    def reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
+        """A worker's resource has to be opened anew, or that has failed once more.
+
+        Arguments:
+          error: what is wrong with it; None if it has only done its jobs or its time.
+        """
+        seat._phase = Phase.REOPENING
+        self._dispatch.note(seat, now)  # before it is given what comes due now
+        self._holds.drop(seat, Due.AGE)
+        self.advance(now)
+        if error is not None:
+            seat._last_error = error
+        self._ledger.tell("worker_reopening", seat, error)
+        self._dispatch.match(now)
+        self._after(now)
+
+    def pause(self, seat: Seat, now: float) -> None:
+        """A worker is to take no more jobs until it is resumed."""
+        self.advance(now)
+        if not (seat._paused or seat._gone):
+            seat._paused = True
+            self._ledger.tell("worker_paused", seat)
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def resume(self, seat: Seat, now: float) -> None:
+        """A paused worker may go on."""
+        self.advance(now)
+        if seat._paused and not seat._gone:
+            seat._paused = False
+            self._ledger.tell("worker_resumed", seat)
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def rest(self, seat: Seat, until: float, now: float) -> None:
+        """A worker is to take no more jobs until then; of two rests the later end holds."""
+        self.advance(now)
+        if self._holds.rest(seat, until, now):
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
+        """A worker is to leave; with ``cut`` the attempt under way is given up."""
+        self.advance(now)
+        if cut and seat._current is not None:
+            self._cut(seat, Cut.EVICTED, now)
+        if not (seat._departing or seat._gone):
+            seat._departing = True
+            self._dispatch.update(seat, now)
+            if seat._current is None:
+                self._effects.append(Recall(seat))
+            self._after(now)
+
+    def left(self, seat: Seat, now: float) -> None:
+        """A worker has left, or its resource could not be opened at all."""
+        self.advance(now)
+        started = seat._phase is not Phase.STARTING
+        seat._phase = Phase.STOPPED
+        self._holds.drop(seat, *SEAT_DUES)
+        self._roster.leave(seat)
+        for queue in (self._queue, self._places.by_taker):
+            queue.release(seat)
+            queue.look_again()
+        if started:
+            self._ledger.tell("worker_stopped", seat)
+        self._orphans.bury_new(now)
+        self._dispatch.match(now)
+        self._after(now)
+
+    # Time passes.
+
+    def advance(self, now: float) -> None:
+        """Deal with what has come due."""
+        if self.deadlines.soonest > now:
+            return
+        for due, item in self.deadlines.pop_due(now):
+            if due is Due.TOTAL_TIMEOUT:
+                self._overdue(item, now)
+            elif due is Due.DELAY:
+                self._queue_again(item, now, front=item._setback.front, at_once=False)
+            else:
+                setattr(item, FIELDS[due], None)
+                if due is Due.AGE:
+                    self._grown_old(item, now)
+                elif due is Due.LIMIT:
+                    self._no_longer_limited(item, now)
+                elif due is not Due.RATE:
+                    self._dispatch.note(item, now)
+        self._dispatch.match(now)
+        self._after(now)
+
+    # From here on nobody calls but who derives from it.
+
+    def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
+        terms = terms_of(job)
+        if self._orphans.is_one(terms):
+            self._ledger.bury(job, now)
+            return
+        self._ledger.move(job, JobState.QUEUED, now)
+        # Unless it is the only news, and it can't have been for want of room that others
+        # wait, it is brought together with the workers when all is known.
+        alone = at_once and not self._dispatch.is_shared
+        seat = self._dispatch.idle_worker_for(terms, now) if alone else None
+        if seat is not None:
+            self._dispatch.hand_over(seat, job, now)
+        else:
+            self._dispatch.let_wait(job, terms, front=front)
+
+    def _take_back(self, job: Job[Any]) -> None:
+        """Take a job out of where it waits."""
+        if job._state is JobState.DELAYED:
+            job._ticket = 0
+            self.deadlines.forget()
+        else:
+            self._queue.remove(job)
+
+    def _overdue(self, job: Job[Any], now: float) -> None:
+        if job._state is None:
+            self._places.leave(job)
+            self._ledger.time_out(job, now)
+            self._effects.append(Admitted(job))
+        else:
+            self._take_back(job)
+            self._ledger.time_out(job, now)
+
+    def _cut(self, seat: Seat, cut: Cut, now: float) -> None:
+        # A timeout that has passed already is what ends the attempt.
+        if seat._cut is None and now < seat._attempt_deadline:
+            seat._cut = cut
+        self._effects.append(Interrupt(seat))
+
+    def _resume_all(self, now: float) -> None:
+        for seat in list(self._roster.seats.values()):
+            self.resume(seat, now)
+
+    def _grown_old(self, seat: Seat, now: float) -> None:
+        guard = seat._guard
+        assert guard is not None
+        guard.grow_old()
+        if seat._current is None and seat._phase is Phase.OPEN and not seat._departing:
+            self.reopen(seat, None, now)
+            self._effects.append(Recall(seat))
+
+    def _no_longer_limited(self, seat: Seat, now: float) -> None:
+        if seat._available and seat._current is None:
+            self._dispatch.rest_idle(seat, now)
+
+    def _after(self, now: float) -> None:
+        """At the end of every event: fill free places; while draining, let nothing hang."""
+        if self._places.line:
+            self._dispatch.fill_places(now)
+        if not self.draining:
+            return
+        count = self._ledger.count
+        if not count[JobState.QUEUED]:
+            return
+        if count[JobState.RUNNING] or count[JobState.DELAYED]:
+            return
+        if self._dispatch.is_waiting_for_meter:
+            return
+        seats = self._roster.seats.values()
+        if any(seat._paused for seat in seats):
+            self._resume_all(now)
+        elif not any(seat._may_become_available for seat in seats):
+            self._orphans.bury_all(now)
