@@ -13,6 +13,7 @@ What users import, and nothing else. The layout behind it:
 
 from ._dead import DeadLetters
 from ._driver import current_job
+from ._elastic import Elastic
 from ._errors import (
     AttemptTimeoutError,
     GraphError,
@@ -45,6 +46,7 @@ __all__ = [
     "DeadLetters",
     "DeadReason",
     "Discard",
+    "Elastic",
     "GiveUp",
     "GraphError",
     "Instrument",

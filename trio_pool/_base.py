@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ._config import Config
     from ._dead import DeadLetters
+    from ._elastic import Elastic
     from ._options import JobOptions
     from ._verdict import OnFailure
     from ._worker import Worker
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
 class BasePool:
     """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
         self.name: str | None = config.name
-        self._engine = Engine(config, self._requeue)
-        self._staff = Staff(self._engine)
+        self._engine = Engine(config, elastic, self._requeue)
+        self._staff = Staff(self._engine, elastic)
         self._defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
         self._job_ids = count(1)
 

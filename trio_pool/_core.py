@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._deadlines import Deadlines
 from ._dispatch import Dispatch
@@ -14,12 +14,14 @@ from ._orphans import Orphans
 from ._places import Places
 from ._queue import ReadyQueue
 from ._scheduler import Scheduler
+from ._staffing import Staffing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._dead import DeadLetters
     from ._effects import Effects
+    from ._elastic import Elastic
     from ._limits import RateLimit, RetryBudget
     from ._orphans import NoWorker
     from ._roster import Roster
@@ -36,6 +38,7 @@ def make_scheduler(
     no_worker: NoWorker = "reject",
     rate_limit: RateLimit | None = None,
     retry_budget: RetryBudget | None = None,
+    elastic: Elastic[Any] | None = None,
     lifo: bool = False,
     keep_history: bool = True,
 ) -> tuple[Scheduler, Ledger]:
@@ -47,6 +50,8 @@ def make_scheduler(
     places = Places(ledger, max_queue, ReadyQueue(roster, deadlines, tickets, ranked=False))
     holds = Holds(ledger, deadlines)
     dispatch = Dispatch(roster, ledger, deadlines, queue, places, holds, effects, max_running, rate_limit, retry_budget)
-    orphans = Orphans(roster, ledger, queue, places, effects, no_worker)
+    if elastic is not None:
+        dispatch.staffing = Staffing(elastic, roster, ledger, deadlines, queue, places, dispatch, effects)
+    orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
     scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, holds, effects, orphans)
     return scheduler, ledger

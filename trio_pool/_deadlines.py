@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._dispatch import Dispatch
     from ._job import Job
     from ._seat import Seat
+    from ._staffing import Staffing
 
 
 class Due(enum.IntEnum):
@@ -26,6 +27,7 @@ class Due(enum.IntEnum):
     LIMIT = 4
     RATE = 5
     DELAY = 6
+    RETIRE = 7
 
 
 # Where the item of an entry has the time of its one valid entry. Jobs have tickets.
@@ -35,6 +37,7 @@ FIELDS = {
     Due.QUARANTINE: "_quarantined_until",
     Due.LIMIT: "_limited_until",
     Due.RATE: "_limited_until",
+    Due.RETIRE: "_retire_at",
 }
 
 
@@ -71,7 +74,7 @@ class Deadlines(RunHeap[Entry]):
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
 
-    def add(self, due: Due, item: Seat | Dispatch, when: float) -> None:
+    def add(self, due: Due, item: Seat | Dispatch | Staffing, when: float) -> None:
         """Anything else; ``when`` must stand in the field of the item that is meant for it."""
         self._push(when, due, next(self._tickets), item)
 
@@ -94,7 +97,7 @@ class Deadlines(RunHeap[Entry]):
                 self._stale -= 1  # who takes the job out of where it waits says that it is over
             yield entry[1], entry[3]
 
-    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat | Dispatch) -> None:
+    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat | Dispatch | Staffing) -> None:
         self._add((when, due, sequence, item))
         if when < self.soonest:
             self.soonest = when

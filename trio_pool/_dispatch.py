@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._queue import Lane, ReadyQueue
     from ._roster import Roster, Terms
     from ._seat import Seat
+    from ._staffing import Staffing
 
 # Looked up with every job, and slow through the enum.
 QUEUED = JobState.QUEUED
@@ -42,6 +43,7 @@ class Dispatch:
     Attributes:
       max_running: how many attempts may be under way at once.
       meter: what the pool's rate limit lets start, or None without one.
+      staffing: what is told of idle workers in an elastic pool, or None.
       budget: what the pool's budget of retries is told of, or None without one.
     """
 
@@ -58,6 +60,7 @@ class Dispatch:
         "budget",
         "max_running",
         "meter",
+        "staffing",
     )
 
     def __init__(
@@ -83,6 +86,7 @@ class Dispatch:
         self.max_running = max_running
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
         self.budget = None if retry_budget is None else BudgetMeter(retry_budget)
+        self.staffing: Staffing | None = None
         # The last one, while there is no limit: it must not be forgotten what has started.
         self._meter_before: RateMeter | None = None
         # Until when the pool's rate limit keeps a job waiting that could start otherwise.
@@ -147,6 +151,8 @@ class Dispatch:
     def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(seat)
+        if self.staffing is not None:
+            self.staffing.unparked(seat)
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
@@ -161,7 +167,7 @@ class Dispatch:
             return None
         if self.max_running != math.inf or self.meter is not None:
             # Which job may start must not depend on which worker happens to ask.
-            self._roster.park(seat)
+            self._park(seat, now)
             self.match(now)
             return None
         if (job := self._queue.take(seat)) is not None:
@@ -171,7 +177,7 @@ class Dispatch:
             self.admit(job, now)
             self._begin(seat, job, now)
             return job
-        self._roster.park(seat)
+        self._park(seat, now)
         return None
 
     def update(self, seat: Seat, now: float) -> None:
@@ -187,7 +193,9 @@ class Dispatch:
         available = seat._phase is Phase.OPEN and not held_back
         if available == seat._available:
             return False
-        self._roster.set_available(seat, available)
+        was_idle = self._roster.set_available(seat, available)
+        if was_idle and self.staffing is not None:
+            self.staffing.unparked(seat, retired=seat._departing)
         if available and seat._current is None:
             self.rest_idle(seat, now)
         # With it, who may take what has changed.
@@ -200,7 +208,12 @@ class Dispatch:
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
             self._holds.limit(seat, ready)
         elif seat._limited_until is None:
-            self._roster.park(seat)
+            self._park(seat, now)
+
+    def _park(self, seat: Seat, now: float) -> None:
+        self._roster.park(seat)
+        if self.staffing is not None:
+            self.staffing.parked(seat, now)
 
     def match(self, now: float) -> None:
         """Give the idle workers what waits for them."""

@@ -74,6 +74,12 @@ class Died(_AboutJob):
     __slots__ = ()
 
 
+class Hire:
+    """Open another worker."""
+
+    __slots__ = ()
+
+
 class Quiet:
     """No job is left that has not ended."""
 
@@ -90,5 +96,5 @@ class Tell:
         self.arguments = arguments
 
 
-Effect: TypeAlias = Start | Interrupt | Recall | Changed | Admitted | Refused | Died | Quiet | Tell
+Effect: TypeAlias = Start | Interrupt | Recall | Changed | Admitted | Refused | Died | Hire | Quiet | Tell
 Effects: TypeAlias = deque[Effect]

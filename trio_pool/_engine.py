@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from ._config import Config
     from ._effects import Effect
+    from ._elastic import Elastic
     from ._options import JobOptions
     from ._places import Door
 
@@ -54,7 +55,12 @@ class _Submitter:
 class Engine:
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
 
-    def __init__(self, config: Config, requeue: Callable[[Job[Any], JobOptions], Job[Any]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        elastic: Elastic[Any] | None,
+        requeue: Callable[[Job[Any], JobOptions], Job[Any]],
+    ) -> None:
         self.config = config
         self.rng = config.rng or Random()
         self.instruments: list[Instrument] = list(config.instruments)
@@ -68,6 +74,7 @@ class Engine:
             self.instruments,
             max_queue=config.max_queue,
             max_running=config.max_running,
+            elastic=elastic,
             rate_limit=config.rate_limit,
             retry_budget=config.retry_budget,
             no_worker=config.no_worker,
@@ -90,7 +97,8 @@ class Engine:
         # The tasks that take items for streams, by their scopes.
         self.feeders: set[trio.CancelScope] = set()
         self._carrying_out = False
-        self._carriers: dict[type[Effect], Callable[[Any], None]] = {
+        # What does what the core wants done; the staff adds what is about workers.
+        self.carriers: dict[type[Effect], Callable[[Any], None]] = {
             Start: self._on_start,
             Changed: self._on_changed,
             Quiet: self._on_quiet,
@@ -270,7 +278,7 @@ class Engine:
             try:
                 while effects:
                     effect = effects.popleft()
-                    self._carriers[type(effect)](effect)
+                    self.carriers[type(effect)](effect)
             finally:
                 self._carrying_out = False
         if self._deadlines.soonest < self.timers.until:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import trio
@@ -12,6 +13,7 @@ import trio
 from . import _validate
 from ._base import BasePool
 from ._config import Config
+from ._elastic import Elastic
 from ._engine import failure_of, logger
 from ._errors import JobFailedError, PoolError
 from ._instrument import notify
@@ -22,7 +24,7 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from random import Random
     from typing import TypedDict
@@ -70,6 +72,10 @@ forced_max_running: ContextVar[int | None] = ContextVar("trio_pool_forced_max_ru
 
 @overload
 def open_pool(resources: int, **options: Unpack[PoolOptions]) -> AbstractAsyncContextManager[SlotPool]: ...
+
+
+@overload
+def open_pool(resources: Elastic[R], **options: Unpack[PoolOptions]) -> AbstractAsyncContextManager[Pool[R]]: ...
 
 
 # Those of Resources alone come first: mypy finds no S for a list of them in the union.
@@ -123,7 +129,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
 
     Arguments:
       resources: an iterable of objects, of `Resource` descriptions, or of both; or a number
-          of slots, workers without a resource.
+          of slots, workers without a resource; or an `Elastic`, which opens and retires workers
+          with the load.
       retry: the `RetryPolicy` of jobs that bring none of their own.
       attempt_timeout: seconds that an attempt may take, unless its job says otherwise.
       total_timeout: seconds that a job may take in all, unless it says otherwise.
@@ -166,17 +173,26 @@ def open_pool(resources: Any, **options: Any) -> Any:
     except TypeError as error:
         # What is missing here is missing there too: name the function that was called.
         raise TypeError(str(error).replace("Config.__init__", "open_pool")) from None
+    elastic = _elastic_of(resources)
+    if elastic is not None and config.lifespan is not None:
+        raise ValueError("lifespan can't be given with Elastic, whose factory gives one already")
     forced = forced_max_running.get()
-    pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config)
+    pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config, elastic)
     if forced is not None:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
         number = _validate.count("resources", resources, least=1)
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
-        return _run_pool(pool, [(Resource(None), ())] * number)
+        return _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number)
+    if elastic is not None:
+        return _run_pool(pool, [pool._staff.add_elastic] * elastic.min)
     described = _described(resources)
-    return _run_pool(pool, [(resource, (resource.value,)) for resource in described])
+    return _run_pool(pool, [partial(pool._staff.add, resource, (resource.value,)) for resource in described])
+
+
+def _elastic_of(resources: object) -> Elastic[Any] | None:
+    return cast("Elastic[Any]", resources) if isinstance(resources, Elastic) else None
 
 
 def _is_number(resources: object) -> bool:
@@ -195,7 +211,7 @@ def _described(resources: object) -> list[Resource[Any]]:
 
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def _run_pool(pool: P, resources: list[tuple[Resource[Any], tuple[Any, ...]]]) -> AsyncGenerator[P]:
+async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]) -> AsyncGenerator[P]:
     """The pool's block, from opening the first resource until the last worker has gone."""
     engine = pool._engine
     error: BaseException | None = None
@@ -207,8 +223,8 @@ async def _run_pool(pool: P, resources: list[tuple[Resource[Any], tuple[Any, ...
         try:
             await trio.lowlevel.checkpoint()
             with engine.scope:
-                for resource, leading in resources:
-                    await pool._staff.add(resource, leading)
+                for open_worker in openings:
+                    await open_worker()
                 opened = True
                 notify(engine.instruments, "pool_opened", pool)
                 yield pool

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._places import Places
     from ._queue import ReadyQueue
     from ._roster import Roster, Terms
+    from ._staffing import Staffing
 
 NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
 NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
@@ -22,7 +23,7 @@ NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
 class Orphans:
     """Finds them, and does with them what the pool was opened to do."""
 
-    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "policy")
+    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "_staffing", "policy")
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Orphans:
         queue: ReadyQueue,
         places: Places,
         effects: Effects,
+        staffing: Staffing | None,
         policy: NoWorker,
     ) -> None:
         self._roster = roster
@@ -38,11 +40,14 @@ class Orphans:
         self._queue = queue
         self._places = places
         self._effects = effects
+        self._staffing = staffing
         self.policy = policy
 
     def is_one(self, terms: Terms) -> bool:
         """Whether a job on these terms is one, if the pool does not keep them."""
-        return self.policy != "wait" and not self._roster.has_any(terms)
+        if self.policy == "wait" or self._roster.has_any(terms):
+            return False
+        return self._staffing is None or not self._staffing.could_take(terms)
 
     def bury_new(self, now: float) -> None:
         """A worker has left: bury the jobs that only it could have taken."""

@@ -110,13 +110,16 @@ class Roster:
         classes = list(self._classes.values())
         self._only = classes[0] if len(classes) == 1 and self._pick != "random" else None
 
-    def set_available(self, seat: Seat, available: bool) -> None:
-        """Note that a worker can, or can no longer, be counted on to take a job."""
+    def set_available(self, seat: Seat, available: bool) -> bool:
+        """Note that a worker can, or can no longer, be counted on to take a job.
+
+        Returns:
+          whether it was idle and is so no longer.
+        """
         seat._available = available
         kind = self._classes[seat.tags]
         kind.available += 1 if available else -1
-        if not available:
-            self.unpark(seat)
+        return not available and self.unpark(seat)
 
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""
@@ -124,10 +127,12 @@ class Roster:
         self._classes[seat.tags].idle[seat] = number
         self.idle_count += 1
 
-    def unpark(self, seat: Seat) -> None:
-        """A worker is idle no longer, if it was."""
-        if self._classes[seat.tags].idle.pop(seat, None) is not None:
-            self.idle_count -= 1
+    def unpark(self, seat: Seat) -> bool:
+        """A worker is idle no longer; returns whether it was."""
+        if self._classes[seat.tags].idle.pop(seat, None) is None:
+            return False
+        self.idle_count -= 1
+        return True
 
     def idle(self) -> list[Seat]:
         """The idle workers, the longest idle first."""

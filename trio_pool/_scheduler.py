@@ -233,7 +233,7 @@ class Scheduler(WorkerEvents):
         if seat._guard is not None and seat._phase is Phase.OPEN and seat._guard.is_worn():
             self.reopen(seat, None, now)
         job = self._dispatch.next_for(seat, now)
-        if self._places.line or self.draining:
+        if self._places.line or self.draining or self._staffing is not None:
             self._after(now)
         return job
 
@@ -265,5 +265,5 @@ class Scheduler(WorkerEvents):
         """A job has begun to wait: see that somebody looks at it when it may start."""
         if self._dispatch.meter is not None:
             self._dispatch.match(now)
-        if self._places.line or self.draining:
+        if self._places.line or self.draining or self._staffing is not None:
             self._after(now)

@@ -67,7 +67,9 @@ class Seat:
         "_current",
         "_cut",
         "_departing",
+        "_elastic",
         "_expires_at",
+        "_failing",
         "_guard",
         "_last_error",
         "_limited_until",
@@ -92,7 +94,12 @@ class Seat:
         # None for a worker without limits of its own.
         self._guard: Guard | None = None
 
+        # Whether it is one of those that are opened and retired with the load.
+        self._elastic = False
+
         self._phase = Phase.STARTING
+        # Whether its resource couldn't be opened when that was last tried.
+        self._failing = False
         self._paused = False
         # Owned by the holds: until when each of them lasts.
         self._resting_until: float | None = None

@@ -10,6 +10,7 @@ import trio
 
 from . import _validate
 from ._driver import call_as_part_of
+from ._effects import Hire
 from ._engine import Engine, logger
 from ._errors import PoolClosedError
 from ._guard import Guard
@@ -18,6 +19,10 @@ from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from ._elastic import Elastic
     from ._job import Job
     from ._resource import Resource
     from ._retry import RetryPolicy
@@ -26,8 +31,10 @@ if TYPE_CHECKING:
 class Staff:
     """The workers of a pool, and what they ask of it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
+        self._elastic = elastic
+        engine.carriers[Hire] = self._hire
         self._ids = count(1)
         # Who was there when the pool began to end, for the statistics after that.
         self.last_crew: tuple[Worker, ...] = ()
@@ -38,7 +45,14 @@ class Staff:
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure
 
-    def _recruit(self, resource: Resource[Any], leading: tuple[Any, ...]) -> Worker:
+    def _recruit(
+        self,
+        resource: Resource[Any],
+        leading: tuple[Any, ...],
+        factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        *,
+        ordered: bool = False,
+    ) -> Worker:
         """Add a worker, which begins to open its resource."""
         number = next(self._ids)
         name = resource.name or f"worker-{number}"
@@ -50,11 +64,13 @@ class Staff:
             resource.value,
             self,
             self._engine.core,
-            self._engine.config.lifespan,
+            self._engine.config.lifespan if factory is None else lambda _: factory(),
             leading,
+            insists=ordered,
         )
         worker._guard = self._guard_of(resource)
-        self._engine.core.join(worker)
+        worker._elastic = factory is not None
+        self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
         self._engine.start_task(worker._run, f"<{name}>", self._engine.context)
         return worker
@@ -64,12 +80,30 @@ class Staff:
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
         return None if all(limit is None for limit in limits) else Guard(*limits, self._engine.rng)
 
+    def _hire(self, _: Hire) -> None:
+        """Open another worker of an elastic pool; nobody waits for it."""
+        assert self._elastic is not None
+        if self._engine.stopping:
+            self._engine.core.not_hired()
+        else:
+            self._recruit(self._elastic.describe(), (), self._elastic.factory, ordered=True)
+
+    async def add_elastic(self) -> None:
+        """Open one of the workers that an elastic pool begins with."""
+        assert self._elastic is not None
+        await self.add(self._elastic.describe(), (), self._elastic.factory)
+
     @trio.lowlevel.enable_ki_protection
-    async def add(self, resource: Resource[Any], leading: tuple[Any, ...]) -> Worker:
+    async def add(
+        self,
+        resource: Resource[Any],
+        leading: tuple[Any, ...],
+        factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+    ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.check_open(inside=True)
-        worker = self._recruit(resource, leading)
+        worker = self._recruit(resource, leading, factory)
         try:
             await worker._opened.wait()
         except BaseException:

@@ -62,7 +62,8 @@ class Worker(Seat):
     Attributes:
       id: a number of its own within the pool, counted from 1.
       name: the name given by `Resource`, or one made from the number.
-      resource: the resource as it was given, before its lifespan was entered.
+      resource: the resource as it was given, before its lifespan was entered; in an elastic pool
+          what was opened last, None before that.
       tags: what jobs may require.
     """
 
@@ -73,6 +74,7 @@ class Worker(Seat):
         "_farewell",
         "_host",
         "_inbox",
+        "_insists",
         "_interrupted",
         "_leading",
         "_lifespan",
@@ -97,6 +99,8 @@ class Worker(Seat):
         core: Scheduler,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None,
         leading: tuple[Any, ...],
+        *,
+        insists: bool,
     ) -> None:
         super().__init__(roster, number, name, tags)
         self.resource = resource
@@ -105,6 +109,8 @@ class Worker(Seat):
         self._lifespan = lifespan
         # What goes before a job's own arguments: the resource, once it is open, or nothing.
         self._leading = leading
+        # Whether it goes on trying if its resource can't be opened at the beginning.
+        self._insists = insists
 
         # From before the lifespan is entered until after it is left; replaced each time.
         self._session = trio.CancelScope()
@@ -218,7 +224,7 @@ class Worker(Seat):
         failed = 0
         while not self._departing:
             error = await self._serve_once()
-            if self._phase is Phase.STARTING:
+            if self._phase is Phase.STARTING and not self._insists:
                 self._failure = error
                 return
             if error is not None and not isinstance(error, Exception):
@@ -247,6 +253,8 @@ class Worker(Seat):
                     manager = _checked(self._lifespan(self.resource))
                     async with manager as value:
                         self._leading = (value,)
+                        if self._elastic:
+                            self.resource = value
                         await self._serve()
         except BaseException as error:
             return error  # noqa: ASYNC910  # a lifespan may fail without waiting

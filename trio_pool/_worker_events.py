@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._queue import ReadyQueue
     from ._roster import Roster
     from ._seat import Seat
+    from ._staffing import Staffing
 
 SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
 
@@ -46,6 +47,7 @@ class WorkerEvents:
         "_places",
         "_queue",
         "_roster",
+        "_staffing",
         "deadlines",
         "draining",
     )
@@ -68,6 +70,7 @@ class WorkerEvents:
         self._queue = queue
         self._places = places
         self._dispatch = dispatch
+        self._staffing = dispatch.staffing
         self._holds = holds
         self._effects = effects
         self._orphans = orphans
@@ -75,14 +78,22 @@ class WorkerEvents:
 
     # Workers come and go.
 
-    def join(self, seat: Seat) -> None:
-        """A worker is about to open its resource for the first time."""
+    def join(self, seat: Seat, *, ordered: bool = False) -> None:
+        """A worker is about to open its resource for the first time; perhaps as it was ordered."""
         self._roster.join(seat)
+        if self._staffing is not None and seat._elastic:
+            self._staffing.joined(seat, ordered=ordered)
+
+    def not_hired(self) -> None:
+        """A worker that was ordered won't be opened."""
+        assert self._staffing is not None
+        self._staffing.refused()
 
     def opened(self, seat: Seat, now: float) -> None:
         """A worker's resource is open."""
         self.advance(now)
         seat._phase = Phase.OPEN
+        seat._failing = False
         if seat._guard is not None:
             self._holds.expire(seat, seat._guard.renew(now))
         self._ledger.tell("worker_started", seat)
@@ -95,6 +106,7 @@ class WorkerEvents:
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
         """
+        seat._failing = seat._phase is not Phase.OPEN
         seat._phase = Phase.REOPENING
         self._dispatch.note(seat, now)  # before it is given what comes due now
         self._holds.drop(seat, Due.AGE)
@@ -137,6 +149,8 @@ class WorkerEvents:
             self._cut(seat, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
             seat._departing = True
+            if self._staffing is not None:
+                self._staffing.gone(seat)
             self._dispatch.update(seat, now)
             if seat._current is None:
                 self._effects.append(Recall(seat))
@@ -149,6 +163,8 @@ class WorkerEvents:
         seat._phase = Phase.STOPPED
         self._holds.drop(seat, *SEAT_DUES)
         self._roster.leave(seat)
+        if self._staffing is not None:
+            self._staffing.gone(seat)
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
             queue.look_again()
@@ -175,6 +191,8 @@ class WorkerEvents:
                     self._grown_old(item, now)
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
+                elif due is Due.RETIRE:
+                    self._retire(item, now)
                 elif due is not Due.RATE:
                     self._dispatch.note(item, now)
         self._dispatch.match(now)
@@ -232,14 +250,23 @@ class WorkerEvents:
             self.reopen(seat, None, now)
             self._effects.append(Recall(seat))
 
+    def _retire(self, staffing: Staffing, now: float) -> None:
+        while (seat := staffing.retire(now)) is not None:
+            self.depart(seat, now)
+
     def _no_longer_limited(self, seat: Seat, now: float) -> None:
         if seat._available and seat._current is None:
             self._dispatch.rest_idle(seat, now)
 
     def _after(self, now: float) -> None:
-        """At the end of every event: fill free places; while draining, let nothing hang."""
+        """At the end of every event: fill free places; see to the number of workers; let nothing hang."""
         if self._places.line:
             self._dispatch.fill_places(now)
+        staffing = self._staffing
+        if staffing is not None:
+            staffing.hire(now)
+            if (seat := staffing.not_needed()) is not None:
+                self.depart(seat, now)
         if not self.draining:
             return
         count = self._ledger.count
@@ -247,7 +274,7 @@ class WorkerEvents:
             return
         if count[JobState.RUNNING] or count[JobState.DELAYED]:
             return
-        if self._dispatch.is_waiting_for_meter:
+        if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return
         seats = self._roster.seats.values()
         if any(seat._paused for seat in seats):

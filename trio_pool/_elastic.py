@@ -1,0 +1,85 @@
+"""How many workers there are to be, as a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+from . import _validate
+from ._limits import CircuitBreaker, RateLimit
+from ._resource import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+def _as_tags(value: Iterable[str]) -> frozenset[str]:
+    return _validate.tags("tags", value)
+
+
+def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    _validate.call(attribute.name, value)
+
+
+def _check_min(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    _validate.count(attribute.name, value, least=0)
+
+
+def _check_max(elastic: Elastic[Any], attribute: attrs.Attribute[Any], value: object) -> None:
+    most = _validate.count(attribute.name, value, least=1)
+    if most < elastic.min:
+        raise ValueError(f"max must be at least min ({elastic.min!r}), got {most!r}")
+
+
+def _check_timeout(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    _validate.seconds(attribute.name, value)
+
+
+def _check_rest(elastic: Elastic[Any], _: object, __: object) -> None:
+    elastic.describe()  # checks the rest as that of any other resource
+
+
+@attrs.frozen(kw_only=True)
+class Elastic(Generic[R_co]):
+    """Workers that are opened and retired with the load, instead of a list of resources.
+
+    A worker is opened when a job waits that it may take and no idle one may; never more at once
+    than jobs wait. When for ``idle_timeout`` seconds there have been idle workers all the
+    time, as many as there were are retired, the longest idle first.
+
+    Arguments:
+      factory: a function without arguments that gives an async context manager, which yields the
+          resource. Entered when a worker is opened, left when it goes.
+      min: workers that are opened with the pool and always kept; zero or more.
+      max: workers that there are at most; at least 1.
+      idle_timeout: seconds; ``inf`` to retire none.
+      tags, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
+
+    Raises:
+      ValueError, TypeError: if a field is out of its range or of the wrong type.
+    """
+
+    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(kw_only=False, validator=_check_factory)
+    min: int = attrs.field(default=0, validator=_check_min)
+    max: int = attrs.field(validator=_check_max)
+    idle_timeout: float = attrs.field(default=60.0, validator=_check_timeout)
+    tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags)
+    rate_limit: RateLimit | None = None
+    breaker: CircuitBreaker | None = None
+    max_jobs: float | None = None
+    max_age: float | None = attrs.field(default=None, validator=_check_rest)
+
+    def describe(self) -> Resource[None]:
+        """What is known of a worker's resource before it is opened."""
+        return Resource(
+            None,
+            tags=self.tags,
+            rate_limit=self.rate_limit,
+            breaker=self.breaker,
+            max_jobs=self.max_jobs,
+            max_age=self.max_age,
+        )
