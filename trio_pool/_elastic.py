@@ -40,7 +40,7 @@ def _check_timeout(_: object, attribute: attrs.Attribute[Any], value: object) ->
 
 
 def _check_rest(elastic: Elastic[Any], _: object, __: object) -> None:
-    elastic.describe()  # checks the rest as that of any other resource
+    elastic._describe()  # checks the rest as that of any other resource
 
 
 @attrs.frozen(kw_only=True)

@@ -86,12 +86,12 @@ class Staff:
         if self._engine.stopping:
             self._engine.core.not_hired()
         else:
-            self._recruit(self._elastic.describe(), (), self._elastic.factory, ordered=True)
+            self._recruit(self._elastic._describe(), (), self._elastic.factory, ordered=True)
 
     async def add_elastic(self) -> None:
         """Open one of the workers that an elastic pool begins with."""
         assert self._elastic is not None
-        await self.add(self._elastic.describe(), (), self._elastic.factory)
+        await self.add(self._elastic._describe(), (), self._elastic.factory)
 
     @trio.lowlevel.enable_ki_protection
     async def add(
