@@ -90,3 +90,33 @@ class Doors:
             finally:  # also if it is cancelled meanwhile
                 if name in self.errors_out:
                     raise self.errors_out[name]
+
+
+@attrs.define
+class Mint:
+    """A factory of an elastic pool, whose resources are numbers; it can be told to misbehave."""
+
+    # When each was called for, and which have come and gone.
+    called: list[float] = attrs.Factory(list[float])
+    opened: list[int] = attrs.Factory(list[int])
+    closed: list[int] = attrs.Factory(list[int])
+    # How long it takes to get in, and what it raises, one error each time.
+    seconds_in: float = 0.0
+    errors_in: list[BaseException] = attrs.Factory(list[BaseException])
+    error_out: Exception | None = None
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncGenerator[int]:
+        """Opens one."""
+        number = len(self.called)
+        self.called.append(trio.current_time())
+        await trio.sleep(self.seconds_in)
+        if self.errors_in:
+            raise self.errors_in.pop(0)
+        self.opened.append(number)
+        try:
+            yield number
+        finally:
+            self.closed.append(number)
+            if self.error_out is not None:
+                raise self.error_out

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from trio_pool import (
     DeadReason,
+    Elastic,
     Instrument,
     Job,
     JobFailedError,
@@ -32,6 +33,7 @@ NAN, INF = float("nan"), float("inf")
 open_anything: Any = open_pool
 any_policy: Any = RetryPolicy
 any_resource: Any = Resource
+any_elastic: Any = Elastic
 any_pause: Any = RetryAfter
 
 
@@ -216,6 +218,96 @@ async def test_a_described_resource_has_its_name_and_tags_in_its_description() -
             with pytest.raises(ValueError, match=says("a Resource has its own name, tags and limits; give them there")):
                 await pool.add(Resource("b"), **more)
         assert len(pool.workers) == 1
+
+
+# Elastic
+
+
+@asynccontextmanager
+async def mint() -> AsyncGenerator[str]:
+    yield "a"
+
+
+@pytest.mark.parametrize("factory", [None, 3, "mint"])
+def test_a_factory_that_cannot_be_called(factory: Any) -> None:
+    with pytest.raises(TypeError, match=says(f"factory must be callable, got {factory!r}")):
+        any_elastic(factory, max=1)
+
+
+def test_a_factory_that_has_been_called_already() -> None:
+    opening = mint()
+    with pytest.raises(TypeError, match=says("factory must return async context managers, not be one, got <")):
+        any_elastic(opening, max=1)
+
+
+def test_an_elastic_pool_needs_a_factory_and_a_most() -> None:
+    with pytest.raises(TypeError, match="factory"):
+        any_elastic(max=1)
+    with pytest.raises(TypeError, match="max"):
+        any_elastic(mint)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(0))
+def test_a_bad_least_number_of_elastic_workers(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"min {rule}")):
+        any_elastic(mint, min=value, max=5)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), [*bad_counts(1), (INF, TypeError, "must be an int, got inf")])
+def test_a_bad_most_number_of_elastic_workers(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"max {rule}")):
+        any_elastic(mint, max=value)
+
+
+def test_more_elastic_workers_at_least_than_at_most() -> None:
+    with pytest.raises(ValueError, match=says("max must be at least min (3), got 2")):
+        any_elastic(mint, min=3, max=2)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "rule"), [*BAD_SECONDS, pytest.param(None, TypeError, "must be a number, got None", id="None")]
+)
+def test_a_bad_idle_timeout(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"idle_timeout {rule}")):
+        any_elastic(mint, max=1, idle_timeout=value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind", "message"),
+    [
+        ("tags", "gpu", TypeError, "tags must be an iterable of tags, not the single 'gpu'"),
+        ("rate_limit", 5, TypeError, "rate_limit must be a RateLimit, got 5"),
+        ("breaker", 5, TypeError, "breaker must be a CircuitBreaker, got 5"),
+        ("max_jobs", 0, ValueError, "max_jobs must be at least 1, got 0"),
+        ("max_age", 0, ValueError, "max_age must be more than 0, got 0"),
+    ],
+)
+def test_what_every_elastic_worker_has_is_checked_as_for_a_resource(
+    field: str, value: Any, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=says(message)):
+        any_elastic(mint, max=1, **{field: value})
+    with pytest.raises(kind, match=says(message)):
+        any_resource("a", **{field: value})
+
+
+def test_a_lifespan_beside_elastic() -> None:
+    with pytest.raises(ValueError, match=says("lifespan can't be given with Elastic, whose factory gives one already")):
+        open_anything(Elastic(mint, max=1), lifespan=trio.open_nursery)
+
+
+async def test_a_factory_that_gives_no_context_manager() -> None:
+    with pytest.raises(TypeError, match=says("factory must return an async context manager, returned 'a'")):
+        async with open_anything(any_elastic(lambda: "a", min=1, max=1)):
+            pass
+
+
+def test_elastic_is_a_value() -> None:
+    one, other = Elastic(mint, max=2, tags=["gpu"]), Elastic(mint, max=2, tags=("gpu",))
+    assert one == other != Elastic(mint, max=3, tags=["gpu"])
+    assert hash(one) == hash(other)
+    with pytest.raises(AttributeError):
+        any_elastic(mint, max=2).max = 3
 
 
 # A retry policy

@@ -189,3 +189,46 @@ def test_quota_opens_a_window_with_the_first_call_after_a_pause(server_module: M
     quota = server_module.Quota(1, window=1.0)
 
     assert [quota.take(now) for now in (0.0, 7.5, 8.25, 8.5)] == [0.0, 0.0, 0.25, 0.0]
+
+
+# The elastic pool of SQLite connections.
+
+
+def rows_of(table: str) -> dict[str, int]:
+    """The lines of the table at the end."""
+    return {name: int(number) for name, number in re.findall(r"^([a-z ]+?) +(\d+)$", table, re.MULTILINE)}
+
+
+def test_elastic_demo_stores_every_row_over_workers_that_come_and_go() -> None:
+    with running("elastic_sqlite.py", "--waves", "1") as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, errors) == (0, ""), output
+    table = rows_of(output)
+    assert table["rows expected"] == table["rows found"] == 250
+    assert 1 < table["most at once"] <= 8
+    assert 0 < table["workers retired"] < table["workers opened"]
+    assert table["connections recycled"] > 0
+    bars = re.findall(r"^ +[\d.]+ s +\d+  ([#+-]+) ", output, re.MULTILINE)
+    assert max(map(len, bars)) > len(bars[-1]) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_elastic_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> None:
+    with running("elastic_sqlite.py") as process:
+        picture = [first_line(process.stdout) for _ in range(6)]  # the first is the heading; then rows have come
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, errors) == (130, ""), picture
+    table = rows_of(output)
+    assert 0 < table["rows expected"] == table["rows found"] < 750
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_elastic_demo_refuses_a_number_of_waves_that_makes_no_sense(number: str) -> None:
+    with running("elastic_sqlite.py", "--waves", number) as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 2
+    assert "--waves" in errors

@@ -51,7 +51,7 @@ def make_scheduler(
     holds = Holds(ledger, deadlines)
     dispatch = Dispatch(roster, ledger, deadlines, queue, places, holds, effects, max_running, rate_limit, retry_budget)
     if elastic is not None:
-        dispatch.staffing = Staffing(elastic, roster, ledger, deadlines, queue, places, dispatch, effects)
+        dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
     scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, holds, effects, orphans)
     return scheduler, ledger

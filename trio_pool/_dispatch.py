@@ -195,7 +195,7 @@ class Dispatch:
             return False
         was_idle = self._roster.set_available(seat, available)
         if was_idle and self.staffing is not None:
-            self.staffing.unparked(seat, retired=seat._departing)
+            self.staffing.unparked(seat)
         if available and seat._current is None:
             self.rest_idle(seat, now)
         # With it, who may take what has changed.
@@ -226,7 +226,7 @@ class Dispatch:
                 if found is None:
                     return
             if self.meter is not None and (ready := self.meter.ready_at(now)) > now:
-                self._wait_for_meter(ready)
+                self.wait_for_meter(ready)
                 return
             lane, seat = found
             job = queue.pop(lane)
@@ -234,7 +234,8 @@ class Dispatch:
                 self.admit(job, now)
             self.hand_over(seat, job, now)
 
-    def _wait_for_meter(self, ready: float) -> None:
+    def wait_for_meter(self, ready: float) -> None:
+        """A job could start, or get a worker, but for the pool's rate limit."""
         if self._limited_until is None:
             self._limited_until = ready
             self._deadlines.add(Due.RATE, self, ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
@@ -12,7 +13,6 @@ from ._resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractAsyncContextManager
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -22,6 +22,9 @@ def _as_tags(value: Iterable[str]) -> frozenset[str]:
 
 
 def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    # One made by a function of contextlib can be called, but to decorate a function.
+    if isinstance(value, AbstractAsyncContextManager):
+        raise TypeError(f"{attribute.name} must return async context managers, not be one, got {value!r}")
     _validate.call(attribute.name, value)
 
 
@@ -73,7 +76,7 @@ class Elastic(Generic[R_co]):
     max_jobs: float | None = None
     max_age: float | None = attrs.field(default=None, validator=_check_rest)
 
-    def describe(self) -> Resource[None]:
+    def _describe(self) -> Resource[None]:
         """What is known of a worker's resource before it is opened."""
         return Resource(
             None,

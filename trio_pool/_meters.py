@@ -50,6 +50,14 @@ class RateMeter:
         """
         return max(now, self._ready)
 
+    def startable(self, now: float) -> int:
+        """How many attempts may start now, one right after the other."""
+        if self._ready > now:
+            return 0
+        regained = (now - self._since) * self.limit.count / self.limit.per
+        at_once = min(self._at_once + regained - self._started, self.limit.burst)
+        return max(1, math.floor(at_once))  # at least the one, however the sum is rounded
+
     def start(self, now: float) -> None:
         """An attempt starts. Call it only when one may."""
         full_at = self._time_of(self._started + self.limit.burst - self._at_once)

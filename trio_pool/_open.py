@@ -225,6 +225,7 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
             with engine.scope:
                 for open_worker in openings:
                     await open_worker()
+                engine.core.begin(trio.current_time())
                 opened = True
                 notify(engine.instruments, "pool_opened", pool)
                 yield pool

@@ -18,7 +18,7 @@ from ._heaps import RunHeap
 from ._roster import ANYONE, Roster, Terms, terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ._deadlines import Deadlines
     from ._job import Job
@@ -282,6 +282,10 @@ class ReadyQueue:
         every = (self._open, *self._pinned.values(), *self._lanes.values())
         heads = [(head[:2], lane) for lane in every if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
+
+    def size_of(self, fits: Callable[[Terms], bool]) -> int:
+        """How many jobs wait on such terms; not asked about those that wait for one worker."""
+        return sum(lane.size for lane in (self._open, *self._lanes.values()) if fits(lane.terms))
 
     def release(self, seat: Seat) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""

@@ -69,7 +69,6 @@ class Seat:
         "_departing",
         "_elastic",
         "_expires_at",
-        "_failing",
         "_guard",
         "_last_error",
         "_limited_until",
@@ -98,8 +97,6 @@ class Seat:
         self._elastic = False
 
         self._phase = Phase.STARTING
-        # Whether its resource couldn't be opened when that was last tried.
-        self._failing = False
         self._paused = False
         # Owned by the holds: until when each of them lasts.
         self._resting_until: float | None = None

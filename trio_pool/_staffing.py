@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._places import Places
     from ._queue import ReadyQueue
-    from ._roster import Roster, Terms
+    from ._roster import Terms
     from ._seat import Seat
 
 
@@ -39,19 +39,21 @@ class Staffing:
         "_dispatch",
         "_effects",
         "_elastic",
+        "_failing",
+        "_idle",
         "_idle_since",
         "_ledger",
         "_ordered",
         "_places",
         "_queue",
         "_retire_at",
-        "_roster",
+        "_unopened",
+        "begun",
     )
 
     def __init__(
         self,
         elastic: Elastic[Any],
-        roster: Roster,
         ledger: Ledger,
         deadlines: Deadlines,
         queue: ReadyQueue,
@@ -60,14 +62,21 @@ class Staffing:
         effects: Effects,
     ) -> None:
         self._elastic = elastic
-        self._roster = roster
         self._ledger = ledger
         self._deadlines = deadlines
         self._queue = queue
         self._places = places
         self._dispatch = dispatch
         self._effects = effects
+        # The first workers are opened by the shell, which gives up if one of them can't be.
+        self.begun = False
         self._crew: dict[Seat, None] = {}
+        # Those of them whose resource is not open, and those where that has failed already.
+        self._unopened: set[Seat] = set()
+        self._failing: dict[Seat, None] = {}
+        # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
+        # too old, remains idle: else it would never be retired.
+        self._idle: dict[Seat, None] = {}
         # Since when there have been so many idle workers: the first for one, the second for two ...
         self._idle_since: deque[float] = deque()
         # When it is to be looked for some to retire.
@@ -87,7 +96,20 @@ class Staffing:
     def joined(self, seat: Seat, *, ordered: bool) -> None:
         """One of these workers has joined."""
         self._crew[seat] = None
+        self._unopened.add(seat)
         self._ordered -= ordered
+
+    def opened(self, seat: Seat) -> None:
+        """A worker's resource is open."""
+        self._unopened.discard(seat)
+        self._failing.pop(seat, None)
+
+    def reopening(self, seat: Seat, *, again: bool) -> None:
+        """A worker's resource has to be opened anew, or that has failed and is tried again."""
+        if seat in self._crew:
+            self._unopened.add(seat)
+            if again:
+                self._failing[seat] = None
 
     def refused(self) -> None:
         """A worker that was ordered will not join: the pool is ending."""
@@ -96,43 +118,45 @@ class Staffing:
     def gone(self, seat: Seat) -> None:
         """A worker is to leave, or has left."""
         self._crew.pop(seat, None)
+        self.opened(seat)
+        if seat in self._idle:
+            del self._idle[seat]
+            self._idle_since.popleft()  # it is its time that is up, not that of the others
 
     def hire(self, now: float) -> None:
         """Order what is missing: for jobs that wait, and to keep the least number of workers."""
         there = len(self._crew) + self._ordered
-        if there >= self._elastic.max:
-            return
-        missing = self._elastic.min - there
+        if not self.begun or there >= self._elastic.max or self._failing:
+            return  # where the resource can't be opened, those that try are enough
+        missing: float = self._elastic.min - there
         if waiting := self._waiting():
-            opening = self._ordered + sum(seat._phase is not Phase.OPEN for seat in self._crew)
+            opening = self._ordered + len(self._unopened)
             missing = max(missing, min(waiting, self._startable(now)) - opening)
-        if missing <= 0 or any(seat._failing for seat in self._crew):
-            return  # where the resource can't be opened, one worker that tries is enough
+        if missing <= 0:
+            return
         for _ in range(int(min(missing, self._elastic.max - there))):
             self._ordered += 1
             self._effects.append(Hire())
 
     def not_needed(self) -> Seat | None:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""
-        if len(self._crew) <= self._elastic.min or self._waiting():
+        if not self._failing or len(self._crew) <= self._elastic.min or self._waiting():
             return None
-        return next((seat for seat in self._crew if seat._failing), None)
+        return next(iter(self._failing))
 
     def parked(self, seat: Seat, now: float) -> None:
         """A worker has become idle."""
-        if not seat._elastic:
+        if not seat._elastic or seat in self._idle:
             return
+        self._idle[seat] = None
         self._idle_since.append(now)
         if self._retire_at is None and len(self._crew) > self._elastic.min:
             self._look_again(now)
 
-    def unparked(self, seat: Seat, *, retired: bool = False) -> None:
-        """A worker is idle no longer."""
-        if not seat._elastic:
-            return
-        if retired:
-            self._idle_since.popleft()  # it is its time that is up, not that of the others
-        else:
+    def unparked(self, seat: Seat) -> None:
+        """A worker can't be given a job any more, or has just been given one."""
+        if seat in self._idle and seat._phase is Phase.OPEN:
+            del self._idle[seat]
             self._idle_since.pop()
 
     def retire(self, now: float) -> Seat | None:
@@ -142,7 +166,7 @@ class Staffing:
         if self._idle_since[0] + self._elastic.idle_timeout > now:
             self._look_again(now)
             return None
-        return next(seat for seat in self._roster.idle() if seat._elastic)
+        return next(iter(self._idle))
 
     def _look_again(self, now: float) -> None:
         when = max(now, self._idle_since[0] + self._elastic.idle_timeout)
@@ -152,12 +176,14 @@ class Staffing:
 
     def _waiting(self) -> int:
         """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
-        lanes = (*self._queue.lanes(), *self._places.by_taker.lanes())
-        return sum(lane.size for lane in lanes if self.could_take(lane.terms))
+        return self._queue.size_of(self.could_take) + self._places.by_taker.size_of(self.could_take)
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""
+        room = self._dispatch.max_running - self._ledger.count[JobState.RUNNING]
         meter = self._dispatch.meter
-        if meter is not None and meter.ready_at(now) > now:
-            return 0
-        return self._dispatch.max_running - self._ledger.count[JobState.RUNNING]
+        if meter is None or room <= 0:
+            return room
+        if (ready := meter.ready_at(now)) > now:
+            self._dispatch.wait_for_meter(ready)
+        return min(room, meter.startable(now))

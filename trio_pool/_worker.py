@@ -250,7 +250,7 @@ class Worker(Seat):
                 if self._lifespan is None:
                     await self._serve()
                 else:
-                    manager = _checked(self._lifespan(self.resource))
+                    manager = _checked(self._lifespan(self.resource), "factory" if self._elastic else "lifespan")
                     async with manager as value:
                         self._leading = (value,)
                         if self._elastic:
@@ -391,10 +391,10 @@ class Worker(Seat):
         return following
 
 
-def _checked(manager: object) -> AbstractAsyncContextManager[Any]:
+def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
-    raise TypeError(f"lifespan must return an async context manager, returned {manager!r}")
+    raise TypeError(f"{giver} must return an async context manager, returned {manager!r}")
 
 
 hide_loop_from_tracebacks(Worker._serve.__code__)

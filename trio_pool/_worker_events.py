@@ -84,6 +84,13 @@ class WorkerEvents:
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
 
+    def begin(self, now: float) -> None:
+        """The workers that the pool begins with are there; from here on their number is seen to."""
+        if self._staffing is not None:
+            self._staffing.begun = True
+            self.advance(now)
+            self._after(now)
+
     def not_hired(self) -> None:
         """A worker that was ordered won't be opened."""
         assert self._staffing is not None
@@ -93,7 +100,8 @@ class WorkerEvents:
         """A worker's resource is open."""
         self.advance(now)
         seat._phase = Phase.OPEN
-        seat._failing = False
+        if self._staffing is not None:
+            self._staffing.opened(seat)
         if seat._guard is not None:
             self._holds.expire(seat, seat._guard.renew(now))
         self._ledger.tell("worker_started", seat)
@@ -106,7 +114,8 @@ class WorkerEvents:
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
         """
-        seat._failing = seat._phase is not Phase.OPEN
+        if self._staffing is not None:
+            self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
         seat._phase = Phase.REOPENING
         self._dispatch.note(seat, now)  # before it is given what comes due now
         self._holds.drop(seat, Due.AGE)
@@ -148,12 +157,7 @@ class WorkerEvents:
         if cut and seat._current is not None:
             self._cut(seat, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
-            seat._departing = True
-            if self._staffing is not None:
-                self._staffing.gone(seat)
-            self._dispatch.update(seat, now)
-            if seat._current is None:
-                self._effects.append(Recall(seat))
+            self._dismiss(seat, now)
             self._after(now)
 
     def left(self, seat: Seat, now: float) -> None:
@@ -250,9 +254,17 @@ class WorkerEvents:
             self.reopen(seat, None, now)
             self._effects.append(Recall(seat))
 
+    def _dismiss(self, seat: Seat, now: float) -> None:
+        seat._departing = True
+        if self._staffing is not None:
+            self._staffing.gone(seat)
+        self._dispatch.update(seat, now)
+        if seat._current is None:
+            self._effects.append(Recall(seat))
+
     def _retire(self, staffing: Staffing, now: float) -> None:
         while (seat := staffing.retire(now)) is not None:
-            self.depart(seat, now)
+            self._dismiss(seat, now)
 
     def _no_longer_limited(self, seat: Seat, now: float) -> None:
         if seat._available and seat._current is None:
@@ -265,8 +277,8 @@ class WorkerEvents:
         staffing = self._staffing
         if staffing is not None:
             staffing.hire(now)
-            if (seat := staffing.not_needed()) is not None:
-                self.depart(seat, now)
+            while (seat := staffing.not_needed()) is not None:
+                self._dismiss(seat, now)
         if not self.draining:
             return
         count = self._ledger.count

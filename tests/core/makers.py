@@ -22,7 +22,9 @@ from trio_pool._seat import Seat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from trio_pool._elastic import Elastic
     from trio_pool._ledger import Ledger
+    from trio_pool._limits import RateLimit
     from trio_pool._options import JobOptions
     from trio_pool._orphans import NoWorker
     from trio_pool._roster import Pick
@@ -117,6 +119,8 @@ def make_core(
     lifo: bool = False,
     keep_history: bool = True,
     seed: int = 0,
+    elastic: Elastic[Any] | None = None,
+    rate_limit: RateLimit | None = None,
 ) -> Core:
     """A core that tells instruments, as if there were one."""
     roster = Roster(pick, Random(seed))
@@ -132,5 +136,7 @@ def make_core(
         no_worker=no_worker,
         lifo=lifo,
         keep_history=keep_history,
+        elastic=elastic,
+        rate_limit=rate_limit,
     )
     return Core(roster, dead, effects, scheduler, ledger)

@@ -102,6 +102,25 @@ def test_what_is_free_is_free_now() -> None:
     assert meter.ready_at(3.0) == 3.0
 
 
+@given(RATE_LIMITS, WAITS, CLOCK_STARTS, st.floats(0.0, 5.0))
+def test_it_tells_how_many_may_start_now(limit: RateLimit, waits: list[float], now: float, later: float) -> None:
+    meter = RateMeter(limit)
+    now = max([now, *started(meter, waits, now)]) + later
+    told = meter.startable(now)
+    # A start that is due just now may be taken for one that is not yet.
+    assert told <= start_all(meter, now) <= told + 1
+
+
+def test_when_none_may_start_it_tells_so() -> None:
+    meter = RateMeter(RateLimit(1, burst=2))
+    assert meter.startable(5.0) == 2
+    meter.start(5.0)
+    assert meter.startable(5.0) == 1
+    meter.start(5.0)
+    assert meter.startable(5.5) == 0
+    assert meter.startable(6.0) == 1
+
+
 @given(RATE_LIMITS, WAITS, CLOCK_STARTS)
 def test_a_meter_agrees_with_a_bucket(limit: RateLimit, waits: list[float], now: float) -> None:
     meter, bucket = RateMeter(limit), PlainBucket(limit)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from tests.core.makers import Core, make_core, make_job
 from tests.core.plain_model import FINAL, PlainJob, PlainPool, PlainVerdict, PlainWorker
 from trio_pool import DeadReason, JobState
-from trio_pool._effects import Admitted, Changed, Died, Interrupt, Quiet, Recall, Refused, Start, Tell
+from trio_pool._effects import Admitted, Changed, Died, Hire, Interrupt, Quiet, Recall, Refused, Start, Tell
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
 from trio_pool._verdict import Die, Drop, Retry, Verdict
@@ -175,6 +175,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.told.append(effect)
                 case Changed():
                     raise AssertionError("nobody watches")
+                case Hire():
+                    raise AssertionError("the pool is not elastic")
 
     def run(self, worker: ShellWorker, job: Job[Any]) -> None:
         assert worker.running is None

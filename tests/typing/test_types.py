@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trio_pool import (
     Attempt,
     Discard,
+    Elastic,
     GiveUp,
     Job,
     JobState,
@@ -133,6 +134,20 @@ async def test_jobs_get_what_the_lifespan_yields() -> None:
 
 async def test_lifespans_take_the_values_of_described_resources() -> None:
     async with open_pool([Resource(Client("a"), name="a")], lifespan=open_session) as pool:
+        assert_type(pool, Pool[Session])
+        assert assert_type(await pool.run(fetch_within, "/"), float) == 1.0
+
+
+async def test_jobs_of_an_elastic_pool_get_what_the_factory_yields() -> None:
+    elastic = Elastic(partial(open_session, Client("a")), max=2, tags=["fast"])
+    assert_type(elastic, Elastic[Session])
+    async with open_pool(elastic, max_queue=5) as pool:
+        assert_type(pool, Pool[Session])
+        assert assert_type(await pool.run(fetch_within, "/", requires=["fast"]), float) == 1.0
+
+
+async def test_an_elastic_pool_can_be_described_where_it_is_opened() -> None:
+    async with open_pool(Elastic(lambda: open_session(Client("a")), min=1, max=2, idle_timeout=1)) as pool:
         assert_type(pool, Pool[Session])
         assert assert_type(await pool.run(fetch_within, "/"), float) == 1.0
 

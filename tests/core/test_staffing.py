@@ -1,0 +1,424 @@
+"""How many workers an elastic pool has, as the core decides it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_job
+from trio_pool import DeadReason, Elastic, JobState, RateLimit
+from trio_pool._effects import Hire, Recall
+from trio_pool._places import Admission, Door
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_pool import Job
+    from trio_pool._seat import Seat
+
+
+def make_elastic_core(
+    *,
+    least: int = 0,
+    most: int = 5,
+    idle_timeout: float = 10.0,
+    tags: tuple[str, ...] = (),
+    max_queue: float = math.inf,
+    max_running: float = math.inf,
+    rate_limit: RateLimit | None = None,
+) -> Core:
+    """A core that sees to the number of its workers; none has been opened yet."""
+    elastic = Elastic(nullcontext[Any], min=least, max=most, idle_timeout=idle_timeout, tags=tags)
+    core = make_core(elastic=elastic, max_queue=max_queue, max_running=max_running, rate_limit=rate_limit)
+    core.scheduler.begin(0.0)
+    return core
+
+
+def ordered(core: Core) -> int:
+    """How many workers are ordered; they are not opened."""
+    return len(core.effects_of(Hire))
+
+
+def hired(core: Core) -> list[Seat]:
+    """The workers that were ordered have joined; their resources are not open yet."""
+    seats: list[Seat] = []
+    for effect in core.effects_of(Hire):
+        core.effects.remove(effect)
+        seat = core.make_seat(*core_tags(core))
+        seat._elastic = True
+        core.scheduler.join(seat, ordered=True)
+        seats.append(seat)
+    return seats
+
+
+def core_tags(core: Core) -> frozenset[str]:
+    staffing = core.scheduler._staffing
+    assert staffing is not None
+    return staffing._elastic.tags
+
+
+def staffed(core: Core, now: float = 0.0) -> list[Seat]:
+    """The workers that were ordered are open."""
+    seats = hired(core)
+    for seat in seats:
+        core.scheduler.opened(seat, now)
+    return seats
+
+
+def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) -> list[Job[Any]]:
+    jobs = [make_job(now=now, **options) for _ in range(number)]
+    for job in jobs:
+        assert core.scheduler.submit(job, Door.ALWAYS, now) is Admission.ENTERED
+    return jobs
+
+
+def recalled(core: Core) -> list[Seat]:
+    return [effect.seat for effect in core.effects_of(Recall)]
+
+
+# Opening.
+
+
+def test_nothing_is_ordered_before_the_first_workers_are_there() -> None:
+    core = make_core(elastic=Elastic(nullcontext[Any], min=2, max=5))
+    core.scheduler.set_max_running(1, 0.0)
+    assert ordered(core) == 0
+
+
+def test_a_core_that_is_not_elastic_has_nothing_to_begin_with() -> None:
+    core = make_core()
+    core.scheduler.begin(0.0)
+    assert not core.effects
+
+
+def test_a_worker_is_ordered_for_each_job_that_waits() -> None:
+    core = make_elastic_core()
+    for number in range(1, 4):
+        submitted(core)
+        assert ordered(core) == number
+
+
+def test_workers_that_have_joined_but_not_opened_count_as_coming() -> None:
+    core = make_elastic_core()
+    submitted(core, 2)
+    hired(core)
+    submitted(core)
+    assert ordered(core) == 1
+
+
+def test_no_more_are_ordered_than_the_most() -> None:
+    core = make_elastic_core(most=3)
+    submitted(core, 9)
+    assert ordered(core) == 3
+    staffed(core)
+    assert ordered(core) == 0
+
+
+def test_a_job_that_starts_on_an_idle_worker_orders_none() -> None:
+    core = make_elastic_core()
+    core.add_seat()
+    submitted(core)
+    assert ordered(core) == 0
+
+
+def test_an_order_that_was_refused_is_made_again_with_the_next_event() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    core.effects.clear()
+    core.scheduler.not_hired()
+    submitted(core)
+    assert ordered(core) == 2
+
+
+def test_a_submitter_that_waits_for_a_place_orders_a_worker_and_goes_to_it() -> None:
+    core = make_elastic_core(max_queue=0)
+    job = make_job()
+    assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
+    (seat,) = staffed(core)
+    assert job._worker is seat
+
+
+def test_jobs_that_none_of_the_workers_may_take_order_none() -> None:
+    core = make_elastic_core(tags=("a",))
+    seat = core.add_seat("b")
+    submitted(core, 2, requires=("b",))
+    submitted(core, 2, worker=seat)
+    assert ordered(core) == 0
+
+
+def test_a_worker_that_leaves_the_least_number_is_replaced() -> None:
+    core = make_elastic_core(least=2)
+    first, _ = staffed(core)
+    core.scheduler.depart(first, 0.0)
+    assert ordered(core) == 1
+    core.scheduler.left(first, 0.0)
+    assert ordered(core) == 1
+
+
+def test_no_more_are_ordered_than_there_is_room_to_run() -> None:
+    core = make_elastic_core(max_running=2)
+    submitted(core, 4)
+    assert ordered(core) == 2
+    staffed(core)
+    assert ordered(core) == 0
+    core.scheduler.set_max_running(3, 0.0)
+    assert ordered(core) == 1
+
+
+def test_no_more_are_ordered_than_the_rate_limit_lets_start() -> None:
+    core = make_elastic_core(rate_limit=RateLimit(1, per=10.0, burst=2))
+    submitted(core, 4)
+    assert ordered(core) == 2
+    staffed(core)
+    assert ordered(core) == 0
+
+
+def test_the_next_is_ordered_when_the_rate_limit_lets_it_start() -> None:
+    core = make_elastic_core(rate_limit=RateLimit(1, per=10.0))
+    submitted(core, 3)
+    staffed(core)
+    assert core.scheduler.deadlines.soonest == 10.0
+    core.scheduler.advance(10.0)
+    assert ordered(core) == 1
+
+
+# What can't be opened.
+
+
+def test_while_one_cannot_be_opened_none_is_ordered() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    (seat,) = hired(core)
+    core.scheduler.reopen(seat, OSError(), 0.0)
+    submitted(core, 3)
+    assert ordered(core) == 0
+    core.scheduler.opened(seat, 1.0)
+    assert ordered(core) == 3
+
+
+def test_those_that_cannot_be_opened_go_when_no_job_waits() -> None:
+    core = make_elastic_core(least=1)
+    (kept,) = staffed(core)
+    submitted(core, 4)
+    seats = hired(core)
+    for seat in seats:
+        core.scheduler.reopen(seat, OSError(), 0.0)
+    for job in list(core.ledger.live.values()):
+        if job.state is JobState.QUEUED:
+            assert recalled(core) == []
+            core.scheduler.cancel(job, 0.0)
+    assert recalled(core) == seats
+    assert kept._current is not None
+
+
+def test_a_worker_whose_resource_is_opened_anew_for_the_first_time_is_not_given_up() -> None:
+    core = make_elastic_core()
+    (job,) = submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.reopen(seat, OSError(), 1.0)
+    assert (recalled(core), job.state) == ([], JobState.SUCCEEDED)
+
+
+def test_one_that_is_to_leave_does_not_keep_others_from_being_ordered() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    (seat,) = hired(core)
+    core.scheduler.reopen(seat, OSError(), 0.0)
+    core.scheduler.depart(seat, 0.0)
+    assert ordered(core) == 1
+    core.scheduler.reopen(seat, OSError(), 0.0)
+    submitted(core)
+    assert ordered(core) == 2
+
+
+# Retiring.
+
+
+def end_all(core: Core, seats: list[Seat], now: float) -> None:
+    for seat in seats:
+        core.scheduler.succeeded(seat, None, now)
+
+
+def test_the_longest_idle_are_retired_at_the_end_of_their_time() -> None:
+    core = make_elastic_core(least=1)
+    submitted(core, 2)
+    seats = staffed(core)
+    end_all(core, seats, 5.0)
+    core.scheduler.advance(14.9)
+    assert recalled(core) == []
+    assert core.scheduler.deadlines.soonest == 15.0
+    core.scheduler.advance(15.0)
+    assert recalled(core) == seats[:1]
+
+
+def test_only_as_many_are_retired_as_were_idle_all_the_time() -> None:
+    core = make_elastic_core()
+    submitted(core, 3)
+    seats = staffed(core)
+    end_all(core, seats, 0.0)
+    for now in (2.0, 4.0, 6.0, 8.0):
+        (job,) = submitted(core, now=now)
+        assert job._worker is not None
+        core.scheduler.succeeded(job._worker, None, now + 1)
+    core.scheduler.advance(10.0)
+    assert len(recalled(core)) == 2
+    assert core.scheduler.deadlines.soonest == 19.0
+
+
+def test_when_nobody_is_idle_nobody_is_retired() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    seats = staffed(core)
+    end_all(core, seats, 0.0)
+    submitted(core, now=5.0)
+    core.scheduler.advance(100.0)
+    assert recalled(core) == []
+    assert core.scheduler.deadlines.soonest == math.inf
+
+
+def test_with_an_endless_idle_timeout_nothing_comes_due() -> None:
+    core = make_elastic_core(idle_timeout=math.inf)
+    submitted(core)
+    end_all(core, staffed(core), 0.0)
+    assert core.scheduler.deadlines.soonest == math.inf
+
+
+def test_workers_within_the_least_number_are_not_watched() -> None:
+    core = make_elastic_core(least=2)
+    staffed(core)
+    assert core.scheduler.deadlines.soonest == math.inf
+
+
+def test_a_worker_removed_in_the_meantime_is_not_retired_again() -> None:
+    core = make_elastic_core(least=1)
+    submitted(core, 2)
+    seats = staffed(core)
+    end_all(core, seats, 0.0)
+    core.scheduler.depart(seats[1], 5.0)
+    core.scheduler.advance(100.0)
+    assert recalled(core) == [seats[1]]
+
+
+def test_an_idle_worker_whose_resource_is_opened_anew_is_retired_all_the_same() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.reopen(seat, None, 5.0)
+    core.scheduler.opened(seat, 6.0)
+    core.scheduler.advance(10.0)
+    assert recalled(core) == [seat]
+
+
+def test_a_worker_that_is_opening_its_resource_anew_can_be_retired() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.reopen(seat, None, 5.0)
+    core.scheduler.advance(10.0)
+    assert recalled(core) == [seat]
+
+
+def test_a_worker_that_gets_a_job_as_soon_as_it_is_open_again_is_not_idle() -> None:
+    core = make_elastic_core(most=1)
+    submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.reopen(seat, None, 5.0)
+    (job,) = submitted(core, now=5.0)
+    core.scheduler.opened(seat, 6.0)
+    assert job._worker is seat
+    core.scheduler.advance(100.0)
+    assert recalled(core) == []
+
+
+def test_workers_that_are_not_its_own_are_never_retired() -> None:
+    core = make_elastic_core()
+    seat = core.add_seat()
+    submitted(core, worker=seat)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.depart(core.add_seat(), 0.0)
+    assert core.scheduler.deadlines.soonest == math.inf
+
+
+# Jobs that nobody can take.
+
+
+def test_a_job_that_a_worker_could_be_opened_for_is_not_given_up() -> None:
+    core = make_elastic_core(tags=("a",))
+    (job,) = submitted(core, requires=("a",))
+    (seat,) = hired(core)
+    core.scheduler.depart(seat, 0.0)
+    core.scheduler.left(seat, 0.0)
+    assert job.state is JobState.QUEUED
+
+
+def test_while_draining_a_job_waits_for_the_worker_that_was_ordered() -> None:
+    core = make_elastic_core()
+    (job,) = submitted(core)
+    core.scheduler.drain(0.0)
+    (seat,) = staffed(core)
+    assert job._worker is seat
+
+
+def test_while_draining_a_job_waits_for_the_rate_limit_though_nobody_is_left() -> None:
+    core = make_elastic_core(rate_limit=RateLimit(1, per=100.0))
+    submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.depart(seat, 10.0)
+    core.scheduler.left(seat, 10.0)
+    (job,) = submitted(core, now=20.0)
+    core.scheduler.drain(20.0)
+    assert job.state is JobState.QUEUED
+    core.scheduler.advance(100.0)
+    assert ordered(core) == 1
+
+
+def test_while_draining_a_job_that_could_have_come_to_no_worker_is_dead() -> None:
+    core = make_elastic_core()
+    seat = core.add_seat("b")
+    core.scheduler.pause(seat, 0.0)
+    (job,) = submitted(core, requires=("b",))
+    core.scheduler.depart(seat, 0.0)
+    core.scheduler.left(seat, 0.0)
+    assert job.dead_reason is DeadReason.NO_WORKER
+
+
+# What it costs.
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """How many calls of Python functions it takes, each step of a generator being one."""
+    calls = 0
+
+    def note(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize("spare", [0, 10_000], ids=["all are there", "more may come"])
+def test_what_an_event_costs_depends_on_no_number(spare: int) -> None:
+    def cost(workers: int, waiting: int) -> int:
+        core = make_elastic_core(least=1, most=workers + spare)
+        submitted(core, workers)
+        seats = staffed(core)
+        submitted(core, waiting)
+        hired(core)  # they are never opened
+        return calls_of(lambda: core.scheduler.succeeded(seats[0], None, 1.0))
+
+    assert cost(10, 10) == cost(300, 3000)
