@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._scheduler import Scheduler
     from ._statistics import WorkerStatistics
+    from ._timers import Timers
 
 # How long to wait before a broken resource is opened once more.
 _REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
@@ -41,6 +42,7 @@ class WorkerHost(Protocol):
     """What a worker asks of its pool."""
 
     effects: Effects
+    timers: Timers
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
     def judge(self, job: Job[Any], error: Exception) -> Verdict | None: ...
@@ -138,7 +140,7 @@ class Worker(Seat):
         self._host.pause_worker(self)
 
     def resume(self) -> None:
-        """Undo `pause`. A rest is not ended by it."""
+        """Undo `pause`. Neither a rest nor a quarantine is ended by it."""
         self._host.resume_worker(self)
 
     def rest(self, seconds: float) -> None:
@@ -283,7 +285,8 @@ class Worker(Seat):
         """Run one attempt after another until told to leave or to reopen."""
         self._stage = Stage.SERVING
         core, host = self._core, self._host
-        effects, clock, task = host.effects, trio.lowlevel.current_clock(), trio.lowlevel.current_task()
+        effects, deadlines, timers = host.effects, core.deadlines, host.timers
+        clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
         core.opened(self, trio.current_time())
         self._opened.set()
         host.carry_out()
@@ -334,7 +337,8 @@ class Worker(Seat):
                         else:
                             job = core.succeeded(self, value, now)
                             settled = True
-                            if effects:  # no success brings the next deadline nearer
+                            # The next job may have to wait for a limit, which is no effect.
+                            if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
             except BaseException as error:
                 if settled:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ._roster import Roster
     from ._seat import Seat
 
-SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
-
 
 class WorkerEvents:
     """What happens to workers, and what comes due.
@@ -95,13 +93,8 @@ class WorkerEvents:
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
         """
-        seat._phase = Phase.REOPENING
-        self._dispatch.note(seat, now)  # before it is given what comes due now
-        self._holds.drop(seat, Due.AGE)
+        self._take_out_of_use(seat, error, now)  # before it is given what comes due now
         self.advance(now)
-        if error is not None:
-            seat._last_error = error
-        self._ledger.tell("worker_reopening", seat, error)
         self._dispatch.match(now)
         self._after(now)
 
@@ -147,7 +140,7 @@ class WorkerEvents:
         self.advance(now)
         started = seat._phase is not Phase.STARTING
         seat._phase = Phase.STOPPED
-        self._holds.drop(seat, *SEAT_DUES)
+        self._holds.drop(seat)
         self._roster.leave(seat)
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
@@ -169,13 +162,15 @@ class WorkerEvents:
                 self._overdue(item, now)
             elif due is Due.DELAY:
                 self._queue_again(item, now, front=item._setback.front, at_once=False)
+            elif due is Due.RATE:
+                item.no_longer_limited()
             else:
                 setattr(item, FIELDS[due], None)
                 if due is Due.AGE:
                     self._grown_old(item, now)
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
-                elif due is not Due.RATE:
+                else:
                     self._dispatch.note(item, now)
         self._dispatch.match(now)
         self._after(now)
@@ -224,12 +219,20 @@ class WorkerEvents:
         for seat in list(self._roster.seats.values()):
             self.resume(seat, now)
 
+    def _take_out_of_use(self, seat: Seat, error: Exception | None, now: float) -> None:
+        """A worker's resource is to be opened anew; what that means for the jobs is left to others."""
+        seat._phase = Phase.REOPENING
+        self._dispatch.note(seat, now)
+        if error is not None:
+            seat._last_error = error
+        self._ledger.tell("worker_reopening", seat, error)
+
     def _grown_old(self, seat: Seat, now: float) -> None:
         guard = seat._guard
         assert guard is not None
         guard.grow_old()
         if seat._current is None and seat._phase is Phase.OPEN and not seat._departing:
-            self.reopen(seat, None, now)
+            self._take_out_of_use(seat, None, now)
             self._effects.append(Recall(seat))
 
     def _no_longer_limited(self, seat: Seat, now: float) -> None:
