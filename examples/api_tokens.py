@@ -1,12 +1,16 @@
-"""Fetch hundreds of files from an HTTP API with three tokens, none of which is any good by itself.
+"""Fetch hundreds of files from an HTTP API with four tokens, none of which is any good by itself.
 
-Each token has a quota per second; one of them gets errors, one gets slow answers. A pool gives each token a worker
-with an HTTP client of its own, bounces what fails to another token, and lets a token rest when the API says so.
+Each token has a quota per second; one of them gets errors, one gets slow answers, and one dies halfway and comes back.
+A pool gives each token a worker with an HTTP client of its own, bounces what fails to another token, lets a token rest
+when the API says so, and keeps all but now and then a probe away from one that only fails.
 
 The API is ``token_server.py``, which this program starts beside itself on 127.0.0.1. What it serves are the source
 files of the standard library, so that each file that arrives can be held against the one on disk.
 
     python api_tokens.py --files 200
+    python api_tokens.py --respect-quotas
+
+With ``--respect-quotas`` the pool knows the quotas beforehand, and the API never has to refuse a call.
 
 The exit code is 0 if every file arrived whole, 1 if one did not, and 130 after Ctrl-C.
 """
@@ -36,10 +40,19 @@ except ImportError:
     sys.exit("This example needs httpx. Install it with: python -m pip install httpx")
 
 from token_report import Report, show_progress
+from token_server import TOKENS, Token
 
-from trio_pool import GiveUp, JobFailedError, Resource, RetryAfter, RetryPolicy, open_pool
+from trio_pool import (
+    CircuitBreaker,
+    GiveUp,
+    JobFailedError,
+    RateLimit,
+    Resource,
+    RetryAfter,
+    RetryPolicy,
+    open_pool,
+)
 
-TOKENS = ("token-a", "token-b", "token-c")
 SERVER = Path(__file__).with_name("token_server.py")
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -51,6 +64,14 @@ class Source:
 
     path: str
     sha256: str
+
+
+class Options(argparse.Namespace):
+    """What the command line says."""
+
+    files: int | None
+    seed: int
+    respect_quotas: bool
 
 
 class DamagedError(Exception):
@@ -87,20 +108,34 @@ async def open_client(base_url: str, token: str) -> AsyncGenerator[httpx.AsyncCl
         yield client
 
 
-async def fetch_all(sources: list[Source], seed: int, report: Report) -> None:
+def declare_quota(token: Token) -> RateLimit:
+    """The limit for a worker whose calls shall all be within the quota of its token.
+
+    The quota is a bucket of calls that refills evenly, and so is a rate limit. But one call takes longer to the server
+    than another, so they may arrive closer together than they started. A worker makes one call at a time: however late
+    one arrives, the next only starts when that has been answered or has timed out. So at worst the server sees one call
+    more at once than the limit allows. One less in the burst makes up for that, and the rate needs no margin.
+    """
+    return RateLimit(token.quota, per=1.0, burst=token.quota - 1)
+
+
+async def fetch_all(sources: list[Source], options: Options, report: Report) -> None:
     async with (
-        run_server(seed) as base_url,
+        run_server(options.seed, len(sources), report) as base_url,
         trio.open_nursery() as nursery,
         open_pool(
-            [Resource(token, name=token) for token in TOKENS],
+            [
+                Resource(name, name=name, rate_limit=declare_quota(token) if options.respect_quotas else None)
+                for name, token in TOKENS.items()
+            ],
             lifespan=partial(open_client, base_url),
             retry=RetryPolicy(max_attempts=8, placement="other"),
-            attempt_timeout=1.0,
-            instruments=[report.causes],
-            rng=Random(seed),
+            breaker=CircuitBreaker(failures=3, reset_after=0.25, max_reset_after=1.0),
+            attempt_timeout=0.5,
+            instruments=[report, report.causes, report.breakers],
+            rng=Random(options.seed),
         ) as pool,
     ):
-        report.watch(pool)
         nursery.start_soon(show_progress, pool, len(sources))
         async with pool.as_completed(fetch, sources) as jobs:
             async for job in jobs:
@@ -112,30 +147,44 @@ async def fetch_all(sources: list[Source], seed: int, report: Report) -> None:
 
 
 @asynccontextmanager
-async def run_server(seed: int) -> AsyncGenerator[str]:
-    """Run the server in a process of its own; yields the URL it listens at."""
+async def run_server(seed: int, calls: int, report: Report) -> AsyncGenerator[str]:
+    """Run the server in a process of its own; yields the URL it listens at, and reports how many calls it refused."""
+    # Of so many calls, and some more for what is tried again, a token dies with the middle one for a quarter of them.
+    outage = (str(calls // 2), str(calls * 3 // 4))
     process = await trio.lowlevel.open_process(
-        [sys.executable, str(SERVER), "--seed", str(seed)],
+        [sys.executable, str(SERVER), "--seed", str(seed), "--outage", *outage],
         stdin=subprocess.PIPE,  # never written to: its end tells the server that this process is gone
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for this process alone
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
-        first_line = b""
-        while not first_line.endswith(b"\n"):
-            received = await process.stdout.receive_some()
-            if not received:
-                raise RuntimeError(f"{SERVER.name} did not start")
-            first_line += received
-        yield f"http://127.0.0.1:{int(first_line)}"
+        port = await receive_number(process.stdout)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            with trio.move_on_after(5.0, shield=True):  # Ctrl-C, too, is followed by the whole table
+                await process.stdin.aclose()
+                report.refused = await receive_number(process.stdout)
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
 
 
-async def fetch_until_interrupted(sources: list[Source], seed: int, report: Report) -> bool:
+async def receive_number(stream: trio.abc.ReceiveStream) -> int:
+    """The number that the server's next line of output consists of."""
+    line = b""
+    while not line.endswith(b"\n"):
+        received = await stream.receive_some()
+        if not received:
+            raise RuntimeError(f"{SERVER.name} ended too early")
+        line += received
+    return int(line)
+
+
+async def fetch_until_interrupted(sources: list[Source], options: Options, report: Report) -> bool:
     """Do the work, but stop it at Ctrl-C.
 
     Returns:
@@ -147,7 +196,7 @@ async def fetch_until_interrupted(sources: list[Source], seed: int, report: Repo
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as work:
                 nursery.start_soon(cancel_at_each, interrupts, work)
-                await fetch_all(sources, seed, report)
+                await fetch_all(sources, options, report)
             nursery.cancel_scope.cancel()
     return work.cancelled_caught
 
@@ -173,11 +222,11 @@ def positive(text: str) -> int:
     return number
 
 
-def run(files: int | None, seed: int) -> int:
+def run(options: Options) -> int:
     """Fetch, print the report and return the exit code."""
-    sources = list_sources(files)
+    sources = list_sources(options.files)
     report = Report(wanted=len(sources))
-    interrupted = trio.run(fetch_until_interrupted, sources, seed, report)
+    interrupted = trio.run(fetch_until_interrupted, sources, options, report)
     print(*report.lines(), sep="\n")
     if interrupted:
         return 130
@@ -185,12 +234,15 @@ def run(files: int | None, seed: int) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Fetch the standard library's source files with three API tokens.")
+    parser = argparse.ArgumentParser(description="Fetch the standard library's source files with four API tokens.")
     parser.add_argument("--files", type=positive, help="how many files to fetch (default: all, some hundreds)")
     parser.add_argument("--seed", type=int, default=0, help="repeats the server's failures (default: 0)")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--respect-quotas", action="store_true", help="declare the tokens' quotas to the pool, so that none is exceeded"
+    )
+    options = parser.parse_args(namespace=Options())
     try:
-        return run(options.files, options.seed)
+        return run(options)
     except KeyboardInterrupt:  # before there is anything to report
         return 130
 

@@ -1,9 +1,10 @@
 """The other side of ``api_tokens.py``: an HTTP API that is hard to get things out of.
 
 It serves the source files of this interpreter's standard library on a free port of 127.0.0.1, to callers that send
-``Authorization: Bearer <token>`` with one of the three tokens below. It prints its port on the first line of its
+``Authorization: Bearer <token>`` with one of the four tokens below. It prints its port on the first line of its
 output, and ends when its input does: a parent that holds the other end of that pipe can't leave it behind, however
-the parent ends. Started by hand it stops at Ctrl-C or Ctrl-D.
+the parent ends. Started by hand it stops at Ctrl-C or Ctrl-D. The last line of its output is how many calls it has
+refused with 429.
 
 It needs nothing but the standard library.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import math
 import random
 import sys
@@ -26,8 +28,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(sysconfig.get_path("stdlib")).resolve()
-WINDOW = 1.0
-"""Quotas are counted in windows of this many seconds."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class Token:
     """What a token is worth.
 
     Attributes:
-        quota: The calls it may make in a second.
+        quota: The calls it may make in a second. A token that has made none for a second may make as many at once.
+        mortal: Whether all its calls are answered with 500 during the outage.
         failing: The share of its calls that is answered with 500.
         slow: The share of its calls that has to wait for the answer.
         slowness: The seconds such a call waits, at least and at most.
     """
 
     quota: int
+    mortal: bool = False
     failing: float = 0.0
     slow: float = 0.0
     slowness: tuple[float, float] = (0.2, 2.0)
@@ -49,33 +51,30 @@ class Token:
 
 TOKENS = {
     "token-a": Token(quota=32),
-    "token-b": Token(quota=16, failing=0.2),
-    "token-c": Token(quota=8, slow=0.15),
+    "token-b": Token(quota=16, failing=0.06),
+    "token-c": Token(quota=8, slow=0.06),
+    "token-d": Token(quota=8, mortal=True),
 }
 
 
 class Quota:
-    """Lets ``limit`` calls through in each window; a window opens with the first call after the last one closed."""
+    """A bucket of ``limit`` calls: full at first, and refilled evenly with ``limit`` calls a second."""
 
-    def __init__(self, limit: int, window: float = WINDOW) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.window = window
-        self._opened_at = -math.inf
-        self._calls = 0
+        self._full_at = -math.inf
 
     def take(self, now: float) -> float:
         """Count a call at ``now``.
 
         Returns:
-            0.0 if the call may pass, or else the seconds until the next window.
+            0.0 if the call may pass, or else the seconds until one may.
         """
-        if now >= self._opened_at + self.window:
-            self._opened_at = now
-            self._calls = 0
-        if self._calls < self.limit:
-            self._calls += 1
-            return 0.0
-        return self._opened_at + self.window - now
+        full_at = max(self._full_at, now) + 1 / self.limit
+        if full_at > now + 1.0:  # an empty bucket is full again after a second
+            return full_at - (now + 1.0)
+        self._full_at = full_at
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,19 @@ class Account:
     """The state of one token. Each connection has a thread of its own, so calls come from several at once."""
 
     def __init__(self, token: Token, rng: random.Random) -> None:
+        self.refused = 0
         self._token = token
         self._rng = rng
         self._quota = Quota(token.quota)
         self._lock = threading.Lock()
 
-    def judge(self, now: float) -> Verdict:
-        """Decide about a call at ``now``, in seconds of any steady clock."""
+    def judge(self, now: float, outage: bool) -> Verdict:
+        """Decide about a call at ``now``, in seconds of any steady clock, with or without an outage."""
         with self._lock:
+            if outage and self._token.mortal:
+                return Verdict(HTTPStatus.INTERNAL_SERVER_ERROR)
             if wait := self._quota.take(now):
+                self.refused += 1
                 # HTTP has whole seconds here; rounding up never sends anybody back too early.
                 return Verdict(HTTPStatus.TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
             if self._rng.random() < self._token.failing:
@@ -112,8 +115,11 @@ class Account:
 class Server(ThreadingHTTPServer):
     """A server on a free port of the loopback interface, with an account for each value of Authorization."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, outage: range) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        # By the number of calls and not by the clock, so that it comes at the same part of a run on any machine.
+        self.outage = outage
+        self.call_numbers = itertools.count()
         # Each token has its own dice, so that its luck doesn't hang on what the others do.
         self.accounts = {
             f"Bearer {name}": Account(token, random.Random(f"{seed} {name}")) for name, token in TOKENS.items()
@@ -137,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         if account is None:
             self.answer(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
             return
-        verdict = account.judge(time.monotonic())
+        verdict = account.judge(time.perf_counter(), outage=next(self.server.call_numbers) in self.server.outage)
         time.sleep(verdict.delay)
         if verdict.retry_after is not None:
             self.answer(verdict.status, {"Retry-After": str(verdict.retry_after)})
@@ -174,13 +180,23 @@ def read_source(url_path: str) -> bytes | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Serve the standard library's source files to three tokens.")
+    parser = argparse.ArgumentParser(description="Serve the standard library's source files to four tokens.")
     parser.add_argument("--seed", type=int, default=0, help="repeats the failures and the slowness (default: 0)")
-    server = Server(parser.parse_args().seed)
+    parser.add_argument(
+        "--outage",
+        type=int,
+        nargs=2,
+        default=(0, 0),
+        metavar=("FROM", "TO"),
+        help="let token-d be dead from this call on until that one, counted from 0 over all tokens (default: never)",
+    )
+    options = parser.parse_args()
+    server = Server(options.seed, range(*options.outage))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         sys.stdin.buffer.read()
+    print(sum(account.refused for account in server.accounts.values()), flush=True)
 
 
 if __name__ == "__main__":

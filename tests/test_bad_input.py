@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from trio_pool import (
+    CircuitBreaker,
     DeadReason,
     Elastic,
     Instrument,
@@ -20,6 +21,7 @@ from trio_pool import (
     JobFailedError,
     JobState,
     NoEligibleWorkerError,
+    RateLimit,
     Resource,
     RetryAfter,
     RetryPolicy,
@@ -145,6 +147,11 @@ def test_unknown_choices_of_a_pool(option: str, value: Any, choices: str) -> Non
         ("instruments", [Instrument], "instruments must be a Instrument, got <class"),
         ("name", 7, "name must be a str or None, got 7"),
         ("rng", 42, "rng must be a Random, got 42"),
+        ("rate_limit", 10, "rate_limit must be a RateLimit, got 10"),
+        ("rate_limit", RateLimit, "rate_limit must be a RateLimit, got <class"),
+        ("retry_budget", 0.2, "retry_budget must be a RetryBudget, got 0.2"),
+        ("retry_budget", RateLimit(1), "retry_budget must be a RetryBudget, got RateLimit("),
+        ("breaker", True, "breaker must be a CircuitBreaker, got True"),
     ],
 )
 def test_options_of_a_pool_of_the_wrong_type(option: str, value: Any, message: str) -> None:
@@ -211,12 +218,58 @@ async def test_a_bad_name_of_a_resource() -> None:
         any_resource("a", name=7)
 
 
-async def test_a_described_resource_has_its_name_and_tags_in_its_description() -> None:
+BAD_LIMITS_OF_A_RESOURCE = [
+    *[("max_jobs", *case.values) for case in bad_counts(1)],
+    *[("max_age", *case.values) for case in BAD_SECONDS],
+    ("max_age", 0, ValueError, "must be more than 0, got 0"),
+    ("rate_limit", 10, TypeError, "must be a RateLimit, got 10"),
+    ("rate_limit", INF, TypeError, "must be a RateLimit, got inf"),
+    ("breaker", CircuitBreaker, TypeError, "must be a CircuitBreaker, got <class"),
+    ("breaker", RateLimit(1), TypeError, "must be a CircuitBreaker, got RateLimit("),
+]
+bad_limits_of_a_resource = pytest.mark.parametrize(("option", "value", "kind", "rule"), BAD_LIMITS_OF_A_RESOURCE)
+
+
+@bad_limits_of_a_resource
+def test_bad_limits_of_a_resource(option: str, value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"{option} {rule}")):
+        any_resource("a", **{option: value})
+
+
+@bad_limits_of_a_resource
+@pytest.mark.parametrize("resources", [["a"], 1])
+async def test_bad_limits_of_a_worker_that_is_added(
+    resources: Any, option: str, value: Any, kind: type[Exception], rule: str
+) -> None:
+    more = [] if resources == 1 else ["b"]
+    async with open_anything(resources) as pool:
+        with pytest.raises(kind, match=says(f"{option} {rule}")):
+            await pool.add(*more, **{option: value})
+        assert len(pool.workers) == 1
+
+
+@pytest.mark.parametrize("nothing", [None, INF])
+async def test_no_bound_on_the_jobs_and_the_age_of_a_resource_is_none_or_infinity(nothing: float | None) -> None:
+    async with open_pool([Resource("a", max_jobs=nothing, max_age=nothing)]) as pool:
+        worker = await pool.add("b", max_jobs=nothing, max_age=nothing)
+        assert await pool.run(whoami, worker=worker) == "b"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": "bee"},
+        {"tags": ["gpu"]},
+        {"rate_limit": RateLimit(1)},
+        {"breaker": CircuitBreaker()},
+        {"max_jobs": 5},
+        {"max_age": 5.0},
+    ],
+)
+async def test_a_described_resource_has_its_name_and_tags_and_limits_in_its_description(more: dict[str, Any]) -> None:
     async with open_pool(["a"]) as pool:
-        options: list[dict[str, Any]] = [{"name": "bee"}, {"tags": ["gpu"]}]
-        for more in options:
-            with pytest.raises(ValueError, match=says("a Resource has its own name, tags and limits; give them there")):
-                await pool.add(Resource("b"), **more)
+        with pytest.raises(ValueError, match=says("a Resource has its own name, tags and limits; give them there")):
+            await pool.add(Resource("b"), **more)
         assert len(pool.workers) == 1
 
 
@@ -717,6 +770,8 @@ async def test_bad_instruments(opened: OpenPool) -> None:
         ("on_failure", "ask", TypeError, "on_failure must be callable, got 'ask'"),
         ("max_running", 0, ValueError, "max_running must be at least 1, got 0"),
         ("max_running", 1.5, TypeError, "max_running must be an int, got 1.5"),
+        ("rate_limit", 10, TypeError, "rate_limit must be a RateLimit, got 10"),
+        ("rate_limit", RetryPolicy(), TypeError, "rate_limit must be a RateLimit, got RetryPolicy("),
     ],
 )
 @both

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,12 @@ def server() -> Generator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
+def dying_server() -> Generator[subprocess.Popen[str]]:
+    with running("token_server.py", "--seed", "1", "--outage", "2", "6") as process:
+        yield process
+
+
+@pytest.fixture
 def client(server: subprocess.Popen[str]) -> Generator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{int(first_line(server.stdout))}", trust_env=False) as client:
         yield client
@@ -74,13 +81,28 @@ def bearer(token: str) -> dict[str, str]:
 
 def totals(table: str) -> dict[str, int]:
     """The lines of the table's second half that hold whole numbers."""
-    return {name: int(number) for name, number in re.findall(r"^([a-z]+) +(\d+)(?: of \d+)?$", table, re.MULTILINE)}
+    rows = re.findall(r"^([a-z0-9]+) +(\d+)(?: of \d+)?$", table, re.MULTILINE)
+    return {name: int(number) for name, number in rows}
 
 
 def tokens(table: str) -> dict[str, tuple[int, int, int]]:
     """The attempts, successes and failures of each token."""
-    rows = re.findall(r"^(token-[abc]) +(\d+) +(\d+) +(\d+) +[\d.]+ s\b", table, re.MULTILINE)
+    rows = re.findall(r"^(token-[abcd]) +(\d+) +(\d+) +(\d+) +[\d.]+ s\b", table, re.MULTILINE)
     return {name: (int(attempts), int(succeeded), int(failed)) for name, attempts, succeeded, failed in rows}
+
+
+def breakers(table: str) -> dict[str, tuple[int, int, int]]:
+    """The attempts of each token while its breaker was closed, while it was open, and as its probes."""
+    rows = re.findall(r"^(token-[abcd])(?: +[\d.]+){4} s +(\d+) +(\d+) +(\d+)\b", table, re.MULTILINE)
+    return {name: (int(closed), int(opened), int(probes)) for name, closed, opened, probes in rows}
+
+
+def causes(table: str) -> Counter[str]:
+    """How often attempts failed, by why they did."""
+    counts: Counter[str] = Counter()
+    for count, cause in re.findall(r"(\d+) x (\w+)", table):
+        counts[cause] += int(count)
+    return counts
 
 
 def test_demo_fetches_every_file_whole_and_its_table_adds_up() -> None:
@@ -96,7 +118,41 @@ def test_demo_fetches_every_file_whole_and_its_table_adds_up() -> None:
     assert [sum(column) for column in zip(*rows, strict=True)] == [total["attempts"], 60, total["retries"]]
     assert all(attempts == succeeded + failed for attempts, succeeded, failed in rows)
     assert total["retries"] > 0
+    assert total["429s"] == causes(table)["429"]
     assert "/60 files" in progress
+
+
+def test_demo_that_respects_the_quotas_is_never_refused_and_keeps_away_from_a_dead_token() -> None:
+    with running("api_tokens.py", "--files", "200", "--respect-quotas") as process:
+        table, progress = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0, progress
+    assert totals(table)["files"] == 200
+    assert totals(table)["429s"] == 0
+    attempts = {name: row[0] for name, row in tokens(table).items()}
+    states = breakers(table)
+    assert {name: sum(row) for name, row in states.items()} == attempts
+    assert [opened for _, opened, _ in states.values()] == [0, 0, 0, 0]
+    assert states["token-d"][2] > 0  # probes
+    assert causes(table).keys() <= {"500", "timeout"}
+
+
+def test_demo_shows_the_time_it_took_beside_that_which_the_quotas_allow_in_theory() -> None:
+    with running("api_tokens.py", "--files", "80", "--respect-quotas") as process:
+        table, _ = process.communicate(timeout=PATIENCE)
+
+    elapsed, theory, files, ratio = (
+        float(re.findall(pattern, table, re.MULTILINE)[0])
+        for pattern in (
+            r"^elapsed +([\d.]+) s$",
+            r"^in theory +([\d.]+) s ",
+            r" for (\d+) files ",
+            r"^ratio +([\d.]+)$",
+        )
+    )
+    assert files == sum(succeeded for name, (_, succeeded, _) in tokens(table).items() if name != "token-d")
+    assert theory == pytest.approx((files - 56) / 56, abs=0.01)
+    assert ratio == pytest.approx(elapsed * 56 / (files - 56), rel=0.05)  # which is not rounded
 
 
 def test_demo_counts_the_bytes_of_the_files_on_disk() -> None:
@@ -116,7 +172,8 @@ def test_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> 
     assert process.returncode == 130
     assert "Traceback" not in "".join([*progress, rest])
     assert 0 < totals(table)["files"] < 400
-    assert tokens(table).keys() == {"token-a", "token-b", "token-c"}
+    assert tokens(table).keys() == {"token-a", "token-b", "token-c", "token-d"}
+    assert "429s" in totals(table)
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
@@ -162,10 +219,25 @@ def test_server_answers_500_to_some_calls_of_one_token_only(client: httpx.Client
     assert statuses("token-b") == {200, 500}
 
 
+def test_server_answers_500_to_all_calls_of_one_token_during_the_outage(dying_server: subprocess.Popen[str]) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{int(first_line(dying_server.stdout))}", trust_env=False) as client:
+        statuses = [client.get("/abc.py", headers=bearer(f"token-{name}")).status_code for name in "dadaddd"]
+
+    assert statuses == [200, 200, 500, 200, 500, 500, 200]
+
+
 def test_server_ends_when_its_input_does(server: subprocess.Popen[str]) -> None:
     _, errors = server.communicate(timeout=PATIENCE)
 
     assert (server.returncode, errors) == (0, "")
+
+
+def test_server_says_at_its_end_how_many_calls_it_refused(server: subprocess.Popen[str], client: httpx.Client) -> None:
+    statuses = [client.get("/abc.py", headers=bearer("token-d")).status_code for _ in range(20)]
+
+    output, _ = server.communicate(timeout=PATIENCE)
+
+    assert int(output) == statuses.count(429) > 0
 
 
 def test_server_says_nothing_about_a_client_that_hangs_up(server: subprocess.Popen[str], client: httpx.Client) -> None:
@@ -178,15 +250,15 @@ def test_server_says_nothing_about_a_client_that_hangs_up(server: subprocess.Pop
     assert errors == ""
 
 
-def test_quota_lets_its_number_of_calls_through_in_each_window(server_module: ModuleType) -> None:
-    quota = server_module.Quota(2, window=1.0)
+def test_quota_lets_a_second_s_calls_through_at_once_and_then_each_as_its_time_comes(server_module: ModuleType) -> None:
+    quota = server_module.Quota(2)
 
-    assert [quota.take(now) for now in (5.0, 5.25, 5.5, 5.75)] == [0.0, 0.0, 0.5, 0.25]
-    assert [quota.take(now) for now in (6.0, 6.25, 6.5)] == [0.0, 0.0, 0.5]
+    assert [quota.take(now) for now in (5.0, 5.0, 5.25, 5.5, 5.5)] == [0.0, 0.0, 0.25, 0.0, 0.5]
+    assert [quota.take(now) for now in (6.25, 6.25, 6.5)] == [0.0, 0.25, 0.0]
 
 
-def test_quota_opens_a_window_with_the_first_call_after_a_pause(server_module: ModuleType) -> None:
-    quota = server_module.Quota(1, window=1.0)
+def test_quota_makes_up_for_no_more_than_a_second_of_a_pause(server_module: ModuleType) -> None:
+    quota = server_module.Quota(1)
 
     assert [quota.take(now) for now in (0.0, 7.5, 8.25, 8.5)] == [0.0, 0.0, 0.25, 0.0]
 

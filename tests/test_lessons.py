@@ -29,6 +29,8 @@ from trio_pool import (
     JobState,
     JobTimeoutError,
     PoolClosedError,
+    RateLimit,
+    Resource,
     RetryAfter,
     RetryPolicy,
     Worker,
@@ -109,6 +111,33 @@ async def test_retries_at_the_front_keep_the_pool_going(autojump_clock: MockCloc
     assert pool.statistics().attempts == 3000
 
 
+@pytest.mark.parametrize("of_pool", [True, False])
+async def test_no_fresh_burst_is_handed_out_by_pausing_adding_and_removing(
+    autojump_clock: MockClock, of_pool: bool
+) -> None:
+    limit = RateLimit(1, per=10.0, burst=2)
+    resources = ["a"] if of_pool else [Resource("a", rate_limit=limit)]
+    async with open_pool(resources, rate_limit=limit if of_pool else None) as pool:
+        (worker,) = pool.workers
+        jobs = [await pool.submit(works, worker=worker) for _ in range(4)]
+        await wait_all_tasks_blocked()
+        for _ in range(3):
+            worker.pause()
+            other = await pool.add("b")
+            worker.resume()
+            await other.remove()
+    assert [job.finished_at for job in jobs] == [0.0, 0.0, 10.0, 20.0]
+
+
+@pytest.mark.parametrize("of_pool", [True, False])
+async def test_a_rate_limit_is_not_for_first_attempts_only(autojump_clock: MockClock, of_pool: bool) -> None:
+    limit = RateLimit(1, per=10.0)
+    resources = ["a"] if of_pool else [Resource("a", rate_limit=limit)]
+    async with open_pool(resources, rate_limit=limit if of_pool else None, retry=RetryPolicy.fixed(0.0)) as pool:
+        job = await pool.submit(Flaky(2, result="done"))
+    assert [attempt.started_at for attempt in job.attempts] == [0.0, 10.0, 20.0]
+
+
 async def test_a_concurrency_limit_holds_until_the_work_is_done(autojump_clock: MockClock) -> None:
     running = most = 0
 
@@ -145,6 +174,30 @@ async def test_a_job_that_cannot_start_at_the_head_of_the_queue_blocks_nothing_b
         assert await pool.run(works) == "done"
         assert trio.current_time() == 0.0
         assert held_back.state is JobState.QUEUED
+
+
+async def test_a_job_that_one_resources_limit_holds_back_blocks_nothing_behind_it(autojump_clock: MockClock) -> None:
+    async with open_pool([Resource("a", rate_limit=RateLimit(1, per=1000.0)), Resource("b")]) as pool:
+        first, _ = pool.workers
+        await pool.run(works, worker=first)
+        held_back = await pool.submit(works, worker=first, priority=-1)
+        for _ in range(5):
+            assert await pool.run(works) == "done"
+        assert trio.current_time() == 0.0
+        assert held_back.state is JobState.QUEUED
+
+
+async def test_cancelled_jobs_and_submitters_leak_no_start_of_a_rate_limit(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"], max_queue=1, rate_limit=RateLimit(1, per=10.0)) as pool:
+        await pool.run(works)
+        for _ in range(5):
+            with trio.move_on_after(1):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(6):
+                        nursery.start_soon(pool.run, works)
+        assert pool.statistics().submitters_waiting == 0
+        await pool.run(works)
+        assert trio.current_time() == 10.0
 
 
 async def test_cancelled_jobs_and_submitters_leak_no_slot(autojump_clock: MockClock) -> None:

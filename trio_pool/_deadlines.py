@@ -30,13 +30,13 @@ class Due(enum.IntEnum):
     RETIRE = 7
 
 
-# Where the item of an entry has the time of its one valid entry. Jobs have tickets.
+# Where a worker has the time of its one valid entry. Jobs, and who waits for the pool's rate
+# limit, have tickets: what they wait for may move to another time, and back again.
 FIELDS = {
     Due.AGE: "_expires_at",
     Due.REST: "_resting_until",
     Due.QUARANTINE: "_quarantined_until",
     Due.LIMIT: "_limited_until",
-    Due.RATE: "_limited_until",
     Due.RETIRE: "_retire_at",
 }
 
@@ -74,8 +74,13 @@ class Deadlines(RunHeap[Entry]):
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
 
-    def add(self, due: Due, item: Seat | Dispatch | Staffing, when: float) -> None:
-        """Anything else; ``when`` must stand in the field of the item that is meant for it."""
+    def add_rate(self, dispatch: Dispatch, ready: float) -> None:
+        """When the pool's rate limit lets an attempt start; its ticket names the entry."""
+        dispatch._ticket = next(self._tickets)
+        self._push(ready, Due.RATE, dispatch._ticket, dispatch)
+
+    def add(self, due: Due, item: Seat | Staffing, when: float) -> None:
+        """What has to do with workers; ``when`` must stand in the field that is meant for it."""
         self._push(when, due, next(self._tickets), item)
 
     def forget(self) -> None:

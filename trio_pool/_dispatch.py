@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ._deadlines import Due
 from ._effects import Admitted, Start
 from ._job import JobState
 from ._meters import BudgetMeter, RateMeter
@@ -57,6 +56,7 @@ class Dispatch:
         "_places",
         "_queue",
         "_roster",
+        "_ticket",
         "budget",
         "max_running",
         "meter",
@@ -91,6 +91,8 @@ class Dispatch:
         self._meter_before: RateMeter | None = None
         # Until when the pool's rate limit keeps a job waiting that could start otherwise.
         self._limited_until: float | None = None
+        # Names the entry for that in the heap of deadlines, and is 0 without one.
+        self._ticket = 0
 
     @property
     def is_shared(self) -> bool:
@@ -108,7 +110,12 @@ class Dispatch:
     @property
     def is_waiting_for_meter(self) -> bool:
         """Whether a job waits for nothing but the pool's rate limit."""
-        return self._limited_until is not None
+        if self._limited_until is None:
+            return False
+        if self.staffing is not None and self.staffing.is_short:
+            return True
+        # One may have begun to wait for it and be gone.
+        return self._first_match(self._queue) is not None
 
     def idle(self, now: float) -> list[Seat]:
         """The workers that no limit keeps from starting a job now, the longest idle first."""
@@ -125,9 +132,8 @@ class Dispatch:
         else:
             meter.change(limit, now)
             self._meter_before, self.meter = None, meter
-        if self._limited_until is not None:
-            self._limited_until = None
-            self._deadlines.forget()
+        if self.meter is None:
+            self.wait_for_meter(None)
 
     def admit(self, job: Job[Any], now: float) -> None:
         """Let in a job whose submitter waits."""
@@ -158,11 +164,12 @@ class Dispatch:
 
     def next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait."""
-        if not seat._available:
-            self.match(now)  # there may be room for another under max_running
-            return None
+        # Whatever else may hold it back: its statistics tell when all of that is over.
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
             self._holds.limit(seat, ready)
+            self.match(now)  # there may be room for another under max_running
+            return None
+        if not seat._available:
             self.match(now)  # as above
             return None
         if self.max_running != math.inf or self.meter is not None:
@@ -234,11 +241,21 @@ class Dispatch:
                 self.admit(job, now)
             self.hand_over(seat, job, now)
 
-    def wait_for_meter(self, ready: float) -> None:
-        """A job could start, or get a worker, but for the pool's rate limit."""
-        if self._limited_until is None:
-            self._limited_until = ready
-            self._deadlines.add(Due.RATE, self, ready)
+    def no_longer_limited(self) -> None:
+        """The time has come at which the pool's rate limit lets an attempt start."""
+        self._limited_until = None
+        self._ticket = 0
+
+    def wait_for_meter(self, ready: float | None) -> None:
+        """A job could start, or get a worker, but for the pool's rate limit; or none any more."""
+        if self._limited_until == ready:
+            return
+        if self._limited_until is not None:
+            self._ticket = 0
+            self._deadlines.forget()
+        self._limited_until = ready
+        if ready is not None:
+            self._deadlines.add_rate(self, ready)
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
         if not self._roster.idle_count:

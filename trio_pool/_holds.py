@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._seat import Seat
 
+SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
+
 
 class Holds:
     """Each of them has at most one entry in the heap of deadlines that is not stale."""
@@ -27,40 +29,39 @@ class Holds:
         held = seat._resting_until
         if seat._gone or until <= now or (held is not None and held >= until):
             return False
-        if held is not None:
-            self._deadlines.forget()
-        seat._resting_until = until
-        self._deadlines.add(Due.REST, seat, until)
+        self._hold(seat, Due.REST, until)
         self._ledger.tell("worker_resting", seat, until)
         return True
 
     def quarantine(self, seat: Seat, until: float) -> None:
         """A worker's breaker has opened."""
-        if seat._quarantined_until is not None:
-            self._deadlines.forget()
-        seat._quarantined_until = until
-        self._deadlines.add(Due.QUARANTINE, seat, until)
+        self._hold(seat, Due.QUARANTINE, until)
         self._ledger.tell("worker_quarantined", seat, until)
 
     def limit(self, seat: Seat, until: float) -> None:
         """A worker's rate limit lets nothing start until then."""
-        if seat._limited_until == until:
-            return
-        if seat._limited_until is not None:
-            self._deadlines.forget()
-        seat._limited_until = until
-        self._deadlines.add(Due.LIMIT, seat, until)
+        self._hold(seat, Due.LIMIT, until)
 
     def expire(self, seat: Seat, at: float) -> None:
         """A worker's resource will be too old then, if ever."""
         if at != math.inf:
-            seat._expires_at = at
-            self._deadlines.add(Due.AGE, seat, at)
+            self._hold(seat, Due.AGE, at)
 
-    def drop(self, seat: Seat, *dues: Due) -> None:
-        """These hold the worker no longer, or never will."""
-        for due in dues:
+    def drop(self, seat: Seat) -> None:
+        """The worker has left: nothing holds it any longer."""
+        for due in SEAT_DUES:
             field = FIELDS[due]
             if getattr(seat, field) is not None:
                 setattr(seat, field, None)
                 self._deadlines.forget()
+
+    def _hold(self, seat: Seat, due: Due, until: float) -> None:
+        """Put a time in place of what may be there."""
+        field = FIELDS[due]
+        held = getattr(seat, field)
+        if held == until:
+            return  # a second entry for the same time would be as current as the first
+        if held is not None:
+            self._deadlines.forget()
+        setattr(seat, field, until)
+        self._deadlines.add(due, seat, until)

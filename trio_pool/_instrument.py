@@ -55,7 +55,7 @@ class Instrument:
         """A worker rests until then, on Trio's clock."""
 
     def worker_quarantined(self, worker: Worker, until: float) -> None:
-        """A worker's breaker has opened until then, on Trio's clock."""
+        """A worker's breaker has opened until then, on Trio's clock; again so after a probe that failed."""
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """A worker's resource is to be opened anew: it is broken, or that has failed once more.

@@ -29,7 +29,7 @@ class JobState(enum.Enum):
     BLOCKED = "blocked"
     """waits for other jobs"""
     QUEUED = "queued"
-    """waits for a worker"""
+    """waits for a worker, or for a limit that lets it start"""
     RUNNING = "running"
     """an attempt is under way"""
     DELAYED = "delayed"
@@ -74,7 +74,7 @@ class DeadReason(enum.Enum):
     ATTEMPTS_EXHAUSTED = "attempts exhausted"
     """its policy allows no further attempt"""
     NOT_RETRYABLE = "not retryable"
-    """its policy doesn't retry such an error, or the error came after a cancellation"""
+    """its policy doesn't retry such an error, the error came after a cancellation, or deciding about it failed"""
     GAVE_UP = "gave up"
     """its function raised `GiveUp`"""
     TIMED_OUT = "timed out"
@@ -82,7 +82,7 @@ class DeadReason(enum.Enum):
     NO_WORKER = "no worker"
     """no worker of the pool may take it"""
     BUDGET_EXHAUSTED = "budget exhausted"
-    """the pool had retried too much lately"""
+    """its policy allows another attempt, but the pool's `RetryBudget` doesn't"""
 
 
 @attrs.frozen

@@ -61,7 +61,9 @@ class RateLimit:
     ATM Forum's Traffic Management Specification 4.0): starts are due ``per / count`` seconds
     apart, and one may come before it is due by ``burst - 1`` times that. So no ``per``
     seconds hold more than ``count + burst`` starts, wherever they begin, and of the time in
-    which nothing started, no more than a burst is made up for.
+    which nothing started, no more than a burst is made up for. With the default burst of 1, a
+    start that comes late, as all do by a little, makes all later ones late: who wants the
+    whole rate takes 2 or more.
 
     A value: compare it, print it. Each pool and each worker that gets it counts for itself.
 
@@ -85,7 +87,8 @@ class RetryBudget:
     """How many retries there may be for the attempts there are: retries must not feed an outage.
 
     Within ``window`` seconds there may be ``ratio`` times as many retries as attempts, those
-    that are retries included, or ``minimum`` if that is more. After Finagle's
+    that are retries included, or ``minimum`` if that is more. Where that allows no further
+    one, a failed job is dead (`DeadReason.BUDGET_EXHAUSTED`). After Finagle's
     ``RetryBudget``, and the retry budgets in Google's "Site Reliability Engineering"
     (O'Reilly 2016), chapter 21.
 
@@ -94,7 +97,8 @@ class RetryBudget:
     Arguments:
       ratio: retries for each attempt, zero or more.
       minimum: how many retries are always allowed, zero or more.
-      window: seconds after which attempts and retries no longer count, more than zero.
+      window: seconds after which attempts and retries no longer count, more than zero; exact
+          to a thousandth of it.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -111,8 +115,16 @@ class CircuitBreaker:
 
     After ``failures`` of them in a row the worker is quarantined: the breaker is open. After
     ``reset_after`` seconds it gets one job as a probe. If the probe succeeds, the breaker is
-    closed and all is as at the start; if it fails, the breaker is open for twice as long as
-    before. The pattern is Michael T. Nygard's "Circuit Breaker" in "Release It!" (Pragmatic
+    closed and all is as at the start; if it fails, the breaker is open again, for twice as
+    long as before if ``max_reset_after`` allows it. If it ends as neither, the next job is
+    the probe.
+
+    Failures are errors that the breaker ``counts``, attempt timeouts among them, and
+    `ResourceBroken` in any case. Whatever else ends an attempt without a value, such as
+    `RetryAfter`, `GiveUp`, `Discard`, a total timeout or a cancellation, is neither success
+    nor failure, and leaves the row as it is.
+
+    The pattern is Michael T. Nygard's "Circuit Breaker" in "Release It!" (Pragmatic
     Bookshelf 2007).
 
     A value: compare it, print it. Each worker that gets it counts for itself.
@@ -124,7 +136,7 @@ class CircuitBreaker:
           ``inf`` for no bound, ``None`` if it is always to be ``reset_after``.
       counts: which errors are failures: an exception type, a tuple of them, or a function of
           the error that returns a bool. Types match an exception group if they match the
-          group itself or every leaf of it.
+          group itself or every leaf of it. An attempt timeout is an `AttemptTimeoutError`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.

@@ -137,7 +137,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       max_queue: jobs that may wait to start; ``inf`` for no bound.
       max_running: attempts that may be under way at once in the whole pool.
       rate_limit: how often attempts may start in the whole pool, retries included; a `RateLimit`.
-      retry_budget: how many retries there may be for the attempts there are; a `RetryBudget`.
+      retry_budget: how many retries there may be for the attempts there are; past it a failed
+          job is dead. A `RetryBudget`.
       breaker: when a worker is kept from jobs because it fails them: a `CircuitBreaker`, one
           for each worker whose `Resource` brings none of its own.
       lifespan: a function of a resource that gives an async context manager, which yields
@@ -192,7 +193,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
 
 
 def _elastic_of(resources: object) -> Elastic[Any] | None:
-    return cast("Elastic[Any]", resources) if isinstance(resources, Elastic) else None
+    return cast("Any", resources) if isinstance(resources, Elastic) else None
 
 
 def _is_number(resources: object) -> bool:

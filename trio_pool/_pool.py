@@ -210,7 +210,7 @@ class Pool(_Submitting, Generic[R]):
         tags: Iterable[str] = (),
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
-        max_jobs: int | None = None,
+        max_jobs: float | None = None,
         max_age: float | None = None,
     ) -> Worker:
         """Add a worker; wait until its lifespan has been entered.
@@ -241,7 +241,7 @@ class Pool(_Submitting, Generic[R]):
         elif tags or any(given is not None for given in (name, rate_limit, breaker, max_jobs, max_age)):
             raise ValueError("a Resource has its own name, tags and limits; give them there")
         else:
-            described = cast("Resource[Any]", resource)
+            described = cast("Any", resource)
         return await self._staff.add(described, (described.value,))
 
 
@@ -315,7 +315,7 @@ class SlotPool(_Submitting):
         tags: Iterable[str] = (),
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
-        max_jobs: int | None = None,
+        max_jobs: float | None = None,
         max_age: float | None = None,
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""

@@ -294,6 +294,10 @@ class ReadyQueue:
         for entry in lane.entries() if lane is not None else ():
             self._place(entry, terms_of(entry[2]))
 
+    def waits_for(self, seat: Seat) -> bool:
+        """Whether jobs wait for this worker alone."""
+        return seat in self._pinned
+
     def look_again(self) -> None:
         """Who is available has changed, and with it what a worker may take."""
         self._round += 1

@@ -38,7 +38,8 @@ class RetryAfter(Exception):
           is queued again at once, for another worker or for this one afterwards. This is
           the answer to ``429 Too Many Requests``: the token is worn out, not the job.
       placement: where the job is tried next, instead of what its policy says.
-      counts: whether this attempt counts against ``max_attempts``.
+      counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` counts the
+          retry in any case.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type.

@@ -230,7 +230,8 @@ class Scheduler(WorkerEvents):
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt."""
-        if seat._guard is not None and seat._phase is Phase.OPEN and seat._guard.is_worn():
+        guard = seat._guard
+        if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
             self.reopen(seat, None, now)
         job = self._dispatch.next_for(seat, now)
         if self._places.line or self.draining or self._staffing is not None:

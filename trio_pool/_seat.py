@@ -16,13 +16,13 @@ class WorkerState(enum.Enum):
     STARTING = "starting"
     """its lifespan is being entered for the first time"""
     IDLE = "idle"
-    """has nothing to do"""
+    """has nothing to do, or nothing but a rate limit holds it back"""
     BUSY = "busy"
     """an attempt is under way, whatever comes after it"""
     PAUSED = "paused"
     """takes no job until it is resumed"""
     QUARANTINED = "quarantined"
-    """its breaker is open"""
+    """its breaker is open, and the time for a probe has not come"""
     RESTING = "resting"
     """takes no job until its rest is over"""
     REOPENING = "reopening"
@@ -79,6 +79,7 @@ class Seat:
         "_roster",
         "_started_at",
         "_succeeded",
+        "_was_open",
         "id",
         "name",
         "tags",
@@ -97,6 +98,8 @@ class Seat:
         self._elastic = False
 
         self._phase = Phase.STARTING
+        # Whether its resource has ever been open.
+        self._was_open = False
         self._paused = False
         # Owned by the holds: until when each of them lasts.
         self._resting_until: float | None = None

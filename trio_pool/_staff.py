@@ -39,6 +39,7 @@ class Staff:
         # Who was there when the pool began to end, for the statistics after that.
         self.last_crew: tuple[Worker, ...] = ()
         self.effects = engine.effects
+        self.timers = engine.timers
         self.carry_out = engine.carry_out
         self.crash = engine.crash
         # What decides about failed jobs; changed while the pool runs.

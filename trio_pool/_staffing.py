@@ -45,6 +45,7 @@ class Staffing:
         "_ledger",
         "_ordered",
         "_places",
+        "_present",
         "_queue",
         "_retire_at",
         "_unopened",
@@ -70,6 +71,8 @@ class Staffing:
         self._effects = effects
         # The first workers are opened by the shell, which gives up if one of them can't be.
         self.begun = False
+        # How many have joined and not left; and those of them that are not told to leave.
+        self._present = 0
         self._crew: dict[Seat, None] = {}
         # Those of them whose resource is not open, and those where that has failed already.
         self._unopened: set[Seat] = set()
@@ -89,12 +92,22 @@ class Staffing:
         """Whether a worker is about to join."""
         return self._ordered > 0
 
+    @property
+    def is_short(self) -> bool:
+        """Whether jobs wait for which another worker could be opened."""
+        return self._there < self._elastic.max and self._waiting() > 0
+
+    @property
+    def _there(self) -> int:
+        return self._present + self._ordered
+
     def could_take(self, terms: Terms) -> bool:
         """Whether a worker that could be opened may take such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
     def joined(self, seat: Seat, *, ordered: bool) -> None:
         """One of these workers has joined."""
+        self._present += 1
         self._crew[seat] = None
         self._unopened.add(seat)
         self._ordered -= ordered
@@ -115,6 +128,12 @@ class Staffing:
         """A worker that was ordered will not join: the pool is ending."""
         self._ordered -= 1
 
+    def left(self, seat: Seat) -> None:
+        """A worker has left: only now may there be another in its place."""
+        if seat._elastic:
+            self._present -= 1
+            self.gone(seat)
+
     def gone(self, seat: Seat) -> None:
         """A worker is to leave, or has left."""
         self._crew.pop(seat, None)
@@ -125,16 +144,15 @@ class Staffing:
 
     def hire(self, now: float) -> None:
         """Order what is missing: for jobs that wait, and to keep the least number of workers."""
-        there = len(self._crew) + self._ordered
-        if not self.begun or there >= self._elastic.max or self._failing:
+        if not self.begun or self._there >= self._elastic.max or self._failing:
             return  # where the resource can't be opened, those that try are enough
-        missing: float = self._elastic.min - there
+        missing: float = self._elastic.min - len(self._crew) - self._ordered
         if waiting := self._waiting():
             opening = self._ordered + len(self._unopened)
             missing = max(missing, min(waiting, self._startable(now)) - opening)
         if missing <= 0:
             return
-        for _ in range(int(min(missing, self._elastic.max - there))):
+        for _ in range(int(min(missing, self._elastic.max - self._there))):
             self._ordered += 1
             self._effects.append(Hire())
 
@@ -166,10 +184,16 @@ class Staffing:
         if self._idle_since[0] + self._elastic.idle_timeout > now:
             self._look_again(now)
             return None
-        return next(iter(self._idle))
+        # One for which a job waits, and for no other, is needed, if not now.
+        longest = next((seat for seat in self._idle if not self._queue.waits_for(seat)), None)
+        if longest is None and self._elastic.idle_timeout:
+            self._look_again_at(now + self._elastic.idle_timeout)
+        return longest
 
     def _look_again(self, now: float) -> None:
-        when = max(now, self._idle_since[0] + self._elastic.idle_timeout)
+        self._look_again_at(max(now, self._idle_since[0] + self._elastic.idle_timeout))
+
+    def _look_again_at(self, when: float) -> None:
         if when < math.inf:
             self._retire_at = when
             self._deadlines.add(Due.RETIRE, self, when)

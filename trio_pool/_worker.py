@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._scheduler import Scheduler
     from ._statistics import WorkerStatistics
+    from ._timers import Timers
+
+logger = logging.getLogger("trio_pool")
 
 # How long to wait before a broken resource is opened once more.
 _REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
@@ -41,6 +45,7 @@ class WorkerHost(Protocol):
     """What a worker asks of its pool."""
 
     effects: Effects
+    timers: Timers
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
     def judge(self, job: Job[Any], error: Exception) -> Verdict | None: ...
@@ -144,7 +149,7 @@ class Worker(Seat):
         self._host.pause_worker(self)
 
     def resume(self) -> None:
-        """Undo `pause`. A rest is not ended by it."""
+        """Undo `pause`. Neither a rest nor a quarantine is ended by it."""
         self._host.resume_worker(self)
 
     def rest(self, seconds: float) -> None:
@@ -235,6 +240,8 @@ class Worker(Seat):
                 return  # recalled
             if self._stage is not Stage.LEAVING:
                 failed += 1
+                if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
+                    logger.warning("%s can't be opened, and is tried again", self.name, exc_info=error)
                 self._break_down(error)
                 await self._back_off(failed, error or ResourceBroken())
             else:
@@ -291,7 +298,8 @@ class Worker(Seat):
         """Run one attempt after another until told to leave or to reopen."""
         self._stage = Stage.SERVING
         core, host = self._core, self._host
-        effects, clock, task = host.effects, trio.lowlevel.current_clock(), trio.lowlevel.current_task()
+        effects, deadlines, timers = host.effects, core.deadlines, host.timers
+        clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
         core.opened(self, trio.current_time())
         self._opened.set()
         host.carry_out()
@@ -342,7 +350,8 @@ class Worker(Seat):
                         else:
                             job = core.succeeded(self, value, now)
                             settled = True
-                            if effects:  # no success brings the next deadline nearer
+                            # The next job may have to wait for a limit, which is no effect.
+                            if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
             except BaseException as error:
                 if settled:

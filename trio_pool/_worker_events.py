@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._deadlines import FIELDS, Due
 from ._effects import Admitted, Interrupt, Recall
 from ._job import JobState
-from ._roster import terms_of
+from ._roster import ANYONE, terms_of
 from ._seat import Cut, Phase
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ._roster import Roster
     from ._seat import Seat
     from ._staffing import Staffing
-
-SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
 
 
 class WorkerEvents:
@@ -100,6 +98,7 @@ class WorkerEvents:
         """A worker's resource is open."""
         self.advance(now)
         seat._phase = Phase.OPEN
+        seat._was_open = True
         if self._staffing is not None:
             self._staffing.opened(seat)
         if seat._guard is not None:
@@ -114,15 +113,8 @@ class WorkerEvents:
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
         """
-        if self._staffing is not None:
-            self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
-        seat._phase = Phase.REOPENING
-        self._dispatch.note(seat, now)  # before it is given what comes due now
-        self._holds.drop(seat, Due.AGE)
+        self._take_out_of_use(seat, error, now)  # before it is given what comes due now
         self.advance(now)
-        if error is not None:
-            seat._last_error = error
-        self._ledger.tell("worker_reopening", seat, error)
         self._dispatch.match(now)
         self._after(now)
 
@@ -163,16 +155,15 @@ class WorkerEvents:
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
-        started = seat._phase is not Phase.STARTING
         seat._phase = Phase.STOPPED
-        self._holds.drop(seat, *SEAT_DUES)
+        self._holds.drop(seat)
         self._roster.leave(seat)
         if self._staffing is not None:
-            self._staffing.gone(seat)
+            self._staffing.left(seat)
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
             queue.look_again()
-        if started:
+        if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
         self._orphans.bury_new(now)
         self._dispatch.match(now)
@@ -189,6 +180,8 @@ class WorkerEvents:
                 self._overdue(item, now)
             elif due is Due.DELAY:
                 self._queue_again(item, now, front=item._setback.front, at_once=False)
+            elif due is Due.RATE:
+                item.no_longer_limited()
             else:
                 setattr(item, FIELDS[due], None)
                 if due is Due.AGE:
@@ -197,7 +190,7 @@ class WorkerEvents:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     self._retire(item, now)
-                elif due is not Due.RATE:
+                else:
                     self._dispatch.note(item, now)
         self._dispatch.match(now)
         self._after(now)
@@ -206,7 +199,7 @@ class WorkerEvents:
 
     def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
         terms = terms_of(job)
-        if self._orphans.is_one(terms):
+        if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
             self._ledger.bury(job, now)
             return
         self._ledger.move(job, JobState.QUEUED, now)
@@ -246,12 +239,22 @@ class WorkerEvents:
         for seat in list(self._roster.seats.values()):
             self.resume(seat, now)
 
+    def _take_out_of_use(self, seat: Seat, error: Exception | None, now: float) -> None:
+        """A worker's resource is to be opened anew; what that means for the jobs is left to others."""
+        if self._staffing is not None:
+            self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
+        seat._phase = Phase.REOPENING
+        self._dispatch.note(seat, now)
+        if error is not None:
+            seat._last_error = error
+        self._ledger.tell("worker_reopening", seat, error)
+
     def _grown_old(self, seat: Seat, now: float) -> None:
         guard = seat._guard
         assert guard is not None
         guard.grow_old()
         if seat._current is None and seat._phase is Phase.OPEN and not seat._departing:
-            self.reopen(seat, None, now)
+            self._take_out_of_use(seat, None, now)
             self._effects.append(Recall(seat))
 
     def _dismiss(self, seat: Seat, now: float) -> None:

@@ -14,6 +14,7 @@ import attrs
 from trio_pool._core import make_scheduler
 from trio_pool._dead import DeadLetters
 from trio_pool._effects import Effect
+from trio_pool._guard import Guard
 from trio_pool._job import Job
 from trio_pool._options import Options
 from trio_pool._roster import Roster
@@ -22,9 +23,9 @@ from trio_pool._seat import Seat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._elastic import Elastic
     from trio_pool._ledger import Ledger
-    from trio_pool._limits import RateLimit
     from trio_pool._options import JobOptions
     from trio_pool._orphans import NoWorker
     from trio_pool._roster import Pick
@@ -81,6 +82,26 @@ def no_requeueing(job: Job[Any], options: JobOptions) -> Job[Any]:
     raise AssertionError(job)
 
 
+class NoSpread(Random):
+    """Draws the upper end of every range, so that it is known beforehand."""
+
+    def uniform(self, a: float, b: float) -> float:
+        del a
+        return b
+
+
+def make_guard(
+    *,
+    rate_limit: RateLimit | None = None,
+    breaker: CircuitBreaker | None = None,
+    max_jobs: int | None = None,
+    max_age: float | None = None,
+    rng: Random | None = None,
+) -> Guard:
+    """What holds a worker to these limits; its resource lasts all of ``max_age``."""
+    return Guard(rate_limit, breaker, max_jobs, max_age, NoSpread() if rng is None else rng)
+
+
 @attrs.define(eq=False)
 class Core:
     """A core, with all that its shell would have a hand on."""
@@ -92,14 +113,16 @@ class Core:
     ledger: Ledger
     _seat_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
 
-    def make_seat(self, *tags: str) -> Seat:
+    def make_seat(self, *tags: str, guard: Guard | None = None) -> Seat:
         """A worker that has not joined yet."""
         number = next(self._seat_ids)
-        return Seat(self.roster, number, f"worker {number}", frozenset(tags))
+        seat = Seat(self.roster, number, f"worker {number}", frozenset(tags))
+        seat._guard = guard
+        return seat
 
-    def add_seat(self, *tags: str, now: float = 0.0) -> Seat:
+    def add_seat(self, *tags: str, guard: Guard | None = None, now: float = 0.0) -> Seat:
         """A worker whose resource is open."""
-        seat = self.make_seat(*tags)
+        seat = self.make_seat(*tags, guard=guard)
         self.scheduler.join(seat)
         self.scheduler.opened(seat, now)
         return seat
@@ -116,11 +139,12 @@ def make_core(
     max_running: float = math.inf,
     max_dead: float = math.inf,
     no_worker: NoWorker = "reject",
+    rate_limit: RateLimit | None = None,
+    retry_budget: RetryBudget | None = None,
     lifo: bool = False,
     keep_history: bool = True,
     seed: int = 0,
     elastic: Elastic[Any] | None = None,
-    rate_limit: RateLimit | None = None,
 ) -> Core:
     """A core that tells instruments, as if there were one."""
     roster = Roster(pick, Random(seed))
@@ -134,9 +158,10 @@ def make_core(
         max_queue=max_queue,
         max_running=max_running,
         no_worker=no_worker,
+        rate_limit=rate_limit,
+        retry_budget=retry_budget,
         lifo=lifo,
         keep_history=keep_history,
         elastic=elastic,
-        rate_limit=rate_limit,
     )
     return Core(roster, dead, effects, scheduler, ledger)

@@ -12,11 +12,28 @@ from typing import Literal
 
 import attrs
 
-from trio_pool import DeadReason, JobState
+from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
+from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, WorkerState
 from trio_pool._places import Admission, Door
 
 Placement = Literal["any", "same", "other"]
 FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
+PHASE_STATES = {
+    "starting": WorkerState.STARTING,
+    "open": WorkerState.IDLE,
+    "reopening": WorkerState.REOPENING,
+    "gone": WorkerState.STOPPED,
+}
+
+
+@attrs.frozen
+class PlainLimits:
+    """The limits that a worker comes with."""
+
+    rate_limit: RateLimit | None = None
+    breaker: CircuitBreaker | None = None
+    max_jobs: int | None = None
+    max_age: float | None = None
 
 
 @attrs.define(eq=False, repr=False)
@@ -24,10 +41,22 @@ class PlainWorker:
     """A worker."""
 
     tags: frozenset[str]
+    max_jobs: float = math.inf
+    max_age: float = math.inf
+    rate: PlainRate | None = None
+    breaker: PlainBreaker | None = None
     phase: Literal["starting", "open", "reopening", "gone"] = "starting"
     paused: bool = False
+    # Until when each of these holds it, with the number of when that was found.
     rest_until: float | None = None
     rest_number: int = 0
+    quarantined_until: float | None = None
+    quarantine_number: int = 0
+    limited_until: float | None = None
+    limit_number: int = 0
+    # Attempts since its resource was opened, and when that will be too long ago.
+    attempts: int = 0
+    expires_at: float = math.inf
     departing: bool = False
     job: PlainJob | None = None
     attempt_deadline: float = math.inf
@@ -41,7 +70,31 @@ class PlainWorker:
     @property
     def available(self) -> bool:
         """Whether it could run something, now or after what it runs."""
-        return self.phase == "open" and not self.paused and not self.departing and self.rest_until is None
+        rests = self.rest_until is not None or self.quarantined_until is not None
+        return self.phase == "open" and not self.paused and not self.departing and not rests
+
+    @property
+    def state(self) -> WorkerState:
+        """What it shows."""
+        if self.phase in ("starting", "gone"):
+            return PHASE_STATES[self.phase]
+        if self.job is not None:
+            return WorkerState.BUSY
+        if self.paused:
+            return WorkerState.PAUSED
+        if self.quarantined_until is not None:
+            return WorkerState.QUARANTINED
+        if self.rest_until is not None:
+            return WorkerState.RESTING
+        return PHASE_STATES[self.phase]
+
+    def ready_at(self, now: float) -> float:
+        """When its own rate limit lets it start."""
+        return now if self.rate is None else self.rate.ready_at(now)
+
+    def is_worn(self, now: float) -> bool:
+        """Whether its resource has served for long enough."""
+        return self.phase == "open" and (self.attempts >= self.max_jobs or now >= self.expires_at)
 
 
 @attrs.define(eq=False, repr=False)
@@ -84,6 +137,7 @@ class PlainVerdict:
     counts: bool = True
     rest: float = 0.0
     broken: bool = False
+    is_failure: bool = False
 
 
 @attrs.define(eq=False)
@@ -94,6 +148,10 @@ class PlainPool:
     max_running: float
     no_worker: Literal["reject", "wait", "bury"]
     lifo: bool
+    # The limit counts for nothing while it is suspended, but isn't forgotten.
+    rate: PlainRate | None = None
+    suspended: bool = False
+    budget: PlainBudget | None = None
     now: float = 0.0
     draining: bool = False
     workers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
@@ -108,6 +166,7 @@ class PlainPool:
     refused: list[PlainJob] = attrs.field(factory=list[PlainJob])
     interrupted: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     recalled: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    told: list[tuple[str, PlainWorker, object]] = attrs.field(factory=list[tuple[str, PlainWorker, object]])
     _count: int = 0
 
     # Looking.
@@ -133,9 +192,23 @@ class PlainPool:
         found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
         return [worker for _, worker in sorted(found, key=lambda pair: pair[0])]
 
-    def may_start(self) -> bool:
+    def has_room(self) -> bool:
         """Whether one more attempt is within the bound."""
         return len(self.those(JobState.RUNNING)) < self.max_running
+
+    def ready_at(self) -> float:
+        """When the pool's rate limit lets an attempt start."""
+        return self.now if self.rate is None or self.suspended else self.rate.ready_at(self.now)
+
+    def may_start(self) -> bool:
+        """Whether one more attempt may start now, as far as the pool is concerned."""
+        return self.has_room() and self.ready_at() <= self.now
+
+    def waits_for_rate(self) -> bool:
+        """Whether some job could start but for the pool's rate limit."""
+        if not self.has_room() or self.ready_at() <= self.now:
+            return False
+        return self.next_pair(self.queue()) is not None or self.next_pair(self.line) is not None
 
     def is_eligible(self, job: PlainJob) -> bool:
         """Whether any worker that has not left may ever run the job."""
@@ -173,8 +246,17 @@ class PlainPool:
         waiting = [*self.line, *self.those(JobState.QUEUED), *self.those(JobState.DELAYED)]
         ends = [job.deadline for job in waiting]
         delays = [job.delayed_until for job in self.those(JobState.DELAYED)]
-        rests = [worker.rest_until for worker in self.workers if worker.rest_until is not None]
-        return [*ends, *delays, *rests]
+        found = [*ends, *delays]
+        for worker in self.workers:
+            held = (worker.rest_until, worker.quarantined_until)
+            found.extend(until for until in held if until is not None)
+            if worker.available and worker.job is None and worker.ready_at(self.now) > self.now:
+                found.append(worker.ready_at(self.now))
+            if worker.phase == "open" and worker.job is None and not worker.departing:
+                found.append(worker.expires_at)
+        if self.waits_for_rate():
+            found.append(self.ready_at())
+        return found
 
     # What everything is made of.
 
@@ -211,9 +293,35 @@ class PlainPool:
         if not worker.available or worker.job is not None:
             worker.idle_since = None
         elif worker.idle_since is None:
-            worker.idle_since = self._next_count()
+            self._limit(worker)
+            if worker.limited_until is None:
+                worker.idle_since = self._next_count()
+
+    def _limit(self, worker: PlainWorker) -> None:
+        ready = worker.ready_at(self.now)
+        if ready > self.now and worker.limited_until != ready:
+            worker.limited_until = ready
+            worker.limit_number = self._next_count()
+
+    def _reopen(self, worker: PlainWorker, error: object) -> None:
+        worker.phase = "reopening"
+        self.told.append(("worker_reopening", worker, error))
+        self._update(worker)
 
     def _start(self, worker: PlainWorker, job: PlainJob) -> None:
+        # What is the point of it all.
+        assert worker.available
+        assert worker.job is None
+        assert worker.ready_at(self.now) <= self.now
+        assert not worker.is_worn(self.now)
+        assert self.may_start()
+        worker.attempts += 1
+        if worker.rate is not None:
+            worker.rate.start(self.now)
+        if self.rate is not None and not self.suspended:
+            self.rate.start(self.now)
+        if self.budget is not None:
+            self.budget.attempts.append(self.now)
         self._move(job, JobState.RUNNING)
         job.ever_started = True
         worker.job = job
@@ -245,6 +353,8 @@ class PlainPool:
         queued = self.those(JobState.QUEUED)
         if not self.draining or not queued or self.those(JobState.RUNNING) or self.those(JobState.DELAYED):
             return
+        if self.waits_for_rate():
+            return
         paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
         if paused:
             self._resume(paused)
@@ -255,7 +365,9 @@ class PlainPool:
     def _may_become_available(self, worker: PlainWorker) -> bool:
         if worker.departing or worker.phase == "gone":
             return False
-        return worker.phase != "open" or worker.rest_until is not None
+        if worker.phase != "open" or worker.rest_until is not None or worker.quarantined_until is not None:
+            return True
+        return worker.ready_at(self.now) > self.now
 
     def _resume(self, workers: list[PlainWorker]) -> None:
         for worker in workers:
@@ -277,14 +389,19 @@ class PlainPool:
             if job.state is not JobState.RUNNING:
                 due.append((job.deadline, 0, number, job))
             if job.state is JobState.DELAYED:
-                due.append((job.delayed_until, 2, job.delay_number, job))
-        resting = [(worker.rest_until, worker) for worker in self.workers if worker.rest_until is not None]
-        due.extend((until, 1, worker.rest_number, worker) for until, worker in resting)
+                due.append((job.delayed_until, 5, job.delay_number, job))
+        for number, worker in enumerate(self.workers):
+            due.append((worker.expires_at, 1, number, worker))
+            if worker.rest_until is not None:
+                due.append((worker.rest_until, 2, worker.rest_number, worker))
+            if worker.quarantined_until is not None:
+                due.append((worker.quarantined_until, 3, worker.quarantine_number, worker))
+            if worker.limited_until is not None:
+                due.append((worker.limited_until, 4, worker.limit_number, worker))
         due = sorted((item for item in due if item[0] <= self.now), key=lambda item: item[:3])
         for _, kind, _, item in due:
             if isinstance(item, PlainWorker):
-                item.rest_until = None
-                self._update(item)
+                self._come_to(item, kind)
             elif item.state in FINAL:
                 continue
             elif kind == 0:
@@ -293,8 +410,21 @@ class PlainPool:
                 self._die(item, DeadReason.TIMED_OUT)
             else:
                 self._queue_again(item, front=item.front)
-        if due:
-            self._settle()
+        self._settle()
+
+    def _come_to(self, worker: PlainWorker, kind: int) -> None:
+        if kind == 1:
+            if worker.is_worn(self.now) and worker.job is None and not worker.departing:
+                self._reopen(worker, None)
+                self.recalled.append(worker)
+            return
+        if kind == 2:
+            worker.rest_until = None
+        elif kind == 3:
+            worker.quarantined_until = None
+        else:
+            worker.limited_until = None
+        self._update(worker)
 
     # Jobs come and go.
 
@@ -358,7 +488,9 @@ class PlainPool:
         self.advance()
         job = self._take_off(worker, counted=True)
         self._move(job, JobState.SUCCEEDED)
-        self._ask(worker)
+        if worker.breaker is not None:
+            worker.breaker.succeeded()
+        self._go_on(worker)
 
     def failed(self, worker: PlainWorker, verdict: PlainVerdict) -> None:
         """An attempt raises an error."""
@@ -371,13 +503,15 @@ class PlainPool:
         job.last = worker
         if verdict.rest:
             self._rest(worker, self.now + verdict.rest)
+        if worker.breaker is not None and verdict.is_failure and worker.breaker.failed(self.now):
+            worker.quarantined_until = worker.breaker.open_until
+            worker.quarantine_number = self._next_count()
+            self.told.append(("worker_quarantined", worker, worker.quarantined_until))
         if verdict.broken:
-            worker.phase = "reopening"
-        self._update(worker)
-        worker.idle_since = None  # it has not asked yet
+            self._reopen(worker, "an error")
         self._match()
         self._decide(job, verdict)
-        self._ask(worker)
+        self._go_on(worker)
 
     def _decide(self, job: PlainJob, verdict: PlainVerdict) -> None:
         if job.cancelled and verdict.fate not in (DeadReason.GAVE_UP, "drop"):
@@ -388,7 +522,11 @@ class PlainPool:
             self._move(job, JobState.DISCARDED)
         elif self.now + verdict.delay >= job.deadline:
             self._die(job, DeadReason.TIMED_OUT)
+        elif self.budget is not None and not self.budget.allows_retry(self.now):
+            self._die(job, DeadReason.BUDGET_EXHAUSTED)
         else:
+            if self.budget is not None:
+                self.budget.retries.append(self.now)
             self.retries += 1
             job.counted_failures += verdict.counts
             job.placement, job.front = verdict.placement, verdict.front
@@ -405,7 +543,7 @@ class PlainPool:
         job = self._take_off(worker, counted=True)
         self.failures += 1
         self._die(job, DeadReason.TIMED_OUT)
-        self._ask(worker)
+        self._go_on(worker)
 
     def cut_short(self, worker: PlainWorker) -> None:
         """An attempt is ended by a cancellation."""
@@ -417,7 +555,7 @@ class PlainPool:
             self._die(job, DeadReason.TIMED_OUT)
         else:
             self._queue_again(job, front=True)
-        self._ask(worker)
+        self._go_on(worker)
 
     def _take_off(self, worker: PlainWorker, *, counted: bool) -> PlainJob:
         job = worker.job
@@ -427,6 +565,12 @@ class PlainPool:
         job.attempts += counted
         self.attempts += counted
         return job
+
+    def _go_on(self, worker: PlainWorker) -> None:
+        if worker.is_worn(self.now) and not worker.departing:
+            self._reopen(worker, None)
+        self._limit(worker)
+        self._ask(worker)
 
     def _ask(self, worker: PlainWorker) -> None:
         self._update(worker)
@@ -438,12 +582,13 @@ class PlainPool:
         """A worker's resource is open."""
         self.advance()
         worker.phase = "open"
+        worker.attempts = 0
+        worker.expires_at = self.now + worker.max_age
         self._ask(worker)
 
     def broken(self, worker: PlainWorker) -> None:
         """A worker's resource has to be opened anew."""
-        worker.phase = "reopening"
-        self._update(worker)
+        self._reopen(worker, "an error")
         self.advance()
         self._ask(worker)
 
@@ -468,6 +613,7 @@ class PlainPool:
         if until > self.now and worker.phase != "gone" and until > (worker.rest_until or 0.0):
             worker.rest_until = until
             worker.rest_number = self._next_count()
+            self.told.append(("worker_resting", worker, until))
 
     def depart(self, worker: PlainWorker, *, cut: bool) -> None:
         """A worker is to leave."""
@@ -484,7 +630,7 @@ class PlainPool:
         """A worker has left."""
         self.advance()
         worker.phase = "gone"
-        worker.rest_until = None
+        worker.rest_until = worker.quarantined_until = worker.limited_until = None
         self._update(worker)
         if self.no_worker != "wait":
             for job in self.queue():
@@ -509,6 +655,16 @@ class PlainPool:
         """Another bound on the attempts under way."""
         self.advance()
         self.max_running = limit
+        self._settle()
+
+    def set_rate_limit(self, limit: RateLimit | None) -> None:
+        """Another rate for the attempts of the whole pool, or none."""
+        self.advance()
+        self.suspended = limit is None
+        if limit is not None and self.rate is None:
+            self.rate = PlainRate(limit)
+        elif limit is not None and self.rate is not None:
+            self.rate.change(limit, self.now)
         self._settle()
 
     def drain(self) -> None:

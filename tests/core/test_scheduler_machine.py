@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -17,10 +18,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
 )
 
-from tests.core.makers import Core, make_core, make_job
-from tests.core.plain_model import FINAL, PlainJob, PlainPool, PlainVerdict, PlainWorker
-from trio_pool import DeadReason, JobState
+from tests.core.makers import Core, make_core, make_guard, make_job
+from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
+from tests.core.plain_model import FINAL, PlainJob, PlainLimits, PlainPool, PlainVerdict, PlainWorker
+from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
+from trio_pool._deadlines import FIELDS, Due, _is_current
 from trio_pool._effects import Admitted, Changed, Died, Hire, Interrupt, Quiet, Recall, Refused, Start, Tell
+from trio_pool._holds import SEAT_DUES
+from trio_pool._meters import BreakerState
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
 from trio_pool._verdict import Die, Drop, Retry, Verdict
@@ -38,6 +43,40 @@ REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])
 TIMES = st.sampled_from([math.inf, math.inf, math.inf, 0.0, 1.0, 2.0, 4.0])
 PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
 
+# Of powers of two, so that all times are exact.
+RATES = st.sampled_from([RateLimit(1), RateLimit(1, 2, 2), RateLimit(2, burst=3), RateLimit(0.25)])
+BREAKERS = st.builds(
+    CircuitBreaker,
+    failures=st.sampled_from([1, 1, 2]),
+    reset_after=st.sampled_from([1.0, 2.0]),
+    max_reset_after=st.sampled_from([None, 4.0, math.inf]),
+)
+BUDGETS = st.builds(
+    RetryBudget,
+    ratio=st.sampled_from([0.0, 0.5, 1.0]),
+    minimum=st.sampled_from([0, 1, 2]),
+    window=st.sampled_from([2.0, 8.0]),
+)
+# One run has to do with one kind of limit, or none, or all: they would be too thinly spread
+# over a run that has a little of each.
+WORKER_LIMITS = {
+    "none": st.just(PlainLimits()),
+    "rates": st.builds(PlainLimits, rate_limit=st.none() | RATES | RATES),
+    "breakers": st.builds(PlainLimits, breaker=st.none() | BREAKERS | BREAKERS),
+    "wear": st.builds(
+        PlainLimits,
+        max_jobs=st.sampled_from([None, 1, 2]),
+        max_age=st.sampled_from([None, 1.0, 4.0]),
+    ),
+    "all": st.builds(
+        PlainLimits,
+        rate_limit=st.none() | RATES,
+        breaker=st.none() | BREAKERS,
+        max_jobs=st.sampled_from([None, None, 1, 2]),
+        max_age=st.sampled_from([None, None, 1.0, 4.0]),
+    ),
+}
+
 RETRIES = st.builds(
     PlainVerdict,
     fate=st.just("retry"),
@@ -47,11 +86,13 @@ RETRIES = st.builds(
     counts=st.booleans(),
     rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
     broken=st.sampled_from([False, False, False, True]),
+    is_failure=st.sampled_from([True, True, False]),
 )
 ENDS = st.builds(
     PlainVerdict,
     fate=st.sampled_from([DeadReason.GAVE_UP, DeadReason.ATTEMPTS_EXHAUSTED, "drop"]),
     broken=st.booleans(),
+    is_failure=st.sampled_from([True, True, False]),
 )
 
 
@@ -64,7 +105,7 @@ def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
         fate = Drop("it is so")
     else:
         fate = Retry(plain.delay, plain.placement, plain.front, plain.counts)
-    return Verdict(fate, rest=plain.rest, broken=plain.broken)
+    return Verdict(fate, rest=plain.rest, broken=plain.broken, is_failure=plain.is_failure)
 
 
 def is_anybody(_: PlainWorker) -> bool:
@@ -97,7 +138,6 @@ class ShellWorker:
     waiting: bool = False
     running: Job[Any] | None = None
     interrupted: bool = False
-    recalled: bool = False
 
     def __repr__(self) -> str:
         return f"worker {self.seat.id}"
@@ -116,12 +156,45 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_running=st.sampled_from([math.inf, math.inf, 1, 2]),
         no_worker=st.sampled_from(["reject", "wait", "bury"]),
         lifo=st.booleans(),
+        rate_limit=st.none() | st.none() | RATES,
+        retry_budget=st.none() | BUDGETS,
         workers=st.lists(TAG_SETS, max_size=4),
+        limits=st.sampled_from(sorted(WORKER_LIMITS)),
+        data=st.data(),
+        patient=st.booleans(),
     )
-    def open(self, max_queue: float, max_running: float, no_worker: Any, lifo: bool, workers: list[Any]) -> None:
-        self.core = make_core(max_queue=max_queue, max_running=max_running, no_worker=no_worker, lifo=lifo)
-        self.plain = PlainPool(max_queue, max_running, no_worker, lifo)
+    def open(
+        self,
+        max_queue: float,
+        max_running: float,
+        no_worker: Any,
+        lifo: bool,
+        rate_limit: RateLimit | None,
+        retry_budget: RetryBudget | None,
+        workers: list[tuple[str, ...]],
+        limits: str,
+        data: DataObject,
+        patient: bool,
+    ) -> None:
+        self.core = make_core(
+            max_queue=max_queue,
+            max_running=max_running,
+            no_worker=no_worker,
+            rate_limit=rate_limit,
+            retry_budget=retry_budget,
+            lifo=lifo,
+        )
+        self.plain = PlainPool(
+            max_queue,
+            max_running,
+            no_worker,
+            lifo,
+            rate=PlainRate(rate_limit) if rate_limit else None,
+            budget=PlainBudget(retry_budget) if retry_budget else None,
+        )
         self.now = 0.0
+        # Whether the jobs that are left at the end are waited for, or cancelled.
+        self.patient = patient
         self.closed = False
         self.workers: list[ShellWorker] = []
         # Every job that was ever submitted, with the model's.
@@ -135,8 +208,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.interrupted: list[Seat] = []
         self.recalled: list[Seat] = []
         self.quiet = 0
+        self.limits = WORKER_LIMITS[limits]
         for tags in workers:
-            self.add(tags)
+            self.add(tags, data.draw(self.limits))
             self.open_resource(self.workers[-1])
 
     # Carrying out what the core decides.
@@ -159,7 +233,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.interrupted.append(seat)
                 case Recall(seat=seat):
                     worker = self.shell_of(seat)
-                    worker.recalled = True
+                    assert worker.running is None
                     worker.waiting = False
                     self.recalled.append(seat)
                 case Admitted(job=job):
@@ -185,14 +259,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker.running = job
         self.started.append((worker.seat, job))
 
-    def on_both(self, plain: Callable[[], object], core: Callable[[], object]) -> object:
-        """Do something to the model and to the core, and hold what they decide against each other."""
+    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
+        """Do something to the model and to the core, and hold what they decide against each other.
+
+        Arguments:
+          dated: whether they are told the time, and so deal with what has come due.
+        """
         model = self.plain
-        model.now = self.now
+        if dated:
+            model.now = self.now
         for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
             found.clear()
-        for expected in (model.let_go, model.refused, model.started, model.interrupted, model.recalled):
+        for expected in (model.let_go, model.refused, model.started, model.interrupted, model.recalled, model.told):
             expected.clear()
+        told_before = len(self.told)
         plain_answer = plain()
         answer = core()
         self.carry_out()
@@ -203,10 +283,21 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
         assert [plain_jobs[job] for job in self.refused] == model.refused
         assert {plain_seats[seat] for seat in self.interrupted} == set(model.interrupted)
-        assert [plain_seats[seat] for seat in self.recalled] == model.recalled
+        assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
+        assert self.told_of_limits(told_before) == Counter(model.told)
         if isinstance(answer, Admission):
             assert answer is plain_answer
         return answer
+
+    def told_of_limits(self, start: int) -> Counter[tuple[str, PlainWorker, object]]:
+        """What the core has told of what holds workers back, in the model's words."""
+        plain_seats: dict[object, PlainWorker] = {worker.seat: worker.plain for worker in self.workers}
+        found: Counter[tuple[str, PlainWorker, object]] = Counter()
+        for told in self.told[start:]:
+            if told.event in ("worker_resting", "worker_quarantined", "worker_reopening"):
+                seat, detail = told.arguments
+                found[told.event, plain_seats[seat], "an error" if isinstance(detail, Exception) else detail] += 1
+        return found
 
     def end(self, worker: ShellWorker, plain: Callable[[], object], core: Callable[[], Job[Any] | None]) -> None:
         """An attempt ends; the worker goes on with the job that it is given, or waits for one."""
@@ -248,6 +339,23 @@ class SchedulerMachine(RuleBasedStateMachine):
         only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
         if self.closed:
             door = Door.ALWAYS  # as jobs of the pool submit
+        self.submit_one(priority, requires, only, total_timeout, attempt_timeout, door)
+
+    @rule(jobs=st.integers(1, 3))
+    def submit_for_anybody(self, jobs: int) -> None:
+        """Some work to do for all the rest to happen to."""
+        for _ in range(jobs):
+            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS)
+
+    def submit_one(
+        self,
+        priority: float,
+        requires: tuple[str, ...],
+        only: ShellWorker | None,
+        total_timeout: float,
+        attempt_timeout: float,
+        door: Door,
+    ) -> None:
         job = make_job(
             now=self.now,
             priority=priority,
@@ -269,7 +377,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_submitter_gives_up(self, data: DataObject) -> None:
         job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.line]))
-        self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job))
+        self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job), dated=False)
 
     @precondition(lambda self: self.plain.live())
     @rule(data=st.data())
@@ -294,7 +402,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.busy())
     @rule(data=st.data())
     def succeed(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.busy()))
+        self.succeed_on(data.draw(st.sampled_from(self.busy())))
+
+    def succeed_on(self, worker: ShellWorker) -> None:
         self.end(
             worker,
             lambda: self.plain.succeeded(worker.plain),
@@ -311,6 +421,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.busy())
     @rule(data=st.data(), verdict=RETRIES)
     def fail_and_go_on(self, data: DataObject, verdict: PlainVerdict) -> None:
+        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), delay=st.sampled_from([0.0, 1.0]))
+    def fail_plainly(self, data: DataObject, delay: float) -> None:
+        """As most failures are: they tell against the worker and the budget, and nothing else."""
+        verdict = PlainVerdict("retry", delay=delay, is_failure=True)
         self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
 
     @precondition(lambda self: self.busy())
@@ -342,21 +459,30 @@ class SchedulerMachine(RuleBasedStateMachine):
     def those(self, wanted: Callable[[PlainWorker], bool]) -> list[ShellWorker]:
         return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
 
-    def add(self, tags: tuple[str, ...]) -> None:
-        worker = ShellWorker(self.core.make_seat(*tags), PlainWorker(frozenset(tags)))
+    def add(self, tags: tuple[str, ...], limits: PlainLimits) -> None:
+        guard = None if limits == PlainLimits() else make_guard(**attrs.asdict(limits, recurse=False))
+        plain = PlainWorker(
+            frozenset(tags),
+            limits.max_jobs or math.inf,
+            limits.max_age or math.inf,
+            PlainRate(limits.rate_limit) if limits.rate_limit else None,
+            PlainBreaker(limits.breaker) if limits.breaker else None,
+        )
+        worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
         self.workers.append(worker)
         self.on_both(
             lambda: self.plain.workers.append(worker.plain),
             lambda: self.core.scheduler.join(worker.seat),
+            dated=False,
         )
 
     @precondition(lambda self: len(self.workers) < 7)
-    @rule(tags=TAG_SETS)
-    def add_worker(self, tags: tuple[str, ...]) -> None:
-        self.add(tags)
+    @rule(tags=TAG_SETS, data=st.data())
+    def add_worker(self, tags: tuple[str, ...], data: DataObject) -> None:
+        self.add(tags, data.draw(self.limits))
 
     def open_resource(self, worker: ShellWorker) -> None:
-        worker.waiting = not worker.recalled
+        worker.waiting = not worker.plain.departing
         self.on_both(
             lambda: self.plain.opened(worker.plain),
             lambda: self.core.scheduler.opened(worker.seat, self.now),
@@ -455,6 +581,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             lambda: self.plain.set_max_running(limit),
             lambda: self.core.scheduler.set_max_running(limit, self.now),
         )
+        assert self.core.scheduler.max_running == limit
+
+    @rule(limit=st.none() | RATES)
+    def set_rate_limit(self, limit: RateLimit | None) -> None:
+        self.on_both(
+            lambda: self.plain.set_rate_limit(limit),
+            lambda: self.core.scheduler.set_rate_limit(limit, self.now),
+        )
+        assert self.core.scheduler.rate_limit == limit
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 1.0, 3.0]), punctual=st.booleans())
     def time_passes(self, seconds: float, punctual: bool) -> None:
@@ -496,9 +631,33 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert seat._paused is plain.paused
             assert seat._departing is plain.departing
             assert seat._resting_until == plain.rest_until
+            assert seat._quarantined_until == plain.quarantined_until
             assert seat._available is plain.available
+            assert seat.state is plain.state
         by_plain = {worker.plain: worker.seat for worker in self.workers}
-        assert self.core.roster.idle() == [by_plain[plain] for plain in self.plain.idle()]
+        idle = [by_plain[plain] for plain in self.plain.idle()]
+        assert self.core.roster.idle() == idle
+        held = self.plain.ready_at() > self.plain.now
+        assert self.core.scheduler.idle(self.plain.now) == ([] if held else idle)
+
+    @invariant()
+    def a_worker_that_may_start_nothing_is_not_idle(self) -> None:
+        for seat in self.core.roster.idle():
+            (plain,) = [worker.plain for worker in self.workers if worker.seat is seat]
+            assert plain.state is WorkerState.IDLE
+            assert plain.ready_at(self.plain.now) <= self.plain.now
+            assert not plain.is_worn(self.plain.now)
+
+    @invariant()
+    def an_open_breaker_has_one_probe_at_most(self) -> None:
+        for worker in self.workers:
+            guard, plain = worker.seat._guard, worker.plain.breaker
+            breaker = None if guard is None else guard.breaker
+            assert (breaker is None) is (plain is None)
+            if breaker is not None and plain is not None:
+                assert breaker.open_until == plain.open_until
+                is_probing = plain.open_until is not None and worker.running is not None
+                assert (breaker.state is BreakerState.PROBING) is is_probing
 
     @invariant()
     def counts_agree_with_a_recount(self) -> None:
@@ -569,12 +728,47 @@ class SchedulerMachine(RuleBasedStateMachine):
         deadline = self.core.scheduler.deadlines.soonest
         assert deadline <= min(self.plain.dues(), default=math.inf)
 
+    @invariant()
+    def nobody_is_woken_for_what_is_not_in_the_heap(self) -> None:
+        deadlines = self.core.scheduler.deadlines
+        assert deadlines.soonest == min((entry[0] for entry in deadlines), default=math.inf)
+
+    @invariant()
+    def what_holds_something_up_has_one_entry_in_the_heap(self) -> None:
+        deadlines = self.core.scheduler.deadlines
+        current = [entry for entry in deadlines if _is_current(entry)]
+        assert deadlines._stale == len(deadlines) - len(current)
+        found = [(due, item) for _, due, _, item in current if due not in (Due.TOTAL_TIMEOUT, Due.DELAY)]
+        holds: list[tuple[Due, object]] = []
+        for worker in self.workers:
+            holds.extend((due, worker.seat) for due in SEAT_DUES if getattr(worker.seat, FIELDS[due]) is not None)
+        dispatch = self.core.scheduler._dispatch
+        if dispatch._limited_until is not None:
+            holds.append((Due.RATE, dispatch))
+        assert Counter(found) == Counter(holds)
+
+    def bring_to_an_end(self) -> None:
+        """All jobs run to their ends, as when the block of a pool is left; time does the rest."""
+        self.drain()
+        while self.plain.live():
+            opening = self.those(lambda worker: is_opening(worker) and worker.job is None and not worker.departing)
+            if self.busy():
+                self.succeed_on(self.busy()[0])
+            elif opening:
+                self.open_resource(opening[0])
+            else:
+                assert self.core.scheduler.deadlines.soonest < math.inf, "the pool hangs"
+                self.now = max(self.now, self.core.scheduler.deadlines.soonest)
+                self.mind_deadlines()
+
     def teardown(self) -> None:
         """Whatever has happened, the pool can be brought to an end that loses no job."""
         if not hasattr(self, "core"):
             return
         self.core.scheduler.close()
         self.plain.line.clear()
+        if self.patient:
+            self.bring_to_an_end()
         self.cancel_all()
         for worker in self.busy():
             self.fail_with(worker, PlainVerdict("retry"), ValueError("after the end"))

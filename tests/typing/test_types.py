@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_pool import (
     Attempt,
+    CircuitBreaker,
     Discard,
     Elastic,
     GiveUp,
@@ -16,9 +17,11 @@ from trio_pool import (
     JobState,
     Pool,
     PoolStatistics,
+    RateLimit,
     Resource,
     ResourceBroken,
     RetryAfter,
+    RetryBudget,
     RetryPolicy,
     SlotPool,
     Transition,
@@ -197,6 +200,18 @@ async def test_a_job_of_a_kind_is_a_job_of_any_wider_kind() -> None:
     async with open_pool([Client("a")]) as pool:
         job: Job[object] = await pool.submit(fetch, "/")
         assert await job.wait() == b"a/"
+
+
+async def test_limits_are_values_given_to_pools_and_resources() -> None:
+    breaker = CircuitBreaker(failures=3, counts=(OSError, ValueError))
+    resource = Resource(Client("a"), rate_limit=RateLimit(10.5, per=2), breaker=breaker, max_jobs=100, max_age=3600)
+    async with open_pool([resource], rate_limit=RateLimit(5), retry_budget=RetryBudget(), breaker=breaker) as pool:
+        assert_type(pool, Pool[Client])
+        assert assert_type(pool.rate_limit, RateLimit | None) == RateLimit(5, 1.0, 1)
+        pool.rate_limit = None
+        assert_type(await pool.add(Client("b"), rate_limit=RateLimit(1), max_jobs=float("inf")), Worker)
+    async with open_pool(1, rate_limit=None, retry_budget=None, breaker=None) as slots:
+        assert_type(await slots.add(breaker=breaker, max_jobs=None, max_age=float("inf")), Worker)
 
 
 async def test_statistics_are_typed() -> None:

@@ -154,6 +154,21 @@ def test_choices_must_be_among_those_that_there_are() -> None:
         RetryPolicy(placement="elsewhere")  # type: ignore[arg-type]
 
 
+def test_limits_must_be_limits_and_not_numbers() -> None:
+    with pytest.raises(TypeError, match="rate_limit must be a RateLimit, got 10"):
+        open_pool(2, rate_limit=10)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="breaker must be a CircuitBreaker, got 5"):
+        open_pool([Client()], breaker=5)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="rate_limit must be a RateLimit, got 10"):
+        Resource(Client(), rate_limit=10)  # type: ignore[arg-type]
+
+
+async def test_a_new_limit_must_be_a_limit() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(TypeError, match="rate_limit must be a RateLimit, got 10"):
+            pool.rate_limit = 10  # type: ignore[assignment]
+
+
 def test_policies_are_values() -> None:
     policy = RetryPolicy()
     with pytest.raises(AttributeError):
