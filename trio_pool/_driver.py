@@ -174,12 +174,12 @@ def tidy(error: Exception) -> None:
     # What somebody was about when he cancelled something has nothing to do with this.
     clear_frames(error, strangers=(trio.Cancelled,))
     # One that is raised again and again, by a function that keeps it, grows each time.
-    for _ in range(KEPT_FRAMES):
-        if traceback is None:
-            return
+    kept = 0
+    while traceback is not None:
+        kept += 1
+        if kept > KEPT_FRAMES:
+            traceback.tb_next = None
         traceback = traceback.tb_next
-    if traceback is not None:
-        traceback.tb_next = None
 
 
 # The code of the pool's frames that a traceback can begin with, by identity, since to hash code

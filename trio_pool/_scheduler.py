@@ -368,7 +368,7 @@ class Scheduler:
 
     def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
         terms = terms_of(job)
-        if self._orphans.is_one(terms):
+        if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
             self._ledger.bury(job, now)
             return
         self._ledger.move(job, JobState.QUEUED, now)
