@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -362,3 +364,91 @@ async def test_an_error_of_a_retired_workers_leaving_comes_out_of_the_block(auto
             await pool.run(works)
             await trio.sleep(10)
             assert pool.workers == ()
+
+
+# How many there are, whatever comes between.
+
+
+class SlowToClose(Mint):
+    """Counts how many are open at once, and takes its time to close."""
+
+    most = 0
+    now_open = 0
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncGenerator[int]:
+        async with super().__call__() as number:
+            self.now_open += 1
+            self.most = max(self.most, self.now_open)
+            try:
+                yield number
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+                self.now_open -= 1
+
+
+async def test_one_that_is_still_being_closed_counts(autojump_clock: MockClock) -> None:
+    mint = SlowToClose()
+    async with open_pool(Elastic(mint, max=1, idle_timeout=5)) as pool:
+        await pool.run(works)
+        await trio.sleep(5.5)  # it is being retired
+        await pool.run(works)
+    assert mint.most == 1
+    assert len(mint.called) == 2
+
+
+async def test_one_that_is_removed_while_it_works_is_followed_by_another_only_then(autojump_clock: MockClock) -> None:
+    mint = SlowToClose()
+    async with open_pool(Elastic(mint, min=1, max=1)) as pool:
+        job = await pool.submit(sleeps, 3)
+        await pool.workers[0].remove()
+        assert job.state is JobState.SUCCEEDED
+        await wait_all_tasks_blocked()
+        assert len(pool.workers) == 1
+    assert mint.most == 1
+
+
+async def test_one_that_never_opened_is_not_told_to_have_stopped(autojump_clock: MockClock) -> None:
+    told: list[str] = []
+
+    class Listening(Instrument):
+        def worker_started(self, worker: Worker) -> None:
+            told.append("started")
+
+        def worker_stopped(self, worker: Worker) -> None:
+            told.append("stopped")
+
+    mint = Mint(errors_in=troubled(99))
+    async with open_pool(Elastic(mint, max=1), instruments=[Listening()], on_dead="keep") as pool:
+        job = await pool.submit(works, total_timeout=2)
+        await pool.join()
+        assert job.dead_reason is DeadReason.TIMED_OUT
+    assert told == []
+
+
+async def test_that_one_cannot_be_opened_is_logged_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    mint = Mint(errors_in=troubled(3))
+    async with open_pool(Elastic(mint, max=1)) as pool:
+        await pool.run(works)
+    assert len(mint.called) == 4
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == "worker-1 can't be opened, and is tried again"
+    assert record.exc_info is not None
+
+
+async def test_one_that_a_job_waits_for_alone_is_not_retired(autojump_clock: MockClock) -> None:
+    mint = Mint()
+    async with open_pool(Elastic(mint, max=2, idle_timeout=5), max_running=1) as pool:
+        await pool.run(works)
+        (idle,) = pool.workers
+        await pool.add("beside", name="beside")
+        long = await pool.submit(sleeps, 20, worker=pool.workers[1])
+        pinned = await pool.submit(works, worker=idle)
+        await pool.join()
+        assert (long.state, pinned.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+        await trio.sleep(30)
+        assert idle not in pool.workers

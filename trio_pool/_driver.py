@@ -162,29 +162,31 @@ def _checkpoint() -> Generator[Any, Any, None]:
 def tidy(error: Exception) -> None:
     """Make an error fit to be kept: its frames hold nothing, and start in user code."""
     traceback = error.__traceback__
-    while traceback is not None and id(traceback.tb_frame.f_code) in _OWN_CODE:
-        frame: types.FrameType | None = traceback.tb_frame
-        while frame is not None and id(frame.f_code) in _ENDED_CODE:
-            frame.clear()  # frames refer to those that called them, whatever the traceback says
-            frame = frame.f_back
+    while traceback is not None and id(code := traceback.tb_frame.f_code) in _OWN_CODE:
+        if code is _USER_CODE:
+            # Frames refer to those that called them, whatever the traceback says.
+            frame = traceback.tb_frame
+            frame.clear()
+            if (caller := frame.f_back) is not None and caller.f_code is _RUN_JOB:
+                caller.clear()
         traceback = traceback.tb_next
     error.__traceback__ = traceback
     # What somebody was about when he cancelled something has nothing to do with this.
     clear_frames(error, strangers=(trio.Cancelled,))
     # One that is raised again and again, by a function that keeps it, grows each time.
-    for _ in range(KEPT_FRAMES):
-        if traceback is None:
-            return
+    kept = 0
+    while traceback is not None:
+        kept += 1
+        if kept > KEPT_FRAMES:
+            traceback.tb_next = None
         traceback = traceback.tb_next
-    if traceback is not None:
-        traceback.tb_next = None
 
 
-# The code of the pool's frames that tracebacks of a job's errors begin with or lead back to: of those
-# that have ended with the attempt, and of the worker's loop, which goes on. By identity,
-# since to hash code takes longer the more of it there is.
-_ENDED_CODE = {id(inspect.unwrap(fn).__code__) for fn in (_user_code, run_job)}
-_OWN_CODE = set(_ENDED_CODE)
+# The code of the pool's frames that a traceback can begin with, by identity, since to hash code
+# takes longer the more of it there is; the worker adds its loop's.
+_USER_CODE = inspect.unwrap(_user_code).__code__
+_RUN_JOB = run_job.__code__
+_OWN_CODE = {id(_USER_CODE), id(_RUN_JOB)}
 
 
 def hide_loop_from_tracebacks(code: types.CodeType) -> None:

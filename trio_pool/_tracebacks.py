@@ -61,17 +61,14 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
 
 def _clear_traceback(traceback: TracebackType | None) -> None:
     while traceback is not None:
-        _clear(traceback.tb_frame)
+        frame = traceback.tb_frame
         traceback = traceback.tb_next
-
-
-def _clear(frame: FrameType) -> None:
-    if _CLEARS_SUSPENDED and frame.f_code.co_flags & _GENERATOR_LIKE and not _has_ended(frame):
-        return
-    try:  # noqa: SIM105  # with suppress() takes longer than what it holds
-        frame.clear()
-    except RuntimeError:
-        pass  # it is still running, or since Python 3.13 suspended: it isn't ours to clear
+        if _CLEARS_SUSPENDED and frame.f_code.co_flags & _GENERATOR_LIKE and not _has_ended(frame):
+            continue
+        try:  # noqa: SIM105  # with suppress() takes longer than what it holds
+            frame.clear()
+        except RuntimeError:
+            pass  # it is still running, or since Python 3.13 suspended: it isn't ours to clear
 
 
 if sys.version_info >= (3, 11):

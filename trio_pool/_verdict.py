@@ -29,6 +29,7 @@ OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 
 _FIRST_TIME = Setback()
 _CONTROLS = (RetryAfter, GiveUp, Discard, ResourceBroken)
+_TELLING = (*_CONTROLS, BaseExceptionGroup)
 
 
 @attrs.define
@@ -80,7 +81,7 @@ def control_of(error: Exception) -> Control | None:
     Only where there is nothing else in it: a group in which something ordinary failed too
     is an ordinary failure.
     """
-    if not isinstance(error, (BaseExceptionGroup, *_CONTROLS)):
+    if not isinstance(error, _TELLING):
         return None
     found = leaves(error)
     for kind in (GiveUp, Discard, ResourceBroken):
