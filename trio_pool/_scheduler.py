@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ._job import DeadReason, JobState, Setback
+from ._job import DeadReason, JobState
 from ._places import Admission, Door
 from ._roster import ANYONE
 from ._seat import Cut, Phase
+from ._setback import Setback
 from ._tracebacks import in_words
 from ._verdict import Die, Retry
 from ._worker_events import WorkerEvents

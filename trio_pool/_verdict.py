@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from . import _validate
-from ._job import DeadReason, Setback
+from ._job import DeadReason
 from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy, leaves
+from ._setback import Setback
 from ._tracebacks import clear_frames, in_words
 
 if sys.version_info < (3, 11):

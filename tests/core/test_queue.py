@@ -14,11 +14,11 @@ from tests.core.makers import make_core, make_job
 from trio_pool import JobState
 from trio_pool._deadlines import Deadlines
 from trio_pool._effects import Start
-from trio_pool._job import Setback
 from trio_pool._places import Door
 from trio_pool._queue import ReadyQueue
 from trio_pool._roster import Roster, Terms, terms_of
 from trio_pool._seat import Phase, Seat
+from trio_pool._setback import Setback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_job
 from trio_pool import DeadReason, Discard, GiveUp, Job, ResourceBroken, RetryAfter, RetryPolicy
-from trio_pool._job import Setback
+from trio_pool._setback import Setback
 from trio_pool._verdict import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
 
 if TYPE_CHECKING:
