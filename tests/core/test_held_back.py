@@ -413,6 +413,8 @@ def test_a_probe_that_the_total_timeout_ends_gives_its_place_to_another() -> Non
     assert core.scheduler.timed_out(seat, ERROR, 9.0) is behind
     assert state_of(job) is JobState.DEAD
     assert breaker_of(seat) is BreakerState.PROBING
+    core.scheduler.succeeded(seat, None, 10.0)
+    assert breaker_of(seat) is BreakerState.CLOSED
 
 
 def test_a_probe_that_is_cancelled_gives_its_place_to_another() -> None:
@@ -422,6 +424,8 @@ def test_a_probe_that_is_cancelled_gives_its_place_to_another() -> None:
     core.scheduler.cancel(job, 7.0)
     assert core.scheduler.cut_short(seat, ERROR, 7.0) is behind
     assert breaker_of(seat) is BreakerState.PROBING
+    core.scheduler.succeeded(seat, None, 10.0)
+    assert breaker_of(seat) is BreakerState.CLOSED
 
 
 # Two things at one instant.

@@ -62,7 +62,7 @@ BUDGETS = st.builds(
 WORKER_LIMITS = {
     "none": st.just(PlainLimits()),
     "rates": st.builds(PlainLimits, rate_limit=st.none() | RATES | RATES),
-    "breakers": st.builds(PlainLimits, breaker=st.none() | BREAKERS | BREAKERS),
+    "breakers": st.builds(PlainLimits, breaker=BREAKERS),
     "wear": st.builds(
         PlainLimits,
         max_jobs=st.sampled_from([None, 1, 2]),
@@ -159,7 +159,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         rate_limit=st.none() | st.none() | RATES,
         retry_budget=st.none() | BUDGETS,
         workers=st.lists(TAG_SETS, max_size=4),
-        limits=st.sampled_from(sorted(WORKER_LIMITS)),
+        limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
         data=st.data(),
         patient=st.booleans(),
     )
@@ -429,6 +429,22 @@ class SchedulerMachine(RuleBasedStateMachine):
         """As most failures are: they tell against the worker and the budget, and nothing else."""
         verdict = PlainVerdict("retry", delay=delay, is_failure=True)
         self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+
+    @rule(jobs=st.integers(0, 3), ends=st.lists(st.booleans(), min_size=1, max_size=8))
+    def work_for_a_while(self, jobs: int, ends: list[bool]) -> None:
+        """Attempts end one after another, and in between what holds all of them up: as most days are."""
+        if jobs:
+            self.submit_for_anybody(jobs)
+        for success in ends:
+            opening = self.reopening()
+            if opening:
+                self.open_resource(opening[0])
+            if not self.busy() and self.core.scheduler.deadlines.soonest < math.inf:
+                self.time_passes_until_the_next_deadline(punctual=True)
+            if self.busy() and success:
+                self.succeed_on(self.busy()[0])
+            elif self.busy():
+                self.fail_with(self.busy()[0], PlainVerdict("retry", is_failure=True), ValueError("no"))
 
     @precondition(lambda self: self.busy())
     @rule(data=st.data(), verdict=ENDS)
@@ -747,11 +763,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             holds.append((Due.RATE, dispatch))
         assert Counter(found) == Counter(holds)
 
+    def reopening(self) -> list[ShellWorker]:
+        """The workers whose resource is next to be opened."""
+        return self.those(lambda worker: is_opening(worker) and worker.job is None and not worker.departing)
+
     def bring_to_an_end(self) -> None:
         """All jobs run to their ends, as when the block of a pool is left; time does the rest."""
         self.drain()
         while self.plain.live():
-            opening = self.those(lambda worker: is_opening(worker) and worker.job is None and not worker.departing)
+            opening = self.reopening()
             if self.busy():
                 self.succeed_on(self.busy()[0])
             elif opening:
@@ -782,7 +802,7 @@ def test_the_scheduler_agrees_with_the_model_and_holds_its_invariants() -> None:
     run_state_machine_as_test(
         SchedulerMachine,
         settings=settings(
-            max_examples=250,
+            max_examples=350,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
