@@ -46,7 +46,7 @@ def _check_rest(elastic: Elastic[Any], _: object, __: object) -> None:
     elastic._describe()  # checks the rest as that of any other resource
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Elastic(Generic[R_co]):
     """Workers that are opened and retired with the load, instead of a list of resources.
 
@@ -66,15 +66,15 @@ class Elastic(Generic[R_co]):
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(kw_only=False, validator=_check_factory)
-    min: int = attrs.field(default=0, validator=_check_min)
-    max: int = attrs.field(validator=_check_max)
-    idle_timeout: float = attrs.field(default=60.0, validator=_check_timeout)
-    tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags)
-    rate_limit: RateLimit | None = None
-    breaker: CircuitBreaker | None = None
-    max_jobs: float | None = None
-    max_age: float | None = attrs.field(default=None, validator=_check_rest)
+    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory)
+    min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
+    max: int = attrs.field(validator=_check_max, kw_only=True)
+    idle_timeout: float = attrs.field(default=60.0, validator=_check_timeout, kw_only=True)
+    tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
+    rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
+    breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
+    max_jobs: float | None = attrs.field(default=None, kw_only=True)
+    max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
 
     def _describe(self) -> Resource[None]:
         """What is known of a worker's resource before it is opened."""
