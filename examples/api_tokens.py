@@ -164,7 +164,8 @@ async def run_server(seed: int, calls: int, report: Report) -> AsyncGenerator[st
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            with trio.move_on_after(5.0, shield=True):  # Ctrl-C, too, is followed by the whole table
+            # Ctrl-C, too, is followed by the whole table.
+            with trio.CancelScope(deadline=trio.current_time() + 5.0, shield=True):
                 await process.stdin.aclose()
                 report.refused = await receive_number(process.stdout)
     finally:

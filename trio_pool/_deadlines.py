@@ -63,7 +63,7 @@ class Deadlines(RunHeap[Entry]):
         super().__init__()
         self._tickets = tickets
         self._stale = 0
-        self.soonest = math.inf
+        self.soonest: float = math.inf
 
     def add_timeout(self, job: Job[Any]) -> None:
         """The total timeout of a job that has begun to wait and has one."""

@@ -83,9 +83,9 @@ class Dispatch:
         self._places = places
         self._holds = holds
         self._effects = effects
-        self.max_running = max_running
+        self.max_running: float = max_running
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
-        self.budget = None if retry_budget is None else BudgetMeter(retry_budget)
+        self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
         self.staffing: Staffing | None = None
         # The last one, while there is no limit: it must not be forgotten what has started.
         self._meter_before: RateMeter | None = None

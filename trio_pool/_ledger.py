@@ -69,13 +69,13 @@ class Ledger:
         self._dead = dead
         self._instruments = instruments
         self._keep_history = keep_history
-        self.count = dict.fromkeys(JobState, 0)
-        self.unstarted = 0
-        self.submitted = 0
-        self.attempts = 0
-        self.failures = 0
-        self.retries = 0
-        self.queue_peak = 0
+        self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
+        self.unstarted: int = 0
+        self.submitted: int = 0
+        self.attempts: int = 0
+        self.failures: int = 0
+        self.retries: int = 0
+        self.queue_peak: int = 0
         self.live: dict[int, Job[Any]] = {}
 
     def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:

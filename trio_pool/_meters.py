@@ -34,7 +34,7 @@ class RateMeter:
     __slots__ = ("_at_once", "_ready", "_since", "_started", "limit")
 
     def __init__(self, limit: RateLimit) -> None:
-        self.limit = limit
+        self.limit: RateLimit = limit
         # How many could start at the time ``_since``, and how many have started from then on.
         self._since = -math.inf
         self._at_once: float = limit.burst
@@ -120,7 +120,7 @@ class BudgetMeter:
     __slots__ = ("_attempts", "_buckets", "_retries", "budget")
 
     def __init__(self, budget: RetryBudget) -> None:
-        self.budget = budget
+        self.budget: RetryBudget = budget
         self._buckets: deque[_Bucket] = deque()
         # The sums over the buckets.
         self._attempts = 0

@@ -44,7 +44,7 @@ class Places:
     def __init__(self, ledger: Ledger, limit: float, by_taker: ReadyQueue) -> None:
         self._ledger = ledger
         self._limit = limit
-        self.by_taker = by_taker
+        self.by_taker: ReadyQueue = by_taker
         self.line: dict[Job[Any], None] = {}
 
     def is_free(self) -> bool:

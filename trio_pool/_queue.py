@@ -44,8 +44,8 @@ class Lane(RunHeap[Entry]):
 
     def __init__(self, terms: Terms) -> None:
         super().__init__()
-        self.terms = terms
-        self.size = 0
+        self.terms: Terms = terms
+        self.size: int = 0
 
     def push(self, entry: Entry) -> None:
         """Add an entry."""

@@ -85,7 +85,7 @@ class Roster:
         self._sequence = 0
         # The sum over the classes, since it is asked for with every job; and what is asked
         # when there is but one of them, and no chance in it.
-        self.idle_count = 0
+        self.idle_count: int = 0
         self._only: TagClass | None = None
         self._in_order: Callable[[dict[Seat, int]], Iterator[Seat]] = reversed if pick == "last_used" else iter
 

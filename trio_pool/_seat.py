@@ -87,9 +87,9 @@ class Seat:
 
     def __init__(self, roster: object, number: int, name: str, tags: frozenset[str]) -> None:
         self._roster = roster
-        self.id = number
-        self.name = name
-        self.tags = tags
+        self.id: int = number
+        self.name: str = name
+        self.tags: frozenset[str] = tags
         self._alone = frozenset((self,))
         # None for a worker without limits of its own.
         self._guard: Guard | None = None

@@ -70,7 +70,7 @@ class Staffing:
         self._dispatch = dispatch
         self._effects = effects
         # The first workers are opened by the shell, which gives up if one of them can't be.
-        self.begun = False
+        self.begun: bool = False
         # How many have joined and not left; and those of them that are not told to leave.
         self._present = 0
         self._crew: dict[Seat, None] = {}

@@ -218,7 +218,7 @@ class Stream(abc.ABC, Generic[V, X]):
                     await self._feeder_lot.park()
                 item = self._next_item() if items is None else await anext(items, _END)
                 if item is _END:
-                    return
+                    return  # noqa: ASYNC910  # the feeder checks before it begins
             job = await self._pool._submit(self._fn, (item,), self._options)
             item = _END
             self._taken[job] = None

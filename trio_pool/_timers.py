@@ -26,7 +26,7 @@ class Timers:
         self._wake = wake
         self._life = trio.CancelScope(shield=True)
         self._nap = trio.CancelScope()
-        self.until = math.inf
+        self.until: float = math.inf
 
     def sleep_until(self, deadline: float) -> None:
         """Sleep until then; only ever called with an earlier time than ``until``."""

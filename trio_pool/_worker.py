@@ -108,7 +108,7 @@ class Worker(Seat):
         insists: bool,
     ) -> None:
         super().__init__(roster, number, name, tags)
-        self.resource = resource
+        self.resource: Any = resource
         self._host = host
         self._core = core
         self._lifespan = lifespan

@@ -64,7 +64,7 @@ class WorkerEvents:
     ) -> None:
         self._roster = roster
         self._ledger = ledger
-        self.deadlines = deadlines
+        self.deadlines: Deadlines = deadlines
         self._queue = queue
         self._places = places
         self._dispatch = dispatch
@@ -72,7 +72,7 @@ class WorkerEvents:
         self._holds = holds
         self._effects = effects
         self._orphans = orphans
-        self.draining = False
+        self.draining: bool = False
 
     # Workers come and go.
 
