@@ -103,9 +103,7 @@ class Dispatch:
         """The idle worker that may start such a job now, or None."""
         if self._ledger.count[RUNNING] >= self.max_running:
             return None
-        if self.meter is not None and self.meter.ready_at(now) > now:
-            return None
-        return self._roster.choose(terms)
+        return None if self._is_limited(now) else self._roster.choose(terms)
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -119,8 +117,11 @@ class Dispatch:
 
     def idle(self, now: float) -> list[Seat]:
         """The workers that no limit keeps from starting a job now, the longest idle first."""
-        held = self.meter is not None and self.meter.ready_at(now) > now
-        return [] if held else self._roster.idle()
+        return [] if self._is_limited(now) else self._roster.idle()
+
+    def _is_limited(self, now: float) -> bool:
+        """Whether the pool's rate limit lets nothing start now."""
+        return self.meter is not None and self.meter.ready_at(now) > now
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
         """Change how often attempts may start in the pool, without handing out a fresh burst."""
@@ -172,7 +173,7 @@ class Dispatch:
         if not seat._available:
             self.match(now)  # as above
             return None
-        if self.max_running != math.inf or self.meter is not None:
+        if self.is_shared:
             # Which job may start must not depend on which worker happens to ask.
             self._park(seat, now)
             self.match(now)

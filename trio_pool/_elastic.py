@@ -9,16 +9,12 @@ import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
-from ._resource import Resource
+from ._resource import Resource, as_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 R_co = TypeVar("R_co", covariant=True)
-
-
-def _as_tags(value: Iterable[str]) -> frozenset[str]:
-    return _validate.tags("tags", value)
 
 
 def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -70,7 +66,7 @@ class Elastic(Generic[R_co]):
     min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
     max: int = attrs.field(validator=_check_max, kw_only=True)
     idle_timeout: float = attrs.field(default=60.0, validator=_check_timeout, kw_only=True)
-    tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
+    tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=as_tags, kw_only=True)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)

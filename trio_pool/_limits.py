@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -42,15 +42,7 @@ def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], va
 
 
 def _check_counts(_: object, __: object, value: object) -> None:
-    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
-    for kind in kinds:
-        if isinstance(kind, type):
-            if not issubclass(kind, Exception):
-                raise TypeError(f"counts must name subclasses of Exception, got {kind!r}")
-        elif isinstance(value, tuple) or not callable(kind):
-            raise TypeError(
-                f"counts must be an exception type, a tuple of them, or a function of the error, got {value!r}"
-            )
+    _validate.error_rule("counts", value)
 
 
 @attrs.frozen

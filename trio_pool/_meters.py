@@ -6,10 +6,9 @@ import enum
 import math
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from . import _validate
-from ._retry import matches
+from ._retry import applies
 
 if TYPE_CHECKING:
     from ._limits import CircuitBreaker, RateLimit, RetryBudget
@@ -247,10 +246,7 @@ class Breaker:
         Raises:
           TypeError: if ``counts`` is a function and returns something else than a bool.
         """
-        rule = self.policy.counts
-        if isinstance(rule, (type, tuple)):
-            return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
-        return _validate.instance("the result of counts", rule(error), bool)
+        return applies("counts", self.policy.counts, error)
 
     def _open(self, now: float) -> None:
         self._probing = False

@@ -36,7 +36,8 @@ def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> Non
         raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
 
 
-def _as_tags(value: Iterable[str]) -> frozenset[str]:
+def as_tags(value: Iterable[str]) -> frozenset[str]:
+    """Tags as they are kept, from any iterable of them."""
     return _validate.tags("tags", value)
 
 
@@ -63,7 +64,7 @@ class Resource(Generic[R_co]):
 
     value: R_co
     name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
-    tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=_as_tags)
+    tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True, validator=_none_or(CircuitBreaker))
     max_jobs: float | None = attrs.field(default=None, kw_only=True, validator=_check_jobs)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Placement: TypeAlias = Literal["any", "same", "other"]
 Jitter: TypeAlias = Literal["full", "equal", "decorrelated", "none"]
+ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
 
 PLACEMENTS: tuple[Placement, ...] = ("any", "same", "other")
 JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated", "none")
@@ -165,15 +166,7 @@ def _check_jitter(_: object, __: object, value: object) -> None:
 
 
 def _check_retry_on(_: object, __: object, value: object) -> None:
-    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
-    for kind in kinds:
-        if isinstance(kind, type):
-            if not issubclass(kind, Exception):
-                raise TypeError(f"retry_on must name subclasses of Exception, got {kind!r}")
-        elif isinstance(value, tuple) or not callable(kind):
-            raise TypeError(
-                f"retry_on must be an exception type, a tuple of them, or a function of the error, got {value!r}"
-            )
+    _validate.error_rule("retry_on", value)
 
 
 def _check_placement(_: object, __: object, value: object) -> None:
@@ -285,10 +278,18 @@ class RetryPolicy:
         Raises:
           TypeError: if ``retry_on`` is a function and returns something else than a bool.
         """
-        rule = self.retry_on
-        if isinstance(rule, (type, tuple)):
-            return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
-        return _validate.instance("the result of retry_on", rule(error), bool)
+        return applies("retry_on", self.retry_on, error)
+
+
+def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
+    """Whether a rule, the field ``name`` of a policy, is about such an error.
+
+    Raises:
+      TypeError: if it is a function and returns something else than a bool.
+    """
+    if isinstance(rule, (type, tuple)):
+        return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
+    return _validate.instance(f"the result of {name}", rule(error), bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,3 +93,16 @@ def tags(name: str, value: Iterable[str]) -> frozenset[str]:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise TypeError(f"{name} must hold strings, got {tag!r}")
     return found
+
+
+def error_rule(name: str, value: object) -> None:
+    """Check that ``value`` says which errors: a type, a tuple of types, or a function of the error."""
+    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+    for kind in kinds:
+        if isinstance(kind, type):
+            if not issubclass(kind, Exception):
+                raise TypeError(f"{name} must name subclasses of Exception, got {kind!r}")
+        elif isinstance(value, tuple) or not callable(kind):
+            raise TypeError(
+                f"{name} must be an exception type, a tuple of them, or a function of the error, got {value!r}"
+            )
