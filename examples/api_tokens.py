@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +38,7 @@ try:
 except ImportError:
     sys.exit("This example needs httpx. Install it with: python -m pip install httpx")
 
+from ctrl_c import run_until_interrupted
 from token_report import Report, show_progress
 from token_server import TOKENS, Token
 
@@ -185,28 +185,6 @@ async def receive_number(stream: trio.abc.ReceiveStream) -> int:
     return int(line)
 
 
-async def fetch_until_interrupted(sources: list[Source], options: Options, report: Report) -> bool:
-    """Do the work, but stop it at Ctrl-C.
-
-    Returns:
-        Whether it was stopped.
-    """
-    # A KeyboardInterrupt could surface anywhere. A cancellation ends the work in good order wherever it is, and
-    # the receiver is still there for those who press the keys again meanwhile.
-    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
-        async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as work:
-                nursery.start_soon(cancel_at_each, interrupts, work)
-                await fetch_all(sources, options, report)
-            nursery.cancel_scope.cancel()
-    return work.cancelled_caught
-
-
-async def cancel_at_each(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for _ in signals:
-        scope.cancel()
-
-
 def list_sources(limit: int | None) -> list[Source]:
     """The first files of the standard library, without its tests, in a stable order."""
     paths = sorted(path.relative_to(STDLIB) for path in STDLIB.rglob("*.py"))
@@ -227,7 +205,7 @@ def run(options: Options) -> int:
     """Fetch, print the report and return the exit code."""
     sources = list_sources(options.files)
     report = Report(wanted=len(sources))
-    interrupted = trio.run(fetch_until_interrupted, sources, options, report)
+    interrupted = trio.run(run_until_interrupted, partial(fetch_all, sources, options, report))
     print(*report.lines(), sep="\n")
     if interrupted:
         return 130

@@ -16,16 +16,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-import signal
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import trio
+from ctrl_c import run_until_interrupted
 
 from trio_pool import Elastic, Instrument, Pool, PoolStatistics, RetryPolicy, Worker, WorkerState, open_pool
 
@@ -186,34 +186,13 @@ async def show_workers(pool: Pool[sqlite3.Connection], report: Report) -> None:
 # The program around it.
 
 
-async def store_until_interrupted(path: Path, waves: int, report: Report) -> bool:
-    """Do the work, but stop it at Ctrl-C.
-
-    Returns:
-        Whether it was stopped.
-    """
-    # A KeyboardInterrupt could surface anywhere. A cancellation ends the work in good order wherever it is.
-    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
-        async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as work:
-                nursery.start_soon(cancel_at_each, interrupts, work)
-                await store_all(path, waves, report)
-            nursery.cancel_scope.cancel()
-    return work.cancelled_caught
-
-
-async def cancel_at_each(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for _ in signals:
-        scope.cancel()
-
-
 def run(waves: int) -> int:
     """Store the rows, print the table and return the exit code."""
     report = Report()
     with TemporaryDirectory() as folder:
         path = Path(folder, "results.db")
         create_table(path)
-        interrupted = trio.run(store_until_interrupted, path, waves, report)
+        interrupted = trio.run(run_until_interrupted, partial(store_all, path, waves, report))
         found = count_rows(path)
     if report.pool is None:
         print("stopped before the pool was open")
