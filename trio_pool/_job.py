@@ -121,7 +121,8 @@ class Attempt:
     hedges: tuple[tuple[int, str], ...] = ()
 
 
-ATTEMPT_FIELDS = 6
+ATTEMPT_FIELDS = 7
+ERROR_FIELD = 5  # where among them the error stands
 
 
 class JobHost(Protocol):

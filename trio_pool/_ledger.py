@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._effects import Changed, Died, Quiet, Tell
 from ._job import (
     ATTEMPT_FIELDS,
+    ERROR_FIELD,
     FINAL,
     KEPT_FIRST_ATTEMPTS,
     KEPT_LAST_ATTEMPTS,
@@ -147,9 +148,49 @@ class Ledger:
 
     def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
         """Account for an attempt that counts, and take the job off its worker."""
-        job = self._take_off(seat, now)
+        job = self.take_off(seat, now)
+        self.count_for(seat, error)
+        self.keep_attempt(job, seat, seat._started_at, now, error)
+        return job
+
+    def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
+        """Take the job off its worker after an attempt that doesn't count."""
+        job = self.take_off(seat, now)
+        self.drop_attempt(job, seat, seat._started_at, now, error)
+        return job
+
+    # What these come to, for attempts that more than one worker took part in.
+
+    def take_off(self, seat: Seat, now: float) -> Job[Any]:
+        """Take the job off its worker."""
+        job = seat._current
+        assert job is not None
+        seat._current = None
+        seat._cut = None
+        seat._busy_seconds += now - seat._started_at
+        job._worker = None
+        return job
+
+    def count_for(self, seat: Seat, error: Exception | None) -> None:
+        """Add what a worker has done to its statistics."""
+        seat._attempts += 1
+        if error is None:
+            seat._succeeded += 1
+        else:
+            seat._last_error = error
+
+    def keep_attempt(
+        self,
+        job: Job[Any],
+        seat: Seat,
+        started_at: float,
+        now: float,
+        error: Exception | None,
+        hedges: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        """Count an attempt, and keep it with its job."""
         job._attempt_count = number = job._attempt_count + 1
-        attempt = (number, seat.id, seat.name, seat._started_at, now, error)
+        attempt = (number, seat.id, seat.name, started_at, now, error, hedges)
         if self._instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
         kept = job._attempts
@@ -157,21 +198,22 @@ class Ledger:
             kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
         job._attempts = kept + attempt
         self.attempts += 1
-        seat._attempts += 1
-        if error is None:
-            seat._succeeded += 1
-        else:
+        if error is not None:
             self.failures += 1
-            seat._last_error = error
-        return job
 
-    def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
-        """Take the job off its worker after an attempt that doesn't count."""
-        job = self._take_off(seat, now)
+    def drop_attempt(
+        self,
+        job: Job[Any],
+        seat: Seat,
+        started_at: float,
+        now: float,
+        error: Exception,
+        hedges: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        """An attempt doesn't count, but its end is to be told."""
         if self._instruments:
-            attempt = Attempt(job._attempt_count + 1, seat.id, seat.name, seat._started_at, now, error)
-            self.tell("attempt_ended", job, attempt)
-        return job
+            number = job._attempt_count + 1
+            self.tell("attempt_ended", job, Attempt(number, seat.id, seat.name, started_at, now, error, hedges))
 
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""
@@ -188,15 +230,6 @@ class Ledger:
         if not self.live:
             self._effects.append(Quiet())
 
-    def _take_off(self, seat: Seat, now: float) -> Job[Any]:
-        job = seat._current
-        assert job is not None
-        seat._current = None
-        seat._cut = None
-        seat._busy_seconds += now - seat._started_at
-        job._worker = None
-        return job
-
     def _tell(self, job: Job[Any], old: JobState | None, state: JobState, detail: object) -> None:
         if old is None:
             self.tell("job_submitted", job)
@@ -209,4 +242,4 @@ class Ledger:
 
 
 def _last_error(job: Job[Any]) -> Exception | None:
-    return job._attempts[-1] if job._attempts else None
+    return job._attempts[ERROR_FIELD - ATTEMPT_FIELDS] if job._attempts else None

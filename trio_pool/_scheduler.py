@@ -3,8 +3,9 @@
 The scheduler is called with the time and decides; what has to be done about it, it notes
 as effects, for the shell to carry out. It never waits and knows nothing of Trio.
 
-What can happen to jobs is here, what can happen to workers in ``_worker_events``; how they
-are brought together is in ``_dispatch``, what becomes of a job's state in ``_ledger``.
+How jobs come and go is here, how attempts end in ``_attempt_events``, and what can happen
+to workers in ``_worker_events``; how jobs and workers are brought together is in
+``_dispatch``, what becomes of a job's state in ``_ledger``.
 """
 
 from __future__ import annotations
@@ -12,28 +13,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ._job import DeadReason, JobState
+from ._attempt_events import AttemptEvents
+from ._job import JobState
 from ._places import Admission, Door
 from ._roster import ANYONE
-from ._seat import Cut, Phase
-from ._setback import Setback
-from ._tracebacks import in_words
-from ._verdict import Die, Retry
-from ._worker_events import WorkerEvents
+from ._seat import Cut
 
 if TYPE_CHECKING:
-    from ._guard import Guard
     from ._job import Job
     from ._limits import RateLimit
     from ._seat import Seat
-    from ._verdict import Verdict
 
-# Looked up with every job, and slow through the enum.
-QUEUED = JobState.QUEUED
-SUCCEEDED = JobState.SUCCEEDED
+QUEUED = JobState.QUEUED  # looked up with every job, and slow through the enum
 
 
-class Scheduler(WorkerEvents):
+class Scheduler(AttemptEvents):
     """The core's front: every event in the life of jobs and workers is a call of it."""
 
     __slots__ = ()
@@ -117,79 +111,6 @@ class Scheduler(WorkerEvents):
                 job._cancelled = True
                 self._ledger.end(job, JobState.CANCELLED, now, "the pool was cancelled")
 
-    # Attempts end.
-
-    def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
-        """An attempt has ended with a value; returns the worker's next job."""
-        if self.deadlines.soonest <= now:
-            self.advance(now)
-        ledger = self._ledger
-        job = ledger.end_attempt(seat, now, None)
-        job._value = value
-        ledger.move(job, SUCCEEDED, now)
-        if seat._guard is not None:
-            seat._guard.succeeded()
-        return self._next_for(seat, now)
-
-    def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
-        """An attempt has ended with an error; returns the worker's next job."""
-        if self.deadlines.soonest <= now:
-            self.advance(now)
-        job = self._ledger.end_attempt(seat, now, error)
-        if job._setback is None:
-            job._setback = Setback()
-        job._setback.note(seat)
-        # First what it means for the worker: it may end the round of a job before this one.
-        if verdict.rest:
-            self.rest(seat, now + verdict.rest, now)
-        if seat._guard is not None:
-            self._tell_breaker(seat, seat._guard, verdict, now)
-        if verdict.broken:
-            self.reopen(seat, error, now)
-        fate = verdict.fate
-        if job._cancelled and not verdict.is_the_last_word:
-            words = f"failed after it was cancelled: {in_words(error)}"
-            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
-        elif isinstance(fate, Retry):
-            budget = self._dispatch.budget
-            if now + fate.delay >= job._deadline:
-                self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
-            elif budget is not None and not budget.allows_retry(now):
-                words = f"the pool has retried too much lately: {in_words(error)}"
-                self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
-            else:
-                if budget is not None:
-                    budget.retry(now)
-                self._retry(job, fate, now)
-        elif isinstance(fate, Die):
-            self._ledger.die(job, fate.reason, fate.words, fate.error, now)
-        else:
-            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
-        return self._next_for(seat, now)
-
-    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
-        """An attempt was cut short by the job's total timeout."""
-        self.advance(now)
-        job = self._ledger.end_attempt(seat, now, error)
-        if seat._guard is not None:
-            seat._guard.ended_otherwise()
-        self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
-        return self._next_for(seat, now)
-
-    def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
-        """An attempt was cut short by a cancellation: it is neither counted nor kept."""
-        self.advance(now)
-        job = self._ledger.cut_attempt(seat, now, error)
-        if seat._guard is not None:
-            seat._guard.ended_otherwise()
-        if job._cancelled:
-            self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
-        elif job._deadline <= now:
-            self._ledger.time_out(job, now)
-        else:
-            self._queue_again(job, now, front=True)
-        return self._next_for(seat, now)
-
     # The limits change.
 
     @property
@@ -228,40 +149,6 @@ class Scheduler(WorkerEvents):
         self._after(now)
 
     # From here on nobody but the scheduler calls.
-
-    def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
-        """The next job of a worker that has ended an attempt."""
-        guard = seat._guard
-        if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
-            self.reopen(seat, None, now)
-        job = self._dispatch.next_for(seat, now)
-        if self._places.line or self.draining or self._staffing is not None:
-            self._after(now)
-        return job
-
-    def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
-        self._ledger.retries += 1
-        setback = job._setback
-        assert setback is not None
-        if fate.counts:
-            setback.counted += 1
-        setback.delay = fate.delay
-        setback.placement = fate.placement
-        setback.front = fate.front
-        if fate.delay:
-            until = now + fate.delay
-            self._ledger.move(job, JobState.DELAYED, now, until)
-            self.deadlines.add_delay(job, until)
-        else:
-            self._queue_again(job, now, front=fate.front)
-
-    def _tell_breaker(self, seat: Seat, guard: Guard, verdict: Verdict, now: float) -> None:
-        if not verdict.is_failure:
-            guard.ended_otherwise()
-        elif (until := guard.failed(now)) is not None:
-            self._holds.quarantine(seat, until)
-            self._dispatch.update(seat, now)
-            self._after(now)
 
     def _after_waiting(self, now: float) -> None:
         """A job has begun to wait: see that somebody looks at it when it may start."""

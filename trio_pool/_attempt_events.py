@@ -1,0 +1,133 @@
+"""Core: how attempts end, and what becomes of their jobs and workers then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._job import DeadReason, JobState
+from ._seat import Phase
+from ._setback import Setback
+from ._tracebacks import in_words
+from ._verdict import Die, Retry
+from ._worker_events import WorkerEvents
+
+if TYPE_CHECKING:
+    from ._guard import Guard
+    from ._job import Job
+    from ._seat import Seat
+    from ._verdict import Verdict
+
+SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
+
+
+class AttemptEvents(WorkerEvents):
+    """Each of these calls ends an attempt, and returns the worker's next job."""
+
+    __slots__ = ()
+
+    def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
+        """An attempt has ended with a value; returns the worker's next job."""
+        if self.deadlines.soonest <= now:
+            self.advance(now)
+        ledger = self._ledger
+        job = ledger.end_attempt(seat, now, None)
+        job._value = value
+        ledger.move(job, SUCCEEDED, now)
+        if seat._guard is not None:
+            seat._guard.succeeded()
+        return self._next_for(seat, now)
+
+    def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
+        """An attempt has ended with an error; returns the worker's next job."""
+        if self.deadlines.soonest <= now:
+            self.advance(now)
+        job = self._ledger.end_attempt(seat, now, error)
+        if job._setback is None:
+            job._setback = Setback()
+        job._setback.note(seat)
+        # First what it means for the worker: it may end the round of a job before this one.
+        if verdict.rest:
+            self.rest(seat, now + verdict.rest, now)
+        if seat._guard is not None:
+            self._tell_breaker(seat, seat._guard, verdict, now)
+        if verdict.broken:
+            self.reopen(seat, error, now)
+        fate = verdict.fate
+        if job._cancelled and not verdict.is_the_last_word:
+            words = f"failed after it was cancelled: {in_words(error)}"
+            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
+        elif isinstance(fate, Retry):
+            budget = self._dispatch.budget
+            if now + fate.delay >= job._deadline:
+                self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
+            elif budget is not None and not budget.allows_retry(now):
+                words = f"the pool has retried too much lately: {in_words(error)}"
+                self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
+            else:
+                if budget is not None:
+                    budget.retry(now)
+                self._retry(job, fate, now)
+        elif isinstance(fate, Die):
+            self._ledger.die(job, fate.reason, fate.words, fate.error, now)
+        else:
+            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
+        return self._next_for(seat, now)
+
+    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """An attempt was cut short by the job's total timeout."""
+        self.advance(now)
+        job = self._ledger.end_attempt(seat, now, error)
+        if seat._guard is not None:
+            seat._guard.ended_otherwise()
+        self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
+        return self._next_for(seat, now)
+
+    def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """An attempt was cut short by a cancellation: it is neither counted nor kept."""
+        self.advance(now)
+        job = self._ledger.cut_attempt(seat, now, error)
+        if seat._guard is not None:
+            seat._guard.ended_otherwise()
+        if job._cancelled:
+            self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
+        elif job._deadline <= now:
+            self._ledger.time_out(job, now)
+        else:
+            self._queue_again(job, now, front=True)
+        return self._next_for(seat, now)
+
+    # From here on nobody calls but who derives from it.
+
+    def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
+        """The next job of a worker that has ended an attempt."""
+        guard = seat._guard
+        if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
+            self.reopen(seat, None, now)
+        job = self._dispatch.next_for(seat, now)
+        if self._places.line or self.draining or self._staffing is not None:
+            self._after(now)
+        return job
+
+    def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
+        self._ledger.retries += 1
+        setback = job._setback
+        assert setback is not None
+        if fate.counts:
+            setback.counted += 1
+        setback.delay = fate.delay
+        setback.placement = fate.placement
+        setback.front = fate.front
+        if fate.delay:
+            until = now + fate.delay
+            self._ledger.move(job, JobState.DELAYED, now, until)
+            self.deadlines.add_delay(job, until)
+        else:
+            self._queue_again(job, now, front=fate.front)
+
+    def _tell_breaker(self, seat: Seat, guard: Guard, verdict: Verdict, now: float) -> None:
+        if not verdict.is_failure:
+            guard.ended_otherwise()
+        elif (until := guard.failed(now)) is not None:
+            self._holds.quarantine(seat, until)
+            self._dispatch.update(seat, now)
+            self._after(now)
