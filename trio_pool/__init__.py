@@ -30,7 +30,7 @@ from ._errors import (
 )
 from ._instrument import Instrument
 from ._job import Attempt, DeadReason, Job, JobState, Transition
-from ._limits import CircuitBreaker, RateLimit, RetryBudget
+from ._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
 from ._open import open_pool
 from ._options import JobOptions
 from ._pool import Pool, SlotPool
@@ -51,6 +51,7 @@ __all__ = [
     "Elastic",
     "GiveUp",
     "GraphError",
+    "Hedge",
     "Instrument",
     "Job",
     "JobCancelledError",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._effects import Interrupt
 from ._job import DeadReason, JobState
-from ._seat import Phase
+from ._seat import Cut, Phase
 from ._setback import Setback
 from ._tracebacks import in_words
 from ._verdict import Die, Retry
@@ -14,6 +15,7 @@ from ._worker_events import WorkerEvents
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._races import Race
     from ._seat import Seat
     from ._verdict import Verdict
 
@@ -21,27 +23,42 @@ SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the
 
 
 class AttemptEvents(WorkerEvents):
-    """Each of these calls ends an attempt, and returns the worker's next job."""
+    """Each of these calls ends an attempt on a worker, and returns the worker's next job.
+
+    It ends altogether once it has ended on every worker that it was started on.
+    """
 
     __slots__ = ()
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
-        """An attempt has ended with a value; returns the worker's next job."""
+        """It has ended with a value."""
+        race = self._races.ending(seat) if self._races.under_way else None
         if self.deadlines.soonest <= now:
             self.advance(now)
         ledger = self._ledger
-        job = ledger.end_attempt(seat, now, None)
-        job._value = value
-        ledger.move(job, SUCCEEDED, now)
+        if race is None:
+            job = ledger.end_attempt(seat, now, None)
+            job._value = value
+            ledger.move(job, SUCCEEDED, now)
+        else:
+            self._leave(race, seat, now)
+            ledger.count_for(seat, None)
+            race.succeeded(value)
+            self._left_race(race, now)
         if seat._guard is not None:
             seat._guard.succeeded()
         return self._next_for(seat, now)
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
-        """An attempt has ended with an error; returns the worker's next job."""
+        """It has ended with an error."""
+        race = self._races.ending(seat) if self._races.under_way else None
         if self.deadlines.soonest <= now:
             self.advance(now)
-        job = self._ledger.end_attempt(seat, now, error)
+        if race is None:
+            job = self._ledger.end_attempt(seat, now, error)
+        else:
+            job = self._leave(race, seat, now)
+            self._ledger.count_for(seat, error)
         if job._setback is None:
             job._setback = Setback()
         job._setback.note(seat)
@@ -52,6 +69,47 @@ class AttemptEvents(WorkerEvents):
             self._tell_breaker(seat, seat._guard, verdict, now)
         if verdict.broken:
             self.reopen(seat, error, now)
+        if race is None:
+            self._decide(job, error, verdict, now)
+        else:
+            race.failed(error, verdict)
+            self._left_race(race, now)
+        return self._next_for(seat, now)
+
+    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """It was cut short by the job's total timeout."""
+        race = self._races.ending(seat) if self._races.under_way else None
+        self.advance(now)
+        if seat._guard is not None:
+            seat._guard.ended_otherwise()
+        if race is None:
+            job = self._ledger.end_attempt(seat, now, error)
+            self._time_out_running(job, error, now)
+        else:
+            self._leave(race, seat, now)
+            self._ledger.count_for(seat, error)
+            race.failed(error, None)
+            self._left_race(race, now)
+        return self._next_for(seat, now)
+
+    def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """It was cut short by a cancellation: it is neither counted nor kept."""
+        race = self._races.ending(seat) if self._races.under_way else None
+        self.advance(now)
+        if seat._guard is not None:
+            seat._guard.ended_otherwise()
+        if race is None:
+            job = self._ledger.cut_attempt(seat, now, error)
+            self._go_on_after_cut(job, now)
+        else:
+            self._leave(race, seat, now)
+            self._left_race(race, now, error)
+        return self._next_for(seat, now)
+
+    # From here on nobody calls but who derives from it.
+
+    def _decide(self, job: Job[Any], error: Exception, verdict: Verdict, now: float) -> None:
+        """An attempt has failed: carry out what becomes of its job."""
         fate = verdict.fate
         if job._cancelled and not verdict.is_the_last_word:
             words = f"failed after it was cancelled: {in_words(error)}"
@@ -71,32 +129,51 @@ class AttemptEvents(WorkerEvents):
             self._ledger.die(job, fate.reason, fate.words, fate.error, now)
         else:
             self._ledger.end(job, JobState.DISCARDED, now, fate.words)
-        return self._next_for(seat, now)
 
-    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
-        """An attempt was cut short by the job's total timeout."""
-        self.advance(now)
-        job = self._ledger.end_attempt(seat, now, error)
-        if seat._guard is not None:
-            seat._guard.ended_otherwise()
+    def _time_out_running(self, job: Job[Any], error: Exception, now: float) -> None:
         self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
-        return self._next_for(seat, now)
 
-    def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
-        """An attempt was cut short by a cancellation: it is neither counted nor kept."""
-        self.advance(now)
-        job = self._ledger.cut_attempt(seat, now, error)
-        if seat._guard is not None:
-            seat._guard.ended_otherwise()
+    def _go_on_after_cut(self, job: Job[Any], now: float) -> None:
+        """An attempt was cut short: carry out what becomes of its job."""
         if job._cancelled:
             self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
             self._ledger.time_out(job, now)
         else:
             self._queue_again(job, now, front=True)
-        return self._next_for(seat, now)
 
-    # From here on nobody calls but who derives from it.
+    def _leave(self, race: Race, seat: Seat, now: float) -> Job[Any]:
+        """An attempt that may run elsewhere too has ended on a worker."""
+        job = self._ledger.take_off(seat, now)
+        self._races.leave(race, seat)
+        return job
+
+    def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
+        """What that means for the attempt; ``cut`` tells of a cancellation."""
+        if race.is_decided:
+            self._races.stop(race)
+            for seat in race.runners:
+                if seat._cut is None:
+                    seat._cut = Cut.LOST
+                    self._effects.append(Interrupt(seat))
+        if race.runners:
+            return
+        job, ledger = race.job, self._ledger
+        told = (job, race.first, race.started_at, now)
+        if race.won:
+            ledger.keep_attempt(*told, None, race.hedges)
+            job._value = race.value
+            ledger.move(job, SUCCEEDED, now)
+        elif race.error is None:
+            assert cut is not None
+            ledger.drop_attempt(*told, cut, race.hedges)
+            self._go_on_after_cut(job, now)
+        else:
+            ledger.keep_attempt(*told, race.error, race.hedges)
+            if race.verdict is None:
+                self._time_out_running(job, race.error, now)
+            else:
+                self._decide(job, race.error, race.verdict, now)
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ._dispatch import Dispatch
     from ._job import Job
+    from ._races import Race
     from ._seat import Seat
     from ._staffing import Staffing
 
@@ -28,16 +29,19 @@ class Due(enum.IntEnum):
     RATE = 5
     DELAY = 6
     RETIRE = 7
+    HEDGE = 8
 
 
-# Where a worker has the time of its one valid entry. Jobs, and who waits for the pool's rate
-# limit, have tickets: what they wait for may move to another time, and back again.
+# Where a worker, and an attempt that may be started on another, has the time of its one valid
+# entry. Jobs, and who waits for the pool's rate limit, have tickets: what they wait for may
+# move to another time, and back again.
 FIELDS = {
     Due.AGE: "_expires_at",
     Due.REST: "_resting_until",
     Due.QUARANTINE: "_quarantined_until",
     Due.LIMIT: "_limited_until",
     Due.RETIRE: "_retire_at",
+    Due.HEDGE: "next_at",
 }
 
 
@@ -79,7 +83,7 @@ class Deadlines(RunHeap[Entry]):
         dispatch._ticket = next(self._tickets)
         self._push(ready, Due.RATE, dispatch._ticket, dispatch)
 
-    def add(self, due: Due, item: Seat | Staffing, when: float) -> None:
+    def add(self, due: Due, item: Seat | Staffing | Race, when: float) -> None:
         """What has to do with workers; ``when`` must stand in the field that is meant for it."""
         self._push(when, due, next(self._tickets), item)
 
@@ -102,7 +106,7 @@ class Deadlines(RunHeap[Entry]):
                 self._stale -= 1  # who takes the job out of where it waits says that it is over
             yield entry[1], entry[3]
 
-    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat | Dispatch | Staffing) -> None:
+    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat | Dispatch | Staffing | Race) -> None:
         self._add((when, due, sequence, item))
         if when < self.soonest:
             self.soonest = when

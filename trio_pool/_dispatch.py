@@ -5,6 +5,7 @@
    that its own rate limit holds back is not idle here.
 2. A worker that ends an attempt asks for its next job itself. Only when something else
    makes work for an idle worker is the job handed to it by a `Start`.
+3. Only where that leaves an idle worker is a slow attempt started on it too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ._effects import Admitted, Start
 from ._job import JobState
 from ._meters import BudgetMeter, RateMeter
+from ._races import Races
 from ._roster import terms_of
 from ._seat import Phase
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ._limits import RateLimit, RetryBudget
     from ._places import Places
     from ._queue import Lane, ReadyQueue
+    from ._races import Race
     from ._roster import Roster, Terms
     from ._seat import Seat
     from ._staffing import Staffing
@@ -44,6 +47,7 @@ class Dispatch:
       meter: what the pool's rate limit lets start, or None without one.
       staffing: what is told of idle workers in an elastic pool, or None.
       budget: what the pool's budget of retries is told of, or None without one.
+      races: the attempts that may run on more than one worker.
     """
 
     __slots__ = (
@@ -60,6 +64,7 @@ class Dispatch:
         "budget",
         "max_running",
         "meter",
+        "races",
         "staffing",
     )
 
@@ -87,6 +92,7 @@ class Dispatch:
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
         self.staffing: Staffing | None = None
+        self.races: Races = Races(roster, deadlines)
         # The last one, while there is no limit: it must not be forgotten what has started.
         self._meter_before: RateMeter | None = None
         # Until when the pool's rate limit keeps a job waiting that could start otherwise.
@@ -101,7 +107,7 @@ class Dispatch:
 
     def idle_worker_for(self, terms: Terms, now: float) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
-        if self._ledger.count[RUNNING] >= self.max_running:
+        if self._ledger.count[RUNNING] + self.races.further >= self.max_running:
             return None
         return None if self._is_limited(now) else self._roster.choose(terms)
 
@@ -157,9 +163,7 @@ class Dispatch:
 
     def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
         """Give a job to an idle worker."""
-        self._roster.unpark(seat)
-        if self.staffing is not None:
-            self.staffing.unparked(seat)
+        self._unpark(seat)
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
@@ -186,6 +190,8 @@ class Dispatch:
             self._begin(seat, job, now)
             return job
         self._park(seat, now)
+        if self.races.waiting:
+            self.match(now)
         return None
 
     def update(self, seat: Seat, now: float) -> None:
@@ -223,19 +229,29 @@ class Dispatch:
         if self.staffing is not None:
             self.staffing.parked(seat, now)
 
+    def _unpark(self, seat: Seat) -> None:
+        self._roster.unpark(seat)
+        if self.staffing is not None:
+            self.staffing.unparked(seat)
+
     def match(self, now: float) -> None:
         """Give the idle workers what waits for them."""
-        while self._ledger.count[RUNNING] < self.max_running:
+        while self._ledger.count[RUNNING] + self.races.further < self.max_running:
             queue = self._queue
             found = self._first_match(queue)
             if found is None:
                 queue = self._places.by_taker
                 found = self._first_match(queue)
-                if found is None:
-                    return
+            race = self.races.first_match(now) if found is None and self.races.waiting else None
+            if found is None and race is None:
+                return
             if self.meter is not None and (ready := self.meter.ready_at(now)) > now:
                 self.wait_for_meter(ready)
                 return
+            if found is None:
+                assert race is not None
+                self._begin_further(*race, now)
+                continue
             lane, seat = found
             job = queue.pop(lane)
             if queue is not self._queue:
@@ -276,10 +292,26 @@ class Dispatch:
             deadline = now + limit
         seat._attempt_deadline = deadline
         job._worker = seat
+        if seat._guard is not None or self.meter is not None:
+            self._count_start(seat, now)
+        if self.budget is not None:
+            self.budget.attempt(now)
+        if job._options.hedge is not None:
+            self.races.begin(seat, job, now)
+        self._ledger.move(job, RUNNING, now, seat)
+
+    def _begin_further(self, race: Race, seat: Seat, now: float) -> None:
+        """Start an attempt that is under way on an idle worker too."""
+        self._unpark(seat)
+        seat._current = race.job
+        seat._started_at = now
+        seat._attempt_deadline = race.deadline
+        self._count_start(seat, now)
+        self.races.join(race, seat, now)
+        self._effects.append(Start(seat, race.job))
+
+    def _count_start(self, seat: Seat, now: float) -> None:
         if seat._guard is not None:
             seat._guard.start(now)
         if self.meter is not None:
             self.meter.start(now)
-        if self.budget is not None:
-            self.budget.attempt(now)
-        self._ledger.move(job, RUNNING, now, seat)

@@ -1,4 +1,4 @@
-"""Limits as values: a rate, a budget of retries, a circuit breaker."""
+"""Limits as values: a rate, a budget of retries, a circuit breaker, a hedge."""
 
 from __future__ import annotations
 
@@ -140,3 +140,23 @@ class CircuitBreaker:
     counts: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
         default=Exception, validator=_check_counts
     )
+
+
+@attrs.frozen
+class Hedge:
+    """When a slow attempt is started on further workers too; the first success counts.
+
+    After the hedged requests in "The Tail at Scale" (Jeffrey Dean and Luiz André Barroso,
+    Communications of the ACM 56/2, 2013). A value: compare it, print it.
+
+    Arguments:
+      after: seconds that an attempt runs before it is started on another worker, finite,
+          zero or more.
+      extra: on how many further workers at most, at least 1.
+
+    Raises:
+      ValueError, TypeError: if a field is out of its range or of the wrong type.
+    """
+
+    after: float = attrs.field(validator=_check_finite)
+    extra: int = attrs.field(default=1, validator=_check_from_1)

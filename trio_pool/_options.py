@@ -11,6 +11,7 @@ import attrs
 
 from . import _validate
 from ._job import NO_METADATA
+from ._limits import Hedge
 from ._retry import RetryPolicy
 from ._roster import ANYONE, Terms
 from ._seat import Seat
@@ -40,6 +41,8 @@ class JobOptions(TypedDict, total=False):
     """what it is called in messages; the function's name by default"""
     metadata: Mapping[str, Any] | None
     """whatever the program wants to keep with it, copied"""
+    hedge: Hedge | None
+    """when a slow attempt is started on further workers too; never by default"""
 
 
 def _terms(options: Options) -> Terms:
@@ -63,6 +66,7 @@ class Options:
     worker: Seat | None = None
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
+    hedge: Hedge | None = None
     # Who may take such a job, until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
 
@@ -94,6 +98,10 @@ def _policy(name: str, value: object) -> RetryPolicy:
     return _validate.instance(name, value, RetryPolicy)
 
 
+def _hedge(name: str, value: object) -> Hedge:
+    return _validate.instance(name, value, Hedge)
+
+
 def _worker(name: str, value: object) -> Seat:
     if not isinstance(value, Seat):
         raise TypeError(f"{name} must be a Worker, got {value!r}")
@@ -120,4 +128,5 @@ _CHECKS: Mapping[str, Any] = {
     "worker": _worker,
     "name": _validate.text,
     "metadata": _metadata,
+    "hedge": _hedge,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from random import Random
 
     from ._job import Job
@@ -163,32 +163,32 @@ class Roster:
         # It failed on all there are: a new round, with the last one left out if it can be.
         return seat is not terms.last or available == 1
 
-    def choose(self, terms: Terms) -> Seat | None:
-        """The idle worker that such a job goes to, or None."""
+    def choose(self, terms: Terms, but: Collection[Seat] = ()) -> Seat | None:
+        """The idle worker that such a job goes to, ``but`` none of these, or None."""
         if not self.idle_count:
             return None
-        if terms is ANYONE and self._only is not None:
+        if terms is ANYONE and self._only is not None and not but:
             # What the search below comes to, for the pools that most programs have.
             return next(self._in_order(self._only.idle))
         if terms.pinned is not None:
             seat = terms.pinned
             kind = self._classes.get(seat.tags)
-            free = kind is not None and seat in kind.idle and self.admits(terms, seat)
+            free = kind is not None and seat in kind.idle and seat not in but and self.admits(terms, seat)
             return seat if free else None
         if self._pick == "random":
-            found = [seat for seat, _ in self._candidates(terms, each=False)]
+            found = [seat for seat, _ in self._candidates(terms, but, each=False)]
             return self._rng.choice(found) if found else None
-        candidates = self._candidates(terms, each=True)
+        candidates = self._candidates(terms, but, each=True)
         by_age = max if self._pick == "last_used" else min
         best = by_age(candidates, key=lambda item: item[1], default=None)
         return best[0] if best is not None else None
 
-    def _candidates(self, terms: Terms, *, each: bool) -> Iterator[tuple[Seat, int]]:
+    def _candidates(self, terms: Terms, but: Collection[Seat], *, each: bool) -> Iterator[tuple[Seat, int]]:
         """Idle workers that may take it; with ``each`` only the preferred of each class."""
         for kind in self._matching(terms):
             idle = kind.idle.items()
             for seat, since in reversed(idle) if self._pick == "last_used" else idle:
-                if not terms.failed or self.admits(terms, seat):
+                if seat not in but and (not terms.failed or self.admits(terms, seat)):
                     yield seat, since
                     if each:
                         break

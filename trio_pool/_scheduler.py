@@ -88,9 +88,8 @@ class Scheduler(AttemptEvents):
             return
         job._cancelled = True
         if state is JobState.RUNNING:
-            seat = job._worker
-            assert seat is not None
-            self._cut(seat, Cut.CANCELLED, now)
+            for seat in self._races.no_more(job):
+                self._cut(seat, Cut.CANCELLED, now)
             return
         self._take_back(job)
         self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")

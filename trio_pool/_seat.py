@@ -45,6 +45,7 @@ class Cut(enum.Enum):
 
     CANCELLED = enum.auto()
     EVICTED = enum.auto()
+    LOST = enum.auto()  # another worker that runs the same attempt has settled it
 
 
 _PHASE_STATES = {

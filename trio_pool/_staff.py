@@ -14,6 +14,7 @@ from ._effects import Hire
 from ._engine import Engine, logger
 from ._errors import PoolClosedError
 from ._guard import Guard
+from ._seat import Cut
 from ._statistics import WorkerStatistics, worker_statistics
 from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
@@ -166,12 +167,14 @@ class Staff:
         """How long a worker waits before it tries to open its resource once more."""
         return policy.delay(failed, error, 0.0, self._engine.rng)
 
-    def judge(self, job: Job[Any], error: Exception) -> Verdict | None:
+    def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
         policy = job._options.retry or self.retry
         on_failure, rng = self.on_failure, self._engine.rng
-        guard = None if job._worker is None else job._worker._guard
-        breaker = None if guard is None else guard.breaker
+        breaker = None if worker._guard is None else worker._guard.breaker
+        if worker._cut is Cut.LOST:
+            # The job is settled; what the function makes of being cancelled is no failure.
+            on_failure = breaker = None
         try:
             if on_failure is None and breaker is None and policy._is_plain:
                 return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)

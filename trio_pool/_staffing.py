@@ -204,7 +204,7 @@ class Staffing:
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""
-        room = self._dispatch.max_running - self._ledger.count[JobState.RUNNING]
+        room = self._dispatch.max_running - self._ledger.count[JobState.RUNNING] - self._dispatch.races.further
         meter = self._dispatch.meter
         if meter is None or room <= 0:
             return room

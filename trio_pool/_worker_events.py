@@ -44,6 +44,7 @@ class WorkerEvents:
         "_orphans",
         "_places",
         "_queue",
+        "_races",
         "_roster",
         "_staffing",
         "deadlines",
@@ -69,6 +70,7 @@ class WorkerEvents:
         self._places = places
         self._dispatch = dispatch
         self._staffing = dispatch.staffing
+        self._races = dispatch.races
         self._holds = holds
         self._effects = effects
         self._orphans = orphans
@@ -190,6 +192,8 @@ class WorkerEvents:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     self._retire(item, now)
+                elif due is Due.HEDGE:
+                    self._races.come_due(item)
                 else:
                     self._dispatch.note(item, now)
         self._dispatch.match(now)

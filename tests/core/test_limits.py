@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from trio_pool._limits import CircuitBreaker, RateLimit, RetryBudget
+from trio_pool._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
 
 NAN, INF = math.nan, math.inf
 
@@ -17,9 +17,10 @@ NAN, INF = math.nan, math.inf
 any_limit: Any = RateLimit
 any_budget: Any = RetryBudget
 any_breaker: Any = CircuitBreaker
+any_hedge: Any = Hedge
 
 # What makes each a good one, for tests of one field at a time.
-GOOD: dict[Any, dict[str, Any]] = {any_limit: {"count": 1}, any_budget: {}, any_breaker: {}}
+GOOD: dict[Any, dict[str, Any]] = {any_limit: {"count": 1}, any_budget: {}, any_breaker: {}, any_hedge: {"after": 1}}
 
 
 def says(message: str) -> str:
@@ -39,6 +40,7 @@ REAL = [
     (any_budget, "ratio"),
     (any_budget, "window"),
     (any_breaker, "reset_after"),
+    (any_hedge, "after"),
 ]
 BAD_REAL = [
     pytest.param(-1, ValueError, "must not be negative, got -1", id="negative"),
@@ -67,7 +69,7 @@ def test_a_zero_where_there_must_be_something(make: Any, field: str, value: floa
     check_turned_away(make, field, value, ValueError, f"{field} must be more than 0, got {value!r}")
 
 
-WHOLE = [(any_limit, "burst", 1), (any_budget, "minimum", 0), (any_breaker, "failures", 1)]
+WHOLE = [(any_limit, "burst", 1), (any_budget, "minimum", 0), (any_breaker, "failures", 1), (any_hedge, "extra", 1)]
 BAD_WHOLE = [
     pytest.param(2.5, "must be an int, got 2.5", id="a fraction"),
     pytest.param(2.0, "must be an int, got 2.0", id="a float"),
@@ -127,7 +129,7 @@ def test_a_bad_rule_of_what_counts(value: Any, message: str) -> None:
     check_turned_away(any_breaker, "counts", value, TypeError, message)
 
 
-@pytest.mark.parametrize("make", [any_limit, any_budget, any_breaker])
+@pytest.mark.parametrize("make", [any_limit, any_budget, any_breaker, any_hedge])
 def test_an_unknown_field(make: Any) -> None:
     with pytest.raises(TypeError, match="rate"):
         make(**GOOD[make], rate=3)
@@ -142,6 +144,8 @@ def test_an_unknown_field(make: Any) -> None:
         (any_budget, {"ratio": 1e308, "minimum": 10**400, "window": 1e308}),
         (any_breaker, {"failures": 1, "reset_after": 5, "max_reset_after": 5, "counts": ()}),
         (any_breaker, {"failures": 10**400, "reset_after": 1e308, "max_reset_after": INF, "counts": callable}),
+        (any_hedge, {"after": 0, "extra": 1}),
+        (any_hedge, {"after": 1e308, "extra": 10**400}),
     ],
 )
 def test_the_extremes_of_what_is_allowed_are_kept_as_they_are(make: Any, fields: dict[str, Any]) -> None:
@@ -158,6 +162,7 @@ def test_the_extremes_of_what_is_allowed_are_kept_as_they_are(make: Any, fields:
             CircuitBreaker(3, 1.0, 8.0, OSError),
             CircuitBreaker(failures=3, reset_after=1.0, max_reset_after=8.0, counts=OSError),
         ),
+        (Hedge(0.5, 2), Hedge(after=0.5, extra=2)),
     ],
 )
 def test_fields_are_given_by_position_or_by_name(by_position: object, by_name: object) -> None:
@@ -173,6 +178,7 @@ def test_fields_are_given_by_position_or_by_name(by_position: object, by_name: o
             CircuitBreaker(),
             "CircuitBreaker(failures=5, reset_after=30.0, max_reset_after=None, counts=<class 'Exception'>)",
         ),
+        (Hedge(2.5), "Hedge(after=2.5, extra=1)"),
     ],
 )
 def test_a_limit_prints_its_fields_with_what_they_are_by_default(value: object, printed: str) -> None:
@@ -185,6 +191,7 @@ def test_a_limit_prints_its_fields_with_what_they_are_by_default(value: object, 
         (RateLimit(5), RateLimit(5), RateLimit(6)),
         (RetryBudget(), RetryBudget(), RetryBudget(0.3)),
         (CircuitBreaker(), CircuitBreaker(), CircuitBreaker(counts=OSError)),
+        (Hedge(1.0), Hedge(1.0), Hedge(1.0, 2)),
     ],
 )
 def test_limits_are_told_apart_by_their_fields_alone(one: object, same: object, other: object) -> None:
@@ -194,7 +201,7 @@ def test_limits_are_told_apart_by_their_fields_alone(one: object, same: object, 
 
 @pytest.mark.parametrize(
     ("value", "field"),
-    [(RateLimit(5), "count"), (RetryBudget(), "ratio"), (CircuitBreaker(), "failures")],
+    [(RateLimit(5), "count"), (RetryBudget(), "ratio"), (CircuitBreaker(), "failures"), (Hedge(1.0), "extra")],
 )
 def test_a_limit_is_not_changed_once_it_is_made(value: object, field: str) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

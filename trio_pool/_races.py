@@ -1,0 +1,170 @@
+"""Core: attempts that are started on further workers, since the first one is slow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._deadlines import Due
+from ._roster import terms_of
+
+if TYPE_CHECKING:
+    from ._deadlines import Deadlines
+    from ._job import Job
+    from ._roster import Roster
+    from ._seat import Seat
+    from ._verdict import Verdict
+
+
+class Race:
+    """One attempt of a job that has a `Hedge`, and how it stands.
+
+    Attributes:
+      job: the job.
+      first: the worker that the attempt began on.
+      started_at: when that was.
+      deadline: when a timeout ends it, wherever it runs.
+      took_part: every worker that it has been started on, in that order.
+      runners: those where it has not ended yet.
+      won: whether it has ended somewhere with a value.
+      value: that value.
+      error: what it ended with where it failed last, or None.
+      verdict: what that means; None if it was the job's total timeout.
+    """
+
+    __slots__ = (
+        "deadline",
+        "error",
+        "first",
+        "job",
+        "next_at",
+        "runners",
+        "started_at",
+        "took_part",
+        "value",
+        "verdict",
+        "won",
+    )
+
+    def __init__(self, job: Job[Any], first: Seat) -> None:
+        self.job = job
+        self.first = first
+        self.started_at = first._started_at
+        self.deadline = first._attempt_deadline
+        self.took_part: dict[Seat, None] = {first: None}
+        self.runners: dict[Seat, None] = {first: None}
+        self.won = False
+        self.value: object = None
+        self.error: Exception | None = None
+        self.verdict: Verdict | None = None
+        # Owned by the races: when it may be started on one more worker.
+        self.next_at: float | None = None
+
+    @property
+    def hedges(self) -> tuple[tuple[int, str], ...]:
+        """The id and the name of each worker but the first."""
+        return tuple((seat.id, seat.name) for seat in self.took_part if seat is not self.first)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing that the others do can change how it ends, but a value."""
+        if self.won or (self.error is not None and self.verdict is None):
+            return True
+        return self.verdict is not None and self.verdict.is_the_last_word
+
+    def succeeded(self, value: object) -> None:
+        """It has ended on one worker with a value: the first one counts."""
+        if not self.won:
+            self.won = True
+            self.value = value
+
+    def failed(self, error: Exception, verdict: Verdict | None) -> None:
+        """It has ended on one worker with an error: the last one counts, if none decides."""
+        if not self.is_decided:
+            self.error = error
+            self.verdict = verdict
+
+
+class Races:
+    """The attempts under way that may be, or have been, started on further workers.
+
+    Attributes:
+      under_way: each by its job.
+      waiting: those whose time has come, and that wait for an idle worker; first come first served.
+      further: how many workers are busy beyond one for each attempt.
+    """
+
+    __slots__ = ("_deadlines", "_roster", "further", "under_way", "waiting")
+
+    def __init__(self, roster: Roster, deadlines: Deadlines) -> None:
+        self._roster = roster
+        self._deadlines = deadlines
+        self.under_way: dict[Job[Any], Race] = {}
+        self.waiting: dict[Race, None] = {}
+        self.further: int = 0
+
+    def begin(self, seat: Seat, job: Job[Any], now: float) -> None:
+        """An attempt of a job that has a hedge has started."""
+        if terms_of(job).pinned is None:  # else there is nobody to start it on
+            race = self.under_way[job] = Race(job, seat)
+            self._wait(race, now)
+
+    def come_due(self, race: Race) -> None:
+        """An attempt has run for long enough to be started on one more worker."""
+        self.waiting[race] = None
+
+    def first_match(self, now: float) -> tuple[Race, Seat] | None:
+        """The first that waits for a worker which is idle, with that worker."""
+        if self._roster.idle_count:
+            for race in self.waiting:
+                seat = self._roster.choose(terms_of(race.job), but=race.took_part)
+                if seat is not None and now < race.deadline:
+                    return race, seat
+        return None
+
+    def join(self, race: Race, seat: Seat, now: float) -> None:
+        """An attempt has been started on one more worker."""
+        self.further += 1
+        race.took_part[seat] = None
+        race.runners[seat] = None
+        del self.waiting[race]
+        self._wait(race, now)
+
+    def no_more(self, job: Job[Any]) -> list[Seat]:
+        """A job is not to be started on further workers; returns those that run it."""
+        race = self.under_way.get(job)
+        if race is not None:
+            self.stop(race)
+            return list(race.runners)
+        return [] if job._worker is None else [job._worker]
+
+    def ending(self, seat: Seat) -> Race | None:
+        """The race, if it is one, of an attempt that is about to end on a worker."""
+        job = seat._current
+        assert job is not None
+        race = self.under_way.get(job)
+        if race is not None and len(race.runners) == 1:
+            self.stop(race)  # what ends at the very time for it isn't started once more
+        return race
+
+    def leave(self, race: Race, seat: Seat) -> None:
+        """An attempt has ended on one of its workers."""
+        del race.runners[seat]
+        race.job._worker = next(iter(race.runners), None)
+        if race.runners:
+            self.further -= 1
+        else:
+            del self.under_way[race.job]
+
+    def stop(self, race: Race) -> None:
+        """An attempt is not to be started on further workers."""
+        self.waiting.pop(race, None)
+        if race.next_at is not None:
+            race.next_at = None
+            self._deadlines.forget()
+
+    def _wait(self, race: Race, now: float) -> None:
+        hedge = race.job._options.hedge
+        assert hedge is not None
+        if len(race.took_part) <= hedge.extra and now + hedge.after < race.deadline:
+            race.next_at = now + hedge.after
+            self._deadlines.add(Due.HEDGE, race, race.next_at)
