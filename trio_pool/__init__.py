@@ -8,9 +8,10 @@ What users import, and nothing else. The layout behind it:
   a failed job, and ``_retry_after`` what a server's header asks for. ``_limits`` has the
   limits as values, ``_meters`` what is counted for them, ``_guard`` those of one worker,
   and ``_holds`` what keeps a worker from jobs for a time.
-* The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
-  calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are for the workers,
-  ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates.
+* The shell does what the core decides: ``_open`` the block, ``_submitting``, ``_calls``,
+  ``_base`` and ``_pool`` the calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are
+  for the workers, ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for
+  what iterates.
 """
 
 from ._dead import DeadLetters

@@ -1,29 +1,28 @@
-"""Shell: what all pools have in common: submitting, watching, closing."""
+"""Shell: what all pools have in common: watching, changing, closing."""
 
 from __future__ import annotations
 
-from contextvars import copy_context
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from . import _validate
-from ._driver import enclosing_jobs, is_in_a_job
+from ._driver import is_in_a_job
 from ._engine import Engine
 from ._instrument import Instrument
-from ._job import Job, JobState, has_ended
+from ._job import Job, JobState
 from ._limits import RateLimit
 from ._options import Options
-from ._places import Admission, Door
+from ._places import Door
 from ._retry import RetryPolicy
 from ._snapshots import Snapshots
 from ._staff import Staff
 from ._statistics import PoolStatistics, pool_statistics
+from ._submitting import Submitting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from contextvars import Context
+    from collections.abc import AsyncIterator, Iterator
 
     from ._config import Config
     from ._dead import DeadLetters
@@ -33,15 +32,14 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 
-class BasePool:
+class BasePool(Submitting):
     """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
 
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
+        defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
+        super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
         self.name: str | None = config.name
-        self._engine = Engine(config, elastic, self._requeue)
         self._staff = Staff(self._engine, elastic)
-        self._defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
-        self._job_ids = count(1)
 
     # What the program sees of the pool.
 
@@ -200,80 +198,6 @@ class BasePool:
         else:
             await trio.lowlevel.checkpoint()
 
-    # Submitting, for the typed fronts.
-
-    def _is_inside(self) -> bool:
-        """Whether the caller, who is in a job, is in one of this pool, or in one submitted by it."""
-        return any(job._host is self._engine for job in enclosing_jobs())
-
-    def _resolve(self, options: JobOptions, call: str) -> Options:
-        if not options:
-            return self._defaults
-        return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
-
-    def _make_job(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
-    ) -> Job[Any]:
-        """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
-        if not callable(fn):
-            raise TypeError(not_callable(fn))
-        now = trio.current_time()
-        deadline = now + options.total_timeout
-        return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
-
-    @trio.lowlevel.enable_ki_protection
-    def _submit_nowait(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        options: Options,
-        idle_only: bool = False,
-        context: Context | None = None,
-    ) -> Job[Any]:
-        job = self._make_job(fn, args, options, context)
-        engine = self._engine
-        inside = is_in_a_job() and self._is_inside()
-        if engine.closed:
-            engine.check_open(inside=inside)
-        door = Door.IF_IDLE if idle_only else Door.ALWAYS if inside else Door.AT_ONCE
-        if engine.let_in(job, door) is Admission.FULL:
-            raise trio.WouldBlock
-        return job
-
-    @trio.lowlevel.enable_ki_protection
-    async def _submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
-        # The same in Pool.submit and SlotPool.submit, which do without this coroutine.
-        job = self._make_job(fn, args, options)
-        # First of all, so that a body that ends with its pool is told so by its cancellation.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lines_up(job):
-            await self._engine.wait_for_place(job)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return job
-
-    def _lines_up(self, job: Job[Any]) -> bool:
-        """Let a job in, or in line for a place; returns whether it is in line."""
-        engine = self._engine
-        inside = is_in_a_job() and self._is_inside()
-        if engine.closed:
-            engine.check_open(inside=inside)
-        return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
-
-    @trio.lowlevel.enable_ki_protection
-    async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
-        job = await self._submit(fn, args, options)
-        try:
-            await self._engine.wait_for(job, has_ended)
-        except BaseException:
-            job.cancel()
-            with trio.CancelScope(shield=True):
-                await self._engine.wait_for(job, has_ended)
-            if job.state in (JobState.DEAD, JobState.SUCCEEDED):
-                return self._engine.result_of(job)
-            raise
-        return self._engine.result_of(job)
-
     @trio.lowlevel.enable_ki_protection
     def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
         options = job._options.replace(given, defaults=self._defaults, roster=self._engine.roster, call="requeue")
@@ -281,14 +205,3 @@ class BasePool:
         fresh = self._make_job(job._fn, job._args, options)
         self._engine.let_in(fresh, Door.ALWAYS)
         return fresh
-
-
-def not_callable(fn: object) -> str:
-    """What to say of something that was given for a function and can't be called."""
-    if hasattr(fn, "close") and hasattr(fn, "send"):
-        cast("Any", fn).close()  # or Python warns that it was never awaited
-        return (
-            f"the first argument must be an async function, got the coroutine {fn!r}; "
-            "hand over the function and its arguments: submit(fn, arg), not submit(fn(arg))"
-        )
-    return f"the first argument must be an async function, got {fn!r}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._base import BasePool
+    from ._submitting import Submitting
     from ._job import Job
     from ._options import Options
 
@@ -43,7 +43,7 @@ class Stream(abc.ABC, Generic[V, X]):
 
     def __init__(
         self,
-        pool: BasePool,
+        pool: Submitting,
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
         buffer: int | None,

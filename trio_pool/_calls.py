@@ -1,0 +1,230 @@
+"""Shell: the calls that submit jobs, with the types of what they run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+import trio
+
+from ._streams import Completed, Mapped
+from ._submitting import Submitting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+    from typing_extensions import TypeVarTuple, Unpack
+
+    from ._job import Job
+    from ._options import JobOptions
+
+    Ts = TypeVarTuple("Ts")
+
+R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class ResourceCalls(Submitting, Generic[R]):
+    """The calls where functions get a resource as their first argument."""
+
+    @trio.lowlevel.enable_ki_protection
+    async def submit(
+        self,
+        fn: Callable[[R, Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> Job[V]:
+        """Queue a job; wait while the queue is full.
+
+        A checkpoint. If it is cancelled, there is no job. If the job's ``total_timeout``
+        passes while it waits for a place, the job is returned dead.
+
+        Arguments:
+          fn: an async function; its first argument is the resource.
+          *args: its other arguments.
+          **options: options of the job.
+
+        Returns:
+          Job: the handle of the job.
+
+        Raises:
+          PoolClosedError: if the pool is closed, or gets closed in the meantime.
+          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type.
+        """
+        job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._lines_up(job):
+            await self._engine.wait_for_place(job)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return job
+
+    def submit_nowait(
+        self,
+        fn: Callable[[R, Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        idle_only: bool = False,
+        **options: Unpack[JobOptions],
+    ) -> Job[V]:
+        """Queue a job at once.
+
+        Arguments:
+          fn: an async function; its first argument is the resource.
+          *args: its other arguments.
+          idle_only: only if a worker that may take the job is idle.
+          **options: options of the job.
+
+        Returns:
+          Job: the handle of the job.
+
+        Raises:
+          trio.WouldBlock: if there is no place in the queue, or no such idle worker.
+          PoolClosedError: if the pool is closed.
+          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type.
+        """
+        return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
+
+    async def run(
+        self,
+        fn: Callable[[R, Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> V:
+        """Submit a job and wait for its result.
+
+        A checkpoint. If it is cancelled, so is the job, and the call returns only when the
+        job's function no longer runs; if that returned a value all the same, so does this
+        call, and if the job died, its error is raised.
+
+        Arguments:
+          fn: an async function; its first argument is the resource.
+          *args: its other arguments.
+          **options: options of the job.
+
+        Returns:
+          what ``fn`` returned.
+
+        Raises:
+          JobFailedError: if the job is dead.
+          JobCancelledError: if somebody else cancelled it, or it was discarded.
+          PoolClosedError: if the pool is closed, or gets closed before there is a place.
+          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type.
+        """
+        return cast("V", await self._run(fn, args, self._resolve(options, "run")))
+
+    def map(
+        self,
+        fn: Callable[[R, T], Awaitable[V]],
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        buffer: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
+        """Run a job for each item and iterate over the results in the items' order.
+
+        Use it as ``async with pool.map(fn, items) as results: async for result in
+        results: ...``. A job that ends otherwise raises `JobFailedError` or
+        `JobCancelledError` when its turn comes, not wrapped in a group; iterating may go on
+        after that. What the items raise is raised after the results of those before.
+        Leaving the block cancels the jobs that are left and waits for their ends; what
+        died among them counts as dealt with. An async generator is closed then.
+
+        Arguments:
+          fn: an async function of the resource and an item.
+          items: an iterable or an async iterable; it may be endless.
+          buffer: how many items are taken ahead of the results; twice the workers by default.
+          **options: options of each job.
+
+        Raises:
+          ValueError, TypeError: if an argument is out of its range or of the wrong type.
+        """
+        return self._map(Mapped, fn, items, buffer, options)
+
+    def as_completed(
+        self,
+        fn: Callable[[R, T], Awaitable[V]],
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        buffer: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
+        """Run a job for each item and iterate over the ended jobs, in the order of ending.
+
+        As `map`, but it yields each `Job` whatever its outcome; a dead one that has been
+        yielded counts as dealt with.
+
+        Arguments:
+          fn: an async function of the resource and an item.
+          items: an iterable or an async iterable; it may be endless.
+          buffer: how many items are taken ahead of the results; twice the workers by default.
+          **options: options of each job.
+
+        Raises:
+          ValueError, TypeError: if an argument is out of its range or of the wrong type.
+        """
+        return self._map(Completed, fn, items, buffer, options)
+
+
+class SlotCalls(Submitting):
+    """The calls where functions get nothing but their own arguments."""
+
+    @trio.lowlevel.enable_ki_protection
+    async def submit(
+        self,
+        fn: Callable[[Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> Job[V]:
+        """As `Pool.submit`."""
+        job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._lines_up(job):
+            await self._engine.wait_for_place(job)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return job
+
+    def submit_nowait(
+        self,
+        fn: Callable[[Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        idle_only: bool = False,
+        **options: Unpack[JobOptions],
+    ) -> Job[V]:
+        """As `Pool.submit_nowait`."""
+        return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
+
+    async def run(
+        self,
+        fn: Callable[[Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> V:
+        """As `Pool.run`."""
+        return cast("V", await self._run(fn, args, self._resolve(options, "run")))
+
+    def map(
+        self,
+        fn: Callable[[T], Awaitable[V]],
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        buffer: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
+        """As `Pool.map`."""
+        return self._map(Mapped, fn, items, buffer, options)
+
+    def as_completed(
+        self,
+        fn: Callable[[T], Awaitable[V]],
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        buffer: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
+        """As `Pool.as_completed`."""
+        return self._map(Completed, fn, items, buffer, options)
