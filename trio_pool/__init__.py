@@ -29,8 +29,10 @@ from ._errors import (
     PoolClosedError,
     PoolError,
 )
+from ._graph import Node
 from ._instrument import Instrument
 from ._job import Attempt, DeadReason, Job, JobState, Transition
+from ._job_group import JobGroup, SlotJobGroup
 from ._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
 from ._open import open_pool
 from ._options import JobOptions
@@ -58,11 +60,13 @@ __all__ = [
     "JobCancelledError",
     "JobDeadlockError",
     "JobFailedError",
+    "JobGroup",
     "JobNotFinishedError",
     "JobOptions",
     "JobState",
     "JobTimeoutError",
     "NoEligibleWorkerError",
+    "Node",
     "Pool",
     "PoolClosedError",
     "PoolError",
@@ -73,6 +77,7 @@ __all__ = [
     "RetryAfter",
     "RetryBudget",
     "RetryPolicy",
+    "SlotJobGroup",
     "SlotPool",
     "Transition",
     "Worker",

@@ -146,6 +146,8 @@ class AttemptEvents(WorkerEvents):
         """An attempt that may run elsewhere too has ended on a worker."""
         job = self._ledger.take_off(seat, now)
         self._races.leave(race, seat)
+        if race.runners:
+            self._ledger.add_surplus(job, -1)
         return job
 
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
@@ -177,6 +179,10 @@ class AttemptEvents(WorkerEvents):
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt."""
+        if self._ledger.news:
+            self._follow_up(now)
+        if self._reservations.lacking:
+            self._set_aside(seat)
         guard = seat._guard
         if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
             self.reopen(seat, None, now)
@@ -186,7 +192,7 @@ class AttemptEvents(WorkerEvents):
         return job
 
     def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
-        self._ledger.retries += 1
+        self._ledger.count_retry(job)
         setback = job._setback
         assert setback is not None
         if fate.counts:

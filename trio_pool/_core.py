@@ -7,12 +7,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ._deadlines import Deadlines
+from ._dependencies import Dependencies
 from ._dispatch import Dispatch
 from ._holds import Holds
 from ._ledger import Ledger
 from ._orphans import Orphans
 from ._places import Places
 from ._queue import ReadyQueue
+from ._reservations import Reservations
 from ._scheduler import Scheduler
 from ._staffing import Staffing
 
@@ -45,13 +47,20 @@ def make_scheduler(
     """Put a core together; the ledger is handed out to be read."""
     tickets = count(1)
     deadlines = Deadlines(tickets)
-    ledger = Ledger(effects, dead, instruments, keep_history)
+    dependencies = Dependencies(deadlines)
+    ledger = Ledger(effects, dead, dependencies, instruments, keep_history)
     queue = ReadyQueue(roster, deadlines, tickets, lifo=lifo)
-    places = Places(ledger, max_queue, ReadyQueue(roster, deadlines, tickets, ranked=False))
+    by_taker = ReadyQueue(roster, deadlines, tickets, ranked=False)
+    places = Places(ledger, max_queue, by_taker, dependencies)
     holds = Holds(ledger, deadlines)
-    dispatch = Dispatch(roster, ledger, deadlines, queue, places, holds, effects, max_running, rate_limit, retry_budget)
+    dispatch = Dispatch(
+        roster, ledger, deadlines, queue, places, holds, dependencies, effects, max_running, rate_limit, retry_budget
+    )
+    reservations = Reservations(roster, effects)
     if elastic is not None:
-        dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, effects)
+        dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
-    scheduler = Scheduler(roster, ledger, deadlines, queue, places, dispatch, holds, effects, orphans)
+    scheduler = Scheduler(
+        roster, ledger, deadlines, queue, places, dispatch, holds, dependencies, reservations, effects, orphans
+    )
     return scheduler, ledger

@@ -73,6 +73,18 @@ class Deadlines(RunHeap[Entry]):
         """The total timeout of a job that has begun to wait and has one."""
         self._push(job._deadline, Due.TOTAL_TIMEOUT, abs(job._ticket), job)
 
+    def add_blocked(self, job: Job[Any]) -> None:
+        """A job has begun to wait for others; its ticket names what entry there is."""
+        job._ticket = next(self._tickets)
+        if job._deadline != math.inf:
+            self.add_timeout(job)
+
+    def drop_blocked(self, job: Job[Any]) -> None:
+        """It waits for them no longer."""
+        job._ticket = 0
+        if job._deadline != math.inf:
+            self.forget()
+
     def add_delay(self, job: Job[Any], until: float) -> None:
         """The end of the job's backing off; its ticket names the entry."""
         job._ticket = next(self._tickets)

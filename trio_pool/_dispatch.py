@@ -22,6 +22,7 @@ from ._seat import Phase
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
+    from ._dependencies import Dependencies
     from ._effects import Effects
     from ._holds import Holds
     from ._job import Job
@@ -52,6 +53,7 @@ class Dispatch:
 
     __slots__ = (
         "_deadlines",
+        "_dependencies",
         "_effects",
         "_holds",
         "_ledger",
@@ -76,6 +78,7 @@ class Dispatch:
         queue: ReadyQueue,
         places: Places,
         holds: Holds,
+        dependencies: Dependencies,
         effects: Effects,
         max_running: float,
         rate_limit: RateLimit | None,
@@ -87,6 +90,7 @@ class Dispatch:
         self._queue = queue
         self._places = places
         self._holds = holds
+        self._dependencies = dependencies
         self._effects = effects
         self.max_running: float = max_running
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
@@ -107,9 +111,14 @@ class Dispatch:
 
     def idle_worker_for(self, terms: Terms, now: float) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
-        if self._ledger.count[RUNNING] + self.races.further >= self.max_running:
+        if self._ledger.count[RUNNING] + self._ledger.surplus >= self.max_running:
             return None
         return None if self._is_limited(now) else self._roster.choose(terms)
+
+    @property
+    def room(self) -> float:
+        """How many more attempts may be under way."""
+        return self.max_running - self._ledger.count[RUNNING] - self._ledger.surplus
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -151,15 +160,18 @@ class Dispatch:
     def fill_places(self, now: float) -> None:
         """Let submitters in, first come first served, as long as there is a place."""
         while self._places.is_free() and (job := self._places.first()) is not None:
+            if job in self._dependencies.missing:
+                self._places.step_in(job)
+                self._ledger.move(job, JobState.BLOCKED, now)
+                self._effects.append(Admitted(job))
+                continue
             self.admit(job, now)
             self.let_wait(job, terms_of(job))
 
     def let_wait(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""
         self._queue.push(job, terms, front=front)
-        queued = self._ledger.count[QUEUED]
-        if queued > self._ledger.queue_peak:
-            self._ledger.queue_peak = queued
+        self._ledger.count_queued(job)
 
     def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
         """Give a job to an idle worker."""
@@ -236,7 +248,7 @@ class Dispatch:
 
     def match(self, now: float) -> None:
         """Give the idle workers what waits for them."""
-        while self._ledger.count[RUNNING] + self.races.further < self.max_running:
+        while self.room > 0:
             queue = self._queue
             found = self._first_match(queue)
             if found is None:
@@ -284,13 +296,11 @@ class Dispatch:
         return None
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
-        seat._current = job
-        seat._started_at = now
         deadline = job._deadline
         limit = job._options.attempt_timeout
         if limit != math.inf and now + limit < deadline:
             deadline = now + limit
-        seat._attempt_deadline = deadline
+        self._ledger.put_on(seat, job, deadline, now)
         job._worker = seat
         if seat._guard is not None or self.meter is not None:
             self._count_start(seat, now)
@@ -303,9 +313,8 @@ class Dispatch:
     def _begin_further(self, race: Race, seat: Seat, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
         self._unpark(seat)
-        seat._current = race.job
-        seat._started_at = now
-        seat._attempt_deadline = race.deadline
+        self._ledger.put_on(seat, race.job, race.deadline, now)
+        self._ledger.add_surplus(race.job, 1)
         self._count_start(seat, now)
         self.races.join(race, seat, now)
         self._effects.append(Start(seat, race.job))

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from ._group import Group
     from ._job import Job
 
 
@@ -80,6 +81,25 @@ class Hire:
     __slots__ = ()
 
 
+class _AboutGroup:
+    __slots__ = ("group",)
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+
+
+class GroupQuiet(_AboutGroup):
+    """No job of the group is left that has not ended."""
+
+    __slots__ = ()
+
+
+class Reserved(_AboutGroup):
+    """The group has the workers that it wants for itself."""
+
+    __slots__ = ()
+
+
 class Quiet:
     """No job is left that has not ended."""
 
@@ -96,5 +116,7 @@ class Tell:
         self.arguments = arguments
 
 
-Effect: TypeAlias = Start | Interrupt | Recall | Changed | Admitted | Refused | Died | Hire | Quiet | Tell
+Effect: TypeAlias = (
+    Start | Interrupt | Recall | Changed | Admitted | Refused | Died | Hire | GroupQuiet | Reserved | Quiet | Tell
+)
 Effects: TypeAlias = deque[Effect]

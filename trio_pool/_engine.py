@@ -13,7 +13,19 @@ import trio
 
 from ._core import make_scheduler
 from ._dead import DeadLetters
-from ._effects import Admitted, Changed, Died, Interrupt, Quiet, Recall, Refused, Start, Tell
+from ._effects import (
+    Admitted,
+    Changed,
+    Died,
+    GroupQuiet,
+    Interrupt,
+    Quiet,
+    Recall,
+    Refused,
+    Reserved,
+    Start,
+    Tell,
+)
 from ._errors import (
     JobCancelledError,
     JobFailedError,
@@ -24,18 +36,20 @@ from ._errors import (
 )
 from ._instrument import Instrument, notify
 from ._job import DeadReason, Job, JobState, has_ended
-from ._places import Admission
+from ._places import Admission, Door
 from ._roster import Roster
 from ._timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from ._config import Config
     from ._effects import Effect
     from ._elastic import Elastic
+    from ._group import Group
+    from ._job_group import BaseGroup
     from ._options import JobOptions
-    from ._places import Door
+    from ._worker import Worker
 
 V = TypeVar("V")
 
@@ -43,12 +57,16 @@ logger = logging.getLogger("trio_pool")
 
 
 class _Submitter:
-    """A task that waits for a place in the queue, and the error if it is turned away."""
+    """A task that waits for a place in the queue, and the error if it is turned away.
 
-    __slots__ = ("error", "task")
+    What comes in with its job is let in at the same moment.
+    """
 
-    def __init__(self, task: trio.lowlevel.Task) -> None:
+    __slots__ = ("error", "party", "task")
+
+    def __init__(self, task: trio.lowlevel.Task, party: Sequence[Job[Any]]) -> None:
         self.task = task
+        self.party = party
         self.error: Exception | None = None
 
 
@@ -94,6 +112,8 @@ class Engine:
         self.over = trio.Event()
         # What comes out of the block besides an exception of its body.
         self.errors: list[BaseException] = []
+        # Those whose block has been entered and not been left, by their records.
+        self.groups: dict[Group, BaseGroup] = {}
         # The tasks that take items for streams, by their scopes.
         self.feeders: set[trio.CancelScope] = set()
         self._carrying_out = False
@@ -102,6 +122,8 @@ class Engine:
             Start: self._on_start,
             Changed: self._on_changed,
             Quiet: self._on_quiet,
+            GroupQuiet: self._on_group_quiet,
+            Reserved: self._on_reserved,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
             Recall: self._on_recall,
@@ -136,9 +158,15 @@ class Engine:
             raise not_eligible(job)
         return admission
 
-    async def wait_for_place(self, job: Job[Any]) -> None:
-        """Wait until a job that is in line for a place is admitted or turned away."""
-        submitter = _Submitter(trio.lowlevel.current_task())
+    def let_all_in(self, party: Iterable[Job[Any]]) -> None:
+        """Let jobs in whatever the bound is."""
+        for job in party:
+            self.core.submit(job, Door.ALWAYS, trio.current_time())
+        self.carry_out()
+
+    async def wait_for_place(self, job: Job[Any], party: Sequence[Job[Any]] = ()) -> None:
+        """Wait until a job that is in line for a place is admitted or turned away; its ``party`` with it."""
+        submitter = _Submitter(trio.lowlevel.current_task(), party)
         self._submitters[job] = submitter
 
         # Withdrawn at the very moment of the cancellation: the job can't be admitted
@@ -226,16 +254,30 @@ class Engine:
         if job.state is JobState.DEAD:
             self.dead._deal_with(job)
 
+    def workers_of(self, group: Group) -> tuple[Worker, ...]:
+        """The workers that a group has for itself."""
+        return cast("tuple[Worker, ...]", tuple(group.seats))
+
     # Ending.
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Let nobody in from outside any more."""
         self.closed = True
-        for job in self.core.close():
-            self._release(job, PoolClosedError("the pool was closed"))
+        self.turn_away(self.core.close(), "the pool was closed")
         self._check_over()
         self.carry_out()
+
+    def turn_away(self, jobs: Iterable[Job[Any]], why: str) -> None:
+        """Let those go on without their jobs who wait for places."""
+        for job in jobs:
+            self._release(job, PoolClosedError(why))
+
+    def stop(self) -> None:
+        """Let nobody in any more at all."""
+        self.stopping = True
+        for group in self.groups.values():
+            group._note_staffed()
 
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:
@@ -244,7 +286,7 @@ class Engine:
             return
         # The body first, so that it sees its own end and not that of its jobs.
         self.scope.cancel()
-        self.stopping = True
+        self.stop()
         self.close()
         self.core.cancel_all(trio.current_time())
         self.carry_out()
@@ -299,7 +341,13 @@ class Engine:
             watch(job)
 
     def _on_admitted(self, effect: Admitted) -> None:
-        self._release(effect.job, None)
+        job = effect.job
+        party = self._submitters[job].party
+        if party and self.stopping:
+            self._release(job, PoolClosedError("the pool was closed"))
+            return
+        self._release(job, None)
+        self.let_all_in(party)
 
     def _on_refused(self, effect: Refused) -> None:
         self._release(effect.job, not_eligible(effect.job))
@@ -313,7 +361,16 @@ class Engine:
             self._quiet = None
         self._check_over()
 
+    def _on_group_quiet(self, effect: GroupQuiet) -> None:
+        self.groups[effect.group]._note_quiet()
+
+    def _on_reserved(self, effect: Reserved) -> None:
+        self.groups[effect.group]._note_staffed()
+
     def _on_died(self, effect: Died) -> None:
+        group = effect.job._options.group
+        if group is not None:
+            self.groups[group]._note_death(effect.job)
         if self.config.on_dead == "cancel" and not self.scope.cancel_called:
             self.dead._deal_with(effect.job)
             self.errors.append(failure_of(effect.job))

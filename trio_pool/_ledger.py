@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ._effects import Changed, Died, Quiet, Tell
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._dead import DeadLetters
+    from ._dependencies import Dependencies
     from ._effects import Effects
+    from ._group import Group
     from ._job import Job
     from ._seat import Seat
 
@@ -32,7 +35,9 @@ _MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
 _FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
 _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
 
-RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
+# Looked up with every change of state, and slow through the enum.
+QUEUED = JobState.QUEUED
+RUNNING = JobState.RUNNING
 
 
 class Ledger:
@@ -48,10 +53,14 @@ class Ledger:
       count: how many jobs are in each state; ended ones stay counted.
       unstarted: how many are in the pool that never started: those that max_queue bounds.
       live: the jobs that have not ended, by id, in the order in which they entered.
+      surplus: how many more workers are busy than jobs run: there are hedges.
+      news: ended jobs that others wait for, and groups that may start something again: what
+          has to be followed up before the event is over.
     """
 
     __slots__ = (
         "_dead",
+        "_dependents",
         "_effects",
         "_instruments",
         "_keep_history",
@@ -59,15 +68,25 @@ class Ledger:
         "count",
         "failures",
         "live",
+        "news",
         "queue_peak",
         "retries",
         "submitted",
+        "surplus",
         "unstarted",
     )
 
-    def __init__(self, effects: Effects, dead: DeadLetters, instruments: Sequence[object], keep_history: bool) -> None:
+    def __init__(
+        self,
+        effects: Effects,
+        dead: DeadLetters,
+        dependencies: Dependencies,
+        instruments: Sequence[object],
+        keep_history: bool,
+    ) -> None:
         self._effects = effects
         self._dead = dead
+        self._dependents = dependencies.dependents
         self._instruments = instruments
         self._keep_history = keep_history
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
@@ -78,6 +97,8 @@ class Ledger:
         self.retries: int = 0
         self.queue_peak: int = 0
         self.live: dict[int, Job[Any]] = {}
+        self.surplus: int = 0
+        self.news: deque[Job[Any] | Group] = deque()
 
     def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:
         """Change the state of a job, keep its history and tell the instruments.
@@ -111,6 +132,10 @@ class Ledger:
                 self.unstarted -= 1
         elif state in FINAL:
             self._close(job, now)
+        if (group := job._options.group) is not None:
+            if group.is_full:
+                self.news.append(group)
+            group.note(job, old, state)
         if job._watchers is not None:
             self._effects.append(Changed(job))
         if self._instruments:
@@ -159,7 +184,13 @@ class Ledger:
         self.drop_attempt(job, seat, seat._started_at, now, error)
         return job
 
-    # What these come to, for attempts that more than one worker took part in.
+    def put_on(self, seat: Seat, job: Job[Any], deadline: float, now: float) -> None:
+        """A worker begins with a job; past the deadline that is ended."""
+        seat._current = job
+        seat._started_at = now
+        seat._attempt_deadline = deadline
+
+    # What the ends of attempts come to, for those that more than one worker took part in.
 
     def take_off(self, seat: Seat, now: float) -> Job[Any]:
         """Take the job off its worker."""
@@ -198,8 +229,35 @@ class Ledger:
             kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
         job._attempts = kept + attempt
         self.attempts += 1
+        group = job._options.group
+        if group is not None:
+            group.attempts += 1
         if error is not None:
             self.failures += 1
+            if group is not None:
+                group.failures += 1
+
+    def add_surplus(self, job: Job[Any], difference: int) -> None:
+        """So many more workers are busy with a job than it being one that runs says."""
+        self.surplus += difference
+        if (group := job._options.group) is not None:
+            if group.is_full:
+                self.news.append(group)
+            group.surplus += difference
+
+    def count_retry(self, job: Job[Any]) -> None:
+        """A job that has failed gets another attempt."""
+        self.retries += 1
+        if (group := job._options.group) is not None:
+            group.retries += 1
+
+    def count_queued(self, job: Job[Any]) -> None:
+        """A job begins to wait for a worker."""
+        queued = self.count[QUEUED]
+        if queued > self.queue_peak:
+            self.queue_peak = queued
+        if (group := job._options.group) is not None:
+            group.queue_peak = max(group.queue_peak, group.count[QUEUED])
 
     def drop_attempt(
         self,
@@ -227,6 +285,8 @@ class Ledger:
             self.unstarted -= 1
         job._finished_at = now
         job._context = job._setback = None
+        if self._dependents and job in self._dependents:
+            self.news.append(job)
         if not self.live:
             self._effects.append(Quiet())
 

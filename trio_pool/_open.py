@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -14,14 +13,12 @@ from . import _validate
 from ._base import BasePool
 from ._config import Config
 from ._elastic import Elastic
+from ._endings import come_out
 from ._engine import failure_of, logger
-from ._errors import JobFailedError, PoolError
+from ._errors import PoolError
 from ._instrument import notify
 from ._pool import Pool, SlotPool
 from ._resource import Resource
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -254,7 +251,7 @@ async def _finish(pool: BasePool) -> None:
     await trio.lowlevel.checkpoint()
     while engine.ledger.live:
         await engine.wait_until_quiet()
-    engine.stopping = True
+    engine.stop()
     pool._staff.last_crew = pool.workers
     for worker in reversed(pool.workers):
         await pool._staff.stop(worker, at_once=False)
@@ -283,24 +280,10 @@ def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> No
     deaths: list[Exception] = [failure_of(job) for job in engine.dead._open()]
     if engine.dead._dropped_open:
         deaths.append(PoolError(f"{engine.dead._dropped_open} older dead jobs were dropped undealt with"))
-    errors = list(engine.errors)
+    errors: list[BaseException] = list(engine.errors)
     if finished and engine.config.on_dead == "raise":
         errors += deaths
     else:
         for death in deaths:
             logger.error("%s", death, exc_info=death)
-    if error is None and not errors:
-        return
-    if error is not None and not errors:
-        raise error
-    if error is not None and not _is_told(error, errors):
-        errors.insert(0, error)
-    name = "the pool" if pool.name is None else f"the pool {pool.name!r}"
-    # Its context would be the body's exception, which is in the group already or told by it.
-    raise BaseExceptionGroup(f"{name} ended with errors", errors) from None
-
-
-def _is_told(error: BaseException, errors: list[BaseException]) -> bool:
-    """Whether the body was ended by the very death that ended the pool."""
-    deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
-    return isinstance(error, JobFailedError) and error.job in deaths
+    come_out("the pool" if pool.name is None else f"the pool {pool.name!r}", error, errors)

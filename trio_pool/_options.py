@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import attrs
 
 from . import _validate
-from ._job import NO_METADATA
+from ._job import NO_METADATA, Job
 from ._limits import Hedge
 from ._retry import RetryPolicy
 from ._roster import ANYONE, Terms
@@ -19,11 +19,12 @@ from ._seat import Seat
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ._group import Group
     from ._worker import Worker
 
 
-class JobOptions(TypedDict, total=False):
-    """The keyword arguments of everything that submits a job. ``None`` is the default."""
+class NodeOptions(TypedDict, total=False):
+    """The options of a job wherever it is submitted. ``None`` is the default."""
 
     retry: RetryPolicy | None
     """whether, when and where it is tried again; the pool's policy by default"""
@@ -45,10 +46,18 @@ class JobOptions(TypedDict, total=False):
     """when a slow attempt is started on further workers too; never by default"""
 
 
+class JobOptions(NodeOptions, total=False):
+    """The keyword arguments of everything that submits a job. ``None`` is the default."""
+
+    after: Iterable[Job[Any]] | None
+    """jobs of the pool that must have succeeded before it starts, none by default"""
+
+
 def _terms(options: Options) -> Terms:
-    if options.worker is None and not options.requires:
+    gate = options.group if options.group is not None and options.group.is_gate else None
+    if options.worker is None and not options.requires and gate is None:
         return ANYONE
-    return Terms(options.requires, options.worker)
+    return Terms(options.requires, options.worker, gate=gate)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -67,10 +76,13 @@ class Options:
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
     hedge: Hedge | None = None
+    # Until the job has entered: it isn't to hold on to what it has waited for.
+    after: tuple[Job[Any], ...] = ()
+    group: Group | None = None
     # Who may take such a job, until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
 
-    def replace(self, given: JobOptions, *, defaults: Options, roster: object, call: str) -> Options:
+    def replace(self, given: JobOptions | NodeOptions, *, defaults: Options, roster: object, call: str) -> Options:
         """These options with what was ``given`` in their place.
 
         Arguments:
@@ -96,6 +108,19 @@ class Options:
 
 def _policy(name: str, value: object) -> RetryPolicy:
     return _validate.instance(name, value, RetryPolicy)
+
+
+def _after(name: str, value: object) -> tuple[Job[Any], ...]:
+    if isinstance(value, Job):
+        raise TypeError(f"{name} must be an iterable of jobs, not the single {value!r}")
+    try:
+        jobs = tuple(cast("Iterable[Job[Any]]", value))
+    except TypeError:
+        raise TypeError(f"{name} must be an iterable of jobs, got {value!r}") from None
+    for job in jobs:
+        if not isinstance(cast("object", job), Job):
+            raise TypeError(f"{name} must hold jobs, got {job!r}")
+    return jobs
 
 
 def _hedge(name: str, value: object) -> Hedge:
@@ -128,5 +153,6 @@ _CHECKS: Mapping[str, Any] = {
     "worker": _worker,
     "name": _validate.text,
     "metadata": _metadata,
+    "after": _after,
     "hedge": _hedge,
 }

@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._dependencies import Dependencies
     from ._job import Job
     from ._ledger import Ledger
     from ._queue import ReadyQueue
@@ -39,10 +40,11 @@ class Places:
     Invariant: between two events nobody waits while there is a place.
     """
 
-    __slots__ = ("_ledger", "_limit", "by_taker", "line")
+    __slots__ = ("_dependencies", "_ledger", "_limit", "by_taker", "line")
 
-    def __init__(self, ledger: Ledger, limit: float, by_taker: ReadyQueue) -> None:
+    def __init__(self, ledger: Ledger, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
         self._ledger = ledger
+        self._dependencies = dependencies
         self._limit = limit
         self.by_taker: ReadyQueue = by_taker
         self.line: dict[Job[Any], None] = {}
@@ -51,16 +53,23 @@ class Places:
         """Whether one more job that never started is within the bound."""
         return self._ledger.unstarted < self._limit
 
-    def line_up(self, job: Job[Any], terms: Terms) -> None:
-        """A submitter has to wait."""
+    def line_up(self, job: Job[Any], terms: Terms | None) -> None:
+        """A submitter has to wait; without terms, as long as the job is blocked."""
         self.line[job] = None
-        self.by_taker.push(job, terms)
+        if terms is not None:
+            self.by_taker.push(job, terms)
 
     def leave(self, job: Job[Any]) -> None:
         """A submitter waits no longer."""
         del self.line[job]
         if job._lane is not None:  # or somebody took it from there
             self.by_taker.remove(job)
+        elif job in self._dependencies.missing:
+            self._dependencies.drop(job)
+
+    def step_in(self, job: Job[Any]) -> None:
+        """A submitter waits no longer, but the job goes on being blocked."""
+        del self.line[job]
 
     def withdraw(self, job: Job[Any]) -> None:
         """A submitter waits no longer, and its job is not to enter."""

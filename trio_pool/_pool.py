@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._base import BasePool
 from ._calls import ResourceCalls, SlotCalls
+from ._job_group import JobGroup, SlotJobGroup, run_group
 from ._resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from ._limits import CircuitBreaker, RateLimit
     from ._worker import Worker
@@ -70,6 +72,40 @@ class Pool(ResourceCalls[R], BasePool):
             described = cast("Any", resource)
         return await self._staff.add(described, (described.value,))
 
+    def open_group(
+        self,
+        *,
+        name: str | None = None,
+        must_succeed: bool = False,
+        max_running: float | None = None,
+        reserve: int = 0,
+    ) -> AbstractAsyncContextManager[JobGroup[R]]:
+        """Open a group of jobs, a scope like a nursery: its block ends when its jobs have ended.
+
+        If the body raises, the group's jobs are cancelled, and the error comes out as it is. To
+        enter the block is a checkpoint, and waits until ``reserve`` workers can be had, first come
+        first served. If it is cancelled, they are given back.
+
+        Arguments:
+          name: what the group is called in statistics and messages.
+          must_succeed: with the first dead job, discard those of the group that wait, cancel those
+              that run and the body, and raise a group with the `JobFailedError`.
+          max_running: how many attempts of the group may be under way at once.
+          reserve: how many workers the group has for itself while it is open. They are set aside
+              one by one as their attempts end; the group may use others too.
+
+        Returns:
+          an async context manager that yields a `JobGroup`.
+
+        Raises:
+          PoolClosedError: on entering, if the pool is closed, or ends before there are the workers.
+          ValueError, TypeError: if an argument is out of its range or of the wrong type; if
+              ``reserve`` is more than the pool could ever have.
+        """
+        return run_group(
+            JobGroup[R](self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)
+        )
+
 
 class SlotPool(SlotCalls, BasePool):
     """Workers without resources: the functions get nothing but their own arguments.
@@ -98,3 +134,16 @@ class SlotPool(SlotCalls, BasePool):
             max_age=max_age,
         )
         return await self._staff.add(slot, ())
+
+    def open_group(
+        self,
+        *,
+        name: str | None = None,
+        must_succeed: bool = False,
+        max_running: float | None = None,
+        reserve: int = 0,
+    ) -> AbstractAsyncContextManager[SlotJobGroup]:
+        """As `Pool.open_group`."""
+        return run_group(
+            SlotJobGroup(self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)
+        )

@@ -1,11 +1,12 @@
 """Core: the ready jobs, by priority and by who may take them.
 
 Jobs that the same workers may take stand in one lane: a heap of their own. A lane that
-some workers may not take is entered in an index for each set of tags that fits it, ordered
+some workers may not take is entered in an index for each kind of workers that fits it, ordered
 by the lane's first job. Picking for a worker compares the first of the lane for anybody,
-of the worker's own lane, and of the best lane in the index of its tags; so it never looks
+of the worker's own lane, and of the best lane in the index of its kind; so it never looks
 at jobs that it may not take, however many there are, and at lanes of bounced jobs that it
-may not take only once as long as none is added.
+may not take only once as long as none is added. The lanes of a group that may start nothing
+more are in no index.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._deadlines import Deadlines
+    from ._group import Group
     from ._job import Job
+    from ._roster import Key, Kind
     from ._seat import Seat
 
 # Priority and ticket are never equal in two entries, so that no two jobs are compared.
@@ -46,6 +49,12 @@ class Lane(RunHeap[Entry]):
         super().__init__()
         self.terms: Terms = terms
         self.size: int = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its jobs' group may start nothing more."""
+        gate = self.terms.gate
+        return gate is not None and gate.is_full
 
     def push(self, entry: Entry) -> None:
         """Add an entry."""
@@ -96,14 +105,15 @@ IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
 
 
 class Index:
-    """The lanes whose requirements one set of tags meets, ordered by their first jobs.
+    """The lanes that one kind of workers may serve, ordered by their first jobs.
 
     A lane's entry may be too early, since others take its jobs, but never too late.
     """
 
-    __slots__ = ("_heap", "_sequence", "_valid")
+    __slots__ = ("_heap", "_sequence", "_valid", "kind")
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Kind = kind
         self._heap: list[IndexEntry] = []
         self._valid: dict[Lane, IndexEntry] = {}
         self._sequence = 0
@@ -155,6 +165,10 @@ class Index:
             if self._valid.get(lane) is not entry:
                 heapq.heappop(heap)
                 continue
+            if lane.is_closed:
+                heapq.heappop(heap)
+                del self._valid[lane]
+                continue
             head = lane.head()
             if head is not None and head[:2] == entry[:2]:
                 return lane
@@ -178,6 +192,7 @@ class ReadyQueue:
 
     __slots__ = (
         "_deadlines",
+        "_gated",
         "_indexes",
         "_lanes",
         "_lifo",
@@ -207,7 +222,8 @@ class ReadyQueue:
         self._open = Lane(ANYONE)
         self._pinned: dict[Seat, Lane] = {}
         self._lanes: dict[Terms, Lane] = {}
-        self._indexes: dict[frozenset[str], Index] = {}
+        self._gated: dict[Group, dict[Lane, None]] = {}
+        self._indexes: dict[Key, Index] = {}
         # Counts what may give a worker something that it didn't find before. By worker, when it
         # last searched, in these terms, and the rank before which it found nothing.
         self._round = 0
@@ -231,22 +247,23 @@ class ReadyQueue:
     def take(self, seat: Seat) -> Job[Any] | None:
         """Take out the first job that an available worker may take."""
         lane = self._open
+        kind = seat._kind
         if not (self._lanes or self._pinned):
             # What the rest comes to when all jobs are for anybody.
-            job = lane.take()
+            job = lane.take() if kind.group is None else None
             if job is not None:
                 job._ticket = 0
                 job._lane = None
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
-        head = lane.head()
-        if self._pinned and (own := self._pinned.get(seat)) is not None:
+        head = lane.head() if kind.group is None else None
+        if self._pinned and kind.group is None and (own := self._pinned.get(seat)) is not None:
             first = own.head()
             if first is not None and (head is None or first[:2] < head[:2]):
                 lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(seat, head):
-            found, nothing_before = self._index(seat.tags).first(self._roster, seat, head)
+            found, nothing_before = self._index(kind).first(self._roster, seat, head)
             self._nothing_before[seat] = (self._round, nothing_before)
             if found is not None:
                 return self.pop(found)
@@ -274,6 +291,7 @@ class ReadyQueue:
         self._open = Lane(ANYONE)
         self._pinned.clear()
         self._lanes.clear()
+        self._gated.clear()
         self._indexes.clear()
         self._nothing_before.clear()
 
@@ -284,19 +302,40 @@ class ReadyQueue:
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
     def size_of(self, fits: Callable[[Terms], bool]) -> int:
-        """How many jobs wait on such terms; not asked about those that wait for one worker."""
-        return sum(lane.size for lane in (self._open, *self._lanes.values()) if fits(lane.terms))
+        """How many jobs wait on such terms that could start; not asked about those that wait for one worker."""
+        found: float = sum(lane.size for lane in (self._open, *self._lanes.values()) if fits(lane.terms))
+        for group, lanes in self._gated.items():
+            gated = sum(lane.size for lane in lanes if fits(lane.terms))
+            found -= max(0, gated - max(0, group.room))
+        return int(found)
 
     def release(self, seat: Seat) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""
         self._nothing_before.pop(seat, None)
-        lane = self._pinned.pop(seat, None)
-        for entry in lane.entries() if lane is not None else ():
-            self._place(entry, terms_of(entry[2]))
+        lanes = [lane for lane in self._lanes.values() if lane.terms.pinned is seat]
+        for lane in lanes:
+            self._drop_lane(lane)
+        if seat in self._pinned:
+            lanes.append(self._pinned.pop(seat))
+        for lane in lanes:
+            for entry in lane.entries():
+                self._place(entry, terms_of(entry[2]))
 
     def waits_for(self, seat: Seat) -> bool:
         """Whether jobs wait for this worker alone."""
-        return seat in self._pinned
+        return seat in self._pinned or any(terms.pinned is seat for terms in self._lanes)
+
+    def reopen(self, group: Group) -> None:
+        """A group that could start nothing more may start something again."""
+        for lane in self._gated.get(group, ()):
+            head = lane.head()
+            assert head is not None
+            self._advertise(lane, head)
+        self.look_again()
+
+    def forget_kinds(self, group: Group) -> None:
+        """There are no workers any more that are kept for a group."""
+        self._indexes = {key: index for key, index in self._indexes.items() if index.kind.group is not group}
 
     def look_again(self) -> None:
         """Who is available has changed, and with it what a worker may take."""
@@ -316,14 +355,16 @@ class ReadyQueue:
         if terms is ANYONE:
             lane = self._open
             lane.push(entry)
-        elif terms.pinned is not None and terms.requires <= terms.pinned.tags:
+        elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned.tags:
             if terms.pinned not in self._pinned:
                 self._pinned[terms.pinned] = Lane(Terms(pinned=terms.pinned))
             lane = self._pinned[terms.pinned]
             lane.push(entry)
         else:
             if terms not in self._lanes:
-                self._lanes[terms] = Lane(terms)
+                self._lanes[terms] = lane = Lane(terms)
+                if terms.gate is not None:
+                    self._gated.setdefault(terms.gate, {})[lane] = None
             lane = self._lanes[terms]
             lane.push(entry)
             if lane.head() is entry:
@@ -332,21 +373,30 @@ class ReadyQueue:
         entry[2]._lane = lane
 
     def _advertise(self, lane: Lane, head: Entry) -> None:
-        for tags, index in self._indexes.items():
-            if lane.terms.requires <= tags:
+        for index in self._indexes.values():
+            if index.kind.may_serve(lane.terms):
                 index.advertise(lane, head)
                 index.trim(len(self._lanes))
 
-    def _index(self, tags: frozenset[str]) -> Index:
-        """The index for a set of tags, made when a worker first looks."""
-        index = self._indexes.get(tags)
+    def _index(self, kind: Kind) -> Index:
+        """The index for a kind of workers, made when one first looks."""
+        index = self._indexes.get(kind.key)
         if index is None:
-            index = self._indexes[tags] = Index()
+            index = self._indexes[kind.key] = Index(kind)
             for lane in self._lanes.values():
                 head = lane.head()
-                if head is not None and lane.terms.requires <= tags:
+                if head is not None and kind.may_serve(lane.terms):
                     index.advertise(lane, head)
         return index
+
+    def _drop_lane(self, lane: Lane) -> None:
+        del self._lanes[lane.terms]
+        gate = lane.terms.gate
+        if gate is not None:
+            lanes = self._gated[gate]
+            del lanes[lane]
+            if not lanes:
+                del self._gated[gate]
 
     def _took_out(self, job: Job[Any], lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
@@ -357,7 +407,7 @@ class ReadyQueue:
             lane.forget()
         if not lane.size and lane is not self._open:
             if self._lanes.get(lane.terms) is lane:
-                del self._lanes[lane.terms]
+                self._drop_lane(lane)
             else:
                 assert lane.terms.pinned is not None
                 del self._pinned[lane.terms.pinned]

@@ -90,17 +90,15 @@ class Races:
     Attributes:
       under_way: each by its job.
       waiting: those whose time has come, and that wait for an idle worker; first come first served.
-      further: how many workers are busy beyond one for each attempt.
     """
 
-    __slots__ = ("_deadlines", "_roster", "further", "under_way", "waiting")
+    __slots__ = ("_deadlines", "_roster", "under_way", "waiting")
 
     def __init__(self, roster: Roster, deadlines: Deadlines) -> None:
         self._roster = roster
         self._deadlines = deadlines
         self.under_way: dict[Job[Any], Race] = {}
         self.waiting: dict[Race, None] = {}
-        self.further: int = 0
 
     def begin(self, seat: Seat, job: Job[Any], now: float) -> None:
         """An attempt of a job that has a hedge has started."""
@@ -123,7 +121,6 @@ class Races:
 
     def join(self, race: Race, seat: Seat, now: float) -> None:
         """An attempt has been started on one more worker."""
-        self.further += 1
         race.took_part[seat] = None
         race.runners[seat] = None
         del self.waiting[race]
@@ -150,9 +147,7 @@ class Races:
         """An attempt has ended on one of its workers."""
         del race.runners[seat]
         race.job._worker = next(iter(race.runners), None)
-        if race.runners:
-            self.further -= 1
-        else:
+        if not race.runners:
             del self.under_way[race.job]
 
     def stop(self, race: Race) -> None:

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from random import Random
 
+    from ._group import Group
     from ._job import Job
     from ._seat import Seat
 
 Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
+Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 
 
@@ -26,12 +28,14 @@ class Terms:
       pinned: the only worker that may take it, or None.
       failed: workers to be avoided as long as another is available (the bounce).
       last: of those, the one to be avoided even when a new round begins.
+      gate: the job's group, if that limits its jobs or has workers for itself.
     """
 
     requires: frozenset[str] = frozenset()
     pinned: Seat | None = None
     failed: frozenset[Seat] = frozenset()
     last: Seat | None = None
+    gate: Group | None = None
 
 
 ANYONE = Terms()
@@ -46,69 +50,95 @@ def terms_of(job: Job[Any]) -> Terms:
     pinned = options.worker
     if pinned is None:
         if setback.placement == "other" and setback.failed_on:
-            return Terms(options.requires, None, setback.failed_on, setback.last)
+            return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
         # A worker that has left can't be waited for any longer.
         if setback.placement == "same" and setback.last is not None and not setback.last._gone:
             pinned = setback.last
-    if pinned is None and not options.requires:
-        return ANYONE
-    return Terms(options.requires, pinned)
+    return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
 
-class TagClass:
-    """The workers that have the same tags."""
+class Kind:
+    """The workers that have the same tags and are kept for the same group, or for none."""
 
-    __slots__ = ("available", "idle", "members", "tags")
+    __slots__ = ("available", "group", "idle", "key", "members", "tags")
 
-    def __init__(self, tags: frozenset[str]) -> None:
-        self.tags = tags
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.tags, self.group = key
         self.members = 0
         self.available = 0
         # In the order in which they became idle; each with a number for that order.
         self.idle: dict[Seat, int] = {}
 
+    def may_serve(self, terms: Terms) -> bool:
+        """Whether such a worker may ever take such a job, as far as its tags and its group go."""
+        return terms.requires <= self.tags and (self.group is None or self.group is terms.gate)
+
 
 class Roster:
-    """All workers of the pool that have not left, by their tags.
+    """All workers of the pool that have not left, by their tags and by whom they are kept for.
 
-    Invariant: a worker is in its class's ``idle`` exactly if it is available, runs
+    Invariant: a worker is in its kind's ``idle`` exactly if it is available, runs
     nothing and found nothing to run.
     """
 
-    __slots__ = ("_classes", "_in_order", "_only", "_pick", "_rng", "_sequence", "idle_count", "seats")
+    __slots__ = ("_in_order", "_kinds", "_only", "_pick", "_rng", "_sequence", "idle_count", "seats")
 
     def __init__(self, pick: Pick, rng: Random) -> None:
         self._pick = pick
         self._rng = rng
         self.seats: dict[int, Seat] = {}
-        self._classes: dict[frozenset[str], TagClass] = {}
+        self._kinds: dict[Key, Kind] = {}
         self._sequence = 0
-        # The sum over the classes, since it is asked for with every job; and what is asked
+        # The sum over the kinds, since it is asked for with every job; and what is asked
         # when there is but one of them, and no chance in it.
         self.idle_count: int = 0
-        self._only: TagClass | None = None
+        self._only: Kind | None = None
         self._in_order: Callable[[dict[Seat, int]], Iterator[Seat]] = reversed if pick == "last_used" else iter
 
     def join(self, seat: Seat) -> None:
         """A worker enters the pool, not yet available."""
         self.seats[seat.id] = seat
-        if seat.tags not in self._classes:
-            self._classes[seat.tags] = TagClass(seat.tags)
-        self._classes[seat.tags].members += 1
-        self._look_for_only()
+        self._enter(seat, None)
 
     def leave(self, seat: Seat) -> None:
         """A worker that is no longer available leaves the pool."""
         del self.seats[seat.id]
-        kind = self._classes[seat.tags]
+        self._quit(seat)
+
+    def reserve(self, seat: Seat, group: Group | None) -> None:
+        """Keep a worker for a group from here on, or for none."""
+        was_idle = self.unpark(seat)
+        available = seat._available
+        if available:
+            self.set_available(seat, False)
+        self._quit(seat)
+        self._enter(seat, group)
+        if available:
+            self.set_available(seat, True)
+        if was_idle:
+            self.park(seat)
+
+    def _enter(self, seat: Seat, group: Group | None) -> None:
+        key = (seat.tags, group)
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = Kind(key)
+        kind.members += 1
+        seat._kind = kind
+        self._look_for_only()
+
+    def _quit(self, seat: Seat) -> None:
+        kind = seat._kind
         kind.members -= 1
         if not kind.members:
-            del self._classes[seat.tags]
+            del self._kinds[kind.key]
             self._look_for_only()
 
     def _look_for_only(self) -> None:
-        classes = list(self._classes.values())
-        self._only = classes[0] if len(classes) == 1 and self._pick != "random" else None
+        kinds = list(self._kinds.values())
+        is_simple = len(kinds) == 1 and kinds[0].group is None and self._pick != "random"
+        self._only = kinds[0] if is_simple else None
 
     def set_available(self, seat: Seat, available: bool) -> bool:
         """Note that a worker can, or can no longer, be counted on to take a job.
@@ -117,26 +147,25 @@ class Roster:
           whether it was idle and is so no longer.
         """
         seat._available = available
-        kind = self._classes[seat.tags]
-        kind.available += 1 if available else -1
+        seat._kind.available += 1 if available else -1
         return not available and self.unpark(seat)
 
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""
         self._sequence = number = self._sequence + 1
-        self._classes[seat.tags].idle[seat] = number
+        seat._kind.idle[seat] = number
         self.idle_count += 1
 
     def unpark(self, seat: Seat) -> bool:
         """A worker is idle no longer; returns whether it was."""
-        if self._classes[seat.tags].idle.pop(seat, None) is None:
+        if seat._kind.idle.pop(seat, None) is None:
             return False
         self.idle_count -= 1
         return True
 
     def idle(self) -> list[Seat]:
         """The idle workers, the longest idle first."""
-        found = [item for kind in self._classes.values() for item in kind.idle.items()]
+        found = [item for kind in self._kinds.values() for item in kind.idle.items()]
         return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
 
     def has_any(self, terms: Terms) -> bool:
@@ -146,18 +175,18 @@ class Roster:
         pinned = terms.pinned
         if pinned is not None:
             return pinned.id in self.seats and terms.requires <= pinned.tags
-        return any(True for _ in self._matching(terms))
+        return any(terms.requires <= kind.tags for kind in self._kinds.values())
 
     def admits(self, terms: Terms, seat: Seat) -> bool:
         """Whether an available worker may take such a job now."""
-        if not terms.requires <= seat.tags:
+        if not seat._kind.may_serve(terms):
             return False
         if terms.pinned is not None:
             return seat is terms.pinned
         if not terms.failed:
             return True
         available = sum(kind.available for kind in self._matching(terms))
-        failed = sum(1 for other in terms.failed if other._available and terms.requires <= other.tags)
+        failed = sum(1 for other in terms.failed if other._available and other._kind.may_serve(terms))
         if failed < available:
             return seat not in terms.failed
         # It failed on all there are: a new round, with the last one left out if it can be.
@@ -170,10 +199,11 @@ class Roster:
         if terms is ANYONE and self._only is not None and not but:
             # What the search below comes to, for the pools that most programs have.
             return next(self._in_order(self._only.idle))
+        if terms.gate is not None and terms.gate.is_full:
+            return None
         if terms.pinned is not None:
             seat = terms.pinned
-            kind = self._classes.get(seat.tags)
-            free = kind is not None and seat in kind.idle and seat not in but and self.admits(terms, seat)
+            free = seat in seat._kind.idle and seat not in but and self.admits(terms, seat)
             return seat if free else None
         if self._pick == "random":
             found = [seat for seat, _ in self._candidates(terms, but, each=False)]
@@ -193,7 +223,7 @@ class Roster:
                     if each:
                         break
 
-    def _matching(self, terms: Terms) -> Iterator[TagClass]:
-        for kind in self._classes.values():
-            if terms.requires <= kind.tags:
+    def _matching(self, terms: Terms) -> Iterator[Kind]:
+        for kind in self._kinds.values():
+            if kind.may_serve(terms):
                 yield kind

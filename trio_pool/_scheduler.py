@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ._attempt_events import AttemptEvents
 from ._job import JobState
 from ._places import Admission, Door
@@ -20,11 +22,15 @@ from ._roster import ANYONE
 from ._seat import Cut
 
 if TYPE_CHECKING:
+    from ._group import Group
     from ._job import Job
     from ._limits import RateLimit
     from ._seat import Seat
 
-QUEUED = JobState.QUEUED  # looked up with every job, and slow through the enum
+# Looked up with every job, and slow through the enum.
+BLOCKED = JobState.BLOCKED
+QUEUED = JobState.QUEUED
+SUCCEEDED = JobState.SUCCEEDED
 
 
 class Scheduler(AttemptEvents):
@@ -41,12 +47,15 @@ class Scheduler(AttemptEvents):
         if job._deadline <= now:
             self._ledger.time_out(job, now)
             return Admission.ENTERED
-        terms = job._options.terms
+        options = job._options
+        terms = options.terms
         if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
             if self._orphans.policy == "reject":
                 return Admission.NO_WORKER
             self._ledger.bury(job, now)
             return Admission.ENTERED
+        if options.after:
+            return self._submit_blocked(job, door, now)
         if self._roster.idle_count and (seat := self._dispatch.idle_worker_for(terms, now)) is not None:
             self._ledger.move(job, QUEUED, now)
             self._dispatch.hand_over(seat, job, now)
@@ -60,6 +69,28 @@ class Scheduler(AttemptEvents):
             return Admission.FULL
         self._places.line_up(job, terms)
         self._after_waiting(now)
+        return Admission.WAITING
+
+    def _submit_blocked(self, job: Job[Any], door: Door, now: float) -> Admission:
+        """The same for a job that is to start after others."""
+        after = job._options.after
+        job._options = attrs.evolve(job._options, after=())  # it may outlive what they hold by far
+        failed = next((other for other in after if other.state.is_final and other._state is not SUCCEEDED), None)
+        if failed is not None:
+            self._ledger.move(job, BLOCKED, now)
+            self._discard_blocked(job, failed, now)
+            return Admission.ENTERED
+        after = tuple(other for other in after if other._state is not SUCCEEDED)
+        if not after:
+            return self.submit(job, door, now)
+        enters = door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free())
+        if not enters and door is not Door.QUEUE_UP:
+            return Admission.FULL
+        self._dependencies.block(job, after)
+        if enters:
+            self._ledger.move(job, BLOCKED, now)
+            return Admission.ENTERED
+        self._places.line_up(job, None)
         return Admission.WAITING
 
     def withdraw(self, job: Job[Any]) -> None:
@@ -77,6 +108,25 @@ class Scheduler(AttemptEvents):
     def waiting(self) -> int:
         """How many submitters wait for a place."""
         return len(self._places)
+
+    def waiting_for(self, group: Group) -> int:
+        """How many of them wait with jobs of a group."""
+        return sum(job._options.group is group for job in self._places.all())
+
+    def first_of(self, jobs: list[Job[Any]]) -> Job[Any]:
+        """The one of a graph's jobs that asks to be let in for all, if none is to be refused: else that one."""
+        ready = [job for job in jobs if not job._options.after]
+        if self._orphans.policy == "reject":
+            for job in jobs:
+                if self._orphans.is_one(job._options.terms):
+                    return job
+        return next((job for job in ready if self._roster.choose(job._options.terms)), next(iter(ready), jobs[0]))
+
+    @property
+    def most_workers(self) -> float:
+        """How many workers the pool can have, as far as it sees to that itself."""
+        own = sum(not seat._departing for seat in self._roster.seats.values())
+        return own if self._staffing is None else self._staffing.most + own - self._staffing.own
 
     # Jobs go.
 
@@ -99,6 +149,7 @@ class Scheduler(AttemptEvents):
         """No job is wanted any more."""
         self.advance(now)
         self._queue.clear()
+        self._dependencies.clear()
         for job in list(self._ledger.live.values()):
             if job._state is JobState.RUNNING:
                 self.cancel(job, now)
@@ -109,6 +160,46 @@ class Scheduler(AttemptEvents):
                 job._lane = None
                 job._cancelled = True
                 self._ledger.end(job, JobState.CANCELLED, now, "the pool was cancelled")
+
+    # Groups come and go.
+
+    def open_group(self, group: Group, now: float) -> None:
+        """A group is about to be opened."""
+        self.advance(now)
+        if group.reserve:
+            self._reservations.open(group)
+            self._after(now)
+
+    def close_group(self, group: Group, now: float) -> None:
+        """A group is over: all its jobs have ended."""
+        self.advance(now)
+        if group.reserve:
+            self._reservations.close(group)
+            for queue in (self._queue, self._places.by_taker):
+                queue.forget_kinds(group)
+                queue.look_again()
+            self._dispatch.match(now)
+            self._after(now)
+
+    def shut_group(self, group: Group) -> list[Job[Any]]:
+        """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
+        turned_away = [job for job in self._places.all() if job._options.group is group]
+        for job in turned_away:
+            self.withdraw(job)
+        return turned_away
+
+    def cancel_group(self, group: Group, now: float, *, discarded: str = "") -> None:
+        """No job of a group is wanted any more; with ``discarded`` those that wait are that, and why."""
+        self.advance(now)
+        for job in list(group.live):
+            if job.state.is_final:
+                continue  # discarded on account of one before it
+            if not discarded or job._state is JobState.RUNNING:
+                self.cancel(job, now)
+            else:
+                self._take_back(job)
+                self._ledger.end(job, JobState.DISCARDED, now, discarded)
+        self._after(now)
 
     # The limits change.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._roster import Kind
 
 
 class WorkerState(enum.Enum):
@@ -71,6 +72,7 @@ class Seat:
         "_elastic",
         "_expires_at",
         "_guard",
+        "_kind",
         "_last_error",
         "_limited_until",
         "_paused",
@@ -120,8 +122,10 @@ class Seat:
         self._busy_seconds = 0.0
         self._last_error: Exception | None = None
 
-        # Owned by the roster: whether it could run something now or after what it runs.
+        # Owned by the roster: whether it could run something now or after what it runs; and
+        # whom it stands with, from its joining on.
         self._available = False
+        self._kind: Kind
 
     @property
     def _gone(self) -> bool:

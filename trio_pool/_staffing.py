@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ._deadlines import Due
 from ._effects import Hire
-from ._job import JobState
 from ._seat import Phase
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._places import Places
     from ._queue import ReadyQueue
+    from ._reservations import Reservations
     from ._roster import Terms
     from ._seat import Seat
 
@@ -47,6 +47,7 @@ class Staffing:
         "_places",
         "_present",
         "_queue",
+        "_reservations",
         "_retire_at",
         "_unopened",
         "begun",
@@ -60,6 +61,7 @@ class Staffing:
         queue: ReadyQueue,
         places: Places,
         dispatch: Dispatch,
+        reservations: Reservations,
         effects: Effects,
     ) -> None:
         self._elastic = elastic
@@ -68,6 +70,7 @@ class Staffing:
         self._queue = queue
         self._places = places
         self._dispatch = dispatch
+        self._reservations = reservations
         self._effects = effects
         # The first workers are opened by the shell, which gives up if one of them can't be.
         self.begun: bool = False
@@ -96,6 +99,16 @@ class Staffing:
     def is_short(self) -> bool:
         """Whether jobs wait for which another worker could be opened."""
         return self._there < self._elastic.max and self._waiting() > 0
+
+    @property
+    def most(self) -> float:
+        """How many workers it may open at most."""
+        return self._elastic.max
+
+    @property
+    def own(self) -> int:
+        """How many of those that stay are its own."""
+        return len(self._crew)
 
     @property
     def _there(self) -> int:
@@ -147,9 +160,11 @@ class Staffing:
         if not self.begun or self._there >= self._elastic.max or self._failing:
             return  # where the resource can't be opened, those that try are enough
         missing: float = self._elastic.min - len(self._crew) - self._ordered
+        wanted: float = self._reservations.lacking
         if waiting := self._waiting():
-            opening = self._ordered + len(self._unopened)
-            missing = max(missing, min(waiting, self._startable(now)) - opening)
+            wanted += min(waiting, self._startable(now))
+        if wanted:
+            missing = max(missing, wanted - self._ordered - len(self._unopened))
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
@@ -158,7 +173,7 @@ class Staffing:
 
     def not_needed(self) -> Seat | None:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""
-        if not self._failing or len(self._crew) <= self._elastic.min or self._waiting():
+        if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
             return None
         return next(iter(self._failing))
 
@@ -184,11 +199,14 @@ class Staffing:
         if self._idle_since[0] + self._elastic.idle_timeout > now:
             self._look_again(now)
             return None
-        # One for which a job waits, and for no other, is needed, if not now.
-        longest = next((seat for seat in self._idle if not self._queue.waits_for(seat)), None)
+        # One for which a job waits, and for no other, is needed, if not now; and so is a group's.
+        longest = next((seat for seat in self._idle if not self._is_needed(seat)), None)
         if longest is None and self._elastic.idle_timeout:
             self._look_again_at(now + self._elastic.idle_timeout)
         return longest
+
+    def _is_needed(self, seat: Seat) -> bool:
+        return seat._kind.group is not None or self._queue.waits_for(seat)
 
     def _look_again(self, now: float) -> None:
         self._look_again_at(max(now, self._idle_since[0] + self._elastic.idle_timeout))
@@ -204,7 +222,7 @@ class Staffing:
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""
-        room = self._dispatch.max_running - self._ledger.count[JobState.RUNNING] - self._dispatch.races.further
+        room = self._dispatch.room
         meter = self._dispatch.meter
         if meter is None or room <= 0:
             return room

@@ -9,6 +9,7 @@ import attrs
 from ._job import JobState
 
 if TYPE_CHECKING:
+    from ._group import Group
     from ._ledger import Ledger
     from ._seat import Seat, WorkerState
 
@@ -102,17 +103,17 @@ def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
 
 
 def pool_statistics(
-    name: str | None, ledger: Ledger, waiting: int, workers: tuple[WorkerStatistics, ...]
+    name: str | None, counts: Ledger | Group, waiting: int, workers: tuple[WorkerStatistics, ...]
 ) -> PoolStatistics:
-    """Look at a pool."""
-    count = {state.value: ledger.count[state] for state in JobState}
+    """Look at a pool or a group."""
+    count = {state.value: counts.count[state] for state in JobState}
     return PoolStatistics(
         name=name,
-        submitted=ledger.submitted,
-        attempts=ledger.attempts,
-        failures=ledger.failures,
-        retries=ledger.retries,
-        queue_peak=ledger.queue_peak,
+        submitted=counts.submitted,
+        attempts=counts.attempts,
+        failures=counts.failures,
+        retries=counts.retries,
+        queue_peak=counts.queue_peak,
         submitters_waiting=waiting,
         workers=workers,
         **count,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._submitting import Submitting
     from ._job import Job
     from ._options import Options
+    from ._submitting import Submitting
 
 V = TypeVar("V")
 X = TypeVar("X")

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import attrs
 import trio
 
 from . import _validate
 from ._driver import enclosing_jobs, is_in_a_job
+from ._graph import in_order
 from ._job import Job, JobState, has_ended
 from ._places import Admission, Door
 from ._streams import Mapped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from contextvars import Context
 
     from ._engine import Engine
-    from ._options import JobOptions, Options
+    from ._graph import Node
+    from ._options import JobOptions, NodeOptions, Options
+
+
+K = TypeVar("K")
 
 
 class Submitting:
@@ -35,12 +41,66 @@ class Submitting:
         self._engine = engine
         self._defaults = defaults
         self._job_ids = job_ids
+        # Whether it is closed apart from the pool.
+        self._closed = False
+
+    @trio.lowlevel.enable_ki_protection
+    async def submit_graph(self, nodes: Mapping[K, Node], *, reverse: bool = False) -> dict[K, Job[Any]]:
+        """Queue a whole graph of jobs, each to start when those before it have succeeded.
+
+        All or nothing: the graph is checked first. Where the queue is full, it waits for one
+        place and then enters whole. What stands behind a job that doesn't succeed is
+        discarded as soon as that is known.
+
+        A checkpoint. If it is cancelled, there are no jobs.
+
+        Arguments:
+          nodes: the nodes by their keys.
+          reverse: read the edges the other way: each node's ``after`` names what comes behind it.
+
+        Returns:
+          dict: the handles of the jobs by the keys of their nodes, in an order in which they may run.
+
+        Raises:
+          GraphError: if there is a cycle, an unknown key, or an edge that stands there twice.
+          PoolClosedError: if the pool is closed, or gets closed in the meantime.
+          NoEligibleWorkerError: if no worker may take one of them, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type.
+        """
+        jobs: dict[K, Job[Any]] = {}
+        for key, before in in_order(nodes, reverse=reverse).items():
+            node = nodes[key]
+            resolved = self._resolve(node.options, f"the node {key!r}")
+            resolved = attrs.evolve(
+                resolved, after=tuple(jobs[other] for other in before), name=resolved.name or str(key)
+            )
+            jobs[key] = self._make_job(node.fn, node.args, resolved)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if jobs:
+            await self._let_graph_in(list(jobs.values()))
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return jobs
+
+    async def _let_graph_in(self, jobs: list[Job[Any]]) -> None:
+        inside = is_in_a_job() and self._is_inside()
+        self._check_open(inside=inside)
+        engine = self._engine
+        first = engine.core.first_of(jobs)
+        rest = [job for job in jobs if job is not first]
+        if engine.let_in(first, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING:
+            await engine.wait_for_place(first, rest)
+        else:
+            engine.let_all_in(rest)
+
+    def _check_open(self, *, inside: bool) -> None:
+        """Check that jobs are taken, from outside or inside a job of the pool."""
+        self._engine.check_open(inside=inside)
 
     def _is_inside(self) -> bool:
         """Whether the caller, who is in a job, is in one of this pool, or in one submitted by it."""
         return any(job._host is self._engine for job in enclosing_jobs())
 
-    def _resolve(self, options: JobOptions, call: str) -> Options:
+    def _resolve(self, options: JobOptions | NodeOptions, call: str) -> Options:
         if not options:
             return self._defaults
         return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
@@ -51,6 +111,8 @@ class Submitting:
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if not callable(fn):
             raise TypeError(not_callable(fn))
+        if any(other._host is not self._engine for other in options.after):
+            raise ValueError("after must hold jobs of this pool")
         now = trio.current_time()
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
@@ -67,8 +129,8 @@ class Submitting:
         job = self._make_job(fn, args, options, context)
         engine = self._engine
         inside = is_in_a_job() and self._is_inside()
-        if engine.closed:
-            engine.check_open(inside=inside)
+        if engine.closed or self._closed:
+            self._check_open(inside=inside)
         door = Door.IF_IDLE if idle_only else Door.ALWAYS if inside else Door.AT_ONCE
         if engine.let_in(job, door) is Admission.FULL:
             raise trio.WouldBlock
@@ -90,8 +152,8 @@ class Submitting:
         """Let a job in, or in line for a place; returns whether it is in line."""
         engine = self._engine
         inside = is_in_a_job() and self._is_inside()
-        if engine.closed:
-            engine.check_open(inside=inside)
+        if engine.closed or self._closed:
+            self._check_open(inside=inside)
         return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
 
     @trio.lowlevel.enable_ki_protection

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._deadlines import FIELDS, Due
 from ._effects import Admitted, Interrupt, Recall
+from ._group import Group
 from ._job import JobState
 from ._roster import ANYONE, terms_of
 from ._seat import Cut, Phase
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
+    from ._dependencies import Dependencies
     from ._dispatch import Dispatch
     from ._effects import Effects
     from ._holds import Holds
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ._orphans import Orphans
     from ._places import Places
     from ._queue import ReadyQueue
+    from ._reservations import Reservations
     from ._roster import Roster
     from ._seat import Seat
     from ._staffing import Staffing
@@ -37,6 +40,7 @@ class WorkerEvents:
     """
 
     __slots__ = (
+        "_dependencies",
         "_dispatch",
         "_effects",
         "_holds",
@@ -45,6 +49,7 @@ class WorkerEvents:
         "_places",
         "_queue",
         "_races",
+        "_reservations",
         "_roster",
         "_staffing",
         "deadlines",
@@ -60,6 +65,8 @@ class WorkerEvents:
         places: Places,
         dispatch: Dispatch,
         holds: Holds,
+        dependencies: Dependencies,
+        reservations: Reservations,
         effects: Effects,
         orphans: Orphans,
     ) -> None:
@@ -72,6 +79,8 @@ class WorkerEvents:
         self._staffing = dispatch.staffing
         self._races = dispatch.races
         self._holds = holds
+        self._dependencies = dependencies
+        self._reservations = reservations
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
@@ -159,6 +168,7 @@ class WorkerEvents:
         self.advance(now)
         seat._phase = Phase.STOPPED
         self._holds.drop(seat)
+        self._reservations.lose(seat)
         self._roster.leave(seat)
         if self._staffing is not None:
             self._staffing.left(seat)
@@ -221,8 +231,51 @@ class WorkerEvents:
         if job._state is JobState.DELAYED:
             job._ticket = 0
             self.deadlines.forget()
+        elif job._state is JobState.BLOCKED:
+            self._dependencies.drop(job)
         else:
             self._queue.remove(job)
+
+    def _follow_up(self, now: float) -> None:
+        """See to what waits for jobs that have ended, and for groups that may start something again."""
+        news = self._ledger.news
+        while news:
+            item = news.popleft()
+            if isinstance(item, Group):
+                self._queue.reopen(item)
+                self._places.by_taker.reopen(item)
+                continue
+            for job in self._dependencies.settle(item):
+                if item._state is not JobState.SUCCEEDED:
+                    self._discard_blocked(job, item, now)
+                elif self._dependencies.meet(job, item):
+                    self._unblock(job, now)
+        self._dispatch.match(now)
+
+    def _unblock(self, job: Job[Any], now: float) -> None:
+        """All that a job has waited for has succeeded."""
+        if job._state is None:
+            self._places.by_taker.push(job, job._options.terms)
+        else:
+            self._queue_again(job, now, front=False, at_once=False)
+
+    def _discard_blocked(self, job: Job[Any], other: Job[Any], now: float) -> None:
+        """A job can't start any more, since another, which has ended, has not succeeded."""
+        if job._state is None:
+            self._places.step_in(job)
+            self._ledger.move(job, JobState.BLOCKED, now)
+            self._effects.append(Admitted(job))
+        if job in self._dependencies.missing:
+            self._dependencies.drop(job)
+        words = f"it waited for {other.name}, which is {other.state.name.lower()}"
+        self._ledger.end(job, JobState.DISCARDED, now, words)
+
+    def _set_aside(self, *seats: Seat) -> None:
+        """Keep free workers for the groups that want some for themselves."""
+        for seat in seats:
+            if self._reservations.lacking and self._reservations.offer(seat):
+                self._queue.look_again()
+                self._places.by_taker.look_again()
 
     def _overdue(self, job: Job[Any], now: float) -> None:
         if job._state is None:
@@ -263,6 +316,7 @@ class WorkerEvents:
 
     def _dismiss(self, seat: Seat, now: float) -> None:
         seat._departing = True
+        self._reservations.lose(seat)
         if self._staffing is not None:
             self._staffing.gone(seat)
         self._dispatch.update(seat, now)
@@ -278,7 +332,11 @@ class WorkerEvents:
             self._dispatch.rest_idle(seat, now)
 
     def _after(self, now: float) -> None:
-        """At the end of every event: fill free places; see to the number of workers; let nothing hang."""
+        """At the end of every event: follow it up; fill free places; see to the workers; let nothing hang."""
+        if self._ledger.news:
+            self._follow_up(now)
+        if self._reservations.lacking:
+            self._set_aside(*self._roster.idle())
         if self._places.line:
             self._dispatch.fill_places(now)
         staffing = self._staffing
@@ -298,5 +356,5 @@ class WorkerEvents:
         seats = self._roster.seats.values()
         if any(seat._paused for seat in seats):
             self._resume_all(now)
-        elif not any(seat._may_become_available for seat in seats):
+        elif not self._reservations.any and not any(seat._may_become_available for seat in seats):
             self._orphans.bury_all(now)

@@ -1,0 +1,33 @@
+"""Shell: what comes out of the block of a pool or of a group."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ._errors import JobFailedError
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def come_out(name: str, error: BaseException | None, errors: Sequence[BaseException]) -> None:
+    """Raise what the block of ``name`` ends with: the body's ``error`` as it is, or all in a group."""
+    if error is None and not errors:
+        return
+    if error is not None and not errors:
+        raise error
+    every = list(errors)
+    if error is not None and not _is_told(error, errors):
+        every.insert(0, error)
+    # Its context would be the body's exception, which is in the group already or told by it.
+    raise BaseExceptionGroup(f"{name} ended with errors", every) from None
+
+
+def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
+    """Whether the body was ended by the very death that ended it all."""
+    deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
+    return isinstance(error, JobFailedError) and error.job in deaths

@@ -1,0 +1,95 @@
+"""Core: what is known of a group of jobs, and which workers it has for itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ._effects import GroupQuiet
+from ._job import JobState
+
+if TYPE_CHECKING:
+    from ._effects import Effects
+    from ._job import Job
+    from ._seat import Seat
+
+RUNNING = JobState.RUNNING
+
+
+class Group:
+    """The scheduler's record of a group.
+
+    Arguments:
+      name: what it is called.
+      max_running: how many of its attempts may be under way at once.
+      reserve: how many workers it is to have for itself.
+      effects: where to note whom to tell.
+
+    Attributes:
+      is_gate: whether its jobs can't simply stand among the others.
+      surplus: how many more workers are busy with its jobs than jobs of it run.
+      seats: the workers that it has for itself.
+      live: its jobs that have not ended.
+      count: how many jobs are in each state; ended ones stay counted.
+    """
+
+    __slots__ = (
+        "_effects",
+        "attempts",
+        "count",
+        "failures",
+        "is_gate",
+        "live",
+        "max_running",
+        "name",
+        "queue_peak",
+        "reserve",
+        "retries",
+        "seats",
+        "submitted",
+        "surplus",
+    )
+
+    def __init__(self, name: str | None, max_running: float, reserve: int, effects: Effects) -> None:
+        self.name = name
+        self.max_running = max_running
+        self.reserve = reserve
+        self._effects = effects
+        self.is_gate: bool = max_running != math.inf or reserve > 0
+        self.surplus: int = 0
+        self.seats: dict[Seat, None] = {}
+        self.live: dict[Job[Any], None] = {}
+        self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
+        self.submitted: int = 0
+        self.attempts: int = 0
+        self.failures: int = 0
+        self.retries: int = 0
+        self.queue_peak: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether none of its jobs may start now."""
+        return self.room <= 0
+
+    @property
+    def room(self) -> float:
+        """How many more of its attempts may be under way."""
+        return self.max_running - self.count[RUNNING] - self.surplus
+
+    @property
+    def lacks(self) -> int:
+        """How many workers of its own it waits for."""
+        return self.reserve - len(self.seats)
+
+    def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
+        """One of its jobs has changed its state."""
+        if old is None:
+            self.submitted += 1
+            self.live[job] = None
+        else:
+            self.count[old] -= 1
+        self.count[state] += 1
+        if state.is_final:
+            del self.live[job]
+            if not self.live:
+                self._effects.append(GroupQuiet(self))

@@ -1,0 +1,206 @@
+"""Shell: groups of jobs as users see them, and the way through their blocks."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import trio
+
+from . import _validate
+from ._calls import ResourceCalls, SlotCalls
+from ._driver import enclosing_jobs, is_in_a_job
+from ._endings import come_out
+from ._engine import failure_of
+from ._errors import PoolClosedError
+from ._group import Group
+from ._statistics import pool_statistics
+from ._submitting import Submitting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from ._base import BasePool
+    from ._job import Job
+    from ._statistics import PoolStatistics
+
+R = TypeVar("R")
+G = TypeVar("G", bound="BaseGroup")
+
+
+class BaseGroup(Submitting):
+    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only.
+
+    Attributes:
+      name: the name given to ``open_group``, or None.
+    """
+
+    def __init__(
+        self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
+    ) -> None:
+        engine = pool._engine
+        self.name: str | None = _validate.text("name", name)
+        self._must_succeed = _validate.instance("must_succeed", must_succeed, bool)
+        bound = _validate.bound("max_running", max_running, least=1)
+        _validate.count("reserve", reserve, least=0)
+        if reserve > (most := engine.core.most_workers):
+            raise ValueError(f"reserve must be at most {most:g}, all the workers that the pool can have, got {reserve}")
+        self._record = Group(name, bound, reserve, engine.effects)
+        super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
+        self._scope = trio.CancelScope()
+        self._entered = False
+        self._left = False
+        # No more jobs at all, since everything in it stops.
+        self._stopping = False
+        self._quiet: trio.Event | None = None
+        # Set when it has its workers, or can't have them any more.
+        self._staffed = trio.Event()
+        self._deaths: list[Job[Any]] = []
+
+    def close(self) -> None:
+        """Take no more jobs from outside; what is in the group still runs.
+
+        Jobs of the group may go on submitting to it. Whoever waits in ``submit`` for a place
+        gets `PoolClosedError`. Leaving the block does this too.
+        """
+        self._closed = True
+        self._engine.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """Stop everything in the group now: its jobs and the body of its block.
+
+        The block then ends without an exception of the group's.
+        """
+        self._stop("")
+
+    def _stop(self, discarded: str) -> None:
+        if self._entered and not self._left:
+            self._scope.cancel()
+            self._stopping = True
+            self.close()
+            self._engine.core.cancel_group(self._record, trio.current_time(), discarded=discarded)
+            self._engine.carry_out()
+
+    @trio.lowlevel.enable_ki_protection
+    async def join(self) -> None:
+        """Wait until no job of the group is queued, delayed, blocked or running.
+
+        A checkpoint. Being cancelled has no effect on the jobs.
+
+        Raises:
+          RuntimeError: if called inside a job of this group, which would wait for itself.
+        """
+        if is_in_a_job() and self._is_inside_group():
+            raise RuntimeError("join() inside a job of the same group would wait for ever")
+        if self._record.live:
+            await self._wait_until_quiet()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> PoolStatistics:
+        """A snapshot of what has become of the group's jobs; its workers are those reserved for it."""
+        waiting = self._engine.core.waiting_for(self._record)
+        workers = tuple(worker.statistics() for worker in self._engine.workers_of(self._record))
+        return pool_statistics(self.name, self._record, waiting, workers)
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name is not None else ""
+        return f"<trio_pool.{type(self).__name__}{name}: {len(self._record.live)} jobs>"
+
+    # The rest is for the engine and for the block.
+
+    def _is_inside_group(self) -> bool:
+        """Whether the caller, who is in a job, is in one of this group, or in one submitted by it."""
+        return any(job._options.group is self._record for job in enclosing_jobs())
+
+    def _check_open(self, *, inside: bool) -> None:
+        super()._check_open(inside=inside)
+        if self._stopping or (self._closed and not (inside and self._is_inside_group())):
+            raise PoolClosedError("the group is closed")
+
+    def _note_quiet(self) -> None:
+        """None of its jobs is left that has not ended."""
+        if self._quiet is not None:
+            self._quiet.set()
+            self._quiet = None
+
+    def _note_staffed(self) -> None:
+        """It has the workers that it wants for itself, or will never have them."""
+        self._staffed.set()
+
+    def _note_death(self, job: Job[Any]) -> None:
+        """One of its jobs is dead."""
+        if self._must_succeed:
+            self._engine.deal_with(job)
+            self._deaths.append(job)
+            if not self._stopping:
+                self._stop(f"{job.name}, of the same group, is dead")
+
+    async def _wait_until_quiet(self) -> None:
+        if self._quiet is None:
+            self._quiet = trio.Event()
+        await self._quiet.wait()
+
+    async def _wait_for_workers(self) -> None:
+        """Wait until it has the workers that it wants for itself."""
+        await self._staffed.wait()
+        if self._engine.stopping:
+            raise PoolClosedError("the pool ended before the group had its workers")
+
+    async def _finish(self) -> None:
+        """The body has ended: let its jobs come to their ends."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+        while self._record.live:
+            await self._wait_until_quiet()
+
+
+class JobGroup(BaseGroup, ResourceCalls[R]):
+    """A scope for jobs, like a nursery for tasks: its block ends when its jobs have ended.
+
+    Made by `Pool.open_group`. Submitting to it is as with the pool.
+    """
+
+
+class SlotJobGroup(BaseGroup, SlotCalls):
+    """The same for a `SlotPool`."""
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def run_group(group: G) -> AsyncGenerator[G]:
+    """The group's block."""
+    engine, record = group._engine, group._record
+    await trio.lowlevel.checkpoint_if_cancelled()
+    engine.check_open(inside=is_in_a_job() and group._is_inside())
+    group._entered = True
+    engine.groups[record] = group
+    engine.core.open_group(record, trio.current_time())
+    engine.carry_out()
+    error: BaseException | None = None
+    try:
+        with group._scope:
+            if record.reserve:
+                await group._wait_for_workers()
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            yield group
+            await group._finish()
+    except BaseException as exc:
+        error = exc
+    if error is not None or group._scope.cancel_called:
+        group.cancel()
+        while record.live:
+            try:
+                with trio.CancelScope(shield=True):
+                    await group._wait_until_quiet()
+            except KeyboardInterrupt as interrupt:
+                error = error or interrupt
+    group._left = group._closed = True
+    del engine.groups[record]
+    engine.core.close_group(record, trio.current_time())
+    engine.carry_out()
+    name = "the group" if group.name is None else f"the group {group.name!r}"
+    come_out(name, error, [failure_of(job) for job in group._deaths])
