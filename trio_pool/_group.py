@@ -23,6 +23,7 @@ class Group:
       name: what it is called.
       max_running: how many of its attempts may be under way at once.
       reserve: how many workers it is to have for itself.
+      must_succeed: whether all of it ends with its first dead job.
       effects: where to note whom to tell.
 
     Attributes:
@@ -41,6 +42,7 @@ class Group:
         "is_gate",
         "live",
         "max_running",
+        "must_succeed",
         "name",
         "queue_peak",
         "reserve",
@@ -50,10 +52,13 @@ class Group:
         "surplus",
     )
 
-    def __init__(self, name: str | None, max_running: float, reserve: int, effects: Effects) -> None:
+    def __init__(
+        self, name: str | None, max_running: float, reserve: int, must_succeed: bool, effects: Effects
+    ) -> None:
         self.name = name
         self.max_running = max_running
         self.reserve = reserve
+        self.must_succeed = must_succeed
         self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
         self.surplus: int = 0

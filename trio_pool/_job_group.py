@@ -41,12 +41,12 @@ class BaseGroup(Submitting):
     ) -> None:
         engine = pool._engine
         self.name: str | None = _validate.text("name", name)
-        self._must_succeed = _validate.instance("must_succeed", must_succeed, bool)
+        _validate.instance("must_succeed", must_succeed, bool)
         bound = _validate.bound("max_running", max_running, least=1)
         _validate.count("reserve", reserve, least=0)
         if reserve > (most := engine.core.most_workers):
             raise ValueError(f"reserve must be at most {most:g}, all the workers that the pool can have, got {reserve}")
-        self._record = Group(name, bound, reserve, engine.effects)
+        self._record = Group(name, bound, reserve, must_succeed, engine.effects)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()
         self._entered = False
@@ -73,14 +73,11 @@ class BaseGroup(Submitting):
 
         The block then ends without an exception of the group's.
         """
-        self._stop("")
-
-    def _stop(self, discarded: str) -> None:
         if self._entered and not self._left:
             self._scope.cancel()
             self._stopping = True
             self.close()
-            self._engine.core.cancel_group(self._record, trio.current_time(), discarded=discarded)
+            self._engine.core.cancel_group(self._record, trio.current_time())
             self._engine.carry_out()
 
     @trio.lowlevel.enable_ki_protection
@@ -132,11 +129,10 @@ class BaseGroup(Submitting):
 
     def _note_death(self, job: Job[Any]) -> None:
         """One of its jobs is dead."""
-        if self._must_succeed:
+        if self._record.must_succeed:
             self._engine.deal_with(job)
             self._deaths.append(job)
-            if not self._stopping:
-                self._stop(f"{job.name}, of the same group, is dead")
+            self.cancel()
 
     async def _wait_until_quiet(self) -> None:
         if self._quiet is None:

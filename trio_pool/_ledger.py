@@ -54,8 +54,8 @@ class Ledger:
       unstarted: how many are in the pool that never started: those that max_queue bounds.
       live: the jobs that have not ended, by id, in the order in which they entered.
       surplus: how many more workers are busy than jobs run: there are hedges.
-      news: ended jobs that others wait for, and groups that may start something again: what
-          has to be followed up before the event is over.
+      news: ended jobs that mean something for others, and groups that may start something
+          again: what has to be followed up before the event is over.
     """
 
     __slots__ = (
@@ -161,6 +161,8 @@ class Ledger:
         self.move(job, JobState.DEAD, now)
         self._dead._add(job)
         self._effects.append(Died(job))
+        if (group := job._options.group) is not None and group.must_succeed:
+            self.news.append(job)
 
     def time_out(self, job: Job[Any], now: float) -> None:
         """A job that isn't running has run out of time."""

@@ -19,7 +19,6 @@ from ._attempt_events import AttemptEvents
 from ._job import JobState
 from ._places import Admission, Door
 from ._roster import ANYONE
-from ._seat import Cut
 
 if TYPE_CHECKING:
     from ._group import Group
@@ -133,17 +132,9 @@ class Scheduler(AttemptEvents):
     def cancel(self, job: Job[Any], now: float) -> None:
         """A job is no longer wanted."""
         self.advance(now)
-        state = job.state
-        if state.is_final or job._cancelled:
-            return
-        job._cancelled = True
-        if state is JobState.RUNNING:
-            for seat in self._races.no_more(job):
-                self._cut(seat, Cut.CANCELLED, now)
-            return
-        self._take_back(job)
-        self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
-        self._after(now)
+        if not job.state.is_final:
+            self._cancel(job, now)
+            self._after(now)
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
@@ -152,7 +143,7 @@ class Scheduler(AttemptEvents):
         self._dependencies.clear()
         for job in list(self._ledger.live.values()):
             if job._state is JobState.RUNNING:
-                self.cancel(job, now)
+                self._cancel(job, now)
             else:
                 if job._state is JobState.DELAYED or job._deadline != math.inf:
                     self.deadlines.forget()
@@ -188,17 +179,10 @@ class Scheduler(AttemptEvents):
             self.withdraw(job)
         return turned_away
 
-    def cancel_group(self, group: Group, now: float, *, discarded: str = "") -> None:
-        """No job of a group is wanted any more; with ``discarded`` those that wait are that, and why."""
+    def cancel_group(self, group: Group, now: float) -> None:
+        """No job of a group is wanted any more."""
         self.advance(now)
-        for job in list(group.live):
-            if job.state.is_final:
-                continue  # discarded on account of one before it
-            if not discarded or job._state is JobState.RUNNING:
-                self.cancel(job, now)
-            else:
-                self._take_back(job)
-                self._ledger.end(job, JobState.DISCARDED, now, discarded)
+        self._stop_group(group, now)
         self._after(now)
 
     # The limits change.

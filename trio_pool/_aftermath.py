@@ -1,0 +1,233 @@
+"""Core: what every event can lead to: what waits for the ends of jobs, for places, for workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._effects import Admitted, Interrupt, Recall
+from ._group import Group
+from ._job import JobState
+from ._roster import ANYONE, terms_of
+from ._seat import Cut
+
+if TYPE_CHECKING:
+    from ._deadlines import Deadlines
+    from ._dependencies import Dependencies
+    from ._dispatch import Dispatch
+    from ._effects import Effects
+    from ._holds import Holds
+    from ._job import Job
+    from ._ledger import Ledger
+    from ._orphans import Orphans
+    from ._places import Places
+    from ._queue import ReadyQueue
+    from ._reservations import Reservations
+    from ._roster import Roster
+    from ._seat import Seat
+
+
+class Aftermath:
+    """What events have in common. Nobody calls these methods but who derives from it.
+
+    Attributes:
+      deadlines: what comes due; its ``soonest`` tells when to call `advance` next.
+      draining: no more jobs will come but from jobs, and nobody resumes a worker.
+    """
+
+    __slots__ = (
+        "_dependencies",
+        "_dispatch",
+        "_effects",
+        "_holds",
+        "_ledger",
+        "_orphans",
+        "_places",
+        "_queue",
+        "_races",
+        "_reservations",
+        "_roster",
+        "_staffing",
+        "deadlines",
+        "draining",
+    )
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger: Ledger,
+        deadlines: Deadlines,
+        queue: ReadyQueue,
+        places: Places,
+        dispatch: Dispatch,
+        holds: Holds,
+        dependencies: Dependencies,
+        reservations: Reservations,
+        effects: Effects,
+        orphans: Orphans,
+    ) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self.deadlines: Deadlines = deadlines
+        self._queue = queue
+        self._places = places
+        self._dispatch = dispatch
+        self._staffing = dispatch.staffing
+        self._races = dispatch.races
+        self._holds = holds
+        self._dependencies = dependencies
+        self._reservations = reservations
+        self._effects = effects
+        self._orphans = orphans
+        self.draining: bool = False
+
+    # How jobs go on, or don't.
+
+    def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
+        terms = terms_of(job)
+        if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
+            self._ledger.bury(job, now)
+            return
+        self._ledger.move(job, JobState.QUEUED, now)
+        # Unless it is the only news, and it can't have been for want of room that others
+        # wait, it is brought together with the workers when all is known.
+        alone = at_once and not self._dispatch.is_shared
+        seat = self._dispatch.idle_worker_for(terms, now) if alone else None
+        if seat is not None:
+            self._dispatch.hand_over(seat, job, now)
+        else:
+            self._dispatch.let_wait(job, terms, front=front)
+
+    def _take_back(self, job: Job[Any]) -> None:
+        """Take a job out of where it waits."""
+        if job._state is JobState.DELAYED:
+            job._ticket = 0
+            self.deadlines.forget()
+        elif job._state is JobState.BLOCKED:
+            self._dependencies.drop(job)
+        else:
+            self._queue.remove(job)
+
+    def _cut(self, seat: Seat, cut: Cut, now: float) -> None:
+        # A timeout that has passed already is what ends the attempt.
+        if seat._cut is None and now < seat._attempt_deadline:
+            seat._cut = cut
+        self._effects.append(Interrupt(seat))
+
+    def _cancel(self, job: Job[Any], now: float) -> None:
+        """Nobody wants a job any longer that has not ended."""
+        if job._cancelled:
+            return
+        job._cancelled = True
+        if job._state is JobState.RUNNING:
+            for seat in self._races.no_more(job):
+                self._cut(seat, Cut.CANCELLED, now)
+            return
+        self._take_back(job)
+        self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
+
+    def _stop_group(self, group: Group, now: float, discarded: str = "") -> None:
+        """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
+        for job in list(group.live):
+            if job.state.is_final:
+                continue  # discarded on account of one before it
+            if not discarded or job._state is JobState.RUNNING:
+                self._cancel(job, now)
+            else:
+                self._take_back(job)
+                self._ledger.end(job, JobState.DISCARDED, now, discarded)
+
+    # How workers go on, or don't.
+
+    def _resume(self, seat: Seat, now: float) -> None:
+        if seat._paused and not seat._gone:
+            seat._paused = False
+            self._ledger.tell("worker_resumed", seat)
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def _resume_all(self, now: float) -> None:
+        for seat in list(self._roster.seats.values()):
+            self._resume(seat, now)
+
+    def _dismiss(self, seat: Seat, now: float) -> None:
+        seat._departing = True
+        self._reservations.lose(seat)
+        if self._staffing is not None:
+            self._staffing.gone(seat)
+        self._dispatch.update(seat, now)
+        if seat._current is None:
+            self._effects.append(Recall(seat))
+
+    def _set_aside(self, *seats: Seat) -> None:
+        """Keep free workers for the groups that want some for themselves."""
+        for seat in seats:
+            if self._reservations.lacking and self._reservations.offer(seat):
+                self._queue.look_again()
+                self._places.by_taker.look_again()
+
+    # What waits for the ends of jobs.
+
+    def _follow_up(self, now: float) -> None:
+        """See to what the ends of jobs mean for others, and to groups that may start something again."""
+        news = self._ledger.news
+        while news:
+            item = news.popleft()
+            if isinstance(item, Group):
+                self._queue.reopen(item)
+                self._places.by_taker.reopen(item)
+                continue
+            group = item._options.group
+            if group is not None and group.must_succeed and item._state is JobState.DEAD:
+                self._stop_group(group, now, f"{item.name}, of the same group, is dead")
+            for job in self._dependencies.settle(item):
+                if item._state is not JobState.SUCCEEDED:
+                    self._discard_blocked(job, item, now)
+                elif self._dependencies.meet(job, item):
+                    self._unblock(job, now)
+        self._dispatch.match(now)
+
+    def _unblock(self, job: Job[Any], now: float) -> None:
+        """All that a job has waited for has succeeded."""
+        if job._state is None:
+            self._places.by_taker.push(job, job._options.terms)
+        else:
+            self._queue_again(job, now, front=False, at_once=False)
+
+    def _discard_blocked(self, job: Job[Any], other: Job[Any], now: float) -> None:
+        """A job can't start any more, since another, which has ended, has not succeeded."""
+        if job._state is None:
+            self._places.step_in(job)
+            self._ledger.move(job, JobState.BLOCKED, now)
+            self._effects.append(Admitted(job))
+        if job in self._dependencies.missing:
+            self._dependencies.drop(job)
+        words = f"it waited for {other.name}, which is {other.state.name.lower()}"
+        self._ledger.end(job, JobState.DISCARDED, now, words)
+
+    def _after(self, now: float) -> None:
+        """At the end of every event: follow it up; fill free places; see to the workers; let nothing hang."""
+        if self._ledger.news:
+            self._follow_up(now)
+        if self._reservations.lacking:
+            self._set_aside(*self._roster.idle())
+        if self._places.line:
+            self._dispatch.fill_places(now)
+        staffing = self._staffing
+        if staffing is not None:
+            staffing.hire(now)
+            while (seat := staffing.not_needed()) is not None:
+                self._dismiss(seat, now)
+        if not self.draining:
+            return
+        count = self._ledger.count
+        if not count[JobState.QUEUED]:
+            return
+        if count[JobState.RUNNING] or count[JobState.DELAYED]:
+            return
+        if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
+            return
+        seats = self._roster.seats.values()
+        if any(seat._paused for seat in seats):
+            self._resume_all(now)
+        elif not self._reservations.any and not any(seat._may_become_available for seat in seats):
+            self._orphans.bury_all(now)
