@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._holds import Holds
     from ._job import Job
     from ._ledger import Ledger
+    from ._loans import Loans
     from ._orphans import Orphans
     from ._places import Places
     from ._queue import ReadyQueue
@@ -40,6 +41,7 @@ class Aftermath:
         "_effects",
         "_holds",
         "_ledger",
+        "_loans",
         "_orphans",
         "_places",
         "_queue",
@@ -62,6 +64,7 @@ class Aftermath:
         holds: Holds,
         dependencies: Dependencies,
         reservations: Reservations,
+        loans: Loans,
         effects: Effects,
         orphans: Orphans,
     ) -> None:
@@ -76,6 +79,7 @@ class Aftermath:
         self._holds = holds
         self._dependencies = dependencies
         self._reservations = reservations
+        self._loans = loans
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
@@ -107,11 +111,15 @@ class Aftermath:
         else:
             self._queue.remove(job)
 
-    def _cut(self, seat: Seat, cut: Cut, now: float) -> None:
-        # A timeout that has passed already is what ends the attempt.
-        if seat._cut is None and now < seat._attempt_deadline:
+    def _cut(self, seat: Seat, job: Job[Any], cut: Cut, now: float) -> None:
+        """Cut an attempt short, unless a timeout has passed that ends it."""
+        loan = seat._loans.get(job)
+        if loan is not None:
+            if loan.cut is None and now < loan.deadline:
+                loan.cut = cut
+        elif seat._cut is None and now < seat._attempt_deadline:
             seat._cut = cut
-        self._effects.append(Interrupt(seat))
+        self._effects.append(Interrupt(seat, job))
 
     def _cancel(self, job: Job[Any], now: float) -> None:
         """Nobody wants a job any longer that has not ended."""
@@ -120,7 +128,7 @@ class Aftermath:
         job._cancelled = True
         if job._state is JobState.RUNNING:
             for seat in self._races.no_more(job):
-                self._cut(seat, Cut.CANCELLED, now)
+                self._cut(seat, job, Cut.CANCELLED, now)
             return
         self._take_back(job)
         self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
@@ -148,6 +156,10 @@ class Aftermath:
     def _resume_all(self, now: float) -> None:
         for seat in list(self._roster.seats.values()):
             self._resume(seat, now)
+
+    def _is_kept(self, seat: Seat) -> bool:
+        """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
+        return seat._departing or bool(seat._loans)
 
     def _dismiss(self, seat: Seat, now: float) -> None:
         seat._departing = True

@@ -67,7 +67,7 @@ class AttemptEvents(WorkerEvents):
             self.rest(seat, now + verdict.rest, now)
         if seat._guard is not None:
             self._tell_breaker(seat, seat._guard, verdict, now)
-        if verdict.broken:
+        if verdict.broken and seat._phase is Phase.OPEN:  # or it is known already
             self.reopen(seat, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
@@ -157,7 +157,7 @@ class AttemptEvents(WorkerEvents):
             for seat in race.runners:
                 if seat._cut is None:
                     seat._cut = Cut.LOST
-                    self._effects.append(Interrupt(seat))
+                    self._effects.append(Interrupt(seat, race.job))
         if race.runners:
             return
         job, ledger = race.job, self._ledger
@@ -181,12 +181,16 @@ class AttemptEvents(WorkerEvents):
         """The next job of a worker that has ended an attempt."""
         if self._ledger.news:
             self._follow_up(now)
-        if self._reservations.lacking:
-            self._set_aside(seat)
-        guard = seat._guard
-        if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
-            self.reopen(seat, None, now)
-        job = self._dispatch.next_for(seat, now)
+        job: Job[Any] | None = None
+        if seat._claims:
+            self._loans.give_back(seat, now)
+        else:
+            if self._reservations.lacking:
+                self._set_aside(seat)
+            guard = seat._guard
+            if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
+                self.reopen(seat, None, now)
+            job = self._dispatch.next_for(seat, now)
         if self._places.line or self.draining or self._staffing is not None:
             self._after(now)
         return job

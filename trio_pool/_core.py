@@ -11,12 +11,14 @@ from ._dependencies import Dependencies
 from ._dispatch import Dispatch
 from ._holds import Holds
 from ._ledger import Ledger
+from ._loans import Loans
 from ._orphans import Orphans
 from ._places import Places
 from ._queue import ReadyQueue
 from ._reservations import Reservations
 from ._scheduler import Scheduler
 from ._staffing import Staffing
+from ._waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +62,9 @@ def make_scheduler(
     if elastic is not None:
         dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
+    loans = Loans(roster, ledger, dispatch, effects)
     scheduler = Scheduler(
-        roster, ledger, deadlines, queue, places, dispatch, holds, dependencies, reservations, effects, orphans
+        roster, ledger, deadlines, queue, places, dispatch, holds, dependencies, reservations, loans, effects, orphans
     )
+    scheduler.waits = Waits(roster, dependencies, dispatch)
     return scheduler, ledger

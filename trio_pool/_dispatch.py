@@ -175,7 +175,7 @@ class Dispatch:
 
     def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
         """Give a job to an idle worker."""
-        self._unpark(seat)
+        self.occupy(seat)
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
@@ -241,9 +241,9 @@ class Dispatch:
         if self.staffing is not None:
             self.staffing.parked(seat, now)
 
-    def _unpark(self, seat: Seat) -> None:
-        self._roster.unpark(seat)
-        if self.staffing is not None:
+    def occupy(self, seat: Seat) -> None:
+        """A worker is idle no longer, if it was."""
+        if self._roster.unpark(seat) and self.staffing is not None:
             self.staffing.unparked(seat)
 
     def match(self, now: float) -> None:
@@ -312,7 +312,7 @@ class Dispatch:
 
     def _begin_further(self, race: Race, seat: Seat, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
-        self._unpark(seat)
+        self.occupy(seat)
         self._ledger.put_on(seat, race.job, race.deadline, now)
         self._ledger.add_surplus(race.job, 1)
         self._count_start(seat, now)

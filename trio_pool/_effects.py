@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from ._job import Job
 
 
-class Start:
-    """Hand the job to a worker that waits for one."""
-
+class _AboutAttempt:
     __slots__ = ("job", "seat")
 
     def __init__(self, seat: Any, job: Job[Any]) -> None:
@@ -25,17 +23,29 @@ class Start:
         self.job = job
 
 
+class Start(_AboutAttempt):
+    """Hand the job to a worker that waits for one."""
+
+    __slots__ = ()
+
+
+class Interrupt(_AboutAttempt):
+    """Cancel the attempt of a job that is under way on a worker, or that has lent it."""
+
+    __slots__ = ()
+
+
+class Regain(_AboutAttempt):
+    """A job has got the worker back that it had lent."""
+
+    __slots__ = ()
+
+
 class _AboutSeat:
     __slots__ = ("seat",)
 
     def __init__(self, seat: Any) -> None:
         self.seat = seat
-
-
-class Interrupt(_AboutSeat):
-    """Cancel the attempt under way on a worker."""
-
-    __slots__ = ()
 
 
 class Recall(_AboutSeat):
@@ -117,6 +127,18 @@ class Tell:
 
 
 Effect: TypeAlias = (
-    Start | Interrupt | Recall | Changed | Admitted | Refused | Died | Hire | GroupQuiet | Reserved | Quiet | Tell
+    Start
+    | Interrupt
+    | Regain
+    | Recall
+    | Changed
+    | Admitted
+    | Refused
+    | Died
+    | Hire
+    | GroupQuiet
+    | Reserved
+    | Quiet
+    | Tell
 )
 Effects: TypeAlias = deque[Effect]

@@ -22,6 +22,7 @@ from ._effects import (
     Quiet,
     Recall,
     Refused,
+    Regain,
     Reserved,
     Start,
     Tell,
@@ -36,9 +37,11 @@ from ._errors import (
 )
 from ._instrument import Instrument, notify
 from ._job import DeadReason, Job, JobState, has_ended
+from ._lending import Lending
 from ._places import Admission, Door
 from ._roster import Roster
 from ._timers import Timers
+from ._waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -70,7 +73,7 @@ class _Submitter:
         self.error: Exception | None = None
 
 
-class Engine:
+class Engine(Waiting):
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
 
     def __init__(
@@ -126,6 +129,7 @@ class Engine:
             Reserved: self._on_reserved,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
+            Regain: self._on_regain,
             Recall: self._on_recall,
             Admitted: self._on_admitted,
             Refused: self._on_refused,
@@ -217,38 +221,6 @@ class Engine:
         await self.wait_for(job, has_ended)
         return self.result_of(job)
 
-    async def wait_job_started(self, job: Job[Any]) -> None:
-        """Wait for the start of the job's first attempt, or its end."""
-        await self.wait_for(job, _has_started)
-
-    @trio.lowlevel.enable_ki_protection
-    async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
-        """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
-        if reached(job):
-            await trio.lowlevel.checkpoint()
-            return
-        task = trio.lowlevel.current_task()
-
-        def watch(job: Job[Any]) -> None:
-            # Unless one that was told before has just cancelled the task.
-            if reached(job) and job._watchers is not None and watch in job._watchers:
-                del job._watchers[watch]
-                trio.lowlevel.reschedule(task)
-
-        def abandon(_: object) -> trio.lowlevel.Abort:
-            assert job._watchers is not None
-            del job._watchers[watch]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self.watch(job, watch)
-        await trio.lowlevel.wait_task_rescheduled(abandon)
-
-    def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
-        """Call ``watch`` after each change of the job's state."""
-        if job._watchers is None:
-            job._watchers = {}
-        job._watchers[watch] = None
-
     def deal_with(self, job: Job[Any]) -> None:
         """Note that somebody has been told of the job's end."""
         if job.state is JobState.DEAD:
@@ -257,6 +229,10 @@ class Engine:
     def workers_of(self, group: Group) -> tuple[Worker, ...]:
         """The workers that a group has for itself."""
         return cast("tuple[Worker, ...]", tuple(group.seats))
+
+    def lend_worker(self, job: Job[Any]) -> Lending:
+        """The block in which a job lends its worker."""
+        return Lending(job)
 
     # Ending.
 
@@ -330,7 +306,10 @@ class Engine:
         effect.seat._deliver(effect.job)
 
     def _on_interrupt(self, effect: Interrupt) -> None:
-        effect.seat._interrupt()
+        effect.seat._interrupt(effect.job)
+
+    def _on_regain(self, effect: Regain) -> None:
+        effect.seat._regain(effect.job)
 
     def _on_recall(self, effect: Recall) -> None:
         effect.seat._recall()
@@ -397,7 +376,3 @@ def failure_of(job: Job[Any]) -> JobFailedError:
         cause = timeout
     error.__cause__ = cause
     return error
-
-
-def _has_started(job: Job[Any]) -> bool:
-    return job._started or job.state.is_final

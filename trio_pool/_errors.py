@@ -87,9 +87,11 @@ class JobNotFinishedError(PoolError):
 
 
 class JobDeadlockError(PoolError):
-    """Waiting would never end: every worker is held by jobs that wait for other jobs.
+    """Waiting would never end: what a job waits for can't end before that job does.
 
-    Nothing raises it in this version. It has its name already, so that it can be handled.
+    Raised inside a job by what would have waited: ``wait``, ``run``, a group's block, a stream
+    of results. Either jobs wait for each other in a circle, or every worker that could
+    run what they wait for is held by one of them. The remedy is `Job.lend`.
     """
 
 

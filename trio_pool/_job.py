@@ -11,6 +11,7 @@ import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from contextvars import Context
 
     from ._options import Options
@@ -132,6 +133,7 @@ class JobHost(Protocol):
     def result_of(self, job: Job[V]) -> V: ...
     async def wait_job(self, job: Job[V]) -> V: ...
     async def wait_job_started(self, job: Job[Any]) -> None: ...
+    def lend_worker(self, job: Job[Any]) -> AbstractAsyncContextManager[None]: ...
 
 
 KEPT_FIRST_ATTEMPTS = 1
@@ -268,6 +270,25 @@ class Job(Generic[V_co]):
         it is dead. No further attempt starts.
         """
         self._host.cancel_job(self)
+
+    def lend(self) -> AbstractAsyncContextManager[None]:
+        """Let other jobs have the worker while this one waits for something.
+
+        For use inside the job's function: ``async with current_job().lend(): ...``. Until the
+        block ends, the worker serves others, and the job counts in no ``max_running``. At the
+        end of the block the job gets the same worker back, ahead of the queue, after at most
+        the one attempt that is on it. Its timeouts go on running. The lifespan is not left meanwhile.
+
+        To enter and to leave the block is a checkpoint. If the job is cancelled, leaving still
+        waits, shielded, until it has the worker back.
+
+        Raises:
+          RuntimeError: if called outside of the job's function, if the job has ended, lends
+              already, or has a `Hedge`.
+          ResourceBroken: at the end of the block, if the resource has broken, or the worker has been
+              removed, in the meantime.
+        """
+        return self._host.lend_worker(self)
 
     @property
     def id(self) -> int:

@@ -13,7 +13,7 @@ from ._calls import ResourceCalls, SlotCalls
 from ._driver import enclosing_jobs, is_in_a_job
 from ._endings import come_out
 from ._engine import failure_of
-from ._errors import PoolClosedError
+from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
 from ._statistics import pool_statistics
 from ._submitting import Submitting
@@ -137,10 +137,16 @@ class BaseGroup(Submitting):
     async def _wait_until_quiet(self) -> None:
         if self._quiet is None:
             self._quiet = trio.Event()
-        await self._quiet.wait()
+        with self._engine.waiting_for(lambda: self._record.live):
+            await self._quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
+        holder = self._engine.holder()
+        if holder is not None and self._record.reserve > self._engine.core.most_workers - 1:
+            raise JobDeadlockError(
+                f"the job {holder.name} itself holds one of the workers that its group would wait for"
+            )
         await self._staffed.wait()
         if self._engine.stopping:
             raise PoolClosedError("the pool ended before the group had its workers")

@@ -45,7 +45,7 @@ class Reservations:
 
     def offer(self, seat: Seat) -> bool:
         """A worker is free: set it aside if it is wanted and may be; returns whether it was."""
-        if seat._kind.group is not None or not seat._available or seat._current is not None:
+        if seat._kind.group is not None or not seat._available or seat._current is not None or seat._loans:
             return False
         group = next(group for group in self._groups if group.lacks)
         group.seats[seat] = None

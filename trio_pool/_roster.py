@@ -147,8 +147,14 @@ class Roster:
           whether it was idle and is so no longer.
         """
         seat._available = available
-        seat._kind.available += 1 if available else -1
+        if not seat._loans:
+            seat._kind.available += 1 if available else -1
         return not available and self.unpark(seat)
+
+    def count_as_available(self, seat: Seat, counts: bool) -> None:
+        """A worker is lent, so that others are not to rely on it, or is so no longer."""
+        if seat._available:
+            seat._kind.available += 1 if counts else -1
 
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""
@@ -177,6 +183,12 @@ class Roster:
             return pinned.id in self.seats and terms.requires <= pinned.tags
         return any(terms.requires <= kind.tags for kind in self._kinds.values())
 
+    def count(self, terms: Terms) -> int:
+        """How many workers of the pool may take such a job, now or ever."""
+        if terms.pinned is not None:
+            return int(self.has_any(terms))
+        return sum(kind.members for kind in self._kinds.values() if terms.requires <= kind.tags)
+
     def admits(self, terms: Terms, seat: Seat) -> bool:
         """Whether an available worker may take such a job now."""
         if not seat._kind.may_serve(terms):
@@ -186,7 +198,7 @@ class Roster:
         if not terms.failed:
             return True
         available = sum(kind.available for kind in self._matching(terms))
-        failed = sum(1 for other in terms.failed if other._available and other._kind.may_serve(terms))
+        failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
         if failed < available:
             return seat not in terms.failed
         # It failed on all there are: a new round, with the last one left out if it can be.
@@ -227,3 +239,7 @@ class Roster:
         for kind in self._kinds.values():
             if kind.may_serve(terms):
                 yield kind
+
+
+def _is_relied_on(seat: Seat, terms: Terms) -> bool:
+    return seat._available and not seat._loans and seat._kind.may_serve(terms)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._limits import RateLimit
     from ._seat import Seat
+    from ._waits import Waits
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -33,9 +34,15 @@ SUCCEEDED = JobState.SUCCEEDED
 
 
 class Scheduler(AttemptEvents):
-    """The core's front: every event in the life of jobs and workers is a call of it."""
+    """The core's front: every event in the life of jobs and workers is a call of it.
 
-    __slots__ = ()
+    Attributes:
+      waits: who of the running jobs waits for which jobs.
+    """
+
+    __slots__ = ("waits",)
+
+    waits: Waits
 
     # Jobs come.
 
@@ -151,6 +158,19 @@ class Scheduler(AttemptEvents):
                 job._lane = None
                 job._cancelled = True
                 self._ledger.end(job, JobState.CANCELLED, now, "the pool was cancelled")
+
+    # Jobs wait for jobs.
+
+    def lend(self, seat: Seat, now: float) -> Job[Any] | None:
+        """A job lends its worker; returns the worker's next job."""
+        self.advance(now)
+        self._loans.lend(seat, now)
+        return self._next_for(seat, now)
+
+    def claim(self, seat: Seat, job: Job[Any], now: float) -> None:
+        """A job that has lent its worker wants it back."""
+        self.advance(now)
+        self._loans.claim(seat, job, now)
 
     # Groups come and go.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._loans import Loan
     from ._roster import Kind
 
 
@@ -66,6 +68,7 @@ class Seat:
         "_attempts",
         "_available",
         "_busy_seconds",
+        "_claims",
         "_current",
         "_cut",
         "_departing",
@@ -75,6 +78,7 @@ class Seat:
         "_kind",
         "_last_error",
         "_limited_until",
+        "_loans",
         "_paused",
         "_phase",
         "_quarantined_until",
@@ -116,6 +120,9 @@ class Seat:
         self._started_at = 0.0
         self._attempt_deadline = 0.0
         self._cut: Cut | None = None
+        # Owned by the loans: the attempts of jobs that have lent it, and those that want it back.
+        self._loans: dict[Job[Any], Loan] = {}
+        self._claims: deque[Loan] = deque()
 
         self._attempts = 0
         self._succeeded = 0

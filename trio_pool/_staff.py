@@ -20,7 +20,7 @@ from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from ._elastic import Elastic
@@ -140,6 +140,10 @@ class Staff:
             worker._removers -= 1
         if worker._farewell is not None:
             raise worker._farewell
+
+    def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start one of a worker's tasks, in the context of whoever opened the pool."""
+        self._engine.context.run(partial(nursery.start_soon, task, name=name))
 
     def pause_worker(self, worker: Worker) -> None:
         """Hold a worker back."""

@@ -114,6 +114,10 @@ class Staffing:
     def _there(self) -> int:
         return self._present + self._ordered
 
+    def could_open(self, terms: Terms) -> bool:
+        """Whether one more worker may be opened that may take such a job."""
+        return self._there < self._elastic.max and self.could_take(terms)
+
     def could_take(self, terms: Terms) -> bool:
         """Whether a worker that could be opened may take such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
@@ -199,14 +203,14 @@ class Staffing:
         if self._idle_since[0] + self._elastic.idle_timeout > now:
             self._look_again(now)
             return None
-        # One for which a job waits, and for no other, is needed, if not now; and so is a group's.
+        # One for which a job waits, and for no other, is needed, if not now; and so is a group's or a lent one.
         longest = next((seat for seat in self._idle if not self._is_needed(seat)), None)
         if longest is None and self._elastic.idle_timeout:
             self._look_again_at(now + self._elastic.idle_timeout)
         return longest
 
     def _is_needed(self, seat: Seat) -> bool:
-        return seat._kind.group is not None or self._queue.waits_for(seat)
+        return seat._kind.group is not None or bool(seat._loans) or self._queue.waits_for(seat)
 
     def _look_again(self, now: float) -> None:
         self._look_again_at(max(now, self._idle_since[0] + self._elastic.idle_timeout))

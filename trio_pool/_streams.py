@@ -279,7 +279,8 @@ class Completed(Stream[V, "Job[V]"]):
     async def __anext__(self) -> Job[V]:
         while self._left or not self._finished:
             if self._taken and not self._left:
-                await self._reader_lot.park()
+                with self._engine.waiting_for(lambda: self._taken, for_any=True):
+                    await self._reader_lot.park()
             else:
                 await self._wait_for_more()
         await trio.lowlevel.checkpoint_if_cancelled()

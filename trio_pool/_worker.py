@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import enum
 import logging
-import math
+import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
-from ._driver import Failure, NotAsyncError, enclosing_jobs, hide_loop_from_tracebacks, run_job, tidy
-from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
-from ._job import DeadReason
+from ._driver import enclosing_jobs
+from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
+from ._shift import Shift
 from ._tracebacks import in_words
-from ._verdict import Die, Verdict
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ._effects import Effects
     from ._job import Job
     from ._scheduler import Scheduler
     from ._statistics import WorkerStatistics
     from ._timers import Timers
+    from ._verdict import Verdict
 
 logger = logging.getLogger("trio_pool")
 
@@ -51,6 +54,7 @@ class WorkerHost(Protocol):
     def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None: ...
     def crash(self, error: BaseException) -> None: ...
     def carry_out(self) -> None: ...
+    def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
     def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
     def pause_worker(self, worker: Worker) -> None: ...
@@ -80,16 +84,17 @@ class Worker(Seat):
         "_host",
         "_inbox",
         "_insists",
-        "_interrupted",
         "_leading",
+        "_lent",
         "_lifespan",
         "_opened",
+        "_own_shift",
         "_removers",
-        "_scope",
         "_session",
+        "_shift",
         "_stage",
+        "_stand_ins",
         "_stopped",
-        "_waiting",
         "resource",
     )
 
@@ -120,13 +125,15 @@ class Worker(Seat):
         # From before the lifespan is entered until after it is left; replaced each time.
         self._session = trio.CancelScope()
         self._stage = Stage.OPENING
-        # The attempts run in one scope after another; it is replaced when it has fired.
-        self._scope = trio.CancelScope()
-        self._interrupted = False
-        # The job that it was handed and has not taken up; and the task while it waits for one
-        # or for something else to change. A memory channel would do, if it cost nothing.
+        # What serves it: the shift of its own task, and the one that is on duty.
+        self._own_shift = self._shift = Shift(self, is_own=True)
+        # The job that it was handed and that the shift on duty has not taken up. A memory
+        # channel would do, if it cost nothing.
         self._inbox: Job[Any] | None = None
-        self._waiting: trio.lowlevel.Task | None = None
+        # Of each job that lends it, the shift that runs it, and what tells that it has it back.
+        self._lent: dict[Job[Any], tuple[Shift, trio.Event]] = {}
+        # Where others stand in, inside the lifespan.
+        self._stand_ins: trio.Nursery | None = None
         self._opened = trio.Event()
         self._stopped = trio.Event()
         # Why it could not be opened.
@@ -175,7 +182,7 @@ class Worker(Seat):
           RuntimeError: if called by a job that runs on this worker.
           Exception: whatever leaving the lifespan raises.
         """
-        if any(job is self._current for job in enclosing_jobs()):
+        if any(job is self._current or job in self._loans for job in enclosing_jobs()):
             raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
         await self._host.remove_worker(self, cancel=cancel)
 
@@ -189,26 +196,71 @@ class Worker(Seat):
     def _deliver(self, job: Job[Any]) -> None:
         """Hand over a job to the worker, which has none."""
         self._inbox = job
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
+        self._shift.wake()
 
-    def _interrupt(self) -> None:
-        """Cancel the attempt under way."""
-        self._interrupted = True
-        self._scope.cancel()
+    def _interrupt(self, job: Job[Any]) -> None:
+        """Cancel the attempt of a job that runs on it or has lent it."""
+        self._shift_of(job).interrupt()
 
     def _recall(self) -> None:
         """Make the worker leave, which waits for a job or opens its resource."""
         if self._stage is Stage.OPENING:
             self._session.cancel()
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
+        self._shift.wake()
 
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._waiting = None
-        return trio.lowlevel.Abort.SUCCEEDED
+    def _shift_of(self, job: Job[Any]) -> Shift:
+        """What runs a job that runs on it or has lent it."""
+        return self._lent[job][0] if job in self._lent else self._shift
+
+    # Its jobs may lend it.
+
+    def _lend(self, job: Job[Any]) -> None:
+        """Let others have the worker, which runs this job; somebody stands in for its task."""
+        self._lent[job] = (self._shift, trio.Event())
+        following = self._core.lend(self, trio.current_time())
+        if self._is_own_shift_free():
+            self._shift = self._own_shift
+            self._shift.wake()
+        else:
+            self._shift = Shift(self, is_own=False)
+            assert self._stand_ins is not None
+            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{self.name}, standing in>")
+        if following is not None:
+            self._deliver(following)
+        self._host.carry_out()
+
+    async def _take_back(self, job: Job[Any]) -> None:  # noqa: ASYNC910  # unless it has lent it
+        """Wait until a job that has lent the worker has it back. Can't be cancelled."""
+        if job in self._lent:
+            _, returned = self._lent[job]
+            self._core.claim(self, job, trio.current_time())
+            self._host.carry_out()
+            with trio.CancelScope(shield=True):
+                await returned.wait()
+
+    def _regain(self, job: Job[Any]) -> None:
+        """A job has got the worker back."""
+        off_duty = self._shift
+        self._shift, returned = self._lent.pop(job)
+        returned.set()
+        off_duty.wake()
+
+    def _is_own_shift_free(self) -> bool:
+        """Whether its own task is neither on duty nor in a job's function."""
+        own = self._own_shift
+        return self._shift is not own and all(shift is not own for shift, _ in self._lent.values())
+
+    def _hand_over(self, job: Job[Any] | None) -> None:
+        """Who stood in is no longer needed: its own task goes on, with this job if there is one."""
+        self._shift = self._own_shift
+        if job is not None:
+            self._inbox = job
+        self._shift.wake()
+
+    def _strand(self, shift: Shift) -> None:
+        """The lifespan has cancelled who stands in."""
+        if self._shift is shift and self._current is not None:
+            self._break_down(None)
 
     def _abandon(self) -> None:
         """Cancel whatever it is at, even leaving its lifespan."""
@@ -267,12 +319,24 @@ class Worker(Seat):
             return error  # noqa: ASYNC910  # a lifespan may fail without waiting
         return None
 
+    async def _serve(self) -> None:
+        """Run one attempt after another until told to leave or to reopen."""
+        self._stage = Stage.SERVING
+        self._core.opened(self, trio.current_time())
+        self._opened.set()
+        self._host.carry_out()
+        try:
+            async with trio.open_nursery() as self._stand_ins:
+                await self._own_shift.serve()
+        except BaseExceptionGroup as group:
+            raise _unwrapped(group) from None
+        self._stage = Stage.LEAVING
+
     async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
         if not self._departing:
             delay = self._host.reopening_delay(_REOPENING, failed, error)
             with trio.move_on_after(delay):
-                self._waiting = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # only a recall can come now
+                await self._shift.wait()  # only a recall can come now
 
     def _break_down(self, error: Exception | None) -> None:
         """The resource can't be used, and not because a job has said so."""
@@ -280,7 +344,8 @@ class Worker(Seat):
         if error is None:
             error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
         job = self._current
-        self._core.reopen(self, error, now)
+        if self._stage is Stage.OPENING or self._phase is Phase.OPEN:  # else it is known already
+            self._core.reopen(self, error, now)
         if job is not None:
             self._settle_stranded(job, error, now)
         self._host.carry_out()
@@ -294,81 +359,6 @@ class Worker(Seat):
         else:
             self._core.cut_short(self, JobCancelledError(job), now)
 
-    async def _serve(self) -> None:
-        """Run one attempt after another until told to leave or to reopen."""
-        self._stage = Stage.SERVING
-        core, host = self._core, self._host
-        effects, deadlines, timers = host.effects, core.deadlines, host.timers
-        clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
-        core.opened(self, trio.current_time())
-        self._opened.set()
-        host.carry_out()
-        job: Job[Any] | None = None
-        while True:
-            settled = True
-            interruption: BaseException | None = None
-            try:
-                # One scope serves for all attempts until it fires: setting one up costs
-                # more than a checkpoint. Its deadline is left alone after an attempt, as
-                # the next is likely to set it anyway; if it passes meanwhile, while
-                # waiting for a job even, all there is to it is a new scope.
-                with trio.CancelScope() as scope:
-                    self._scope = scope
-                    self._interrupted = fired = False
-                    armed = math.inf
-                    while not fired:
-                        if job is None:
-                            # Something may have handed it a job since it asked.
-                            if self._inbox is None:
-                                if self._departing or self._phase is Phase.REOPENING:
-                                    self._stage = Stage.LEAVING
-                                    return
-                                self._waiting = task
-                                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-                                continue
-                            job, self._inbox = self._inbox, None
-                        if self._cut is not None:  # cancelled before it began
-                            fired = True
-                            error = JobCancelledError(job)
-                            job = core.cut_short(self, error, trio.current_time())
-                            host.carry_out()
-                            continue
-                        deadline = self._attempt_deadline
-                        if deadline != armed:
-                            # It may have fired since, if the time for that has passed.
-                            if clock.current_time() >= armed and scope.cancel_called:
-                                break
-                            scope.deadline = armed = deadline
-                        settled = False
-                        value = await run_job(job, self._leading + job._args)
-                        now = clock.current_time()
-                        fired = now >= deadline or self._interrupted
-                        if type(value) is Failure:
-                            job = self._fail(job, value.error, now)
-                            settled = True
-                            host.carry_out()
-                        else:
-                            job = core.succeeded(self, value, now)
-                            settled = True
-                            # The next job may have to wait for a limit, which is no effect.
-                            if effects or deadlines.soonest < timers.until:
-                                host.carry_out()
-            except BaseException as error:
-                if settled:
-                    raise
-                interruption = error
-            if not settled:
-                assert job is not None
-                job = self._settle(job, interruption)
-
-    def _fail(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
-        """The attempt has ended with an error of the function's own."""
-        tidy(error)
-        if isinstance(error, NotAsyncError):
-            verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-            return self._core.failed(self, error, verdict, now)
-        return self._judge(job, error, now)
-
     def _judge(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
         """The attempt has failed: let it be decided what comes of that."""
         verdict = self._host.judge(self, job, error)
@@ -376,34 +366,16 @@ class Worker(Seat):
             return self._core.cut_short(self, JobCancelledError(job), now)
         return self._core.failed(self, error, verdict, now)
 
-    def _settle(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
-        """The attempt was ended by its scope, or by what is not an `Exception`."""
-        core, now = self._core, trio.current_time()
-        if isinstance(error, Exception):
-            following = self._fail(job, error, now)
-        elif isinstance(error, trio.Cancelled):
-            # None of the pool's: the lifespan, around this, must have cancelled it.
-            raise error
-        elif error is not None:
-            self._host.crash(error)
-            following = core.cut_short(self, JobCancelledError(job), now)
-        elif self._cut is None and now >= job._deadline:
-            timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
-            following = core.timed_out(self, timeout, now)
-        elif job._cancelled or self._cut is not None:
-            following = core.cut_short(self, JobCancelledError(job), now)
-        else:
-            limit = job._options.attempt_timeout
-            late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
-            following = self._judge(job, late, now)
-        self._host.carry_out()
-        return following
+
+def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The cancellation that this is, as it would come without the nursery; or what else it is."""
+    if group.split(trio.Cancelled)[1] is not None:
+        return group
+    first = group.exceptions[0]
+    return _unwrapped(cast("Any", first)) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
     raise TypeError(f"{giver} must return an async context manager, returned {manager!r}")
-
-
-hide_loop_from_tracebacks(Worker._serve.__code__)

@@ -91,8 +91,10 @@ class WorkerEvents(Aftermath):
     def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
         self.advance(now)
-        if cut and seat._current is not None:
-            self._cut(seat, Cut.EVICTED, now)
+        if cut:
+            running = [seat._current] if seat._current is not None else []
+            for job in (*running, *seat._loans):
+                self._cut(seat, job, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
             self._dismiss(seat, now)
             self._after(now)
@@ -168,7 +170,7 @@ class WorkerEvents(Aftermath):
         guard = seat._guard
         assert guard is not None
         guard.grow_old()
-        if seat._current is None and seat._phase is Phase.OPEN and not seat._departing:
+        if seat._current is None and seat._phase is Phase.OPEN and not self._is_kept(seat):
             self._take_out_of_use(seat, None, now)
             self._effects.append(Recall(seat))
 

@@ -22,6 +22,7 @@ from trio_pool._seat import Seat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._elastic import Elastic
@@ -47,6 +48,9 @@ class NoHost:
         raise AssertionError(job)
 
     async def wait_job_started(self, job: Job[Any]) -> None:
+        raise AssertionError(job)
+
+    def lend_worker(self, job: Job[Any]) -> AbstractAsyncContextManager[None]:
         raise AssertionError(job)
 
 

@@ -507,7 +507,7 @@ class PlainPool:
             worker.quarantined_until = worker.breaker.open_until
             worker.quarantine_number = self._next_count()
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
-        if verdict.broken:
+        if verdict.broken and worker.phase == "open":
             self._reopen(worker, "an error")
         self._match()
         self._decide(job, verdict)

@@ -1,0 +1,69 @@
+"""Shell: the block in which a job lends its worker to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from ._driver import enclosing_jobs
+from ._retry import ResourceBroken
+from ._seat import Phase
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._job import Job
+    from ._worker import Worker
+
+
+class Lending:
+    """What ``job.lend()`` returns; see there."""
+
+    __slots__ = ("_job", "_worker")
+
+    def __init__(self, job: Job[Any]) -> None:
+        _check(job)
+        self._job = job
+        self._worker: Worker | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> None:
+        if self._worker is not None:
+            raise RuntimeError("what lend() returns can be entered only once")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._worker = _check(self._job)
+        self._worker._lend(self._job)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        worker = self._worker
+        assert worker is not None
+        await worker._take_back(self._job)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if error is None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if worker._departing:
+                raise ResourceBroken(f"{worker.name} was removed while it was lent")
+            if worker._phase is not Phase.OPEN:
+                raise ResourceBroken(f"the resource of {worker.name} broke while it was lent")
+
+
+def _check(job: Job[Any]) -> Worker:
+    """The worker that a job may lend now."""
+    if job.state.is_final:
+        raise RuntimeError(f"a job that has ended has no worker to lend: {job!r}")
+    worker = cast("Worker | None", job._worker)
+    if worker is None or job is not next(enclosing_jobs(), None):
+        raise RuntimeError("lend() must be called inside the job's function")
+    if job._options.hedge is not None:
+        raise RuntimeError("a job with a hedge can't lend its worker")
+    if job in worker._loans:
+        raise RuntimeError(f"the job has lent {worker.name} already")
+    return worker

@@ -1,0 +1,189 @@
+"""Shell: the tasks that serve a worker: one attempt after another, each in their scopes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._driver import Failure, NotAsyncError, hide_loop_from_tracebacks, run_job, tidy
+from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
+from ._job import DeadReason
+from ._seat import Phase
+from ._verdict import Die, Verdict
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._worker import Worker
+
+
+class Shift:
+    """One of the tasks that serve a worker.
+
+    A worker has one of its own, in which its lifespan is entered and left. When a job lends the
+    worker, that task is still in the job's function; then another one stands in for it. Of
+    all of them one is on duty: the one that is given the worker's next job. The others
+    are in the functions of jobs that have lent the worker; or it is the worker's own, and it waits
+    for the others to be done.
+
+    Attributes:
+      task: its Trio task, while it serves.
+    """
+
+    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "task")
+
+    def __init__(self, worker: Worker, *, is_own: bool) -> None:
+        self._worker = worker
+        self._is_own = is_own
+        self.task: trio.lowlevel.Task | None = None
+        # The attempts run in one scope after another; it is replaced when it has fired.
+        self._scope = trio.CancelScope()
+        self._interrupted = False
+        # The task while it waits for a job or for something else to change.
+        self._waiting: trio.lowlevel.Task | None = None
+
+    def wake(self) -> None:
+        """Let it look again, if it waits."""
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
+
+    def interrupt(self) -> None:
+        """Cancel the attempt under way."""
+        self._interrupted = True
+        self._scope.cancel()
+
+    async def wait(self) -> None:
+        """Wait until something wakes it."""
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _is_over(self) -> bool:
+        """Whether there is nothing more to do for it, nor will be."""
+        worker = self._worker
+        is_on_duty = worker._shift is self
+        is_stopping = worker._departing or worker._phase is Phase.REOPENING
+        if self._is_own:  # the lifespan is not left while a job has lent the worker
+            return is_on_duty and is_stopping and not worker._loans
+        return not is_on_duty or is_stopping
+
+    @trio.lowlevel.enable_ki_protection
+    async def stand_in(self) -> None:  # noqa: ASYNC910  # the body of a task
+        """Serve while the worker is lent."""
+        try:
+            await self.serve()
+        except trio.Cancelled:
+            # By the lifespan, which is around this: nobody else does. What goes wrong there
+            # will come out, but not here.
+            self._worker._strand(self)
+            raise
+
+    async def serve(self) -> None:
+        """Run one attempt after another until told to leave or to reopen."""
+        worker, stands_in = self._worker, not self._is_own
+        core, host = worker._core, worker._host
+        effects, deadlines, timers = host.effects, core.deadlines, host.timers
+        clock = trio.lowlevel.current_clock()
+        self.task = trio.lowlevel.current_task()
+        job: Job[Any] | None = None
+        while True:
+            settled = True
+            interruption: BaseException | None = None
+            try:
+                # One scope serves for all attempts until it fires: setting one up costs
+                # more than a checkpoint. Its deadline is left alone after an attempt, as
+                # the next is likely to set it anyway; if it passes meanwhile, while
+                # waiting for a job even, all there is to it is a new scope.
+                with trio.CancelScope() as scope:
+                    self._scope = scope
+                    self._interrupted = fired = False
+                    armed = math.inf
+                    while not fired:
+                        if stands_in and worker._is_own_shift_free():
+                            worker._hand_over(job)
+                            return
+                        if job is None:
+                            # Something may have handed it a job since it asked.
+                            if worker._inbox is None or worker._shift is not self:
+                                if self._is_over():
+                                    return
+                                await self.wait()
+                                continue
+                            job, worker._inbox = worker._inbox, None
+                        if worker._cut is not None:  # cancelled before it began
+                            fired = True
+                            error = JobCancelledError(job)
+                            job = core.cut_short(worker, error, trio.current_time())
+                            host.carry_out()
+                            continue
+                        deadline = worker._attempt_deadline
+                        if deadline != armed:
+                            # It may have fired since, if the time for that has passed.
+                            if clock.current_time() >= armed and scope.cancel_called:
+                                break
+                            scope.deadline = armed = deadline
+                        settled = False
+                        value = await run_job(job, worker._leading + job._args)
+                        if worker._loans:  # it may have left it open
+                            await worker._take_back(job)
+                        now = clock.current_time()
+                        fired = now >= deadline or self._interrupted
+                        if type(value) is Failure:
+                            job = self._fail(job, value.error, now)
+                            settled = True
+                            host.carry_out()
+                        else:
+                            job = core.succeeded(worker, value, now)
+                            settled = True
+                            # The next job may have to wait for a limit, which is no effect.
+                            if effects or deadlines.soonest < timers.until:
+                                host.carry_out()
+            except BaseException as error:
+                if settled:
+                    raise
+                interruption = error
+            if not settled:
+                assert job is not None
+                if worker._loans:
+                    await worker._take_back(job)
+                job = self._settle(job, interruption)
+
+    def _fail(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
+        """The attempt has ended with an error of the function's own."""
+        tidy(error)
+        if isinstance(error, NotAsyncError):
+            verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
+            return self._worker._core.failed(self._worker, error, verdict, now)
+        return self._worker._judge(job, error, now)
+
+    def _settle(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
+        """The attempt was ended by its scope, or by what is not an `Exception`."""
+        worker, now = self._worker, trio.current_time()
+        core = worker._core
+        if isinstance(error, Exception):
+            following = self._fail(job, error, now)
+        elif isinstance(error, trio.Cancelled):
+            # None of the pool's: the lifespan, around this, must have cancelled it.
+            raise error
+        elif error is not None:
+            worker._host.crash(error)
+            following = core.cut_short(worker, JobCancelledError(job), now)
+        elif worker._cut is None and now >= job._deadline:
+            timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
+            following = core.timed_out(worker, timeout, now)
+        elif job._cancelled or worker._cut is not None:
+            following = core.cut_short(worker, JobCancelledError(job), now)
+        else:
+            limit = job._options.attempt_timeout
+            late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
+            following = worker._judge(job, late, now)
+        worker._host.carry_out()
+        return following
+
+
+hide_loop_from_tracebacks(Shift.serve.__code__)

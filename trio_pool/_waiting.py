@@ -1,0 +1,121 @@
+"""Shell: tasks that wait for jobs, and jobs among them that would wait for ever."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from ._driver import enclosing_jobs, is_in_a_job
+from ._errors import JobDeadlockError
+from ._waits import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from ._job import Job
+    from ._scheduler import Scheduler
+    from ._worker import Worker
+
+
+class Waiting:
+    """The part of the engine that has to do with those who wait for jobs."""
+
+    core: Scheduler
+
+    async def wait_job_started(self, job: Job[Any]) -> None:
+        """Wait for the start of the job's first attempt, or its end."""
+        await self.wait_for(job, _has_started)
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+        """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
+        if reached(job):
+            await trio.lowlevel.checkpoint()
+            return
+        if is_in_a_job():
+            with self.waiting_for(lambda: (job,)):
+                await self._wait_until(job, reached)
+        else:
+            await self._wait_until(job, reached)
+
+    async def _wait_until(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+        task = trio.lowlevel.current_task()
+
+        def watch(job: Job[Any]) -> None:
+            # Unless one that was told before has just cancelled the task.
+            if reached(job) and job._watchers is not None and watch in job._watchers:
+                del job._watchers[watch]
+                trio.lowlevel.reschedule(task)
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            assert job._watchers is not None
+            del job._watchers[watch]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self.watch(job, watch)
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+
+    @contextmanager
+    def waiting_for(self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False) -> Generator[None]:
+        """If a job is about to wait for others here, see that this will end; raises `JobDeadlockError`."""
+        waiter = self._waiter()
+        if waiter is None:
+            yield
+            return
+        wait = Wait(waiter, jobs, for_any=for_any)
+        stuck = self.core.waits.begin(wait)
+        if stuck:
+            raise _deadlock_of(waiter, jobs(), stuck)
+        try:
+            yield
+        finally:
+            self.core.waits.end(wait)
+
+    def _waiter(self) -> Job[Any] | None:
+        """The job that the caller is part of, if it holds or has lent a worker of this pool."""
+        job = next(enclosing_jobs(), None)
+        if (
+            job is None
+            or job._host is not cast("object", self)
+            or job._worker is None
+            or job._options.hedge is not None
+        ):
+            return None
+        shift = cast("Worker", job._worker)._shift_of(job)
+        # What a job has started outside of itself doesn't keep it from ending.
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not shift.task:
+            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+        return None if task is None else job
+
+    def holder(self) -> Job[Any] | None:
+        """The job that the caller is part of, if it holds a worker of this pool."""
+        job = self._waiter()
+        return None if job is None or job in cast("Worker", job._worker)._loans else job
+
+    def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
+        """Call ``watch`` after each change of the job's state."""
+        if job._watchers is None:
+            job._watchers = {}
+        job._watchers[watch] = None
+
+
+def _deadlock_of(waiter: Job[Any], jobs: Iterable[Job[Any]], stuck: Sequence[Job[Any]]) -> JobDeadlockError:
+    """The error of a job that would wait for ever."""
+    awaited = [job.name for job in jobs if not job.state.is_final]
+    wish = ", ".join(awaited[:3]) + (f" and {len(awaited) - 3} more" if len(awaited) > 3 else "")
+    holders = [
+        f"{job.name} ({'has lent' if job in job._worker._loans else 'on'} {job._worker.name})"
+        for job in stuck
+        if job._worker is not None
+    ]
+    return JobDeadlockError(
+        f"the job {waiter.name} would wait for ever for {wish}: that can't end before "
+        f"one of these does, which wait themselves: {', '.join(holders)}"
+    )
+
+
+def _has_started(job: Job[Any]) -> bool:
+    return job._started or job.state.is_final
