@@ -32,19 +32,24 @@ class AttemptEvents(WorkerEvents):
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """It has ended with a value."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        if self._races.under_way and (race := self._races.ending(seat)) is not None:
+            return self._succeeded_in_race(race, seat, value, now)
         if self.deadlines.soonest <= now:
             self.advance(now)
         ledger = self._ledger
-        if race is None:
-            job = ledger.end_attempt(seat, now, None)
-            job._value = value
-            ledger.move(job, SUCCEEDED, now)
-        else:
-            self._leave(race, seat, now)
-            ledger.count_for(seat, None)
-            race.succeeded(value)
-            self._left_race(race, now)
+        job = ledger.end_attempt(seat, now, None)
+        job._value = value
+        ledger.move(job, SUCCEEDED, now)
+        if seat._guard is not None:
+            seat._guard.succeeded()
+        return self._next_for(seat, now)
+
+    def _succeeded_in_race(self, race: Race, seat: Seat, value: object, now: float) -> Job[Any] | None:
+        self.advance(now)
+        self._leave(race, seat, now)
+        self._ledger.count_for(seat, None)
+        race.succeeded(value)
+        self._left_race(race, now)
         if seat._guard is not None:
             seat._guard.succeeded()
         return self._next_for(seat, now)
@@ -181,9 +186,9 @@ class AttemptEvents(WorkerEvents):
         """The next job of a worker that has ended an attempt."""
         if self._ledger.news:
             self._follow_up(now)
-        job: Job[Any] | None = None
         if seat._claims:
             self._loans.give_back(seat, now)
+            job = None
         else:
             if self._reservations.lacking:
                 self._set_aside(seat)

@@ -171,7 +171,12 @@ class Dispatch:
     def let_wait(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""
         self._queue.push(job, terms, front=front)
-        self._ledger.count_queued(job)
+        ledger = self._ledger
+        queued = ledger.count[QUEUED]
+        if queued > ledger.queue_peak:
+            ledger.queue_peak = queued
+        if ledger.groups and (group := job._options.group) is not None:
+            group.note_queued()
 
     def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
         """Give a job to an idle worker."""
@@ -296,11 +301,13 @@ class Dispatch:
         return None
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
+        seat._current = job
+        seat._started_at = now
         deadline = job._deadline
         limit = job._options.attempt_timeout
         if limit != math.inf and now + limit < deadline:
             deadline = now + limit
-        self._ledger.put_on(seat, job, deadline, now)
+        seat._attempt_deadline = deadline
         job._worker = seat
         if seat._guard is not None or self.meter is not None:
             self._count_start(seat, now)
@@ -313,7 +320,9 @@ class Dispatch:
     def _begin_further(self, race: Race, seat: Seat, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
         self.occupy(seat)
-        self._ledger.put_on(seat, race.job, race.deadline, now)
+        seat._current = race.job
+        seat._started_at = now
+        seat._attempt_deadline = race.deadline
         self._ledger.add_surplus(race.job, 1)
         self._count_start(seat, now)
         self.races.join(race, seat, now)

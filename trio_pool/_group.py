@@ -86,6 +86,10 @@ class Group:
         """How many workers of its own it waits for."""
         return self.reserve - len(self.seats)
 
+    def note_queued(self) -> None:
+        """One of its jobs has begun to wait for a worker."""
+        self.queue_peak = max(self.queue_peak, self.count[JobState.QUEUED])
+
     def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
         """One of its jobs has changed its state."""
         if old is None:

@@ -35,9 +35,7 @@ _MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
 _FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
 _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
 
-# Looked up with every change of state, and slow through the enum.
-QUEUED = JobState.QUEUED
-RUNNING = JobState.RUNNING
+RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
 
 
 class Ledger:
@@ -54,6 +52,7 @@ class Ledger:
       unstarted: how many are in the pool that never started: those that max_queue bounds.
       live: the jobs that have not ended, by id, in the order in which they entered.
       surplus: how many more workers are busy than jobs run: there are hedges.
+      groups: how many groups are open: without any, no job is in one.
       news: ended jobs that mean something for others, and groups that may start something
           again: what has to be followed up before the event is over.
     """
@@ -67,6 +66,7 @@ class Ledger:
         "attempts",
         "count",
         "failures",
+        "groups",
         "live",
         "news",
         "queue_peak",
@@ -98,6 +98,7 @@ class Ledger:
         self.queue_peak: int = 0
         self.live: dict[int, Job[Any]] = {}
         self.surplus: int = 0
+        self.groups: int = 0
         self.news: deque[Job[Any] | Group] = deque()
 
     def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:
@@ -132,7 +133,7 @@ class Ledger:
                 self.unstarted -= 1
         elif state in FINAL:
             self._close(job, now)
-        if (group := job._options.group) is not None:
+        if self.groups and (group := job._options.group) is not None:
             if group.is_full:
                 self.news.append(group)
             group.note(job, old, state)
@@ -176,7 +177,11 @@ class Ledger:
     def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
         """Account for an attempt that counts, and take the job off its worker."""
         job = self.take_off(seat, now)
-        self.count_for(seat, error)
+        seat._attempts += 1
+        if error is None:
+            seat._succeeded += 1
+        else:
+            seat._last_error = error
         self.keep_attempt(job, seat, seat._started_at, now, error)
         return job
 
@@ -185,12 +190,6 @@ class Ledger:
         job = self.take_off(seat, now)
         self.drop_attempt(job, seat, seat._started_at, now, error)
         return job
-
-    def put_on(self, seat: Seat, job: Job[Any], deadline: float, now: float) -> None:
-        """A worker begins with a job; past the deadline that is ended."""
-        seat._current = job
-        seat._started_at = now
-        seat._attempt_deadline = deadline
 
     # What the ends of attempts come to, for those that more than one worker took part in.
 
@@ -205,7 +204,7 @@ class Ledger:
         return job
 
     def count_for(self, seat: Seat, error: Exception | None) -> None:
-        """Add what a worker has done to its statistics."""
+        """Add what a worker has done to its statistics; `end_attempt` does it without the call."""
         seat._attempts += 1
         if error is None:
             seat._succeeded += 1
@@ -231,12 +230,11 @@ class Ledger:
             kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
         job._attempts = kept + attempt
         self.attempts += 1
-        group = job._options.group
-        if group is not None:
-            group.attempts += 1
         if error is not None:
             self.failures += 1
-            if group is not None:
+        if self.groups and (group := job._options.group) is not None:
+            group.attempts += 1
+            if error is not None:
                 group.failures += 1
 
     def add_surplus(self, job: Job[Any], difference: int) -> None:
@@ -252,14 +250,6 @@ class Ledger:
         self.retries += 1
         if (group := job._options.group) is not None:
             group.retries += 1
-
-    def count_queued(self, job: Job[Any]) -> None:
-        """A job begins to wait for a worker."""
-        queued = self.count[QUEUED]
-        if queued > self.queue_peak:
-            self.queue_peak = queued
-        if (group := job._options.group) is not None:
-            group.queue_peak = max(group.queue_peak, group.count[QUEUED])
 
     def drop_attempt(
         self,

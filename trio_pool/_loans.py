@@ -70,10 +70,11 @@ class Loans:
         self._dispatch.occupy(seat)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
-        self._ledger.put_on(seat, job, loan.deadline, now)
         # Only the time that it has it counts, though the attempt is older.
         seat._busy_seconds -= now - loan.started_at
+        seat._current = job
         seat._started_at = loan.started_at
+        seat._attempt_deadline = loan.deadline
         seat._cut = loan.cut
         self._ledger.add_surplus(job, 1)
         self._effects.append(Regain(seat, job))

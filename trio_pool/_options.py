@@ -60,6 +60,10 @@ def _terms(options: Options) -> Terms:
     return Terms(options.requires, options.worker, gate=gate)
 
 
+def _is_simple(options: Options) -> bool:
+    return options.terms is ANYONE and not options.after
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Options:
     """The options of a job, checked. Shared by all jobs that were given none.
@@ -81,6 +85,8 @@ class Options:
     group: Group | None = None
     # Who may take such a job, until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
+    # Whether such a job may start at once, on whatever worker there is.
+    is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
     def replace(self, given: JobOptions | NodeOptions, *, defaults: Options, roster: object, call: str) -> Options:
         """These options with what was ``given`` in their place.

@@ -247,16 +247,16 @@ class ReadyQueue:
     def take(self, seat: Seat) -> Job[Any] | None:
         """Take out the first job that an available worker may take."""
         lane = self._open
-        kind = seat._kind
         if not (self._lanes or self._pinned):
             # What the rest comes to when all jobs are for anybody.
-            job = lane.take() if kind.group is None else None
+            job = lane.take() if seat._kind.group is None else None
             if job is not None:
                 job._ticket = 0
                 job._lane = None
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
+        kind = seat._kind
         head = lane.head() if kind.group is None else None
         if self._pinned and kind.group is None and (own := self._pinned.get(seat)) is not None:
             first = own.head()

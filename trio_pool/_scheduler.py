@@ -18,7 +18,6 @@ import attrs
 from ._attempt_events import AttemptEvents
 from ._job import JobState
 from ._places import Admission, Door
-from ._roster import ANYONE
 
 if TYPE_CHECKING:
     from ._group import Group
@@ -54,14 +53,11 @@ class Scheduler(AttemptEvents):
             self._ledger.time_out(job, now)
             return Admission.ENTERED
         options = job._options
+        if not (options.is_simple and self._roster.seats):
+            admission = self._submit_special(job, door, now)
+            if admission is not None:
+                return admission
         terms = options.terms
-        if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
-            if self._orphans.policy == "reject":
-                return Admission.NO_WORKER
-            self._ledger.bury(job, now)
-            return Admission.ENTERED
-        if options.after:
-            return self._submit_blocked(job, door, now)
         if self._roster.idle_count and (seat := self._dispatch.idle_worker_for(terms, now)) is not None:
             self._ledger.move(job, QUEUED, now)
             self._dispatch.hand_over(seat, job, now)
@@ -76,6 +72,15 @@ class Scheduler(AttemptEvents):
         self._places.line_up(job, terms)
         self._after_waiting(now)
         return Admission.WAITING
+
+    def _submit_special(self, job: Job[Any], door: Door, now: float) -> Admission | None:
+        """What comes of it where perhaps nobody may take the job, or it can't start yet; or None."""
+        if self._orphans.is_one(job._options.terms):
+            if self._orphans.policy == "reject":
+                return Admission.NO_WORKER
+            self._ledger.bury(job, now)
+            return Admission.ENTERED
+        return self._submit_blocked(job, door, now) if job._options.after else None
 
     def _submit_blocked(self, job: Job[Any], door: Door, now: float) -> Admission:
         """The same for a job that is to start after others."""
@@ -177,6 +182,7 @@ class Scheduler(AttemptEvents):
     def open_group(self, group: Group, now: float) -> None:
         """A group is about to be opened."""
         self.advance(now)
+        self._ledger.groups += 1
         if group.reserve:
             self._reservations.open(group)
             self._after(now)
@@ -184,6 +190,7 @@ class Scheduler(AttemptEvents):
     def close_group(self, group: Group, now: float) -> None:
         """A group is over: all its jobs have ended."""
         self.advance(now)
+        self._ledger.groups -= 1
         if group.reserve:
             self._reservations.close(group)
             for queue in (self._queue, self._places.by_taker):

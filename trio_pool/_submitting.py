@@ -111,7 +111,7 @@ class Submitting:
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if not callable(fn):
             raise TypeError(not_callable(fn))
-        if any(other._host is not self._engine for other in options.after):
+        if options.after and any(other._host is not self._engine for other in options.after):
             raise ValueError("after must hold jobs of this pool")
         now = trio.current_time()
         deadline = now + options.total_timeout
