@@ -11,6 +11,9 @@ What users import, and nothing else. The layout behind it:
 * The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
   calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are for the workers,
   ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates.
+* ``rich`` is a module of its own for users, not imported here: the live view. ``_live_reading``
+  has what it knows of the pool, ``_live_frame`` and ``_live_words`` what it shows of that, and
+  ``_live_display`` where.
 """
 
 from ._dead import DeadLetters
