@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from itertools import chain
 
 import nox
 from packaging.requirements import Requirement
@@ -51,8 +52,10 @@ def group(*names: str) -> tuple[str, ...]:
 
 
 def lowest() -> list[str]:
-    """The run-time dependencies, each at its lower bound."""
-    requirements = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
+    """The run-time dependencies and those of the extras, each at its lower bound."""
+    project = PYPROJECT["project"]
+    lines = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    requirements = [Requirement(line) for line in lines]
     for requirement in requirements:
         requirement.specifier = SpecifierSet(str(requirement.specifier).replace(">=", "=="))
     return [str(requirement) for requirement in requirements]

@@ -12,6 +12,9 @@ files of the standard library, so that each file that arrives can be held agains
 
 With ``--respect-quotas`` the pool knows the quotas beforehand, and the API never has to refuse a call.
 
+On a terminal, and if rich is installed, it shows what the pool does while it works; with ``--no-live`` a line of
+progress instead.
+
 The exit code is 0 if every file arrived whole, 1 if one did not, and 130 after Ctrl-C.
 """
 
@@ -23,13 +26,15 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -53,6 +58,10 @@ from trio_pool import (
     open_pool,
 )
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HAS_RICH = find_spec("rich") is not None
 SERVER = Path(__file__).with_name("token_server.py")
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -72,6 +81,7 @@ class Options(argparse.Namespace):
     files: int | None
     seed: int
     respect_quotas: bool
+    live: bool
 
 
 class DamagedError(Exception):
@@ -119,7 +129,7 @@ def declare_quota(token: Token) -> RateLimit:
     return RateLimit(token.quota, per=1.0, burst=token.quota - 1)
 
 
-async def fetch_all(sources: list[Source], options: Options, report: Report) -> None:
+async def fetch_all(sources: list[Source], options: Options, report: Report, console: Console | None = None) -> None:
     async with (
         run_server(options.seed, len(sources), report) as base_url,
         trio.open_nursery() as nursery,
@@ -133,11 +143,18 @@ async def fetch_all(sources: list[Source], options: Options, report: Report) -> 
             breaker=CircuitBreaker(failures=3, reset_after=0.25, max_reset_after=1.0),
             attempt_timeout=0.5,
             instruments=[report, report.causes, report.breakers],
+            name="api tokens",
             rng=Random(options.seed),
         ) as pool,
     ):
-        nursery.start_soon(show_progress, pool, len(sources))
-        async with pool.as_completed(fetch, sources) as jobs:
+        view: AbstractAsyncContextManager[None] = nullcontext()
+        if options.live:
+            from trio_pool.rich import live  # not at the top, since rich may be missing
+
+            view = live(pool, total=len(sources), console=console)
+        else:
+            nursery.start_soon(show_progress, pool, len(sources))
+        async with view, pool.as_completed(fetch, sources) as jobs:
             async for job in jobs:
                 try:
                     report.size += job.result()
@@ -219,7 +236,15 @@ def main() -> int:
     parser.add_argument(
         "--respect-quotas", action="store_true", help="declare the tokens' quotas to the pool, so that none is exceeded"
     )
+    parser.add_argument(
+        "--live",
+        action=argparse.BooleanOptionalAction,
+        default=HAS_RICH and sys.stderr.isatty(),
+        help="show what the pool does, drawn with rich; done anyway on a terminal, if rich is installed",
+    )
     options = parser.parse_args(namespace=Options())
+    if options.live and not HAS_RICH:
+        parser.error("--live needs rich. Install it with: python -m pip install rich")
     try:
         return run(options)
     except KeyboardInterrupt:  # before there is anything to report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -20,6 +22,7 @@ import httpx
 import pytest
 
 import trio_pool
+from tests.terminal import Terminal
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -28,16 +31,19 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def running(script: str, *args: str) -> Generator[subprocess.Popen[str]]:
+def running(
+    script: str, *args: str, stderr: int | IO[bytes] = subprocess.PIPE, **environment: str
+) -> Generator[subprocess.Popen[str]]:
     """Run an example in a process of its own, which is gone at the end of the block at the latest."""
+    variables = {**os.environ, **environment}
     # It uses the library under test, whether that is installed or not.
-    path = os.pathsep.join(filter(None, [str(Path(trio_pool.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    path = [str(Path(trio_pool.__file__).parent.parent), variables.get("PYTHONPATH")]
     with subprocess.Popen(
         [sys.executable, str(EXAMPLES / script), *args],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**variables, "PYTHONPATH": os.pathsep.join(filter(None, path))},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     ) as process:
         try:
@@ -174,6 +180,58 @@ def test_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> 
     assert 0 < totals(table)["files"] < 400
     assert tokens(table).keys() == {"token-a", "token-b", "token-c", "token-d"}
     assert "429s" in totals(table)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_demo_shows_a_live_view_on_a_terminal_and_then_its_table() -> None:
+    master, slave = os.openpty()
+    terminal = Terminal(columns=100)
+    with open(master, "rb", buffering=0) as screen, open(slave, "wb", buffering=0) as stderr:
+        environment = {"TERM": "vt100", "COLUMNS": "100", "LINES": "30"}
+        with running("api_tokens.py", "--files", "40", stderr=stderr, **environment) as process:
+            stderr.close()
+            drawn = b"".join(iter(partial(read_all_there_is, screen), b""))
+            table, _ = process.communicate(timeout=PATIENCE)
+    terminal.write(drawn.decode())
+
+    assert process.returncode == 0, table
+    assert totals(table)["files"] == 40
+    assert terminal.line("api tokens")
+    assert terminal.lines[3].split()[:2] == ["40", "succeeded"]
+    assert terminal.lines[3].endswith("40 of 40 (100 %)")
+    assert [line.split()[0] for line in terminal.lines[6:10]] == [f"token-{name}" for name in "abcd"]
+    assert terminal.shows_cursor()
+
+
+def read_all_there_is(screen: io.FileIO) -> bytes:
+    try:
+        return screen.read(65536) or b""
+    except OSError:  # so Linux tells that nobody can write to it any more
+        return b""
+
+
+def test_demo_prints_lines_of_the_live_view_if_asked_to_where_there_is_no_terminal() -> None:
+    with running("api_tokens.py", "--files", "40", "--live") as process:
+        table, progress = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0, progress
+    assert totals(table)["files"] == 40
+    assert progress.startswith("api tokens 0:0")
+    assert " 40 of 40 ended (100 %)" in progress
+
+
+def test_demo_does_without_rich_unless_it_is_asked_for_the_live_view(tmp_path: Path) -> None:
+    # As if it were not installed.
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['rich'] = None\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with running("api_tokens.py", "--files", "1", PYTHONPATH=path) as process:
+        table, progress = process.communicate(timeout=PATIENCE)
+    with running("api_tokens.py", "--files", "1", "--live", PYTHONPATH=path) as refused:
+        _, errors = refused.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, refused.returncode) == (0, 2), progress + errors
+    assert totals(table)["files"] == 1
+    assert "pip install rich" in errors
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])

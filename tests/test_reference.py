@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 import trio_pool
+import trio_pool.rich
 import trio_pool.testing
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
 
-NAMES = [f"trio_pool.{name}" for name in trio_pool.__all__] + [
-    f"trio_pool.testing.{name}" for name in trio_pool.testing.__all__
-]
+MODULES: dict[str, ModuleType] = {module.__name__: module for module in (trio_pool, trio_pool.rich, trio_pool.testing)}
+NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
 
 def directives() -> dict[str, str]:
@@ -45,8 +46,8 @@ DIRECTIVES = directives()
 
 def resolve(name: str) -> object:
     """The object of this full name."""
-    module = trio_pool.testing if name.startswith("trio_pool.testing.") else trio_pool
-    return getattr(module, name.rpartition(".")[2])
+    module, _, own = name.rpartition(".")
+    return getattr(MODULES[module], own)
 
 
 def own_members(kind: type[Any]) -> dict[str, object]:

@@ -1,0 +1,663 @@
+"""What the live view shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from rich.cells import cell_len
+from trio.testing import MockClock
+
+from tests.actors import Doors, Mint, fails, sleeps, sleeps_forever, works
+from tests.terminal import Terminal
+from trio_pool import (
+    CircuitBreaker,
+    Elastic,
+    GiveUp,
+    Pool,
+    RateLimit,
+    Resource,
+    ResourceBroken,
+    RetryPolicy,
+    SlotPool,
+    open_pool,
+)
+from trio_pool._live_frame import frame, plain_line
+from trio_pool._live_reading import LEFT_OVER, RATE_OVER, SAMPLES, Failures, Reading, Readings, Window
+from trio_pool._live_words import LONGEST, clock, encodable, error_in_words, one_line, pace, span
+from trio_pool.rich import live
+
+A = Resource("a", name="A")
+B = Resource("b", name="B")
+
+
+class Watch:
+    """What a view does, without the terminal."""
+
+    def __init__(self, pool: Pool[Any] | SlotPool, total: int | None = None, failures: int = 5) -> None:
+        self.pool = pool
+        self.failures = Failures(failures)
+        self.readings = Readings(pool, total, self.failures)
+        pool.add_instrument(self.failures)
+        self.read()
+
+    def read(self) -> Reading:
+        return self.readings.take(self.pool.statistics())
+
+    def lines(self, width: int = 120, height: int = 40, encoding: str = "utf-8") -> list[str]:
+        """The lines of a frame of this moment."""
+        return text_of(self.read(), width, height, encoding)
+
+    def line(self, beginning: str) -> str:
+        """The first line of such a frame that begins like this, with single blanks in place of columns."""
+        return next(" ".join(line.split()) for line in self.lines() if line.startswith(beginning))
+
+    def plain(self) -> str:
+        return plain_line(self.read())
+
+
+def text_of(reading: Reading, width: int, height: int = 40, encoding: str = "utf-8") -> list[str]:
+    lines = frame(reading, width, height, encoding)
+    return ["".join(segment.text for segment in line) for line in lines]
+
+
+def failures_in(lines: list[str]) -> list[str]:
+    """The rows of the table of failures, with single blanks in place of columns."""
+    head = next(index for index, line in enumerate(lines) if line.split() == ["worker", "failed", "job", "error"])
+    return [" ".join(line.split()) for line in lines[head + 1 :]]
+
+
+async def says(resource: object, error: Exception) -> None:
+    raise error
+
+
+# The workers
+
+
+async def test_a_busy_worker_is_shown_with_its_job_and_for_how_long(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        await pool.submit(sleeps, 10, name="print")
+        await trio.sleep(3)
+        assert watch.line("A").startswith("A busy 3.0 s 1 print")
+
+
+async def test_an_idle_worker_is_shown_as_idle() -> None:
+    async with open_pool([A]) as pool:
+        assert Watch(pool).line("A").startswith("A idle 0 0 0")
+
+
+async def test_a_resting_worker_is_shown_with_how_long_it_rests_still(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        pool.workers[0].rest(5)
+        await trio.sleep(2)
+        assert watch.line("A").startswith("A resting 3.0 s left")
+
+
+async def test_a_quarantined_worker_is_shown_with_how_long_it_still_is(autojump_clock: MockClock) -> None:
+    async with open_pool([A], breaker=CircuitBreaker(1, reset_after=100), on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.submit(fails)
+        await trio.sleep(30)
+        assert watch.line("A").startswith("A quarantined 1:10 left")
+
+
+async def test_a_paused_worker_is_shown_as_paused_though_it_rests(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        pool.workers[0].rest(5)
+        pool.workers[0].pause()
+        assert watch.line("A").startswith("A paused 0 0 0")
+
+
+async def test_an_idle_worker_is_shown_with_how_long_its_rate_limit_holds_it_back(autojump_clock: MockClock) -> None:
+    async with open_pool([Resource("a", name="A", rate_limit=RateLimit(1, per=8))]) as pool:
+        watch = Watch(pool)
+        await pool.run(works)
+        await pool.submit(works)
+        await trio.sleep(2)
+        assert watch.line("A").startswith("A idle 6.0 s until its rate limit allows a job")
+
+
+async def test_a_reopening_worker_is_shown_with_what_keeps_it_from_opening(autojump_clock: MockClock) -> None:
+    doors = Doors()
+    async with open_pool([A], lifespan=doors.lifespan, on_dead="keep") as pool:
+        watch = Watch(pool)
+        doors.errors_in["a"] = [OSError("no paper")] * 9
+        await pool.submit(says, ResourceBroken("jammed"))
+        await trio.sleep(1)
+        assert watch.line("A").startswith("A reopening OSError: no paper")
+        pool.cancel()
+
+
+async def test_a_worker_that_is_opened_anew_without_an_error_is_shown_as_reopening(autojump_clock: MockClock) -> None:
+    doors = Doors(seconds_in=5)
+    async with open_pool([Resource("a", name="A", max_jobs=1)], lifespan=doors.lifespan) as pool:
+        watch = Watch(pool)
+        await pool.run(works)
+        await trio.sleep(1)
+        assert watch.line("A").startswith("A reopening 1 1 0")
+
+
+async def test_the_attempts_of_a_worker_are_counted_by_how_they_ended(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        for fn in (works, fails, works):
+            await pool.submit(fn)
+        await pool.join()
+        await trio.sleep(2)
+        assert watch.line("A") == "A idle 3 2 1 1.5/s"
+
+
+async def test_the_rate_of_a_worker_is_that_of_the_last_seconds(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        await pool.submit(works)
+        for _ in range(10):
+            await trio.sleep(RATE_OVER / 10)
+            watch.read()
+        assert watch.line("A").endswith("0.1/s")
+        for _ in range(10):
+            await trio.sleep(RATE_OVER / 10)
+            watch.read()
+        assert watch.line("A").endswith("0/s")
+
+
+async def test_the_rate_of_a_worker_that_has_come_meanwhile_counts_from_nothing(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        await trio.sleep(2)
+        added = await pool.add("b", name="B")
+        await pool.run(works, worker=added)
+        assert watch.line("B") == "B idle 1 1 0 0.5/s"
+
+
+async def test_workers_of_an_elastic_pool_come_and_go(autojump_clock: MockClock) -> None:
+    async with open_pool(Elastic(Mint(), min=1, max=2, idle_timeout=5)) as pool:
+        watch = Watch(pool)
+        await pool.submit(sleeps, 2)
+        await pool.submit(sleeps, 2)
+        await trio.sleep(1)
+        assert [watch.line(worker.name).split()[1] for worker in pool.workers] == ["busy", "busy"]
+        names = {worker.name for worker in pool.workers}
+        await trio.sleep(10)
+        (left,) = pool.workers
+        (gone,) = names - {left.name}
+        assert watch.line(left.name).split()[1] == "idle"
+        assert not any(line.startswith(gone) for line in watch.lines())
+
+
+async def test_of_more_workers_than_fit_those_are_shown_that_do_and_the_others_are_counted_by_state(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pool(30) as pool:
+        for _ in range(20):
+            await pool.submit(trio.sleep, 1)
+        lines = Watch(pool).lines(height=16)
+        assert len(lines) == 16
+        shown = [line for line in lines if line.startswith(pool.workers[0].name.rstrip("1"))]
+        assert len(shown) == 9
+        rest = 30 - 9
+        idle = 10 - sum("idle" in line for line in shown)
+        assert lines[-1].rstrip() == f"and {rest} more: {idle} idle, {rest - idle} busy"
+
+
+async def test_as_many_workers_as_there_are_lines_are_all_shown() -> None:
+    async with open_pool(10) as pool:
+        lines = Watch(pool).lines(height=16)
+        assert len(lines) == 16
+        assert not any("more" in line for line in lines)
+
+
+async def test_a_pool_without_workers_says_so() -> None:
+    nothing: list[str] = []
+    async with open_pool(nothing) as pool:
+        watch = Watch(pool)
+        assert "no workers" in watch.lines()
+        assert watch.plain().endswith("workers: none")
+
+
+async def test_the_workers_of_a_pool_that_is_over_are_shown_as_they_ended() -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        await pool.run(works)
+    assert watch.line("A").startswith("A stopped 1 1 0")
+
+
+# The jobs
+
+
+async def test_the_jobs_in_the_pool_are_counted_by_state(autojump_clock: MockClock) -> None:
+    async with open_pool([A, B], retry=RetryPolicy.fixed(100)) as pool:
+        watch = Watch(pool)
+        await pool.submit(fails)
+        await trio.sleep(1)
+        for _ in range(5):
+            await pool.submit(sleeps_forever)
+        top = " ".join(watch.lines()[2].split())
+        assert top.startswith("2 running 3 queued 1 delayed 0 blocked")
+        pool.cancel()
+
+
+async def test_the_jobs_that_have_ended_are_counted_by_outcome() -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.run(works)
+        await pool.submit(fails)
+        (await pool.submit(sleeps_forever)).cancel()
+        await pool.join()
+        top = " ".join(watch.lines()[3].split())
+        assert top == "1 succeeded 1 dead 1 cancelled 0 discarded 3 of 3 so far"
+
+
+async def test_large_counts_keep_their_columns() -> None:
+    async with open_pool([A], max_queue=None) as pool:
+        watch = Watch(pool)
+        for _ in range(12345):
+            pool.submit_nowait(works)
+        above, below = watch.lines()[2:4]
+        assert above.startswith("   1 running   12344 queued    0 delayed")
+        assert below.startswith("   0 succeeded     0 dead      0 cancelled")
+        pool.cancel()
+
+
+async def test_the_bar_is_filled_by_what_has_ended_and_then_by_what_is_in_the_pool(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool, total=10)
+        for _ in range(4):
+            await pool.run(works)
+        await pool.submit(sleeps, 1)
+        await pool.submit(sleeps, 1)
+        assert watch.lines(width=50)[1] == "━" * 20 + "─" * 10 + "┈" * 20
+
+
+async def test_the_bar_without_a_total_is_of_the_jobs_so_far(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        assert watch.lines(width=40)[1] == "┈" * 40
+        await pool.run(works)
+        await pool.submit(sleeps, 1)
+        assert watch.lines(width=40)[1] == "━" * 20 + "─" * 20
+        assert watch.lines(width=40, encoding="ascii")[1] == "#" * 20 + "=" * 20
+
+
+@pytest.mark.parametrize("width", range(1, 40))
+async def test_the_parts_of_the_bar_fill_the_line_whatever_they_are(width: int, autojump_clock: MockClock) -> None:
+    async with open_pool([A, B], on_dead="keep") as pool:
+        watch = Watch(pool, total=17)
+        for fn in (works, fails, works):
+            await pool.submit(fn)
+        await pool.join()
+        for _ in range(5):
+            await pool.submit(sleeps, 1)
+        assert len(watch.lines(width)[1]) == width
+
+
+async def test_the_rate_is_that_at_which_jobs_ended_in_the_last_seconds(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        assert "/s" not in watch.lines()[2]
+        for _ in range(5):
+            await pool.run(sleeps, 2)
+            watch.read()
+        assert watch.lines()[2].endswith(" 0.5/s")
+        assert watch.lines()[2].endswith(" 0.5/s")
+        await trio.sleep(RATE_OVER)
+        assert watch.lines()[2].endswith(" 0/s")
+
+
+async def test_the_time_left_is_worked_out_when_the_total_is_known(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool, total=100)
+        for _ in range(5):
+            await pool.run(sleeps, 2)
+        assert watch.lines()[2].endswith(" 0.5/s  3:10 left")
+        assert watch.lines()[3].endswith(" 5 of 100 (5 %)")
+
+
+async def test_the_time_left_follows_the_rate_of_the_last_minute(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool, total=100)
+        for _ in range(10):
+            await pool.run(sleeps, 1)
+            watch.read()
+        for _ in range(30):
+            await pool.run(sleeps, LEFT_OVER / 30)
+            watch.read()
+        assert watch.lines()[2].endswith("2:00 left")
+
+
+async def test_no_time_left_is_given_while_nothing_has_ended_or_when_all_has(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool, total=1)
+        await pool.submit(sleeps, 2)
+        await trio.sleep(1)
+        assert "left" not in watch.lines()[2]
+        await pool.join()
+        assert "left" not in watch.lines()[2]
+
+
+async def test_jobs_beyond_the_total_count_too(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool, total=1)
+        await pool.run(works)
+        assert watch.lines()[3].endswith("1 of 1 (100 %)")
+        await pool.submit(sleeps, 1)
+        assert watch.lines()[3].endswith("1 of 2 (50 %)")
+
+
+async def test_not_even_the_last_of_very_many_jobs_is_rounded_away(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool, total=1000)
+        for _ in range(999):
+            pool.submit_nowait(works)
+        await pool.join()
+        assert watch.lines()[3].endswith("999 of 1000 (99 %)")
+
+
+async def test_a_total_of_no_jobs_is_no_division_by_zero() -> None:
+    async with open_pool([A]) as pool:
+        assert Watch(pool, total=0).lines()[3].endswith("0 of 0")
+
+
+async def test_the_top_shows_the_pool_s_name_and_the_time_since_the_view_began(autojump_clock: MockClock) -> None:
+    async with open_pool([A], name="printers") as pool:
+        await trio.sleep(1000)
+        watch = Watch(pool)
+        await trio.sleep(75)
+        assert watch.lines(width=40)[0] == f"printers{'1:15':>32}"
+
+
+async def test_a_window_keeps_few_values_however_many_there_are() -> None:
+    window: Window[int] = Window(10)
+    for number in range(100_000):
+        window.add(number / 1000, number)
+    assert len(window._kept) <= SAMPLES + 2
+
+
+# The failures
+
+
+async def test_the_last_failures_are_shown_with_worker_job_and_error_the_newest_first(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pool([A], retry=RetryPolicy.fixed(1.0)) as pool:
+        watch = Watch(pool)
+        await pool.submit(says, OSError("no paper"), name="print")
+        await trio.sleep(1.5)
+        assert failures_in(watch.lines()) == [
+            "A 0.5 s ago 1 print OSError: no paper",
+            "A 1.5 s ago 1 print OSError: no paper",
+        ]
+        pool.cancel()
+
+
+async def test_no_more_failures_are_kept_than_asked_for(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool, failures=2)
+        for number in range(4):
+            await pool.submit(says, OSError(number))
+        await pool.join()
+        assert [line.split()[-1] for line in failures_in(watch.lines())] == ["3", "2"]
+
+
+async def test_without_room_for_failures_there_is_no_table_of_them(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool, failures=0)
+        await pool.submit(fails)
+        await pool.join()
+        assert not any("error" in line for line in watch.lines())
+
+
+async def test_the_failure_that_made_a_job_dead_is_marked(autojump_clock: MockClock) -> None:
+    async with open_pool([A], retry=RetryPolicy(max_attempts=2), on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.submit(says, OSError("no paper"))
+        await pool.join()
+        errors = [line.partition("says ")[2] for line in failures_in(watch.lines())]
+        assert errors == ["dead: OSError: no paper", "OSError: no paper"]
+
+
+async def test_a_death_that_no_attempt_brought_about_is_shown_with_its_reason(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.submit(fails, name="running")
+        await trio.lowlevel.checkpoint()
+        await pool.submit(sleeps, 60)
+        waiting = await pool.submit(works, name="waiting", total_timeout=5)
+        await trio.sleep(6)
+        assert failures_in(watch.lines()) == [
+            f"1.0 s ago 3 waiting dead: {waiting.reason}",
+            "A 6.0 s ago 1 running dead: ValueError: failed",
+        ]
+        pool.cancel()
+
+
+async def test_an_attempt_that_was_cut_short_is_no_failure(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        job = await pool.submit(sleeps_forever)
+        await trio.sleep(1)
+        job.cancel()
+        await pool.join()
+        assert len(watch.failures.kept) == 0
+
+
+async def test_what_a_job_asked_for_counts_as_a_failure_too(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.submit(says, GiveUp("no such page"), name="print")
+        await pool.join()
+        assert failures_in(watch.lines())[0] == "A 0.0 s ago 1 print dead: GiveUp: no such page"
+
+
+async def test_failures_take_no_more_than_their_share_of_the_lines(autojump_clock: MockClock) -> None:
+    async with open_pool(20, on_dead="keep") as pool:
+        watch = Watch(pool)
+        for _ in range(5):
+            await pool.submit(has_no_paper)
+        await pool.join()
+        for height in range(1, 40):
+            lines = watch.lines(height=height)
+            assert len(lines) <= max(4, height)
+
+
+async def has_no_paper() -> None:
+    raise OSError("no paper")
+
+
+# Whatever the names and errors are
+
+
+NASTY = [
+    "[red]markup[/red]",
+    "[/]",
+    "a \x1b[2J command to the terminal",
+    "two\nlines\tand tabs",
+    "a very long name, " * 50,
+    "東京のサーバーは大変に長い名前を持っている",
+    "e\u0301 and \u200d joined and \udc80 alone",
+    "",
+]
+
+
+@asynccontextmanager
+async def nasty_pool(watch_failures: int = 8) -> AsyncGenerator[Watch]:
+    """A pool all of whose names and errors are odd."""
+    described = [Resource(name, name=name or None) for name in NASTY]
+    async with open_pool(described, name=NASTY[0] + NASTY[2], on_dead="keep") as pool:
+        watch = Watch(pool, total=12345678, failures=watch_failures)
+        for name in NASTY:
+            await pool.submit(says, OSError(name), name=name or None)
+        await pool.join()
+        for name in NASTY:
+            await pool.submit(sleeps, 1000, name=name or None)
+        await trio.sleep(7)
+        yield watch
+        pool.cancel()
+
+
+async def test_names_and_errors_are_shown_as_they_are_and_not_read_for_markup(autojump_clock: MockClock) -> None:
+    async with nasty_pool() as watch:
+        text = "\n".join(watch.lines(width=300))
+        assert text.count("[red]markup[/red]") == 6  # the pool, a worker and its job, and both with their error
+        assert "OSError: [/]" in text
+
+
+async def test_what_would_be_a_command_to_the_terminal_is_spelt_out(autojump_clock: MockClock) -> None:
+    async with nasty_pool() as watch:
+        text = "".join(watch.lines(width=300)) + watch.plain()
+        assert text.isprintable()
+        assert r"a \x1b[2J command" in text
+
+
+@pytest.mark.parametrize("width", [*range(1, 30), 49, 50, 65, 66, 79, 80, 95, 96, 120, 400])
+async def test_no_line_is_wider_than_the_terminal(width: int, autojump_clock: MockClock) -> None:
+    async with nasty_pool() as watch:
+        assert max(map(cell_len, watch.lines(width))) <= width
+
+
+@pytest.mark.parametrize("width", [66, 80, 120])
+async def test_columns_are_aligned_whatever_is_in_them(width: int, autojump_clock: MockClock) -> None:
+    async with nasty_pool() as watch:
+        lines = watch.lines(width)
+        first = next(index for index, line in enumerate(lines) if line.startswith("worker"))
+        last = lines.index("", first)
+        assert {cell_len(line) for line in lines[first:last]} == {width}
+        cells = {cell_len(line[: line.index("busy")]) for line in lines[first + 1 : last]}
+        assert len(cells) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_a_terminal_gets_nothing_that_it_has_no_character_for(encoding: str, autojump_clock: MockClock) -> None:
+    async with nasty_pool() as watch:
+        lines = watch.lines(encoding=encoding)
+        assert "".join(lines).encode(encoding)
+        assert set(lines[1]) <= set("#=.")
+        first = next(index for index, line in enumerate(lines) if line.startswith("worker"))
+        assert {cell_len(line) for line in lines[first : lines.index("", first)]} == {120}
+        assert plain_line(watch.read(), encoding).encode(encoding)
+
+
+async def test_an_error_that_cannot_say_what_it_is_is_shown_by_its_type(autojump_clock: MockClock) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.submit(fails)
+        await pool.join()
+        watch.failures.kept.append(attrs.evolve(watch.failures.kept[0], error=MuteError()))
+        assert failures_in(watch.lines())[0].endswith("MuteError: (can't be printed)")
+
+
+# The line of plain text
+
+
+async def test_a_line_says_what_has_ended_how_fast_and_what_is_left(autojump_clock: MockClock) -> None:
+    async with open_pool([A, B], name="printers") as pool:
+        watch = Watch(pool, total=20)
+        for _ in range(9):
+            await pool.submit(sleeps, 2)
+        await trio.sleep(5)
+        assert watch.plain() == (
+            "printers 0:05  4 of 20 ended (20 %), 0.8/s, 20 s left, 2 running, 3 queued, 0 delayed; workers: 2 busy"
+        )
+
+
+async def test_a_line_names_rare_states_only_if_there_is_something_in_them(autojump_clock: MockClock) -> None:
+    async with open_pool([A], on_dead="keep") as pool:
+        watch = Watch(pool)
+        await pool.submit(fails)
+        (await pool.submit(sleeps_forever)).cancel()
+        await pool.join()
+        await trio.sleep(1)
+        assert watch.plain() == (
+            "0:01  2 ended, 2.0/s, 0 running, 0 queued, 0 delayed, 1 dead, 1 cancelled; workers: 1 idle"
+        )
+
+
+# In words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (3.24, "3.2 s"),
+        (59.94, "59.9 s"),
+        (59.96, "0:59"),
+        (60, "1:00"),
+        (3599, "59:59"),
+        (3723, "1:02:03"),
+        (86399, "23:59:59"),
+        (4 * 86400 + 5 * 3600 + 7, "4 d 5 h"),
+        (math.inf, "no end"),
+    ],
+)
+def test_a_time_takes_as_much_space_as_it_needs(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+def test_a_clock_goes_on_past_a_day() -> None:
+    assert [clock(seconds) for seconds in (7.9, 754, 93723)] == ["0:07", "12:34", "26:02:03"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (None, ""),
+        (0, "0/s"),
+        (123456, "123456/s"),
+        (1000, "1000/s"),
+        (12.34, "12.3/s"),
+        (0.5, "0.5/s"),
+        (0.05, "3.0/min"),
+        (0.001, "3.6/h"),
+    ],
+)
+def test_a_rate_has_the_unit_in_which_there_is_something_to_see(rate: float | None, words: str) -> None:
+    assert pace(rate) == words
+
+
+def test_a_text_is_cut_before_it_is_looked_at() -> None:
+    assert one_line("x" * 10 * LONGEST) == "x" * LONGEST
+
+
+def test_what_an_encoding_lacks_becomes_as_many_question_marks_as_it_is_wide() -> None:
+    assert encodable("é東é", "latin-1") == "é??é"
+
+
+def test_an_error_without_words_is_its_type() -> None:
+    assert error_in_words(KeyError()) == "KeyError"
+
+
+# On a terminal
+
+
+async def test_the_frame_is_what_comes_on_the_screen(autojump_clock: MockClock) -> None:
+    terminal = Terminal()
+    async with open_pool([A, B], name="printers") as pool:
+        async with live(pool, total=4, console=terminal.console()):
+            await pool.submit(sleeps, 3, name="print")
+            pool.workers[1].rest(5)
+            await trio.sleep(2)
+        pool.cancel()
+    assert terminal.lines == [
+        f"printers{'0:02':>92}",
+        "─" * 25 + "┈" * 75,
+        "   1 running      0 queued    0 delayed      0 blocked" + f"{'0/s':>46}",
+        "   0 succeeded    0 dead      0 cancelled    0 discarded" + f"{'0 of 4 (0 %)':>44}",
+        "",
+        "worker            state                 job                       attempts      ok  failed      rate",
+        "A                 busy           2.0 s  1 print                          0       0       0       0/s",
+        "B                 resting        3.0 s  left                             0       0       0       0/s",
+        "",
+    ]
