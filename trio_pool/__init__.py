@@ -6,10 +6,10 @@ What users import, and nothing else. The layout behind it:
   ``_attempt_events`` and ``_worker_events`` with ``_dispatch`` over ``_queue``, ``_places``,
   ``_roster``, ``_deadlines``, ``_ledger`` and ``_dead``; ``_races`` for hedges,
   ``_dependencies``, ``_group``, ``_reservations``, ``_loans`` and ``_waits`` for jobs that
-  have to do with each other, ``_aftermath`` for what that leads to; ``_retry`` and ``_verdict`` say what becomes of
-  a failed job, and ``_retry_after`` what a server's header asks for. ``_limits`` has the
-  limits as values, ``_meters`` what is counted for them, ``_guard`` those of one worker,
-  and ``_holds`` what keeps a worker from jobs for a time.
+  have to do with each other, ``_aftermath`` for what that leads to. ``_retry`` and
+  ``_verdict`` say what becomes of a failed job, and ``_retry_after`` what a server's header
+  asks for. ``_limits`` has the limits as values, ``_meters`` what is counted for them,
+  ``_guard`` those of one worker, and ``_holds`` what keeps a worker from jobs for a time.
 * The shell does what the core decides: ``_open`` the block, ``_submitting``, ``_calls``,
   ``_base`` and ``_pool`` the calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are
   for the workers, ``_shift`` for what serves them, ``_driver`` for an attempt, ``_timers``

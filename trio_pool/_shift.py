@@ -63,14 +63,13 @@ class Shift:
         self._waiting = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _is_over(self) -> bool:
-        """Whether there is nothing more to do for it, nor will be."""
+    def _is_over(self, stopping: bool) -> bool:
+        """Whether there is nothing more to do for it, nor will be; ``stopping`` if the worker is to leave or reopen."""
         worker = self._worker
         is_on_duty = worker._shift is self
-        is_stopping = worker._departing or worker._phase is Phase.REOPENING
         if self._is_own:  # the lifespan is not left while a job has lent the worker
-            return is_on_duty and is_stopping and not worker._loans
-        return not is_on_duty or is_stopping
+            return is_on_duty and stopping and not worker._loans
+        return stopping or not is_on_duty
 
     @trio.lowlevel.enable_ki_protection
     async def stand_in(self) -> None:  # noqa: ASYNC910  # the body of a task
@@ -88,8 +87,8 @@ class Shift:
         worker, stands_in = self._worker, not self._is_own
         core, host = worker._core, worker._host
         effects, deadlines, timers = host.effects, core.deadlines, host.timers
-        clock = trio.lowlevel.current_clock()
-        self.task = trio.lowlevel.current_task()
+        clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
+        self.task = task
         job: Job[Any] | None = None
         while True:
             settled = True
@@ -110,9 +109,11 @@ class Shift:
                         if job is None:
                             # Something may have handed it a job since it asked.
                             if worker._inbox is None or worker._shift is not self:
-                                if self._is_over():
+                                stopping = worker._departing or worker._phase is Phase.REOPENING
+                                if (stopping or stands_in) and self._is_over(stopping):
                                     return
-                                await self.wait()
+                                self._waiting = task
+                                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
                                 continue
                             job, worker._inbox = worker._inbox, None
                         if worker._cut is not None:  # cancelled before it began
