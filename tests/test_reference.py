@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import pytest
 
 import trio_pool
 import trio_pool.testing
+import trio_pool.timeline
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
 
-NAMES = [f"trio_pool.{name}" for name in trio_pool.__all__] + [
-    f"trio_pool.testing.{name}" for name in trio_pool.testing.__all__
-]
+MODULES = (trio_pool, trio_pool.testing, trio_pool.timeline)
+NAMES = [f"{module.__name__}.{name}" for module in MODULES for name in module.__all__]
 
 
 def directives() -> dict[str, str]:
@@ -45,8 +46,8 @@ DIRECTIVES = directives()
 
 def resolve(name: str) -> object:
     """The object of this full name."""
-    module = trio_pool.testing if name.startswith("trio_pool.testing.") else trio_pool
-    return getattr(module, name.rpartition(".")[2])
+    module, _, short = name.rpartition(".")
+    return getattr(sys.modules[module], short)
 
 
 def own_members(kind: type[Any]) -> dict[str, object]:
@@ -60,6 +61,9 @@ def own_members(kind: type[Any]) -> dict[str, object]:
             is_member = inspect.isroutine(value) or isinstance(value, (property, classmethod))
             if is_member and not name.startswith("_"):
                 found[name] = value
+    if issubclass(kind, trio_pool.Instrument) and kind is not trio_pool.Instrument:
+        # What the pool tells an instrument is described where that is.
+        return {name: value for name, value in found.items() if name not in vars(trio_pool.Instrument)}
     return found
 
 

@@ -11,6 +11,8 @@ What users import, and nothing else. The layout behind it:
 * The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
   calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are for the workers,
   ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates.
+* ``timeline``, which nothing here imports, watches pools: it keeps ``_records``, makes ``_spans``
+  of them, and writes those down as ``_trace_events`` or as a ``_timeline_page``.
 """
 
 from ._dead import DeadLetters
