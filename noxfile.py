@@ -93,6 +93,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def browser(session: nox.Session) -> None:
+    """Run the tests that look at pages, in the Chromium or Chrome that is installed."""
+    session.install(".", *group("browser"))
+    session.run("pytest", *(session.posargs or ["tests/browser"]))
+
+
+@nox.session(python=NEWEST)
 def demo(session: nox.Session) -> None:
     """Run the main example; it takes the arguments after ``--``."""
     session.install(".", *group("demo"))
@@ -147,6 +154,7 @@ def check(session: nox.Session) -> None:
     session.notify("lint", posargs=[])
     session.notify("types", posargs=[])
     session.notify("docs", posargs=[])
+    session.notify("browser", posargs=[])
     session.notify("demo", posargs=["--files", "40"])
     session.notify("bench", posargs=["--quick"])
     session.notify("minimums", posargs=[])

@@ -13,10 +13,13 @@ import pytest
 import trio_pool
 import trio_pool.rich
 import trio_pool.testing
+import trio_pool.timeline
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
 
-MODULES: dict[str, ModuleType] = {module.__name__: module for module in (trio_pool, trio_pool.rich, trio_pool.testing)}
+MODULES: dict[str, ModuleType] = {
+    module.__name__: module for module in (trio_pool, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
+}
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
 
@@ -61,6 +64,9 @@ def own_members(kind: type[Any]) -> dict[str, object]:
             is_member = inspect.isroutine(value) or isinstance(value, (property, classmethod))
             if is_member and not name.startswith("_"):
                 found[name] = value
+    if issubclass(kind, trio_pool.Instrument) and kind is not trio_pool.Instrument:
+        # What the pool tells an instrument is described where that is.
+        return {name: value for name, value in found.items() if name not in vars(trio_pool.Instrument)}
     return found
 
 

@@ -17,7 +17,8 @@ What users import, and nothing else. The layout behind it:
   ``_waiting`` for jobs that wait for jobs.
 * ``rich`` is a module of its own for users, not imported here: the live view. ``_live_reading``
   has what it knows of the pool, ``_live_frame`` and ``_live_words`` what it shows of that, and
-  ``_live_display`` where.
+  ``_live_display`` where. ``timeline`` likewise: what it keeps is in ``_records`` and
+  ``_spans``, what it writes comes from ``_trace_events`` and ``_timeline_page``.
 """
 
 from ._dead import DeadLetters

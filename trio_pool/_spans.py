@@ -1,0 +1,166 @@
+"""What a timeline hands to what writes it down: spans of time, and how to lay those out that overlap."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from itertools import count, groupby
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Outcome: TypeAlias = Literal["succeeded", "failed", "dead", "put off", "discarded", "cut short", "running"]
+Hindrance: TypeAlias = Literal["resting", "quarantined", "paused", "reopening"]
+Kind: TypeAlias = Literal[Outcome, Hindrance, "delay", "worker"]
+
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "dead", "put off", "discarded", "cut short", "running")
+HINDRANCES: tuple[Hindrance, ...] = ("resting", "quarantined", "paused", "reopening")
+
+
+@attrs.define(eq=False)
+class Row:
+    """A worker.
+
+    Attributes:
+      pool: a number for its pool, in the order in which the pools were seen.
+      pool_name: the pool's name, or None.
+      id: the worker's number.
+      name: the worker's name.
+      start: when it was first seen, in microseconds.
+      end: when it left, or None.
+    """
+
+    pool: int
+    pool_name: str | None
+    id: int
+    name: str
+    start: int
+    end: int | None = None
+
+
+@attrs.define(eq=False)
+class Span:
+    """Something that took time.
+
+    Attributes:
+      row: the worker; of a delay, where the attempt before it failed.
+      kind: the outcome of an attempt, what kept a worker from taking jobs, or "delay".
+      start: in microseconds.
+      end: in microseconds; of what is not over, when it was looked at.
+      job: the job's id, or 0.
+      name: the job's name, or "".
+      number: that of the attempt, or of the one before the delay; or 0.
+      text: the error in words, or "".
+      hedges: the (id, name) of each further worker that took part.
+      unfinished: whether it is not over.
+      until: if it is not over, when it will be as far as is known.
+    """
+
+    row: Row
+    kind: Kind
+    start: int
+    end: int
+    job: int
+    name: str
+    number: int
+    text: str
+    hedges: tuple[tuple[int, str], ...]
+    unfinished: bool
+    until: int | None
+
+    @property
+    def is_attempt(self) -> bool:
+        """Whether it is an attempt of a job."""
+        return self.kind in OUTCOMES
+
+
+@attrs.frozen(eq=False)
+class Recording:
+    """What a timeline has recorded, at one moment.
+
+    Attributes:
+      rows: the workers, by pool and number.
+      spans: by their starts; of those that start together, the longest first.
+      end: the moment, in microseconds.
+      dropped: how many records are missing.
+    """
+
+    rows: list[Row]
+    spans: list[Span]
+    end: int
+    dropped: int
+
+
+def nested_lanes(spans: Sequence[Span]) -> list[int]:
+    """For each span the lane where it goes, so that of two in a lane that overlap one is part of the other.
+
+    Arguments:
+      spans: in the order of a `Recording`.
+    """
+    lanes: list[list[int]] = []  # the ends of those that are open, the innermost last
+    found: list[int] = []
+    for span in spans:
+        lane = 0
+        while lane < len(lanes) and not _has_room(lanes[lane], span):
+            lane += 1
+        if lane == len(lanes):
+            lanes.append([])
+        lanes[lane].append(span.end)
+        found.append(lane)
+    return found
+
+
+def _has_room(ends: list[int], span: Span) -> bool:
+    while ends and ends[-1] <= span.start:
+        ends.pop()
+    return not ends or span.end <= ends[-1]
+
+
+def separate_lanes(spans: Sequence[Span]) -> list[int]:
+    """For each span the lowest lane that is free, so that no two in a lane overlap.
+
+    Arguments:
+      spans: by their starts; of those that start together, the shortest first.
+    """
+    busy: list[tuple[int, int]] = []  # a heap of the ends, each with its lane
+    free: list[int] = []
+    found: list[int] = []
+    for span in spans:
+        while busy and busy[0][0] <= span.start:
+            heappush(free, heappop(busy)[1])
+        lane = heappop(free) if free else len(busy)
+        heappush(busy, (span.end, lane))
+        found.append(lane)
+    return found
+
+
+def pool_names(recording: Recording) -> dict[int, str]:
+    """What to call the pools, by their numbers; each has a name of its own."""
+    rows = {row.pool: row for row in (*recording.rows, *(span.row for span in recording.spans))}
+    pools = sorted(rows)
+    names = (rows[pool].pool_name for pool in pools)
+    given = [f"pool {pool}" if name is None else name for pool, name in zip(pools, names, strict=True)]
+    return dict(zip(pools, _told_apart(given), strict=True))
+
+
+def row_names(recording: Recording) -> dict[Row, str]:
+    """What to call the workers; within a pool each has a name of its own."""
+    found: dict[Row, str] = {}
+    for _, rows in groupby(recording.rows, key=lambda row: row.pool):
+        members = list(rows)
+        found.update(zip(members, _told_apart([row.name for row in members]), strict=True))
+    return found
+
+
+def _told_apart(names: Iterable[str]) -> Iterator[str]:
+    """The names, with a number behind each that was there before."""
+    taken: set[str] = set()
+    for name in names:
+        label = name
+        numbers = count(2)
+        while label in taken:
+            label = f"{name} ({next(numbers)})"
+        taken.add(label)
+        yield label
