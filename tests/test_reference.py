@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import trio_pool
+import trio_pool.otel
 import trio_pool.testing
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
 
-NAMES = [f"trio_pool.{name}" for name in trio_pool.__all__] + [
-    f"trio_pool.testing.{name}" for name in trio_pool.testing.__all__
-]
+MODULES = [trio_pool, trio_pool.otel, trio_pool.testing]
+NAMES = [f"{module.__name__}.{name}" for module in MODULES for name in module.__all__]
 
 
 def directives() -> dict[str, str]:
@@ -45,12 +46,15 @@ DIRECTIVES = directives()
 
 def resolve(name: str) -> object:
     """The object of this full name."""
-    module = trio_pool.testing if name.startswith("trio_pool.testing.") else trio_pool
-    return getattr(module, name.rpartition(".")[2])
+    module, _, last = name.rpartition(".")
+    return getattr(sys.modules[module], last)
 
 
 def own_members(kind: type[Any]) -> dict[str, object]:
-    """The methods and properties that this project has given a class for users, inherited ones included."""
+    """The methods and properties that this project has given a class for users, inherited ones included.
+
+    What instruments are told of is the base class's.
+    """
     found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
         # What a worker has from the scheduler is the scheduler's.
@@ -60,6 +64,8 @@ def own_members(kind: type[Any]) -> dict[str, object]:
             is_member = inspect.isroutine(value) or isinstance(value, (property, classmethod))
             if is_member and not name.startswith("_"):
                 found[name] = value
+    if issubclass(kind, trio_pool.Instrument) and kind is not trio_pool.Instrument:
+        return {name: value for name, value in found.items() if not hasattr(trio_pool.Instrument, name)}
     return found
 
 

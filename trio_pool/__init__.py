@@ -11,6 +11,8 @@ What users import, and nothing else. The layout behind it:
 * The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
   calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are for the workers,
   ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates.
+* For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
+  ``_words`` for how it is put; and ``otel``, imported only where it is used.
 """
 
 from ._dead import DeadLetters
@@ -31,6 +33,7 @@ from ._errors import (
 from ._instrument import Instrument
 from ._job import Attempt, DeadReason, Job, JobState, Transition
 from ._limits import CircuitBreaker, RateLimit, RetryBudget
+from ._logged import Logged, LogLevels
 from ._open import open_pool
 from ._options import JobOptions
 from ._pool import Pool, SlotPool
@@ -60,6 +63,8 @@ __all__ = [
     "JobOptions",
     "JobState",
     "JobTimeoutError",
+    "LogLevels",
+    "Logged",
     "NoEligibleWorkerError",
     "Pool",
     "PoolClosedError",
