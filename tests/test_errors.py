@@ -75,6 +75,11 @@ def test_control_exceptions_are_no_errors_of_the_pool() -> None:
     assert [issubclass(control, Exception) for control in controls] == [True] * 4
 
 
+def test_errors_are_called_what_users_import() -> None:
+    public = [getattr(trio_pool, name) for name in trio_pool.__all__ if name.endswith("Error")]
+    assert {error.__module__ for error in public} == {"trio_pool"}
+
+
 def test_every_public_name_exists() -> None:
     assert [name for name in trio_pool.__all__ if not hasattr(trio_pool, name)] == []
 
@@ -201,6 +206,12 @@ async def test_a_timeout_in_the_queue_does_not_hide_the_last_error(autojump_cloc
         failure = await failure_of(job)
         assert trio.current_time() == 3
     assert "ValueError: no luck" in str(failure)
+
+
+async def test_what_a_function_gave_up_with_is_not_said_twice() -> None:
+    async with open_pool(1) as pool:
+        failure = await failure_of(await pool.submit(Failing(GiveUp("no such page")), name="fetch"))
+    assert str(failure) == "job 1 (fetch) is dead after 1 attempt: given up: no such page"
 
 
 @pytest.mark.parametrize(

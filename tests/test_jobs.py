@@ -398,7 +398,7 @@ async def test_a_job_shows_what_a_reader_needs(autojump_clock: MockClock) -> Non
         assert repr(running) == "<trio_pool.Job 1 nap, running on worker-1, 0 attempts>"
         dead = await pool.submit(fail)
     assert repr(running) == "<trio_pool.Job 1 nap, succeeded, 1 attempt>"
-    assert repr(dead) == "<trio_pool.Job 2 fail, dead, 1 attempt: no attempts left>"
+    assert repr(dead) == "<trio_pool.Job 2 fail, dead, 1 attempt: no attempts left; last error: ValueError: no luck>"
 
 
 # States

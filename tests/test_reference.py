@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import trio_pool
+import trio_pool.otel
 import trio_pool.rich
 import trio_pool.testing
 import trio_pool.timeline
@@ -18,7 +19,8 @@ import trio_pool.timeline
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
 
 MODULES: dict[str, ModuleType] = {
-    module.__name__: module for module in (trio_pool, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
+    module.__name__: module
+    for module in (trio_pool, trio_pool.otel, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
 }
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
@@ -54,7 +56,10 @@ def resolve(name: str) -> object:
 
 
 def own_members(kind: type[Any]) -> dict[str, object]:
-    """The methods and properties that this project has given a class for users, inherited ones included."""
+    """The methods and properties that this project has given a class for users, inherited ones included.
+
+    What instruments are told of is the base class's.
+    """
     found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
         # What a worker has from the scheduler is the scheduler's.

@@ -15,6 +15,8 @@ What users import, and nothing else. The layout behind it:
   for the workers, ``_shift`` for what serves them, ``_driver`` for an attempt, ``_timers``
   for the clock, ``_streams`` for what iterates, ``_job_group`` for groups, ``_lending`` and
   ``_waiting`` for jobs that wait for jobs.
+* For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
+  ``_words`` for how it is put; and ``otel``, imported only where it is used.
 * ``rich`` is a module of its own for users, not imported here: the live view. ``_live_reading``
   has what it knows of the pool, ``_live_frame`` and ``_live_words`` what it shows of that, and
   ``_live_display`` where. ``timeline`` likewise: what it keeps is in ``_records`` and
@@ -41,6 +43,7 @@ from ._instrument import Instrument
 from ._job import Attempt, DeadReason, Job, JobState, Transition
 from ._job_group import JobGroup, SlotJobGroup
 from ._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
+from ._logged import Logged, LogLevels
 from ._open import open_pool
 from ._options import JobOptions
 from ._pool import Pool, SlotPool
@@ -72,6 +75,8 @@ __all__ = [
     "JobOptions",
     "JobState",
     "JobTimeoutError",
+    "LogLevels",
+    "Logged",
     "NoEligibleWorkerError",
     "Node",
     "Pool",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._tracebacks import in_words
+from ._words import attempt_lines, counted, shortcomings
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -41,27 +41,37 @@ class JobFailedError(PoolError):
     """A job is dead: it failed, and no further attempt will be made.
 
     The ``__cause__`` is the error of the last attempt, or `JobTimeoutError` where the
-    job's ``total_timeout`` ended it.
+    job's ``total_timeout`` ended it. Its notes, which a traceback shows below it, are a line
+    for each kept attempt.
 
     Attributes:
       job: the dead `Job`, with its attempts and the reason of its death.
     """
 
+    # Made when somebody looks: most of these errors are handled, and never printed.
+    _notes: list[str] | None = None
+
     def __init__(self, job: Job[Any]) -> None:
         super().__init__(job)
         self.job = job
 
+    @property
+    def __notes__(self) -> list[str]:
+        if self._notes is None:
+            self._notes = attempt_lines(self.job)
+        return self._notes
+
+    @__notes__.setter
+    # It can be read and set like the attribute that Python 3.11 declares.
+    def __notes__(self, notes: list[str]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._notes = notes
+
     def __str__(self) -> str:
         job = self.job
         assert job.dead_reason is not None
-        count = job.attempt_count
-        attempts = f"{count} attempt" if count == 1 else f"{count} attempts"
-        text = " ".join(f"job {job.id} ({job.name}) is dead after {attempts}: {job.reason}".split())
-        # Not the cause, which may be that its time was up: that is the reason already.
-        last = job.attempts[-1].error if job.attempts else None
-        if last is None or in_words(last) in text or str(last) == job.reason:
-            return text
-        return f"{text}; last error: {in_words(last)}"
+        attempts = counted(job.attempt_count, "attempt")
+        name = " ".join(job.name.split())
+        return f"job {job.id} ({name}) is dead after {attempts}: {shortcomings(job)}"
 
 
 class JobCancelledError(PoolError):
@@ -115,3 +125,8 @@ class JobTimeoutError(trio.TooSlowError):
     Recorded as the error of the attempt that it cut short, and the cause of the job's
     death; never raised inside a job's function.
     """
+
+
+# Tracebacks, logs and metrics call them what users import.
+for _error in [*PoolError.__subclasses__(), PoolError, AttemptTimeoutError, JobTimeoutError]:
+    _error.__module__ = "trio_pool"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, ca
 
 import attrs
 
+from ._words import counted, one_line, shortcomings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
@@ -373,12 +375,14 @@ class Job(Generic[V_co]):
         return self._reason
 
     def __repr__(self) -> str:
-        count = self._attempt_count
-        attempts = f"{count} attempt" if count == 1 else f"{count} attempts"
-        where = f" on {self._worker.name}" if self._worker is not None else ""
-        why = f": {self._reason}" if self._reason else ""
         state = self.state.name.lower()
-        return f"<trio_pool.Job {self.id} {self.name}, {state}{where}, {attempts}{why}>"
+        if self._state is JobState.DELAYED and self._setback is not None:
+            state = f"{state} until {self.attempts[-1].ended_at + self._setback.delay:.1f}"
+        elif self._worker is not None:
+            state = f"{state} on {one_line(self._worker.name)}"
+        attempts = counted(self._attempt_count, "attempt")
+        why = one_line(shortcomings(self))
+        return f"<trio_pool.Job {self._id} {one_line(self.name)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
 def has_ended(job: Job[Any]) -> bool:

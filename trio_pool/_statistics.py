@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ._job import JobState
+from ._tracebacks import in_words
+from ._words import counted, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._group import Group
     from ._ledger import Ledger
     from ._seat import Seat, WorkerState
@@ -81,6 +85,45 @@ class PoolStatistics:
     queue_peak: int
     submitters_waiting: int
     workers: tuple[WorkerStatistics, ...]
+
+    def __str__(self) -> str:
+        """Its counts in a few lines, and a table with a line for each worker."""
+        name = "the pool" if self.name is None else f"the pool {one_line(self.name)!r}"
+        states = ", ".join(f"{getattr(self, state.value)} {state.value}" for state in JobState)
+        work = [
+            counted(self.attempts, "attempt"),
+            f"{self.failures} failed",
+            f"{self.retries} retried",
+            f"{self.queue_peak} queued at the peak",
+            f"{counted(self.submitters_waiting, 'submitter')} waiting",
+        ]
+        lines = [f"{name}: {counted(self.submitted, 'job')} submitted", states, ", ".join(work)]
+        if self.workers:
+            lines += _table([_COLUMNS, *map(_row, self.workers)])
+        return "\n  ".join(lines)
+
+
+_COLUMNS = ("worker", "state", "attempts", "succeeded", "failed", "busy", "available at", "last error")
+_PLACES = "<<>>>>><"
+
+
+def _row(worker: WorkerStatistics) -> tuple[str, ...]:
+    return (
+        one_line(worker.name, 40),
+        worker.state.value,
+        str(worker.attempts),
+        str(worker.succeeded),
+        str(worker.failed),
+        f"{worker.busy_seconds:.1f} s",
+        "" if worker.available_at is None else f"{worker.available_at:.1f}",
+        "" if worker.last_error is None else one_line(in_words(worker.last_error), 80),
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The lines of a table whose columns are as wide as what is in them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
 def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:

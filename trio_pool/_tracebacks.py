@@ -22,7 +22,10 @@ _YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
 
 def in_words(error: BaseException) -> str:
     """The error in one line, as the last line of a traceback shows it."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # it is about a failure already, which this must not hide
+        text = "<its text can't be had>"
     name = type(error).__name__
     return f"{name}: {text}" if text else name
 

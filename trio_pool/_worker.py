@@ -16,6 +16,7 @@ from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
 from ._tracebacks import in_words
+from ._words import doings, one_line
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -187,9 +188,11 @@ class Worker(Seat):
         await self._host.remove_worker(self, cancel=cancel)
 
     def __repr__(self) -> str:
-        doing = f" with {self._current.name}" if self._current is not None else ""
-        state = self.state.name.lower()
-        return f"<trio_pool.Worker {self.id} {self.name}, {state}{doing}>"
+        try:
+            now = trio.current_time()
+        except RuntimeError:  # there is no clock outside of Trio
+            now = None
+        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, now)}>"
 
     # The rest is for the pool.
 

@@ -254,3 +254,11 @@ def test_strangers_are_cut_off_from_their_context() -> None:
 )
 def test_an_error_is_told_in_one_line(error: Exception, words: str) -> None:
     assert in_words(error) == words
+
+
+def test_an_error_whose_text_is_at_fault_is_told_without_it() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert in_words(Mute()) == "Mute: <its text can't be had>"

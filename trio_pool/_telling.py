@@ -1,0 +1,30 @@
+"""What instruments ask that tell of several pools: where a job or a worker is, how an attempt has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ._errors import JobCancelledError
+from ._job import Job
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+    from ._job import Attempt
+    from ._staff import Staff
+    from ._worker import Worker
+
+
+def engine_of(thing: Job[Any] | Worker) -> Engine:
+    """What the pool of a job or a worker runs on."""
+    if isinstance(thing, Job):
+        return cast("Engine", thing._host)
+    return cast("Staff", thing._host)._engine
+
+
+def outcome_of(job: Job[Any], attempt: Attempt) -> Literal["succeeded", "failed", "cut_short"]:
+    """How one of the job's attempts has ended."""
+    error = attempt.error
+    if error is None:
+        return "succeeded"
+    # Another job's may be what the function itself has failed with.
+    return "cut_short" if isinstance(error, JobCancelledError) and error.job is job else "failed"
