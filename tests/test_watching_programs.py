@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,18 @@ def shown(name: str) -> str:
     return (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Keeps what a program sets up for its logs from the other tests."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    loggers = [logging.getLogger(name) for name in ("trio_pool", "trio_pool.jobs")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize("name", ["table", "logged", "trace"])
 def test_program_prints_what_the_chapter_shows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
