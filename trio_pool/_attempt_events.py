@@ -32,7 +32,7 @@ class AttemptEvents(WorkerEvents):
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """It has ended with a value."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=True) if self._races.under_way else None
         if self.deadlines.soonest <= now:
             self.advance(now)
         ledger = self._ledger
@@ -51,7 +51,7 @@ class AttemptEvents(WorkerEvents):
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
         """It has ended with an error."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=verdict.is_the_last_word) if self._races.under_way else None
         if self.deadlines.soonest <= now:
             self.advance(now)
         if race is None:
@@ -64,11 +64,11 @@ class AttemptEvents(WorkerEvents):
         job._setback.note(seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
-            self.rest(seat, now + verdict.rest, now)
+            self._rest(seat, now + verdict.rest, now)
         if seat._guard is not None:
             self._tell_breaker(seat, seat._guard, verdict, now)
         if verdict.broken:
-            self.reopen(seat, error, now)
+            self._reopen(seat, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
@@ -78,7 +78,7 @@ class AttemptEvents(WorkerEvents):
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """It was cut short by the job's total timeout."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=True) if self._races.under_way else None
         self.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
@@ -94,7 +94,7 @@ class AttemptEvents(WorkerEvents):
 
     def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """It was cut short by a cancellation: it is neither counted nor kept."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=False) if self._races.under_way else None
         self.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
@@ -151,7 +151,6 @@ class AttemptEvents(WorkerEvents):
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
         """What that means for the attempt; ``cut`` tells of a cancellation."""
         if race.is_decided:
-            self._races.stop(race)
             for seat in race.runners:
                 if seat._cut is None:
                     seat._cut = Cut.LOST
@@ -179,7 +178,7 @@ class AttemptEvents(WorkerEvents):
         """The next job of a worker that has ended an attempt."""
         guard = seat._guard
         if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
-            self.reopen(seat, None, now)
+            self._reopen(seat, None, now)
         job = self._dispatch.next_for(seat, now)
         if self._places.line or self.draining or self._staffing is not None:
             self._after(now)

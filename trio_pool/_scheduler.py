@@ -86,11 +86,10 @@ class Scheduler(AttemptEvents):
         state = job.state
         if state.is_final or job._cancelled:
             return
-        job._cancelled = True
         if state is JobState.RUNNING:
-            for seat in self._races.no_more(job):
-                self._cut(seat, Cut.CANCELLED, now)
+            self._cancel_running(job, now)
             return
+        job._cancelled = True
         self._take_back(job)
         self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
         self._after(now)
@@ -101,7 +100,7 @@ class Scheduler(AttemptEvents):
         self._queue.clear()
         for job in list(self._ledger.live.values()):
             if job._state is JobState.RUNNING:
-                self.cancel(job, now)
+                self._cancel_running(job, now)  # whatever may have come due since: nothing starts now
             else:
                 if job._state is JobState.DELAYED or job._deadline != math.inf:
                     self.deadlines.forget()
@@ -148,6 +147,13 @@ class Scheduler(AttemptEvents):
         self._after(now)
 
     # From here on nobody but the scheduler calls.
+
+    def _cancel_running(self, job: Job[Any], now: float) -> None:
+        """Cut the attempt under way short, wherever it runs, unless that was done before."""
+        if not job._cancelled:
+            job._cancelled = True
+            for seat in self._races.cancel(job):
+                self._cut(seat, Cut.CANCELLED, now)
 
     def _after_waiting(self, now: float) -> None:
         """A job has begun to wait: see that somebody looks at it when it may start."""

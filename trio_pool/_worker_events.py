@@ -132,18 +132,12 @@ class WorkerEvents:
     def resume(self, seat: Seat, now: float) -> None:
         """A paused worker may go on."""
         self.advance(now)
-        if seat._paused and not seat._gone:
-            seat._paused = False
-            self._ledger.tell("worker_resumed", seat)
-            self._dispatch.update(seat, now)
-            self._after(now)
+        self._resume(seat, now)
 
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
         self.advance(now)
-        if self._holds.rest(seat, until, now):
-            self._dispatch.update(seat, now)
-            self._after(now)
+        self._rest(seat, until, now)
 
     def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
@@ -239,9 +233,26 @@ class WorkerEvents:
             seat._cut = cut
         self._effects.append(Interrupt(seat))
 
+    def _resume(self, seat: Seat, now: float) -> None:
+        if seat._paused and not seat._gone:
+            seat._paused = False
+            self._ledger.tell("worker_resumed", seat)
+            self._dispatch.update(seat, now)
+            self._after(now)
+
     def _resume_all(self, now: float) -> None:
         for seat in list(self._roster.seats.values()):
-            self.resume(seat, now)
+            self._resume(seat, now)
+
+    def _rest(self, seat: Seat, until: float, now: float) -> None:
+        if self._holds.rest(seat, until, now):
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def _reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
+        self._take_out_of_use(seat, error, now)
+        self._dispatch.match(now)
+        self._after(now)
 
     def _take_out_of_use(self, seat: Seat, error: Exception | None, now: float) -> None:
         """A worker's resource is to be opened anew; what that means for the jobs is left to others."""
