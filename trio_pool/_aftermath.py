@@ -127,7 +127,7 @@ class Aftermath:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
-            for seat in self._races.no_more(job):
+            for seat in self._races.cancel(job):
                 self._cut(seat, job, Cut.CANCELLED, now)
             return
         self._take_back(job)

@@ -32,7 +32,7 @@ class AttemptEvents(WorkerEvents):
 
     def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
         """It has ended with a value."""
-        if self._races.under_way and (race := self._races.ending(seat)) is not None:
+        if self._races.under_way and (race := self._races.ending(seat, decides=True)) is not None:
             return self._succeeded_in_race(race, seat, value, now)
         if self.deadlines.soonest <= now:
             self.advance(now)
@@ -56,7 +56,7 @@ class AttemptEvents(WorkerEvents):
 
     def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
         """It has ended with an error."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=verdict.is_the_last_word) if self._races.under_way else None
         if self.deadlines.soonest <= now:
             self.advance(now)
         if race is None:
@@ -69,11 +69,11 @@ class AttemptEvents(WorkerEvents):
         job._setback.note(seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
-            self.rest(seat, now + verdict.rest, now)
+            self._rest(seat, now + verdict.rest, now)
         if seat._guard is not None:
             self._tell_breaker(seat, seat._guard, verdict, now)
         if verdict.broken and seat._phase is Phase.OPEN:  # or it is known already
-            self.reopen(seat, error, now)
+            self._reopen(seat, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
@@ -83,7 +83,7 @@ class AttemptEvents(WorkerEvents):
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """It was cut short by the job's total timeout."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=True) if self._races.under_way else None
         self.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
@@ -99,7 +99,7 @@ class AttemptEvents(WorkerEvents):
 
     def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """It was cut short by a cancellation: it is neither counted nor kept."""
-        race = self._races.ending(seat) if self._races.under_way else None
+        race = self._races.ending(seat, decides=False) if self._races.under_way else None
         self.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
@@ -158,7 +158,6 @@ class AttemptEvents(WorkerEvents):
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
         """What that means for the attempt; ``cut`` tells of a cancellation."""
         if race.is_decided:
-            self._races.stop(race)
             for seat in race.runners:
                 if seat._cut is None:
                     seat._cut = Cut.LOST
@@ -194,7 +193,7 @@ class AttemptEvents(WorkerEvents):
                 self._set_aside(seat)
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
-                self.reopen(seat, None, now)
+                self._reopen(seat, None, now)
             job = self._dispatch.next_for(seat, now)
         if self._places.line or self.draining or self._staffing is not None:
             self._after(now)

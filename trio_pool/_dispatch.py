@@ -201,15 +201,14 @@ class Dispatch:
             return None
         if (job := self._queue.take(seat)) is not None:
             self._begin(seat, job, now)
-            return job
-        if self._places.line and (job := self._places.by_taker.take(seat)) is not None:
+        elif self._places.line and (job := self._places.by_taker.take(seat)) is not None:
             self.admit(job, now)
             self._begin(seat, job, now)
-            return job
-        self._park(seat, now)
+        else:
+            self._park(seat, now)
         if self.races.waiting:
-            self.match(now)
-        return None
+            self.match(now)  # even if it has a job: what it ended may be one that others may join now
+        return job
 
     def update(self, seat: Seat, now: float) -> None:
         """Something about a worker has changed."""

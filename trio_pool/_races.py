@@ -83,6 +83,11 @@ class Race:
             self.error = error
             self.verdict = verdict
 
+    def cancelled(self) -> None:
+        """Its job was cancelled: how it ends is up to those that run it, not to who has failed before."""
+        if not self.is_decided:
+            self.error = self.verdict = None
+
 
 class Races:
     """The attempts under way that may be, or have been, started on further workers.
@@ -126,20 +131,22 @@ class Races:
         del self.waiting[race]
         self._wait(race, now)
 
-    def no_more(self, job: Job[Any]) -> list[Seat]:
-        """A job is not to be started on further workers; returns those that run it."""
+    def cancel(self, job: Job[Any]) -> list[Seat]:
+        """A running job was cancelled; returns the workers that run it."""
         race = self.under_way.get(job)
-        if race is not None:
-            self.stop(race)
-            return list(race.runners)
-        return [] if job._worker is None else [job._worker]
+        if race is None:
+            assert job._worker is not None
+            return [job._worker]
+        self.stop(race)
+        race.cancelled()
+        return list(race.runners)
 
-    def ending(self, seat: Seat) -> Race | None:
-        """The race, if it is one, of an attempt that is about to end on a worker."""
+    def ending(self, seat: Seat, *, decides: bool) -> Race | None:
+        """The race, if it is one, of an attempt that is about to end on a worker, and perhaps altogether."""
         job = seat._current
         assert job is not None
         race = self.under_way.get(job)
-        if race is not None and len(race.runners) == 1:
+        if race is not None and (decides or len(race.runners) == 1):
             self.stop(race)  # what ends at the very time for it isn't started once more
         return race
 

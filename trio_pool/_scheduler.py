@@ -155,7 +155,7 @@ class Scheduler(AttemptEvents):
         self._dependencies.clear()
         for job in list(self._ledger.live.values()):
             if job._state is JobState.RUNNING:
-                self._cancel(job, now)
+                self._cancel(job, now)  # whatever may have come due since: nothing starts now
             else:
                 if job._state is JobState.DELAYED or job._deadline != math.inf:
                     self.deadlines.forget()

@@ -84,9 +84,7 @@ class WorkerEvents(Aftermath):
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
         self.advance(now)
-        if self._holds.rest(seat, until, now):
-            self._dispatch.update(seat, now)
-            self._after(now)
+        self._rest(seat, until, now)
 
     def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
@@ -155,6 +153,16 @@ class WorkerEvents(Aftermath):
         else:
             self._take_back(job)
             self._ledger.time_out(job, now)
+
+    def _rest(self, seat: Seat, until: float, now: float) -> None:
+        if self._holds.rest(seat, until, now):
+            self._dispatch.update(seat, now)
+            self._after(now)
+
+    def _reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
+        self._take_out_of_use(seat, error, now)
+        self._dispatch.match(now)
+        self._after(now)
 
     def _take_out_of_use(self, seat: Seat, error: Exception | None, now: float) -> None:
         """A worker's resource is to be opened anew; what that means for the jobs is left to others."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._elastic import Elastic
     from trio_pool._ledger import Ledger
+    from trio_pool._limits import Hedge
     from trio_pool._options import JobOptions
     from trio_pool._orphans import NoWorker
     from trio_pool._roster import Pick
@@ -69,6 +70,7 @@ def make_job(
     worker: Seat | None = None,
     total_timeout: float = math.inf,
     attempt_timeout: float = math.inf,
+    hedge: Hedge | None = None,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = Options(
@@ -77,6 +79,7 @@ def make_job(
         priority=priority,
         requires=frozenset(requires),
         worker=worker,
+        hedge=hedge,
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 

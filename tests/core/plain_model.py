@@ -2,142 +2,24 @@
 
 Nothing of the library's is used here but the names of states, reasons and doors. One rule
 runs through it: what has come due is dealt with first, then the event itself, then jobs
-and idle workers are brought together in the order of the queue, then places are filled.
+and idle workers are brought together in the order of the queue, then slow attempts and the
+workers that are left idle, then places are filled.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
-from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, WorkerState
+from tests.core.plain_limits import PlainRate
+from tests.core.plain_parts import FINAL, Outcome, PlainAttempt, PlainJob, PlainVerdict, PlainWorker, decides
+from trio_pool import DeadReason, JobState
 from trio_pool._places import Admission, Door
 
-Placement = Literal["any", "same", "other"]
-FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
-PHASE_STATES = {
-    "starting": WorkerState.STARTING,
-    "open": WorkerState.IDLE,
-    "reopening": WorkerState.REOPENING,
-    "gone": WorkerState.STOPPED,
-}
-
-
-@attrs.frozen
-class PlainLimits:
-    """The limits that a worker comes with."""
-
-    rate_limit: RateLimit | None = None
-    breaker: CircuitBreaker | None = None
-    max_jobs: int | None = None
-    max_age: float | None = None
-
-
-@attrs.define(eq=False, repr=False)
-class PlainWorker:
-    """A worker."""
-
-    tags: frozenset[str]
-    max_jobs: float = math.inf
-    max_age: float = math.inf
-    rate: PlainRate | None = None
-    breaker: PlainBreaker | None = None
-    phase: Literal["starting", "open", "reopening", "gone"] = "starting"
-    paused: bool = False
-    # Until when each of these holds it, with the number of when that was found.
-    rest_until: float | None = None
-    rest_number: int = 0
-    quarantined_until: float | None = None
-    quarantine_number: int = 0
-    limited_until: float | None = None
-    limit_number: int = 0
-    # Attempts since its resource was opened, and when that will be too long ago.
-    attempts: int = 0
-    expires_at: float = math.inf
-    departing: bool = False
-    job: PlainJob | None = None
-    attempt_deadline: float = math.inf
-    cut: bool = False
-    # When it became idle, in a count of such events; None while it isn't.
-    idle_since: int | None = None
-
-    def __repr__(self) -> str:
-        return f"<PlainWorker {sorted(self.tags)}, {self.phase}>"
-
-    @property
-    def available(self) -> bool:
-        """Whether it could run something, now or after what it runs."""
-        rests = self.rest_until is not None or self.quarantined_until is not None
-        return self.phase == "open" and not self.paused and not self.departing and not rests
-
-    @property
-    def state(self) -> WorkerState:
-        """What it shows."""
-        if self.phase in ("starting", "gone"):
-            return PHASE_STATES[self.phase]
-        if self.job is not None:
-            return WorkerState.BUSY
-        if self.paused:
-            return WorkerState.PAUSED
-        if self.quarantined_until is not None:
-            return WorkerState.QUARANTINED
-        if self.rest_until is not None:
-            return WorkerState.RESTING
-        return PHASE_STATES[self.phase]
-
-    def ready_at(self, now: float) -> float:
-        """When its own rate limit lets it start."""
-        return now if self.rate is None else self.rate.ready_at(now)
-
-    def is_worn(self, now: float) -> bool:
-        """Whether its resource has served for long enough."""
-        return self.phase == "open" and (self.attempts >= self.max_jobs or now >= self.expires_at)
-
-
-@attrs.define(eq=False, repr=False)
-class PlainJob:
-    """A job."""
-
-    priority: float
-    requires: frozenset[str]
-    pinned: PlainWorker | None
-    deadline: float
-    attempt_timeout: float
-    # None before it has entered; then each state that it was in.
-    state: JobState | None = None
-    states: list[JobState] = attrs.field(factory=list[JobState])
-    place_in_queue: int = 0
-    ever_started: bool = False
-    cancelled: bool = False
-    attempts: int = 0
-    counted_failures: int = 0
-    delayed_until: float = math.inf
-    delay_number: int = 0
-    placement: Placement = "any"
-    front: bool = False
-    failed_on: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
-    last: PlainWorker | None = None
-    dead_reason: DeadReason | None = None
-
-    def __repr__(self) -> str:
-        return f"<PlainJob, in turn {[state.name for state in self.states]}>"
-
-
-@attrs.frozen
-class PlainVerdict:
-    """What is to become of a job that has failed: to die, to be dropped, or to go on."""
-
-    fate: DeadReason | Literal["drop", "retry"]
-    delay: float = 0.0
-    placement: Placement = "any"
-    front: bool = False
-    counts: bool = True
-    rest: float = 0.0
-    broken: bool = False
-    is_failure: bool = False
+if TYPE_CHECKING:
+    from tests.core.plain_limits import PlainBudget
+    from trio_pool import RateLimit
 
 
 @attrs.define(eq=False)
@@ -167,7 +49,13 @@ class PlainPool:
     interrupted: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     recalled: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     told: list[tuple[str, PlainWorker, object]] = attrs.field(factory=list[tuple[str, PlainWorker, object]])
+    ended: list[tuple[PlainJob, list[PlainWorker]]] = attrs.field(factory=list[tuple[PlainJob, list[PlainWorker]]])
     _count: int = 0
+
+    def forget_news(self) -> None:
+        """Clear what has happened."""
+        for news in (self.started, self.let_go, self.refused, self.interrupted, self.recalled, self.told, self.ended):
+            news.clear()
 
     # Looking.
 
@@ -193,8 +81,9 @@ class PlainPool:
         return [worker for _, worker in sorted(found, key=lambda pair: pair[0])]
 
     def has_room(self) -> bool:
-        """Whether one more attempt is within the bound."""
-        return len(self.those(JobState.RUNNING)) < self.max_running
+        """Whether one more attempt, or an attempt on one more worker, is within the bound."""
+        # Until it is decided what becomes of a job whose attempt has ended, that counts too.
+        return sum(max(1, len(job.attempt.runners)) for job in self.those(JobState.RUNNING)) < self.max_running
 
     def ready_at(self) -> float:
         """When the pool's rate limit lets an attempt start."""
@@ -208,7 +97,8 @@ class PlainPool:
         """Whether some job could start but for the pool's rate limit."""
         if not self.has_room() or self.ready_at() <= self.now:
             return False
-        return self.next_pair(self.queue()) is not None or self.next_pair(self.line) is not None
+        jobs = [*self.queue(), *self.line]
+        return self.next_pair(jobs) is not None or self.next_further() is not None
 
     def is_eligible(self, job: PlainJob) -> bool:
         """Whether any worker that has not left may ever run the job."""
@@ -221,10 +111,8 @@ class PlainPool:
         """Whether the worker may take the job now."""
         if not worker.available or not job.requires <= worker.tags:
             return False
-        if job.pinned is not None:
-            return worker is job.pinned
-        if job.placement == "same" and job.last is not None and job.last.phase != "gone":
-            return worker is job.last
+        if job.only_worker is not None:
+            return worker is job.only_worker
         if job.placement == "other" and job.failed_on:
             able = [other for other in self.workers if other.available and job.requires <= other.tags]
             untried = [other for other in able if other not in job.failed_on]
@@ -241,12 +129,33 @@ class PlainPool:
                     return worker, job
         return None
 
+    def waiting(self) -> list[PlainJob]:
+        """The running jobs that wait for one more worker, in their order."""
+        found = [(job.attempt.waits_since, job) for job in self.jobs if job.attempt.waits_since is not None]
+        return [job for _, job in sorted(found, key=lambda pair: pair[0])]
+
+    def next_further(self) -> tuple[PlainWorker, PlainJob] | None:
+        """The first job that an idle worker may run too, with the longest idle of these."""
+        for job in self.waiting():
+            for worker in self.idle():
+                is_new = worker not in job.attempt.workers
+                if is_new and self.may_take(worker, job) and self.now < job.attempt.deadline:
+                    return worker, job
+        return None
+
+    def has_hedges_due(self) -> bool:
+        """Whether an attempt has run for long enough to be started on one more worker."""
+        return any(due is not None and due <= self.now for due in self._hedges())
+
+    def _hedges(self) -> list[float | None]:
+        return [job.attempt.due for job in self.those(JobState.RUNNING)]
+
     def dues(self) -> list[float]:
         """The times at which something has to happen by itself."""
         waiting = [*self.line, *self.those(JobState.QUEUED), *self.those(JobState.DELAYED)]
         ends = [job.deadline for job in waiting]
         delays = [job.delayed_until for job in self.those(JobState.DELAYED)]
-        found = [*ends, *delays]
+        found = [*ends, *delays, *(due for due in self._hedges() if due is not None)]
         for worker in self.workers:
             held = (worker.rest_until, worker.quarantined_until)
             found.extend(until for until in held if until is not None)
@@ -308,7 +217,7 @@ class PlainPool:
         self.told.append(("worker_reopening", worker, error))
         self._update(worker)
 
-    def _start(self, worker: PlainWorker, job: PlainJob) -> None:
+    def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
         # What is the point of it all.
         assert worker.available
         assert worker.job is None
@@ -320,25 +229,45 @@ class PlainPool:
             worker.rate.start(self.now)
         if self.rate is not None and not self.suspended:
             self.rate.start(self.now)
+        worker.job = job
+        worker.idle_since = None
+        self.started.append((worker, job))
+
+    def _start(self, worker: PlainWorker, job: PlainJob) -> None:
+        self._occupy(worker, job)
         if self.budget is not None:
             self.budget.attempts.append(self.now)
         self._move(job, JobState.RUNNING)
         job.ever_started = True
-        worker.job = job
-        worker.idle_since = None
-        worker.attempt_deadline = min(job.deadline, self.now + job.attempt_timeout)
-        self.started.append((worker, job))
+        job.attempt = PlainAttempt(min(job.deadline, self.now + job.attempt_timeout), [worker], [worker])
+        if job.only_worker is None:
+            self._hedge(job)
+
+    def _start_further(self, worker: PlainWorker, job: PlainJob) -> None:
+        self._occupy(worker, job)
+        job.attempt.workers.append(worker)
+        job.attempt.runners.append(worker)
+        job.attempt.start_on_no_more()
+        self._hedge(job)
+
+    def _hedge(self, job: PlainJob) -> None:
+        after, extra = job.hedge or (0.0, 0)
+        if len(job.attempt.workers) <= extra and self.now + after < job.attempt.deadline:
+            job.attempt.due = self.now + after
+            job.attempt.due_number = self._next_count()
 
     def _match(self) -> None:
         while self.may_start():
-            pair = self.next_pair(self.queue())
-            if pair is None:
-                pair = self.next_pair(self.line)
-                if pair is None:
-                    return
+            if (pair := self.next_pair(self.queue())) is not None:
+                self._start(*pair)
+            elif (pair := self.next_pair(self.line)) is not None:
                 self._leave_line(pair[1])
                 self._queue_up(pair[1])
-            self._start(*pair)
+                self._start(*pair)
+            elif (pair := self.next_further()) is not None:
+                self._start_further(*pair)
+            else:
+                return
 
     def _settle(self) -> None:
         """The end of every event."""
@@ -355,9 +284,8 @@ class PlainPool:
             return
         if self.waits_for_rate():
             return
-        paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
-        if paused:
-            self._resume(paused)
+        if any(worker.paused and worker.phase != "gone" for worker in self.workers):
+            self._resume_all()
         elif not any(self._may_become_available(worker) for worker in self.workers):
             for job in queued:
                 self._die(job, DeadReason.NO_WORKER)
@@ -369,16 +297,23 @@ class PlainPool:
             return True
         return worker.ready_at(self.now) > self.now
 
-    def _resume(self, workers: list[PlainWorker]) -> None:
-        for worker in workers:
+    def _resume_all(self) -> None:
+        for worker in [worker for worker in self.workers if worker.paused and worker.phase != "gone"]:
             worker.paused = False
-            self._update(worker)
-            self._settle()
+            self._ask(worker)
 
     def _cut(self, worker: PlainWorker) -> None:
         if self.now < worker.attempt_deadline:
             worker.cut = True
         self.interrupted.append(worker)
+
+    def _cancel_running(self, job: PlainJob) -> None:
+        job.cancelled = True
+        job.attempt.start_on_no_more()
+        if not decides(job.attempt.outcome):
+            job.attempt.outcomes.clear()  # what it waited for is what it comes to
+        for worker in job.attempt.runners:
+            self._cut(worker)
 
     # Time passes.
 
@@ -390,6 +325,8 @@ class PlainPool:
                 due.append((job.deadline, 0, number, job))
             if job.state is JobState.DELAYED:
                 due.append((job.delayed_until, 5, job.delay_number, job))
+            if job.state is JobState.RUNNING and job.attempt.due is not None:
+                due.append((job.attempt.due, 6, job.attempt.due_number, job))
         for number, worker in enumerate(self.workers):
             due.append((worker.expires_at, 1, number, worker))
             if worker.rest_until is not None:
@@ -408,8 +345,11 @@ class PlainPool:
                 if item in self.line:
                     self._leave_line(item)
                 self._die(item, DeadReason.TIMED_OUT)
-            else:
+            elif kind == 5:
                 self._queue_again(item, front=item.front)
+            else:
+                item.attempt.due = None
+                item.attempt.waits_since = self._next_count()
         self._settle()
 
     def _come_to(self, worker: PlainWorker, kind: int) -> None:
@@ -458,10 +398,10 @@ class PlainPool:
         self.advance()
         if job.state in FINAL or job.cancelled:
             return
-        job.cancelled = True
         if job.state is JobState.RUNNING:
-            self._cut(self.worker_of(job))
+            self._cancel_running(job)
         else:
+            job.cancelled = True
             self._move(job, JobState.CANCELLED)
         self._settle()
 
@@ -473,48 +413,103 @@ class PlainPool:
                 job.cancelled = True
                 self._move(job, JobState.CANCELLED)
             elif not job.cancelled:
-                job.cancelled = True
-                self._cut(self.worker_of(job))
-
-    def worker_of(self, job: PlainJob) -> PlainWorker:
-        """The worker that runs the job."""
-        (worker,) = [worker for worker in self.workers if worker.job is job]
-        return worker
+                self._cancel_running(job)
 
     # Attempts end.
 
     def succeeded(self, worker: PlainWorker) -> None:
         """An attempt returns a value."""
-        self.advance()
-        job = self._take_off(worker, counted=True)
-        self._move(job, JobState.SUCCEEDED)
+        job = self._take_off(worker, "value")
+        job.attempt.outcomes.append("value")
+        worker.succeeded += 1
         if worker.breaker is not None:
             worker.breaker.succeeded()
+        self._conclude(job)
         self._go_on(worker)
 
     def failed(self, worker: PlainWorker, verdict: PlainVerdict) -> None:
         """An attempt raises an error."""
-        self.advance()
-        job = self._take_off(worker, counted=True)
-        self.failures += 1
+        job = self._take_off(worker, verdict)
         if job.placement == "other" and worker in job.failed_on:
             job.failed_on = []  # a new round has begun
         job.failed_on.append(worker)
         job.last = worker
         if verdict.rest:
+            was_available = worker.available
             self._rest(worker, self.now + verdict.rest)
+            self._held_back(worker, was_available)
         if worker.breaker is not None and verdict.is_failure and worker.breaker.failed(self.now):
+            was_available = worker.available
             worker.quarantined_until = worker.breaker.open_until
             worker.quarantine_number = self._next_count()
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
+            self._held_back(worker, was_available)
         if verdict.broken and worker.phase == "open":
             self._reopen(worker, "an error")
-        self._match()
-        self._decide(job, verdict)
+            self._settle()
+        job.attempt.outcomes.append(verdict)
+        self._conclude(job)
         self._go_on(worker)
 
+    def _held_back(self, worker: PlainWorker, was_available: bool) -> None:
+        if worker.available is not was_available:
+            self._settle()
+
+    def timed_out(self, worker: PlainWorker) -> None:
+        """An attempt is ended by the job's total timeout."""
+        job = self._take_off(worker, "timeout")
+        job.attempt.outcomes.append("timeout")
+        self._conclude(job)
+        self._go_on(worker)
+
+    def cut_short(self, worker: PlainWorker) -> None:
+        """An attempt is ended by a cancellation."""
+        job = self._take_off(worker, None)
+        self._conclude(job)
+        self._go_on(worker)
+
+    def _take_off(self, worker: PlainWorker, outcome: Outcome | None) -> PlainJob:
+        job = worker.job
+        assert job is not None
+        if decides(outcome) or job.attempt.runners == [worker]:
+            job.attempt.start_on_no_more()  # nor at the very time for it
+        self.advance()
+        worker.job = None
+        worker.cut = False
+        worker.ended += outcome is not None
+        job.attempt.runners.remove(worker)
+        return job
+
+    def _conclude(self, job: PlainJob) -> None:
+        """What it means for an attempt that it has ended on a worker."""
+        attempt = job.attempt
+        if decides(attempt.outcome):
+            attempt.start_on_no_more()
+            for worker in [worker for worker in attempt.runners if not worker.cut]:
+                worker.cut = True
+                self.interrupted.append(worker)
+        if attempt.runners:
+            return
+        outcome = attempt.outcome
+        self.ended.append((job, attempt.workers))
+        job.attempts += outcome is not None
+        self.attempts += outcome is not None
+        self.failures += outcome not in (None, "value")
+        if outcome == "value":
+            self._move(job, JobState.SUCCEEDED)
+        elif outcome == "timeout":
+            self._die(job, DeadReason.TIMED_OUT)
+        elif outcome is not None:
+            self._decide(job, outcome)
+        elif job.cancelled:
+            self._move(job, JobState.CANCELLED)
+        elif job.deadline <= self.now:
+            self._die(job, DeadReason.TIMED_OUT)
+        else:
+            self._queue_again(job, front=True)
+
     def _decide(self, job: PlainJob, verdict: PlainVerdict) -> None:
-        if job.cancelled and verdict.fate not in (DeadReason.GAVE_UP, "drop"):
+        if job.cancelled and not verdict.is_last_word:
             self._die(job, DeadReason.NOT_RETRYABLE)
         elif isinstance(verdict.fate, DeadReason):
             self._die(job, verdict.fate)
@@ -536,35 +531,6 @@ class PlainPool:
                 self._move(job, JobState.DELAYED)
             else:
                 self._queue_again(job, front=verdict.front)
-
-    def timed_out(self, worker: PlainWorker) -> None:
-        """An attempt is ended by the job's total timeout."""
-        self.advance()
-        job = self._take_off(worker, counted=True)
-        self.failures += 1
-        self._die(job, DeadReason.TIMED_OUT)
-        self._go_on(worker)
-
-    def cut_short(self, worker: PlainWorker) -> None:
-        """An attempt is ended by a cancellation."""
-        self.advance()
-        job = self._take_off(worker, counted=False)
-        if job.cancelled:
-            self._move(job, JobState.CANCELLED)
-        elif job.deadline <= self.now:
-            self._die(job, DeadReason.TIMED_OUT)
-        else:
-            self._queue_again(job, front=True)
-        self._go_on(worker)
-
-    def _take_off(self, worker: PlainWorker, *, counted: bool) -> PlainJob:
-        job = worker.job
-        assert job is not None
-        worker.job = None
-        worker.cut = False
-        job.attempts += counted
-        self.attempts += counted
-        return job
 
     def _go_on(self, worker: PlainWorker) -> None:
         if worker.is_worn(self.now) and not worker.departing:
@@ -601,7 +567,8 @@ class PlainPool:
     def resume(self, worker: PlainWorker) -> None:
         """A worker may take jobs again."""
         self.advance()
-        self._resume([worker])
+        worker.paused = False
+        self._ask(worker)
 
     def rest(self, worker: PlainWorker, until: float) -> None:
         """A worker is to take no jobs for a while."""
@@ -671,5 +638,5 @@ class PlainPool:
         """Nothing comes from outside any more."""
         self.advance()
         self.draining = True
-        self._resume([worker for worker in self.workers if worker.paused and worker.phase != "gone"])
+        self._resume_all()
         self._settle()

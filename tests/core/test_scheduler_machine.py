@@ -4,632 +4,35 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-import attrs
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
     invariant,
-    precondition,
-    rule,
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
 )
 
-from tests.core.makers import Core, make_core, make_guard, make_job
-from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
-from tests.core.plain_model import FINAL, PlainJob, PlainLimits, PlainPool, PlainVerdict, PlainWorker
-from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
+from tests.core.plain_parts import FINAL, PlainVerdict
+from tests.core.scheduler_machine import SchedulerMachine
+from trio_pool import JobState, WorkerState
 from trio_pool._deadlines import FIELDS, Due, _is_current
-from trio_pool._effects import Admitted, Changed, Died, Hire, Interrupt, Quiet, Recall, Refused, Start, Tell
 from trio_pool._holds import SEAT_DUES
 from trio_pool._meters import BreakerState
-from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
-from trio_pool._verdict import Die, Drop, Retry, Verdict
+from trio_pool._setback import Setback
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hypothesis.strategies import DataObject
-
-    from trio_pool import Job
-    from trio_pool._seat import Seat
-
-TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
-REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])
-TIMES = st.sampled_from([math.inf, math.inf, math.inf, 0.0, 1.0, 2.0, 4.0])
 PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
 
-# Of powers of two, so that all times are exact.
-RATES = st.sampled_from([RateLimit(1), RateLimit(1, 2, 2), RateLimit(2, burst=3), RateLimit(0.25)])
-BREAKERS = st.builds(
-    CircuitBreaker,
-    failures=st.sampled_from([1, 1, 2]),
-    reset_after=st.sampled_from([1.0, 2.0]),
-    max_reset_after=st.sampled_from([None, 4.0, math.inf]),
-)
-BUDGETS = st.builds(
-    RetryBudget,
-    ratio=st.sampled_from([0.0, 0.5, 1.0]),
-    minimum=st.sampled_from([0, 1, 2]),
-    window=st.sampled_from([2.0, 8.0]),
-)
-# One run has to do with one kind of limit, or none, or all: they would be too thinly spread
-# over a run that has a little of each.
-WORKER_LIMITS = {
-    "none": st.just(PlainLimits()),
-    "rates": st.builds(PlainLimits, rate_limit=st.none() | RATES | RATES),
-    "breakers": st.builds(PlainLimits, breaker=BREAKERS),
-    "wear": st.builds(
-        PlainLimits,
-        max_jobs=st.sampled_from([None, 1, 2]),
-        max_age=st.sampled_from([None, 1.0, 4.0]),
-    ),
-    "all": st.builds(
-        PlainLimits,
-        rate_limit=st.none() | RATES,
-        breaker=st.none() | BREAKERS,
-        max_jobs=st.sampled_from([None, None, 1, 2]),
-        max_age=st.sampled_from([None, None, 1.0, 4.0]),
-    ),
-}
 
-RETRIES = st.builds(
-    PlainVerdict,
-    fate=st.just("retry"),
-    delay=st.sampled_from([0.0, 0.0, 1.0, 2.0]),
-    placement=st.sampled_from(["any", "same", "other", "other"]),
-    front=st.booleans(),
-    counts=st.booleans(),
-    rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
-    broken=st.sampled_from([False, False, False, True]),
-    is_failure=st.sampled_from([True, True, False]),
-)
-ENDS = st.builds(
-    PlainVerdict,
-    fate=st.sampled_from([DeadReason.GAVE_UP, DeadReason.ATTEMPTS_EXHAUSTED, "drop"]),
-    broken=st.booleans(),
-    is_failure=st.sampled_from([True, True, False]),
-)
+class CheckedMachine(SchedulerMachine):
+    """Holds the core against the model after every step, and sees that every run comes to an end."""
 
-
-def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
-    """The library's verdict for the model's."""
-    fate: Retry | Die | Drop
-    if isinstance(plain.fate, DeadReason):
-        fate = Die(plain.fate, "it is so", error)
-    elif plain.fate == "drop":
-        fate = Drop("it is so")
-    else:
-        fate = Retry(plain.delay, plain.placement, plain.front, plain.counts)
-    return Verdict(fate, rest=plain.rest, broken=plain.broken, is_failure=plain.is_failure)
-
-
-def is_anybody(_: PlainWorker) -> bool:
-    return True
-
-
-def is_opening(worker: PlainWorker) -> bool:
-    return worker.phase in ("starting", "reopening")
-
-
-def has_started(worker: PlainWorker) -> bool:
-    return worker.phase != "starting"
-
-
-def is_paused(worker: PlainWorker) -> bool:
-    return worker.paused
-
-
-def is_not_paused(worker: PlainWorker) -> bool:
-    return not worker.paused
-
-
-@attrs.define(eq=False, repr=False)
-class ShellWorker:
-    """The test's stand-in for a worker's loop."""
-
-    seat: Seat
-    plain: PlainWorker
-    # It waits on its channel; or it was handed a job, which it runs.
-    waiting: bool = False
-    running: Job[Any] | None = None
-    interrupted: bool = False
-
-    def __repr__(self) -> str:
-        return f"worker {self.seat.id}"
-
-
-class SchedulerMachine(RuleBasedStateMachine):
-    """Does everything to the core and to the model, and carries out what the core decides."""
-
-    core: Core
-    plain: PlainPool
     # How many runs have come to their end.
     runs: ClassVar[int] = 0
 
-    @initialize(
-        max_queue=st.sampled_from([0, 1, 2, 3, math.inf]),
-        max_running=st.sampled_from([math.inf, math.inf, 1, 2]),
-        no_worker=st.sampled_from(["reject", "wait", "bury"]),
-        lifo=st.booleans(),
-        rate_limit=st.none() | st.none() | RATES,
-        retry_budget=st.none() | BUDGETS,
-        workers=st.lists(TAG_SETS, max_size=4),
-        limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
-        data=st.data(),
-        patient=st.booleans(),
-    )
-    def open(
-        self,
-        max_queue: float,
-        max_running: float,
-        no_worker: Any,
-        lifo: bool,
-        rate_limit: RateLimit | None,
-        retry_budget: RetryBudget | None,
-        workers: list[tuple[str, ...]],
-        limits: str,
-        data: DataObject,
-        patient: bool,
-    ) -> None:
-        self.core = make_core(
-            max_queue=max_queue,
-            max_running=max_running,
-            no_worker=no_worker,
-            rate_limit=rate_limit,
-            retry_budget=retry_budget,
-            lifo=lifo,
-        )
-        self.plain = PlainPool(
-            max_queue,
-            max_running,
-            no_worker,
-            lifo,
-            rate=PlainRate(rate_limit) if rate_limit else None,
-            budget=PlainBudget(retry_budget) if retry_budget else None,
-        )
-        self.now = 0.0
-        # Whether the jobs that are left at the end are waited for, or cancelled.
-        self.patient = patient
-        self.closed = False
-        self.workers: list[ShellWorker] = []
-        # Every job that was ever submitted, with the model's.
-        self.jobs: list[tuple[Job[Any], PlainJob]] = []
-        # What the core said, as far as it was more than a call's result.
-        self.told: list[Tell] = []
-        self.died: list[Job[Any]] = []
-        self.let_go: list[Job[Any]] = []
-        self.refused: list[Job[Any]] = []
-        self.started: list[tuple[Seat, Job[Any]]] = []
-        self.interrupted: list[Seat] = []
-        self.recalled: list[Seat] = []
-        self.quiet = 0
-        self.limits = WORKER_LIMITS[limits]
-        for tags in workers:
-            self.add(tags, data.draw(self.limits))
-            self.open_resource(self.workers[-1])
-
-    # Carrying out what the core decides.
-
-    def shell_of(self, seat: Seat) -> ShellWorker:
-        (worker,) = [worker for worker in self.workers if worker.seat is seat]
-        return worker
-
-    def carry_out(self) -> None:
-        effects = self.core.effects
-        while effects:
-            effect = effects.popleft()
-            match effect:
-                case Start(seat=seat, job=job):
-                    worker = self.shell_of(seat)
-                    assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
-                    self.run(worker, job)
-                case Interrupt(seat=seat):
-                    self.shell_of(seat).interrupted = True
-                    self.interrupted.append(seat)
-                case Recall(seat=seat):
-                    worker = self.shell_of(seat)
-                    assert worker.running is None
-                    worker.waiting = False
-                    self.recalled.append(seat)
-                case Admitted(job=job):
-                    self.let_go.append(job)
-                case Refused(job=job):
-                    self.refused.append(job)
-                case Died(job=job):
-                    assert job.state is JobState.DEAD
-                    self.died.append(job)
-                case Quiet():
-                    self.quiet += 1
-                case Tell():
-                    self.told.append(effect)
-                case Changed():
-                    raise AssertionError("nobody watches")
-                case Hire():
-                    raise AssertionError("the pool is not elastic")
-
-    def run(self, worker: ShellWorker, job: Job[Any]) -> None:
-        assert worker.running is None
-        assert worker.seat._current is job
-        worker.waiting = False
-        worker.running = job
-        self.started.append((worker.seat, job))
-
-    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
-        """Do something to the model and to the core, and hold what they decide against each other.
-
-        Arguments:
-          dated: whether they are told the time, and so deal with what has come due.
-        """
-        model = self.plain
-        if dated:
-            model.now = self.now
-        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
-            found.clear()
-        for expected in (model.let_go, model.refused, model.started, model.interrupted, model.recalled, model.told):
-            expected.clear()
-        told_before = len(self.told)
-        plain_answer = plain()
-        answer = core()
-        self.carry_out()
-        plain_jobs = dict(self.jobs)
-        plain_seats = {worker.seat: worker.plain for worker in self.workers}
-        assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
-        assert len(self.started) == len(model.started)
-        assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
-        assert [plain_jobs[job] for job in self.refused] == model.refused
-        assert {plain_seats[seat] for seat in self.interrupted} == set(model.interrupted)
-        assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
-        assert self.told_of_limits(told_before) == Counter(model.told)
-        if isinstance(answer, Admission):
-            assert answer is plain_answer
-        return answer
-
-    def told_of_limits(self, start: int) -> Counter[tuple[str, PlainWorker, object]]:
-        """What the core has told of what holds workers back, in the model's words."""
-        plain_seats: dict[object, PlainWorker] = {worker.seat: worker.plain for worker in self.workers}
-        found: Counter[tuple[str, PlainWorker, object]] = Counter()
-        for told in self.told[start:]:
-            if told.event in ("worker_resting", "worker_quarantined", "worker_reopening"):
-                seat, detail = told.arguments
-                found[told.event, plain_seats[seat], "an error" if isinstance(detail, Exception) else detail] += 1
-        return found
-
-    def end(self, worker: ShellWorker, plain: Callable[[], object], core: Callable[[], Job[Any] | None]) -> None:
-        """An attempt ends; the worker goes on with the job that it is given, or waits for one."""
-
-        def end() -> None:
-            worker.running = None
-            worker.interrupted = False
-            worker.waiting = True  # for the core may send it something before it returns
-            job = core()
-            if job is not None:
-                worker.waiting = False
-                self.run(worker, job)
-            elif worker.seat._departing or worker.seat._phase is not Phase.OPEN:
-                worker.waiting = False
-
-        self.on_both(plain, end)
-
-    # Jobs.
-
-    @rule(
-        data=st.data(),
-        priority=st.sampled_from([0, 0, 0, 1, -1]),
-        requires=REQUIRED,
-        pinned=st.sampled_from([False, False, False, True]),
-        total_timeout=TIMES,
-        attempt_timeout=TIMES,
-        door=st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE]),
-    )
-    def submit(
-        self,
-        data: DataObject,
-        priority: float,
-        requires: tuple[str, ...],
-        pinned: bool,
-        total_timeout: float,
-        attempt_timeout: float,
-        door: Door,
-    ) -> None:
-        only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
-        if self.closed:
-            door = Door.ALWAYS  # as jobs of the pool submit
-        self.submit_one(priority, requires, only, total_timeout, attempt_timeout, door)
-
-    @rule(jobs=st.integers(1, 3))
-    def submit_for_anybody(self, jobs: int) -> None:
-        """Some work to do for all the rest to happen to."""
-        for _ in range(jobs):
-            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS)
-
-    def submit_one(
-        self,
-        priority: float,
-        requires: tuple[str, ...],
-        only: ShellWorker | None,
-        total_timeout: float,
-        attempt_timeout: float,
-        door: Door,
-    ) -> None:
-        job = make_job(
-            now=self.now,
-            priority=priority,
-            requires=requires,
-            worker=only.seat if only else None,
-            total_timeout=total_timeout,
-            attempt_timeout=attempt_timeout,
-        )
-        plain = PlainJob(
-            priority, frozenset(requires), only.plain if only else None, self.now + total_timeout, attempt_timeout
-        )
-        self.jobs.append((job, plain))
-        self.on_both(
-            lambda: self.plain.submit(plain, door),
-            lambda: self.core.scheduler.submit(job, door, self.now),
-        )
-
-    @precondition(lambda self: self.plain.line)
-    @rule(data=st.data())
-    def a_submitter_gives_up(self, data: DataObject) -> None:
-        job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.line]))
-        self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job), dated=False)
-
-    @precondition(lambda self: self.plain.live())
-    @rule(data=st.data())
-    def cancel(self, data: DataObject) -> None:
-        job, plain = data.draw(st.sampled_from(self.live()))
-        self.on_both(lambda: self.plain.cancel(plain), lambda: self.core.scheduler.cancel(job, self.now))
-
-    @precondition(lambda self: self.closed)
-    @rule()
-    def cancel_all(self) -> None:
-        self.on_both(self.plain.cancel_all, lambda: self.core.scheduler.cancel_all(self.now))
-
-    # Attempts.
-
-    def busy(self) -> list[ShellWorker]:
-        return [worker for worker in self.workers if worker.running is not None]
-
-    def live(self) -> list[tuple[Job[Any], PlainJob]]:
-        live = self.plain.live()
-        return [pair for pair in self.jobs if pair[1] in live]
-
-    @precondition(lambda self: self.busy())
-    @rule(data=st.data())
-    def succeed(self, data: DataObject) -> None:
-        self.succeed_on(data.draw(st.sampled_from(self.busy())))
-
-    def succeed_on(self, worker: ShellWorker) -> None:
-        self.end(
-            worker,
-            lambda: self.plain.succeeded(worker.plain),
-            lambda: self.core.scheduler.succeeded(worker.seat, "value", self.now),
-        )
-
-    def fail_with(self, worker: ShellWorker, verdict: PlainVerdict, error: Exception) -> None:
-        self.end(
-            worker,
-            lambda: self.plain.failed(worker.plain, verdict),
-            lambda: self.core.scheduler.failed(worker.seat, error, verdict_of(verdict, error), self.now),
-        )
-
-    @precondition(lambda self: self.busy())
-    @rule(data=st.data(), verdict=RETRIES)
-    def fail_and_go_on(self, data: DataObject, verdict: PlainVerdict) -> None:
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
-
-    @precondition(lambda self: self.busy())
-    @rule(data=st.data(), delay=st.sampled_from([0.0, 1.0]))
-    def fail_plainly(self, data: DataObject, delay: float) -> None:
-        """As most failures are: they tell against the worker and the budget, and nothing else."""
-        verdict = PlainVerdict("retry", delay=delay, is_failure=True)
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
-
-    @rule(jobs=st.integers(0, 3), ends=st.lists(st.booleans(), min_size=1, max_size=8))
-    def work_for_a_while(self, jobs: int, ends: list[bool]) -> None:
-        """Attempts end one after another, and in between what holds all of them up: as most days are."""
-        if jobs:
-            self.submit_for_anybody(jobs)
-        for success in ends:
-            opening = self.reopening()
-            if opening:
-                self.open_resource(opening[0])
-            if not self.busy() and self.core.scheduler.deadlines.soonest < math.inf:
-                self.time_passes_until_the_next_deadline(punctual=True)
-            if self.busy() and success:
-                self.succeed_on(self.busy()[0])
-            elif self.busy():
-                self.fail_with(self.busy()[0], PlainVerdict("retry", is_failure=True), ValueError("no"))
-
-    @precondition(lambda self: self.busy())
-    @rule(data=st.data(), verdict=ENDS)
-    def fail_for_good(self, data: DataObject, verdict: PlainVerdict) -> None:
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("never"))
-
-    def overdue(self) -> list[ShellWorker]:
-        """The workers whose attempt gets Trio's cancellation."""
-        return [worker for worker in self.busy() if worker.interrupted or worker.plain.attempt_deadline <= self.now]
-
-    @precondition(lambda self: self.overdue())
-    @rule(data=st.data(), verdict=RETRIES)
-    def end_by_cancellation(self, data: DataObject, verdict: PlainVerdict) -> None:
-        worker = data.draw(st.sampled_from(self.overdue()))
-        scheduler, seat, plain = self.core.scheduler, worker.seat, worker.plain
-        assert plain.job is not None
-        assert (seat._cut is not None) is plain.cut
-        error = TimeoutError()
-        if not plain.cut and self.now >= plain.job.deadline:
-            self.end(worker, lambda: self.plain.timed_out(plain), lambda: scheduler.timed_out(seat, error, self.now))
-        elif plain.cut or plain.job.cancelled:
-            self.end(worker, lambda: self.plain.cut_short(plain), lambda: scheduler.cut_short(seat, error, self.now))
-        else:
-            self.fail_with(worker, verdict, error)
-
-    # Workers.
-
-    def those(self, wanted: Callable[[PlainWorker], bool]) -> list[ShellWorker]:
-        return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
-
-    def add(self, tags: tuple[str, ...], limits: PlainLimits) -> None:
-        guard = None if limits == PlainLimits() else make_guard(**attrs.asdict(limits, recurse=False))
-        plain = PlainWorker(
-            frozenset(tags),
-            limits.max_jobs or math.inf,
-            limits.max_age or math.inf,
-            PlainRate(limits.rate_limit) if limits.rate_limit else None,
-            PlainBreaker(limits.breaker) if limits.breaker else None,
-        )
-        worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
-        self.workers.append(worker)
-        self.on_both(
-            lambda: self.plain.workers.append(worker.plain),
-            lambda: self.core.scheduler.join(worker.seat),
-            dated=False,
-        )
-
-    @precondition(lambda self: len(self.workers) < 7)
-    @rule(tags=TAG_SETS, data=st.data())
-    def add_worker(self, tags: tuple[str, ...], data: DataObject) -> None:
-        self.add(tags, data.draw(self.limits))
-
-    def open_resource(self, worker: ShellWorker) -> None:
-        worker.waiting = not worker.plain.departing
-        self.on_both(
-            lambda: self.plain.opened(worker.plain),
-            lambda: self.core.scheduler.opened(worker.seat, self.now),
-        )
-
-    @precondition(lambda self: self.those(is_opening))
-    @rule(data=st.data())
-    def opened(self, data: DataObject) -> None:
-        opening = [worker for worker in self.those(is_opening) if worker.running is None]
-        if opening:
-            self.open_resource(data.draw(st.sampled_from(opening)))
-
-    @precondition(lambda self: self.those(has_started))
-    @rule(data=st.data())
-    def break_down(self, data: DataObject) -> None:
-        """A lifespan ends by itself, perhaps while a job runs, or can't be entered once more."""
-        worker = data.draw(st.sampled_from(self.those(has_started)))
-        if worker.waiting:
-            worker.waiting = False
-        self.on_both(
-            lambda: self.plain.broken(worker.plain),
-            lambda: self.core.scheduler.reopen(worker.seat, OSError("gone"), self.now),
-        )
-
-    @precondition(lambda self: self.those(is_not_paused))
-    @rule(data=st.data())
-    def pause(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.those(is_not_paused)))
-        self.on_both(
-            lambda: self.plain.pause(worker.plain),
-            lambda: self.core.scheduler.pause(worker.seat, self.now),
-        )
-
-    @precondition(lambda self: self.those(is_paused))
-    @rule(data=st.data())
-    def resume(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.those(is_paused)))
-        self.on_both(
-            lambda: self.plain.resume(worker.plain),
-            lambda: self.core.scheduler.resume(worker.seat, self.now),
-        )
-
-    @precondition(lambda self: self.workers)
-    @rule(data=st.data(), seconds=st.sampled_from([0.0, 1.0, 2.0]))
-    def rest(self, data: DataObject, seconds: float) -> None:
-        worker = data.draw(st.sampled_from(self.workers))
-        until = self.now + seconds
-        self.on_both(
-            lambda: self.plain.rest(worker.plain, until),
-            lambda: self.core.scheduler.rest(worker.seat, until, self.now),
-        )
-
-    @precondition(lambda self: self.those(is_anybody))
-    @rule(data=st.data(), cut=st.booleans())
-    def remove(self, data: DataObject, cut: bool) -> None:
-        worker = data.draw(st.sampled_from(self.those(is_anybody)))
-        self.on_both(
-            lambda: self.plain.depart(worker.plain, cut=cut),
-            lambda: self.core.scheduler.depart(worker.seat, self.now, cut=cut),
-        )
-
-    def leaving(self) -> list[ShellWorker]:
-        """The workers that may stop: told to, or not able to start."""
-        return self.those(lambda worker: worker.job is None and (worker.departing or worker.phase == "starting"))
-
-    @precondition(lambda self: self.leaving())
-    @rule(data=st.data())
-    def stop(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.leaving()))
-        worker.waiting = False
-        self.on_both(
-            lambda: self.plain.left(worker.plain),
-            lambda: self.core.scheduler.left(worker.seat, self.now),
-        )
-
-    # The pool.
-
-    @precondition(lambda self: not self.closed)
-    @rule(rarely=st.integers(0, 9))
-    def close(self, rarely: int) -> None:
-        if not rarely:
-            self.closed = True
-            turned_away = self.core.scheduler.close()
-            plain_jobs = dict(self.jobs)
-            assert [plain_jobs[job] for job in turned_away] == self.plain.line
-            self.plain.line.clear()
-
-    @precondition(lambda self: self.closed)
-    @rule()
-    def drain(self) -> None:
-        self.on_both(self.plain.drain, lambda: self.core.scheduler.drain(self.now))
-
-    @rule(limit=st.sampled_from([1, 2, 3, math.inf]))
-    def set_max_running(self, limit: float) -> None:
-        self.on_both(
-            lambda: self.plain.set_max_running(limit),
-            lambda: self.core.scheduler.set_max_running(limit, self.now),
-        )
-        assert self.core.scheduler.max_running == limit
-
-    @rule(limit=st.none() | RATES)
-    def set_rate_limit(self, limit: RateLimit | None) -> None:
-        self.on_both(
-            lambda: self.plain.set_rate_limit(limit),
-            lambda: self.core.scheduler.set_rate_limit(limit, self.now),
-        )
-        assert self.core.scheduler.rate_limit == limit
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 1.0, 3.0]), punctual=st.booleans())
-    def time_passes(self, seconds: float, punctual: bool) -> None:
-        """Whoever minds the deadlines may come late; then another event comes first."""
-        self.now += seconds
-        if punctual:
-            self.mind_deadlines()
-
-    @precondition(lambda self: self.core.scheduler.deadlines.soonest < math.inf)
-    @rule(punctual=st.booleans())
-    def time_passes_until_the_next_deadline(self, punctual: bool) -> None:
-        self.now = max(self.now, self.core.scheduler.deadlines.soonest)
-        if punctual:
-            self.mind_deadlines()
-
-    @rule()
-    def mind_deadlines(self) -> None:
-        self.on_both(self.plain.advance, lambda: self.core.scheduler.advance(self.now))
-        assert self.core.scheduler.deadlines.soonest > self.now
-
-    # What holds after every step.
-
     @invariant()
     def each_job_is_where_the_model_has_it(self) -> None:
+        seats = self.seats()
         for job, plain in self.jobs:
             assert job._state is plain.state, (job, plain)
             assert [transition.state for transition in job.history] == plain.states
@@ -637,7 +40,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert job.dead_reason is plain.dead_reason
             assert job._started is plain.ever_started
             if not job.state.is_final:
-                assert (job._setback.counted if job._setback else 0) == plain.counted_failures
+                setback = job._setback or Setback()
+                assert setback.counted == plain.counted_failures
+                assert setback.failed_on == {seats[worker] for worker in plain.failed_on}
+                assert setback.last is (None if plain.last is None else seats[plain.last])
 
     @invariant()
     def each_worker_is_where_the_model_has_it(self) -> None:
@@ -650,8 +56,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert seat._quarantined_until == plain.quarantined_until
             assert seat._available is plain.available
             assert seat.state is plain.state
-        by_plain = {worker.plain: worker.seat for worker in self.workers}
-        idle = [by_plain[plain] for plain in self.plain.idle()]
+            assert (seat._attempts, seat._succeeded) == (plain.ended, plain.succeeded)
+        seats = self.seats()
+        idle = [seats[plain] for plain in self.plain.idle()]
         assert self.core.roster.idle() == idle
         held = self.plain.ready_at() > self.plain.now
         assert self.core.scheduler.idle(self.plain.now) == ([] if held else idle)
@@ -708,15 +115,45 @@ class SchedulerMachine(RuleBasedStateMachine):
         if plain.may_start():
             assert plain.next_pair(plain.queue()) is None
             assert plain.next_pair(plain.line) is None
+            assert plain.next_further() is None
 
     @invariant()
-    def a_job_runs_on_one_worker_and_a_worker_runs_one_job(self) -> None:
+    def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
+        races = self.core.scheduler._races
         running = [worker.running for worker in self.busy()]
-        assert len(set(running)) == len(running) == self.core.ledger.count[JobState.RUNNING]
+        assert len(set(running)) == self.core.ledger.count[JobState.RUNNING]
+        assert len(running) - len(set(running)) == self.core.ledger.surplus
         for worker in self.workers:
-            assert worker.seat._current is worker.running
-            assert worker.running is None or worker.running._worker is worker.seat
-            assert not (worker.waiting and worker.running)
+            job = worker.running
+            assert worker.seat._current is job
+            assert worker.seat._cut is None or job is not None
+            assert job is None or job._worker is worker.seat or job in races.under_way
+            assert not (worker.waiting and job)
+
+    @invariant()
+    def each_attempt_is_where_the_model_has_it(self) -> None:
+        races, seats = self.core.scheduler._races.under_way, self.seats()
+        for job, plain in self.jobs:
+            if job.state is not JobState.RUNNING:
+                assert job._worker is None
+                assert job not in races
+                continue
+            attempt = plain.attempt
+            assert len(set(attempt.workers)) == len(attempt.workers)
+            runners = [seats[worker] for worker in attempt.runners]
+            assert {worker.seat for worker in self.busy() if worker.running is job} == set(runners)
+            assert {seat._attempt_deadline for seat in runners} == {attempt.deadline}
+            assert job._worker is runners[0]
+            race = races.get(job)
+            assert [seats[worker] for worker in attempt.workers] == (list(race.took_part) if race else runners)
+            assert runners == (list(race.runners) if race else [job._worker])
+            assert attempt.due == (race.next_at if race else None)
+
+    @invariant()
+    def those_wait_for_one_more_worker_that_do_so_in_the_model_in_the_same_order(self) -> None:
+        races, plain_jobs = self.core.scheduler._races, dict(self.jobs)
+        assert set(races.waiting) <= set(races.under_way.values())
+        assert [plain_jobs[race.job] for race in races.waiting] == self.plain.waiting()
 
     @invariant()
     def nobody_waits_for_a_place_while_there_is_one(self) -> None:
@@ -758,14 +195,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         holds: list[tuple[Due, object]] = []
         for worker in self.workers:
             holds.extend((due, worker.seat) for due in SEAT_DUES if getattr(worker.seat, FIELDS[due]) is not None)
+        races = self.core.scheduler._races.under_way.values()
+        holds.extend((Due.HEDGE, race) for race in races if race.next_at is not None)
         dispatch = self.core.scheduler._dispatch
         if dispatch._limited_until is not None:
             holds.append((Due.RATE, dispatch))
         assert Counter(found) == Counter(holds)
-
-    def reopening(self) -> list[ShellWorker]:
-        """The workers whose resource is next to be opened."""
-        return self.those(lambda worker: is_opening(worker) and worker.job is None and not worker.departing)
 
     def bring_to_an_end(self) -> None:
         """All jobs run to their ends, as when the block of a pool is left; time does the rest."""
@@ -795,12 +230,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         count = self.core.ledger.count
         assert self.core.ledger.submitted == sum(count[state] for state in FINAL)
         assert not self.core.ledger.live
-        SchedulerMachine.runs += 1
+        CheckedMachine.runs += 1
 
 
 def test_the_scheduler_agrees_with_the_model_and_holds_its_invariants() -> None:
     run_state_machine_as_test(
-        SchedulerMachine,
+        CheckedMachine,
         settings=settings(
             max_examples=350,
             stateful_step_count=40,
@@ -810,4 +245,4 @@ def test_the_scheduler_agrees_with_the_model_and_holds_its_invariants() -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )
-    assert SchedulerMachine.runs
+    assert CheckedMachine.runs

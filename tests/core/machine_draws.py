@@ -1,0 +1,83 @@
+"""What the machine that tries the scheduler draws from."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import strategies as st
+
+from tests.core.plain_parts import PlainLimits, PlainVerdict
+from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
+from trio_pool._limits import Hedge
+from trio_pool._verdict import Die, Drop, Retry, Verdict
+
+TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
+REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])
+TIMES = st.sampled_from([math.inf, math.inf, math.inf, 0.0, 1.0, 2.0, 4.0])
+
+# Of powers of two, so that all times are exact.
+RATES = st.sampled_from([RateLimit(1), RateLimit(1, 2, 2), RateLimit(2, burst=3), RateLimit(0.25)])
+BREAKERS = st.builds(
+    CircuitBreaker,
+    failures=st.sampled_from([1, 1, 2]),
+    reset_after=st.sampled_from([1.0, 2.0]),
+    max_reset_after=st.sampled_from([None, 4.0, math.inf]),
+)
+BUDGETS = st.builds(
+    RetryBudget,
+    ratio=st.sampled_from([0.0, 0.5, 1.0]),
+    minimum=st.sampled_from([0, 1, 2]),
+    window=st.sampled_from([2.0, 8.0]),
+)
+# One run has to do with one kind of limit, or none, or all: they would be too thinly spread
+# over a run that has a little of each.
+WORKER_LIMITS = {
+    "none": st.just(PlainLimits()),
+    "rates": st.builds(PlainLimits, rate_limit=st.none() | RATES | RATES),
+    "breakers": st.builds(PlainLimits, breaker=BREAKERS),
+    "wear": st.builds(
+        PlainLimits,
+        max_jobs=st.sampled_from([None, 1, 2]),
+        max_age=st.sampled_from([None, 1.0, 4.0]),
+    ),
+    "all": st.builds(
+        PlainLimits,
+        rate_limit=st.none() | RATES,
+        breaker=st.none() | BREAKERS,
+        max_jobs=st.sampled_from([None, None, 1, 2]),
+        max_age=st.sampled_from([None, None, 1.0, 4.0]),
+    ),
+}
+# Likewise for jobs that may run on several workers at once.
+HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.integers(1, 2))
+HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDGE}
+
+RETRIES = st.builds(
+    PlainVerdict,
+    fate=st.just("retry"),
+    delay=st.sampled_from([0.0, 0.0, 1.0, 2.0]),
+    placement=st.sampled_from(["any", "same", "other", "other"]),
+    front=st.booleans(),
+    counts=st.booleans(),
+    rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
+    broken=st.sampled_from([False, False, False, True]),
+    is_failure=st.sampled_from([True, True, False]),
+)
+ENDS = st.builds(
+    PlainVerdict,
+    fate=st.sampled_from([DeadReason.GAVE_UP, DeadReason.ATTEMPTS_EXHAUSTED, "drop"]),
+    broken=st.booleans(),
+    is_failure=st.sampled_from([True, True, False]),
+)
+
+
+def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
+    """The library's verdict for the model's."""
+    fate: Retry | Die | Drop
+    if isinstance(plain.fate, DeadReason):
+        fate = Die(plain.fate, "it is so", error)
+    elif plain.fate == "drop":
+        fate = Drop("it is so")
+    else:
+        fate = Retry(plain.delay, plain.placement, plain.front, plain.counts)
+    return Verdict(fate, rest=plain.rest, broken=plain.broken, is_failure=plain.is_failure)

@@ -1,0 +1,200 @@
+"""What the plain model is made of: workers, jobs, attempts, and what these come to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+from trio_pool import DeadReason, JobState, WorkerState
+
+if TYPE_CHECKING:
+    from tests.core.plain_limits import PlainBreaker, PlainRate
+    from trio_pool import CircuitBreaker, RateLimit
+
+Placement = Literal["any", "same", "other"]
+FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
+PHASE_STATES = {
+    "starting": WorkerState.STARTING,
+    "open": WorkerState.IDLE,
+    "reopening": WorkerState.REOPENING,
+    "gone": WorkerState.STOPPED,
+}
+
+
+@attrs.frozen
+class PlainLimits:
+    """The limits that a worker comes with."""
+
+    rate_limit: RateLimit | None = None
+    breaker: CircuitBreaker | None = None
+    max_jobs: int | None = None
+    max_age: float | None = None
+
+
+@attrs.define(eq=False, repr=False)
+class PlainWorker:
+    """A worker."""
+
+    tags: frozenset[str]
+    max_jobs: float = math.inf
+    max_age: float = math.inf
+    rate: PlainRate | None = None
+    breaker: PlainBreaker | None = None
+    phase: Literal["starting", "open", "reopening", "gone"] = "starting"
+    paused: bool = False
+    # Until when each of these holds it, with the number of when that was found.
+    rest_until: float | None = None
+    rest_number: int = 0
+    quarantined_until: float | None = None
+    quarantine_number: int = 0
+    limited_until: float | None = None
+    limit_number: int = 0
+    # Attempts since its resource was opened, and when that will be too long ago.
+    attempts: int = 0
+    expires_at: float = math.inf
+    departing: bool = False
+    job: PlainJob | None = None
+    cut: bool = False
+    # How many attempts have ended on it by themselves, and how many of these with a value.
+    ended: int = 0
+    succeeded: int = 0
+    # When it became idle, in a count of such events; None while it isn't.
+    idle_since: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<PlainWorker {sorted(self.tags)}, {self.phase}>"
+
+    @property
+    def available(self) -> bool:
+        """Whether it could run something, now or after what it runs."""
+        rests = self.rest_until is not None or self.quarantined_until is not None
+        return self.phase == "open" and not self.paused and not self.departing and not rests
+
+    @property
+    def state(self) -> WorkerState:
+        """What it shows."""
+        if self.phase in ("starting", "gone"):
+            return PHASE_STATES[self.phase]
+        if self.job is not None:
+            return WorkerState.BUSY
+        if self.paused:
+            return WorkerState.PAUSED
+        if self.quarantined_until is not None:
+            return WorkerState.QUARANTINED
+        if self.rest_until is not None:
+            return WorkerState.RESTING
+        return PHASE_STATES[self.phase]
+
+    @property
+    def attempt_deadline(self) -> float:
+        """When a timeout ends what it runs."""
+        return math.inf if self.job is None else self.job.attempt.deadline
+
+    def ready_at(self, now: float) -> float:
+        """When its own rate limit lets it start."""
+        return now if self.rate is None else self.rate.ready_at(now)
+
+    def is_worn(self, now: float) -> bool:
+        """Whether its resource has served for long enough."""
+        return self.phase == "open" and (self.attempts >= self.max_jobs or now >= self.expires_at)
+
+
+@attrs.define(eq=False, repr=False)
+class PlainJob:
+    """A job."""
+
+    priority: float
+    requires: frozenset[str]
+    pinned: PlainWorker | None
+    deadline: float
+    attempt_timeout: float
+    # After how long an attempt is started on another worker, and on how many of these at most.
+    hedge: tuple[float, int] | None
+    # None before it has entered; then each state that it was in.
+    state: JobState | None = None
+    states: list[JobState] = attrs.field(factory=list[JobState])
+    place_in_queue: int = 0
+    ever_started: bool = False
+    cancelled: bool = False
+    # The attempt under way, or the last one.
+    attempt: PlainAttempt = attrs.field(factory=lambda: PlainAttempt())
+    attempts: int = 0
+    counted_failures: int = 0
+    delayed_until: float = math.inf
+    delay_number: int = 0
+    placement: Placement = "any"
+    front: bool = False
+    failed_on: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    last: PlainWorker | None = None
+    dead_reason: DeadReason | None = None
+
+    def __repr__(self) -> str:
+        return f"<PlainJob, in turn {[state.name for state in self.states]}>"
+
+    @property
+    def only_worker(self) -> PlainWorker | None:
+        """The one worker that may take it now, if it may not be any other."""
+        if self.pinned is None and self.placement == "same" and self.last is not None and self.last.phase != "gone":
+            return self.last
+        return self.pinned
+
+
+@attrs.frozen
+class PlainVerdict:
+    """What is to become of a job that has failed: to die, to be dropped, or to go on."""
+
+    fate: DeadReason | Literal["drop", "retry"]
+    delay: float = 0.0
+    placement: Placement = "any"
+    front: bool = False
+    counts: bool = True
+    rest: float = 0.0
+    broken: bool = False
+    is_failure: bool = False
+
+    @property
+    def is_last_word(self) -> bool:
+        """Whether the function itself has said what is to become of its job."""
+        return self.fate in (DeadReason.GAVE_UP, "drop")
+
+
+# What an attempt comes to on a worker if it isn't cut short there.
+Outcome: TypeAlias = PlainVerdict | Literal["value", "timeout"]
+
+
+@attrs.define(eq=False, repr=False)
+class PlainAttempt:
+    """One attempt of a job, on however many workers."""
+
+    deadline: float = math.inf
+    # All that it was started on, in that order, and those of them where it has not ended.
+    workers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    runners: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    # When it may be started on one more, with the number of when that was found; and since when
+    # it waits for that one, in a count of such events.
+    due: float | None = None
+    due_number: int = 0
+    waits_since: int | None = None
+    # What it came to on one worker after the other.
+    outcomes: list[Outcome] = attrs.field(factory=list[Outcome])
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What counts of all that: a value, else the first that decides, else the last failure."""
+        if "value" in self.outcomes:
+            return "value"
+        for outcome in self.outcomes:
+            if decides(outcome):
+                return outcome
+        return self.outcomes[-1] if self.outcomes else None
+
+    def start_on_no_more(self) -> None:
+        """It is not to be started on further workers."""
+        self.due = self.waits_since = None
+
+
+def decides(outcome: Outcome | None) -> bool:
+    """Whether there is nothing to wait for after a runner has come to this."""
+    return outcome.is_last_word if isinstance(outcome, PlainVerdict) else outcome is not None

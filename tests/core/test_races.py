@@ -1,0 +1,551 @@
+"""A slow attempt of a job that is hedged is started on further workers, and on none that it must not be."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_guard, make_job
+from trio_pool import CircuitBreaker, Elastic, JobState, RateLimit
+from trio_pool._effects import Hire, Interrupt, Start
+from trio_pool._limits import Hedge
+from trio_pool._meters import BreakerState
+from trio_pool._places import Admission, Door
+from trio_pool._verdict import Retry, Verdict
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+    from trio_pool._retry import Placement
+    from trio_pool._seat import Seat
+
+ONE_IN_TEN = RateLimit(1, per=10.0)
+ERROR = ValueError("no")
+
+
+def submit(core: Core, now: float, *, after: float = 1.0, extra: int = 1, **options: Any) -> Job[Any]:
+    """A hedged job has entered."""
+    return submit_plain(core, now, hedge=Hedge(after, extra), **options)
+
+
+def submit_plain(core: Core, now: float, **options: Any) -> Job[Any]:
+    job = make_job(now=now, **options)
+    assert core.scheduler.submit(job, Door.QUEUE_UP, now) is Admission.ENTERED
+    return job
+
+
+def fail(core: Core, seat: Seat, now: float, *, placement: Placement = "any") -> Job[Any] | None:
+    verdict = Verdict(Retry(0.0, placement, front=False, counts=True))
+    return core.scheduler.failed(seat, ERROR, verdict, now)
+
+
+def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Placement) -> list[Seat]:
+    """The job fails, attempt after attempt; returns the workers it did so on."""
+    found: list[Seat] = []
+    for _ in range(times):
+        seat = job._worker
+        assert seat is not None
+        found.append(seat)
+        fail(core, seat, now, placement=placement)
+    return found
+
+
+def runners(core: Core, job: Job[Any]) -> list[Seat]:
+    """The workers that run the job, in the order in which they joined the pool."""
+    return [seat for seat in core.roster.seats.values() if seat._current is job]
+
+
+def pass_time(core: Core, until: float) -> None:
+    """Whatever comes due is dealt with on time."""
+    while core.scheduler.deadlines.soonest <= until:
+        core.scheduler.advance(core.scheduler.deadlines.soonest)
+
+
+# When.
+
+
+def test_an_attempt_that_has_run_for_so_long_is_started_on_an_idle_worker_too() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0, after=2.5)
+    pass_time(core, 2.4)
+    assert runners(core, job) == [first]
+    core.effects.clear()
+    pass_time(core, 2.5)
+    assert runners(core, job) == [first, second]
+    assert [(start.seat, start.job) for start in core.effects_of(Start)] == [(second, job)]
+
+
+def test_an_attempt_that_has_ended_by_then_is_not() -> None:
+    core = make_core()
+    first, _ = core.add_seat(), core.add_seat()
+    submit(core, 0.0)
+    core.scheduler.succeeded(first, None, 0.5)
+    pass_time(core, 9.0)
+    assert core.roster.idle_count == 2
+
+
+def test_a_job_that_is_not_hedged_is_not() -> None:
+    core = make_core()
+    first, _ = core.add_seat(), core.add_seat()
+    job = submit_plain(core, 0.0)
+    pass_time(core, 1000.0)
+    assert runners(core, job) == [first]
+
+
+def test_after_as_long_again_it_is_started_on_one_more_up_to_as_many_as_are_allowed() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(5)]
+    job = submit(core, 0.0, extra=3)
+    counts: list[int] = []
+    for now in range(6):
+        pass_time(core, now)
+        counts.append(len(runners(core, job)))
+    assert counts == [1, 2, 3, 4, 4, 4]
+    assert seats[4]._current is None
+
+
+def test_an_attempt_that_is_hedged_at_once_is_started_elsewhere_at_the_same_instant() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(4)]
+    job = submit(core, 0.0, after=0.0, extra=2)
+    pass_time(core, 0.0)
+    assert runners(core, job) == seats[:3]
+    assert core.scheduler.deadlines.soonest == math.inf
+
+
+def test_a_retry_is_hedged_anew() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 1.0)
+    for seat in (first, second):
+        fail(core, seat, 5.0)
+    assert len(runners(core, job)) == 1
+    pass_time(core, 6.0)
+    assert len(runners(core, job)) == 2
+
+
+# Waiting for a worker.
+
+
+def test_it_waits_if_no_worker_is_idle_and_is_started_on_the_first_that_becomes_idle() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job, _ = submit(core, 0.0), submit_plain(core, 0.0)
+    pass_time(core, 5.0)
+    assert runners(core, job) == [first]
+    core.scheduler.succeeded(second, None, 6.0)
+    assert runners(core, job) == [first, second]
+
+
+def test_it_is_started_on_a_worker_that_comes_later() -> None:
+    core = make_core()
+    first = core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 5.0)
+    assert runners(core, job) == [first]
+    second = core.add_seat(now=6.0)
+    assert runners(core, job) == [first, second]
+
+
+def test_the_time_until_one_more_counts_from_when_it_was_started_on_the_last() -> None:
+    core = make_core()
+    core.add_seat()
+    job = submit(core, 0.0, extra=2)
+    pass_time(core, 5.0)
+    for _ in range(2):
+        core.add_seat(now=5.5)
+    assert len(runners(core, job)) == 2
+    pass_time(core, 6.4)
+    assert len(runners(core, job)) == 2
+    pass_time(core, 6.5)
+    assert len(runners(core, job)) == 3
+
+
+def test_of_several_that_wait_the_one_whose_time_came_first_goes_first() -> None:
+    core = make_core()
+    for _ in range(3):
+        core.add_seat()
+    slow, quick, quicker = (submit(core, 0.0, after=after) for after in (3.0, 2.0, 1.0))
+    core.scheduler.advance(4.0)
+    assert [core.add_seat(now=5.0)._current for _ in range(3)] == [quicker, quick, slow]
+
+
+def test_one_that_can_not_use_the_idle_worker_does_not_hold_up_those_behind_it() -> None:
+    core = make_core()
+    core.add_seat("a")
+    core.add_seat()
+    submit(core, 0.0, requires=["a"])
+    behind = submit(core, 0.0)
+    pass_time(core, 2.0)
+    assert core.add_seat(now=3.0)._current is behind
+
+
+def test_jobs_that_are_queued_go_first() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job, _ = submit(core, 0.0), submit_plain(core, 0.0)
+    pass_time(core, 1.0)
+    queued = submit_plain(core, 2.0)
+    assert core.scheduler.succeeded(second, None, 3.0) is queued
+    assert runners(core, job) == [first]
+    again = submit_plain(core, 4.0)
+    assert core.add_seat(now=5.0)._current is again
+    assert runners(core, job) == [first]
+
+
+def test_submitters_in_line_go_first() -> None:
+    core = make_core(max_queue=0)
+    first, second = core.add_seat(), core.add_seat()
+    job, _ = submit(core, 0.0), submit_plain(core, 0.0)
+    pass_time(core, 1.0)
+    in_line = [make_job(), make_job()]
+    for each in in_line:
+        assert core.scheduler.submit(each, Door.QUEUE_UP, 2.0) is Admission.WAITING
+    assert core.scheduler.succeeded(second, None, 3.0) is in_line[0]
+    assert core.add_seat(now=5.0)._current is in_line[1]
+    assert runners(core, job) == [first]
+
+
+def test_a_queued_job_that_can_not_use_the_worker_is_no_hindrance() -> None:
+    core = make_core()
+    first = core.add_seat("a")
+    second = core.add_seat()
+    job, _ = submit(core, 0.0), submit_plain(core, 0.0)
+    submit_plain(core, 0.0, requires=["a"])
+    pass_time(core, 1.0)
+    core.scheduler.succeeded(second, None, 3.0)
+    assert runners(core, job) == [first, second]
+
+
+# Where.
+
+
+def test_it_is_started_only_on_a_worker_that_may_take_the_job() -> None:
+    core = make_core()
+    first, _, third = core.add_seat("a"), core.add_seat("b"), core.add_seat("a", "b")
+    job = submit(core, 0.0, requires=["a"], extra=2)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first, third]
+
+
+@pytest.mark.parametrize("pick", ["longest_idle", "last_used", "random"])
+def test_it_is_never_started_twice_on_one_worker(pick: Any) -> None:
+    core = make_core(pick=pick)
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0, extra=9)
+    pass_time(core, 1.0)
+    core.scheduler.pause(second, 2.0)
+    fail(core, first, 2.0)
+    core.scheduler.resume(second, 2.0)
+    pass_time(core, 20.0)
+    assert runners(core, job) == [second]
+    assert core.scheduler.idle(20.0) == [first]
+
+
+def test_the_longest_idle_worker_is_the_next() -> None:
+    core = make_core()
+    first, second, third = (core.add_seat() for _ in range(3))
+    submit_plain(core, 0.0, worker=second)
+    core.scheduler.succeeded(second, None, 0.0)
+    job = submit(core, 0.0)
+    pass_time(core, 1.0)
+    assert runners(core, job) == [first, third]
+
+
+def test_a_job_for_one_worker_is_started_on_no_other() -> None:
+    core = make_core()
+    _, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0, worker=second)
+    assert core.scheduler.deadlines.soonest == math.inf
+    pass_time(core, 9.0)
+    assert runners(core, job) == [second]
+
+
+def test_a_retry_on_the_same_worker_is_started_on_no_other() -> None:
+    core = make_core()
+    first, _ = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    fail(core, first, 0.5, placement="same")
+    assert core.scheduler._races.under_way == {}
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first]
+
+
+def test_a_retry_whose_same_worker_has_left_is_hedged() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    core.scheduler.depart(first, 0.5)
+    fail(core, first, 0.5, placement="same")
+    core.scheduler.left(first, 1.0)
+    assert runners(core, job) == [second]
+    third = core.add_seat(now=1.0)
+    pass_time(core, 2.0)
+    assert runners(core, job) == [second, third]
+
+
+def test_a_bounced_job_is_not_started_on_a_worker_that_it_has_failed_on() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(3)]
+    job = submit(core, 0.0, extra=2)
+    fail_often(core, job, 0.5, 1, "other")
+    pass_time(core, 9.0)
+    assert runners(core, job) == seats[1:]
+
+
+def test_a_worker_that_the_job_may_go_to_again_since_a_runner_has_failed_is_used_at_once() -> None:
+    core = make_core()
+    job = submit_job_in_a_new_round(core)
+    first, second, last = core.roster.seats.values()
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first, second]
+    assert core.scheduler.idle(9.0) == [last]
+    behind = submit_plain(core, 9.0, worker=first)
+    # With that the round is over once more, and it is not on the last one that it failed last.
+    assert fail(core, first, 9.5) is behind
+    assert runners(core, job) == [second, last]
+
+
+def submit_job_in_a_new_round(core: Core) -> Job[Any]:
+    """One that has bounced from each of three workers."""
+    for _ in range(3):
+        core.add_seat()
+    job = submit(core, 0.0, extra=2)
+    assert fail_often(core, job, 0.5, 3, "other") == list(core.roster.seats.values())
+    return job
+
+
+# The limits.
+
+
+def test_each_worker_that_runs_it_counts_in_max_running() -> None:
+    core = make_core(max_running=2)
+    first, second, third = (core.add_seat() for _ in range(3))
+    job = submit(core, 0.0, extra=2)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first, second]
+    queued = submit_plain(core, 9.0)
+    assert queued.state is JobState.QUEUED
+    core.scheduler.set_max_running(3, 9.5)
+    assert runners(core, queued) == [third]
+
+
+def test_it_is_started_on_one_more_when_max_running_allows_that() -> None:
+    core = make_core(max_running=1)
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first]
+    core.scheduler.set_max_running(2, 9.0)
+    assert runners(core, job) == [first, second]
+
+
+def test_a_runner_that_ends_makes_room_under_max_running() -> None:
+    core = make_core(max_running=2)
+    first, second, third = (core.add_seat() for _ in range(3))
+    job = submit(core, 0.0)
+    pass_time(core, 1.0)
+    queued = submit_plain(core, 2.0)
+    fail(core, first, 3.0)
+    assert runners(core, job) == [second]
+    assert runners(core, queued) == [third]
+
+
+def test_it_waits_for_the_rate_limit_of_the_pool() -> None:
+    core = make_core(rate_limit=ONE_IN_TEN)
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first]
+    assert core.scheduler.deadlines.soonest == 10.0
+    pass_time(core, 10.0)
+    assert runners(core, job) == [first, second]
+    queued = submit_plain(core, 11.0)
+    assert queued.state is JobState.QUEUED
+
+
+def test_a_job_that_waits_for_the_same_limit_goes_first() -> None:
+    core = make_core(rate_limit=ONE_IN_TEN)
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 5.0)
+    queued = submit_plain(core, 6.0)
+    pass_time(core, 10.0)
+    assert (runners(core, job), runners(core, queued)) == ([first], [second])
+
+
+def test_an_attempt_that_ends_while_it_waits_for_the_limit_takes_nothing_from_it() -> None:
+    core = make_core(rate_limit=ONE_IN_TEN)
+    first, _ = core.add_seat(), core.add_seat()
+    submit(core, 0.0)
+    pass_time(core, 5.0)
+    core.scheduler.succeeded(first, None, 6.0)
+    pass_time(core, 10.0)
+    assert submit_plain(core, 11.0).state is JobState.RUNNING
+
+
+def test_it_waits_for_the_rate_limit_of_a_worker() -> None:
+    core = make_core()
+    limited = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    submit_plain(core, 0.0)
+    core.scheduler.succeeded(limited, None, 0.0)
+    other = core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [other]
+    pass_time(core, 10.0)
+    assert runners(core, job) == [limited, other]
+
+
+def test_what_starts_on_a_further_worker_counts_in_its_limits() -> None:
+    core = make_core()
+    core.add_seat()
+    guard = make_guard(rate_limit=ONE_IN_TEN, max_jobs=1)
+    second = core.add_seat(guard=guard)
+    submit(core, 0.0)
+    pass_time(core, 1.0)
+    assert guard.ready_at(1.0) == 11.0
+    assert guard.is_worn()
+    core.scheduler.succeeded(second, None, 2.0)
+    assert not second._available
+
+
+def test_a_further_worker_whose_breaker_is_open_is_given_the_job_as_its_probe() -> None:
+    core = make_core()
+    guard = make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0))
+    seat = core.add_seat(guard=guard)
+    submit_plain(core, 0.0)
+    core.scheduler.failed(seat, ERROR, Verdict(Retry(99.0, "any", front=False, counts=True), is_failure=True), 0.0)
+    first = core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 4.0)
+    assert runners(core, job) == [first]
+    pass_time(core, 5.0)
+    assert runners(core, job) == [seat, first]
+    assert guard.breaker is not None
+    assert guard.breaker.state is BreakerState.PROBING
+
+
+def test_an_elastic_pool_opens_no_worker_for_it() -> None:
+    core = make_core(elastic=Elastic(nullcontext[Any], max=9))
+    core.scheduler.begin(0.0)
+    first = core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first]
+    assert core.effects_of(Hire) == []
+
+
+def test_an_elastic_pool_opens_no_worker_that_could_start_nothing_because_of_it() -> None:
+    core = make_core(elastic=Elastic(nullcontext[Any], max=9), max_running=3)
+    core.scheduler.begin(0.0)
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first, second]
+    for _ in range(3):
+        submit_plain(core, 9.0)
+    assert len(core.effects_of(Hire)) == 1
+
+
+def test_an_idle_elastic_worker_that_it_is_started_on_is_not_retired() -> None:
+    core = make_core(elastic=Elastic(nullcontext[Any], min=0, max=9, idle_timeout=3.0))
+    seats = [core.make_seat() for _ in range(2)]
+    for seat in seats:
+        seat._elastic = True
+        core.scheduler.join(seat)
+        core.scheduler.opened(seat, 0.0)
+    core.scheduler.begin(0.0)
+    job = submit(core, 0.0)
+    pass_time(core, 9.0)
+    assert runners(core, job) == seats
+    assert not seats[1]._departing
+
+
+# Not when it is over.
+
+
+def test_it_is_not_started_elsewhere_at_its_deadline_or_after() -> None:
+    core = make_core()
+    first = core.add_seat()
+    jobs = [submit(core, 0.0, attempt_timeout=1.0)]
+    assert core.scheduler.deadlines.soonest == math.inf
+    core.scheduler.succeeded(first, None, 0.5)
+    jobs.append(submit(core, 1.0, attempt_timeout=2.0))
+    pass_time(core, 2.5)
+    assert core.scheduler._races.waiting
+    second = core.add_seat(now=3.0)
+    assert second._current is None
+
+
+def test_it_is_not_started_elsewhere_after_it_was_cancelled() -> None:
+    core = make_core()
+    first, _ = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    core.scheduler.cancel(job, 0.5)
+    pass_time(core, 9.0)
+    assert runners(core, job) == [first]
+
+
+def test_it_no_longer_waits_for_a_worker_once_it_was_cancelled() -> None:
+    core = make_core()
+    core.add_seat()
+    job = submit(core, 0.0)
+    pass_time(core, 2.0)
+    core.scheduler.cancel(job, 3.0)
+    assert core.add_seat(now=4.0)._current is None
+
+
+def test_when_all_is_cancelled_nothing_is_started_elsewhere() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(4)]
+    hedged_at_once = submit(core, 0.0, after=0.0, extra=3)
+    core.scheduler.cancel_all(0.0)
+    assert runners(core, hedged_at_once) == seats[:2]
+    assert [interrupt.seat for interrupt in core.effects_of(Interrupt)] == seats[:2]
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_an_attempt_that_ends_at_the_very_time_for_it_is_not_started_elsewhere(success: bool) -> None:
+    core = make_core()
+    first, _ = core.add_seat(), core.add_seat()
+    submit(core, 0.0)
+    core.effects.clear()
+    if success:
+        core.scheduler.succeeded(first, None, 1.0)
+    else:
+        core.scheduler.failed(first, ERROR, Verdict(Retry(9.0, "any", front=False, counts=True)), 1.0)
+    assert core.effects_of(Start) == []
+
+
+def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_another() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, 0.0)
+    core.scheduler.depart(first, 0.5, cut=True)
+    core.scheduler.cut_short(first, ERROR, 1.0)
+    assert runners(core, job) == [second]
+    assert core.scheduler._races.under_way[job].first is second
+
+
+def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_started_there() -> None:
+    core = make_core()
+    first, second, third = (core.add_seat() for _ in range(3))
+    job = submit(core, 0.0, extra=2)
+    pass_time(core, 1.0)
+    core.scheduler.succeeded(first, None, 2.0)
+    assert runners(core, job) == [second]
+    assert third._current is None
+
+
+def test_a_runner_that_fails_at_the_very_time_for_one_more_is_no_reason_not_to_start_there() -> None:
+    core = make_core()
+    first, second, third = (core.add_seat() for _ in range(3))
+    job = submit(core, 0.0, extra=2)
+    pass_time(core, 1.0)
+    fail(core, first, 2.0)
+    assert runners(core, job) == [second, third]
