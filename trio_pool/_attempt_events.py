@@ -179,14 +179,15 @@ class AttemptEvents(WorkerEvents):
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt."""
-        if self._ledger.news:
+        together = bool(self._ledger.news)
+        if together:
             self._follow_up(now)
-        if self._reservations.lacking:
-            self._set_aside(seat)
+        if self._reservations.lacking and self._dispatch.set_aside(seat):
+            together = True
         guard = seat._guard
         if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not seat._departing:
             self.reopen(seat, None, now)
-        job = self._dispatch.next_for(seat, now)
+        job = self._dispatch.next_for(seat, now, together=together)
         if self._places.line or self.draining or self._staffing is not None:
             self._after(now)
         return job

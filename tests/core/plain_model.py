@@ -8,13 +8,16 @@ and idle workers are brought together in the order of the queue, then places are
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
 from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, WorkerState
 from trio_pool._places import Admission, Door
+
+if TYPE_CHECKING:
+    from tests.core.plain_groups import PlainGroup
 
 Placement = Literal["any", "same", "other"]
 FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
@@ -63,6 +66,7 @@ class PlainWorker:
     cut: bool = False
     # When it became idle, in a count of such events; None while it isn't.
     idle_since: int | None = None
+    kept_for: PlainGroup | None = None
 
     def __repr__(self) -> str:
         return f"<PlainWorker {sorted(self.tags)}, {self.phase}>"
@@ -121,6 +125,8 @@ class PlainJob:
     failed_on: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     last: PlainWorker | None = None
     dead_reason: DeadReason | None = None
+    group: PlainGroup | None = None
+    after: list[PlainJob] = attrs.field(factory=list["PlainJob"])
 
     def __repr__(self) -> str:
         return f"<PlainJob, in turn {[state.name for state in self.states]}>"
@@ -187,6 +193,10 @@ class PlainPool:
         """The jobs that wait for a worker, in their order."""
         return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
 
+    def ready_line(self) -> list[PlainJob]:
+        """The jobs that wait for a place, but could start without one, in their order."""
+        return self.line
+
     def idle(self) -> list[PlainWorker]:
         """The idle workers, the longest idle first."""
         found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
@@ -208,7 +218,7 @@ class PlainPool:
         """Whether some job could start but for the pool's rate limit."""
         if not self.has_room() or self.ready_at() <= self.now:
             return False
-        return self.next_pair(self.queue()) is not None or self.next_pair(self.line) is not None
+        return self.next_pair(self.queue()) is not None or self.next_pair(self.ready_line()) is not None
 
     def is_eligible(self, job: PlainJob) -> bool:
         """Whether any worker that has not left may ever run the job."""
@@ -217,16 +227,20 @@ class PlainPool:
             for worker in self.workers
         )
 
+    def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the worker could take such jobs, if it were idle."""
+        return worker.available and job.requires <= worker.tags
+
     def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the worker may take the job now."""
-        if not worker.available or not job.requires <= worker.tags:
+        if not self.can_serve(worker, job):
             return False
         if job.pinned is not None:
             return worker is job.pinned
         if job.placement == "same" and job.last is not None and job.last.phase != "gone":
             return worker is job.last
         if job.placement == "other" and job.failed_on:
-            able = [other for other in self.workers if other.available and job.requires <= other.tags]
+            able = [other for other in self.workers if self.can_serve(other, job)]
             untried = [other for other in able if other not in job.failed_on]
             if untried:
                 return worker in untried
@@ -333,7 +347,7 @@ class PlainPool:
         while self.may_start():
             pair = self.next_pair(self.queue())
             if pair is None:
-                pair = self.next_pair(self.line)
+                pair = self.next_pair(self.ready_line())
                 if pair is None:
                     return
                 self._leave_line(pair[1])

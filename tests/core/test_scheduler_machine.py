@@ -23,7 +23,20 @@ from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
 from tests.core.plain_model import FINAL, PlainJob, PlainLimits, PlainPool, PlainVerdict, PlainWorker
 from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
 from trio_pool._deadlines import FIELDS, Due, _is_current
-from trio_pool._effects import Admitted, Changed, Died, Hire, Interrupt, Quiet, Recall, Refused, Start, Tell
+from trio_pool._effects import (
+    Admitted,
+    Changed,
+    Died,
+    GroupQuiet,
+    Hire,
+    Interrupt,
+    Quiet,
+    Recall,
+    Refused,
+    Reserved,
+    Start,
+    Tell,
+)
 from trio_pool._holds import SEAT_DUES
 from trio_pool._meters import BreakerState
 from trio_pool._places import Admission, Door
@@ -36,6 +49,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from trio_pool import Job
+    from trio_pool._group import Group
     from trio_pool._seat import Seat
 
 TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
@@ -184,7 +198,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             retry_budget=retry_budget,
             lifo=lifo,
         )
-        self.plain = PlainPool(
+        self.plain = self.make_plain(
             max_queue,
             max_running,
             no_worker,
@@ -208,10 +222,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.interrupted: list[Seat] = []
         self.recalled: list[Seat] = []
         self.quiet = 0
+        self.staffed: list[Group] = []
+        self.quiet_groups: list[Group] = []
         self.limits = WORKER_LIMITS[limits]
         for tags in workers:
             self.add(tags, data.draw(self.limits))
             self.open_resource(self.workers[-1])
+
+    make_plain: ClassVar[type[PlainPool]] = PlainPool
 
     # Carrying out what the core decides.
 
@@ -249,6 +267,11 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.told.append(effect)
                 case Changed():
                     raise AssertionError("nobody watches")
+                case Reserved(group=group):
+                    self.staffed.append(group)
+                case GroupQuiet(group=group):
+                    assert not group.live
+                    self.quiet_groups.append(group)
                 case Hire():
                     raise AssertionError("the pool is not elastic")
 
@@ -707,7 +730,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         plain = self.plain
         if plain.may_start():
             assert plain.next_pair(plain.queue()) is None
-            assert plain.next_pair(plain.line) is None
+            assert plain.next_pair(plain.ready_line()) is None
 
     @invariant()
     def a_job_runs_on_one_worker_and_a_worker_runs_one_job(self) -> None:
