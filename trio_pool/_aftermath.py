@@ -94,7 +94,7 @@ class Aftermath:
         self._ledger.move(job, JobState.QUEUED, now)
         # Unless it is the only news, and it can't have been for want of room that others
         # wait, it is brought together with the workers when all is known.
-        alone = at_once and not self._dispatch.is_shared
+        alone = at_once and not self._dispatch.is_shared and not self._ledger.news
         seat = self._dispatch.idle_worker_for(terms, now) if alone else None
         if seat is not None:
             self._dispatch.hand_over(seat, job, now)
@@ -136,13 +136,25 @@ class Aftermath:
     def _stop_group(self, group: Group, now: float, discarded: str = "") -> None:
         """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
         for job in list(group.live):
-            if job.state.is_final:
-                continue  # discarded on account of one before it
             if not discarded or job._state is JobState.RUNNING:
                 self._cancel(job, now)
             else:
-                self._take_back(job)
-                self._ledger.end(job, JobState.DISCARDED, now, discarded)
+                self._discard(job, discarded, now)
+        if discarded:
+            for job in self._places.all():
+                if job._options.group is group:
+                    self._discard(job, discarded, now)
+
+    def _discard(self, job: Job[Any], words: str, now: float) -> None:
+        """A job that waits, perhaps for a place, is not to start any more."""
+        if job._state is None:
+            state = JobState.BLOCKED if job in self._dependencies.missing else JobState.QUEUED
+            self._places.leave(job)
+            self._ledger.move(job, state, now)
+            self._effects.append(Admitted(job))
+        else:
+            self._take_back(job)
+        self._ledger.end(job, JobState.DISCARDED, now, words)
 
     # How workers go on, or don't.
 
@@ -170,17 +182,13 @@ class Aftermath:
         if seat._current is None:
             self._effects.append(Recall(seat))
 
-    def _set_aside(self, *seats: Seat) -> None:
-        """Keep free workers for the groups that want some for themselves."""
-        for seat in seats:
-            if self._reservations.lacking and self._reservations.offer(seat):
-                self._queue.look_again()
-                self._places.by_taker.look_again()
-
     # What waits for the ends of jobs.
 
     def _follow_up(self, now: float) -> None:
-        """See to what the ends of jobs mean for others, and to groups that may start something again."""
+        """See to what the ends of jobs mean for others, and to groups that may start something again.
+
+        What may start on account of that is brought together with the workers afterwards.
+        """
         news = self._ledger.news
         while news:
             item = news.popleft()
@@ -193,10 +201,9 @@ class Aftermath:
                 self._stop_group(group, now, f"{item.name}, of the same group, is dead")
             for job in self._dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
-                    self._discard_blocked(job, item, now)
+                    self._discard(job, waited_in_vain(item), now)
                 elif self._dependencies.meet(job, item):
                     self._unblock(job, now)
-        self._dispatch.match(now)
 
     def _unblock(self, job: Job[Any], now: float) -> None:
         """All that a job has waited for has succeeded."""
@@ -205,23 +212,16 @@ class Aftermath:
         else:
             self._queue_again(job, now, front=False, at_once=False)
 
-    def _discard_blocked(self, job: Job[Any], other: Job[Any], now: float) -> None:
-        """A job can't start any more, since another, which has ended, has not succeeded."""
-        if job._state is None:
-            self._places.step_in(job)
-            self._ledger.move(job, JobState.BLOCKED, now)
-            self._effects.append(Admitted(job))
-        if job in self._dependencies.missing:
-            self._dependencies.drop(job)
-        words = f"it waited for {other.name}, which is {other.state.name.lower()}"
-        self._ledger.end(job, JobState.DISCARDED, now, words)
+    def _settle(self, now: float) -> None:
+        """Follow up what has happened; then bring jobs and workers together."""
+        if self._ledger.news:
+            self._follow_up(now)
+        self._dispatch.match(now)
 
     def _after(self, now: float) -> None:
         """At the end of every event: follow it up; fill free places; see to the workers; let nothing hang."""
-        if self._ledger.news:
-            self._follow_up(now)
-        if self._reservations.lacking:
-            self._set_aside(*self._roster.idle())
+        if self._ledger.news or self._reservations.lacking:
+            self._settle(now)
         if self._places.line:
             self._dispatch.fill_places(now)
         staffing = self._staffing
@@ -241,5 +241,11 @@ class Aftermath:
         seats = self._roster.seats.values()
         if any(seat._paused for seat in seats):
             self._resume_all(now)
-        elif not self._reservations.any and not any(seat._may_become_available for seat in seats):
+        elif not self._reservations.has_any and not any(seat._may_become_available for seat in seats):
             self._orphans.bury_all(now)
+            self._follow_up(now)
+
+
+def waited_in_vain(other: Job[Any]) -> str:
+    """Why a job is discarded that waited for this one."""
+    return f"it waited for {other.name}, which is {other.state.name.lower()}"

@@ -183,18 +183,20 @@ class AttemptEvents(WorkerEvents):
 
     def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt."""
+        together = False
         if self._ledger.news:
             self._follow_up(now)
+            together = True
         if seat._claims:
             self._loans.give_back(seat, now)
             job = None
         else:
-            if self._reservations.lacking:
-                self._set_aside(seat)
+            if self._reservations.lacking and self._dispatch.set_aside(seat):
+                together = True
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
                 self._reopen(seat, None, now)
-            job = self._dispatch.next_for(seat, now)
+            job = self._dispatch.next_for(seat, now, together)
         if self._places.line or self.draining or self._staffing is not None:
             self._after(now)
         return job

@@ -55,10 +55,21 @@ def make_scheduler(
     by_taker = ReadyQueue(roster, deadlines, tickets, ranked=False)
     places = Places(ledger, max_queue, by_taker, dependencies)
     holds = Holds(ledger, deadlines)
-    dispatch = Dispatch(
-        roster, ledger, deadlines, queue, places, holds, dependencies, effects, max_running, rate_limit, retry_budget
-    )
     reservations = Reservations(roster, effects)
+    dispatch = Dispatch(
+        roster,
+        ledger,
+        deadlines,
+        queue,
+        places,
+        holds,
+        dependencies,
+        reservations,
+        effects,
+        max_running,
+        rate_limit,
+        retry_budget,
+    )
     if elastic is not None:
         dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._places import Places
     from ._queue import Lane, ReadyQueue
     from ._races import Race
+    from ._reservations import Reservations
     from ._roster import Roster, Terms
     from ._seat import Seat
     from ._staffing import Staffing
@@ -61,6 +62,7 @@ class Dispatch:
         "_meter_before",
         "_places",
         "_queue",
+        "_reservations",
         "_roster",
         "_ticket",
         "budget",
@@ -79,6 +81,7 @@ class Dispatch:
         places: Places,
         holds: Holds,
         dependencies: Dependencies,
+        reservations: Reservations,
         effects: Effects,
         max_running: float,
         rate_limit: RateLimit | None,
@@ -91,6 +94,7 @@ class Dispatch:
         self._places = places
         self._holds = holds
         self._dependencies = dependencies
+        self._reservations = reservations
         self._effects = effects
         self.max_running: float = max_running
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
@@ -184,8 +188,12 @@ class Dispatch:
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
-    def next_for(self, seat: Seat, now: float) -> Job[Any] | None:
-        """The next job of a worker that has ended an attempt, or None: it has to wait."""
+    def next_for(self, seat: Seat, now: float, together: bool) -> Job[Any] | None:
+        """The next job of a worker that has ended an attempt, or None: it has to wait.
+
+        Arguments:
+          together: whether the end means something for those that are idle too.
+        """
         # Whatever else may hold it back: its statistics tell when all of that is over.
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
             self._holds.limit(seat, ready)
@@ -194,7 +202,7 @@ class Dispatch:
         if not seat._available:
             self.match(now)  # as above
             return None
-        if self.is_shared:
+        if self.is_shared or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker happens to ask.
             self._park(seat, now)
             self.match(now)
@@ -251,7 +259,9 @@ class Dispatch:
             self.staffing.unparked(seat)
 
     def match(self, now: float) -> None:
-        """Give the idle workers what waits for them."""
+        """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
+        if self._reservations.lacking:
+            self.set_aside(*self._roster.idle())
         while self.room > 0:
             queue = self._queue
             found = self._first_match(queue)
@@ -273,6 +283,14 @@ class Dispatch:
             if queue is not self._queue:
                 self.admit(job, now)
             self.hand_over(seat, job, now)
+
+    def set_aside(self, *seats: Seat) -> bool:
+        """Keep free workers for the groups that want some for themselves; returns whether there are any."""
+        kept = [seat for seat in seats if self._reservations.offer(seat)]
+        if kept:  # with that, who may take what has changed
+            self._queue.look_again()
+            self._places.by_taker.look_again()
+        return bool(kept)
 
     def no_longer_limited(self) -> None:
         """The time has come at which the pool's rate limit lets an attempt start."""

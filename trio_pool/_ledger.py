@@ -134,7 +134,7 @@ class Ledger:
         elif state in FINAL:
             self._close(job, now)
         if self.groups and (group := job._options.group) is not None:
-            if group.is_full:
+            if old is RUNNING and group.is_full:
                 self.news.append(group)
             group.note(job, old, state)
         if job._watchers is not None:

@@ -301,13 +301,11 @@ class ReadyQueue:
         heads = [(head[:2], lane) for lane in every if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
-    def size_of(self, fits: Callable[[Terms], bool]) -> int:
-        """How many jobs wait on such terms that could start; not asked about those that wait for one worker."""
-        found: float = sum(lane.size for lane in (self._open, *self._lanes.values()) if fits(lane.terms))
-        for group, lanes in self._gated.items():
-            gated = sum(lane.size for lane in lanes if fits(lane.terms))
-            found -= max(0, gated - max(0, group.room))
-        return int(found)
+    def sizes(self, fits: Callable[[Terms], bool]) -> Iterator[tuple[Group | None, int]]:
+        """By gate, how many jobs wait on such terms; not asked about those that wait for one worker."""
+        for lane in (self._open, *self._lanes.values()):
+            if fits(lane.terms):
+                yield lane.terms.gate, lane.size
 
     def release(self, seat: Seat) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""

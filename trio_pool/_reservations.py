@@ -26,9 +26,9 @@ class Reservations:
         self.lacking: int = 0
 
     @property
-    def any(self) -> bool:
-        """Whether any group has or wants workers for itself."""
-        return bool(self._groups)
+    def has_any(self) -> bool:
+        """Whether any group has workers for itself, and so may give some back."""
+        return any(group.seats for group in self._groups)
 
     def open(self, group: Group) -> None:
         """A group wants workers for itself."""
@@ -45,7 +45,7 @@ class Reservations:
 
     def offer(self, seat: Seat) -> bool:
         """A worker is free: set it aside if it is wanted and may be; returns whether it was."""
-        if seat._kind.group is not None or not seat._available or seat._current is not None or seat._loans:
+        if not self.lacking or seat._kind.group is not None or not self._is_free(seat):
             return False
         group = next(group for group in self._groups if group.lacks)
         group.seats[seat] = None
@@ -62,3 +62,6 @@ class Reservations:
             del group.seats[seat]
             self.lacking += 1
             self._roster.reserve(seat, None)
+
+    def _is_free(self, seat: Seat) -> bool:
+        return seat._available and seat._current is None and not seat._loans

@@ -108,16 +108,18 @@ class Roster:
 
     def reserve(self, seat: Seat, group: Group | None) -> None:
         """Keep a worker for a group from here on, or for none."""
-        was_idle = self.unpark(seat)
-        available = seat._available
-        if available:
-            self.set_available(seat, False)
+        kind = seat._kind
+        since = kind.idle.pop(seat, None)
+        kind.available -= seat._available
         self._quit(seat)
         self._enter(seat, group)
-        if available:
-            self.set_available(seat, True)
-        if was_idle:
-            self.park(seat)
+        kind = seat._kind
+        kind.available += seat._available
+        if since is not None:
+            in_order = since > next(reversed(kind.idle.values()), 0)
+            kind.idle[seat] = since
+            if not in_order:
+                kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
 
     def _enter(self, seat: Seat, group: Group | None) -> None:
         key = (seat.tags, group)

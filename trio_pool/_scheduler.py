@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ._aftermath import waited_in_vain
 from ._attempt_events import AttemptEvents
 from ._job import JobState
 from ._places import Admission, Door
@@ -51,6 +52,7 @@ class Scheduler(AttemptEvents):
             self.advance(now)
         if job._deadline <= now:
             self._ledger.time_out(job, now)
+            self._after(now)
             return Admission.ENTERED
         options = job._options
         if not (options.is_simple and self._roster.seats):
@@ -79,6 +81,7 @@ class Scheduler(AttemptEvents):
             if self._orphans.policy == "reject":
                 return Admission.NO_WORKER
             self._ledger.bury(job, now)
+            self._after(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
 
@@ -89,7 +92,7 @@ class Scheduler(AttemptEvents):
         failed = next((other for other in after if other.state.is_final and other._state is not SUCCEEDED), None)
         if failed is not None:
             self._ledger.move(job, BLOCKED, now)
-            self._discard_blocked(job, failed, now)
+            self._ledger.end(job, JobState.DISCARDED, now, waited_in_vain(failed))
             return Admission.ENTERED
         after = tuple(other for other in after if other._state is not SUCCEEDED)
         if not after:
@@ -196,6 +199,8 @@ class Scheduler(AttemptEvents):
             for queue in (self._queue, self._places.by_taker):
                 queue.forget_kinds(group)
                 queue.look_again()
+            if self._staffing is not None:
+                self._staffing.given_back(now)
             self._dispatch.match(now)
             self._after(now)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._dispatch import Dispatch
     from ._effects import Effects
     from ._elastic import Elastic
+    from ._group import Group
     from ._ledger import Ledger
     from ._places import Places
     from ._queue import ReadyQueue
@@ -179,7 +180,7 @@ class Staffing:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""
         if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
             return None
-        return next(iter(self._failing))
+        return next((seat for seat in self._failing if seat._kind.group is None), None)
 
     def parked(self, seat: Seat, now: float) -> None:
         """A worker has become idle."""
@@ -195,6 +196,11 @@ class Staffing:
         if seat in self._idle and seat._phase is Phase.OPEN:
             del self._idle[seat]
             self._idle_since.pop()
+
+    def given_back(self, now: float) -> None:
+        """Workers that a group had for itself may be retired again."""
+        if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
+            self._look_again(now)
 
     def retire(self, now: float) -> Seat | None:
         """The next worker to be retired now, or None. It has to depart before this is asked again."""
@@ -222,7 +228,11 @@ class Staffing:
 
     def _waiting(self) -> int:
         """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
-        return self._queue.size_of(self.could_take) + self._places.by_taker.size_of(self.could_take)
+        by_gate: dict[Group | None, int] = {}
+        for queue in (self._queue, self._places.by_taker):
+            for gate, size in queue.sizes(self.could_take):
+                by_gate[gate] = by_gate.get(gate, 0) + size
+        return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""

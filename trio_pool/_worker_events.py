@@ -112,7 +112,7 @@ class WorkerEvents(Aftermath):
         if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
         self._orphans.bury_new(now)
-        self._dispatch.match(now)
+        self._settle(now)
         self._after(now)
 
     # Time passes.
@@ -140,7 +140,7 @@ class WorkerEvents(Aftermath):
                     self._races.come_due(item)
                 else:
                     self._dispatch.note(item, now)
-        self._dispatch.match(now)
+        self._settle(now)
         self._after(now)
 
     # From here on nobody calls but who derives from it.

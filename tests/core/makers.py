@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from contextvars import Context
 from itertools import count
@@ -14,6 +15,7 @@ import attrs
 from trio_pool._core import make_scheduler
 from trio_pool._dead import DeadLetters
 from trio_pool._effects import Effect
+from trio_pool._group import Group
 from trio_pool._guard import Guard
 from trio_pool._job import Job
 from trio_pool._options import Options
@@ -21,7 +23,7 @@ from trio_pool._roster import Roster
 from trio_pool._seat import Seat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
@@ -71,6 +73,9 @@ def make_job(
     total_timeout: float = math.inf,
     attempt_timeout: float = math.inf,
     hedge: Hedge | None = None,
+    name: str | None = None,
+    after: Iterable[Job[Any]] = (),
+    group: Group | None = None,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = Options(
@@ -80,6 +85,9 @@ def make_job(
         requires=frozenset(requires),
         worker=worker,
         hedge=hedge,
+        name=name,
+        after=tuple(after),
+        group=group,
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 
@@ -134,6 +142,20 @@ class Core:
         self.scheduler.opened(seat, now)
         return seat
 
+    def make_group(
+        self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, name: str | None = None
+    ) -> Group:
+        """A group that has not been opened yet."""
+        return Group(name, max_running, reserve, must_succeed, self.effects)
+
+    def open_group(
+        self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, now: float = 0.0
+    ) -> Group:
+        """A group that is open, or waits for its workers."""
+        group = self.make_group(max_running=max_running, reserve=reserve, must_succeed=must_succeed)
+        self.scheduler.open_group(group, now)
+        return group
+
     def effects_of(self, kind: type[Effect]) -> list[Any]:
         """The effects of one kind that have not been carried out."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
@@ -172,3 +194,20 @@ def make_core(
         elastic=elastic,
     )
     return Core(roster, dead, effects, scheduler, ledger)
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """How many calls of Python functions it takes, each step of a generator being one."""
+    calls = 0
+
+    def note(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return calls

@@ -75,6 +75,10 @@ class PlainPool:
         """The jobs that wait for a worker, in their order."""
         return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
 
+    def ready_line(self) -> list[PlainJob]:
+        """The jobs that wait for a place, but could start without one, in their order."""
+        return self.line
+
     def idle(self) -> list[PlainWorker]:
         """The idle workers, the longest idle first."""
         found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
@@ -97,7 +101,7 @@ class PlainPool:
         """Whether some job could start but for the pool's rate limit."""
         if not self.has_room() or self.ready_at() <= self.now:
             return False
-        jobs = [*self.queue(), *self.line]
+        jobs = [*self.queue(), *self.ready_line()]
         return self.next_pair(jobs) is not None or self.next_further() is not None
 
     def is_eligible(self, job: PlainJob) -> bool:
@@ -107,14 +111,18 @@ class PlainPool:
             for worker in self.workers
         )
 
+    def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the worker could take such jobs, if it were idle."""
+        return worker.available and job.requires <= worker.tags
+
     def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the worker may take the job now."""
-        if not worker.available or not job.requires <= worker.tags:
+        if not self.can_serve(worker, job):
             return False
         if job.only_worker is not None:
             return worker is job.only_worker
         if job.placement == "other" and job.failed_on:
-            able = [other for other in self.workers if other.available and job.requires <= other.tags]
+            able = [other for other in self.workers if self.can_serve(other, job)]
             untried = [other for other in able if other not in job.failed_on]
             if untried:
                 return worker in untried
@@ -260,7 +268,7 @@ class PlainPool:
         while self.may_start():
             if (pair := self.next_pair(self.queue())) is not None:
                 self._start(*pair)
-            elif (pair := self.next_pair(self.line)) is not None:
+            elif (pair := self.next_pair(self.ready_line())) is not None:
                 self._leave_line(pair[1])
                 self._queue_up(pair[1])
                 self._start(*pair)

@@ -10,6 +10,7 @@ import attrs
 from trio_pool import DeadReason, JobState, WorkerState
 
 if TYPE_CHECKING:
+    from tests.core.plain_groups import PlainGroup
     from tests.core.plain_limits import PlainBreaker, PlainRate
     from trio_pool import CircuitBreaker, RateLimit
 
@@ -62,6 +63,7 @@ class PlainWorker:
     succeeded: int = 0
     # When it became idle, in a count of such events; None while it isn't.
     idle_since: int | None = None
+    kept_for: PlainGroup | None = None
 
     def __repr__(self) -> str:
         return f"<PlainWorker {sorted(self.tags)}, {self.phase}>"
@@ -129,6 +131,8 @@ class PlainJob:
     failed_on: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     last: PlainWorker | None = None
     dead_reason: DeadReason | None = None
+    group: PlainGroup | None = None
+    after: list[PlainJob] = attrs.field(factory=list["PlainJob"])
 
     def __repr__(self) -> str:
         return f"<PlainJob, in turn {[state.name for state in self.states]}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from hypothesis import strategies as st
@@ -27,7 +27,21 @@ from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict, PlainWorker
 from trio_pool import JobState, RateLimit, RetryBudget
-from trio_pool._effects import Admitted, Changed, Died, Hire, Interrupt, Quiet, Recall, Refused, Start, Tell
+from trio_pool._effects import (
+    Admitted,
+    Changed,
+    Died,
+    GroupQuiet,
+    Hire,
+    Interrupt,
+    Quiet,
+    Recall,
+    Refused,
+    Regain,
+    Reserved,
+    Start,
+    Tell,
+)
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
 
@@ -37,6 +51,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from trio_pool import Job
+    from trio_pool._group import Group
     from trio_pool._limits import Hedge
     from trio_pool._seat import Seat
 
@@ -117,7 +132,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             retry_budget=retry_budget,
             lifo=lifo,
         )
-        self.plain = PlainPool(
+        self.plain = self.make_plain(
             max_queue,
             max_running,
             no_worker,
@@ -141,12 +156,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.interrupted: list[Seat] = []
         self.recalled: list[Seat] = []
         self.quiet = 0
+        self.staffed: list[Group] = []
+        self.quiet_groups: list[Group] = []
         self.limits = WORKER_LIMITS[limits]
         self.hedges = HEDGES[hedges]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits))
             self.open_resource(self.workers[-1])
+
+    make_plain: ClassVar[type[PlainPool]] = PlainPool
 
     # Carrying out what the core decides.
 
@@ -186,8 +205,13 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed():
-                    raise AssertionError("nobody watches")
+                case Changed() | Regain():
+                    raise AssertionError("nobody watches, and nobody lends")
+                case Reserved(group=group):
+                    self.staffed.append(group)
+                case GroupQuiet(group=group):
+                    assert not group.live
+                    self.quiet_groups.append(group)
                 case Hire():
                     raise AssertionError("the pool is not elastic")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import make_core, make_job
+from tests.core.makers import Core, make_core, make_job
 from trio_pool import JobState
 from trio_pool._deadlines import Deadlines
 from trio_pool._effects import Start
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trio_pool import Job
+    from trio_pool._group import Group
 
 PRIORITIES = st.integers(-2, 2)
 # For each job: its priority, whether it goes to the front, and an index for its terms.
@@ -305,6 +306,19 @@ def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
     assert [queue.take(one), queue.take(one), queue.take(one)] == [middle, late, None]
 
 
+def test_an_index_that_has_a_lane_twice_stays_right() -> None:
+    roster = Roster("longest_idle", Random(0))
+    seat = available_seat(roster, 1, "a")
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
+    assert queue.take(seat) is None
+    jobs = [make_job(requires=["a"], priority=priority) for priority in (2, 1, 0)]
+    let_wait(queue, make_job(requires=["a"], priority=3))
+    assert queue.take(seat) is not None  # from here on it has an index
+    for job in jobs:
+        let_wait(queue, job)  # each in front of the one before
+    assert [queue.take(seat) for _ in range(4)] == [*jobs[::-1], None]
+
+
 def test_a_lane_is_not_entered_where_its_tags_are_missing() -> None:
     roster = Roster("longest_idle", Random(0))
     tagged, plain = available_seat(roster, 1, "a"), available_seat(roster, 2)
@@ -314,3 +328,132 @@ def test_a_lane_is_not_entered_where_its_tags_are_missing() -> None:
     assert (queue.take(plain), queue.take(tagged)) == (None, first)
     let_wait(queue, second)
     assert (queue.take(plain), queue.take(tagged)) == (None, second)
+
+
+# Groups.
+
+# For each step, what is done, and to which job, worker or group.
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["wait", "wait", "wait", "take", "take", "remove", "start", "end", "keep", "give back"]),
+        st.integers(0, 100),
+    ),
+    max_size=60,
+)
+
+
+def make_group(core: Core, *, max_running: float) -> Group:
+    return core.make_group(max_running=max_running)
+
+
+def gated_job(number: int, seats: list[Seat], groups: list[Group]) -> Job[Any]:
+    """A job with some priority, of some group or none, for some workers."""
+    group = [None, None, *groups][number % 5]
+    job = make_job(priority=number % 3, requires=("a",)[: number % 2], group=group)
+    if number % 7 == 0:
+        return make_job(priority=number % 3, worker=seats[number % len(seats)], group=group)
+    if number % 11 == 0:
+        job._setback = Setback(placement="other", failed_on=frozenset(seats[:1]), last=seats[0])
+    return job
+
+
+def may_take_of_group(seat: Seat, job: Job[Any]) -> bool:
+    """The same as `may_take` where groups may be full, and workers be kept for them."""
+    group = job._options.group
+    able = [other for other in seat_list(seat) if other._kind.group in (None, group)]
+    able = [other for other in able if job._options.requires <= other.tags]
+    failed = job._setback.failed_on if job._setback else frozenset[Seat]()
+    rested = [other for other in able if other not in failed] or able
+    may_serve = seat in rested and job._options.worker in (None, seat)
+    return may_serve and (group is None or not group.is_full)
+
+
+def seat_list(seat: Seat) -> list[Seat]:
+    roster = seat._roster
+    assert isinstance(roster, Roster)
+    return list(roster.seats.values())
+
+
+@given(STEPS)
+def test_a_worker_gets_the_first_of_those_it_may_take_whatever_groups_are_full_or_keep_it(
+    steps: list[tuple[str, int]],
+) -> None:
+    core = make_core()
+    roster = core.roster
+    seats = seats_of(roster)
+    groups = [make_group(core, max_running=limit) for limit in (1, 2, 1)]
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
+    waiting: list[tuple[float, int, Job[Any]]] = []
+    for step, number in steps:
+        seat, group = seats[number % len(seats)], groups[number % len(groups)]
+        if step == "wait":
+            job = gated_job(number, seats, groups)
+            let_wait(queue, job)
+            waiting.append((job.priority, job._ticket, job))
+        elif step == "remove" and waiting:
+            queue.remove(waiting.pop(number % len(waiting))[2])
+        elif step == "start" and not group.is_full:
+            group.count[JobState.RUNNING] += 1
+        elif step == "end" and group.count[JobState.RUNNING]:
+            group.count[JobState.RUNNING] -= 1
+            queue.reopen(group)
+        elif step in ("keep", "give back"):
+            roster.reserve(seat, group if step == "keep" else None)
+            queue.look_again()
+        elif step == "take":
+            waiting.sort(key=lambda entry: entry[:2])
+            expected = next((entry for entry in waiting if may_take_of_group(seat, entry[2])), None)
+            assert queue.take(seat) is (expected and expected[2])
+            if expected is not None:
+                waiting.remove(expected)
+    assert len(queue) == len(waiting)
+    assert {lane.terms.gate for lane in queue._lanes.values()} - {None} == set(queue._gated)
+
+
+def test_full_groups_are_looked_at_once_and_not_again_before_they_may_start_something() -> None:
+    roster = CountingRoster("longest_idle", Random(0))
+    seat = available_seat(roster, 1)
+    queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
+    core = make_core()
+    groups = [make_group(core, max_running=1) for _ in range(100)]
+    for group in groups:
+        group.count[JobState.RUNNING] = 1
+        let_wait(queue, make_job(group=group, priority=-1))
+    plain = [make_job() for _ in range(50)]
+    for job in plain:
+        let_wait(queue, job)
+    for job in plain:
+        assert queue.take(seat) is job
+    assert roster.asked == 0
+    assert [len(index._heap) for index in queue._indexes.values()] == [0]
+
+
+def test_how_many_jobs_wait_is_told_by_groups() -> None:
+    core = make_core()
+    seats = seats_of(core.roster)
+    queue = ReadyQueue(core.roster, Deadlines(count(1)), count(1))
+    group = make_group(core, max_running=1)
+    for job in (make_job(), make_job(requires=["a"]), make_job(worker=seats[0])):
+        let_wait(queue, job)
+    for _ in range(3):
+        let_wait(queue, make_job(group=group))
+    assert sorted(queue.sizes(lambda _: True), key=str) == sorted([(None, 1), (None, 1), (group, 3)], key=str)
+    assert sum(size for _, size in queue.sizes(lambda terms: terms.gate is group)) == 3
+
+
+@pytest.mark.parametrize("placement", ["same", "any"])
+def test_jobs_of_a_group_that_wait_for_one_worker_go_to_others_once_it_has_left(placement: Any) -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    core.scheduler.pause(first, 0.0)
+    group = core.open_group(max_running=1)
+    job = make_job(group=group, worker=first if placement == "any" else None)
+    if placement == "same":
+        job._setback = Setback(placement="same", last=first)
+    core.ledger.move(job, JobState.QUEUED, 0.0)
+    let_wait(core.scheduler._queue, job)
+    assert core.scheduler._queue.waits_for(first)
+    core.scheduler.depart(first, 0.0)
+    core.scheduler.left(first, 0.0)
+    assert not core.scheduler._queue.waits_for(first)
+    assert (job.state, second._current) == ((JobState.RUNNING, job) if placement == "same" else (JobState.DEAD, None))

@@ -11,7 +11,8 @@ from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._effects import Admitted, Refused
 from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE, PICKS, Terms
+from trio_pool._roster import ANYONE, PICKS, Terms, terms_of
+from trio_pool._setback import Setback
 from trio_pool._verdict import Retry, Verdict
 
 if TYPE_CHECKING:
@@ -237,3 +238,88 @@ def test_a_job_queued_while_draining_does_not_hang_on_paused_workers() -> None:
     core.scheduler.drain(0.0)
     core.scheduler.pause(seat, 0.0)
     assert submitted(core)._worker is seat
+
+
+# Workers that are kept for groups.
+
+
+def test_a_worker_that_is_kept_for_a_group_is_chosen_for_its_jobs_alone() -> None:
+    core = make_core()
+    group, other = core.make_group(reserve=1), core.make_group(reserve=1)
+    seat = core.add_seat()
+    core.roster.reserve(seat, group)
+    chosen = [core.roster.choose(Terms(gate=gate)) for gate in (None, other, group)]
+    assert chosen == [None, None, seat]
+    assert core.roster.choose(ANYONE) is None
+
+
+def test_nobody_is_chosen_for_a_group_that_is_full() -> None:
+    core = make_core()
+    core.add_seat()
+    group = core.make_group(max_running=1)
+    group.count[JobState.RUNNING] = 1
+    assert core.roster.choose(Terms(gate=group)) is None
+    group.count[JobState.RUNNING] = 0
+    assert core.roster.choose(Terms(gate=group)) is not None
+
+
+@pytest.mark.parametrize("pick", PICKS)
+def test_of_workers_kept_for_a_group_and_for_none_the_preferred_one_is_chosen(pick: Pick) -> None:
+    core = make_core(pick=pick)
+    seats = [core.add_seat() for _ in range(3)]
+    group = core.make_group(reserve=1)
+    core.roster.reserve(seats[1], group)
+    chosen = {core.roster.choose(Terms(gate=group)) for _ in range(50)}
+    expected = {"longest_idle": {seats[0]}, "last_used": {seats[2]}, "random": set(seats)}
+    assert chosen == expected[pick]
+
+
+def test_a_worker_that_is_kept_for_others_may_still_be_asked_for() -> None:
+    core = make_core()
+    seat = core.add_seat("a")
+    core.roster.reserve(seat, core.make_group(reserve=1))
+    assert core.roster.has_any(ANYONE)
+    assert core.roster.has_any(Terms(frozenset({"a"})))
+    assert core.roster.has_any(Terms(pinned=seat))
+    assert not core.roster.admits(Terms(pinned=seat), seat)
+
+
+def test_a_job_that_has_failed_keeps_to_its_group() -> None:
+    core = make_core()
+    group = core.make_group(max_running=1)
+    seat = core.add_seat()
+    for placement in ("any", "same", "other"):
+        job = make_job(group=group)
+        job._setback = Setback(placement=placement, failed_on=frozenset({seat}), last=seat)
+        assert terms_of(job).gate is group
+    assert terms_of(make_job(group=core.make_group())) is ANYONE
+
+
+def test_who_is_kept_is_idle_or_busy_as_before() -> None:
+    core = make_core()
+    idle, busy, paused = [core.add_seat() for _ in range(3)]
+    group = core.make_group(reserve=3)
+    core.scheduler.submit(make_job(worker=busy), Door.ALWAYS, 0.0)
+    core.scheduler.pause(paused, 0.0)
+    for seat in (paused, busy, idle):
+        core.roster.reserve(seat, group)
+    kind = idle._kind
+    assert (kind.members, kind.available, list(kind.idle)) == (3, 2, [idle])
+    assert core.roster.idle_count == 1
+    for seat in (paused, busy, idle):
+        core.roster.reserve(seat, None)
+    assert list(core.roster._kinds.values()) == [idle._kind]
+    assert (idle._kind.members, idle._kind.available, list(idle._kind.idle)) == (3, 2, [idle])
+
+
+def test_keeping_workers_and_giving_them_back_leaves_them_in_their_order() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(5)]
+    group = core.make_group(reserve=5)
+    for number in (3, 0, 4):
+        core.roster.reserve(seats[number], group)
+    assert core.roster.idle() == seats
+    assert list(seats[0]._kind.idle) == [seats[0], seats[3], seats[4]]
+    for number in (4, 0, 3):
+        core.roster.reserve(seats[number], None)
+    assert list(seats[0]._kind.idle) == core.roster.idle() == seats

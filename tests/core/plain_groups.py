@@ -1,0 +1,196 @@
+"""Groups and jobs that wait for jobs, as plainly as the rest of the model.
+
+What the end of a job means for others is dealt with before anything is started; and before
+that, too, idle workers are set aside for the groups that want some for themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+
+from tests.core.plain_model import PlainPool
+from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
+from trio_pool import JobState
+from trio_pool._places import Door
+
+if TYPE_CHECKING:
+    from trio_pool._places import Admission
+
+
+@attrs.define(eq=False, repr=False)
+class PlainGroup:
+    """A group."""
+
+    max_running: float = math.inf
+    reserve: int = 0
+    must_succeed: bool = False
+
+
+@attrs.define(eq=False)
+class PlainGroupedPool(PlainPool):
+    """The pool, with groups."""
+
+    # Those that are open, in the order of their opening.
+    groups: list[PlainGroup] = attrs.field(factory=list[PlainGroup])
+    # The jobs that some others have been told have ended badly.
+    followed_up: list[PlainJob] = attrs.field(factory=list[PlainJob])
+    # When a job came, and when there was nothing left that it waited for, in a count of such events.
+    came: dict[PlainJob, int] = attrs.field(factory=dict[PlainJob, int])
+    ready_since: dict[PlainJob, int] = attrs.field(factory=dict[PlainJob, int])
+    # Those that have got all the workers that they want for themselves since this was last cleared.
+    staffed: list[PlainGroup] = attrs.field(factory=list[PlainGroup])
+
+    # Looking.
+
+    def missing(self, job: PlainJob) -> list[PlainJob]:
+        """What the job waits for."""
+        return [other for other in job.after if other.state is not JobState.SUCCEEDED]
+
+    def members(self, group: PlainGroup) -> list[PlainJob]:
+        """The jobs of a group that have not ended, those that wait for a place included."""
+        return [job for job in [*self.live(), *self.line] if job.group is group]
+
+    def kept(self, group: PlainGroup) -> list[PlainWorker]:
+        """The workers that a group has for itself."""
+        return [worker for worker in self.workers if worker.kept_for is group]
+
+    def lacking(self) -> list[PlainGroup]:
+        """The groups that want more workers for themselves."""
+        return [group for group in self.groups if len(self.kept(group)) < group.reserve]
+
+    def is_full(self, group: PlainGroup) -> bool:
+        """Whether nothing more of a group may start."""
+        return len([job for job in self.those(JobState.RUNNING) if job.group is group]) >= group.max_running
+
+    def ready_line(self) -> list[PlainJob]:
+        """The jobs that wait for a place and for no job, first what has done so for the longest time."""
+        return sorted((job for job in self.line if job in self.ready_since), key=self.ready_since.__getitem__)
+
+    def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the worker could take such jobs, if it were idle."""
+        return super().can_serve(worker, job) and worker.kept_for in (None, job.group)
+
+    def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the worker may take the job now."""
+        if self.missing(job) or (job.group is not None and self.is_full(job.group)):
+            return False
+        return super().may_take(worker, job)
+
+    def dues(self) -> list[float]:
+        """The times at which something has to happen by itself."""
+        return [*super().dues(), *(job.deadline for job in self.those(JobState.BLOCKED))]
+
+    # What everything is made of.
+
+    def _queue_up(self, job: PlainJob, *, front: bool = False) -> None:
+        if self.missing(job):
+            self._move(job, JobState.BLOCKED)
+        else:
+            super()._queue_up(job, front=front)
+
+    def _start(self, worker: PlainWorker, job: PlainJob) -> None:
+        assert worker.kept_for in (None, job.group)
+        assert job.group is None or not self.is_full(job.group)
+        assert not self.missing(job)
+        super()._start(worker, job)
+
+    def _set_aside(self, workers: list[PlainWorker]) -> None:
+        for worker in workers:
+            lacking = self.lacking()
+            if lacking and worker.kept_for is None:
+                worker.kept_for = lacking[0]
+                if lacking[0] not in self.lacking():
+                    self.staffed.append(lacking[0])
+
+    def _match(self) -> None:
+        self._set_aside(self.idle())
+        super()._match()
+
+    def _settle(self) -> None:
+        self._follow_up()
+        super()._settle()
+
+    def _go_on(self, worker: PlainWorker) -> None:
+        self._follow_up()
+        if worker.available:
+            self._set_aside([worker])
+        super()._go_on(worker)
+
+    def _may_become_available(self, worker: PlainWorker) -> bool:
+        return super()._may_become_available(worker) or worker.kept_for is not None
+
+    def _let_nothing_hang(self) -> None:
+        super()._let_nothing_hang()
+        self._follow_up()
+
+    def _follow_up(self) -> None:
+        """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""
+        for worker in self.workers:
+            if worker.departing or worker.phase == "gone":
+                worker.kept_for = None
+        for job in self.those(JobState.DEAD):
+            if job not in self.followed_up:
+                self.followed_up.append(job)
+                if job.group is not None and job.group.must_succeed:
+                    self._stop(job.group, JobState.DISCARDED)
+        for job in sorted([*self.line, *self.those(JobState.BLOCKED)], key=self.came.__getitem__):
+            if any(other.state in FINAL for other in self.missing(job)):
+                self._discard(job)
+            elif not self.missing(job) and job not in self.ready_since:
+                self.ready_since[job] = self._next_count()
+                if job.state is JobState.BLOCKED:
+                    self._queue_again(job, front=False)
+
+    def _discard(self, job: PlainJob) -> None:
+        if job in self.line:
+            self._leave_line(job)
+            self._queue_up(job)
+        self._move(job, JobState.DISCARDED)
+
+    def _stop(self, group: PlainGroup, end: JobState) -> None:
+        """No job of a group is wanted any more: cut those that run, and let others end so."""
+        for job in self.members(group):
+            if job.state is JobState.RUNNING and not job.cancelled:
+                self._cancel_running(job)
+            elif job.state is not JobState.RUNNING and end is JobState.DISCARDED:
+                self._discard(job)
+            elif job.state not in (None, JobState.RUNNING):
+                job.cancelled = True
+                self._move(job, end)
+
+    # What happens.
+
+    def submit(self, job: PlainJob, door: Door) -> Admission:
+        """A job wants to enter."""
+        self.advance()
+        self.came[job] = self._next_count()
+        if not self.missing(job):
+            self.ready_since[job] = self._next_count()
+        if any(other.state in FINAL for other in self.missing(job)):
+            door = Door.ALWAYS  # it takes up no place
+        answer = super().submit(job, door)
+        self._settle()
+        return answer
+
+    def open_group(self, group: PlainGroup) -> None:
+        """A group is opened, or its opener begins to wait for its workers."""
+        self.advance()
+        self.groups.append(group)
+        self._settle()
+
+    def close_group(self, group: PlainGroup) -> None:
+        """A group has come to its end."""
+        self.advance()
+        self.groups.remove(group)
+        for worker in self.kept(group):
+            worker.kept_for = None
+        self._settle()
+
+    def cancel_group(self, group: PlainGroup) -> None:
+        """No job of a group is wanted any more."""
+        self.advance()
+        self._stop(group, JobState.CANCELLED)
+        self._settle()

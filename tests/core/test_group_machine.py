@@ -1,0 +1,389 @@
+"""With groups and jobs that wait for jobs, too, the scheduler does what the plain model does."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
+)
+
+from tests.core.machine_draws import REQUIRED, TIMES
+from tests.core.makers import make_job
+from tests.core.plain_groups import PlainGroup, PlainGroupedPool
+from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
+from tests.core.test_scheduler_machine import CheckedMachine
+from trio_pool import DeadReason, JobState
+from trio_pool._places import Door
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hypothesis.strategies import DataObject
+
+    from tests.core.scheduler_machine import ShellWorker
+    from trio_pool import Job
+    from trio_pool._group import Group
+
+DOORS = st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE])
+# One run has to do with one thing that a group can do, or with all.
+GROUPS = {
+    "none": st.builds(PlainGroup),
+    "limited": st.builds(PlainGroup, max_running=st.sampled_from([1, 1, 2])),
+    "reserving": st.builds(PlainGroup, reserve=st.sampled_from([1, 1, 2, 3])),
+    "strict": st.builds(PlainGroup, must_succeed=st.just(True)),
+    "all": st.builds(
+        PlainGroup,
+        max_running=st.sampled_from([math.inf, 1, 2]),
+        reserve=st.sampled_from([0, 0, 1, 2]),
+        must_succeed=st.booleans(),
+    ),
+}
+# What attempts come to: a value, another attempt, perhaps elsewhere or later, or the end of the job.
+ENDINGS = (
+    None,
+    None,
+    PlainVerdict("retry"),
+    PlainVerdict("retry", placement="other"),
+    PlainVerdict("retry", placement="other"),
+    PlainVerdict("retry", placement="same"),
+    PlainVerdict("retry", delay=1.0),
+    PlainVerdict(DeadReason.GAVE_UP),
+)
+
+
+class GroupMachine(CheckedMachine):
+    """Does to groups, too, whatever can be done."""
+
+    make_plain = PlainGroupedPool
+
+    @property
+    def model(self) -> PlainGroupedPool:
+        """The model, as what it is."""
+        assert isinstance(self.plain, PlainGroupedPool)
+        return self.plain
+
+    @initialize(kind=st.sampled_from(sorted(GROUPS)))
+    def choose_kind(self, kind: str) -> None:
+        self.kind_of_groups = GROUPS[kind]
+        # All that were ever opened, with the model's.
+        self.groups: list[tuple[Group, PlainGroup]] = []
+
+    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
+        """The same; and groups get their workers in both or in neither."""
+        model = self.model
+        model.staffed.clear()
+        self.staffed.clear()
+        self.quiet_groups.clear()
+        lived = self.living_groups()
+        answer = super().on_both(plain, core, dated=dated)
+        plain_groups = dict(self.groups) if hasattr(self, "groups") else {}
+        assert [plain_groups[group] for group in self.staffed] == model.staffed
+        assert lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
+        return answer
+
+    def living_groups(self) -> set[PlainGroup]:
+        """The groups that have jobs."""
+        return {job.group for job in self.plain.live() if job.group is not None}
+
+    def open_groups(self) -> list[tuple[Group, PlainGroup]]:
+        """Those that have not been closed."""
+        return [pair for pair in self.groups if pair[1] in self.model.groups]
+
+    # Jobs that wait for others.
+
+    def submit_to(
+        self,
+        group: tuple[Group, PlainGroup] | None,
+        after: list[tuple[Job[Any], PlainJob]],
+        door: Door,
+        *,
+        priority: float = 0,
+        requires: tuple[str, ...] = (),
+        only: ShellWorker | None = None,
+        total_timeout: float = math.inf,
+    ) -> tuple[Job[Any], PlainJob]:
+        job = make_job(
+            now=self.now,
+            priority=priority,
+            requires=requires,
+            worker=only.seat if only else None,
+            total_timeout=total_timeout,
+            name=f"<{len(self.jobs)}>",
+            after=[other for other, _ in after],
+            group=group[0] if group else None,
+        )
+        plain = PlainJob(
+            priority,
+            frozenset(requires),
+            only.plain if only else None,
+            self.now + total_timeout,
+            math.inf,
+            None,
+            group=group[1] if group else None,
+            after=[other for _, other in after],
+        )
+        self.jobs.append((job, plain))
+        self.on_both(
+            lambda: self.plain.submit(plain, door),
+            lambda: self.core.scheduler.submit(job, door, self.now),
+        )
+        return job, plain
+
+    def entered(self) -> list[tuple[Job[Any], PlainJob]]:
+        """The jobs that others may wait for, the last ones of them."""
+        return [pair for pair in self.jobs if pair[1].state is not None][-12:]
+
+    @rule(
+        data=st.data(),
+        priority=st.sampled_from([0, 0, 0, 1, -1]),
+        requires=REQUIRED,
+        pinned=st.sampled_from([False, False, False, True]),
+        total_timeout=TIMES,
+        door=DOORS,
+        is_after=st.booleans(),
+    )
+    def submit_one_of_a_group(
+        self,
+        data: DataObject,
+        priority: float,
+        requires: tuple[str, ...],
+        pinned: bool,
+        total_timeout: float,
+        door: Door,
+        is_after: bool,
+    ) -> None:
+        only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
+        after = data.draw(st.lists(st.sampled_from(self.entered()), max_size=3)) if is_after and self.entered() else []
+        self.submit_to(
+            data.draw(st.sampled_from([None, *self.open_groups()])),
+            after,
+            Door.ALWAYS if self.closed else door,
+            priority=priority,
+            requires=requires,
+            only=only,
+            total_timeout=total_timeout,
+        )
+
+    @rule(data=st.data(), edges=st.lists(st.lists(st.integers(0, 5), max_size=2), min_size=1, max_size=5))
+    def submit_graph(self, data: DataObject, edges: list[list[int]]) -> None:
+        """Several jobs, each after some of those before it."""
+        group = data.draw(st.sampled_from([None, *self.open_groups()]))
+        jobs: list[tuple[Job[Any], PlainJob]] = []
+        for befores in edges:
+            after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
+            jobs.append(self.submit_to(group, [pair for pair in after if pair[1].state is not None], Door.ALWAYS))
+
+    # Groups.
+
+    @precondition(lambda self: len(self.open_groups()) < 3)
+    @rule(data=st.data(), jobs=st.integers(0, 3))
+    def open_group(self, data: DataObject, jobs: int) -> None:
+        plain = data.draw(self.kind_of_groups)
+        group = self.core.make_group(
+            max_running=plain.max_running, reserve=plain.reserve, must_succeed=plain.must_succeed
+        )
+        self.groups.append((group, plain))
+        self.on_both(
+            lambda: self.model.open_group(plain),
+            lambda: self.core.scheduler.open_group(group, self.now),
+        )
+        for _ in range(jobs):
+            self.submit_to((group, plain), [], Door.ALWAYS)
+
+    @precondition(lambda self: self.open_groups())
+    @rule(data=st.data(), jobs=st.integers(1, 4))
+    def submit_to_a_group(self, data: DataObject, jobs: int) -> None:
+        group = data.draw(st.sampled_from(self.open_groups()))
+        for _ in range(jobs):
+            self.submit_to(group, [], Door.ALWAYS)
+
+    @precondition(lambda self: self.open_groups())
+    @rule(
+        data=st.data(),
+        where=st.lists(st.integers(0, 3), max_size=5),
+        ends=st.lists(st.sampled_from(ENDINGS), min_size=1, max_size=6),
+    )
+    def work_in_groups(self, data: DataObject, where: list[int], ends: list[PlainVerdict | None]) -> None:
+        """Attempts end one after another, in groups and beside them."""
+        choices = [None, *self.open_groups()]
+        for number in where:
+            self.submit_to(choices[number % len(choices)], [], Door.ALWAYS)
+        for verdict in ends:
+            for worker in self.reopening():
+                self.open_resource(worker)
+            if self.busy():
+                worker = data.draw(st.sampled_from(self.busy()))
+                if verdict is None:
+                    self.succeed_on(worker)
+                else:
+                    self.fail_with(worker, verdict, ValueError("no"))
+
+    def over(self) -> list[tuple[Group, PlainGroup]]:
+        """The groups whose blocks may be left."""
+        return [pair for pair in self.open_groups() if not self.model.members(pair[1])]
+
+    @precondition(lambda self: self.over())
+    @rule(data=st.data())
+    def close_group(self, data: DataObject) -> None:
+        self.close_one(data.draw(st.sampled_from(self.over())))
+
+    def close_one(self, pair: tuple[Group, PlainGroup]) -> None:
+        group, plain = pair
+        self.on_both(
+            lambda: self.model.close_group(plain),
+            lambda: self.core.scheduler.close_group(group, self.now),
+        )
+        assert not group.seats
+
+    @precondition(lambda self: self.open_groups())
+    @rule(data=st.data(), is_shut=st.booleans())
+    def cancel_group(self, data: DataObject, is_shut: bool) -> None:
+        self.cancel_one_group(data.draw(st.sampled_from(self.open_groups())), is_shut=is_shut)
+
+    def cancel_one_group(self, pair: tuple[Group, PlainGroup], *, is_shut: bool) -> None:
+        group, plain = pair
+        if is_shut:
+            plain_jobs = dict(self.jobs)
+            waiting = [job for job in self.plain.line if job.group is plain]
+            assert self.core.scheduler.waiting_for(group) == len(waiting)
+            assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
+            for job in waiting:
+                self.plain.withdraw(job)
+        self.on_both(
+            lambda: self.model.cancel_group(plain),
+            lambda: self.core.scheduler.cancel_group(group, self.now),
+        )
+
+    # What holds after every step.
+
+    @invariant()
+    def nothing_that_has_happened_is_left_to_be_seen_to(self) -> None:
+        assert not self.core.ledger.news
+
+    @invariant()
+    def each_blocked_job_waits_for_exactly_what_the_model_says(self) -> None:
+        dependencies = self.core.scheduler._dependencies
+        by_plain = {plain: job for job, plain in self.jobs}
+        waiting = [plain for plain in [*self.plain.line, *self.plain.live()] if self.model.missing(plain)]
+        missing = {by_plain[plain]: {by_plain[other] for other in self.model.missing(plain)} for plain in waiting}
+        assert {job: set(others) for job, others in dependencies.missing.items()} == missing
+        found = {(job, other) for other, jobs in dependencies.dependents.items() for job in jobs}
+        assert found == {(job, other) for job, others in missing.items() for other in others}
+        assert all(dependencies.dependents.values())
+
+    @invariant()
+    def who_is_discarded_is_told_what_it_waited_for(self) -> None:
+        for job, plain in self.jobs:
+            if plain.state is JobState.DISCARDED and job.reason != "it is so":
+                group = [other for other, each in self.jobs if each.group is plain.group is not None]
+                after = [other for other, each in self.jobs if each in plain.after]
+                names = [other.name for other in [*group, *after] if other.state.is_final]
+                assert any(name in job.reason for name in names)
+
+    @invariant()
+    def each_worker_is_kept_for_whom_the_model_says(self) -> None:
+        groups = {plain: group for group, plain in self.groups}
+        lacking = 0
+        for worker in self.workers:
+            if worker.plain.phase != "gone":
+                kept_for = worker.plain.kept_for
+                assert worker.seat._kind.group is (None if kept_for is None else groups[kept_for])
+        for group, plain in self.open_groups():
+            assert set(group.seats) == {worker.seat for worker in self.workers if worker.plain.kept_for is plain}
+            assert 0 <= group.lacks == plain.reserve - len(group.seats)
+            lacking += group.lacks
+        assert self.core.scheduler._reservations.lacking == lacking
+        assert not lacking or all(worker.kept_for is not None for worker in self.plain.idle())
+
+    @invariant()
+    def kinds_of_workers_agree_with_a_recount(self) -> None:
+        roster = self.core.roster
+        seats = list(roster.seats.values())
+        kinds = {(seat.tags, seat._kind.group): seat._kind for seat in seats}
+        assert roster._kinds == kinds
+        for key, kind in kinds.items():
+            members = [seat for seat in seats if seat._kind is kind]
+            assert {(seat.tags, seat._kind.group) for seat in members} == {key, (kind.tags, kind.group)}
+            assert kind.members == len(members)
+            assert kind.available == sum(seat._available for seat in members)
+            assert list(kind.idle) == [seat for seat in roster.idle() if seat._kind is kind]
+        assert roster.idle_count == len(roster.idle())
+
+    @invariant()
+    def a_groups_counts_agree_with_a_recount(self) -> None:
+        for group, plain in self.groups:
+            jobs = [(job, each) for job, each in self.jobs if each.group is plain and each.state is not None]
+            assert group.count == {state: sum(each.state is state for _, each in jobs) for state in JobState}
+            assert list(group.live) == [job for job, each in jobs if each.state not in FINAL]
+            assert group.submitted == len(jobs)
+            assert group.attempts == sum(job.attempt_count for job, _ in jobs)
+            assert group.failures <= group.attempts
+            assert group.retries <= self.core.ledger.retries
+            assert group.queue_peak >= group.count[JobState.QUEUED]
+            assert group.count[JobState.RUNNING] + group.surplus <= group.max_running
+
+    @invariant()
+    def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
+        for queue in (self.core.scheduler._queue, self.core.scheduler._places.by_taker):
+            gated = {lane for lane in queue._lanes.values() if lane.terms.gate is not None}
+            assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
+            assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
+            open_groups = [group for group, _ in self.open_groups()]
+            assert all(index.kind.group in (None, *open_groups) for index in queue._indexes.values())
+
+    @invariant()
+    def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:
+        queue = self.core.scheduler._places.by_taker
+        plain_jobs = dict(self.jobs)
+        in_order = sorted(queue, key=lambda job: job._ticket)
+        assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
+        assert Counter(plain_jobs[job] for job in self.core.scheduler._places.line) == Counter(self.plain.line)
+
+    def bring_to_an_end(self) -> None:
+        """All jobs run to their ends; those of groups that hold each other up are cancelled."""
+        self.drain()
+        while self.plain.live():
+            opening = self.reopening()
+            if self.busy():
+                self.succeed_on(self.busy()[0])
+            elif opening:
+                self.open_resource(opening[0])
+            elif self.over():
+                self.close_one(self.over()[0])
+            elif self.core.scheduler.deadlines.soonest < math.inf:
+                self.now = max(self.now, self.core.scheduler.deadlines.soonest)
+                self.mind_deadlines()
+            else:
+                assert self.waits_for_others_workers(), "the pool hangs"
+                self.cancel_one_group(self.open_groups()[0], is_shut=True)
+
+    def waits_for_others_workers(self) -> bool:
+        """Whether a worker that is kept for a group is all that anything waits for."""
+        queued = self.plain.those(JobState.QUEUED)
+        kept = [worker for worker in self.plain.workers if worker.kept_for is not None]
+        return bool(queued) and bool(kept)
+
+
+def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
+    before = CheckedMachine.runs
+    run_state_machine_as_test(
+        GroupMachine,
+        settings=settings(
+            max_examples=350,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        ),
+    )
+    assert CheckedMachine.runs > before

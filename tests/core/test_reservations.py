@@ -1,0 +1,468 @@
+"""Workers that a group has for itself are set aside for it, run its jobs alone, and are given back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_guard, make_job
+from trio_pool import DeadReason, JobState, RateLimit
+from trio_pool._effects import Reserved, Start
+from trio_pool._places import Admission, Door
+from trio_pool._roster import ANYONE
+from trio_pool._verdict import Retry, Verdict
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+    from trio_pool._group import Group
+    from trio_pool._retry import Placement
+    from trio_pool._roster import Pick
+    from trio_pool._seat import Seat
+
+ERROR = ValueError("no")
+
+
+def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **options: Any) -> Job[Any]:
+    job = make_job(now=now, group=group, **options)
+    assert core.scheduler.submit(job, Door.ALWAYS, now) is Admission.ENTERED
+    return job
+
+
+def fail(core: Core, seat: Seat, placement: Placement, *, now: float = 0.0) -> Job[Any] | None:
+    return core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
+
+
+def seats_of(group: Group) -> list[Seat]:
+    return list(group.seats)
+
+
+def state_of(job: Job[Any]) -> JobState:
+    """Its state now: type checkers hold an attribute that they have seen once to stay as it was."""
+    return job.state
+
+
+def staffed(core: Core) -> list[Group]:
+    """The groups that have got all their workers since this was last asked."""
+    found = [effect.group for effect in core.effects_of(Reserved)]
+    core.effects.clear()
+    return found
+
+
+def core_with_group(*, workers: int = 2, reserve: int = 1) -> tuple[Core, list[Seat], Group]:
+    """A core with idle workers, the first of which are set aside for a group."""
+    core = make_core()
+    seats = [core.add_seat() for _ in range(workers)]
+    return core, seats, core.open_group(reserve=reserve)
+
+
+# Setting aside.
+
+
+def test_idle_workers_are_set_aside_at_once_the_longest_idle_first() -> None:
+    core, seats, group = core_with_group(workers=3, reserve=2)
+    assert seats_of(group) == seats[:2]
+    assert staffed(core) == [group]
+
+
+def test_a_group_that_wants_no_workers_gets_none_and_need_not_wait() -> None:
+    core, _, group = core_with_group(reserve=0)
+    assert seats_of(group) == []
+    assert staffed(core) == []
+
+
+def test_a_busy_worker_is_set_aside_when_its_attempt_ends() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    queued = submit(core)
+    group = core.open_group(reserve=1)
+    assert seats_of(group) == []
+    assert core.scheduler.succeeded(seat, None, 1.0) is None
+    assert seats_of(group) == [seat]
+    assert staffed(core) == [group]
+    assert state_of(queued) is JobState.QUEUED
+
+
+def test_workers_are_set_aside_one_by_one_and_told_of_when_there_are_enough() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(2)]
+    for _ in seats:
+        submit(core)
+    group = core.open_group(reserve=2)
+    core.scheduler.succeeded(seats[0], None, 1.0)
+    assert staffed(core) == []
+    core.scheduler.succeeded(seats[1], None, 2.0)
+    assert staffed(core) == [group]
+
+
+def test_a_worker_set_aside_goes_on_with_a_job_of_its_group() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    submit(core, priority=-1)
+    group = core.open_group(reserve=1)
+    job = submit(core, group)
+    assert core.scheduler.succeeded(seat, None, 1.0) is job
+
+
+def test_groups_get_their_workers_in_the_order_of_their_opening() -> None:
+    core = make_core()
+    seats = [core.add_seat() for _ in range(3)]
+    for _ in seats:
+        submit(core)
+    first, second = core.open_group(reserve=2), core.open_group(reserve=1)
+    for seat in seats:
+        core.scheduler.succeeded(seat, None, 1.0)
+    assert (seats_of(first), seats_of(second)) == (seats[:2], seats[2:])
+    assert staffed(core) == [first, second]
+
+
+def test_a_group_that_is_closed_before_it_has_its_workers_leaves_its_turn_to_the_next() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    first, second = core.open_group(reserve=2), core.open_group(reserve=1)
+    core.scheduler.close_group(first, 1.0)
+    core.scheduler.succeeded(seat, None, 2.0)
+    assert seats_of(second) == [seat]
+
+
+@pytest.mark.parametrize("how", ["joins", "resumes", "has rested", "is free to start again", "is given back"])
+def test_a_worker_that_becomes_free_is_set_aside_rather_than_given_what_waits(how: str) -> None:
+    core = make_core()
+    guard = make_guard(rate_limit=RateLimit(1, per=5.0)) if how == "is free to start again" else None
+    seat = core.add_seat(guard=guard)
+    other = core.open_group(reserve=1) if how == "is given back" else None
+    if how == "resumes":
+        core.scheduler.pause(seat, 0.0)
+    elif how == "has rested":
+        core.scheduler.rest(seat, 5.0, 0.0)
+    elif how == "is free to start again":
+        submit(core)
+        core.scheduler.succeeded(seat, None, 0.0)
+    elif how == "joins":
+        submit(core)
+    submit(core)
+    group = core.open_group(reserve=1)
+    assert seats_of(group) == []
+    if how == "joins":
+        seat = core.add_seat(now=5.0)
+    elif how == "resumes":
+        core.scheduler.resume(seat, 5.0)
+    elif other is not None:
+        core.scheduler.close_group(other, 5.0)
+    else:
+        core.scheduler.advance(5.0)
+    assert seats_of(group) == [seat]
+    assert seat._current is None
+
+
+@pytest.mark.parametrize("pool_wide", [True, False])
+def test_workers_are_set_aside_whatever_lets_no_attempt_start(pool_wide: bool) -> None:
+    core = make_core(max_running=1, rate_limit=RateLimit(1, per=100.0) if pool_wide else None)
+    busy, idle = core.add_seat(), core.add_seat()
+    submit(core)
+    group = core.open_group(reserve=2)
+    assert seats_of(group) == [idle]
+    core.scheduler.succeeded(busy, None, 1.0)
+    assert seats_of(group) == [idle, busy]
+
+
+def test_a_worker_that_is_paused_is_not_set_aside() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    core.scheduler.pause(seat, 0.0)
+    group = core.open_group(reserve=1)
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert seats_of(group) == []
+
+
+def test_a_worker_set_aside_is_idle_since_when_it_was_before() -> None:
+    core, seats, group = core_with_group(workers=3)
+    assert core.roster.idle() == seats
+    core.scheduler.close_group(group, 1.0)
+    assert core.roster.idle() == seats
+
+
+@pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 2)])
+def test_workers_that_are_given_back_are_chosen_by_how_long_they_have_been_idle(pick: Pick, chosen: int) -> None:
+    core = make_core(pick=pick)
+    seats = [core.add_seat() for _ in range(3)]
+    group = core.open_group(reserve=2)
+    core.scheduler.close_group(group, 1.0)
+    assert core.roster.choose(ANYONE) is seats[chosen]
+
+
+# What it means for jobs.
+
+
+def test_a_worker_set_aside_takes_no_other_jobs() -> None:
+    core, seats, _ = core_with_group(workers=1)
+    job = submit(core)
+    assert state_of(job) is JobState.QUEUED
+    assert seats[0]._current is None
+
+
+def test_nor_one_that_asks_for_that_very_worker() -> None:
+    core, seats, group = core_with_group()
+    job = submit(core, worker=seats[0])
+    assert state_of(job) is JobState.QUEUED
+    core.scheduler.close_group(group, 1.0)
+    assert job._worker is seats[0]
+
+
+def test_nor_those_of_other_groups() -> None:
+    core, _, _ = core_with_group(workers=1)
+    other = core.open_group(reserve=1)
+    assert state_of(submit(core, other)) is JobState.QUEUED
+
+
+def test_a_worker_set_aside_goes_on_with_none_but_jobs_of_its_group() -> None:
+    core, (seat, _), group = core_with_group()
+    submit(core, group)
+    submit(core)
+    queued, waiting = submit(core), submit(core, worker=seat, priority=-1)
+    own = submit(core, group)
+    assert core.scheduler.succeeded(seat, None, 1.0) is own
+    assert core.scheduler.succeeded(seat, None, 2.0) is None
+    assert (state_of(queued), state_of(waiting)) == (JobState.QUEUED, JobState.QUEUED)
+
+
+def test_a_group_may_use_free_workers_that_it_does_not_have_for_itself() -> None:
+    core, seats, group = core_with_group()
+    assert [submit(core, group)._worker for _ in seats] == seats
+
+
+def test_a_worker_that_is_not_set_aside_takes_the_groups_jobs_in_their_turn() -> None:
+    core, (kept, free), group = core_with_group()
+    submit(core, group)
+    submit(core)
+    first, second = submit(core), submit(core, group)
+    assert core.scheduler.succeeded(free, None, 1.0) is first
+    assert core.scheduler.succeeded(kept, None, 2.0) is second
+
+
+def test_a_worker_set_aside_has_the_tags_that_it_has() -> None:
+    core = make_core()
+    seat, _ = core.add_seat("a"), core.add_seat("b")
+    group = core.open_group(reserve=1)
+    core.scheduler.pause(seat, 0.0)
+    job = submit(core, group, requires=["a"])
+    assert state_of(job) is JobState.QUEUED
+    core.scheduler.resume(seat, 1.0)
+    assert job._worker is seat
+
+
+def test_a_job_that_only_workers_set_aside_may_take_waits_and_is_not_an_orphan() -> None:
+    core = make_core()
+    seat = core.add_seat("a")
+    group = core.open_group(reserve=1)
+    job = submit(core, requires=["a"])
+    core.scheduler.close_group(group, 1.0)
+    assert job._worker is seat
+
+
+def test_a_submitter_finds_no_idle_worker_in_one_that_is_set_aside() -> None:
+    core, _, group = core_with_group(workers=1)
+    assert core.scheduler.submit(make_job(), Door.IF_IDLE, 0.0) is Admission.FULL
+    assert core.scheduler.submit(make_job(group=group), Door.IF_IDLE, 0.0) is Admission.ENTERED
+
+
+def test_submitters_in_line_with_jobs_of_the_group_go_to_its_workers() -> None:
+    core = make_core(max_queue=0)
+    seat = core.add_seat()
+    group = core.open_group(reserve=1)
+    submit(core, group)
+    other, own = make_job(), make_job(group=group)
+    for job in (other, own):
+        assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
+    assert core.scheduler.succeeded(seat, None, 1.0) is own
+    core.scheduler.succeeded(seat, None, 2.0)
+    core.scheduler.close_group(group, 3.0)
+    assert other._worker is seat
+
+
+# The bounce.
+
+
+def test_the_bounce_does_not_wait_for_workers_that_are_set_aside_for_others() -> None:
+    core, (_, free), _ = core_with_group()
+    job = submit(core)
+    assert job._worker is free
+    fail(core, free, "other")
+    assert job._worker is free
+
+
+def test_the_bounce_goes_to_a_worker_that_is_set_aside_for_the_jobs_group() -> None:
+    core, (kept, free), group = core_with_group()
+    job = submit(core, group)
+    fail(core, kept, "other")
+    assert job._worker is free
+    fail(core, free, "other")
+    assert job._worker is kept
+
+
+def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_set_aside_for_others() -> None:
+    core = make_core()
+    kept, busy = core.add_seat(), core.add_seat()
+    group = core.open_group(reserve=1)
+    job = submit(core, group)
+    submit(core)
+    fail(core, kept, "other")
+    assert state_of(job) is JobState.QUEUED  # the other worker is busy, but it will be tried
+    core.open_group(reserve=1)
+    core.scheduler.succeeded(busy, None, 1.0)
+    assert job._worker is kept
+
+
+def test_a_bounced_job_goes_to_a_worker_that_is_given_back() -> None:
+    core, (kept, free), group = core_with_group()
+    core.scheduler.pause(kept, 0.0)
+    blocker, job = submit(core), submit(core)
+    core.scheduler.succeeded(free, None, 0.0)
+    assert (state_of(blocker), job._worker) == (JobState.SUCCEEDED, free)
+    submit(core, priority=-1)
+    fail(core, free, "other")
+    assert state_of(job) is JobState.QUEUED
+    core.scheduler.resume(kept, 1.0)
+    assert state_of(job) is JobState.QUEUED
+    core.scheduler.close_group(group, 2.0)
+    assert job._worker is kept
+
+
+# Leaving and coming back.
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_worker_that_is_told_to_leave_is_replaced_at_once_if_one_is_idle(busy: bool) -> None:
+    core, (kept, free), group = core_with_group()
+    if busy:
+        submit(core, group)
+    core.scheduler.depart(kept, 1.0)
+    assert seats_of(group) == [free]
+
+
+def test_a_worker_that_has_left_is_replaced_as_soon_as_there_is_one() -> None:
+    core, (kept, free), group = core_with_group()
+    submit(core)
+    core.scheduler.depart(kept, 1.0)
+    core.scheduler.left(kept, 1.0)
+    submit(core)
+    assert seats_of(group) == []
+    core.scheduler.succeeded(free, None, 2.0)
+    assert seats_of(group) == [free]
+
+
+def test_a_worker_that_leaves_without_having_been_told_to_is_replaced() -> None:
+    core, (kept, free), group = core_with_group()
+    core.scheduler.reopen(kept, ERROR, 1.0)
+    assert seats_of(group) == [kept]
+    core.scheduler.left(kept, 2.0)
+    assert seats_of(group) == [free]
+
+
+def test_one_that_is_paused_when_it_is_told_to_leave_is_replaced_at_once() -> None:
+    core, (kept, free), group = core_with_group()
+    core.scheduler.pause(kept, 0.0)
+    assert seats_of(group) == [kept]
+    core.scheduler.depart(kept, 1.0)
+    assert seats_of(group) == [free]
+
+
+def test_a_group_that_has_lost_a_worker_goes_before_those_opened_later() -> None:
+    core, (kept, free), group = core_with_group()
+    submit(core)
+    later = core.open_group(reserve=1)
+    core.scheduler.depart(kept, 1.0)
+    core.scheduler.succeeded(free, None, 2.0)
+    assert (seats_of(group), seats_of(later)) == ([free], [])
+
+
+def test_the_last_attempt_of_a_worker_that_is_told_to_leave_still_is_its_groups() -> None:
+    core, (kept, _), group = core_with_group()
+    job = submit(core, group)
+    core.scheduler.depart(kept, 1.0)
+    assert core.scheduler.succeeded(kept, None, 2.0) is None
+    assert state_of(job) is JobState.SUCCEEDED
+
+
+def test_closing_a_group_gives_its_workers_what_waits() -> None:
+    core, seats, group = core_with_group(workers=2, reserve=2)
+    jobs = [submit(core) for _ in range(2)]
+    core.scheduler.close_group(group, 1.0)
+    assert [job._worker for job in jobs] == seats
+    assert seats_of(group) == []
+
+
+def test_a_worker_that_is_busy_when_its_group_is_closed_goes_on_with_any_job() -> None:
+    core, (kept, _), group = core_with_group()
+    submit(core, group)
+    submit(core)
+    queued = submit(core)
+    core.scheduler.close_group(group, 1.0)
+    assert core.scheduler.succeeded(kept, None, 2.0) is queued
+
+
+def test_closing_a_group_that_has_no_workers_changes_nothing() -> None:
+    core, _, group = core_with_group(reserve=0)
+    core.effects.clear()
+    core.scheduler.close_group(group, 1.0)
+    assert not core.effects
+
+
+def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
+    core, (kept, free), group = core_with_group()
+    submit(core)
+    for _ in range(2):
+        submit(core, group)
+    core.scheduler.succeeded(kept, None, 1.0)
+    core.scheduler.succeeded(kept, None, 1.0)
+    core.scheduler.succeeded(free, None, 1.0)
+    core.scheduler.close_group(group, 2.0)
+    queue, roster = core.scheduler._queue, core.roster
+    assert all(index.kind.group is None for index in queue._indexes.values())
+    assert [kind.group for kind in roster._kinds.values()] == [None]
+    assert roster._only is kept._kind
+    assert not queue._gated
+
+
+# The pool's end.
+
+
+def test_while_draining_a_job_waits_for_a_worker_that_a_group_may_give_back() -> None:
+    core, (seat,), group = core_with_group(workers=1)
+    job = submit(core)
+    core.scheduler.drain(1.0)
+    assert state_of(job) is JobState.QUEUED
+    core.scheduler.close_group(group, 2.0)
+    assert job._worker is seat
+
+
+def test_while_draining_a_job_does_not_wait_for_a_group_that_has_no_workers() -> None:
+    core = make_core(no_worker="wait")
+    job = submit(core)
+    core.open_group(reserve=1)
+    core.scheduler.drain(1.0)
+    assert job.dead_reason is DeadReason.NO_WORKER
+
+
+def test_once_the_last_group_has_given_back_its_workers_a_job_that_none_may_take_is_dead() -> None:
+    core = make_core(no_worker="wait")
+    core.add_seat()
+    group = core.open_group(reserve=1)
+    job = submit(core, requires=["a"])
+    core.scheduler.drain(1.0)
+    assert state_of(job) is JobState.QUEUED
+    core.scheduler.close_group(group, 2.0)
+    assert job.dead_reason is DeadReason.NO_WORKER
+
+
+def test_a_job_is_started_once_though_workers_are_set_aside_between() -> None:
+    core, seats, group = core_with_group(workers=3, reserve=2)
+    for _ in range(3):
+        submit(core, group)
+    starts = [(effect.seat, effect.job) for effect in core.effects_of(Start)]
+    assert len({job for _, job in starts}) == len({seat for seat, _ in starts}) == 3
+    assert [seat for seat, _ in starts] == seats
