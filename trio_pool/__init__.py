@@ -4,10 +4,11 @@ What users import, and nothing else. The layout behind it:
 
 * The core knows nothing of Trio; it is called with the time and decides: ``_scheduler``,
   ``_attempt_events`` and ``_worker_events`` with ``_dispatch`` over ``_queue``, ``_places``,
-  ``_roster``, ``_deadlines``, ``_ledger`` and ``_dead``; ``_retry`` and ``_verdict`` say what becomes of
-  a failed job, and ``_retry_after`` what a server's header asks for. ``_limits`` has the
-  limits as values, ``_meters`` what is counted for them, ``_guard`` those of one worker,
-  and ``_holds`` what keeps a worker from jobs for a time.
+  ``_roster``, ``_deadlines``, ``_ledger`` and ``_dead``, and ``_races`` for attempts that run on
+  several workers; ``_retry`` and ``_verdict`` say what becomes of a failed job, and
+  ``_retry_after`` what a server's header asks for. ``_limits`` has the limits as values,
+  ``_meters`` what is counted for them, ``_guard`` those of one worker, and ``_holds`` what
+  keeps a worker from jobs for a time.
 * The shell does what the core decides: ``_open`` the block, ``_base`` and ``_pool`` the
   calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are for the workers,
   ``_driver`` for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates.

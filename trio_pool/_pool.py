@@ -59,7 +59,7 @@ class Pool(_Submitting, Generic[R]):
 
     Options of a job, as the keyword arguments of everything that submits one: ``retry``,
     ``attempt_timeout``, ``total_timeout``, ``priority``, ``requires``, ``worker``,
-    ``name``, ``metadata``; see `JobOptions`.
+    ``name``, ``metadata``, ``hedge``; see `JobOptions`.
     """
 
     @trio.lowlevel.enable_ki_protection
