@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 import trio
 
+if TYPE_CHECKING:
+    from trio_pool import Pool
+
 S_co = TypeVar("S_co", covariant=True)
+
+Act = Callable[[str], Awaitable[Any]]
 
 
 class HasState(Protocol[S_co]):
@@ -24,6 +29,11 @@ class HasState(Protocol[S_co]):
 def state_of(thing: HasState[S_co]) -> S_co:
     """The state of a job or worker; unlike the attribute it may change for type checkers too."""
     return thing.state
+
+
+def counts(pool: Pool[Any]) -> list[tuple[int, int]]:
+    """How many attempts each worker has ended, and how many of them failed."""
+    return [(worker.attempts, worker.failed) for worker in pool.statistics().workers]
 
 
 async def works(resource: object) -> str:
@@ -60,6 +70,70 @@ async def sulks(resource: object) -> None:
         await trio.sleep_forever()
     except trio.Cancelled:
         raise OSError("cancelled, so failed") from None
+
+
+def after(seconds: float, error: Exception | None = None) -> Act:
+    """Return the resource after a while, or fail."""
+
+    async def act(resource: str) -> str:
+        await trio.sleep(seconds)
+        if error is not None:
+            raise error
+        return resource
+
+    return act
+
+
+def shielded(seconds: float, error: BaseException | None = None) -> Act:
+    """The same, however often it is cancelled."""
+
+    async def act(resource: str) -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+        if error is not None:
+            raise error
+        return resource
+
+    return act
+
+
+def cancelled(error: Exception) -> Act:
+    """Answer being cancelled with an error of its own."""
+
+    async def act(resource: str) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise error from None
+
+    return act
+
+
+@attrs.define(eq=False)
+class Script:
+    """A job's function, which does what is said for the resource that it is given."""
+
+    acts: dict[str, Act]
+    # Where it has begun, and ended, and when.
+    began: list[tuple[str, float]] = attrs.Factory(list[tuple[str, float]])
+    ended: list[tuple[str, float]] = attrs.Factory(list[tuple[str, float]])
+
+    async def __call__(self, resource: str, *_: object) -> Any:
+        self.began.append((resource, trio.current_time()))
+        try:
+            return await self.acts[resource](resource)
+        finally:
+            self.ended.append((resource, trio.current_time()))
+
+
+def script(**acts: Act) -> Script:
+    """What it does on each of the resources."""
+    return Script(acts)
+
+
+def slow_on(*resources: str) -> Script:
+    """Takes 100 seconds on each of them."""
+    return Script(dict.fromkeys(resources, after(100)))
 
 
 @attrs.define

@@ -28,6 +28,7 @@ from trio._core import _run as trio_run
 
 from trio_pool import (
     Attempt,
+    Hedge,
     Instrument,
     Job,
     JobCancelledError,
@@ -222,6 +223,11 @@ async def fails(session: Session) -> str:
     raise ValueError("failed")
 
 
+async def works_a_while_and_fails(session: Session) -> str:
+    await trio.sleep(0.4)
+    raise ValueError("failed")
+
+
 async def dawdles(session: Session) -> str:
     await trio.sleep(50)
     return "done late"
@@ -294,6 +300,21 @@ async def waits_for_handles(pool: Pool[Session], world: World) -> None:
                 await job.wait()
 
 
+async def hedges(pool: Pool[Session], world: World) -> None:
+    plans: dict[str, Plan] = {
+        "hedged": (dawdles, works_a_while),
+        "hedged, with a stubborn loser": (is_stubborn, dawdles, works),
+        "hedged, with a sulking loser": (sulks, works),
+        "hedged in vain": (works_a_while_and_fails, works_a_while_and_fails, breaks, fails),
+    }
+    for key, plan in plans.items():
+        with ordinary_ends():
+            try:
+                await pool.run(follow, key, plan, retry=BOUNCE, hedge=Hedge(0.2, extra=2))
+            finally:
+                assert not world.at_work[key], "run() has ended before its function, which runs on several workers"
+
+
 async def fills_the_queue(pool: Pool[Session], world: World) -> None:
     with ordinary_ends():
         for number in range(5):
@@ -360,6 +381,7 @@ async def joins(pool: Pool[Session], world: World) -> None:
 TASKS: tuple[Task, ...] = (
     runs_in_turn,
     waits_for_handles,
+    hedges,
     fills_the_queue,
     maps,
     completes,
@@ -547,7 +569,7 @@ async def _main(world: World, disturber: Disturber) -> None:
 
 
 @contextmanager
-def _repeatable_schedule(seed: int) -> Generator[None]:
+def repeatable_schedule(seed: int) -> Generator[None]:
     """Let Trio's scheduler make the same choices whenever the seed is the same."""
     with (
         patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
@@ -569,7 +591,7 @@ def run_once(
     if inside:
         world.at_event = disturber.count
     clock = trio.testing.MockClock(autojump_threshold=0)
-    with _repeatable_schedule(seed), patch.object(logger, "disabled", True):
+    with repeatable_schedule(seed), patch.object(logger, "disabled", True):
         try:
             trio.run(_main, world, disturber, clock=clock, instruments=[disturber])
         except (KeyboardInterrupt, BaseExceptionGroup) as error:

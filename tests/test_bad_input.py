@@ -541,6 +541,7 @@ async def test_bad_timeouts_of_a_job(
         pytest.param({"worker": 1}, TypeError, "worker must be a", id="worker by number"),
         pytest.param({"name": 7}, TypeError, "name must be a str or None, got 7", id="name"),
         pytest.param({"metadata": [1]}, TypeError, "metadata must be a mapping, got [1]", id="metadata"),
+        pytest.param({"hedge": 3}, TypeError, "hedge must be a Hedge, got 3", id="hedge"),
     ],
 )
 @every_call

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -10,7 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import fails, sleeps, sleeps_forever, works
 from trio_pool import (
+    Instrument,
     Job,
+    JobFailedError,
     JobState,
     Pool,
     PoolClosedError,
@@ -327,3 +332,39 @@ async def test_the_statistics_know_the_longest_queue(autojump_clock: MockClock) 
         await pool.join()
         assert pool.statistics().queued == 0
         assert pool.statistics().queue_peak == 3
+
+
+# The rest fails: both of these show a bug.
+
+
+async def test_a_submitter_is_turned_away_where_its_own_call_finds_what_ends_the_pool(
+    autojump_clock: MockClock,
+) -> None:
+    """What has come due during a long step of the program, and nobody has noticed yet."""
+    with pytest.RaisesGroup(JobFailedError):
+        async with open_pool(["a"], max_queue=0, on_dead="cancel") as pool, trio.open_nursery() as nursery:
+            await pool.submit(sleeps, 20.0)
+            nursery.start_soon(partial(pool.submit, works, total_timeout=5.0))
+            await wait_all_tasks_blocked()
+            autojump_clock.jump(10)
+            with suppress(PoolClosedError):  # unless it is told so by its cancellation
+                await pool.submit(works)
+    assert trio.current_time() == 10.0
+
+
+async def test_a_submitter_is_let_in_where_its_own_call_finds_what_makes_room(autojump_clock: MockClock) -> None:
+    class CancelsQueued(Instrument):
+        def job_finished(self, job: Job[Any]) -> None:
+            if job.state is JobState.DEAD:
+                queued.cancel()
+
+    options: Any = {"instruments": [CancelsQueued()], "on_dead": "keep"}
+    async with open_pool(["a"], max_queue=1, **options) as pool, trio.open_nursery() as nursery:
+        await pool.submit(sleeps, 20.0)
+        queued = await pool.submit(works)
+        nursery.start_soon(partial(pool.submit, works, total_timeout=5.0))
+        await wait_all_tasks_blocked()
+        autojump_clock.jump(10)
+        job = await pool.submit(works)
+        assert trio.current_time() == 10.0
+        assert await job.wait() == "done"

@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from tests.harness import no_hanging
 from trio_pool import (
     Discard,
+    Hedge,
     Instrument,
     JobFailedError,
     NoEligibleWorkerError,
@@ -211,6 +212,7 @@ async def submit_some(run: Run, pool: Pool[int]) -> None:
     rng = run.rng
     requires = ["odd"] if run.chance(0.2) else []
     total, attempt, priority = rng.choice([None, 3, 6]), rng.choice([None, 1, 2]), rng.randrange(2)
+    hedge = rng.choice([None, None, Hedge(0), Hedge(1), Hedge(0.5, extra=2)])
     try:
         await pool.submit(
             run.work,
@@ -219,6 +221,7 @@ async def submit_some(run: Run, pool: Pool[int]) -> None:
             attempt_timeout=attempt,
             requires=requires,
             priority=priority,
+            hedge=hedge,
         )
     except NoEligibleWorkerError:
         assert requires or not pool.workers

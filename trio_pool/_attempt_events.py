@@ -63,7 +63,8 @@ class AttemptEvents(WorkerEvents):
             job = self._ledger.end_attempt(seat, now, error)
         else:
             job = self._leave(race, seat, now)
-            self._ledger.count_for(seat, error)
+            if not race.is_decided:
+                self._ledger.count_for(seat, error)
         if job._setback is None:
             job._setback = Setback()
         job._setback.note(seat)
@@ -97,8 +98,12 @@ class AttemptEvents(WorkerEvents):
             self._left_race(race, now)
         return self._next_for(seat, now)
 
-    def cut_short(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
-        """It was cut short by a cancellation: it is neither counted nor kept."""
+    def cut_short(self, seat: Seat, error: Exception, now: float, *, begun: bool = True) -> Job[Any] | None:
+        """It was cut short by a cancellation: it is neither counted nor kept.
+
+        Arguments:
+          begun: whether the function had been called at all.
+        """
         race = self._races.ending(seat, decides=False) if self._races.under_way else None
         self.advance(now)
         if seat._guard is not None:
@@ -108,6 +113,8 @@ class AttemptEvents(WorkerEvents):
             self._go_on_after_cut(job, now)
         else:
             self._leave(race, seat, now)
+            if not begun and seat is not race.first:
+                del race.took_part[seat]
             self._left_race(race, now, error)
         return self._next_for(seat, now)
 
@@ -159,7 +166,8 @@ class AttemptEvents(WorkerEvents):
         """What that means for the attempt; ``cut`` tells of a cancellation."""
         if race.is_decided:
             for seat in race.runners:
-                if seat._cut is None:
+                # A total timeout that has passed ends it there too.
+                if seat._cut is None and (race.won or race.verdict is not None):
                     seat._cut = Cut.LOST
                     self._effects.append(Interrupt(seat, race.job))
         if race.runners:

@@ -65,11 +65,13 @@ class _Submitter:
     What comes in with its job is let in at the same moment.
     """
 
-    __slots__ = ("error", "party", "task")
+    __slots__ = ("error", "party", "released", "task")
 
-    def __init__(self, task: trio.lowlevel.Task, party: Sequence[Job[Any]]) -> None:
-        self.task = task
+    def __init__(self, party: Sequence[Job[Any]]) -> None:
         self.party = party
+        # None until it has begun to wait: it may have to go on before that.
+        self.task: trio.lowlevel.Task | None = None
+        self.released = False
         self.error: Exception | None = None
 
 
@@ -154,24 +156,27 @@ class Engine(Waiting):
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
 
-    def let_in(self, job: Job[Any], door: Door) -> Admission:
-        """Ask the core to let the job in."""
+    def let_in(self, job: Job[Any], door: Door, party: Sequence[Job[Any]] = ()) -> Admission:
+        """Ask the core to let the job in, and its ``party`` at the same moment."""
         admission = self.core.submit(job, door, job._submitted_at)
+        submitter: _Submitter | None = None
+        if admission is Admission.WAITING:
+            submitter = self._submitters[job] = _Submitter(party)
+        elif admission is Admission.ENTERED and party:
+            self.core.submit_party(party, trio.current_time())
         self.carry_out()
+        if submitter is not None and submitter.released:
+            if submitter.error is not None:
+                raise submitter.error
+            return Admission.ENTERED
         if admission is Admission.NO_WORKER:
             raise not_eligible(job)
         return admission
 
-    def let_all_in(self, party: Iterable[Job[Any]]) -> None:
-        """Let jobs in whatever the bound is."""
-        for job in party:
-            self.core.submit(job, Door.ALWAYS, trio.current_time())
-        self.carry_out()
-
-    async def wait_for_place(self, job: Job[Any], party: Sequence[Job[Any]] = ()) -> None:
-        """Wait until a job that is in line for a place is admitted or turned away; its ``party`` with it."""
-        submitter = _Submitter(trio.lowlevel.current_task(), party)
-        self._submitters[job] = submitter
+    async def wait_for_place(self, job: Job[Any]) -> None:
+        """Wait until a job that is in line for a place is admitted or turned away."""
+        submitter = self._submitters[job]
+        submitter.task = trio.lowlevel.current_task()
 
         # Withdrawn at the very moment of the cancellation: the job can't be admitted
         # between that and the task's waking up to it.
@@ -193,7 +198,9 @@ class Engine(Waiting):
         """Let a submitter go on, with an error if its job is turned away."""
         submitter = self._submitters.pop(job)
         submitter.error = error
-        trio.lowlevel.reschedule(submitter.task)
+        submitter.released = True
+        if submitter.task is not None:
+            trio.lowlevel.reschedule(submitter.task)
 
     # What the handles of jobs ask for.
 
@@ -322,11 +329,14 @@ class Engine(Waiting):
     def _on_admitted(self, effect: Admitted) -> None:
         job = effect.job
         party = self._submitters[job].party
-        if party and self.stopping:
-            self._release(job, PoolClosedError("the pool was closed"))
-            return
         self._release(job, None)
-        self.let_all_in(party)
+        if party:
+            now = trio.current_time()
+            self.core.submit_party(party, now)
+            group = job._options.group
+            if self.stopping or (group is not None and self.groups[group]._stopping):
+                for each in party:  # as it has just been done to all the others
+                    self.core.cancel(each, now)
 
     def _on_refused(self, effect: Refused) -> None:
         self._release(effect.job, not_eligible(effect.job))

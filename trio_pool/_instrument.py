@@ -31,10 +31,10 @@ class Instrument:
         """A job has entered the pool."""
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
-        """A worker has got the job; followed by one ``attempt_ended``."""
+        """A worker has got the job, of several the first; followed by one ``attempt_ended``."""
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
-        """An attempt has ended; one cut short carries `JobCancelledError`."""
+        """An attempt has ended, on all of its workers; one cut short carries `JobCancelledError`."""
 
     def job_delayed(self, job: Job[Any], until: float) -> None:
         """A failed job backs off until then, on Trio's clock."""

@@ -103,15 +103,15 @@ class Transition:
 
 @attrs.frozen
 class Attempt:
-    """One execution of a job by a worker.
+    """One execution of a job by a worker, or by several if it has a `Hedge`.
 
     Attributes:
       number: counted from 1.
-      worker_id: the worker that ran it.
+      worker_id: the worker that ran it, of several the first.
       worker_name: that worker's name.
       started_at: in seconds on Trio's clock.
       ended_at: in seconds on Trio's clock.
-      error: what it failed with, or None.
+      error: what it failed with, of several errors the one that counted, or None.
       hedges: the (id, name) of each further worker that took part.
     """
 
@@ -340,7 +340,7 @@ class Job(Generic[V_co]):
 
     @property
     def worker(self) -> Worker | None:
-        """The worker that runs it now, or None."""
+        """The worker that runs it now, of several the first that still does, or None."""
         return cast("Worker | None", self._worker)
 
     @property

@@ -146,6 +146,13 @@ class CircuitBreaker:
 class Hedge:
     """When a slow attempt is started on further workers too; the first success counts.
 
+    An attempt that has run for ``after`` seconds is started on another worker that may take
+    it and is idle, or on the first that becomes so; after as long again on one more, if
+    ``extra`` allows it. Jobs that are queued go first. When it has ended with a value on one
+    of them, it is cancelled on the others, and has ended when it has ended there. All
+    together are one attempt, which has failed when it has failed on all of them. For jobs
+    whose function may run more than once.
+
     After the hedged requests in "The Tail at Scale" (Jeffrey Dean and Luiz André Barroso,
     Communications of the ACM 56/2, 2013). A value: compare it, print it.
 

@@ -132,7 +132,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       attempt_timeout: seconds that an attempt may take, unless its job says otherwise.
       total_timeout: seconds that a job may take in all, unless it says otherwise.
       max_queue: jobs that may wait to start; ``inf`` for no bound.
-      max_running: attempts that may be under way at once in the whole pool.
+      max_running: attempts that may be under way at once in the whole pool; one that a `Hedge`
+          has started on further workers counts for each of them.
       rate_limit: how often attempts may start in the whole pool, retries included; a `RateLimit`.
       retry_budget: how many retries there may be for the attempts there are; past it a failed
           job is dead. A `RetryBudget`.

@@ -27,7 +27,7 @@ class Pool(ResourceCalls[R], BasePool):
 
     Options of a job, as the keyword arguments of everything that submits one: ``retry``,
     ``attempt_timeout``, ``total_timeout``, ``priority``, ``requires``, ``worker``,
-    ``name``, ``metadata``; see `JobOptions`.
+    ``name``, ``metadata``, ``hedge``; see `JobOptions`.
     """
 
     async def add(

@@ -119,7 +119,10 @@ class Races:
         """The first that waits for a worker which is idle, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
-                seat = self._roster.choose(terms_of(race.job), but=race.took_part)
+                terms = terms_of(race.job)
+                if terms.pinned is not None:  # by a failure of this very attempt
+                    terms = race.job._options.terms
+                seat = self._roster.choose(terms, but=race.took_part)
                 if seat is not None and now < race.deadline:
                     return race, seat
         return None
@@ -149,6 +152,11 @@ class Races:
         if race is not None and (decides or len(race.runners) == 1):
             self.stop(race)  # what ends at the very time for it isn't started once more
         return race
+
+    def is_decided(self, job: Job[Any]) -> bool:
+        """Whether only a value can change any more how the attempt under way ends."""
+        race = self.under_way.get(job)
+        return race is not None and race.is_decided
 
     def leave(self, race: Race, seat: Seat) -> None:
         """An attempt has ended on one of its workers."""

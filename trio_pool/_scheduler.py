@@ -21,6 +21,8 @@ from ._job import JobState
 from ._places import Admission, Door
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._group import Group
     from ._job import Job
     from ._limits import RateLimit
@@ -107,6 +109,12 @@ class Scheduler(AttemptEvents):
         self._places.line_up(job, None)
         return Admission.WAITING
 
+    def submit_party(self, party: Sequence[Job[Any]], now: float) -> None:
+        """The rest of a graph comes in with the first of its jobs, whatever the bound is."""
+        for job in party:
+            if self.submit(job, Door.ALWAYS, now) is Admission.NO_WORKER:
+                self._ledger.bury(job, now)  # there was one when the graph was checked
+
     def withdraw(self, job: Job[Any]) -> None:
         """A submitter that waits for a place has gone."""
         self._places.withdraw(job)
@@ -150,6 +158,10 @@ class Scheduler(AttemptEvents):
         if not job.state.is_final:
             self._cancel(job, now)
             self._after(now)
+
+    def is_decided(self, job: Job[Any]) -> bool:
+        """Whether another worker has decided already how the attempt under way ends."""
+        return self._races.is_decided(job)
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""

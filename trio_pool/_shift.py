@@ -119,7 +119,7 @@ class Shift:
                         if worker._cut is not None:  # cancelled before it began
                             fired = True
                             error = JobCancelledError(job)
-                            job = core.cut_short(worker, error, trio.current_time())
+                            job = core.cut_short(worker, error, trio.current_time(), begun=False)
                             host.carry_out()
                             continue
                         deadline = worker._attempt_deadline

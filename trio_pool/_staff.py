@@ -14,7 +14,7 @@ from ._effects import Hire
 from ._engine import Engine, logger
 from ._errors import PoolClosedError
 from ._guard import Guard
-from ._seat import Cut
+from ._retry import RetryPolicy
 from ._statistics import WorkerStatistics, worker_statistics
 from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ._elastic import Elastic
     from ._job import Job
     from ._resource import Resource
-    from ._retry import RetryPolicy
 
 
 class Staff:
@@ -176,9 +175,9 @@ class Staff:
         policy = job._options.retry or self.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._guard is None else worker._guard.breaker
-        if worker._cut is Cut.LOST:
-            # The job is settled; what the function makes of being cancelled is no failure.
-            on_failure = breaker = None
+        if self._engine.core.is_decided(job):
+            # What the function makes of being cancelled is no failure.
+            policy, on_failure, breaker = RetryPolicy.never(), None, None
         try:
             if on_failure is None and breaker is None and policy._is_plain:
                 return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)

@@ -484,7 +484,9 @@ class PlainPool:
         self.advance()
         worker.job = None
         worker.cut = False
-        worker.ended += outcome is not None
+        # What fails where the rest is known is no failure.
+        is_late = isinstance(outcome, PlainVerdict) and decides(job.attempt.outcome)
+        worker.ended += outcome is not None and not is_late
         job.attempt.runners.remove(worker)
         return job
 
@@ -493,7 +495,9 @@ class PlainPool:
         attempt = job.attempt
         if decides(attempt.outcome):
             attempt.start_on_no_more()
-            for worker in [worker for worker in attempt.runners if not worker.cut]:
+            # The time that is up ends it everywhere.
+            losers = [] if attempt.outcome == "timeout" else [worker for worker in attempt.runners if not worker.cut]
+            for worker in losers:
                 worker.cut = True
                 self.interrupted.append(worker)
         if attempt.runners:

@@ -314,13 +314,13 @@ def test_what_the_function_says_itself_decides_at_once(
     assert only_attempt(job).error is ERROR
 
 
-def test_the_total_timeout_decides_at_once() -> None:
+def test_the_total_timeout_decides_and_ends_it_everywhere_by_itself() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3, total_timeout=9.0)
     core.scheduler.timed_out(second, ERROR, 9.0)
-    assert cut_off(core) == [first, third]
+    assert cut_off(core) == []
     core.scheduler.failed(first, OTHER_ERROR, GIVEN_UP, 9.0)
-    core.scheduler.cut_short(third, OTHER_ERROR, 9.0)
+    core.scheduler.timed_out(third, OTHER_ERROR, 9.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
     assert job._error is only_attempt(job).error is ERROR
 

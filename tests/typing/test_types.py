@@ -13,6 +13,7 @@ from trio_pool import (
     Discard,
     Elastic,
     GiveUp,
+    Hedge,
     Job,
     JobState,
     Pool,
@@ -212,6 +213,16 @@ async def test_limits_are_values_given_to_pools_and_resources() -> None:
         assert_type(await pool.add(Client("b"), rate_limit=RateLimit(1), max_jobs=float("inf")), Worker)
     async with open_pool(1, rate_limit=None, retry_budget=None, breaker=None) as slots:
         assert_type(await slots.add(breaker=breaker, max_jobs=None, max_age=float("inf")), Worker)
+
+
+async def test_a_hedge_is_a_value_given_to_jobs() -> None:
+    async with open_pool([Client("a"), Client("b")]) as pool:
+        assert assert_type(await pool.run(Client.size, "/", hedge=Hedge(0.5)), int) == 1
+        job = await pool.submit(Client.size, "/", hedge=Hedge(after=1, extra=2))
+        await job.wait()
+        async with pool.map(Client.size, ["/"], hedge=None) as sizes:
+            assert [size async for size in sizes] == [1]
+    assert assert_type(job.attempts[0].hedges, tuple[tuple[int, str], ...]) == ()
 
 
 async def test_statistics_are_typed() -> None:

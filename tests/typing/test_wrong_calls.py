@@ -145,6 +145,8 @@ async def test_options_must_be_of_their_types() -> None:
             await pool.run(fetch, "/", attempt_timeout="5")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="retry must be a RetryPolicy"):
             await pool.run(fetch, "/", retry=3)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="hedge must be a Hedge"):
+            await pool.run(fetch, "/", hedge=3)  # type: ignore[arg-type]
 
 
 def test_choices_must_be_among_those_that_there_are() -> None:
