@@ -150,19 +150,15 @@ class Engine:
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
 
-    def let_in(self, job: Job[Any], door: Door) -> Admission:
-        """Ask the core to let the job in."""
+    def let_in(self, job: Job[Any], door: Door, party: Sequence[Job[Any]] = ()) -> Admission:
+        """Ask the core to let the job in, and then its ``party`` with it."""
         admission = self.core.submit(job, door, job._submitted_at)
+        if party and admission is Admission.ENTERED:
+            self.core.submit_party(party, trio.current_time())
         self.carry_out()
         if admission is Admission.NO_WORKER:
             raise not_eligible(job)
         return admission
-
-    def let_all_in(self, party: Iterable[Job[Any]]) -> None:
-        """Let jobs in whatever the bound is."""
-        for job in party:
-            self.core.submit(job, Door.ALWAYS, trio.current_time())
-        self.carry_out()
 
     async def wait_for_place(self, job: Job[Any], party: Sequence[Job[Any]] = ()) -> None:
         """Wait until a job that is in line for a place is admitted or turned away; its ``party`` with it."""
@@ -343,11 +339,14 @@ class Engine:
     def _on_admitted(self, effect: Admitted) -> None:
         job = effect.job
         party = self._submitters[job].party
-        if party and self.stopping:
-            self._release(job, PoolClosedError("the pool was closed"))
-            return
         self._release(job, None)
-        self.let_all_in(party)
+        if party:
+            now = trio.current_time()
+            self.core.submit_party(party, now)
+            group = job._options.group
+            if self.stopping or (group is not None and self.groups[group]._stopping):
+                for each in party:  # as it has just been done to all the others
+                    self.core.cancel(each, now)
 
     def _on_refused(self, effect: Refused) -> None:
         self._release(effect.job, not_eligible(effect.job))

@@ -21,6 +21,8 @@ from ._places import Admission, Door
 from ._roster import ANYONE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._group import Group
     from ._job import Job
     from ._limits import RateLimit
@@ -91,6 +93,12 @@ class Scheduler(AttemptEvents):
             return Admission.ENTERED
         self._places.line_up(job, None)
         return Admission.WAITING
+
+    def submit_party(self, party: Sequence[Job[Any]], now: float) -> None:
+        """The rest of a graph comes in with the first of its jobs, whatever the bound is."""
+        for job in party:
+            if self.submit(job, Door.ALWAYS, now) is Admission.NO_WORKER:
+                self._ledger.bury(job, now)  # there was one when the graph was checked
 
     def withdraw(self, job: Job[Any]) -> None:
         """A submitter that waits for a place has gone."""
@@ -182,6 +190,7 @@ class Scheduler(AttemptEvents):
     def cancel_group(self, group: Group, now: float) -> None:
         """No job of a group is wanted any more."""
         self.advance(now)
+        self._follow_up(now)  # one of its jobs may be dead: then that is why they end
         self._stop_group(group, now)
         self._after(now)
 

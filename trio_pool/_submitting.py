@@ -76,21 +76,19 @@ class Submitting:
             )
             jobs[key] = self._make_job(node.fn, node.args, resolved)
         await trio.lowlevel.checkpoint_if_cancelled()
+        inside = is_in_a_job() and self._is_inside()
+        self._check_open(inside=inside)
         if jobs:
-            await self._let_graph_in(list(jobs.values()))
+            await self._let_graph_in(list(jobs.values()), Door.ALWAYS if inside else Door.QUEUE_UP)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return jobs
 
-    async def _let_graph_in(self, jobs: list[Job[Any]]) -> None:
-        inside = is_in_a_job() and self._is_inside()
-        self._check_open(inside=inside)
+    async def _let_graph_in(self, jobs: list[Job[Any]], door: Door) -> None:
         engine = self._engine
         first = engine.core.first_of(jobs)
         rest = [job for job in jobs if job is not first]
-        if engine.let_in(first, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING:
+        if engine.let_in(first, door, rest) is Admission.WAITING:
             await engine.wait_for_place(first, rest)
-        else:
-            engine.let_all_in(rest)
 
     def _check_open(self, *, inside: bool) -> None:
         """Check that jobs are taken, from outside or inside a job of the pool."""
