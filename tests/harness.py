@@ -33,7 +33,9 @@ from trio_pool import (
     Job,
     JobCancelledError,
     JobFailedError,
+    JobGroup,
     JobState,
+    Node,
     NoEligibleWorkerError,
     Pool,
     PoolClosedError,
@@ -122,6 +124,7 @@ class Device:
 class World:
     """All that a run does and leaves behind."""
 
+    tasks: tuple[Task, ...] = ()
     devices: list[Device] = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     pool: Pool[Session] | None = None
@@ -139,6 +142,9 @@ class World:
     interrupted: bool = False
     # Called at each event that the pool tells of.
     at_event: Callable[[], None] | None = None
+    groups: list[JobGroup[Session]] = attrs.field(factory=list[JobGroup[Session]])
+    # Why resources were opened anew.
+    reopened_for: list[Exception] = attrs.field(factory=list[Exception])
 
     def __attrs_post_init__(self) -> None:
         self.devices = [Device(self), Device(self), Device(self)]
@@ -183,6 +189,8 @@ class Book(Instrument):
         self._event()
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+        if error is not None:
+            self.world.reopened_for.append(error)
         self._event()
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -390,11 +398,108 @@ TASKS: tuple[Task, ...] = (
 )
 
 
+# What the body does in another run: groups, dependencies and graphs, each of which may be cut short.
+
+
+async def divides(session: Session) -> str:
+    """Opens a group of its own pool."""
+    pool = session.world.pool
+    assert pool is not None
+    name = f"{current_job().id}"
+    with ordinary_ends():
+        async with pool.open_group(must_succeed=True) as group:
+            session.world.groups.append(group)
+            first = await group.submit(follow, f"{name}, first", (works_a_while,))
+            await group.submit(follow, f"{name}, second", (works,), after=[first])
+    return "done"
+
+
+async def opens_a_narrow_group(pool: Pool[Session], world: World) -> None:
+    with ordinary_ends():
+        async with pool.open_group(max_running=1) as group:
+            world.groups.append(group)
+            first = await group.submit(follow, "narrow, first", (works_a_while,))
+            second = await group.submit(follow, "narrow, second", (fails, works), after=[first], retry=BOUNCE)
+            await group.submit(follow, "narrow, late", (works,), after=[second], total_timeout=0.5)
+            await group.submit(follow, "narrow, parent", (divides,))
+            async with group.map(flaky_item, range(3), retry=BOUNCE) as results:
+                async for _ in results:
+                    pass
+
+
+async def opens_one_that_must_succeed(pool: Pool[Session], world: World) -> None:
+    with ordinary_ends():
+        async with pool.open_group(must_succeed=True) as group:
+            world.groups.append(group)
+            await group.submit(follow, "must, stubborn", (is_stubborn,))
+            bad = await group.submit(follow, "must, bad", (works_a_while, fails), retry=RetryPolicy.never())
+            await group.submit(follow, "must, sulks", (sulks,), attempt_timeout=None)
+            await group.submit(follow, "must, behind", (works,), after=[bad])
+            dies = await group.submit(follow, "must, dies", (fails,))
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(group.submit, follow, f"must, {number}", (dawdles,))
+                await dies.wait()
+
+
+async def opens_one_with_a_worker_of_its_own(pool: Pool[Session], world: World) -> None:
+    # Where all workers have been removed, it would wait for one for ever.
+    with ordinary_ends(), trio.move_on_after(30):
+        try:
+            manager = pool.open_group(reserve=1)
+        except ValueError as error:
+            if not str(error).startswith("reserve must be at most 0"):
+                raise
+            return
+        async with manager as group:
+            world.groups.append(group)
+            broken = await group.submit(follow, "own, breaks", (breaks, works), retry=BOUNCE)
+            await group.submit(follow, "own, behind", (works_a_while,), after=[broken])
+            with suppress(JobFailedError, JobCancelledError):
+                await group.run(follow, "own, dies", (fails,))
+
+
+async def submits_graphs(pool: Pool[Session], world: World) -> None:
+    nodes = {
+        "top": Node(follow, "graph, top", (works_a_while,)),
+        "bad": Node(follow, "graph, bad", (needs_rest, fails), after=["top"], retry=BOUNCE),
+        "good": Node(follow, "graph, good", (works,), after=["top"]),
+        "behind": Node(follow, "graph, behind", (works,), after=["bad", "good"]),
+    }
+    with ordinary_ends():
+        for number in range(4):
+            await pool.submit(follow, f"filler {number}", (works_a_while,))
+        jobs = await pool.submit_graph(nodes)
+        with suppress(JobCancelledError):
+            await jobs["behind"].wait()
+        async with pool.open_group() as group:
+            world.groups.append(group)
+            await group.submit_graph(nodes, reverse=True)
+        for job in pool.dead:
+            pool.dead.requeue(job)
+
+
+GROUP_TASKS: tuple[Task, ...] = (
+    opens_a_narrow_group,
+    opens_one_that_must_succeed,
+    opens_one_with_a_worker_of_its_own,
+    submits_graphs,
+    shuffles_workers,
+    joins,
+)
+
+
 @contextmanager
 def ordinary_ends() -> Generator[None]:
     """Let pass what a caller may be told when jobs die, or are cancelled by somebody else."""
-    with suppress(JobFailedError, JobCancelledError, PoolClosedError, NoEligibleWorkerError):
-        yield
+    ordinary = (JobFailedError, JobCancelledError, PoolClosedError, NoEligibleWorkerError)
+    try:
+        with suppress(*ordinary):
+            yield
+    except BaseExceptionGroup as error:
+        rest = cast("BaseExceptionGroup[BaseException]", error).split(ordinary)[1]
+        if rest is not None:
+            raise rest from None
 
 
 async def scenario(world: World) -> None:
@@ -409,7 +514,7 @@ async def scenario(world: World) -> None:
     ) as pool:
         world.pool = pool
         async with trio.open_nursery() as nursery:
-            for task in TASKS:
+            for task in world.tasks:
                 nursery.start_soon(task, pool, world)
 
 
@@ -444,6 +549,16 @@ def cancel_a_job(world: World, moment: int) -> None:
 def cancel_all_jobs(world: World, moment: int) -> None:
     for job in world.pool.jobs() if world.pool is not None else ():
         job.cancel()
+
+
+def cancel_a_group(world: World, moment: int) -> None:
+    if world.groups:
+        world.groups[moment % len(world.groups)].cancel()
+
+
+def close_all_groups(world: World, moment: int) -> None:
+    for group in world.groups:
+        group.close()
 
 
 def remove_a_worker(world: World, moment: int) -> None:
@@ -584,9 +699,10 @@ def run_once(
     *,
     seed: int = 0,
     inside: bool = False,
+    tasks: tuple[Task, ...] = TASKS,
 ) -> Disturber:
     """Run the scenario, disturb it in one moment, and check the books."""
-    world = World()
+    world = World(tasks)
     disturber = Disturber(world, disturb, at, inside)
     if inside:
         world.at_event = disturber.count
@@ -602,7 +718,9 @@ def run_once(
     return disturber
 
 
-def run_at_every_moment(disturb: Disturbance, *, seed: int = 0, inside: bool = False) -> int:
+def run_at_every_moment(
+    disturb: Disturbance, *, seed: int = 0, inside: bool = False, tasks: tuple[Task, ...] = TASKS
+) -> int:
     """Run the scenario, disturbed in its first, second, third ... moment, until it ends first.
 
     Returns:
@@ -612,7 +730,7 @@ def run_at_every_moment(disturb: Disturbance, *, seed: int = 0, inside: bool = F
     while True:
         at += 1
         try:
-            disturber = run_once(disturb, at, seed=seed, inside=inside)
+            disturber = run_once(disturb, at, seed=seed, inside=inside, tasks=tasks)
         except Exception as error:
             reason = error.__cause__ if isinstance(error, trio.TrioInternalError) else error
             raise AssertionError(f"{disturb.__name__} in moment {at} with seed {seed}: {reason!r}") from error
@@ -635,6 +753,14 @@ def check(world: World) -> None:
         assert job.worker is None
     assert all(count == 1 for count in world.stopped.values())
     assert world.stopped.keys() == world.started.keys()
+    for error in world.reopened_for:
+        if not isinstance(error, (ResourceBroken, OSError)):
+            raise error  # the pool's own
+    for group in world.groups:
+        of_group = group.statistics()
+        assert of_group.submitters_waiting == len(of_group.workers) == 0
+        ended = of_group.succeeded + of_group.dead + of_group.cancelled + of_group.discarded
+        assert of_group.submitted == ended, f"{group!r} was left too early"
     undealt = _check_error(world)
     if world.pool is None:
         return

@@ -20,6 +20,7 @@ from trio_pool import (
     Job,
     JobFailedError,
     JobState,
+    Node,
     NoEligibleWorkerError,
     RateLimit,
     Resource,
@@ -481,6 +482,16 @@ async def by_as_completed(pool: Any, fn: Any, **options: Any) -> None:
     pool.as_completed(fn, [1], **options)
 
 
+async def by_a_group(pool: Any, fn: Any, **options: Any) -> None:
+    async with pool.open_group() as group:
+        await group.submit(fn, **options)
+
+
+async def by_submit_graph(pool: Any, fn: Any, **options: Any) -> None:
+    node: Any = Node
+    await pool.submit_graph({"good": node(echo), "bad": node(fn, **options)})
+
+
 async def by_requeue(pool: Any, fn: Any, **options: Any) -> None:
     pool.dead.requeue(await a_dead_job(pool), **options)
 
@@ -491,7 +502,16 @@ async def a_dead_job(pool: Any) -> Job[None]:
     return job
 
 
-CALLS = [by_submit, by_submit_nowait, by_run, by_map, by_as_completed, by_requeue]
+CALLS = [
+    by_submit,
+    by_submit_nowait,
+    by_run,
+    by_map,
+    by_as_completed,
+    by_a_group,
+    by_submit_graph,
+    by_requeue,
+]
 every_call = pytest.mark.parametrize("call", CALLS)
 
 

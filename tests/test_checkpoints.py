@@ -15,6 +15,7 @@ from trio_pool import (
     Job,
     JobCancelledError,
     JobFailedError,
+    Node,
     Pool,
     PoolClosedError,
     open_pool,
@@ -116,6 +117,33 @@ async def test_submit_inside_a_job() -> None:
             return await checked(pool.submit, echo)
 
         assert isinstance(await pool.run(submit), Job)
+
+
+# submit_graph
+
+
+async def test_submit_graph_that_is_admitted_at_once() -> None:
+    async with one() as pool:
+        jobs = await checked(pool.submit_graph, {"x": Node(echo), "y": Node(echo, after=["x"])})
+        assert list(jobs) == ["x", "y"]
+
+
+async def test_submit_graph_of_nothing() -> None:
+    async with one() as pool:
+        assert await checked(pool.submit_graph, {}) == {}
+        await check_cancelled(pool.submit_graph, {})
+
+
+async def test_submit_graph_that_waits_for_a_place(autojump_clock: MockClock) -> None:
+    async with one(max_queue=0) as pool:
+        await pool.submit(nap)
+        assert list(await checked(pool.submit_graph, {"x": Node(echo)})) == ["x"]
+
+
+async def test_a_cancelled_submit_graph_leaves_no_job() -> None:
+    async with one() as pool:
+        await check_cancelled(pool.submit_graph, {"x": Node(echo)})
+        assert pool.statistics().submitted == 0
 
 
 # run
@@ -223,6 +251,47 @@ async def test_entering_a_pool_after_a_cancellation() -> None:
             entered = True
     assert scope.cancelled_caught
     assert not entered
+
+
+# A group
+
+
+async def test_entering_and_leaving_a_group() -> None:
+    async with one() as pool:
+        manager = pool.open_group()
+        await checked(manager.__aenter__)
+        assert not await checked(manager.__aexit__, None, None, None)
+
+
+async def test_entering_a_group_whose_workers_are_idle() -> None:
+    async with one() as pool:
+        manager = pool.open_group(reserve=1)
+        await checked(manager.__aenter__)
+        assert not await checked(manager.__aexit__, None, None, None)
+
+
+async def test_entering_a_group_that_waits_for_workers(autojump_clock: MockClock) -> None:
+    async with one() as pool:
+        await pool.submit(nap)
+        manager = pool.open_group(reserve=1)
+        await checked(manager.__aenter__)
+        assert not await checked(manager.__aexit__, None, None, None)
+
+
+async def test_entering_a_group_after_a_cancellation() -> None:
+    async with one() as pool:
+        for reserve in (0, 1):
+            await check_cancelled(pool.open_group(reserve=reserve).__aenter__)
+        assert await pool.run(echo) == "x"
+
+
+async def test_join_of_a_group(autojump_clock: MockClock) -> None:
+    async with one() as pool, pool.open_group() as group:
+        assert await checked(group.join) is None
+        await check_cancelled(group.join)
+        await group.submit(nap)
+        await check_cancelled(group.join)
+        assert await checked(group.join) is None
 
 
 # A job

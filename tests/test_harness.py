@@ -7,15 +7,18 @@ from collections import Counter
 import pytest
 
 from tests.harness import (
+    GROUP_TASKS,
     Disturbance,
     Session,
     World,
     break_a_lifespan,
+    cancel_a_group,
     cancel_a_job,
     cancel_all_jobs,
     cancel_from_outside,
     cancel_the_pool,
     check,
+    close_all_groups,
     close_the_pool,
     leave_alone,
     pause_all_workers,
@@ -59,6 +62,26 @@ def test_disturbed_by_an_instrument_at_any_event_it_settles_every_job_and_leaves
     disturb: Disturbance,
 ) -> None:
     assert run_at_every_moment(disturb, inside=True) > 100
+
+
+def test_undisturbed_groups_settle_every_job() -> None:
+    world = run_once(leave_alone, tasks=GROUP_TASKS).world
+    ends = Counter(job.state for job in world.jobs)
+    assert ends[JobState.SUCCEEDED] > 10
+    assert min(ends[state] for state in (JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)) > 0
+
+
+GROUP_DISTURBANCES: list[Disturbance] = [*DISTURBANCES, cancel_a_group, close_all_groups]
+
+
+@pytest.mark.parametrize("disturb", [*GROUP_DISTURBANCES, press_ctrl_c])
+def test_groups_that_are_disturbed_at_any_step_settle_every_job(disturb: Disturbance) -> None:
+    assert run_at_every_moment(disturb, tasks=GROUP_TASKS) > 100
+
+
+@pytest.mark.parametrize("disturb", GROUP_DISTURBANCES)
+def test_groups_that_are_disturbed_by_an_instrument_at_any_event_settle_every_job(disturb: Disturbance) -> None:
+    assert run_at_every_moment(disturb, inside=True, tasks=GROUP_TASKS) > 100
 
 
 # The harness finds what it is there to find.

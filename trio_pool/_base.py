@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
+import attrs
 import trio
 
 from . import _validate
@@ -202,6 +203,10 @@ class BasePool(Submitting):
     def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
         options = job._options.replace(given, defaults=self._defaults, roster=self._engine.roster, call="requeue")
         self._engine.check_open(inside=True)
+        if options.group is not None:
+            group = self._engine.groups.get(options.group)
+            if group is None or group._stopping:  # it takes no jobs any more
+                options = attrs.evolve(options, group=None)
         fresh = self._make_job(job._fn, job._args, options)
         self._engine.let_in(fresh, Door.ALWAYS)
         return fresh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ._errors import JobFailedError
 
@@ -28,6 +28,9 @@ def come_out(name: str, error: BaseException | None, errors: Sequence[BaseExcept
 
 
 def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
-    """Whether the body was ended by the very death that ended it all."""
+    """Whether the body was ended by the very deaths that ended it all."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(_is_told(each, errors) for each in group.exceptions)
     deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
     return isinstance(error, JobFailedError) and error.job in deaths

@@ -58,6 +58,7 @@ class BaseGroup(Submitting):
         self._staffed = trio.Event()
         self._deaths: list[Job[Any]] = []
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Take no more jobs from outside; what is in the group still runs.
 
@@ -129,7 +130,9 @@ class BaseGroup(Submitting):
 
     def _note_death(self, job: Job[Any]) -> None:
         """One of its jobs is dead."""
-        if self._record.must_succeed:
+        # What dies because all is cancelled anyway is not what has ended the group.
+        stopped = (self._stopping or self._engine.stopping) and not self._deaths
+        if self._record.must_succeed and not stopped:
             self._engine.deal_with(job)
             self._deaths.append(job)
             self.cancel()

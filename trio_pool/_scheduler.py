@@ -226,6 +226,7 @@ class Scheduler(AttemptEvents):
     def cancel_group(self, group: Group, now: float) -> None:
         """No job of a group is wanted any more."""
         self.advance(now)
+        self._follow_up(now)  # one of its jobs may be dead: then that is why they end
         self._stop_group(group, now)
         self._after(now)
 

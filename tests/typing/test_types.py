@@ -15,7 +15,9 @@ from trio_pool import (
     GiveUp,
     Hedge,
     Job,
+    JobGroup,
     JobState,
+    Node,
     Pool,
     PoolStatistics,
     RateLimit,
@@ -24,6 +26,7 @@ from trio_pool import (
     RetryAfter,
     RetryBudget,
     RetryPolicy,
+    SlotJobGroup,
     SlotPool,
     Transition,
     Worker,
@@ -168,6 +171,54 @@ async def test_slots_hand_out_nothing() -> None:
         async with pool.as_completed(partial(add, 1), [1]) as jobs:
             assert [assert_type(each, Job[int]).result() async for each in jobs] == [2]
         assert_type(await pool.add(name="one more"), Worker)
+
+
+async def test_a_group_has_the_types_of_its_pool() -> None:
+    async with open_pool([Client("a")], lifespan=open_session) as pool:
+        opened = pool.open_group(name="pages", must_succeed=True, max_running=2, reserve=1)
+        assert_type(opened, AbstractAsyncContextManager[JobGroup[Session]])
+        async with opened as group:
+            assert_type(group, JobGroup[Session])
+            assert assert_type(await group.run(fetch_within, "/"), float) == 1.0
+            job = assert_type(await group.submit(fetch_within, "/", total_timeout=60), Job[float])
+            assert_type(group.submit_nowait(fetch_within, "/", after=[job]), Job[float])
+            async with group.map(fetch_within, ["/"]) as times:
+                assert [assert_type(time, float) async for time in times] == [1.0]
+            async with group.as_completed(fetch_within, ["/"], buffer=1) as jobs:
+                assert [assert_type(each, Job[float]).result() async for each in jobs] == [1.0]
+            assert assert_type(group.statistics(), PoolStatistics).name == group.name
+            group.close()
+            await group.join()
+            group.cancel()
+
+
+async def test_a_group_of_slots_hands_out_nothing() -> None:
+    async with open_pool(2) as pool, pool.open_group(max_running=None) as group:
+        assert_type(group, SlotJobGroup)
+        assert assert_type(await group.run(add, 1, 2), int) == 3
+        job = assert_type(await group.submit(add, 1, 2), Job[int])
+        await assert_type(group.submit_nowait(nothing, after=(job,)), Job[None]).wait()
+        async with group.map(partial(add, 1), [1]) as sums:
+            assert [assert_type(number, int) async for number in sums] == [2]
+
+
+async def test_a_job_may_come_after_jobs_of_any_type() -> None:
+    async with open_pool([Client("a")]) as pool:
+        first: Job[bytes] = await pool.submit(fetch, "/")
+        second: Job[int] = await pool.submit(Client.size, "/", after=[first])
+        mixed: list[Job[Any]] = [first, second]
+        assert assert_type(await pool.run(fetch, "/", after=mixed), bytes) == b"a/"
+        assert await pool.run(fetch, "/", after={first, second}) == b"a/"
+
+
+async def test_the_jobs_of_a_graph_stand_by_its_keys() -> None:
+    async with open_pool([Client("a")]) as pool, pool.open_group() as group:
+        nodes = {1: Node(fetch, "/"), 2: Node(Client.size, "/", after=[1], name="second", priority=1)}
+        jobs = assert_type(await pool.submit_graph(nodes), dict[int, Job[Any]])
+        assert await jobs[2].wait() == 1
+        assert_type(
+            await group.submit_graph({("a", 1): Node(fetch, "/")}, reverse=True), dict[tuple[str, int], Job[Any]]
+        )
 
 
 async def test_methods_of_the_resource_are_functions_of_jobs() -> None:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from trio_pool import Job, JobFailedError, Pool, Resource, RetryPolicy, SlotPool, open_pool
+from trio_pool import Job, JobFailedError, Node, Pool, Resource, RetryPolicy, SlotPool, open_pool
 
 
 class Client:
@@ -137,6 +137,38 @@ async def test_keyword_arguments_are_the_pools() -> None:
     async with open_pool([Client()]) as pool:
         with pytest.raises(TypeError, match=r"unexpected keyword argument 'timeout'.*functools\.partial"):
             await pool.run(fetch_within, "/", timeout=2.5)  # type: ignore[call-arg]
+
+
+async def test_the_calls_of_groups_are_checked_like_those_of_pools() -> None:
+    async with open_pool([Client()]) as pool, pool.open_group() as group:
+        with pytest.raises(JobFailedError, match="TypeError"):
+            await group.run(fetch, 3)  # type: ignore[arg-type]
+        job = await group.submit(fetch)  # type: ignore[arg-type]
+        with pytest.raises(JobFailedError, match="missing 1 required positional argument: 'url'"):
+            await job.wait()
+        with pytest.raises(TypeError, match="unexpected keyword argument 'timeout'"):
+            group.submit_nowait(fetch_within, "/", timeout=2.5)  # type: ignore[call-arg]
+
+
+async def test_groups_are_opened_with_what_groups_have() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(TypeError, match="must_succeed must be a bool"):
+            pool.open_group(must_succeed="yes")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="unexpected keyword argument 'max_queue'"):
+            pool.open_group(max_queue=3)  # type: ignore[call-arg]
+
+
+async def test_a_job_comes_after_jobs_and_a_node_after_keys() -> None:
+    async with open_pool([Client()]) as pool:
+        job = await pool.submit(fetch, "/")
+        with pytest.raises(TypeError, match="after must be an iterable of jobs"):
+            await pool.submit(fetch, "/", after=job)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="after must hold jobs, got 'first'"):
+            await pool.submit(fetch, "/", after=["first"])  # type: ignore[list-item]
+        with pytest.raises(TypeError, match="after must be an iterable of keys"):
+            Node(fetch, "/", after=3)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a graph must be a mapping"):
+            await pool.submit_graph([Node(fetch, "/")])  # type: ignore[arg-type]
 
 
 async def test_options_must_be_of_their_types() -> None:

@@ -1,0 +1,1172 @@
+"""4.9: a group is a scope for jobs, like a nursery for tasks."""
+
+# A block that raises, or is cancelled, has bound its names all the same.
+# pyright: reportPossiblyUnboundVariable=false
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.actors import fails, is_stubborn, sleeps, sleeps_forever, state_of, works
+from trio_pool import (
+    Instrument,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobGroup,
+    JobState,
+    Pool,
+    PoolClosedError,
+    RetryPolicy,
+    SlotJobGroup,
+    Worker,
+    current_job,
+    open_pool,
+)
+from trio_pool.testing import Flaky, assert_settled
+
+PATIENT = RetryPolicy.fixed(5.0)
+
+CANCELLED = JobState.CANCELLED
+SUCCEEDED = JobState.SUCCEEDED
+
+
+async def until_cancelled(resource: object) -> None:
+    """Needs a while to clean up once it is cancelled."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2.0)
+
+
+# The body ends.
+
+
+async def test_the_block_ends_when_its_jobs_have_ended(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as group:
+            jobs = [await group.submit(sleeps, 1.0) for _ in range(5)]
+        assert [job.state for job in jobs] == [SUCCEEDED] * 5
+        assert trio.current_time() == 3.0
+
+
+async def test_the_block_does_not_wait_for_other_jobs_of_the_pool(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        await pool.submit(sleeps, 10.0)
+        async with pool.open_group() as group:
+            await group.submit(sleeps, 1.0)
+        assert trio.current_time() == 1.0
+
+
+async def test_a_block_without_jobs_ends_at_once(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        await pool.submit(sleeps, 10.0)
+        async with pool.open_group():
+            pass
+        assert trio.current_time() == 0.0
+
+
+async def test_the_block_waits_for_jobs_that_back_off(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"], retry=PATIENT) as pool:
+        async with pool.open_group() as group:
+            job = await group.submit(Flaky(2, result="done"))
+        assert job.result() == "done"
+        assert trio.current_time() == 10.0
+
+
+async def test_jobs_of_the_group_may_submit_to_it_after_the_body(autojump_clock: MockClock) -> None:
+    children: list[Job[str]] = []
+
+    async def has_a_child(resource: str, group: JobGroup[str]) -> None:
+        await trio.sleep(1.0)
+        children.append(await group.submit(works))
+
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(has_a_child, group)
+        assert [child.state for child in children] == [SUCCEEDED]
+
+
+async def test_what_a_job_of_the_group_submits_to_the_pool_is_not_of_the_group(autojump_clock: MockClock) -> None:
+    async def has_a_child(resource: str, pool: Pool[str]) -> None:
+        await pool.submit(sleeps, 10.0)
+
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(has_a_child, pool)
+        assert trio.current_time() == 0.0
+        assert group.statistics().submitted == 1
+
+
+async def test_a_job_of_the_pool_that_a_job_of_the_group_has_submitted_may_submit_to_the_group(
+    autojump_clock: MockClock,
+) -> None:
+    async def is_grandchild(resource: str) -> None:
+        await trio.sleep(1.0)
+
+    async def has_a_child(resource: str, group: JobGroup[str]) -> None:
+        await trio.sleep(1.0)
+        await group.submit(is_grandchild)
+
+    async def waits_for_a_child(resource: str, group: JobGroup[str], pool: Pool[str]) -> None:
+        await pool.run(has_a_child, group)
+
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(waits_for_a_child, group, pool)
+        assert trio.current_time() == 2.0
+        assert group.statistics().succeeded == 2
+
+
+async def test_nobody_else_submits_once_the_body_has_ended(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
+
+        async def submits_late() -> None:
+            await trio.sleep(0.5)
+            for call in (group.submit, group.run):
+                with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+                    await call(works)
+            with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+                group.submit_nowait(works)
+            assert (await pool.run(works)) == "done"
+
+        async with pool.open_group() as group:
+            await group.submit(sleeps, 1.0)
+            nursery.start_soon(submits_late)
+
+
+async def test_another_job_of_the_pool_does_not_submit_once_the_body_has_ended(autojump_clock: MockClock) -> None:
+    async def intrudes(resource: str) -> None:
+        await trio.sleep(0.5)
+        with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+            await group.submit(works)
+
+    async with open_pool(["a", "b"]) as pool:
+        await pool.submit(intrudes)
+        async with pool.open_group() as group:
+            await group.submit(sleeps, 1.0)
+
+
+async def test_the_group_of_a_left_block_takes_no_jobs(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            pass
+        with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+            await group.submit(works)
+        with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+            await group.submit_graph({})
+
+
+async def test_what_a_job_of_the_group_leaves_behind_is_no_part_of_it(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
+
+        async def outlives_its_job() -> None:
+            await trio.sleep(1.0)
+            with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+                await group.submit(works)
+
+        async def starts_a_task(resource: str) -> None:
+            nursery.start_soon(outlives_its_job)
+
+        async with pool.open_group() as group:
+            await group.submit(starts_a_task)
+
+
+async def test_deaths_surface_at_the_end_of_the_pool_and_not_of_the_group(autojump_clock: MockClock) -> None:
+    with pytest.RaisesGroup(JobFailedError, match=r"^the pool ended with errors"):
+        async with open_pool(["a"]) as pool:
+            async with pool.open_group() as group:
+                job = await group.submit(fails)
+            assert job.state is JobState.DEAD
+            assert list(pool.dead) == [job]
+
+
+async def test_a_death_that_was_dealt_with_in_the_group_does_not_surface(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            with pytest.raises(JobFailedError):
+                await group.run(fails)
+        assert group.statistics().dead == 1
+
+
+# The body raises.
+
+
+async def test_an_exception_of_the_body_comes_out_itself(autojump_clock: MockClock) -> None:
+    error = KeyError("from the body")
+    async with open_pool(["a"]) as pool:
+        with pytest.raises(KeyError) as caught:
+            async with pool.open_group() as group:
+                await group.submit(sleeps_forever)
+                raise error
+        assert caught.value is error
+        assert error.__context__ is error.__cause__ is None
+
+
+async def test_an_exception_group_of_the_body_comes_out_itself(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with pytest.RaisesGroup(KeyError):
+            async with pool.open_group(), trio.open_nursery():
+                raise KeyError("from the nursery")
+
+
+async def test_an_exception_of_the_body_cancels_the_jobs(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"], retry=PATIENT) as pool:
+        with pytest.raises(KeyError):  # noqa: PT012
+            async with pool.open_group() as group:
+                running = await group.submit(sleeps_forever)
+                delayed = await group.submit(fails)
+                await wait_all_tasks_blocked()
+                more = await group.submit(sleeps_forever)
+                queued = await group.submit(works)
+                blocked = await group.submit(works, after=[more])
+                states = [state_of(job) for job in (running, delayed, more, queued, blocked)]
+                raise KeyError
+    assert states == [JobState.RUNNING, JobState.DELAYED, JobState.RUNNING, JobState.QUEUED, JobState.BLOCKED]
+    assert group.statistics().cancelled == 5
+    assert_settled(pool)
+
+
+async def test_an_exception_of_the_body_leaves_other_jobs_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        others = [await pool.submit(sleeps, 5.0), await pool.submit(works)]
+        with pytest.raises(KeyError):  # noqa: PT012
+            async with pool.open_group() as group:
+                await group.submit(sleeps_forever)
+                raise KeyError
+    assert [job.state for job in others] == [SUCCEEDED] * 2
+
+
+async def test_an_exception_of_the_body_waits_for_functions_to_end(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with pytest.raises(KeyError):  # noqa: PT012
+            async with pool.open_group() as group:
+                job = await group.submit(is_stubborn, 3.0)
+                await wait_all_tasks_blocked()
+                raise KeyError
+        assert trio.current_time() == 3.0
+        assert job.result() == "done all the same"
+
+
+async def test_the_worker_of_a_cancelled_job_serves_others(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with pytest.raises(KeyError):  # noqa: PT012
+            async with pool.open_group() as group:
+                await group.submit(until_cancelled)
+                await wait_all_tasks_blocked()
+                raise KeyError
+        assert trio.current_time() == 2.0
+        assert await pool.run(works) == "done"
+
+
+# Cancelled from outside.
+
+
+async def test_cancelled_from_outside_it_cancels_its_jobs(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1.0) as scope:
+            async with pool.open_group() as group:
+                jobs = [await group.submit(sleeps_forever), await group.submit(works)]
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert [job.state for job in jobs] == [CANCELLED] * 2
+
+
+async def test_cancelled_from_outside_while_its_jobs_end_it_cancels_them(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1.0) as scope:
+            async with pool.open_group() as group:
+                job = await group.submit(sleeps_forever)
+        assert scope.cancelled_caught
+        assert job.state is CANCELLED
+
+
+async def test_cancelled_from_outside_it_waits_for_functions_to_end(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with trio.move_on_after(1.0):
+            async with pool.open_group() as group:
+                await group.submit(until_cancelled)
+        assert trio.current_time() == 3.0
+
+
+async def test_a_group_that_is_cancelled_before_it_is_entered_is_not_entered() -> None:
+    entered = False
+    async with open_pool(["a"]) as pool:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with pool.open_group():
+                entered = True
+        assert scope.cancelled_caught
+    assert not entered
+
+
+# group.cancel()
+
+
+async def test_cancel_cancels_the_jobs_and_the_body_and_nothing_comes_out(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            jobs = [await group.submit(sleeps_forever), await group.submit(works)]
+            group.cancel()
+            await trio.sleep(math.inf)
+        assert [job.state for job in jobs] == [CANCELLED] * 2
+        assert trio.current_time() == 0.0
+
+
+async def test_cancel_waits_for_functions_to_end(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(until_cancelled)
+            await wait_all_tasks_blocked()
+            group.cancel()
+        assert trio.current_time() == 2.0
+
+
+async def test_cancel_leaves_other_jobs_and_groups_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b", "c"]) as pool:
+        other = await pool.submit(sleeps, 5.0)
+        async with pool.open_group() as neighbour:
+            more = await neighbour.submit(sleeps, 3.0)
+            async with pool.open_group() as group:
+                await group.submit(sleeps_forever)
+                group.cancel()
+            assert trio.current_time() == 0.0
+        assert [state_of(job) for job in (other, more)] == [JobState.RUNNING, SUCCEEDED]
+
+
+async def test_cancel_by_another_task_ends_the_block(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
+
+        async def cancels(group: JobGroup[str]) -> None:
+            await trio.sleep(1.0)
+            group.cancel()
+
+        async with pool.open_group() as group:
+            job = await group.submit(sleeps_forever)
+            nursery.start_soon(cancels, group)
+        assert job.state is CANCELLED
+        assert trio.current_time() == 1.0
+
+
+async def test_cancel_by_a_job_of_the_group_ends_the_block(autojump_clock: MockClock) -> None:
+    async def cancels(resource: str, group: JobGroup[str]) -> None:
+        group.cancel()
+        await trio.sleep_forever()
+
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as group:
+            jobs = [await group.submit(sleeps_forever), await group.submit(cancels, group)]
+        assert [job.state for job in jobs] == [CANCELLED] * 2
+
+
+async def test_cancel_takes_no_more_jobs_even_from_its_own(autojump_clock: MockClock) -> None:
+    turned_away: list[str] = []
+
+    async def submits_when_cancelled(resource: str, group: JobGroup[str]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    await group.submit(works)
+                except PoolClosedError as error:
+                    turned_away.append(str(error))
+
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(submits_when_cancelled, group)
+            await wait_all_tasks_blocked()
+            group.cancel()
+        assert turned_away == ["the group is closed"]
+        assert group.statistics().submitted == 1
+
+
+async def test_cancel_turns_away_whoever_waits_for_a_place(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"], max_queue=0) as pool, trio.open_nursery() as nursery:
+        await pool.submit(sleeps, 5.0)
+
+        async def waits(group: JobGroup[str]) -> None:
+            with pytest.raises(PoolClosedError, match=r"^the group was closed$"):
+                await group.submit(works)
+
+        async with pool.open_group() as group:
+            nursery.start_soon(waits, group)
+            await wait_all_tasks_blocked()
+            assert group.statistics().submitters_waiting == 1
+            group.cancel()
+        assert pool.statistics().submitters_waiting == 0
+
+
+async def test_cancel_after_the_block_does_nothing(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            job = await group.submit(works)
+        group.cancel()
+        assert job.state is SUCCEEDED
+        assert await pool.run(works) == "done"
+
+
+async def test_cancel_twice_is_cancel_once(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            job = await group.submit(sleeps_forever)
+            group.cancel()
+            group.cancel()
+        assert job.state is CANCELLED
+
+
+async def test_an_exception_that_the_body_raises_after_cancel_comes_out(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        with pytest.raises(KeyError):  # noqa: PT012
+            async with pool.open_group() as group:
+                group.cancel()
+                raise KeyError
+
+
+async def test_cancel_starts_nothing_that_waits_in_the_group(autojump_clock: MockClock) -> None:
+    started: list[str] = []
+
+    async def notes(resource: str, name: str) -> None:
+        started.append(name)
+
+    class Cancels(Instrument):
+        def job_finished(self, job: Job[Any]) -> None:
+            if job is first:
+                group.cancel()
+
+    async with open_pool(["a"], instruments=[Cancels()]) as pool:
+        async with pool.open_group() as group:
+            first = await group.submit(sleeps, 1.0)
+            await group.submit(notes, "queued")
+            await group.submit(notes, "blocked", after=[first])
+        assert started == []
+        assert group.statistics().cancelled == 2
+
+
+# close()
+
+
+async def test_close_takes_no_more_jobs_but_runs_those_that_are_there(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        jobs = [await group.submit(sleeps, 1.0) for _ in range(2)]
+        group.close()
+        with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+            await group.submit(works)
+        with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+            await group.submit_graph({})
+        await group.join()
+        assert [job.state for job in jobs] == [SUCCEEDED] * 2
+
+
+async def test_close_leaves_the_pool_and_other_groups_open(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as other, pool.open_group() as group:
+        group.close()
+        assert await other.run(works) == "done"
+        assert await pool.run(works) == "done"
+
+
+async def test_after_close_jobs_of_the_group_may_still_submit_to_it(autojump_clock: MockClock) -> None:
+    async def has_children(resource: str, group: JobGroup[str]) -> None:
+        await trio.sleep(1.0)
+        await group.submit(works)
+        group.submit_nowait(works)
+        async with group.map(sleeps, [0.0, 0.0]) as results:
+            assert [result async for result in results] == [0.0, 0.0]
+
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(has_children, group)
+            group.close()
+        assert group.statistics().succeeded == 5
+
+
+async def test_close_turns_away_only_those_who_wait_for_a_place_in_this_group(autojump_clock: MockClock) -> None:
+    outcomes: list[str] = []
+
+    async def waits(submitter: JobGroup[str] | Pool[str], name: str) -> None:
+        try:
+            await submitter.submit(works)
+        except PoolClosedError as error:
+            outcomes.append(f"{name}: {error}")
+        else:
+            outcomes.append(f"{name} is in")
+
+    async with (
+        open_pool(["a"], max_queue=0) as pool,
+        trio.open_nursery() as nursery,
+        pool.open_group() as group,
+        pool.open_group() as other,
+    ):
+        await pool.submit(sleeps, 5.0)
+        for submitter, name in ((group, "one"), (other, "another"), (pool, "the pool"), (group, "one more")):
+            nursery.start_soon(waits, submitter, name)
+            await wait_all_tasks_blocked()
+        group.close()
+        await wait_all_tasks_blocked()
+        assert sorted(outcomes) == ["one more: the group was closed", "one: the group was closed"]
+        await trio.sleep(6.0)
+    assert outcomes[2:] == ["another is in", "the pool is in"]
+
+
+# join()
+
+
+async def test_join_waits_for_the_jobs_of_the_group_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool, pool.open_group() as group:
+        await pool.submit(sleeps, 10.0)
+        await group.submit(sleeps, 1.0)
+        await group.submit(sleeps, 1.0)
+        await group.join()
+        assert trio.current_time() == 2.0
+        await group.submit(sleeps, 1.0)
+        await group.join()
+        assert trio.current_time() == 3.0
+
+
+async def test_join_waits_for_jobs_that_wait_for_others(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        other = await pool.submit(sleeps, 4.0)
+        await group.submit(sleeps, 1.0, after=[other])
+        await group.join()
+        assert trio.current_time() == 5.0
+
+
+async def test_several_tasks_may_join(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        await group.submit(sleeps, 1.0)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(group.join)
+        assert trio.current_time() == 1.0
+
+
+async def test_join_that_is_cancelled_leaves_the_jobs_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        job = await group.submit(sleeps, 2.0)
+        with trio.move_on_after(1.0):
+            await group.join()
+        assert job.state is JobState.RUNNING
+        await group.join()
+        assert trio.current_time() == 2.0
+
+
+async def test_join_after_the_block_returns(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            pass
+        await pool.submit(sleeps, 1.0)
+        await group.join()
+        assert trio.current_time() == 0.0
+
+
+async def test_a_job_can_not_join_its_own_group(autojump_clock: MockClock) -> None:
+    async def joins(resource: str, group: JobGroup[str]) -> None:
+        with pytest.raises(RuntimeError, match="would wait for ever"):
+            await group.join()
+
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        await group.run(joins, group)
+
+
+async def test_a_job_may_join_another_group(autojump_clock: MockClock) -> None:
+    async def joins(resource: str, group: JobGroup[str]) -> float:
+        await group.join()
+        return trio.current_time()
+
+    async with open_pool(["a", "b"]) as pool, pool.open_group() as group, pool.open_group() as other:
+        await other.submit(sleeps, 3.0)
+        assert await group.run(joins, other) == 3.0
+
+
+# statistics()
+
+
+async def test_statistics_count_the_jobs_of_the_group_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"], name="all", on_dead="keep", retry=PATIENT) as pool:
+        await pool.submit(works)
+        await pool.join()
+        async with pool.open_group(name="some") as group:
+            first = group.submit_nowait(sleeps, 1.0)
+            group.submit_nowait(fails)
+            group.submit_nowait(works, after=[first])
+            group.submit_nowait(works)
+            group.submit_nowait(sleeps_forever).cancel()
+            seen = group.statistics()
+            assert (seen.name, seen.workers, seen.submitters_waiting) == ("some", (), 0)
+            assert (seen.submitted, seen.blocked, seen.queued, seen.running, seen.cancelled) == (5, 1, 1, 2, 1)
+            await trio.sleep(0.5)
+            assert group.statistics().delayed == 1
+        seen = group.statistics()
+    assert (seen.succeeded, seen.dead, seen.cancelled, seen.discarded) == (3, 1, 1, 0)
+    assert (seen.attempts, seen.failures, seen.retries, seen.queue_peak) == (6, 3, 2, 2)
+    assert seen.blocked == seen.queued == seen.delayed == seen.running == 0
+    assert seen.submitted == 5
+    assert pool.statistics().submitted == 6
+
+
+async def test_statistics_can_be_read_after_the_block(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group(reserve=1) as group:
+            await group.submit(works)
+        seen = group.statistics()
+    assert (seen.succeeded, seen.workers) == (1, ())
+
+
+async def test_a_group_says_what_it_is(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group(name="pages") as group, pool.open_group() as other:
+        assert (group.name, other.name) == ("pages", None)
+        await group.submit(works)
+        assert repr(group) == "<trio_pool.JobGroup 'pages': 1 jobs>"
+        assert repr(other) == "<trio_pool.JobGroup: 0 jobs>"
+
+
+async def test_slots_have_groups_too(autojump_clock: MockClock) -> None:
+    async def doubles(number: int) -> int:
+        return 2 * number
+
+    async with open_pool(2) as pool, pool.open_group() as group:
+        assert isinstance(group, SlotJobGroup)
+        assert repr(group) == "<trio_pool.SlotJobGroup: 0 jobs>"
+        assert await group.run(doubles, 2) == 4
+        assert await (await group.submit(doubles, 3)).wait() == 6
+        assert await group.submit_nowait(doubles, 4).wait() == 8
+        async with group.map(doubles, [1, 2]) as results:
+            assert [number async for number in results] == [2, 4]
+        async with group.as_completed(doubles, [1]) as jobs:
+            assert [job.result() async for job in jobs] == [2]
+
+
+# Many results.
+
+
+async def test_map_in_a_group_gives_results_in_order(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool, pool.open_group() as group:
+        async with group.map(sleeps, [2.0, 1.0, 3.0]) as results:
+            assert [result async for result in results] == [2.0, 1.0, 3.0]
+        assert group.statistics().succeeded == 3
+
+
+async def test_as_completed_in_a_group_gives_jobs_as_they_end(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool, pool.open_group() as group:
+        async with group.as_completed(sleeps, [2.0, 1.0, 3.0]) as jobs:
+            assert [job.args[0] async for job in jobs] == [1.0, 2.0, 3.0]
+        assert group.statistics().succeeded == 3
+
+
+async def test_map_over_async_items_in_a_group(autojump_clock: MockClock) -> None:
+    async def items() -> AsyncGenerator[float]:
+        for number in range(4):
+            await trio.sleep(1.0)
+            yield float(number)
+
+    async with open_pool(["a", "b"]) as pool, pool.open_group() as group, group.map(sleeps, items()) as results:
+        assert [result async for result in results] == [0.0, 1.0, 2.0, 3.0]
+
+
+async def test_cancel_ends_a_map_over_endless_items(autojump_clock: MockClock) -> None:
+    async def endless() -> AsyncGenerator[float]:
+        while True:
+            await trio.sleep(1.0)
+            yield 0.0
+
+    got = 0
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as group, group.map(sleeps, endless()) as results:
+            async for _ in results:
+                got += 1
+                if got == 3:
+                    group.cancel()
+        assert got == 3
+        assert trio.current_time() == 3.0
+
+
+async def test_another_task_that_maps_is_told_of_the_end_of_the_group(autojump_clock: MockClock) -> None:
+    async def endless() -> AsyncGenerator[float]:
+        while True:
+            await trio.sleep(1.0)
+            yield 0.0
+
+    async with open_pool(["a", "b"]) as pool, trio.open_nursery() as nursery:
+
+        async def maps(group: JobGroup[str]) -> None:
+            async with group.map(sleeps, endless()) as results:
+                with pytest.raises(PoolClosedError):
+                    async for _ in results:
+                        pass
+
+        async with pool.open_group() as group:
+            nursery.start_soon(maps, group)
+            await trio.sleep(2.5)
+            group.cancel()
+
+
+async def test_a_map_of_a_closed_group_says_so_when_it_is_read(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        group.close()
+        async with group.map(sleeps, [1.0]) as results:
+            with pytest.raises(PoolClosedError, match=r"^the group is closed$"):
+                await anext(results)
+
+
+async def test_run_that_is_cancelled_in_a_group_cancels_its_job(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        with trio.move_on_after(1.0):
+            await group.run(until_cancelled)
+        assert trio.current_time() == 3.0
+        assert group.statistics().cancelled == 1
+
+
+# Side by side, and one in another.
+
+
+async def test_groups_run_side_by_side_and_share_the_queue(autojump_clock: MockClock) -> None:
+    done: list[str] = []
+
+    async def notes(resource: str, name: str) -> None:
+        await trio.sleep(1.0)
+        done.append(name)
+
+    async def fills(pool: Pool[str], name: str) -> None:
+        async with pool.open_group() as group:
+            for _ in range(3):
+                await group.submit(notes, name)
+                await trio.sleep(0.1)
+
+    async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(fills, pool, "x")
+        await trio.sleep(0.05)
+        nursery.start_soon(fills, pool, "y")
+    assert done == ["x", "y"] * 3
+
+
+async def test_priorities_hold_across_groups(autojump_clock: MockClock) -> None:
+    done: list[str] = []
+
+    async def notes(resource: str, name: str) -> None:
+        done.append(name)
+
+    async with open_pool(["a"]) as pool, pool.open_group() as one, pool.open_group(max_running=1) as other:
+        await pool.submit(sleeps, 1.0)
+        await one.submit(notes, "second", priority=1)
+        await other.submit(notes, "first")
+        await pool.submit(notes, "third", priority=2)
+    assert done == ["first", "second", "third"]
+
+
+async def test_groups_end_in_any_order(autojump_clock: MockClock) -> None:
+    ended: list[tuple[str, float]] = []
+
+    async def opens(pool: Pool[str], name: str, seconds: float) -> None:
+        async with pool.open_group() as group:
+            await group.submit(sleeps, seconds)
+        ended.append((name, trio.current_time()))
+
+    async with open_pool(["a", "b"]) as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(opens, pool, "long", 5.0)
+        nursery.start_soon(opens, pool, "short", 1.0)
+    assert ended == [("short", 1.0), ("long", 5.0)]
+
+
+async def test_a_group_in_the_body_of_another_ends_first(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as outer:
+            await outer.submit(sleeps, 2.0)
+            async with pool.open_group() as inner:
+                await inner.submit(sleeps, 1.0)
+            assert trio.current_time() == 1.0
+        assert trio.current_time() == 2.0
+
+
+async def test_cancel_of_the_outer_group_cancels_the_inner_one(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as outer, pool.open_group() as inner:
+            jobs = [await outer.submit(sleeps_forever), await inner.submit(sleeps_forever)]
+            outer.cancel()
+        assert [job.state for job in jobs] == [CANCELLED] * 2
+
+
+async def test_a_job_may_open_a_group_of_its_own_pool(autojump_clock: MockClock) -> None:
+    async def divides(resource: str, pool: Pool[str]) -> float:
+        async with pool.open_group() as group:
+            for _ in range(2):
+                await group.submit(sleeps, 1.0)
+        return trio.current_time()
+
+    async with open_pool(["a", "b"], max_queue=0) as pool:
+        assert await pool.run(divides, pool) == 2.0
+
+
+async def test_a_job_may_open_a_group_after_the_pool_is_closed(autojump_clock: MockClock) -> None:
+    async def divides(resource: str, pool: Pool[str]) -> str:
+        await trio.sleep(1.0)
+        async with pool.open_group() as group:
+            return await group.run(works)
+
+    async with open_pool(["a", "b"]) as pool:
+        job = await pool.submit(divides, pool)
+    assert job.result() == "done"
+
+
+async def test_groups_nest_over_three_generations(autojump_clock: MockClock) -> None:
+    async def divides(resource: str, pool: Pool[str], depth: int) -> int:
+        if not depth:
+            await trio.sleep(1.0)
+            return 1
+        async with pool.open_group() as group:
+            jobs = [await group.submit(divides, pool, depth - 1) for _ in range(2)]
+        return sum(job.result() for job in jobs)
+
+    async with open_pool(list("abcdefgh")) as pool:
+        assert await pool.run(divides, pool, 3) == 8
+
+
+async def test_a_job_that_is_cancelled_takes_its_group_with_it(autojump_clock: MockClock) -> None:
+    children: list[Job[None]] = []
+
+    async def divides(resource: str, pool: Pool[str]) -> None:
+        async with pool.open_group() as group:
+            children.append(await group.submit(until_cancelled))
+
+    async with open_pool(["a", "b"]) as pool:
+        parent = await pool.submit(divides, pool)
+        await wait_all_tasks_blocked()
+        parent.cancel()
+        with pytest.raises(JobCancelledError):
+            await parent.wait()
+        assert trio.current_time() == 2.0
+        assert [child.state for child in children] == [CANCELLED]
+
+
+async def test_other_tasks_may_submit_to_a_group(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"]) as pool:
+        async with pool.open_group() as group, trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(group.submit, sleeps, 1.0)
+        assert group.statistics().succeeded == 3
+        assert trio.current_time() == 2.0
+
+
+async def test_a_job_of_the_group_is_never_held_up_by_the_bound_of_the_queue(autojump_clock: MockClock) -> None:
+    async def has_children(resource: str, group: JobGroup[str]) -> int:
+        for _ in range(5):
+            await group.submit(works)
+        return current_job().id
+
+    async with open_pool(["a"], max_queue=0) as pool:
+        async with pool.open_group() as group:
+            await group.submit(has_children, group)
+        assert group.statistics().succeeded == 6
+
+
+# The pool ends.
+
+
+async def test_a_group_can_not_be_opened_in_a_closed_pool(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        pool.close()
+        manager = pool.open_group()
+        with pytest.raises(PoolClosedError, match=r"^the pool is closed$"):
+            await manager.__aenter__()
+
+
+async def test_a_group_can_not_be_opened_after_the_pool(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        pass
+    manager = pool.open_group()
+    with pytest.raises(PoolClosedError, match=r"^the pool is closed$"):
+        await manager.__aenter__()
+
+
+async def test_when_the_pool_is_closed_its_groups_take_no_more_jobs_but_end_as_ever(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            jobs = [await group.submit(sleeps, 1.0) for _ in range(2)]
+            pool.close()
+            with pytest.raises(PoolClosedError, match=r"^the pool is closed$"):
+                await group.submit(works)
+        assert [job.state for job in jobs] == [SUCCEEDED] * 2
+
+
+async def test_pool_cancel_ends_groups_too(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        jobs = [await group.submit(sleeps_forever), await group.submit(works)]
+        pool.cancel()
+    assert [job.state for job in jobs] == [CANCELLED] * 2
+
+
+async def test_pool_cancel_ends_the_jobs_of_a_group_whose_body_is_elsewhere(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def opens(pool: Pool[str]) -> None:
+            async with pool.open_group() as group:
+                job = await group.submit(sleeps_forever)
+                with pytest.raises(JobCancelledError):
+                    await job.wait()
+                with pytest.raises(PoolClosedError, match=r"^the pool is closed$"):
+                    await group.submit(works)
+
+        async with open_pool(["a"]) as pool:
+            nursery.start_soon(opens, pool)
+            await wait_all_tasks_blocked()
+            pool.cancel()
+
+
+async def test_the_pool_waits_for_the_jobs_of_a_group_whose_body_is_elsewhere(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        jobs: list[Job[float]] = []
+
+        async def opens(pool: Pool[str]) -> None:
+            async with pool.open_group() as group:
+                jobs.extend([await group.submit(sleeps, 1.0), await group.submit(sleeps, 1.0)])
+
+        async with open_pool(["a"]) as pool:
+            nursery.start_soon(opens, pool)
+            await wait_all_tasks_blocked()
+        assert [job.state for job in jobs] == [SUCCEEDED] * 2
+        assert trio.current_time() == 2.0
+
+
+async def test_a_group_may_be_left_after_the_pool(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def opens(pool: Pool[str], reserve: int) -> None:
+            async with pool.open_group(reserve=reserve) as group:
+                await trio.sleep(5.0)
+                with pytest.raises(PoolClosedError, match=r"^the pool is closed$"):
+                    await group.submit(works)
+
+        async with open_pool(["a", "b"]) as pool:
+            nursery.start_soon(opens, pool, 0)
+            nursery.start_soon(opens, pool, 1)
+            await wait_all_tasks_blocked()
+        assert trio.current_time() == 0.0
+    assert trio.current_time() == 5.0
+
+
+# Ctrl-C.
+
+
+@trio.lowlevel.enable_ki_protection
+def press_ctrl_c() -> None:
+    """As if it came while Trio itself is running: the main task is told."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_in_the_body_of_a_group_comes_out_of_it() -> None:
+    jobs: list[Job[None]] = []
+
+    async def main() -> None:
+        async with open_pool(["a"]) as pool:
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                async with pool.open_group() as group:
+                    jobs.append(await group.submit(sleeps_forever))
+                    signal.raise_signal(signal.SIGINT)
+            assert jobs[0].state is CANCELLED
+            assert await pool.run(works) == "done"
+
+    trio.run(main)
+
+
+def test_ctrl_c_while_the_jobs_of_a_group_end_cancels_them() -> None:
+    jobs: list[Job[None]] = []
+
+    async def presses(resource: str) -> None:
+        await trio.sleep(1.0)
+        press_ctrl_c()
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with open_pool(["a"]) as pool, pool.open_group() as group:
+            jobs.append(await group.submit(presses))
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert jobs[0].state is CANCELLED
+
+
+def test_ctrl_c_twice_still_waits_for_the_functions_of_a_group_to_end() -> None:
+    ended: list[float] = []
+
+    async def presses_twice(resource: str) -> None:
+        press_ctrl_c()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1.0)
+            press_ctrl_c()
+            await trio.sleep(1.0)
+            ended.append(trio.current_time())
+
+    async def main() -> None:
+        async with open_pool(["a"]) as pool, pool.open_group() as group:
+            await group.submit(presses_twice)
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert ended == [2.0]
+
+
+def test_ctrl_c_while_a_cancelled_group_ends_comes_out_of_it() -> None:
+    ended: list[float] = []
+
+    async def presses_late(resource: str) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1.0)
+            press_ctrl_c()
+            await trio.sleep(1.0)
+            ended.append(trio.current_time())
+
+    async def main() -> None:
+        async with open_pool(["a"]) as pool:
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                async with pool.open_group() as group:
+                    await group.submit(presses_late)
+                    await wait_all_tasks_blocked()
+                    group.cancel()
+            assert ended == [2.0]
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_ctrl_c_in_a_job_of_a_group_ends_the_pool(autojump_clock: MockClock) -> None:
+    async def presses(resource: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.RaisesGroup(KeyboardInterrupt):
+        async with open_pool(["a"]) as pool, pool.open_group() as group:
+            job = await group.submit(presses)
+            await trio.sleep_forever()
+    assert job.state is CANCELLED
+
+
+# Dead letters of a group.
+
+
+async def test_a_dead_job_that_is_requeued_is_a_job_of_its_group_again(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            dead = await group.submit(Flaky(1, result="done"))
+            await group.join()
+            again = pool.dead.requeue(dead)
+        assert again.result() == "done"
+        assert group.statistics().submitted == 2
+
+
+@pytest.mark.parametrize("must_succeed", [False, True])
+async def test_a_dead_job_that_is_requeued_after_its_group_is_a_job_of_the_pool(
+    must_succeed: bool, autojump_clock: MockClock
+) -> None:
+    reopened: list[Worker] = []
+
+    class Watch(Instrument):
+        def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+            reopened.append(worker)
+
+    async with open_pool(["a"], instruments=[Watch()], on_dead="keep") as pool:
+        flaky, hopeless = Flaky(1, result="done"), Flaky(9)
+        for fn in (flaky, hopeless):
+            with pytest.RaisesGroup(JobFailedError) if must_succeed else nullcontext():
+                async with pool.open_group(must_succeed=must_succeed, max_running=1) as group:
+                    await group.submit(fn)
+        first, second = pool.dead
+        again = pool.dead.requeue(first)
+        assert await again.wait() == "done"
+        again = pool.dead.requeue(second)
+        with pytest.raises(JobFailedError):
+            await again.wait()
+        assert group.statistics().submitted == 1
+    assert reopened == []
+
+
+async def test_a_dead_job_that_is_requeued_while_its_group_is_cancelled_is_a_job_of_the_pool(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pool(["a"]) as pool:
+        async with pool.open_group() as group:
+            dead = await group.submit(Flaky(1, result="done"))
+            await group.join()
+            group.cancel()
+            again = pool.dead.requeue(dead)
+        assert group.statistics().submitted == 1
+        assert await again.wait() == "done"
+
+
+# What instruments see.
+
+
+async def test_instruments_see_the_jobs_of_a_group_like_any_others(autojump_clock: MockClock) -> None:
+    seen: list[str] = []
+
+    class Log(Instrument):
+        def job_submitted(self, job: Job[Any]) -> None:
+            seen.append(f"{job.name} submitted")
+
+        def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+            seen.append(f"{job.name} started")
+
+        def job_finished(self, job: Job[Any]) -> None:
+            seen.append(f"{job.name} {job.state.value}")
+
+    async with open_pool(["a"], instruments=[Log()]) as pool:
+        async with pool.open_group() as group:
+            await group.submit(works, name="one")
+        seen.append("left")
+    assert seen == ["one submitted", "one started", "one succeeded", "left"]
+
+
+async def test_an_instrument_may_close_and_cancel_a_group(autojump_clock: MockClock) -> None:
+    class Ends(Instrument):
+        def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+            group.close()
+            group.cancel()
+
+    async with open_pool(["a"], instruments=[Ends()]) as pool:
+        async with pool.open_group() as group:
+            first = group.submit_nowait(sleeps_forever)
+            with pytest.raises(PoolClosedError):
+                group.submit_nowait(works)
+        assert first.state is CANCELLED
+
+
+# Wrong arguments.
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"name": 3}, TypeError, "^name must be a str or None, got 3$"),
+        ({"must_succeed": 1}, TypeError, "^must_succeed must be a bool, got 1$"),
+        ({"max_running": 0}, ValueError, "^max_running must be at least 1, got 0$"),
+        ({"max_running": 1.5}, TypeError, "^max_running must be an int, got 1.5$"),
+        ({"reserve": -1}, ValueError, "^reserve must be at least 0, got -1$"),
+        ({"reserve": 1.5}, TypeError, "^reserve must be an int, got 1.5$"),
+        ({"reserve": True}, TypeError, "^reserve must be an int, got True$"),
+    ],
+)
+@pytest.mark.parametrize("resources", [["a"], 1])
+async def test_wrong_arguments_are_told_at_the_call(
+    resources: Any, options: Any, kind: type[Exception], message: str
+) -> None:
+    async with open_pool(resources) as pool:
+        with pytest.raises(kind, match=message):
+            pool.open_group(**options)
+
+
+async def test_wrong_options_of_a_job_are_told_by_the_groups_calls() -> None:
+    options: Any = {"attempt_timeout": -1}
+    async with open_pool(["a"]) as pool, pool.open_group() as group:
+        for call in (group.submit, group.run):
+            with pytest.raises(ValueError, match="attempt_timeout must not be negative"):
+                await call(works, **options)
+        calls: Any = (group.submit_nowait, group.map, group.as_completed)
+        for at_once in calls:
+            with pytest.raises(ValueError, match="attempt_timeout must not be negative"):
+                at_once(works, ["x"], **options)
