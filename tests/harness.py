@@ -497,7 +497,7 @@ def ordinary_ends() -> Generator[None]:
         with suppress(*ordinary):
             yield
     except BaseExceptionGroup as error:
-        rest = cast("BaseExceptionGroup[BaseException]", error).split(ordinary)[1]
+        rest = error.split(ordinary)[1]
         if rest is not None:
             raise rest from None
 

@@ -620,9 +620,10 @@ async def test_an_instrument_that_closes_the_pool_leaves_the_graph_whole(autojum
 
 
 async def test_with_on_dead_cancel_a_graph_is_cancelled_by_a_death_in_it(autojump_clock: MockClock) -> None:
+    jobs: dict[str, Job[Any]] = {}
     with pytest.RaisesGroup(JobFailedError):
         async with open_pool(["a"], on_dead="cancel") as pool:
-            jobs = await pool.submit_graph(
+            jobs |= await pool.submit_graph(
                 {"bad": Node(fails), "behind": Node(works, after=["bad"]), "beside": Node(sleeps_forever)}
             )
     assert [jobs[key].state for key in ("bad", "behind", "beside")] == [DEAD, DISCARDED, CANCELLED]

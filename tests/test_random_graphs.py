@@ -105,7 +105,7 @@ class Run:
         self.jobs: list[Job[Any]] = []
         self.groups: list[JobGroup[str]] = []
         # What came out of which group.
-        self.errors: dict[int, BaseException] = {}
+        self.errors: dict[int, BaseExceptionGroup[BaseException]] = {}
         self.in_use: Counter[str] = Counter()
         self.at_work: Counter[int] = Counter()
         self.tries: Counter[int] = Counter()
@@ -138,6 +138,13 @@ class Run:
         for number, group in enumerate(self.groups):
             names = {worker.name for worker in group.statistics().workers}
             assert number == mine or resource not in names, "works on what is reserved for others"
+
+    def told(self, number: int) -> set[Job[Any]]:
+        """The jobs whose deaths came out of a group, each once."""
+        group = self.errors[number]
+        jobs = [each.job for each in group.exceptions if isinstance(each, JobFailedError)]
+        assert len(jobs) == len(set(jobs)) == len(group.exceptions)
+        return set(jobs)
 
     async def open(self, pool: Pool[str], number: int, submitted: trio.Event, ended: trio.Event) -> None:
         """Hold a group open until all jobs have been submitted, and wait for its end."""
@@ -292,10 +299,7 @@ def test_whatever_is_cancelled_or_removed_or_must_succeed_every_job_ends_in_its_
         dead = {job for job, mine in zip(found.jobs, plan.jobs, strict=True) if mine.group == number and is_dead(job)}
         if group.must_succeed and dead:
             failed.add(number)
-            error = found.errors[number]
-            assert isinstance(error, BaseExceptionGroup)
-            assert {each.job for each in error.exceptions if isinstance(each, JobFailedError)} == dead
-            assert len(error.exceptions) == len(dead)
+            assert found.told(number) == dead
     assert found.errors.keys() == failed
     for number, mine in enumerate(plan.jobs):
         job = found.jobs[number]
