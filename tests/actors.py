@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import trio
@@ -24,6 +24,11 @@ class HasState(Protocol[S_co]):
 def state_of(thing: HasState[S_co]) -> S_co:
     """The state of a job or worker; unlike the attribute it may change for type checkers too."""
     return thing.state
+
+
+def of_any_arguments(fn: Callable[..., object]) -> Any:
+    """For a function of ``*args`` that is to run with and without a resource: type checkers don't ask what it gets."""
+    return fn
 
 
 async def works(resource: object) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._elastic import Elastic
+    from trio_pool._group import Group
     from trio_pool._ledger import Ledger
     from trio_pool._options import JobOptions
     from trio_pool._orphans import NoWorker
@@ -69,6 +70,8 @@ def make_job(
     worker: Seat | None = None,
     total_timeout: float = math.inf,
     attempt_timeout: float = math.inf,
+    after: tuple[Job[Any], ...] = (),
+    group: Group | None = None,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = Options(
@@ -77,6 +80,8 @@ def make_job(
         priority=priority,
         requires=frozenset(requires),
         worker=worker,
+        after=after,
+        group=group,
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 
