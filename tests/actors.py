@@ -36,6 +36,11 @@ def counts(pool: Pool[Any]) -> list[tuple[int, int]]:
     return [(worker.attempts, worker.failed) for worker in pool.statistics().workers]
 
 
+def of_any_arguments(fn: Callable[..., object]) -> Any:
+    """For a function of ``*args`` that is to run with and without a resource: type checkers don't ask what it gets."""
+    return fn
+
+
 async def works(resource: object) -> str:
     """Succeeds at once."""
     return "done"

@@ -103,7 +103,7 @@ class Shift:
                     self._interrupted = fired = False
                     armed = math.inf
                     while not fired:
-                        if stands_in and worker._is_own_shift_free():
+                        if stands_in and worker._shift is self and worker._is_own_shift_free():
                             worker._hand_over(job)
                             return
                         if job is None:

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ._job import JobState
+from ._roster import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -108,13 +109,12 @@ class Waits:
             return []
         if state is JobState.RUNNING:
             return self._needs_of_running(job)
-        if job in self._dependencies.missing:
-            return [[other] for other in self._dependencies.missing[job]]
-        terms = job._options.terms
-        needs = [self._holders_of_workers(terms), self._holders_of_room()]
+        terms = terms_of(job)
+        holders = [self._holders_of_workers(terms), self._holders_of_room()]
         if terms.gate is not None:
-            needs.append(self._holders_of_room(terms.gate))
-        return [holders for holders in needs if holders is not None]
+            holders.append(self._holders_of_room(terms.gate))
+        needs = [any_of for any_of in holders if any_of is not None]
+        return needs + [[other] for other in self._dependencies.missing.get(job, ())]
 
     def _needs_of_running(self, job: Job[Any]) -> list[list[Job[Any]]]:
         needs: list[list[Job[Any]]] = []

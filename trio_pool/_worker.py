@@ -261,9 +261,8 @@ class Worker(Seat):
         self._shift.wake()
 
     def _strand(self, shift: Shift) -> None:
-        """The lifespan has cancelled who stands in."""
-        if self._shift is shift and self._current is not None:
-            self._break_down(None)
+        """The lifespan has cancelled one of the tasks that serve: nobody is to wait for that one."""
+        self._break_down(None, self._current if self._shift is shift else None)
 
     def _abandon(self) -> None:
         """Cancel whatever it is at, even leaving its lifespan."""
@@ -288,7 +287,7 @@ class Worker(Seat):
                 self._failure = error
                 return
             if error is not None and not isinstance(error, Exception):
-                self._break_down(None)
+                self._break_down(None, self._current)
                 self._host.crash(error)
                 return
             if self._stage is Stage.OPENING and error is None:
@@ -297,7 +296,7 @@ class Worker(Seat):
                 failed += 1
                 if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
                     logger.warning("%s can't be opened, and is tried again", self.name, exc_info=error)
-                self._break_down(error)
+                self._break_down(error, self._current)
                 await self._back_off(failed, error or ResourceBroken())
             else:
                 failed = 0
@@ -325,14 +324,21 @@ class Worker(Seat):
     async def _serve(self) -> None:
         """Run one attempt after another until told to leave or to reopen."""
         self._stage = Stage.SERVING
+        self._shift = self._own_shift  # who stood in may have been the last, if the lifespan broke
         self._core.opened(self, trio.current_time())
         self._opened.set()
         self._host.carry_out()
         try:
             async with trio.open_nursery() as self._stand_ins:
-                await self._own_shift.serve()
+                try:
+                    await self._own_shift.serve()
+                except trio.Cancelled:
+                    if self._loans:  # or they would wait for ever to get it back
+                        self._strand(self._own_shift)
+                    raise
         except BaseExceptionGroup as group:
-            raise _unwrapped(group) from None
+            # Cancellations, as a rule: how jobs fail is seen to where they run.
+            raise min(group.exceptions, key=lambda error: isinstance(error, trio.Cancelled)) from None
         self._stage = Stage.LEAVING
 
     async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
@@ -341,12 +347,11 @@ class Worker(Seat):
             with trio.move_on_after(delay):
                 await self._shift.wait()  # only a recall can come now
 
-    def _break_down(self, error: Exception | None) -> None:
-        """The resource can't be used, and not because a job has said so."""
+    def _break_down(self, error: Exception | None, job: Job[Any] | None) -> None:
+        """The resource can't be used, and not because a job has said so; that is the end of this job's attempt."""
         now = trio.current_time()
         if error is None:
             error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
-        job = self._current
         if self._stage is Stage.OPENING or self._phase is Phase.OPEN:  # else it is known already
             self._core.reopen(self, error, now)
         if job is not None:
@@ -368,14 +373,6 @@ class Worker(Seat):
         if verdict is None:
             return self._core.cut_short(self, JobCancelledError(job), now)
         return self._core.failed(self, error, verdict, now)
-
-
-def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The cancellation that this is, as it would come without the nursery; or what else it is."""
-    if group.split(trio.Cancelled)[1] is not None:
-        return group
-    first = group.exceptions[0]
-    return _unwrapped(cast("Any", first)) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:

@@ -1,0 +1,274 @@
+"""Workers that are lent, in the core: what their records say, and whose turn it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.core.makers import Core, make_core, make_guard, make_job
+from trio_pool import JobState, ResourceBroken, WorkerState
+from trio_pool._effects import Interrupt, Recall, Regain, Start
+from trio_pool._group import Group
+from trio_pool._job import DeadReason
+from trio_pool._places import Admission, Door
+from trio_pool._seat import Cut, Phase
+from trio_pool._verdict import Die, Verdict
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+    from trio_pool._seat import Seat
+
+ERROR = ResourceBroken("no")
+
+
+def submit(core: Core, now: float = 0.0, **options: Any) -> Job[Any]:
+    job = make_job(now=now, **options)
+    assert core.scheduler.submit(job, Door.QUEUE_UP, now) is Admission.ENTERED
+    return job
+
+
+def taken(core: Core, kind: type[Start | Regain]) -> list[tuple[Seat, Job[Any]]]:
+    """What was given to workers since this was last asked."""
+    found = [(effect.seat, effect.job) for effect in core.effects_of(kind)]
+    core.effects.clear()
+    return found
+
+
+def state_of(item: Seat | Job[Any]) -> WorkerState | JobState:
+    """Its state now: type checkers hold an attribute that they have seen once to stay as it was."""
+    return item.state
+
+
+def lent(core: Core, seat: Seat, now: float = 0.0) -> Job[Any]:
+    """A job that has lent this worker, for which nothing waited."""
+    job = submit(core, now, worker=seat)
+    assert core.scheduler.lend(seat, now) is None
+    core.effects.clear()
+    return job
+
+
+def test_a_lent_worker_is_idle_and_its_job_runs() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    assert (state_of(seat), state_of(job), job._worker) == (WorkerState.IDLE, JobState.RUNNING, seat)
+    assert core.scheduler.idle(0.0) == [seat]
+
+
+def test_a_lent_worker_is_given_the_next_job_at_once() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    waiting = submit(core)
+    assert core.scheduler.lend(seat, 1.0) is waiting
+    assert seat._current is waiting
+
+
+def test_a_worker_that_runs_nothing_is_given_back_at_once() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    core.scheduler.claim(seat, job, 5.0)
+    assert taken(core, Regain) == [(seat, job)]
+    assert (seat._current, seat._loans, core.scheduler.idle(5.0)) == (job, {}, [])
+
+
+def test_a_worker_is_given_back_before_the_queue() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    submit(core)
+    waiting = submit(core, priority=-1)
+    core.scheduler.claim(seat, job, 1.0)
+    core.effects.clear()
+    assert core.scheduler.succeeded(seat, None, 2.0) is None
+    assert taken(core, Regain) == [(seat, job)]
+    assert core.scheduler.succeeded(seat, None, 3.0) is waiting
+
+
+def test_who_lends_a_worker_for_which_another_waits_gives_it_to_that_one() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    first = lent(core, seat)
+    second = submit(core)
+    waiting = submit(core)
+    core.scheduler.claim(seat, first, 1.0)
+    core.effects.clear()
+    assert core.scheduler.lend(seat, 2.0) is None
+    assert taken(core, Regain) == [(seat, first)]
+    assert list(seat._loans) == [second]
+    assert state_of(waiting) is JobState.QUEUED
+
+
+def test_those_who_wait_for_one_worker_get_it_in_turn() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    first, second, third = lent(core, seat), lent(core, seat), lent(core, seat)
+    for job in (second, third, first):
+        core.scheduler.claim(seat, job, 1.0)
+    for job in (second, third, first):
+        assert taken(core, Regain) == [(seat, job)]
+        core.scheduler.succeeded(seat, None, 2.0)
+    assert core.scheduler.idle(2.0) == [seat]
+
+
+def test_the_attempts_fields_are_those_of_the_job_that_is_on_the_worker() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = submit(core, 1.0, attempt_timeout=10.0)
+    core.scheduler.lend(seat, 2.0)
+    submit(core, 3.0, attempt_timeout=2.0)
+    assert (seat._started_at, seat._attempt_deadline) == (3.0, 5.0)
+    core.scheduler.succeeded(seat, None, 4.0)
+    core.scheduler.claim(seat, job, 4.0)
+    assert (seat._started_at, seat._attempt_deadline) == (1.0, 11.0)
+
+
+def test_a_worker_has_been_busy_only_while_it_ran_something() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = submit(core, 1.0)
+    core.scheduler.lend(seat, 2.0)
+    submit(core, 3.0)
+    core.scheduler.succeeded(seat, None, 4.0)
+    core.scheduler.claim(seat, job, 8.0)
+    core.scheduler.succeeded(seat, None, 16.0)
+    assert seat._busy_seconds == 1.0 + 1.0 + 8.0
+
+
+def test_a_lender_makes_room_under_max_running_and_takes_it_back() -> None:
+    core = make_core(max_running=1)
+    first, second = core.add_seat(), core.add_seat()
+    job = submit(core, worker=first)
+    waiting = [submit(core, worker=second), submit(core, worker=second)]
+    core.effects.clear()
+    core.scheduler.lend(first, 1.0)
+    assert taken(core, Start) == [(second, waiting[0])]
+    core.scheduler.claim(first, job, 2.0)
+    assert core.scheduler.succeeded(second, None, 3.0) is None
+    assert state_of(waiting[1]) is JobState.QUEUED
+    core.effects.clear()
+    core.scheduler.succeeded(first, None, 4.0)
+    assert taken(core, Start) == [(second, waiting[1])]
+
+
+def test_a_lender_makes_room_in_its_group() -> None:
+    core = make_core()
+    seats = [core.add_seat(), core.add_seat()]
+    group = Group(None, 1, 0, False, core.effects)
+    core.scheduler.open_group(group, 0.0)
+    jobs = [make_job(group=group) for _ in range(2)]
+    for job in jobs:
+        core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
+    assert state_of(jobs[1]) is JobState.QUEUED
+    core.effects.clear()
+    following = core.scheduler.lend(seats[0], 1.0)
+    assert jobs[1] in (following, *(job for _, job in taken(core, Start)))
+    assert (group.room, state_of(jobs[1])) == (0, JobState.RUNNING)
+
+
+def test_a_lender_that_is_cancelled_is_interrupted_and_not_who_is_on_its_worker() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    other = submit(core)
+    core.effects.clear()
+    core.scheduler.cancel(job, 1.0)
+    assert [(effect.seat, effect.job) for effect in core.effects_of(Interrupt)] == [(seat, job)]
+    assert (seat._cut, seat._loans[job].cut) == (None, Cut.CANCELLED)
+    core.scheduler.succeeded(seat, None, 2.0)
+    assert other.state is JobState.SUCCEEDED
+    core.scheduler.claim(seat, job, 2.0)
+    assert seat._cut is Cut.CANCELLED
+
+
+def test_a_lender_whose_time_is_up_is_not_cut_short_by_what_comes_later() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = submit(core, attempt_timeout=5.0)
+    core.scheduler.lend(seat, 1.0)
+    core.scheduler.cancel(job, 6.0)
+    assert seat._loans[job].cut is None
+
+
+def test_a_worker_that_is_removed_cuts_whoever_has_it_or_has_lent_it() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    other = submit(core)
+    core.effects.clear()
+    core.scheduler.depart(seat, 1.0, cut=True)
+    assert {effect.job for effect in core.effects_of(Interrupt)} == {job, other}
+    assert (seat._cut, seat._loans[job].cut) == (Cut.EVICTED, Cut.EVICTED)
+
+
+def test_a_lent_worker_that_is_told_to_leave_is_still_given_back() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    core.scheduler.depart(seat, 1.0)
+    assert len(core.effects_of(Recall)) == 1
+    core.effects.clear()
+    core.scheduler.claim(seat, job, 2.0)
+    assert taken(core, Regain) == [(seat, job)]
+
+
+def test_a_lent_worker_whose_resource_is_broken_is_still_given_back() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    submit(core)
+    verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), broken=True)
+    core.scheduler.failed(seat, ERROR, verdict, 1.0)
+    assert seat._phase is Phase.REOPENING
+    core.effects.clear()
+    core.scheduler.claim(seat, job, 2.0)
+    assert taken(core, Regain) == [(seat, job)]
+    assert core.scheduler.succeeded(seat, None, 3.0) is None
+
+
+def test_a_worn_worker_is_opened_anew_when_no_job_has_lent_it_any_more() -> None:
+    core = make_core()
+    seat = core.add_seat(guard=make_guard(max_jobs=2))
+    job = lent(core, seat)
+    submit(core)
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert seat._phase is Phase.OPEN
+    core.scheduler.claim(seat, job, 2.0)
+    core.scheduler.succeeded(seat, None, 3.0)
+    assert state_of(seat) is WorkerState.REOPENING
+
+
+def test_a_worker_that_grows_old_while_it_is_lent_is_opened_anew_afterwards() -> None:
+    core = make_core()
+    seat = core.add_seat(guard=make_guard(max_age=5.0))
+    job = lent(core, seat)
+    core.scheduler.advance(6.0)
+    assert seat._phase is Phase.OPEN
+    core.scheduler.claim(seat, job, 7.0)
+    core.scheduler.succeeded(seat, None, 8.0)
+    assert state_of(seat) is WorkerState.REOPENING
+
+
+def test_a_lent_worker_that_is_paused_is_given_back_and_stays_paused() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = lent(core, seat)
+    core.scheduler.pause(seat, 1.0)
+    assert seat._kind.available == 0
+    core.scheduler.claim(seat, job, 2.0)
+    core.scheduler.succeeded(seat, None, 3.0)
+    assert (state_of(seat), seat._kind.available) == (WorkerState.PAUSED, 0)
+    core.scheduler.resume(seat, 4.0)
+    assert (state_of(seat), seat._kind.available) == (WorkerState.IDLE, 1)
+
+
+def test_nobody_is_to_rely_on_a_lent_worker() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    first, second = lent(core, seat), lent(core, seat)
+    assert seat._kind.available == 0
+    core.scheduler.claim(seat, first, 1.0)
+    assert seat._kind.available == 0
+    core.scheduler.succeeded(seat, None, 2.0)
+    core.scheduler.claim(seat, second, 3.0)
+    assert seat._kind.available == 1

@@ -1,0 +1,277 @@
+"""Whether the wait of a running job could ever end, decided in the core."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_job
+from trio_pool import Elastic, RetryPolicy
+from trio_pool._group import Group
+from trio_pool._places import Door
+from trio_pool._verdict import Retry, Verdict
+from trio_pool._waits import Wait
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from trio_pool import Job
+    from trio_pool._seat import Seat
+
+
+def submit(core: Core, **options: Any) -> Job[Any]:
+    job = make_job(**options)
+    core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
+    return job
+
+
+def running(core: Core, seat: Seat, **options: Any) -> Job[Any]:
+    """A job that runs on this worker."""
+    job = submit(core, worker=seat, **options)
+    assert seat._current is job
+    return job
+
+
+def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[Job[Any]]:
+    """A job begins to wait for others; returns who would wait for ever."""
+    return core.scheduler.waits.begin(Wait(waiter, lambda: jobs, for_any=for_any))
+
+
+def test_a_job_that_waits_for_itself_is_stuck() -> None:
+    core = make_core()
+    job = running(core, core.add_seat())
+    assert begin(core, job, job) == [job]
+
+
+def test_a_wait_for_what_has_ended_is_none() -> None:
+    core = make_core()
+    seats = [core.add_seat(), core.add_seat()]
+    job, other = running(core, seats[0]), running(core, seats[1])
+    core.scheduler.succeeded(seats[1], None, 1.0)
+    assert begin(core, job, other) == []
+
+
+def test_a_wait_for_a_queued_job_is_stuck_if_all_workers_are_held() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child, second = submit(core), submit(core)
+    assert begin(core, one, child) == []
+    assert begin(core, other, second) == [other, one]
+
+
+def test_a_wait_that_was_stuck_was_not_begun() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child = submit(core)
+    assert begin(core, one, one) == [one]
+    assert begin(core, other, child) == []
+
+
+def test_a_wait_that_has_ended_holds_nothing() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child = submit(core)
+    wait = Wait(one, lambda: [child])
+    assert core.scheduler.waits.begin(wait) == []
+    core.scheduler.waits.end(wait)
+    assert begin(core, other, child) == []
+
+
+def test_one_of_several_waits_may_end_before_the_others() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child = submit(core)
+    first = Wait(one, lambda: [other])
+    assert core.scheduler.waits.begin(first) == []
+    assert begin(core, one, child) == []
+    core.scheduler.waits.end(first)
+    assert begin(core, other, child) == [other, one]
+
+
+def test_all_of_several_jobs_have_to_end() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    assert begin(core, one, other, one) == [one]
+
+
+def test_any_of_several_jobs_is_enough_where_one_is() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    assert begin(core, one, one, other, for_any=True) == []
+    assert begin(core, other, one, other, for_any=True) == [other, one]
+
+
+def test_one_that_has_ended_is_enough_where_any_is() -> None:
+    core = make_core()
+    seats = [core.add_seat(), core.add_seat()]
+    one, other = running(core, seats[0]), running(core, seats[1])
+    core.scheduler.succeeded(seats[1], None, 1.0)
+    assert begin(core, one, one, other, for_any=True) == []
+
+
+def test_a_circle_names_those_that_are_in_it_the_waiter_first() -> None:
+    core = make_core()
+    one, two, three = (running(core, core.add_seat()) for _ in range(3))
+    running(core, core.add_seat())
+    assert begin(core, one, two) == []
+    assert begin(core, two, three) == []
+    assert begin(core, three, one) == [three, one, two]
+
+
+def test_a_circle_without_the_waiter_is_none_of_its_own() -> None:
+    core = make_core()
+    one, two, three = (running(core, core.add_seat()) for _ in range(3))
+    assert begin(core, one, two) == []
+    assert begin(core, three, one) == []
+
+
+def test_a_job_whose_wait_was_cancelled_gets_on() -> None:
+    core = make_core()
+    one, two = running(core, core.add_seat()), running(core, core.add_seat())
+    assert begin(core, one, two) == []
+    core.scheduler.cancel(one, 1.0)
+    assert begin(core, two, one) == []
+
+
+def test_only_workers_that_may_take_the_job_count() -> None:
+    core = make_core()
+    job = running(core, core.add_seat("a"))
+    core.add_seat("b")
+    running(core, core.add_seat("b"))
+    child = submit(core, requires=["a"])
+    assert begin(core, job, child) == [job]
+
+
+def test_only_holders_that_may_take_the_job_count() -> None:
+    core = make_core()
+    one, two = running(core, core.add_seat("a")), running(core, core.add_seat("b"))
+    running(core, core.add_seat("b"))
+    child = submit(core, requires=["b"])
+    assert begin(core, one, two) == []
+    assert begin(core, two, child) == []
+
+
+def test_a_pinned_job_has_one_worker_only() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = running(core, seat)
+    core.add_seat()
+    assert begin(core, job, submit(core, worker=seat)) == [job]
+
+
+def test_a_job_that_is_to_be_retried_on_the_same_worker_has_that_one_only() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.add_seat()
+    child = submit(core)
+    assert seat._current is child
+    error = ValueError()
+    policy = RetryPolicy.fixed(10, placement="same")
+    verdict = Verdict(Retry(policy.base_delay, "same", front=False, counts=True))
+    core.scheduler.failed(seat, error, verdict, 1.0)
+    job = running(core, seat)
+    assert begin(core, job, child) == [job]
+
+
+def test_a_job_that_nobody_may_take_may_be_waited_for() -> None:
+    core = make_core(no_worker="wait")
+    job = running(core, core.add_seat("a"))
+    assert begin(core, job, submit(core, requires=["b"])) == []
+
+
+@pytest.mark.parametrize("hold", ["pause", "rest", "reopen"])
+def test_a_worker_that_is_held_back_is_not_held_by_a_job(hold: str) -> None:
+    core = make_core()
+    job = running(core, core.add_seat())
+    other = core.add_seat()
+    if hold == "pause":
+        core.scheduler.pause(other, 1.0)
+    elif hold == "rest":
+        core.scheduler.rest(other, 10.0, 1.0)
+    else:
+        core.scheduler.reopen(other, ValueError(), 1.0)
+    assert begin(core, job, submit(core)) == []
+
+
+def factory() -> AbstractAsyncContextManager[None]:
+    """Never called: the core opens nothing."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
+def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, min=0, max=most))
+    seat = core.make_seat()
+    seat._elastic = True
+    core.scheduler.join(seat)
+    core.scheduler.opened(seat, 0.0)
+    job = running(core, seat)
+    assert begin(core, job, submit(core)) == ([job] if is_stuck else [])
+
+
+def test_a_lent_worker_is_not_held() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    assert begin(core, job, submit(core)) == []
+
+
+def test_a_job_that_has_lent_its_worker_needs_it_back() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.add_seat()
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    other = running(core, seat)
+    assert begin(core, other, lender) == [other]
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False), (math.inf, False)])
+def test_max_running_can_be_held(most: float, is_stuck: bool) -> None:
+    core = make_core(max_running=most)
+    job = running(core, core.add_seat())
+    core.add_seat()
+    core.scheduler.pause(core.add_seat(), 0.0)
+    child = make_job()
+    core.scheduler._dispatch.max_running = 0  # so that it has to wait
+    core.scheduler.submit(child, Door.QUEUE_UP, 0.0)
+    core.scheduler._dispatch.max_running = most
+    assert begin(core, job, child) == ([job] if is_stuck else [])
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_groups_max_running_can_be_held_by_jobs_of_the_group(inside: bool) -> None:
+    core = make_core()
+    group = Group(None, 1, 0, False, core.effects)
+    core.scheduler.open_group(group, 0.0)
+    job = running(core, core.add_seat(), group=group if inside else None)
+    if not inside:
+        running(core, core.add_seat(), group=group)
+    core.add_seat()
+    child = submit(core, group=group)
+    assert begin(core, job, child) == ([job] if inside else [])
+
+
+def test_a_blocked_job_needs_those_before_it() -> None:
+    core = make_core()
+    job = running(core, core.add_seat())
+    core.add_seat()
+    assert begin(core, job, submit(core, after=(job,))) == [job]
+
+
+def test_a_blocked_job_needs_a_worker_too_when_its_turn_comes() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job, other = running(core, seat), running(core, core.add_seat())
+    assert begin(core, job, submit(core, after=(other,), worker=seat)) == [job]
+    assert begin(core, job, submit(core, after=(other,))) == []
+
+
+def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one() -> None:
+    core = make_core(max_queue=1)
+    job = running(core, core.add_seat())
+    submit(core)
+    assert begin(core, job, submit(core)) == [job]

@@ -1,0 +1,696 @@
+"""A job that would wait for ever for others of its pool is told so; one that wouldn't isn't."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.actors import Mint, of_any_arguments, sleeps_forever, state_of
+from trio_pool import (
+    Elastic,
+    Hedge,
+    Job,
+    JobCancelledError,
+    JobDeadlockError,
+    JobFailedError,
+    JobState,
+    Resource,
+    ResourceBroken,
+    RetryPolicy,
+    SlotPool,
+    Worker,
+    current_job,
+    open_pool,
+)
+
+
+@of_any_arguments
+async def nap(*args: Any) -> float:
+    """The last argument is the job's own; a resource may come before it."""
+    await trio.sleep(args[-1])
+    return trio.current_time()
+
+
+async def waits_for(getter: Callable[[], Job[Any]], *, lend: bool = False) -> str:
+    """Waits for another job, which may not be there yet; tells how that went."""
+    await trio.sleep(1)
+    try:
+        if lend:
+            async with current_job().lend():
+                await getter().wait()
+        else:
+            await getter().wait()
+    except JobDeadlockError:
+        return "deadlock"
+    return "fine"
+
+
+# What is found
+
+
+async def by_run(pool: SlotPool) -> object:
+    return await pool.run(nap, 1)
+
+
+async def by_wait(pool: SlotPool) -> object:
+    return await (await pool.submit(nap, 1)).wait()
+
+
+async def by_waiting_for_its_start(pool: SlotPool) -> object:
+    await (await pool.submit(nap, 1)).wait_started()
+    return None
+
+
+async def by_map(pool: SlotPool) -> object:
+    async with pool.map(nap, [1, 2]) as results:
+        return [result async for result in results]
+
+
+async def by_map_over_async_items(pool: SlotPool) -> object:
+    async def items() -> AsyncIterator[float]:
+        yield 1
+        await trio.sleep(3)
+        yield 2
+
+    await trio.sleep(1)
+    async with pool.map(nap, items()) as results:
+        await wait_all_tasks_blocked()
+        return [result async for result in results]
+
+
+async def by_as_completed(pool: SlotPool) -> object:
+    async with pool.as_completed(nap, [1, 2]) as jobs:
+        return [job async for job in jobs]
+
+
+async def by_leaving_a_group(pool: SlotPool) -> object:
+    async with pool.open_group() as group:
+        await group.submit(nap, 1)
+    return None
+
+
+async def by_joining_a_group(pool: SlotPool) -> object:
+    async with pool.open_group() as group:
+        job = await group.submit(nap, 1)
+        try:
+            await group.join()
+        finally:
+            job.cancel()
+    return None
+
+
+async def by_a_graph_in_a_chain(pool: SlotPool) -> object:
+    first = await pool.submit(nap, 1)
+    second = await pool.submit(nap, 1, after=[first])
+    return await (await pool.submit(nap, 1, after=[second])).wait()
+
+
+async def by_a_task_of_its_own(pool: SlotPool) -> object:
+    found: list[JobDeadlockError] = []
+
+    async def child() -> None:
+        try:
+            await pool.run(nap, 1)
+        except JobDeadlockError as error:
+            found.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child)
+    raise found[0]
+
+
+async def by_waiting_for_itself(pool: SlotPool) -> object:
+    return await current_job().wait()
+
+
+WAYS = [
+    by_run,
+    by_wait,
+    by_waiting_for_its_start,
+    by_map,
+    by_map_over_async_items,
+    by_as_completed,
+    by_leaving_a_group,
+    by_joining_a_group,
+    by_a_graph_in_a_chain,
+    by_a_task_of_its_own,
+    by_waiting_for_itself,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_wait_for_what_only_the_waiters_own_worker_could_run_is_found(
+    autojump_clock: MockClock, way: Callable[[SlotPool], Awaitable[object]]
+) -> None:
+    async with open_pool(1, retry=RetryPolicy.never(), on_dead="keep") as pool:
+        with trio.fail_after(60), pytest.raises(JobFailedError) as caught:
+            await pool.run(way, pool)
+        assert isinstance(caught.value.__cause__, JobDeadlockError)
+
+
+@pytest.mark.parametrize("way", WAYS[:-1])
+async def test_no_wait_of_a_job_that_has_lent_its_worker_is_one_for_ever(
+    autojump_clock: MockClock, way: Callable[[SlotPool], Awaitable[object]]
+) -> None:
+    async def parent() -> None:
+        async with current_job().lend():
+            if way is by_a_task_of_its_own:
+                with pytest.raises(IndexError):
+                    await way(pool)
+            else:
+                await way(pool)
+
+    async with open_pool(1, retry=RetryPolicy.never()) as pool:
+        with trio.fail_after(60):
+            await pool.run(parent)
+
+
+async def test_a_run_that_would_wait_for_ever_cancels_its_job(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(nap, 1)
+
+    async with open_pool(1) as pool:
+        await pool.run(parent)
+        assert pool.statistics().cancelled == 1
+
+
+async def test_a_wait_that_would_be_for_ever_leaves_its_job_alone(autojump_clock: MockClock) -> None:
+    async def parent() -> Job[float]:
+        child = await pool.submit(nap, 1)
+        with pytest.raises(JobDeadlockError):
+            await child.wait()
+        return child
+
+    async with open_pool(1) as pool:
+        child = await pool.run(parent)
+        assert await child.wait() == 1
+
+
+async def test_a_groups_block_that_would_wait_for_ever_cancels_its_jobs(autojump_clock: MockClock) -> None:
+    children: list[Job[float]] = []
+
+    async def parent() -> None:
+        with pytest.raises(JobDeadlockError):
+            async with pool.open_group() as group:
+                children.append(await group.submit(nap, 1))
+
+    async with open_pool(1) as pool:
+        await pool.run(parent)
+        assert children[0].state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+async def test_of_as_many_waiting_jobs_as_there_are_workers_the_last_is_told(
+    autojump_clock: MockClock, workers: int
+) -> None:
+    outcomes: list[str] = []
+
+    async def parent(seconds: float) -> None:
+        await trio.sleep(1 + seconds)
+        try:
+            await pool.run(nap, 1)
+        except JobDeadlockError:
+            outcomes.append(f"{seconds} deadlock")
+        else:
+            outcomes.append(f"{seconds} fine")
+
+    async with open_pool(workers) as pool:
+        for seconds in range(workers):
+            await pool.submit(parent, seconds)
+    last = workers - 1
+    # Its worker is free then, and runs what the others wait for.
+    assert outcomes[0] == f"{last} deadlock"
+    assert sorted(outcomes[1:]) == [f"{seconds} fine" for seconds in range(last)]
+
+
+@pytest.mark.parametrize("length", [2, 3, 7])
+async def test_a_circle_of_waits_is_found_though_other_workers_are_idle(autojump_clock: MockClock, length: int) -> None:
+    jobs: list[Job[str]] = []
+    async with open_pool(length + 2) as pool:
+        for number in range(length):
+            jobs.append(await pool.submit(waits_for, lambda n=number: jobs[(n + 1) % length]))  # they see it grow
+        with trio.fail_after(60):
+            outcomes = [await job.wait() for job in jobs]
+    assert sorted(outcomes) == ["deadlock"] + ["fine"] * (length - 1)
+
+
+async def test_a_circle_is_found_though_all_in_it_have_lent_their_workers(autojump_clock: MockClock) -> None:
+    jobs: list[Job[str]] = []
+
+    async def parent(other: int) -> str:
+        return await waits_for(lambda: jobs[other], lend=True)
+
+    async with open_pool(2) as pool:
+        jobs.append(await pool.submit(parent, 1))
+        jobs.append(await pool.submit(parent, 0))
+        with trio.fail_after(60):
+            assert sorted([await job.wait() for job in jobs]) == ["deadlock", "fine"]
+
+
+async def test_a_wait_for_who_needs_the_waiters_worker_back_is_found(autojump_clock: MockClock) -> None:
+    async def lends() -> None:
+        async with current_job().lend():
+            await trio.sleep(5)
+
+    async with open_pool(2) as pool:
+        first, _ = pool.workers
+        lender = await pool.submit(lends, worker=first)
+        child = await pool.submit(waits_for, lambda: lender, worker=first)
+        with trio.fail_after(60):
+            assert await child.wait() == "deadlock"
+            await lender.wait()
+
+
+async def test_a_wait_for_a_chain_that_ends_at_the_waiters_worker_is_found(autojump_clock: MockClock) -> None:
+    async def parent(worker: Worker) -> str:
+        running = await pool.submit(nap, 10)
+        blocked = await pool.submit(nap, 1, after=[running], worker=worker)
+        try:
+            await blocked.wait()
+        except JobDeadlockError:
+            return "deadlock"
+        return "fine"
+
+    async with open_pool(2) as pool:
+        with trio.fail_after(60):
+            assert await pool.run(parent, pool.workers[0], worker=pool.workers[0]) == "deadlock"
+
+
+async def test_a_wait_for_a_blocked_job_whose_turn_comes_is_fine(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        running = await pool.submit(nap, 10)
+        await (await pool.submit(nap, 1, after=[running])).wait()
+        return trio.current_time()
+
+    async with open_pool(2) as pool:
+        assert await pool.run(parent) == 11
+
+
+async def test_a_pin_to_the_waiters_worker_is_found_though_another_is_idle(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(nap, 1, worker=current_job().worker)
+
+    async with open_pool(2) as pool:
+        await pool.run(parent)
+
+
+async def test_tags_that_only_the_waiters_worker_has_are_found_though_another_is_idle(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent(_: object) -> None:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(nap, 1, requires=["gpu"])
+
+    async with open_pool([Resource("a", tags=["gpu"]), "b"]) as pool:
+        await pool.run(parent, requires=["gpu"])
+
+
+async def test_tags_that_another_worker_has_too_are_fine(autojump_clock: MockClock) -> None:
+    async def parent(_: object) -> float:
+        return await pool.run(nap, 1, requires=["gpu"])
+
+    async with open_pool([Resource("a", tags=["gpu"]), Resource("b", tags=["gpu", "big"]), "c"]) as pool:
+        assert await pool.run(parent, requires=["gpu"]) == 1
+
+
+async def test_a_retry_that_only_the_waiters_worker_may_run_is_found(autojump_clock: MockClock) -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    async with open_pool(2, on_dead="keep") as pool:
+        first, _ = pool.workers
+        policy = RetryPolicy.fixed(10, placement="same")
+        failing = await pool.submit(fails, worker=first, retry=RetryPolicy.never())
+        child = await pool.submit(fails, retry=policy, priority=1)
+        await failing.wait_started()
+        await trio.sleep(1)
+        [attempt] = child.attempts
+        where = next(worker for worker in pool.workers if worker.id == attempt.worker_id)
+        parent = await pool.submit(waits_for, lambda: child, worker=where)
+        with trio.fail_after(60):
+            assert await parent.wait() == "deadlock"
+
+
+async def test_max_running_is_held_by_who_waits(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(nap, 1)
+
+    async with open_pool(2, max_running=1) as pool:
+        await pool.run(parent)
+
+
+async def test_max_running_is_not_held_by_who_lends(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        async with current_job().lend():
+            return await pool.run(nap, 1)
+
+    async with open_pool(2, max_running=1) as pool:
+        assert await pool.run(parent) == 1
+
+
+async def test_max_running_that_leaves_room_is_fine(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        return await pool.run(nap, 1)
+
+    async with open_pool(3, max_running=2) as pool:
+        assert await pool.run(parent) == 1
+
+
+async def test_a_groups_max_running_is_held_by_who_waits_in_it(autojump_clock: MockClock) -> None:
+    async with open_pool(3) as pool, pool.open_group(max_running=1) as group:
+
+        async def parent() -> None:
+            with pytest.raises(JobDeadlockError):
+                await group.run(nap, 1)
+
+        await group.run(parent)
+
+
+async def test_a_groups_max_running_is_not_held_by_who_waits_outside_of_it(autojump_clock: MockClock) -> None:
+    async with open_pool(3) as pool, pool.open_group(max_running=1) as group:
+
+        async def parent() -> float:
+            return await group.run(nap, 1)
+
+        assert await pool.run(parent) == 1
+
+
+async def test_a_group_that_would_wait_for_its_opener_s_worker_is_found(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        with pytest.raises(JobDeadlockError, match="holds one of the workers"):
+            async with pool.open_group(reserve=2):
+                pass
+
+    async with open_pool(2) as pool:
+        await pool.run(parent)
+        assert await pool.run(nap, 1) == 1
+
+
+async def test_a_group_may_have_all_workers_while_its_opener_lends_its_own(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        async with pool.open_group(reserve=1) as group:
+            return await group.run(nap, 1)
+
+    async with open_pool(2) as pool:
+        assert await pool.run(parent) == 1
+
+
+async def test_the_error_names_the_jobs_and_their_workers(autojump_clock: MockClock) -> None:
+    async def parent() -> str:
+        jobs = [await pool.submit(nap, 1, name=f"child {number}") for number in range(5)]
+        with pytest.raises(JobDeadlockError) as caught:  # noqa: PT012  # it is the block's end that raises
+            async with pool.open_group() as group:
+                for number in range(5):
+                    await group.submit(nap, 1, name=f"in the group {number}")
+        for job in jobs:
+            job.cancel()
+        return str(caught.value)
+
+    async with open_pool(1) as pool:
+        assert await pool.run(parent, name="parent") == (
+            "the job parent would wait for ever for in the group 0, in the group 1, in the group 2 and 2 more: "
+            "that can't end before one of these does, which wait themselves: parent (on worker-1)"
+        )
+
+
+async def test_the_error_tells_who_has_lent_a_worker(autojump_clock: MockClock) -> None:
+    messages: list[str] = []
+
+    async def one() -> None:
+        await trio.sleep(1)
+        async with current_job().lend():
+            await jobs[1].wait()
+
+    async def other() -> None:
+        await trio.sleep(2)
+        with pytest.raises(JobDeadlockError) as caught:
+            await jobs[0].wait()
+        messages.append(str(caught.value))
+
+    async with open_pool(2) as pool:
+        jobs = [await pool.submit(one, name="one"), await pool.submit(other, name="other")]
+    assert messages == [
+        "the job other would wait for ever for one: that can't end before one of these does, "
+        "which wait themselves: other (on worker-2), one (has lent worker-1)"
+    ]
+
+
+# What is no deadlock
+
+
+async def has_a_child(pool: Any) -> float:
+    """Waits for a child in its own pool, without lending."""
+    found: float = await pool.run(nap, 1)
+    return found
+
+
+async def test_a_wait_for_a_running_job_is_fine(autojump_clock: MockClock) -> None:
+    async with open_pool(2) as pool:
+        child = await pool.submit(nap, 5)
+        assert await pool.run(waits_for, lambda: child) == "fine"
+
+
+async def test_a_wait_while_another_worker_is_busy_is_fine(autojump_clock: MockClock) -> None:
+    async with open_pool(2) as pool:
+        await pool.submit(nap, 5)
+        assert await pool.run(has_a_child, pool) == 6
+
+
+async def test_a_wait_while_another_worker_is_paused_is_fine(autojump_clock: MockClock) -> None:
+    async with open_pool(2) as pool:
+        first, second = pool.workers
+        second.pause()
+        job = await pool.submit(has_a_child, pool, worker=first)
+        await trio.sleep(5)
+        second.resume()
+        assert await job.wait() == 6
+
+
+async def test_a_wait_while_another_worker_rests_is_fine(autojump_clock: MockClock) -> None:
+    async with open_pool(2) as pool:
+        first, second = pool.workers
+        second.rest(5)
+        assert await pool.run(has_a_child, pool, worker=first) == 6
+
+
+async def test_a_wait_while_another_worker_is_opened_anew_is_fine(autojump_clock: MockClock) -> None:
+    async def breaks() -> None:
+        raise ResourceBroken
+
+    async with open_pool(2, retry=RetryPolicy.never(), on_dead="keep") as pool:
+        first, second = pool.workers
+        await pool.submit(breaks, worker=second)
+        with trio.fail_after(60):
+            assert await pool.run(has_a_child, pool, worker=first) == 1
+
+
+async def test_a_wait_while_another_worker_could_be_opened_is_fine(autojump_clock: MockClock) -> None:
+    async def parent(_: object) -> float:
+        return await has_a_child(pool)
+
+    async with open_pool(Elastic(Mint(seconds_in=3), min=1, max=2)) as pool:
+        assert await pool.run(parent) == 7
+
+
+async def test_a_wait_in_an_elastic_pool_that_is_as_large_as_can_be_is_found(autojump_clock: MockClock) -> None:
+    async def parent(_: object) -> None:
+        with pytest.raises(JobDeadlockError):
+            await has_a_child(pool)
+
+    async with open_pool(Elastic(Mint(), min=0, max=1)) as pool:
+        await pool.run(parent)
+
+
+async def test_a_wait_for_a_cancelled_job_is_fine(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        child = await pool.submit(nap, 1)
+        child.cancel()
+        with pytest.raises(JobCancelledError):
+            await child.wait()
+
+    async with open_pool(1) as pool:
+        await pool.run(parent)
+
+
+async def test_a_wait_for_a_job_that_is_about_to_be_cancelled_is_fine(autojump_clock: MockClock) -> None:
+    async with open_pool(2) as pool:
+        waiting = await pool.submit(sleeps_forever, None)
+        running = await pool.submit(waits_for, lambda: waiting)
+        await trio.sleep(5)
+        waiting.cancel()
+        running.cancel()
+        with pytest.raises(JobCancelledError):
+            await running.wait()
+
+
+async def test_a_wait_for_what_waits_with_one_that_was_cancelled_is_fine(autojump_clock: MockClock) -> None:
+    jobs: list[Job[Any]] = []
+
+    async def is_slow_to_leave() -> None:
+        await trio.sleep(1)
+        try:
+            await jobs[1].wait()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    async def waits() -> None:
+        await trio.sleep(5)
+        jobs[0].cancel()
+        with pytest.raises(JobCancelledError):
+            await jobs[0].wait()
+
+    async with open_pool(2) as pool:
+        jobs.append(await pool.submit(is_slow_to_leave))
+        jobs.append(await pool.submit(waits))
+        await jobs[1].wait()
+
+
+async def test_a_job_that_nobody_may_take_is_waited_for_until_somebody_comes(autojump_clock: MockClock) -> None:
+    async def parent(_: object) -> float:
+        return await pool.run(nap, 1, requires=["gpu"])
+
+    async with open_pool(["a"], no_worker="wait") as pool:
+        job = await pool.submit(parent)
+        await trio.sleep(5)
+        await pool.add("b", tags=["gpu"])
+        assert await job.wait() == 6
+
+
+async def test_what_a_job_has_started_outside_of_itself_may_wait(autojump_clock: MockClock) -> None:
+    async def child(pool: SlotPool) -> None:
+        found.append(await pool.run(nap, 1))
+
+    async def parent() -> None:
+        nursery.start_soon(child, pool)
+        await trio.sleep(5)
+
+    found: list[float] = []
+    async with open_pool(1) as pool, trio.open_nursery() as nursery:
+        await pool.run(parent)
+    assert found == [6]
+
+
+async def test_a_job_may_wait_for_one_of_another_pool(autojump_clock: MockClock) -> None:
+    async with open_pool(1) as pool, open_pool(1) as other:
+        assert await pool.run(has_a_child, other) == 1
+
+
+async def test_a_job_with_a_hedge_is_left_out(autojump_clock: MockClock) -> None:
+    async with open_pool(1) as pool:
+        job = await pool.submit(has_a_child, pool, hedge=Hedge(after=10))
+        await trio.sleep(5)
+        assert state_of(job) is JobState.RUNNING
+        job.cancel()
+
+
+async def test_as_completed_waits_as_long_as_one_of_its_jobs_can_end(autojump_clock: MockClock) -> None:
+    async def parent() -> int:
+        async with pool.as_completed(nap, [1, 2, 3]) as jobs:
+            return len([job async for job in jobs])
+
+    async with open_pool(2) as pool:
+        assert await pool.run(parent) == 3
+
+
+async def test_a_job_that_was_told_may_wait_again_by_lending(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        child = await pool.submit(nap, 1)
+        try:
+            await child.wait()
+        except JobDeadlockError:
+            async with current_job().lend():
+                await child.wait()
+        return trio.current_time()
+
+    async with open_pool(1) as pool:
+        assert await pool.run(parent) == 1
+
+
+async def test_two_waits_of_one_job_are_both_looked_at(autojump_clock: MockClock) -> None:
+    async def parent(first: Job[Any]) -> str:
+        second = await pool.submit(nap, 1, worker=current_job().worker)
+        outcomes: list[str] = []
+
+        async def waits(job: Job[Any]) -> None:
+            try:
+                await job.wait()
+            except JobDeadlockError:
+                outcomes.append("deadlock")
+            else:
+                outcomes.append("fine")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits, first)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(waits, second)
+        return ", ".join(outcomes)
+
+    async with open_pool(2) as pool:
+        running = await pool.submit(nap, 10, worker=pool.workers[0])
+        assert await pool.run(parent, running, worker=pool.workers[1]) == "deadlock, fine"
+
+
+# Trees of jobs
+
+trees: st.SearchStrategy[list[Any]] = st.recursive(
+    st.just([]), lambda children: st.lists(children, max_size=3), max_leaves=20
+)
+
+
+def size(tree: list[Any]) -> int:
+    return 1 + sum(size(child) for child in tree)
+
+
+async def grow(pool: SlotPool, tree: list[Any], by: str, *, lend: bool) -> int:
+    """Counts the nodes of a tree: a job for each, which waits for its children."""
+
+    async def children() -> int:
+        if by == "run":
+            return sum([await pool.run(node, child) for child in tree])
+        if by == "map":
+            async with pool.map(node, tree) as counts:
+                return sum([count async for count in counts])
+        async with pool.open_group() as group:
+            jobs = [await group.submit(node, child) for child in tree]
+        return sum(job.result() for job in jobs)
+
+    async def node(below: list[Any]) -> int:
+        return await grow(pool, below, by, lend=lend)
+
+    await trio.sleep(1)
+    if lend:
+        async with current_job().lend():
+            return 1 + await children()
+    return 1 + await children()
+
+
+@given(tree=trees, workers=st.integers(1, 4), by=st.sampled_from(["run", "map", "group"]), lend=st.booleans())
+def test_trees_of_jobs_come_to_their_end_or_are_told_why_not(
+    tree: list[Any], workers: int, by: str, lend: bool
+) -> None:
+    async def main() -> None:
+        # On this clock a program that hangs comes to the end of that time at once.
+        with trio.fail_after(10_000):
+            async with open_pool(workers, retry=RetryPolicy.never(), on_dead="keep") as pool:
+                root = await pool.submit(lambda: grow(pool, tree, by, lend=lend))
+                try:
+                    assert await root.wait() == size(tree)
+                except JobFailedError as error:
+                    assert not lend
+                    cause: BaseException | None = error
+                    while isinstance(cause, JobFailedError):
+                        cause = cause.__cause__
+                    assert isinstance(cause, JobDeadlockError)
+                assert all(worker.job is None for worker in pool.workers)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
