@@ -1,0 +1,231 @@
+"""The recipes run, and print what the chapter shows; so does each line of the chapter for those who come from Go."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import trio_pool
+import trio_pool.testing
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+RECIPES = DOCS / "recipes"
+PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
+ON_TRIOS_CLOCK = ["api_keys", "periodic"]
+WITH_THREADS = ["blocking", "database"]
+"""They wait for nothing but threads, and a clock that jumps would not wait for those."""
+PATIENCE = 60.0
+"""Seconds after which a process that should have ended is taken for hung."""
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, RECIPES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shown(name: str) -> str:
+    return (RECIPES / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"\d+(\.\d+)?", "#", text)
+
+
+def environment() -> dict[str, str]:
+    """Variables with which a process uses the library under test, whether that is installed or not."""
+    path = [str(Path(trio_pool.__file__).parent.parent), os.environ.get("PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+@pytest.fixture(autouse=True)
+def _imports_from_the_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(RECIPES), *sys.path])
+    # It counts the calls that are made to it, so each test needs one of its own.
+    monkeypatch.delitem(sys.modules, "fake_service", raising=False)
+
+
+@pytest.mark.parametrize("name", ON_TRIOS_CLOCK)
+def test_recipe_on_trios_clock_prints_what_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    trio.run(load(name).main, clock=trio.testing.MockClock(autojump_threshold=0))
+    # How many pages each key serves differs from run to run, as the order of Trio's tasks does.
+    assert without_numbers(capsys.readouterr().out) == without_numbers(shown(name))
+
+
+@pytest.mark.parametrize("name", WITH_THREADS)
+def test_recipe_with_threads_prints_what_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    trio.run(load(name).main)
+    assert capsys.readouterr().out == shown(name)
+
+
+def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    trio.run(load("api_keys").main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert "40 of 41 pages arrived" in capsys.readouterr().out
+
+
+def test_recipe_with_processes_prints_what_is_shown() -> None:
+    done = subprocess.run(
+        [sys.executable, str(RECIPES / "cpu.py")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == shown("cpu")
+
+
+def test_sigterm_ends_the_process_gracefully() -> None:
+    with subprocess.Popen(
+        [sys.executable, str(RECIPES / "shutdown.py"), "0"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            rest, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert re.fullmatch(r"order \d is done\n", first)
+    assert "SIGTERM: 0 seconds for what is there\n" in rest
+    assert (process.returncode, errors) == (0, "")
+
+
+async def shut_down_at(seconds: float, grace: float) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load("shutdown").main, grace)
+        await trio.sleep(seconds)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_after_the_deadline_what_still_runs_is_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    trio.run(shut_down_at, 2.1, 2.0, clock=clock)
+    printed = capsys.readouterr().out.splitlines()
+    # The first orders are done at the same instant, so in any order.
+    assert sorted(printed[:5]) == sorted(shown("shutdown").splitlines()[:5])
+    assert printed[5:] == shown("shutdown").splitlines()[5:]
+
+
+def test_what_ends_before_the_deadline_is_not_waited_beyond(capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> float:
+        started_at = trio.current_time()
+        await shut_down_at(0.2, 7200)
+        return trio.current_time() - started_at
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert trio.run(main, clock=clock) < 3700
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == "4 of 4 done, 0 cancelled"
+    assert "time is up" not in printed
+
+
+def test_the_tests_that_are_a_recipe_pass() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "--no-header", "docs/recipes/test_download.py"],
+        cwd=DOCS.parent,
+        env={**environment(), "COLUMNS": "80", "PY_COLORS": "0"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    names = re.compile(r"(?<=::)\w+ PASSED")
+    assert names.findall(done.stdout) == names.findall(shown("test_download")) != []
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
+def test_recipe_is_shown_in_the_chapter_with_what_it_prints(path: Path) -> None:
+    assert f"recipes/{path.name}" in PAGE
+    if path.stem != "fake_service":
+        assert f"recipes/{path.stem}.txt" in PAGE
+
+
+FROM_GO = (DOCS / "from_go.rst").read_text(encoding="utf-8")
+LINES = re.findall(r"^     - ``([^`\n]+)``$(?=\n   \* |\n\n)", FROM_GO, re.MULTILINE)
+"""The last cells of the rows of its tables."""
+
+
+async def fetch(client: str, url: str) -> str:
+    await trio.lowlevel.checkpoint()
+    return url
+
+
+@asynccontextmanager
+async def connect(token: str = "") -> AsyncGenerator[str]:
+    yield token
+
+
+async def run_with_names(line: str, pool: trio_pool.Pool[str]) -> None:
+    """Run a line of code in names that it takes for granted."""
+    job = await pool.submit(fetch, "/page")
+    await job.wait()
+    names: dict[str, Any] = {
+        **vars(trio_pool),
+        **vars(trio_pool.testing),
+        "MockClock": trio.testing.MockClock,
+        "clients": ["token-a", "token-b"],
+        "connect": connect,
+        "fetch": fetch,
+        "job": job,
+        "logging": logging,
+        "open_session": connect,
+        "pool": pool,
+        "trio": trio,
+        "url": "/page",
+        "urls": ["/1", "/2"],
+        "worker": pool.workers[1],
+    }
+    if line.startswith("open_pool("):
+        line = f"async with {line}: pass"
+    outcome = eval(compile(line, line, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names)
+    if inspect.iscoroutine(outcome):
+        await outcome
+
+
+async def run_a_line(line: str) -> None:
+    async with trio_pool.open_pool(["token-a", "token-b"]) as pool:
+        if "current_job" not in line:
+            await run_with_names(line, pool)
+        else:
+            await pool.run(partial(_hand_over, line, pool))
+
+
+async def _hand_over(line: str, pool: trio_pool.Pool[str], client: str) -> None:
+    await run_with_names(line, pool)
+
+
+@pytest.mark.parametrize("line", list(dict.fromkeys(LINES)))
+def test_line_for_those_who_come_from_go_runs(line: str) -> None:
+    trio.run(run_a_line, line, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_each_feature_for_those_who_come_from_go_has_a_line_of_code() -> None:
+    rows = FROM_GO.count("\n   * - ") - FROM_GO.count("     - a line of code\n")
+    assert len(LINES) == rows > 0
