@@ -189,14 +189,18 @@ class AttemptEvents(WorkerEvents):
             else:
                 self._decide(job, race.error, race.verdict, now)
 
-    def _next_for(self, seat: Seat, now: float) -> Job[Any] | None:
-        """The next job of a worker that has ended an attempt."""
-        together = False
+    def _next_for(self, seat: Seat, now: float, *, together: bool = False) -> Job[Any] | None:
+        """The next job of a worker that has ended an attempt.
+
+        Arguments:
+          together: whether the end means something for those that are idle too, as far as is known.
+        """
         if self._ledger.news:
             self._follow_up(now)
             together = True
         if seat._claims:
             self._loans.give_back(seat, now)
+            self._dispatch.match(now)  # what the end lets start is for others
             job = None
         else:
             if self._reservations.lacking and self._dispatch.set_aside(seat):

@@ -236,9 +236,7 @@ class Dispatch:
             self.staffing.unparked(seat)
         if available and seat._current is None:
             self.rest_idle(seat, now)
-        # With it, who may take what has changed.
-        self._queue.look_again()
-        self._places.by_taker.look_again()
+        self.look_again()
         return True
 
     def rest_idle(self, seat: Seat, now: float) -> None:
@@ -287,10 +285,14 @@ class Dispatch:
     def set_aside(self, *seats: Seat) -> bool:
         """Keep free workers for the groups that want some for themselves; returns whether there are any."""
         kept = [seat for seat in seats if self._reservations.offer(seat)]
-        if kept:  # with that, who may take what has changed
-            self._queue.look_again()
-            self._places.by_taker.look_again()
+        if kept:
+            self.look_again()
         return bool(kept)
+
+    def look_again(self) -> None:
+        """Who may take what has changed, with who is available and for whom."""
+        self._queue.look_again()
+        self._places.by_taker.look_again()
 
     def no_longer_limited(self) -> None:
         """The time has come at which the pool's rate limit lets an attempt start."""

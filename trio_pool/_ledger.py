@@ -241,7 +241,7 @@ class Ledger:
         """So many more workers are busy with a job than it being one that runs says."""
         self.surplus += difference
         if (group := job._options.group) is not None:
-            if group.is_full:
+            if difference < 0 and group.is_full:
                 self.news.append(group)
             group.surplus += difference
 

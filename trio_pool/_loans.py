@@ -51,6 +51,7 @@ class Loans:
         assert job is not None
         if not seat._loans:
             self._roster.count_as_available(seat, False)
+            self._dispatch.look_again()
         seat._loans[job] = Loan(job, seat._started_at, seat._attempt_deadline, seat._cut)
         self._ledger.take_off(seat, now)
         job._worker = seat  # it has it still, if for later

@@ -110,11 +110,12 @@ class Roster:
         """Keep a worker for a group from here on, or for none."""
         kind = seat._kind
         since = kind.idle.pop(seat, None)
-        kind.available -= seat._available
+        counts = seat._available and not seat._loans
+        kind.available -= counts
         self._quit(seat)
         self._enter(seat, group)
         kind = seat._kind
-        kind.available += seat._available
+        kind.available += counts
         if since is not None:
             in_order = since > next(reversed(kind.idle.values()), 0)
             kind.idle[seat] = since

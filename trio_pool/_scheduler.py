@@ -185,7 +185,7 @@ class Scheduler(AttemptEvents):
         """A job lends its worker; returns the worker's next job."""
         self.advance(now)
         self._loans.lend(seat, now)
-        return self._next_for(seat, now)
+        return self._next_for(seat, now, together=True)
 
     def claim(self, seat: Seat, job: Job[Any], now: float) -> None:
         """A job that has lent its worker wants it back."""

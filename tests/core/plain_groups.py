@@ -63,7 +63,8 @@ class PlainGroupedPool(PlainPool):
 
     def is_full(self, group: PlainGroup) -> bool:
         """Whether nothing more of a group may start."""
-        return len([job for job in self.those(JobState.RUNNING) if job.group is group]) >= group.max_running
+        running = [job for job in self.those(JobState.RUNNING) if job.group is group]
+        return self.under_way(running) >= group.max_running
 
     def ready_line(self) -> list[PlainJob]:
         """The jobs that wait for a place and for no job, first what has done so for the longest time."""

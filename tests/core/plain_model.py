@@ -86,8 +86,12 @@ class PlainPool:
 
     def has_room(self) -> bool:
         """Whether one more attempt, or an attempt on one more worker, is within the bound."""
+        return self.under_way(self.those(JobState.RUNNING)) < self.max_running
+
+    def under_way(self, jobs: list[PlainJob]) -> int:
+        """How many attempts of running jobs there are, those on further workers included."""
         # Until it is decided what becomes of a job whose attempt has ended, that counts too.
-        return sum(max(1, len(job.attempt.runners)) for job in self.those(JobState.RUNNING)) < self.max_running
+        return sum(max(1, len(job.attempt.runners)) for job in jobs)
 
     def ready_at(self) -> float:
         """When the pool's rate limit lets an attempt start."""

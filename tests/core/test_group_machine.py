@@ -102,6 +102,7 @@ class GroupMachine(CheckedMachine):
 
     def submit_to(
         self,
+        data: DataObject,
         group: tuple[Group, PlainGroup] | None,
         after: list[tuple[Job[Any], PlainJob]],
         door: Door,
@@ -111,12 +112,14 @@ class GroupMachine(CheckedMachine):
         only: ShellWorker | None = None,
         total_timeout: float = math.inf,
     ) -> tuple[Job[Any], PlainJob]:
+        hedge = data.draw(self.hedges)
         job = make_job(
             now=self.now,
             priority=priority,
             requires=requires,
             worker=only.seat if only else None,
             total_timeout=total_timeout,
+            hedge=hedge,
             name=f"<{len(self.jobs)}>",
             after=[other for other, _ in after],
             group=group[0] if group else None,
@@ -127,7 +130,7 @@ class GroupMachine(CheckedMachine):
             only.plain if only else None,
             self.now + total_timeout,
             math.inf,
-            None,
+            (hedge.after, hedge.extra) if hedge else None,
             group=group[1] if group else None,
             after=[other for _, other in after],
         )
@@ -164,6 +167,7 @@ class GroupMachine(CheckedMachine):
         only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
         after = data.draw(st.lists(st.sampled_from(self.entered()), max_size=3)) if is_after and self.entered() else []
         self.submit_to(
+            data,
             data.draw(st.sampled_from([None, *self.open_groups()])),
             after,
             Door.ALWAYS if self.closed else door,
@@ -180,7 +184,7 @@ class GroupMachine(CheckedMachine):
         jobs: list[tuple[Job[Any], PlainJob]] = []
         for befores in edges:
             after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
-            jobs.append(self.submit_to(group, [pair for pair in after if pair[1].state is not None], Door.ALWAYS))
+            jobs.append(self.submit_to(data, group, [pair for pair in after if pair[1].state is not None], Door.ALWAYS))
 
     # Groups.
 
@@ -197,14 +201,14 @@ class GroupMachine(CheckedMachine):
             lambda: self.core.scheduler.open_group(group, self.now),
         )
         for _ in range(jobs):
-            self.submit_to((group, plain), [], Door.ALWAYS)
+            self.submit_to(data, (group, plain), [], Door.ALWAYS)
 
     @precondition(lambda self: self.open_groups())
     @rule(data=st.data(), jobs=st.integers(1, 4))
     def submit_to_a_group(self, data: DataObject, jobs: int) -> None:
         group = data.draw(st.sampled_from(self.open_groups()))
         for _ in range(jobs):
-            self.submit_to(group, [], Door.ALWAYS)
+            self.submit_to(data, group, [], Door.ALWAYS)
 
     @precondition(lambda self: self.open_groups())
     @rule(
@@ -216,7 +220,7 @@ class GroupMachine(CheckedMachine):
         """Attempts end one after another, in groups and beside them."""
         choices = [None, *self.open_groups()]
         for number in where:
-            self.submit_to(choices[number % len(choices)], [], Door.ALWAYS)
+            self.submit_to(data, choices[number % len(choices)], [], Door.ALWAYS)
         for verdict in ends:
             for worker in self.reopening():
                 self.open_resource(worker)

@@ -1,0 +1,157 @@
+"""Lent workers where there are groups, jobs that wait for others, and the bounce."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_job
+from trio_pool import DeadReason, JobState
+from trio_pool._effects import Interrupt
+from trio_pool._places import Admission, Door
+from trio_pool._verdict import Die, Retry, Verdict
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+    from trio_pool._group import Group
+    from trio_pool._retry import Placement
+    from trio_pool._seat import Seat
+
+ERROR = ValueError("no")
+
+
+def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **options: Any) -> Job[Any]:
+    job = make_job(now=now, group=group, **options)
+    assert core.scheduler.submit(job, Door.ALWAYS, now) is Admission.ENTERED
+    return job
+
+
+def fail(core: Core, seat: Seat, placement: Placement, *, now: float = 0.0) -> Job[Any] | None:
+    return core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
+
+
+def state_of(job: Job[Any]) -> JobState:
+    """Its state now: type checkers hold an attribute that they have seen once to stay as it was."""
+    return job.state
+
+
+def available(core: Core) -> list[int]:
+    return [kind.available for kind in core.roster._kinds.values()]
+
+
+def lender_and_next(core: Core, seat: Seat, **options: Any) -> tuple[Job[Any], Job[Any]]:
+    """A job that has lent a worker and wants it back, and one that has it meanwhile."""
+    lender = seat._current
+    assert lender is not None
+    core.scheduler.lend(seat, 0.0)
+    other = submit(core, worker=seat, **options)
+    assert seat._current is other
+    core.scheduler.claim(seat, lender, 0.0)
+    return lender, other
+
+
+def test_what_waited_for_the_job_on_a_lent_worker_goes_to_others() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    lender, other = lender_and_next(core, seat)
+    idle = core.add_seat()
+    behind = submit(core, after=[other])
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert (seat._current, idle._current) == (lender, behind)
+
+
+def test_the_room_that_the_job_on_a_lent_worker_leaves_in_its_group_is_for_others() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    submit(core)
+    group = core.open_group(max_running=1)
+    lender_and_next(core, seat, group=group)
+    idle = core.add_seat()
+    queued = submit(core, group)
+    assert state_of(queued) is JobState.QUEUED
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert queued._worker is idle
+
+
+def test_the_death_of_the_job_on_a_lent_worker_stops_its_group() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    group = core.open_group(must_succeed=True)
+    submit(core, group)
+    lender, _ = lender_and_next(core, seat, group=group)
+    queued = submit(core, group)
+    core.effects.clear()
+    core.scheduler.failed(seat, ERROR, Verdict(Die(DeadReason.GAVE_UP, "it is so", ERROR)), 1.0)
+    assert state_of(queued) is JobState.DISCARDED
+    assert [(effect.seat, effect.job) for effect in core.effects_of(Interrupt)] == [(seat, lender)]
+
+
+def test_a_lender_that_takes_its_room_back_from_a_full_group_leaves_nothing_to_be_seen_to() -> None:
+    core = make_core()
+    seat, _ = core.add_seat(), core.add_seat()
+    group = core.open_group(max_running=1)
+    lender, other, queued = [submit(core, group) for _ in range(3)]
+    core.scheduler.lend(seat, 1.0)
+    assert state_of(other) is JobState.RUNNING
+    core.scheduler.claim(seat, lender, 2.0)
+    assert not core.ledger.news
+    assert (group.room, state_of(queued)) == (-1, JobState.QUEUED)
+
+
+def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_lent() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    bounced = submit(core)
+    submit(core)
+    fail(core, first, "other")
+    assert state_of(bounced) is JobState.QUEUED  # the second worker is busy, but it will be tried
+    urgent = submit(core, worker=second, priority=-1)
+    core.scheduler.lend(second, 1.0)
+    assert (second._current, first._current) == (urgent, bounced)
+
+
+def test_a_worker_finds_a_bounced_job_again_when_the_one_that_it_waited_for_is_lent() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    bounced = submit(core)
+    submit(core)
+    submit(core, worker=first, priority=-2)
+    fail(core, first, "other")
+    submit(core, worker=first, priority=-1)
+    core.scheduler.succeeded(first, None, 1.0)
+    submit(core, worker=second, priority=-3)
+    core.scheduler.lend(second, 2.0)
+    assert core.scheduler.succeeded(first, None, 3.0) is bounced
+
+
+@pytest.mark.parametrize("how", ["departs", "has left"])
+def test_a_groups_worker_that_goes_while_it_is_lent_is_relied_on_by_nobody(how: str) -> None:
+    core = make_core()
+    kept, other = core.add_seat(), core.add_seat()
+    group = core.open_group(reserve=1)
+    submit(core, group)
+    core.scheduler.lend(kept, 1.0)
+    core.scheduler.depart(kept, 2.0)
+    assert (list(group.seats), sorted(available(core))) == ([other], [0, 1])
+    if how == "has left":
+        core.scheduler.claim(kept, next(iter(kept._loans)), 3.0)
+        core.scheduler.succeeded(kept, None, 3.0)
+        core.scheduler.left(kept, 3.0)
+        assert available(core) == [1]
+
+
+def test_a_lent_worker_is_not_set_aside_before_it_is_given_back_and_free() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = submit(core)
+    core.scheduler.lend(seat, 1.0)
+    group = core.open_group(reserve=1)
+    assert list(group.seats) == []
+    other = submit(core, now=2.0)
+    core.scheduler.claim(seat, lender, 3.0)
+    assert core.scheduler.succeeded(seat, None, 4.0) is None
+    assert (state_of(other), seat._current, list(group.seats)) == (JobState.SUCCEEDED, lender, [])
+    core.scheduler.succeeded(seat, None, 5.0)
+    assert list(group.seats) == [seat]
