@@ -51,6 +51,8 @@ WORKER_LIMITS = {
 # Likewise for jobs that may run on several workers at once.
 HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.integers(1, 2))
 HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDGE}
+# What happens, one thing after another, while such an attempt is under way.
+EVENTS = st.sampled_from(["wait", "wait", "wait", "fail", "cancel"])
 
 RETRIES = st.builds(
     PlainVerdict,

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.core.machine_draws import (
     BUDGETS,
     ENDS,
+    EVENTS,
     HEDGES,
     RATES,
     REQUIRED,
@@ -106,7 +107,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retry_budget=st.none() | BUDGETS,
         workers=st.lists(TAG_SETS, max_size=4),
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
-        hedges=st.sampled_from(["none", "some", "many"]),
+        hedges=st.sampled_from(["none", "some", "many", "many"]),
         data=st.data(),
         patient=st.booleans(),
     )
@@ -164,6 +165,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits))
             self.open_resource(self.workers[-1])
+        if hedges == "many":
+            self.run_slowly(data, 1, data.draw(st.lists(EVENTS, min_size=1, max_size=6)))
 
     make_plain: ClassVar[type[PlainPool]] = PlainPool
 
@@ -432,17 +435,31 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("never"))
 
     @precondition(lambda self: self.hedges is HEDGES["many"])
-    @rule(data=st.data(), jobs=st.integers(1, 2), waits=st.integers(1, 4))
-    def run_slowly(self, data: DataObject, jobs: int, waits: int) -> None:
-        """Attempts start, and nothing ends for a while."""
+    @rule(
+        data=st.data(),
+        jobs=st.integers(1, 2),
+        events=st.lists(EVENTS, min_size=1, max_size=6),
+    )
+    def run_slowly(self, data: DataObject, jobs: int, events: list[str]) -> None:
+        """Attempts start, and no value comes for a while."""
         self.submit_for_anybody(jobs, data)
-        for _ in range(waits):
-            if self.core.scheduler.deadlines.soonest < math.inf:
+        for event in events:
+            racing = self.racing()
+            if racing and event == "fail":
+                self.fail_with(racing[0], PlainVerdict("retry", placement="other", is_failure=True), ValueError("no"))
+            elif racing and event == "cancel":
+                self.cancel_one(*self.pair_of(racing[-1]))
+            elif self.core.scheduler.deadlines.soonest < math.inf:
                 self.time_passes_until_the_next_deadline(punctual=True)
 
     def racing(self) -> list[ShellWorker]:
         """The workers whose attempt is under way on others too."""
         return [worker for worker in self.busy() if worker.plain.job and len(worker.plain.job.attempt.runners) > 1]
+
+    def pair_of(self, worker: ShellWorker) -> tuple[Job[Any], PlainJob]:
+        """The job that the worker runs, with the model's."""
+        (pair,) = [pair for pair in self.jobs if pair[0] is worker.running]
+        return pair
 
     @precondition(lambda self: self.racing())
     @rule(data=st.data(), success=st.booleans(), verdict=RETRIES | ENDS)
@@ -461,8 +478,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if cut:
             self.dismiss(worker, cut=True)
         else:
-            (job,) = [pair for pair in self.jobs if pair[0] is worker.running]
-            self.cancel_one(*job)
+            self.cancel_one(*self.pair_of(worker))
 
     def overdue(self) -> list[ShellWorker]:
         """The workers whose attempt gets Trio's cancellation."""

@@ -74,6 +74,15 @@ def test_only_workers_with_all_required_tags_are_chosen(pick: Pick) -> None:
     assert core.roster.choose(Terms(frozenset({"c"}))) is None
 
 
+def test_a_job_for_a_worker_that_lacks_its_tags_waits_where_jobs_may_wait_for_any_worker() -> None:
+    core = make_core(no_worker="wait")
+    seat = core.add_seat("a")
+    job = make_job(worker=seat, requires=["b"])
+    core.scheduler.submit(job, Door.ALWAYS, 0.0)
+    assert job.state is JobState.QUEUED
+    assert core.roster.idle() == [seat]
+
+
 @pytest.mark.parametrize("pick", PICKS)
 def test_the_bounce_avoids_workers_that_have_failed(pick: Pick) -> None:
     core = make_core(pick=pick)
