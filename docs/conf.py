@@ -34,7 +34,8 @@ nitpick_ignore_regex = [
     # Names of other projects: to resolve them would take inventories from the network.
     (r"py:.*", r"(trio|collections|concurrent|contextlib|contextvars|enum|random)\..+"),
     # The same, imported for type checkers only, so that autodoc knows no more than the short name.
-    (r"py:class", r"(Async)?(Iterable|Iterator|Generator)|Awaitable|Callable|Context|Mapping|Random|Sequence"),
+    (r"py:class", r"(Async)?(Iterable|Iterator|Generator)|AbstractAsyncContextManager|Awaitable|Callable"),
+    (r"py:class", r"Context|Hashable|Mapping|Random|Sequence"),
     # Type variables have no entry of their own.
     (r"py:class", r"(trio_pool\.(\w+\.)*)?[A-Z][a-z]?(_co|_contra)?"),
 ]

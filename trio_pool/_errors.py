@@ -107,9 +107,9 @@ class JobDeadlockError(PoolError):
 
 
 class GraphError(PoolError):
-    """A graph of jobs can't be run: it has a cycle, or names a key that isn't there.
+    """A graph of jobs can't be run: it has a cycle, a key that isn't there, or an edge that stands there twice.
 
-    Nothing raises it in this version. It has its name already, so that it can be handled.
+    Raised by ``submit_graph`` before the first of its jobs is queued.
     """
 
 
