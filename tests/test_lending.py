@@ -23,6 +23,7 @@ from trio_pool import (
     Hedge,
     Job,
     JobCancelledError,
+    JobDeadlockError,
     JobFailedError,
     JobState,
     NoEligibleWorkerError,
@@ -1115,3 +1116,121 @@ def test_however_jobs_lend_their_workers_each_worker_serves_one_at_a_time_and_al
         trio.run(main, clock=MockClock(autojump_threshold=0))
     finally:
         logger.disabled = False
+
+
+# A job that has cancelled others waits for their ends with its worker in hand, which one of these may have lent.
+
+
+async def test_a_stream_left_on_a_lent_worker_lets_its_cancelled_jobs_go_first(autojump_clock: MockClock) -> None:
+    ended: list[str] = []
+
+    async def lends(resource: str, item: int) -> None:
+        try:
+            async with current_job().lend():
+                await trio.sleep_forever()
+        finally:
+            ended.append(resource)
+
+    async def parent(resource: str) -> str:
+        async with pool.map(lends, [1]):
+            async with current_job().lend():
+                await trio.sleep(1.0)
+            worker = current_job().worker
+        assert worker is not None
+        assert worker.job is current_job()
+        return "back"
+
+    with trio.fail_after(60.0):
+        async with open_pool(["a"]) as pool:
+            assert await pool.run(parent) == "back"
+    assert ended == ["a"]
+    assert trio.current_time() == 1.0
+
+
+async def test_a_cancelled_run_on_a_lent_worker_lets_its_job_go_first(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep_forever()
+
+    async def parent(resource: str) -> str:
+        job = None
+        with trio.move_on_after(1.0):
+            async with trio.open_nursery() as nursery:
+
+                async def runs() -> None:
+                    await pool.run(lends)
+
+                async with current_job().lend():
+                    nursery.start_soon(runs)
+                    await trio.sleep(0.5)
+                await trio.sleep_forever()
+        assert job is None
+        return "back"
+
+    with trio.fail_after(60.0):
+        async with open_pool(["a"]) as pool:
+            assert await pool.run(parent) == "back"
+    assert trio.current_time() == 1.0
+
+
+async def test_a_failed_group_on_a_lent_worker_lets_its_jobs_go_first(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep_forever()
+
+    async def parent(resource: str) -> str:
+        try:
+            async with pool.open_group() as group:
+                async with current_job().lend():
+                    await group.submit(lends)
+                    await trio.sleep(1.0)
+                raise KeyError("from the body")
+        except KeyError:
+            return "back"
+
+    with trio.fail_after(60.0):
+        async with open_pool(["a"]) as pool:
+            assert await pool.run(parent) == "back"
+    assert trio.current_time() == 1.0
+
+
+async def test_nobody_else_gets_the_worker_while_its_job_has_stepped_aside(autojump_clock: MockClock) -> None:
+    started: list[float] = []
+
+    async def lends(resource: str, item: int) -> None:
+        async with current_job().lend():
+            await trio.sleep_forever()
+
+    async def other(resource: str) -> None:
+        started.append(trio.current_time())
+
+    async def parent(resource: str) -> None:
+        async with pool.map(lends, [1]):
+            async with current_job().lend():
+                await trio.sleep(1.0)
+            waiting = await pool.submit(other)
+        assert waiting.state is JobState.QUEUED
+        await trio.sleep(1.0)
+
+    with trio.fail_after(60.0):
+        async with open_pool(["a"]) as pool:
+            await pool.run(parent)
+    assert started == [2.0]
+
+
+async def test_a_job_on_a_lent_worker_that_waits_for_its_cancelled_lender_is_told(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep_forever()
+
+    async def waits(resource: str) -> None:
+        lender.cancel()
+        with pytest.raises(JobDeadlockError):
+            await lender.wait()
+
+    with trio.fail_after(60.0):
+        async with open_pool(["a"]) as pool:
+            lender = await pool.submit(lends)
+            await lender.wait_started()
+            await pool.run(waits)
+    assert lender.state is JobState.CANCELLED

@@ -73,9 +73,10 @@ def make_scheduler(
     if elastic is not None:
         dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
-    loans = Loans(roster, ledger, dispatch, effects)
+    waits = Waits(roster, dependencies, dispatch)
+    loans = Loans(roster, ledger, dispatch, waits, effects)
     scheduler = Scheduler(
         roster, ledger, deadlines, queue, places, dispatch, holds, dependencies, reservations, loans, effects, orphans
     )
-    scheduler.waits = Waits(roster, dependencies, dispatch)
+    scheduler.waits = waits
     return scheduler, ledger

@@ -25,6 +25,7 @@ from ._effects import (
     Regain,
     Reserved,
     Start,
+    StepAside,
     Tell,
 )
 from ._errors import (
@@ -131,6 +132,7 @@ class Engine(Waiting):
             Reserved: self._on_reserved,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
+            StepAside: self._on_step_aside,
             Regain: self._on_regain,
             Recall: self._on_recall,
             Admitted: self._on_admitted,
@@ -314,6 +316,9 @@ class Engine(Waiting):
 
     def _on_interrupt(self, effect: Interrupt) -> None:
         effect.seat._interrupt(effect.job)
+
+    def _on_step_aside(self, effect: StepAside) -> None:
+        effect.seat._step_aside(effect.job)
 
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._regain(effect.job)

@@ -137,11 +137,16 @@ class BaseGroup(Submitting):
             self._deaths.append(job)
             self.cancel()
 
-    async def _wait_until_quiet(self) -> None:
+    async def _wait_until_quiet(self, *, cancelled: bool = False) -> None:
+        """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
         if self._quiet is None:
             self._quiet = trio.Event()
-        with self._engine.waiting_for(lambda: self._record.live):
-            await self._quiet.wait()
+        if cancelled:
+            async with self._engine.stepping_aside(lambda: self._record.live):
+                await self._quiet.wait()
+        else:
+            with self._engine.waiting_for(lambda: self._record.live):
+                await self._quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
@@ -200,7 +205,7 @@ async def run_group(group: G) -> AsyncGenerator[G]:
         while record.live:
             try:
                 with trio.CancelScope(shield=True):
-                    await group._wait_until_quiet()
+                    await group._wait_until_quiet(cancelled=True)
             except KeyboardInterrupt as interrupt:
                 error = error or interrupt
     group._left = group._closed = True

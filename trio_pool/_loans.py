@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._effects import Regain
+from ._effects import Regain, StepAside
 
 if TYPE_CHECKING:
     from ._dispatch import Dispatch
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._roster import Roster
     from ._seat import Cut, Seat
+    from ._waits import Waits
 
 
 class Loan:
@@ -37,12 +38,13 @@ class Loan:
 class Loans:
     """Lets jobs go on without their workers for a while; each gets the same one back."""
 
-    __slots__ = ("_dispatch", "_effects", "_ledger", "_roster")
+    __slots__ = ("_dispatch", "_effects", "_ledger", "_roster", "_waits")
 
-    def __init__(self, roster: Roster, ledger: Ledger, dispatch: Dispatch, effects: Effects) -> None:
+    def __init__(self, roster: Roster, ledger: Ledger, dispatch: Dispatch, waits: Waits, effects: Effects) -> None:
         self._roster = roster
         self._ledger = ledger
         self._dispatch = dispatch
+        self._waits = waits
         self._effects = effects
 
     def lend(self, seat: Seat, now: float) -> None:
@@ -62,6 +64,17 @@ class Loans:
         seat._claims.append(seat._loans[job])
         if seat._current is None:
             self.give_back(seat, now)
+        elif self._waits.steps_aside(seat._current):
+            self.step_aside(seat, now)
+
+    def step_aside(self, seat: Seat, now: float) -> None:
+        """The job on a worker only waits for others to end: those that want it back, and nobody else, go first."""
+        job = seat._current
+        assert job is not None
+        self._effects.append(StepAside(seat, job))
+        self.lend(seat, now)
+        seat._claims.append(seat._loans[job])
+        self.give_back(seat, now)
 
     def give_back(self, seat: Seat, now: float) -> None:
         """A worker that runs nothing goes back to the first job that wants it back."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._limits import RateLimit
     from ._seat import Seat
-    from ._waits import Waits
+    from ._waits import Wait, Waits
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -191,6 +191,14 @@ class Scheduler(AttemptEvents):
         """A job that has lent its worker wants it back."""
         self.advance(now)
         self._loans.claim(seat, job, now)
+
+    def wait_for_ends(self, wait: Wait, now: float) -> None:
+        """A job waits for others to end, and lets those go first that want its worker back."""
+        self.advance(now)
+        self.waits.add(wait)
+        seat = wait.waiter._worker
+        if seat is not None and seat._claims and seat._current is wait.waiter:
+            self._loans.step_aside(seat, now)
 
     # Groups come and go.
 

@@ -117,7 +117,7 @@ class Stream(abc.ABC, Generic[V, X]):
             for job in taken:
                 job.cancel()
             for job in taken:
-                await self._engine.wait_for(job, has_ended)
+                await self._engine.wait_for_end(job)
                 self._engine.deal_with(job)
         self._taken.clear()
         if error is None:

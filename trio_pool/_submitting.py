@@ -162,7 +162,7 @@ class Submitting:
         except BaseException:
             job.cancel()
             with trio.CancelScope(shield=True):
-                await self._engine.wait_for(job, has_ended)
+                await self._engine.wait_for_end(job)
             if job.state in (JobState.DEAD, JobState.SUCCEEDED):
                 return self._engine.result_of(job)
             raise

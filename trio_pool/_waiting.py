@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import JobDeadlockError
+from ._job import has_ended
 from ._waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 
     from ._job import Job
     from ._scheduler import Scheduler
@@ -23,6 +24,7 @@ class Waiting:
     """The part of the engine that has to do with those who wait for jobs."""
 
     core: Scheduler
+    carry_out: Callable[[], None]
 
     async def wait_job_started(self, job: Job[Any]) -> None:
         """Wait for the start of the job's first attempt, or its end."""
@@ -72,6 +74,33 @@ class Waiting:
             yield
         finally:
             self.core.waits.end(wait)
+
+    @asynccontextmanager
+    async def stepping_aside(self, jobs: Callable[[], Iterable[Job[Any]]]) -> AsyncGenerator[None]:
+        """Wait in this block for jobs that have been cancelled; one may have lent the worker of the job that waits.
+
+        It could not end before it has that back.
+        """
+        waiter = self._waiter()
+        if waiter is None:
+            yield
+            return
+        wait = Wait(waiter, jobs, steps_aside=True)
+        self.core.wait_for_ends(wait, trio.current_time())
+        self.carry_out()
+        try:
+            yield
+        finally:
+            self.core.waits.end(wait)
+            await cast("Worker", waiter._worker)._come_back(waiter)
+
+    async def wait_for_end(self, job: Job[Any]) -> None:
+        """Wait for the end of a job that has been cancelled."""
+        if not job.state.is_final:
+            async with self.stepping_aside(lambda: (job,)):
+                await self._wait_until(job, has_ended)
+        else:
+            await trio.lowlevel.checkpoint()
 
     def _waiter(self) -> Job[Any] | None:
         """The job that the caller is part of, if it holds or has lent a worker of this pool."""

@@ -30,11 +30,20 @@ class Wait:
       waiter: the job that waits.
       jobs: gives the jobs that it waits for.
       for_any: whether one of them is enough.
+      steps_aside: whether those that want the waiter's worker back may have it meanwhile.
     """
 
-    __slots__ = ("for_any", "jobs", "waiter")
+    __slots__ = ("for_any", "jobs", "steps_aside", "waiter")
 
-    def __init__(self, waiter: Job[Any], jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False) -> None:
+    def __init__(
+        self,
+        waiter: Job[Any],
+        jobs: Callable[[], Iterable[Job[Any]]],
+        *,
+        for_any: bool = False,
+        steps_aside: bool = False,
+    ) -> None:
+        self.steps_aside = steps_aside
         self.waiter = waiter
         self.jobs = jobs
         self.for_any = for_any
@@ -57,11 +66,19 @@ class Waits:
         Returns:
           the running jobs that would wait for ever with it, if it would: then it doesn't wait.
         """
-        self._by_waiter.setdefault(wait.waiter, {})[wait] = None
+        self.add(wait)
         stuck = self._stuck_with(wait.waiter)
         if stuck:
             self.end(wait)
         return stuck
+
+    def add(self, wait: Wait) -> None:
+        """A running job waits, come what may."""
+        self._by_waiter.setdefault(wait.waiter, {})[wait] = None
+
+    def steps_aside(self, job: Job[Any]) -> bool:
+        """Whether a job lets those go first that want its worker back."""
+        return any(wait.steps_aside for wait in self._by_waiter.get(job, ()))
 
     def end(self, wait: Wait) -> None:
         """It waits no longer."""
@@ -105,7 +122,7 @@ class Waits:
     def _needs(self, job: Job[Any]) -> list[list[Job[Any]]]:
         """What has to happen before a job ends: of each of these lists, one job has to end."""
         state = job._state
-        if job.state.is_final or job._cancelled:
+        if job.state.is_final:
             return []
         if state is JobState.RUNNING:
             return self._needs_of_running(job)
@@ -119,6 +136,8 @@ class Waits:
     def _needs_of_running(self, job: Job[Any]) -> list[list[Job[Any]]]:
         needs: list[list[Job[Any]]] = []
         for wait in self._by_waiter.get(job, ()):
+            if job._cancelled and not wait.steps_aside:
+                continue  # the cancellation ends it
             others = list(wait.jobs())
             pending = [other for other in others if not other.state.is_final]
             if not wait.for_any:
@@ -126,8 +145,9 @@ class Waits:
             elif len(pending) == len(others):
                 needs.append(pending)
         seat = job._worker
-        if seat is not None and job in seat._loans and seat._current is not None:
-            needs.append([seat._current])  # before it gets its worker back
+        holder = seat._current if seat is not None and job in seat._loans else None
+        if holder is not None and not self.steps_aside(holder):
+            needs.append([holder])  # before it gets its worker back
         return needs
 
     def _holders_of_workers(self, terms: Terms) -> list[Job[Any]] | None:

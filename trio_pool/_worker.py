@@ -241,6 +241,16 @@ class Worker(Seat):
             with trio.CancelScope(shield=True):
                 await returned.wait()
 
+    def _step_aside(self, job: Job[Any]) -> None:
+        """A job that runs on it lets another go first, which has lent it; it will come back without asking."""
+        self._lent[job] = (self._shift, trio.Event())
+
+    async def _come_back(self, job: Job[Any]) -> None:  # noqa: ASYNC910  # unless it has stepped aside
+        """Wait until a job that has stepped aside has the worker back. Can't be cancelled."""
+        if job in self._lent and any(loan.job is job for loan in self._claims):
+            with trio.CancelScope(shield=True):
+                await self._lent[job][1].wait()
+
     def _regain(self, job: Job[Any]) -> None:
         """A job has got the worker back."""
         off_duty = self._shift
