@@ -162,19 +162,17 @@ class PlainGroupedPool(PlainPool):
                 job.cancelled = True
                 self._move(job, end)
 
-    # What happens.
-
-    def submit(self, job: PlainJob, door: Door) -> Admission:
-        """A job wants to enter."""
-        self.advance()
+    def _let_in(self, job: PlainJob, door: Door) -> Admission:
         self.came[job] = self._next_count()
         if not self.missing(job):
             self.ready_since[job] = self._next_count()
         if any(other.state in FINAL for other in self.missing(job)):
             door = Door.ALWAYS  # it takes up no place
-        answer = super().submit(job, door)
+        answer = super()._let_in(job, door)
         self._settle()
         return answer
+
+    # What happens.
 
     def open_group(self, group: PlainGroup) -> None:
         """A group is opened, or its opener begins to wait for its workers."""

@@ -383,6 +383,9 @@ class PlainPool:
     def submit(self, job: PlainJob, door: Door) -> Admission:
         """A job wants to enter."""
         self.advance()
+        return self._let_in(job, door)
+
+    def _let_in(self, job: PlainJob, door: Door) -> Admission:
         if job.deadline <= self.now:
             self._die(job, DeadReason.TIMED_OUT)
             return Admission.ENTERED
