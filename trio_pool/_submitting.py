@@ -83,7 +83,7 @@ class Submitting:
         await trio.lowlevel.cancel_shielded_checkpoint()
         return jobs
 
-    async def _let_graph_in(self, jobs: list[Job[Any]], door: Door) -> None:
+    async def _let_graph_in(self, jobs: list[Job[Any]], door: Door) -> None:  # noqa: ASYNC910  # its caller is one anyway
         engine = self._engine
         first = engine.core.first_of(jobs)
         rest = [job for job in jobs if job is not first]
