@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from ._elastic import Elastic
     from ._group import Group
     from ._job_group import BaseGroup
+    from ._ledger import Ledger
     from ._options import JobOptions
+    from ._scheduler import Scheduler
     from ._worker import Worker
 
 V = TypeVar("V")
@@ -85,12 +87,14 @@ class Engine(Waiting):
         elastic: Elastic[Any] | None,
         requeue: Callable[[Job[Any], JobOptions], Job[Any]],
     ) -> None:
-        self.config = config
-        self.rng = config.rng or Random()
+        self.config: Config = config
+        self.rng: Random = config.rng or Random()
         self.instruments: list[Instrument] = list(config.instruments)
         self.effects: deque[Effect] = deque()
-        self.roster = Roster(config.pick, self.rng)
-        self.dead = DeadLetters(config.max_dead, requeue)
+        self.roster: Roster = Roster(config.pick, self.rng)
+        self.dead: DeadLetters = DeadLetters(config.max_dead, requeue)
+        self.core: Scheduler
+        self.ledger: Ledger
         self.core, self.ledger = make_scheduler(
             self.roster,
             self.dead,
@@ -105,17 +109,17 @@ class Engine(Waiting):
             lifo=config.order == "lifo",
             keep_history=config.history,
         )
-        self.timers = Timers(self._on_deadline)
+        self.timers: Timers = Timers(self._on_deadline)
         self._deadlines = self.core.deadlines
         # The body of the block, and what follows on it until the workers have stopped.
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope = trio.CancelScope()
         # Set while the block lasts: where tasks run, and in which context.
         self.nursery: trio.Nursery | None = None
-        self.context = Context()
+        self.context: Context = Context()
         # No more jobs from outside; nor any more at all, since everything stops.
-        self.closed = False
-        self.stopping = False
-        self.over = trio.Event()
+        self.closed: bool = False
+        self.stopping: bool = False
+        self.over: trio.Event = trio.Event()
         # What comes out of the block besides an exception of its body.
         self.errors: list[BaseException] = []
         # Those whose block has been entered and not been left, by their records.

@@ -55,10 +55,10 @@ class Group:
     def __init__(
         self, name: str | None, max_running: float, reserve: int, must_succeed: bool, effects: Effects
     ) -> None:
-        self.name = name
-        self.max_running = max_running
-        self.reserve = reserve
-        self.must_succeed = must_succeed
+        self.name: str | None = name
+        self.max_running: float = max_running
+        self.reserve: int = reserve
+        self.must_succeed: bool = must_succeed
         self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
         self.surplus: int = 0

@@ -29,10 +29,10 @@ class Loan:
     __slots__ = ("cut", "deadline", "job", "started_at")
 
     def __init__(self, job: Job[Any], started_at: float, deadline: float, cut: Cut | None) -> None:
-        self.job = job
-        self.started_at = started_at
-        self.deadline = deadline
-        self.cut = cut
+        self.job: Job[Any] = job
+        self.started_at: float = started_at
+        self.deadline: float = deadline
+        self.cut: Cut | None = cut
 
 
 class Loans:

@@ -46,13 +46,13 @@ class Race:
     )
 
     def __init__(self, job: Job[Any], first: Seat) -> None:
-        self.job = job
-        self.first = first
-        self.started_at = first._started_at
-        self.deadline = first._attempt_deadline
+        self.job: Job[Any] = job
+        self.first: Seat = first
+        self.started_at: float = first._started_at
+        self.deadline: float = first._attempt_deadline
         self.took_part: dict[Seat, None] = {first: None}
         self.runners: dict[Seat, None] = {first: None}
-        self.won = False
+        self.won: bool = False
         self.value: object = None
         self.error: Exception | None = None
         self.verdict: Verdict | None = None

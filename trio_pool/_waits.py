@@ -43,10 +43,10 @@ class Wait:
         for_any: bool = False,
         steps_aside: bool = False,
     ) -> None:
-        self.steps_aside = steps_aside
-        self.waiter = waiter
-        self.jobs = jobs
-        self.for_any = for_any
+        self.steps_aside: bool = steps_aside
+        self.waiter: Job[Any] = waiter
+        self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
+        self.for_any: bool = for_any
 
 
 class Waits:
