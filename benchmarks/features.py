@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trio_pool import Instrument, RetryPolicy, open_pool
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from rich.console import Console
+
+from trio_pool import Hedge, Instrument, Logged, RetryPolicy, open_pool
+from trio_pool.otel import Telemetry
+from trio_pool.rich import live
+from trio_pool.timeline import Timeline
 
 from . import programs
 from .measure import in_turn
@@ -15,6 +26,8 @@ from .rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from .measure import Figure
     from .rows import Scale
@@ -81,6 +94,36 @@ class Blind(Instrument):
     """Is told of everything and does nothing."""
 
 
+class Dropped(SpanExporter):
+    """Takes spans and forgets them."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+def telemetry() -> Telemetry:
+    """Spans and metrics, received by the SDK and dropped."""
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(Dropped()))
+    return Telemetry(tracers, MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False))
+
+
+def loud_logger() -> logging.Logger:
+    """Takes records of all levels and drops them."""
+    logger = logging.Logger("benchmark", logging.DEBUG)
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+async def in_view(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
+    """As `programs.submit_all`, in a live view."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
+    async with open_pool(workers, retry=programs.RETRY) as pool, live(pool, total=len(items), console=console):
+        jobs = [await pool.submit(fn, item) for item in items]
+        await pool.join()
+        return [job.result() for job in jobs]
+
+
 def measured(program: Callable[..., Awaitable[list[int]]], **options: Any) -> Callable[[Scale], Figure]:
     """Measures a program against the plain one."""
 
@@ -103,6 +146,13 @@ FEATURES = tuple(
         ("max-running", "max_running, never reached", plain(max_running=100)),
         ("lifo", 'order="lifo"', plain(order="lifo")),
         ("instrument", "an instrument that does nothing", plain(instruments=[Blind()])),
+        ("logged", "Logged, at a level that is off", plain(instruments=[Logged()])),
+        ("logged-debug", "Logged, at DEBUG, the records dropped", plain(instruments=[Logged(loud_logger())])),
+        ("timeline", "Timeline", plain(instruments=[Timeline()])),
+        ("live", "the live view", measured(in_view)),
+        ("telemetry", "Telemetry without an SDK", plain(instruments=[Telemetry()])),
+        ("telemetry-sdk", "Telemetry with an SDK, what it tells dropped", plain(instruments=[telemetry()])),
+        ("hedge", "a hedge whose time never comes", measured(with_options, hedge=Hedge(60.0))),
         ("no-bound", "max_queue=math.inf", plain(max_queue=math.inf)),
         ("resources", "resources instead of slots", measured(with_resources)),
         ("lifespan", "resources with a lifespan", measured(with_resources, lifespan=lifespan)),
