@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Generator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import pytest
 import trio
@@ -254,24 +254,27 @@ def test_an_empty_timeline_has_an_empty_chart(open_page: Open) -> None:
     expect(tip_of(page)).to_be_hidden()
 
 
-def test_it_follows_the_colour_scheme(open_page: Open) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "of_page", "of_bar"),
+    [("light", "rgb(255, 255, 255)", "200 71 12"), ("dark", "rgb(14, 17, 22)", "255 138 76")],
+)
+def test_it_follows_the_colour_scheme(
+    open_page: Open, scheme: Literal["light", "dark"], of_page: str, of_bar: str
+) -> None:
     page = open_page(printers)
     x, y = locate(page, f"report {NASTY}")
-    colours: dict[str, Any] = {}
-    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for scheme in schemes:
-        page.emulate_media(color_scheme=scheme)
-        page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0, true)))")
-        # Of the page, and of a bar on the canvas.
-        colours[scheme] = page.evaluate(
-            """([x, y]) => {
-                const canvas = document.querySelector("canvas"), { left, top } = canvas.getBoundingClientRect();
-                const [red, green, blue] = canvas.getContext("2d").getImageData(x - left, y - top + 7, 1, 1).data;
-                return [getComputedStyle(document.body).backgroundColor, `${red} ${green} ${blue}`];
-            }""",
-            [x, y],
-        )
-    assert colours == {"light": ["rgb(255, 255, 255)", "200 71 12"], "dark": ["rgb(14, 17, 22)", "255 138 76"]}
+    page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+    page.emulate_media(color_scheme=scheme)
+    # The canvas is drawn anew with the next frame or the one after it; if not, this times out.
+    page.wait_for_function(
+        """([x, y, expected]) => {
+            const canvas = document.querySelector("canvas"), { left, top } = canvas.getBoundingClientRect();
+            const [red, green, blue] = canvas.getContext("2d").getImageData(x - left, y - top + 7, 1, 1).data;
+            return `${red} ${green} ${blue}` === expected;
+        }""",
+        arg=[x, y, of_bar],
+    )
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == of_page
 
 
 # Moving.

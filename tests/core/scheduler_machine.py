@@ -41,6 +41,7 @@ from trio_pool._effects import (
     Regain,
     Reserved,
     Start,
+    StepAside,
     Tell,
 )
 from trio_pool._places import Admission, Door
@@ -208,7 +209,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain():
+                case Changed() | Regain() | StepAside():
                     raise AssertionError("nobody watches, and nobody lends")
                 case Reserved(group=group):
                     self.staffed.append(group)
