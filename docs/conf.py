@@ -67,5 +67,12 @@ def setup(app: Sphinx) -> None:
     analyzer = ModuleAnalyzer.for_module("trio_pool._open")
     analyzer.analyze()
     analyzer.overloads.clear()
+    # A TypedDict has no bases when the program runs, but all their keys.
+    analyzer = ModuleAnalyzer.for_module("trio_pool._options")
+    analyzer.analyze()
+    for (owner, key), lines in list(analyzer.attr_docs.items()):
+        if owner == "NodeOptions":
+            analyzer.attr_docs["JobOptions", key] = lines
+            analyzer.tagorder[f"JobOptions.{key}"] = analyzer.tagorder[f"{owner}.{key}"]
     app.connect("missing-reference", resolve_public_name)
     app.connect("autodoc-process-docstring", show_public_names, priority=900)  # after napoleon

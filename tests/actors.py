@@ -141,6 +141,15 @@ def slow_on(*resources: str) -> Script:
     return Script(dict.fromkeys(resources, after(100)))
 
 
+async def cleans_up(resource: object) -> None:
+    """Ends only by being cancelled, and takes two seconds for it."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2.0)
+
+
 @attrs.define
 class Doors:
     """A lifespan that remembers who has come and gone, and can be told to misbehave."""

@@ -578,6 +578,19 @@ async def test_the_pool_ends_before_a_group_has_its_workers(autojump_clock: Mock
         assert trio.current_time() == 2.0
 
 
+async def test_the_pool_does_not_wait_for_a_worker_that_a_group_wants_but_no_job(autojump_clock: MockClock) -> None:
+    async def opens(pool: Pool[str]) -> None:
+        with pytest.raises(PoolClosedError, match=r"^the pool ended before the group had its workers$"):
+            async with pool.open_group(reserve=2):
+                pass
+
+    async with trio.open_nursery() as nursery, open_pool(["a", "b"]) as pool:
+        pool.workers[0].rest(100.0)
+        nursery.start_soon(opens, pool)
+        await wait_all_tasks_blocked()
+    assert trio.current_time() == 0.0
+
+
 async def test_a_group_of_the_body_that_waits_for_workers_ends_with_the_pool(autojump_clock: MockClock) -> None:
     entered = False
     async with open_pool(list("ab")) as pool, trio.open_nursery() as nursery:

@@ -62,7 +62,8 @@ class DeadLetters:
     def requeue(self, job: Job[Any], **options: Unpack[JobOptions]) -> Job[Any]:
         """Take a job out and submit its function and arguments again, as a new job.
 
-        It is always let in, however full the queue is.
+        It is always let in, however full the queue is. A job of a group is one of that group
+        again, unless its block has been left or the group was cancelled.
 
         Arguments:
           job: one of the dead letters.

@@ -36,11 +36,8 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def error_in_words(error: BaseException) -> str:
-    """The error in one line, also if it can't say what it is."""
-    try:
-        return one_line(in_words(error))
-    except Exception:  # its __str__ is the program's own
-        return one_line(f"{type(error).__name__}: (can't be printed)")
+    """The error in one line."""
+    return one_line(in_words(error))
 
 
 def span(seconds: float, digits: int = 1) -> str:

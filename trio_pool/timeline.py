@@ -278,10 +278,7 @@ def _outcome(job: Job[Any], error: Exception) -> Kind:
 
 
 def _in_words(error: Exception) -> str:
-    try:
-        return _shortened(in_words(error))
-    except Exception:  # its own __str__ raises
-        return type(error).__name__
+    return _shortened(in_words(error))
 
 
 def _shortened(text: str) -> str:
