@@ -204,7 +204,7 @@ async def run_with_names(line: str, pool: trio_pool.Pool[str]) -> None:
     }
     if line.startswith("open_pool("):
         line = f"async with {line}: pass"
-    outcome = eval(compile(line, line, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names)
+    outcome = eval(compile(line, f"<{line}>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names)
     if inspect.iscoroutine(outcome):
         await outcome
 

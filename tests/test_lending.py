@@ -1234,3 +1234,27 @@ async def test_a_job_on_a_lent_worker_that_waits_for_its_cancelled_lender_is_tol
             await lender.wait_started()
             await pool.run(waits)
     assert lender.state is JobState.CANCELLED
+
+
+async def test_a_job_that_has_stepped_aside_goes_on_only_with_its_worker(autojump_clock: MockClock) -> None:
+    async def child(resource: str, item: int) -> None:
+        if item == 1:
+            await trio.sleep_forever()
+        try:
+            async with current_job().lend():
+                await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5.0)
+
+    async def parent(resource: str) -> tuple[bool, float]:
+        async with pool.map(child, [1, 2, 2]), current_job().lend():
+            await trio.sleep(1.0)
+        worker = current_job().worker
+        assert worker is not None
+        return worker.job is current_job(), trio.current_time()
+
+    with trio.fail_after(60.0):
+        async with open_pool(["a", "b"]) as pool:
+            has_it_back, _ = await pool.run(parent)
+    assert has_it_back
