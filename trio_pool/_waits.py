@@ -122,8 +122,6 @@ class Waits:
     def _needs(self, job: Job[Any]) -> list[list[Job[Any]]]:
         """What has to happen before a job ends: of each of these lists, one job has to end."""
         state = job._state
-        if job.state.is_final:
-            return []
         if state is JobState.RUNNING:
             return self._needs_of_running(job)
         terms = terms_of(job)
