@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import trio
 
+from ._from_threads import run_from_thread, submit_from_thread
 from ._streams import Completed, Mapped
 from ._submitting import Submitting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+    from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
     from typing_extensions import TypeVarTuple, Unpack
@@ -168,6 +170,78 @@ class ResourceCalls(Submitting, Generic[R]):
         """
         return self._map(Completed, fn, items, buffer, options)
 
+    def run_from_thread(
+        self,
+        fn: Callable[[R, Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> V:
+        """As `run`, from another thread of the process, which waits meanwhile.
+
+        Any thread will do, one of `trio.to_thread.run_sync` or one that knows nothing of Trio. The
+        job runs in a copy of the thread's context variables. In a thread of
+        `trio.to_thread.run_sync` the task that waits for the thread makes the call: if that task is
+        cancelled, so is the job, and `trio.Cancelled` is raised here. After an exception that
+        strikes the waiting thread, such as `KeyboardInterrupt`, the job is cancelled, and the
+        exception goes on when the job's function no longer runs.
+
+        Don't call it where an event loop runs, which it would hold up; see `submit_from_thread`.
+
+        Arguments:
+          fn: an async function; its first argument is the resource.
+          *args: its other arguments.
+          **options: options of the job. ``total_timeout`` counts from when the pool's thread takes
+              notice of the call.
+
+        Returns:
+          what ``fn`` returned.
+
+        Raises:
+          RuntimeError: if called in the pool's own thread.
+          JobFailedError: if the job is dead.
+          JobCancelledError: if somebody else cancelled it, or it was discarded.
+          PoolClosedError: if the pool is closed, or gets closed before there is a place, or if its
+              block or its Trio run has ended.
+          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type.
+        """
+        return cast("V", run_from_thread(self, fn, args, options))
+
+    def submit_from_thread(
+        self,
+        fn: Callable[[R, Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> Future[V]:
+        """Submit a job from another thread of the process, without waiting for anything.
+
+        Where the queue is full, the job waits for its place as one by `submit` does, while the
+        caller goes on. An event loop of asyncio's awaits the future with `asyncio.wrap_future`.
+
+        ``cancel()`` of the future, which works until the job has ended, cancels the job. The future
+        is cancelled from then on, whatever becomes of the job, and what waits for it with
+        `concurrent.futures.wait` goes on when the job's function no longer runs. Callbacks run in the
+        pool's thread, or in the one that cancels, and must not wait there.
+
+        Arguments:
+          fn: an async function; its first argument is the resource.
+          *args: its other arguments.
+          **options: options of the job. ``total_timeout`` counts from when the pool's thread takes
+              notice of the call.
+
+        Returns:
+          concurrent.futures.Future: what ``fn`` returned, or one of the errors of `run`:
+          `JobFailedError`, `JobCancelledError`, `PoolClosedError`, `NoEligibleWorkerError`. A dead
+          job counts as dealt with once its error has been asked for. To ask in the pool's own
+          thread before the job has ended is a `RuntimeError`.
+
+        Raises:
+          RuntimeError: if called in the pool's own thread.
+          PoolClosedError: if the pool is closed, or its block or its Trio run has ended.
+          ValueError, TypeError: if an option is out of its range or of the wrong type.
+        """
+        return submit_from_thread(self, fn, args, options)
+
 
 class SlotCalls(Submitting):
     """The calls where functions get nothing but their own arguments."""
@@ -228,3 +302,21 @@ class SlotCalls(Submitting):
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
         """As `Pool.as_completed`."""
         return self._map(Completed, fn, items, buffer, options)
+
+    def run_from_thread(
+        self,
+        fn: Callable[[Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> V:
+        """As `Pool.run_from_thread`."""
+        return cast("V", run_from_thread(self, fn, args, options))
+
+    def submit_from_thread(
+        self,
+        fn: Callable[[Unpack[Ts]], Awaitable[V]],
+        *args: Unpack[Ts],
+        **options: Unpack[JobOptions],
+    ) -> Future[V]:
+        """As `Pool.submit_from_thread`."""
+        return submit_from_thread(self, fn, args, options)

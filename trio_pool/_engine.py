@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ._config import Config
     from ._effects import Effect
     from ._elastic import Elastic
+    from ._from_threads import Home
     from ._group import Group
     from ._job_group import BaseGroup
     from ._ledger import Ledger
@@ -63,17 +64,17 @@ logger = logging.getLogger("trio_pool")
 
 
 class _Submitter:
-    """A task that waits for a place in the queue, and the error if it is turned away.
+    """Who waits for a place in the queue, and the error if it is turned away.
 
     What comes in with its job is let in at the same moment.
     """
 
-    __slots__ = ("error", "party", "released", "task")
+    __slots__ = ("error", "go_on", "party", "released")
 
     def __init__(self, party: Sequence[Job[Any]]) -> None:
         self.party = party
         # None until it has begun to wait: it may have to go on before that.
-        self.task: trio.lowlevel.Task | None = None
+        self.go_on: Callable[[], object] | None = None
         self.released = False
         self.error: Exception | None = None
 
@@ -116,6 +117,8 @@ class Engine(Waiting):
         # Set while the block lasts: where tasks run, and in which context.
         self.nursery: trio.Nursery | None = None
         self.context: Context = Context()
+        # Set once it has begun: where other threads have to turn to.
+        self.home: Home | None = None
         # No more jobs from outside; nor any more at all, since everything stops.
         self.closed: bool = False
         self.stopping: bool = False
@@ -182,31 +185,40 @@ class Engine(Waiting):
     async def wait_for_place(self, job: Job[Any]) -> None:
         """Wait until a job that is in line for a place is admitted or turned away."""
         submitter = self._submitters[job]
-        submitter.task = trio.lowlevel.current_task()
+        submitter.go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
 
         # Withdrawn at the very moment of the cancellation: the job can't be admitted
         # between that and the task's waking up to it.
         def withdraw(_: object) -> trio.lowlevel.Abort:
-            # Unless it has been already: then what tells the task is among the effects, but
-            # an effect before it, a death or an instrument, has cancelled the task.
-            if job._state is not None or job._cancelled:
-                return trio.lowlevel.Abort.FAILED
-            del self._submitters[job]
-            self.core.withdraw(job)
-            self.carry_out()
-            return trio.lowlevel.Abort.SUCCEEDED
+            return trio.lowlevel.Abort.SUCCEEDED if self.withdraw(job) else trio.lowlevel.Abort.FAILED
 
         await trio.lowlevel.wait_task_rescheduled(withdraw)
         if submitter.error is not None:
             raise submitter.error
+
+    def call_when_placed(self, job: Job[Any], placed: Callable[[Exception | None], object]) -> None:
+        """The same for who can't wait: call ``placed`` then, with the error if it is turned away."""
+        submitter = self._submitters[job]
+        submitter.go_on = lambda: placed(submitter.error)
+
+    def withdraw(self, job: Job[Any]) -> bool:
+        """Take a job out of the line for a place; returns whether it stood there."""
+        # It doesn't if it has just been let in or turned away. Then what says so is among the
+        # effects, but one before it, a death or an instrument, has led to this call.
+        if job._state is not None or job._cancelled:
+            return False
+        del self._submitters[job]
+        self.core.withdraw(job)
+        self.carry_out()
+        return True
 
     def _release(self, job: Job[Any], error: Exception | None) -> None:
         """Let a submitter go on, with an error if its job is turned away."""
         submitter = self._submitters.pop(job)
         submitter.error = error
         submitter.released = True
-        if submitter.task is not None:
-            trio.lowlevel.reschedule(submitter.task)
+        if submitter.go_on is not None:
+            submitter.go_on()
 
     # What the handles of jobs ask for.
 
@@ -222,12 +234,10 @@ class Engine(Waiting):
         state = job.state
         if state is JobState.SUCCEEDED:
             return cast("V", job._value)
-        if state is JobState.DEAD:
-            self.dead._deal_with(job)
-            raise failure_of(job)
-        if state.is_final:
-            raise JobCancelledError(job)
-        raise JobNotFinishedError(f"{job!r} has not ended yet")
+        if not state.is_final:
+            raise JobNotFinishedError(f"{job!r} has not ended yet")
+        self.deal_with(job)
+        raise shortfall_of(job)
 
     async def wait_job(self, job: Job[V]) -> V:
         """Wait for the job's end."""
@@ -383,6 +393,11 @@ def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
         asked.append(f"the tags {', '.join(repr(tag) for tag in sorted(options.requires))}")
     wish = f", which asks for {' and '.join(asked)}" if asked else ""
     return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}{wish}")
+
+
+def shortfall_of(job: Job[Any]) -> JobFailedError | JobCancelledError:
+    """The error that says why an ended job has no result."""
+    return failure_of(job) if job.state is JobState.DEAD else JobCancelledError(job)
 
 
 def failure_of(job: Job[Any]) -> JobFailedError:

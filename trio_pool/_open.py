@@ -16,6 +16,7 @@ from ._elastic import Elastic
 from ._endings import come_out
 from ._engine import failure_of, logger
 from ._errors import PoolError
+from ._from_threads import Home
 from ._instrument import notify
 from ._pool import Pool, SlotPool
 from ._resource import Resource
@@ -218,6 +219,7 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
     async with trio.open_nursery() as nursery:
         engine.nursery = nursery
         engine.context = copy_context()
+        engine.home = Home()
         nursery.start_soon(engine.timers.run)
         try:
             await trio.lowlevel.checkpoint()

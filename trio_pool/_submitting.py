@@ -107,13 +107,18 @@ class Submitting:
         self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
     ) -> Job[Any]:
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
-        if not callable(fn):
-            raise TypeError(not_callable(fn))
-        if options.after and any(other._host is not self._engine for other in options.after):
-            raise ValueError("after must hold jobs of this pool")
+        if options.after or not callable(fn):
+            self._check_call(fn, options)
         now = trio.current_time()
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
+
+    def _check_call(self, fn: object, options: Options) -> None:
+        """Check what can only be checked where the function and its options meet."""
+        if not callable(fn):
+            raise TypeError(not_callable(fn))
+        if any(other._host is not self._engine for other in options.after):
+            raise ValueError("after must hold jobs of this pool")
 
     @trio.lowlevel.enable_ki_protection
     def _submit_nowait(

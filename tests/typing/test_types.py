@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.threads import in_trios_thread
 from trio_pool import (
     Attempt,
     CircuitBreaker,
@@ -315,3 +317,15 @@ def test_a_pause_read_by_a_subclass_is_of_that_subclass() -> None:
         """A pause of the program's own."""
 
     assert isinstance(assert_type(Throttled.parse("30", rest=True), Throttled), Throttled)
+
+
+async def test_calls_from_threads_have_the_types_of_the_function() -> None:
+    async with open_pool([Client("a")]) as pool, open_pool(2) as slots:
+
+        def call() -> None:
+            assert assert_type(pool.run_from_thread(fetch, "/", priority=1), bytes) == b"a/"
+            assert assert_type(pool.submit_from_thread(Client.size, "/"), Future[int]).result() == 1
+            assert assert_type(slots.run_from_thread(add, 1, 2), int) == 3
+            assert assert_type(slots.submit_from_thread(add, 1, 2, name="sum"), Future[int]).result() == 3
+
+        await in_trios_thread(call)

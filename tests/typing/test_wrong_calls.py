@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.threads import in_trios_thread
 from trio_pool import Job, JobFailedError, Node, Pool, Resource, RetryPolicy, SlotPool, open_pool
 
 
@@ -229,3 +230,17 @@ def test_pools_of_one_resource_are_not_pools_of_another() -> None:
 def test_descriptions_keep_the_type_of_their_resource() -> None:
     wrong: Resource[Session] = Resource(Client())  # type: ignore[arg-type]
     assert isinstance(wrong.value, Client)
+
+
+async def test_calls_from_threads_take_the_arguments_of_the_function() -> None:
+    async with open_pool([Client()]) as pool:
+
+        def call() -> None:
+            with pytest.raises(JobFailedError, match="TypeError"):
+                pool.run_from_thread(fetch, 3)  # type: ignore[arg-type]
+            with pytest.raises(JobFailedError, match="TypeError"):
+                pool.submit_from_thread(fetch, 3).result()  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="unexpected keyword argument 'timeout'"):
+                pool.run_from_thread(fetch_within, "/", timeout=2.5)  # type: ignore[call-arg]
+
+        await in_trios_thread(call)
