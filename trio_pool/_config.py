@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from . import _validate
 from ._instrument import Instrument
@@ -21,49 +19,95 @@ if TYPE_CHECKING:
 
     from ._verdict import OnFailure
 
+T = TypeVar("T")
+
 Order: TypeAlias = Literal["fifo", "lifo"]
 OnDead: TypeAlias = Literal["raise", "keep", "cancel"]
 ORDERS: tuple[Order, ...] = ("fifo", "lifo")
 ON_DEAD: tuple[OnDead, ...] = ("raise", "keep", "cancel")
+NEVER = RetryPolicy.never()
 
 
-def _instance_of(kind: type) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        _validate.instance(attribute.name, value, kind)
+class Config:
+    """The arguments of `open_pool`, in one place with their checks.
 
-    return check
+    Written out: to have it generated is a good part of what importing the package would take.
+    """
+
+    __slots__ = (
+        "attempt_timeout",
+        "breaker",
+        "history",
+        "instruments",
+        "lifespan",
+        "max_dead",
+        "max_queue",
+        "max_running",
+        "name",
+        "no_worker",
+        "on_dead",
+        "on_failure",
+        "order",
+        "pick",
+        "rate_limit",
+        "retry",
+        "retry_budget",
+        "rng",
+        "total_timeout",
+    )
+
+    def __init__(
+        self,
+        *,
+        retry: RetryPolicy = NEVER,
+        attempt_timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_queue: float | None = 1000,
+        max_running: float | None = None,
+        rate_limit: RateLimit | None = None,
+        retry_budget: RetryBudget | None = None,
+        breaker: CircuitBreaker | None = None,
+        lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
+        order: Order = "fifo",
+        pick: Pick = "longest_idle",
+        no_worker: NoWorker = "reject",
+        on_failure: OnFailure | None = None,
+        on_dead: OnDead = "raise",
+        max_dead: float | None = 1000,
+        history: bool = True,
+        instruments: Iterable[Instrument] = (),
+        name: str | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        instance, seconds, bound, one_of = _validate.instance, _validate.seconds, _validate.bound, _validate.one_of
+        self.retry: RetryPolicy = instance("retry", retry, RetryPolicy)
+        self.attempt_timeout: float = (
+            math.inf if attempt_timeout is None else seconds("attempt_timeout", attempt_timeout)
+        )
+        self.total_timeout: float = math.inf if total_timeout is None else seconds("total_timeout", total_timeout)
+        self.max_queue: float = bound("max_queue", max_queue, least=0)
+        self.max_running: float = bound("max_running", max_running, least=1)
+        self.rate_limit: RateLimit | None = _none_or("rate_limit", rate_limit, RateLimit)
+        self.retry_budget: RetryBudget | None = _none_or("retry_budget", retry_budget, RetryBudget)
+        self.breaker: CircuitBreaker | None = _none_or("breaker", breaker, CircuitBreaker)
+        self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
+        self.order: Order = one_of("order", order, ORDERS)
+        self.pick: Pick = one_of("pick", pick, PICKS)
+        self.no_worker: NoWorker = one_of("no_worker", no_worker, NO_WORKER)
+        self.on_failure: OnFailure | None = on_failure
+        self.on_dead: OnDead = one_of("on_dead", on_dead, ON_DEAD)
+        self.max_dead: float = bound("max_dead", max_dead, least=0)
+        self.history: bool = instance("history", history, bool)
+        self.instruments: tuple[Instrument, ...] = _instruments(instruments)
+        self.name: str | None = _validate.text("name", name)
+        self.rng: Random | None = _none_or("rng", rng, Random)
+        for field, hook in (("lifespan", lifespan), ("on_failure", on_failure)):
+            if hook is not None:
+                _validate.call(field, hook)
 
 
-def _none_or(kind: type) -> Any:
-    return attrs.validators.optional(_instance_of(kind))
-
-
-def _one_of(choices: tuple[str, ...]) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        _validate.one_of(attribute.name, value, choices)
-
-    return check
-
-
-def _callable_or_none(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _validate.call(attribute.name, value)
-
-
-def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.text(attribute.name, value)
-
-
-def _seconds(value: object, field: attrs.Attribute[Any]) -> float:
-    return math.inf if value is None else _validate.seconds(field.name, value)
-
-
-def _at_least_0(value: object, field: attrs.Attribute[Any]) -> float:
-    return _validate.bound(field.name, value, least=0)
-
-
-def _at_least_1(value: object, field: attrs.Attribute[Any]) -> float:
-    return _validate.bound(field.name, value, least=1)
+def _none_or(name: str, value: T | None, kind: type[T]) -> T | None:
+    return None if value is None else _validate.instance(name, value, kind)
 
 
 def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
@@ -74,34 +118,3 @@ def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
     for instrument in found:
         _validate.instance("instruments", instrument, Instrument)
     return found
-
-
-def _converted(convert: Any, **field: Any) -> Any:
-    return attrs.field(converter=attrs.Converter(convert, takes_field=True), **field)
-
-
-@attrs.frozen(kw_only=True)
-class Config:
-    """The arguments of `open_pool`, in one place with their checks."""
-
-    retry: RetryPolicy = attrs.field(factory=RetryPolicy.never, validator=_instance_of(RetryPolicy))
-    attempt_timeout: float = _converted(_seconds, default=math.inf)
-    total_timeout: float = _converted(_seconds, default=math.inf)
-    max_queue: float = _converted(_at_least_0, default=1000)
-    max_running: float = _converted(_at_least_1, default=None)
-    rate_limit: RateLimit | None = attrs.field(default=None, validator=_none_or(RateLimit))
-    retry_budget: RetryBudget | None = attrs.field(default=None, validator=_none_or(RetryBudget))
-    breaker: CircuitBreaker | None = attrs.field(default=None, validator=_none_or(CircuitBreaker))
-    lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = attrs.field(
-        default=None, validator=_callable_or_none
-    )
-    order: Order = attrs.field(default="fifo", validator=_one_of(ORDERS))
-    pick: Pick = attrs.field(default="longest_idle", validator=_one_of(PICKS))
-    no_worker: NoWorker = attrs.field(default="reject", validator=_one_of(NO_WORKER))
-    on_failure: OnFailure | None = attrs.field(default=None, validator=_callable_or_none)
-    on_dead: OnDead = attrs.field(default="raise", validator=_one_of(ON_DEAD))
-    max_dead: float = _converted(_at_least_0, default=1000)
-    history: bool = attrs.field(default=True, validator=_instance_of(bool))
-    instruments: tuple[Instrument, ...] = attrs.field(default=(), converter=_instruments)
-    name: str | None = attrs.field(default=None, validator=_text)
-    rng: Random | None = attrs.field(default=None, validator=_none_or(Random))

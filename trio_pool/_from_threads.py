@@ -1,29 +1,23 @@
-"""Shell: jobs from other threads of the process, and the futures that stand for them there."""
+"""Shell: how other threads of the process hand jobs to a pool."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ._driver import is_in_a_job
-from ._engine import shortfall_of
 from ._errors import PoolClosedError
-from ._job import JobState, has_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
-    from ._job import Job
+    from ._job_future import JobFuture
     from ._options import JobOptions, Options
     from ._submitting import Submitting
-
-V = TypeVar("V")
 
 
 class Home:
@@ -42,133 +36,6 @@ class Home:
     def call_soon(self, fn: Callable[[], object]) -> None:
         """Call ``fn`` in the pool's thread, after what was to be called there before."""
         self._token.run_sync_soon(fn)
-
-
-class JobFuture(Future[V]):
-    """What another thread has of a job.
-
-    It is pending until the job has ended, and can be cancelled as long. Its methods are for any
-    thread, those with an underscore for the pool's own, where all that happens to the job does.
-    """
-
-    def __init__(self, submitting: Submitting, home: Home) -> None:
-        super().__init__()
-        self._submitting = submitting
-        self._home = home
-        # Once it is one; owned by the pool's thread.
-        self._job: Job[V] | None = None
-        # The same if the job is dead and this has its error.
-        self._dead: Job[V] | None = None
-        # How many threads will wait for the outcome as long as it takes.
-        self._lock = threading.Lock()
-        self._waiting = 0
-
-    def cancel(self) -> bool:
-        """Cancel the job unless it has ended; returns whether the future is cancelled."""
-        cancelled = super().cancel()
-        if cancelled:
-            with suppress(trio.RunFinishedError):  # cancelled long ago
-                self._home.call_soon(self._abandon)
-        return cancelled
-
-    def result(self, timeout: float | None = None) -> V:
-        """As that of any future."""
-        with self._asked(timeout):
-            return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """As that of any future."""
-        with self._asked(timeout):
-            return super().exception(timeout)
-
-    @contextmanager
-    def _asked(self, timeout: float | None) -> Generator[None]:
-        """Somebody asks for the outcome, and is told in this block: then a death is dealt with."""
-        if not self.done() and self._home.is_here():
-            raise RuntimeError("waiting for the future in the pool's own thread would keep its job from ending")
-        for_good = timeout is None
-        with self._lock:
-            self._waiting += for_good
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waiting -= for_good
-            if self._dead is not None and not self._dead._dealt_with:
-                with suppress(trio.RunFinishedError):  # the end of the pool has told of it
-                    self._home.call_soon(self._deal_with)
-
-    # From here on it is the pool's thread, and nothing strikes it: Trio protects what it calls.
-
-    def _enter(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> None:
-        """Let the job in, or in line for a place."""
-        if self.cancelled():
-            self._settle()
-            return
-        engine = self._submitting._engine
-        try:
-            job = self._job = self._submitting._make_job(fn, args, options)
-            is_in_line = self._submitting._lines_up(job)
-        except Exception as error:
-            self._settle(error)
-            return
-        if is_in_line:
-            engine.call_when_placed(job, self._placed)
-        else:
-            self._placed(None)
-
-    def _placed(self, error: Exception | None) -> None:
-        """The job is in the pool, or has been turned away."""
-        job = self._job
-        assert job is not None
-        if error is not None or has_ended(job):
-            self._settle(error)
-        else:
-            self._submitting._engine.watch(job, self._watch)
-
-    def _watch(self, job: Job[V]) -> None:
-        if has_ended(job):
-            assert job._watchers is not None
-            del job._watchers[self._watch]
-            self._settle()
-
-    def _settle(self, error: Exception | None = None) -> None:
-        """Say what has become of the job, or that it never came to be one; called once."""
-        # It may be cancelled at any moment before this: then those who wait for that go on now.
-        if not self.set_running_or_notify_cancel():
-            return
-        job = self._job
-        try:
-            if error is None:
-                assert job is not None
-                if job.state is JobState.SUCCEEDED:
-                    self.set_result(cast("V", job._value))
-                    return
-                error = shortfall_of(job)
-                self._dead = job
-                with self._lock:
-                    is_told = self._waiting > 0
-                if is_told:  # now, since the pool may end before that thread runs
-                    self._deal_with()
-            self.set_exception(error)
-        except BaseException as crash:
-            # From a callback: of those that are an Exception, the future takes care itself.
-            self._submitting._engine.crash(crash)
-
-    def _deal_with(self) -> None:
-        assert self._dead is not None
-        self._submitting._engine.deal_with(self._dead)
-
-    def _abandon(self) -> None:
-        """The future has been cancelled."""
-        job = self._job
-        engine = self._submitting._engine
-        if job is None:
-            return
-        if engine.withdraw(job):
-            self._settle()
-        elif job._state is not None:
-            engine.cancel_job(job)
 
 
 def submit_from_thread(
@@ -195,9 +62,8 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
     try:
         return future.result()
     except BaseException:
-        if not future.done():
-            future.cancel()
-            wait([future])
+        future.cancel()
+        future.wait_for_end()
         raise
 
 
@@ -237,6 +103,9 @@ def _send(
     submitting: Submitting, home: Home, fn: Callable[..., Any], args: tuple[Any, ...], options: Options
 ) -> JobFuture[Any]:
     """Have the job submitted in the pool's thread, in a copy of this one's context."""
+    # Not at the top, since few programs need it, and what it is made of takes long to import.
+    from ._job_future import JobFuture
+
     future: JobFuture[Any] = JobFuture(submitting, home)
     try:
         context = copy_context()

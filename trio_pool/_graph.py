@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._errors import GraphError
@@ -67,6 +66,9 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
       GraphError: if a key is unknown, an edge stands there twice, or there is a cycle.
       TypeError: if it isn't a mapping of nodes.
     """
+    # Not at the top, since few programs need it.
+    from graphlib import CycleError, TopologicalSorter
+
     if not isinstance(cast("object", nodes), Mapping):
         raise TypeError(f"a graph must be a mapping of keys to Nodes, got {nodes!r}")
     before: dict[K, list[K]] = {key: [] for key in nodes}

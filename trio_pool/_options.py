@@ -64,7 +64,7 @@ def _is_simple(options: Options) -> bool:
     return options.terms is ANYONE and not options.after
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Options:
     """The options of a job, checked. Shared by all jobs that were given none.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -19,8 +17,7 @@ Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 
 
-@attrs.frozen
-class Terms:
+class Terms(NamedTuple):
     """Who may take a job. Jobs of equal terms are interchangeable but for their order.
 
     Attributes:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import _validate
 from ._job import DeadReason
@@ -32,9 +30,10 @@ _FIRST_TIME = Setback()
 _CONTROLS = (RetryAfter, GiveUp, Discard, ResourceBroken)
 _TELLING = (*_CONTROLS, BaseExceptionGroup)
 
+# Named tuples, since generating classes is most of what importing the package takes.
 
-@attrs.define
-class Retry:
+
+class Retry(NamedTuple):
     """Another attempt in ``delay`` seconds."""
 
     delay: float
@@ -43,8 +42,7 @@ class Retry:
     counts: bool
 
 
-@attrs.define
-class Die:
+class Die(NamedTuple):
     """No further attempt: the job is dead of ``error``."""
 
     reason: DeadReason
@@ -52,15 +50,13 @@ class Die:
     error: Exception
 
 
-@attrs.define
-class Drop:
+class Drop(NamedTuple):
     """No further attempt, and no harm done: the job is discarded."""
 
     words: str
 
 
-@attrs.define
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of the job, and what the failure means for its worker."""
 
     fate: Retry | Die | Drop
