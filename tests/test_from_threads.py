@@ -651,33 +651,41 @@ async def test_to_wait_for_a_future_in_the_pools_own_thread_is_an_error() -> Non
 
 
 async def test_a_callback_may_submit_the_next_job() -> None:
+    doors = Doors()
     async with open_pool(["a"]) as pool:
-        future = await in_plain_thread(pool.submit_from_thread, works)
+        future = await in_plain_thread(pool.submit_from_thread, doors.pass_through)
         future.add_done_callback(lambda _: pool.submit_nowait(works))
-        await wait_all_tasks_blocked()
+        doors.opened.set()
+        await pool.join()
     assert pool.statistics().succeeded == 2
 
 
 async def test_a_callback_that_fails_is_logged_and_the_pool_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    doors = Doors()
+
     def stumbles(_: object) -> None:
         raise ValueError("stumbled")
 
     async with open_pool(["a"]) as pool:
-        future = await in_plain_thread(pool.submit_from_thread, works)
+        future = await in_plain_thread(pool.submit_from_thread, doors.pass_through)
         future.add_done_callback(stumbles)
-        await wait_all_tasks_blocked()
+        doors.opened.set()
+        await pool.join()
         assert await pool.run(works) == "done"
     assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
 
 
 async def test_a_callback_that_ends_the_program_ends_the_pool() -> None:
+    doors = Doors()
+
     def leaves(_: object) -> None:
         raise SystemExit(3)
 
     async def program() -> None:
         async with open_pool(["a"]) as pool:
-            future = await in_plain_thread(pool.submit_from_thread, works)
+            future = await in_plain_thread(pool.submit_from_thread, doors.pass_through)
             future.add_done_callback(leaves)
+            doors.opened.set()
             await trio.sleep_forever()
 
     with pytest.raises(BaseExceptionGroup) as caught:
