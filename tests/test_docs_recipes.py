@@ -83,9 +83,10 @@ def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) 
     assert "40 of 41 pages arrived" in capsys.readouterr().out
 
 
-def test_recipe_with_processes_prints_what_is_shown() -> None:
+@pytest.mark.parametrize("name", ["cpu", "message_queue"])
+def test_recipe_in_a_process_of_its_own_prints_what_is_shown(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(RECIPES / "cpu.py")],
+        [sys.executable, str(RECIPES / f"{name}.py")],
         env=environment(),
         capture_output=True,
         text=True,
@@ -93,7 +94,7 @@ def test_recipe_with_processes_prints_what_is_shown() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == shown("cpu")
+    assert done.stdout == shown(name)
 
 
 def test_sigterm_ends_the_process_gracefully() -> None:
