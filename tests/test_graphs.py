@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +43,11 @@ RUNNING = JobState.RUNNING
 SUCCEEDED = JobState.SUCCEEDED
 
 any_node: Any = Node
+
+
+def gives(*things: object) -> Iterator[object]:
+    """An iterable of them that is no collection."""
+    yield from things
 
 
 class Log:
@@ -341,6 +347,65 @@ async def test_a_bad_node_is_found_before_any_job_is_queued(node: Node, kind: ty
     nodes = {"good": Node(works), "bad": node, "behind": Node(works, after=["bad"])}
     async with open_pool(["a"]) as pool:
         await check_refused(pool, nodes, kind, message)
+
+
+class Ours(ValueError):
+    """An error of the program's own, which takes what it takes."""
+
+    def __init__(self, code: int, *, words: str) -> None:
+        super().__init__(f"{words}, code {code}")
+
+
+def raises_ours() -> Iterator[str]:
+    yield "x"
+    raise Ours(3, words="no tags")
+
+
+@pytest.mark.parametrize(
+    ("node", "kind", "message"),
+    [
+        (any_node(works, priority="x"), TypeError, r"^priority must be a number, got 'x' \(the node \('bad', 1\)\)$"),
+        (Node(works, attempt_timeout=-1), ValueError, r"^attempt_timeout must not be negative, got -1 \(the node \("),
+        (any_node(works, retry=3), TypeError, r"^retry must be a RetryPolicy, got 3 \(the node \('bad', 1\)\)$"),
+        (any_node(works, requires="gpu"), TypeError, r"'gpu' \(the node \('bad', 1\)\)$"),
+        (any_node(works, requires=gives(1)), TypeError, r" \(the node \('bad', 1\)\)$"),
+        (any_node(works, metadata=3), TypeError, r"^metadata must be a mapping, got 3 \(the node \('bad', 1\)\)$"),
+        (any_node(works, worker=3), TypeError, r"^worker must be a Worker, got 3 \(the node \('bad', 1\)\)$"),
+        (
+            any_node(works, colour="red"),
+            TypeError,
+            r"^Node\(\) got an unexpected .*'colour'.*\(the node \('bad', 1\)\)$",
+        ),
+        (any_node(3), TypeError, r"^the first argument must be an async function, got 3 \(the node \('bad', 1\)\)$"),
+        (Node(works, name="n", requires=["gpu"]), NoEligibleWorkerError, r"the job n, .*\(the node \('bad', 1\)\)$"),
+        (Node(works, requires=["gpu"]), NoEligibleWorkerError, r"the job \('bad', 1\), which asks for the tags 'gpu'$"),
+        (Node(works, requires=raises_ours()), Ours, r"^no tags, code 3$"),
+    ],
+)
+async def test_what_is_wrong_with_a_node_is_said_with_its_key(node: Node, kind: type[Exception], message: str) -> None:
+    async with open_pool(["a"]) as pool:
+        await check_refused(pool, {"good": Node(works), ("bad", 1): node}, kind, message)
+
+
+async def test_a_worker_of_another_pool_is_said_with_the_key_of_its_node() -> None:
+    async with open_pool(["a"]) as pool, open_pool(["b"]) as other:
+        nodes = {"bad": Node(works, worker=other.workers[0])}
+        await check_refused(pool, nodes, ValueError, r"^worker must be a worker of this pool, .* \(the node 'bad'\)$")
+
+
+async def test_a_graph_that_is_turned_away_while_it_waits_says_which_node_it_is(autojump_clock: MockClock) -> None:
+    async with open_pool([Resource("a", tags=["x"]), "b"], max_queue=0) as pool:
+        for _ in pool.workers:
+            await pool.submit(sleeps, 5.0)
+        async with trio.open_nursery() as nursery:
+
+            async def waits() -> None:
+                with pytest.raises(NoEligibleWorkerError, match=r"the job n, .* \(the node 'one'\)$"):
+                    await pool.submit_graph({"one": Node(works, requires=["x"], name="n")})
+
+            nursery.start_soon(waits)
+            await wait_all_tasks_blocked()
+            await pool.workers[0].remove(cancel=True)
 
 
 async def test_a_worker_of_another_pool_is_found_before_any_job_is_queued() -> None:
