@@ -70,6 +70,10 @@ class PlainGroupedPool(PlainPool):
         """The jobs that wait for a place and for no job, first what has done so for the longest time."""
         return sorted((job for job in self.line if job in self.ready_since), key=self.ready_since.__getitem__)
 
+    def idle_for(self, job: PlainJob) -> list[PlainWorker]:
+        """The idle workers in the order in which they come into question for a job: first those of its group."""
+        return sorted(self.idle(), key=lambda worker: worker.kept_for is None)
+
     def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the worker could take such jobs, if it were idle."""
         return super().can_serve(worker, job) and worker.kept_for in (None, job.group)

@@ -84,6 +84,11 @@ class PlainPool:
         found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
         return [worker for _, worker in sorted(found, key=lambda pair: pair[0])]
 
+    def idle_for(self, job: PlainJob) -> list[PlainWorker]:
+        """The idle workers in the order in which they come into question for a job."""
+        del job
+        return self.idle()
+
     def has_room(self) -> bool:
         """Whether one more attempt, or an attempt on one more worker, is within the bound."""
         return self.under_way(self.those(JobState.RUNNING)) < self.max_running
@@ -136,7 +141,7 @@ class PlainPool:
     def next_pair(self, jobs: list[PlainJob]) -> tuple[PlainWorker, PlainJob] | None:
         """The first of the jobs that an idle worker may take, with the longest idle of these."""
         for job in jobs:
-            for worker in self.idle():
+            for worker in self.idle_for(job):
                 if self.may_take(worker, job):
                     return worker, job
         return None
@@ -149,7 +154,7 @@ class PlainPool:
     def next_further(self) -> tuple[PlainWorker, PlainJob] | None:
         """The first job that an idle worker may run too, with the longest idle of these."""
         for job in self.waiting():
-            for worker in self.idle():
+            for worker in self.idle_for(job):
                 is_new = worker not in job.attempt.workers
                 if is_new and self.may_take(worker, job) and self.now < job.attempt.deadline:
                     return worker, job
