@@ -43,6 +43,7 @@ from trio_pool._effects import (
     Start,
     StepAside,
     Tell,
+    TurnedAway,
 )
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
@@ -159,6 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.recalled: list[Seat] = []
         self.quiet = 0
         self.staffed: list[Group] = []
+        self.turned_away: list[Group] = []
         self.quiet_groups: list[Group] = []
         self.limits = WORKER_LIMITS[limits]
         self.hedges = HEDGES[hedges]
@@ -213,6 +215,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                     raise AssertionError("nobody watches, and nobody lends")
                 case Reserved(group=group):
                     self.staffed.append(group)
+                case TurnedAway(group=group):
+                    self.turned_away.append(group)
                 case GroupQuiet(group=group):
                     self.quiet_groups.append(group)
                 case Hire():
@@ -517,7 +521,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
         self.workers.append(worker)
         self.on_both(
-            lambda: self.plain.workers.append(worker.plain),
+            lambda: self.plain.join(worker.plain),
             lambda: self.core.scheduler.join(worker.seat),
             dated=False,
         )
