@@ -652,6 +652,22 @@ async def test_the_group_may_use_other_workers_too(autojump_clock: MockClock) ->
     assert meter.calls == {"a": 2, "b": 2, "c": 2}
 
 
+@pytest.mark.parametrize("pick", PICKS)
+async def test_the_group_leaves_other_workers_alone_while_one_of_its_own_is_idle(
+    pick: Pick, autojump_clock: MockClock
+) -> None:
+    async with (
+        open_pool(named("a", "b", "c"), pick=pick, rng=Random(2)) as pool,
+        pool.open_group(reserve=1) as group,
+    ):
+        for _ in range(5):
+            job = await group.submit(sleeps, 1.0)
+            assert [worker_of(job).name] == own(group)
+            others = [await pool.submit(sleeps, 1.0) for _ in range(2)]
+            assert [state_of(other) for other in others] == [RUNNING, RUNNING]
+            await pool.join()
+
+
 async def test_leaving_gives_the_workers_back(autojump_clock: MockClock) -> None:
     async with open_pool(list("ab")) as pool:
         async with pool.open_group(reserve=2):

@@ -27,6 +27,7 @@ from ._effects import (
     Start,
     StepAside,
     Tell,
+    TurnedAway,
 )
 from ._errors import (
     JobCancelledError,
@@ -64,15 +65,11 @@ logger = logging.getLogger("trio_pool")
 
 
 class _Submitter:
-    """Who waits for a place in the queue, and the error if it is turned away.
+    """Who waits for a place in the queue, and the error if it is turned away."""
 
-    What comes in with its job is let in at the same moment.
-    """
+    __slots__ = ("error", "go_on", "released")
 
-    __slots__ = ("error", "go_on", "party", "released")
-
-    def __init__(self, party: Sequence[Job[Any]]) -> None:
-        self.party = party
+    def __init__(self) -> None:
         # None until it has begun to wait: it may have to go on before that.
         self.go_on: Callable[[], object] | None = None
         self.released = False
@@ -137,6 +134,7 @@ class Engine(Waiting):
             Quiet: self._on_quiet,
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
+            TurnedAway: self._on_turned_away,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
             StepAside: self._on_step_aside,
@@ -165,14 +163,13 @@ class Engine(Waiting):
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
 
-    def let_in(self, job: Job[Any], door: Door, party: Sequence[Job[Any]] = ()) -> Admission:
-        """Ask the core to let the job in, and its ``party`` at the same moment."""
-        admission = self.core.submit(job, door, job._submitted_at)
+    def let_in(self, job: Job[Any], door: Door, graph: Sequence[Job[Any]] = ()) -> Admission:
+        """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
+        core, now = self.core, job._submitted_at
+        admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
         submitter: _Submitter | None = None
         if admission is Admission.WAITING:
-            submitter = self._submitters[job] = _Submitter(party)
-        elif admission is Admission.ENTERED and party:
-            self.core.submit_party(party, trio.current_time())
+            submitter = self._submitters[job] = _Submitter()
         self.carry_out()
         if submitter is not None and submitter.released:
             if submitter.error is not None:
@@ -205,7 +202,7 @@ class Engine(Waiting):
         """Take a job out of the line for a place; returns whether it stood there."""
         # It doesn't if it has just been let in or turned away. Then what says so is among the
         # effects, but one before it, a death or an instrument, has led to this call.
-        if job._state is not None or job._cancelled:
+        if not self.core.waits_for_place(job):
             return False
         del self._submitters[job]
         self.core.withdraw(job)
@@ -276,7 +273,7 @@ class Engine(Waiting):
         """Let nobody in any more at all."""
         self.stopping = True
         for group in self.groups.values():
-            group._note_staffed()
+            group._note_turned_away()
 
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:
@@ -346,16 +343,7 @@ class Engine(Waiting):
             watch(job)
 
     def _on_admitted(self, effect: Admitted) -> None:
-        job = effect.job
-        party = self._submitters[job].party
-        self._release(job, None)
-        if party:
-            now = trio.current_time()
-            self.core.submit_party(party, now)
-            group = job._options.group
-            if self.stopping or (group is not None and self.groups[group]._stopping):
-                for each in party:  # as it has just been done to all the others
-                    self.core.cancel(each, now)
+        self._release(effect.job, None)
 
     def _on_refused(self, effect: Refused) -> None:
         self._release(effect.job, not_eligible(effect.job))
@@ -374,6 +362,9 @@ class Engine(Waiting):
 
     def _on_reserved(self, effect: Reserved) -> None:
         self.groups[effect.group]._note_staffed()
+
+    def _on_turned_away(self, effect: TurnedAway) -> None:
+        self.groups[effect.group]._note_turned_away()
 
     def _on_died(self, effect: Died) -> None:
         group = effect.job._options.group

@@ -92,3 +92,8 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
         cycle: list[object] = error.args[1]
         raise GraphError(f"the graph has a cycle: {' -> '.join(map(repr, cycle))}") from None
     return {key: before[key] for key in order}
+
+
+def about_node(key: object, error: Exception) -> Exception:
+    """The same kind of error, which says too in which node of the graph something is wrong."""
+    return type(error)(f"{error} (the node {key!r})")

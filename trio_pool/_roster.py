@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from random import Random
 
     from ._group import Group
@@ -217,17 +217,30 @@ class Roster:
             seat = terms.pinned
             free = seat in seat._kind.idle and seat not in but and self.admits(terms, seat)
             return seat if free else None
+        kinds: Iterable[Kind] = self._matching(terms)
+        if terms.gate is not None and terms.gate.seats:
+            # First those that its group has for itself: the others are there for everybody.
+            kinds = list(kinds)
+            own = self._choose_of([kind for kind in kinds if kind.group is not None], terms, but)
+            if own is not None:
+                return own
+        return self._choose_of(kinds, terms, but)
+
+    def _choose_of(self, kinds: Iterable[Kind], terms: Terms, but: Collection[Seat]) -> Seat | None:
+        """The preferred one of the idle workers of these kinds that may take it, or None."""
         if self._pick == "random":
-            found = [seat for seat, _ in self._candidates(terms, but, each=False)]
+            found = [seat for seat, _ in self._candidates(kinds, terms, but, each=False)]
             return self._rng.choice(found) if found else None
-        candidates = self._candidates(terms, but, each=True)
+        candidates = self._candidates(kinds, terms, but, each=True)
         by_age = max if self._pick == "last_used" else min
         best = by_age(candidates, key=lambda item: item[1], default=None)
         return best[0] if best is not None else None
 
-    def _candidates(self, terms: Terms, but: Collection[Seat], *, each: bool) -> Iterator[tuple[Seat, int]]:
-        """Idle workers that may take it; with ``each`` only the preferred of each class."""
-        for kind in self._matching(terms):
+    def _candidates(
+        self, kinds: Iterable[Kind], terms: Terms, but: Collection[Seat], *, each: bool
+    ) -> Iterator[tuple[Seat, int]]:
+        """Idle workers of these kinds that may take it; with ``each`` only the preferred of each class."""
+        for kind in kinds:
             idle = kind.idle.items()
             for seat, since in reversed(idle) if self._pick == "last_used" else idle:
                 if seat not in but and (not terms.failed or self.admits(terms, seat)):

@@ -10,7 +10,8 @@ import trio
 
 from . import _validate
 from ._driver import enclosing_jobs, is_in_a_job
-from ._graph import in_order
+from ._errors import NoEligibleWorkerError
+from ._graph import about_node, in_order
 from ._job import Job, JobState, has_ended
 from ._places import Admission, Door
 from ._streams import Mapped
@@ -49,10 +50,11 @@ class Submitting:
         """Queue a whole graph of jobs, each to start when those before it have succeeded.
 
         All or nothing: the graph is checked first. Where the queue is full, it waits for one
-        place and then enters whole. What stands behind a job that doesn't succeed is
+        place and then enters whole; a job whose ``total_timeout`` passes meanwhile is dead at
+        once, and the rest goes on waiting. What stands behind a job that doesn't succeed is
         discarded as soon as that is known.
 
-        A checkpoint. If it is cancelled, there are no jobs.
+        A checkpoint. If it is cancelled, there are no jobs but those that have ended while it waited.
 
         Arguments:
           nodes: the nodes by their keys.
@@ -65,30 +67,45 @@ class Submitting:
           GraphError: if there is a cycle, an unknown key, or an edge that stands there twice.
           PoolClosedError: if the pool is closed, or gets closed in the meantime.
           NoEligibleWorkerError: if no worker may take one of them, with ``no_worker="reject"``.
-          ValueError, TypeError: if an option is out of its range or of the wrong type.
+          ValueError, TypeError: if an option is out of its range or of the wrong type; names the
+              key of the node.
         """
         jobs: dict[K, Job[Any]] = {}
         for key, before in in_order(nodes, reverse=reverse).items():
-            node = nodes[key]
-            resolved = self._resolve(node.options, f"the node {key!r}")
-            resolved = attrs.evolve(
-                resolved, after=tuple(jobs[other] for other in before), name=resolved.name or str(key)
-            )
-            jobs[key] = self._make_job(node.fn, node.args, resolved)
+            jobs[key] = self._make_job_of_graph(key, nodes[key], tuple(jobs[other] for other in before))
         await trio.lowlevel.checkpoint_if_cancelled()
         inside = is_in_a_job() and self._is_inside()
         self._check_open(inside=inside)
         if jobs:
-            await self._let_graph_in(list(jobs.values()), Door.ALWAYS if inside else Door.QUEUE_UP)
+            await self._let_graph_in(jobs, Door.ALWAYS if inside else Door.QUEUE_UP)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return jobs
 
-    async def _let_graph_in(self, jobs: list[Job[Any]], door: Door) -> None:  # noqa: ASYNC910  # its caller is one anyway
+    def _make_job_of_graph(self, key: object, node: Node, after: tuple[Job[Any], ...]) -> Job[Any]:
+        """The job of a node; what is wrong with it is said to be that of the node."""
+        try:
+            resolved = self._resolve(node.options, "Node")
+            resolved = attrs.evolve(resolved, after=after, name=resolved.name or str(key))
+            return self._make_job(node.fn, node.args, resolved)
+        except (TypeError, ValueError) as error:
+            if type(error) not in (TypeError, ValueError):
+                raise  # what a program's own iterable or mapping has raised, which nobody can make anew
+            raise about_node(key, error) from error
+
+    async def _let_graph_in(  # noqa: ASYNC910  # its caller is one anyway
+        self, by_key: Mapping[K, Job[Any]], door: Door
+    ) -> None:
         engine = self._engine
-        first = engine.core.first_of(jobs)
-        rest = [job for job in jobs if job is not first]
-        if engine.let_in(first, door, rest) is Admission.WAITING:
-            await engine.wait_for_place(first)
+        jobs = list(by_key.values())
+        key = engine.core.key_of(jobs)
+        try:
+            if engine.let_in(key, door, jobs) is Admission.WAITING:
+                await engine.wait_for_place(key)
+        except NoEligibleWorkerError as error:
+            of_node = next(name for name, job in by_key.items() if job is key)
+            if key.name == str(of_node):
+                raise  # it is named already
+            raise about_node(of_node, error) from None
 
     def _check_open(self, *, inside: bool) -> None:
         """Check that jobs are taken, from outside or inside a job of the pool."""

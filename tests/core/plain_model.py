@@ -75,6 +75,10 @@ class PlainPool:
         """The jobs that wait for a worker, in their order."""
         return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
 
+    def submitters(self) -> list[PlainJob]:
+        """Those who wait for a place, each by the job that stands for what it waits with."""
+        return list(dict.fromkeys(job.key for job in self.line))
+
     def ready_line(self) -> list[PlainJob]:
         """The jobs that wait for a place, but could start without one, in their order."""
         return self.line
@@ -83,6 +87,11 @@ class PlainPool:
         """The idle workers, the longest idle first."""
         found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
         return [worker for _, worker in sorted(found, key=lambda pair: pair[0])]
+
+    def idle_for(self, job: PlainJob) -> list[PlainWorker]:
+        """The idle workers in the order in which they come into question for a job."""
+        del job
+        return self.idle()
 
     def has_room(self) -> bool:
         """Whether one more attempt, or an attempt on one more worker, is within the bound."""
@@ -136,7 +145,7 @@ class PlainPool:
     def next_pair(self, jobs: list[PlainJob]) -> tuple[PlainWorker, PlainJob] | None:
         """The first of the jobs that an idle worker may take, with the longest idle of these."""
         for job in jobs:
-            for worker in self.idle():
+            for worker in self.idle_for(job):
                 if self.may_take(worker, job):
                     return worker, job
         return None
@@ -149,7 +158,7 @@ class PlainPool:
     def next_further(self) -> tuple[PlainWorker, PlainJob] | None:
         """The first job that an idle worker may run too, with the longest idle of these."""
         for job in self.waiting():
-            for worker in self.idle():
+            for worker in self.idle_for(job):
                 is_new = worker not in job.attempt.workers
                 if is_new and self.may_take(worker, job) and self.now < job.attempt.deadline:
                     return worker, job
@@ -208,7 +217,14 @@ class PlainPool:
 
     def _leave_line(self, job: PlainJob) -> None:
         self.line.remove(job)
-        self.let_go.append(job)
+        if job.key not in self.submitters():
+            self.let_go.append(job.key)
+
+    def _enter(self, job: PlainJob) -> None:
+        """A job that has waited for a place is let in, with all of its graph."""
+        for each in [other for other in self.line if other.key is job.key]:
+            self._leave_line(each)
+            self._queue_up(each)
 
     def _update(self, worker: PlainWorker) -> None:
         if not worker.available or worker.job is not None:
@@ -273,8 +289,7 @@ class PlainPool:
             if (pair := self.next_pair(self.queue())) is not None:
                 self._start(*pair)
             elif (pair := self.next_pair(self.ready_line())) is not None:
-                self._leave_line(pair[1])
-                self._queue_up(pair[1])
+                self._enter(pair[1])
                 self._start(*pair)
             elif (pair := self.next_further()) is not None:
                 self._start_further(*pair)
@@ -285,22 +300,30 @@ class PlainPool:
         """The end of every event."""
         self._match()
         while self.line and self.unstarted() < self.max_queue:
-            job = self.line[0]
-            self._leave_line(job)
-            self._queue_up(job)
+            self._enter(self.line[0])
         self._let_nothing_hang()
 
     def _let_nothing_hang(self) -> None:
-        queued = self.those(JobState.QUEUED)
-        if not self.draining or not queued or self.those(JobState.RUNNING) or self.those(JobState.DELAYED):
+        if not self.draining or not self.those(JobState.QUEUED) or not self.is_still():
             return
-        if self.waits_for_rate():
-            return
-        if any(worker.paused and worker.phase != "gone" for worker in self.workers):
+        if self.has_paused():
             self._resume_all()
-        elif not any(self._may_become_available(worker) for worker in self.workers):
-            for job in queued:
-                self._die(job, DeadReason.NO_WORKER)
+        else:
+            self._bury_all()
+
+    def is_still(self) -> bool:
+        """Whether nothing will happen by itself any more."""
+        if self.those(JobState.RUNNING) or self.those(JobState.DELAYED) or self.waits_for_rate():
+            return False
+        return not any(self._may_become_available(worker) for worker in self.workers)
+
+    def has_paused(self) -> bool:
+        """Whether any worker is paused that has not left."""
+        return any(worker.paused and worker.phase != "gone" for worker in self.workers)
+
+    def _bury_all(self) -> None:
+        for job in self.those(JobState.QUEUED):
+            self._die(job, DeadReason.NO_WORKER)
 
     def _may_become_available(self, worker: PlainWorker) -> bool:
         if worker.departing or worker.phase == "gone":
@@ -406,7 +429,7 @@ class PlainPool:
 
     def withdraw(self, job: PlainJob) -> None:
         """A submitter no longer waits."""
-        self.line.remove(job)
+        self.line = [other for other in self.line if other.key is not job]
 
     def cancel(self, job: PlainJob) -> None:
         """A job is cancelled."""
@@ -563,6 +586,10 @@ class PlainPool:
 
     # Workers come and go.
 
+    def join(self, worker: PlainWorker) -> None:
+        """A worker is about to open its resource."""
+        self.workers.append(worker)
+
     def opened(self, worker: PlainWorker) -> None:
         """A worker's resource is open."""
         self.advance()
@@ -623,16 +650,16 @@ class PlainPool:
                 if not self.is_eligible(job):
                     self._die(job, DeadReason.NO_WORKER)
             for job in list(self.line):
-                if not self.is_eligible(job):
+                if job in self.line and not self.is_eligible(job):
                     self._turn_away(job)
         self._settle()
 
     def _turn_away(self, job: PlainJob) -> None:
-        if self.no_worker == "bury":
+        if self.no_worker == "bury" or job is not job.key:
             self._leave_line(job)
             self._die(job, DeadReason.NO_WORKER)
         else:
-            self.line.remove(job)
+            self.withdraw(job)
             self.refused.append(job)
 
     # Limits change.

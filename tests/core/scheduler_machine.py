@@ -43,6 +43,7 @@ from trio_pool._effects import (
     Start,
     StepAside,
     Tell,
+    TurnedAway,
 )
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
@@ -159,6 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.recalled: list[Seat] = []
         self.quiet = 0
         self.staffed: list[Group] = []
+        self.turned_away: list[Group] = []
         self.quiet_groups: list[Group] = []
         self.limits = WORKER_LIMITS[limits]
         self.hedges = HEDGES[hedges]
@@ -213,8 +215,9 @@ class SchedulerMachine(RuleBasedStateMachine):
                     raise AssertionError("nobody watches, and nobody lends")
                 case Reserved(group=group):
                     self.staffed.append(group)
+                case TurnedAway(group=group):
+                    self.turned_away.append(group)
                 case GroupQuiet(group=group):
-                    assert not group.live
                     self.quiet_groups.append(group)
                 case Hire():
                     raise AssertionError("the pool is not elastic")
@@ -358,7 +361,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.plain.line)
     @rule(data=st.data())
     def a_submitter_gives_up(self, data: DataObject) -> None:
-        job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.line]))
+        job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.submitters()]))
+        assert self.core.scheduler.waits_for_place(job)
         self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job), dated=False)
 
     @precondition(lambda self: self.plain.live())
@@ -517,7 +521,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
         self.workers.append(worker)
         self.on_both(
-            lambda: self.plain.workers.append(worker.plain),
+            lambda: self.plain.join(worker.plain),
             lambda: self.core.scheduler.join(worker.seat),
             dated=False,
         )
@@ -615,7 +619,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.closed = True
             turned_away = self.core.scheduler.close()
             plain_jobs = dict(self.jobs)
-            assert [plain_jobs[job] for job in turned_away] == self.plain.line
+            assert [plain_jobs[job] for job in turned_away] == self.plain.submitters()
             self.plain.line.clear()
 
     @precondition(lambda self: self.closed)

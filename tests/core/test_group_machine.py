@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, settings
@@ -82,11 +81,14 @@ class GroupMachine(CheckedMachine):
         model = self.model
         model.staffed.clear()
         self.staffed.clear()
+        model.turned_away.clear()
+        self.turned_away.clear()
         self.quiet_groups.clear()
         lived = self.living_groups()
         answer = super().on_both(plain, core, dated=dated)
         plain_groups = dict(self.groups) if hasattr(self, "groups") else {}
         assert [plain_groups[group] for group in self.staffed] == model.staffed
+        assert [plain_groups[group] for group in self.turned_away] == model.turned_away
         assert lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
         return answer
 
@@ -186,6 +188,37 @@ class GroupMachine(CheckedMachine):
             after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
             jobs.append(self.submit_to(data, group, [pair for pair in after if pair[1].state is not None], Door.ALWAYS))
 
+    @rule(
+        data=st.data(),
+        edges=st.lists(st.lists(st.integers(0, 3), max_size=2), min_size=1, max_size=4),
+        door=st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS]),
+    )
+    def submit_whole_graph(self, data: DataObject, edges: list[list[int]], door: Door) -> None:
+        """The same, but they wait for one place together."""
+        group, plain_group = data.draw(st.sampled_from([(None, None), *self.open_groups()]))
+        jobs: list[tuple[Job[Any], PlainJob]] = []
+        for befores in edges:
+            after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
+            requires, timeout = data.draw(REQUIRED), data.draw(TIMES)
+            job = make_job(
+                now=self.now,
+                requires=requires,
+                total_timeout=timeout,
+                name=f"<{len(self.jobs) + len(jobs)}>",
+                after=[other for other, _ in after],
+                group=group,
+            )
+            plain = PlainJob(0, frozenset(requires), None, self.now + timeout, math.inf, None, group=plain_group)
+            plain.after = [other for _, other in after]
+            jobs.append((job, plain))
+        self.jobs += jobs
+        scheduler, every = self.core.scheduler, [job for job, _ in jobs]
+        door = Door.ALWAYS if self.closed else door
+        self.on_both(
+            lambda: self.model.submit_graph([plain for _, plain in jobs], door),
+            lambda: scheduler.submit_graph(scheduler.key_of(every), every, door, self.now),
+        )
+
     # Groups.
 
     @precondition(lambda self: len(self.open_groups()) < 3)
@@ -257,7 +290,7 @@ class GroupMachine(CheckedMachine):
         group, plain = pair
         if is_shut:
             plain_jobs = dict(self.jobs)
-            waiting = [job for job in self.plain.line if job.group is plain]
+            waiting = [job for job in self.plain.submitters() if job.group is plain]
             assert self.core.scheduler.waiting_for(group) == len(waiting)
             assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
             for job in waiting:
@@ -304,8 +337,10 @@ class GroupMachine(CheckedMachine):
         for group, plain in self.open_groups():
             assert set(group.seats) == {worker.seat for worker in self.workers if worker.plain.kept_for is plain}
             assert 0 <= group.lacks == plain.reserve - len(group.seats)
-            lacking += group.lacks
-        assert self.core.scheduler._reservations.lacking == lacking
+            lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
+        reservations = self.core.scheduler._reservations
+        assert reservations.lacking == lacking
+        assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
         assert not lacking or all(worker.kept_for is not None for worker in self.plain.idle())
 
     @invariant()
@@ -350,7 +385,10 @@ class GroupMachine(CheckedMachine):
         plain_jobs = dict(self.jobs)
         in_order = sorted(queue, key=lambda job: job._ticket)
         assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
-        assert Counter(plain_jobs[job] for job in self.core.scheduler._places.line) == Counter(self.plain.line)
+        places = self.core.scheduler._places
+        assert [plain_jobs[job] for job in places.line] == self.plain.submitters()
+        assert [plain_jobs[job] for job in places.all()] == self.plain.line
+        assert all(places.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
     def bring_to_an_end(self) -> None:
         """All jobs run to their ends; those of groups that hold each other up are cancelled."""
@@ -373,8 +411,15 @@ class GroupMachine(CheckedMachine):
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""
         queued = self.plain.those(JobState.QUEUED)
-        kept = [worker for worker in self.plain.workers if worker.kept_for is not None]
-        return bool(queued) and bool(kept)
+        kept_for = [worker.kept_for for worker in self.plain.workers if worker.kept_for is not None]
+        return bool(queued) and any(not group.waits for group in kept_for)
+
+    @invariant()
+    def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
+        staying = sum(worker.plain.phase != "gone" and not worker.plain.departing for worker in self.workers)
+        for group, _ in self.open_groups():
+            if group in self.core.scheduler._reservations.waiting:
+                assert not group.seats or group.reserve <= staying
 
 
 def test_the_scheduler_agrees_with_the_model_about_groups() -> None:

@@ -9,8 +9,9 @@ import pytest
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._effects import Reserved, Start
+from trio_pool._limits import Hedge
 from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE
+from trio_pool._roster import ANYONE, PICKS
 from trio_pool._verdict import Retry, Verdict
 
 if TYPE_CHECKING:
@@ -233,6 +234,72 @@ def test_a_worker_set_aside_goes_on_with_none_but_jobs_of_its_group() -> None:
 def test_a_group_may_use_free_workers_that_it_does_not_have_for_itself() -> None:
     core, seats, group = core_with_group()
     assert [submit(core, group)._worker for _ in seats] == seats
+
+
+@pytest.mark.parametrize("pick", PICKS)
+def test_a_job_goes_to_a_worker_that_its_group_has_for_itself_rather_than_to_another(pick: Pick) -> None:
+    core = make_core(pick=pick)
+    for _ in range(3):
+        core.add_seat()
+    group = core.open_group(reserve=1)
+    (kept,) = seats_of(group)
+    for now in range(5):
+        assert submit(core, group)._worker is kept
+        core.scheduler.succeeded(kept, None, float(now))
+
+
+@pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 1)])
+def test_of_the_workers_that_its_group_has_for_itself_a_job_goes_to_the_preferred_one(pick: Pick, chosen: int) -> None:
+    core = make_core(pick=pick)
+    seats = [core.add_seat() for _ in range(3)]
+    group = core.open_group(reserve=2)
+    assert seats_of(group) == seats[:2]
+    assert submit(core, group)._worker is seats[chosen]
+
+
+def test_a_job_goes_to_another_worker_if_those_that_its_group_has_lack_its_tags() -> None:
+    core = make_core()
+    kept, fit = core.add_seat(), core.add_seat("a")
+    group = core.open_group(reserve=1)
+    assert seats_of(group) == [kept]
+    assert submit(core, group, requires=["a"])._worker is fit
+
+
+def test_a_bounced_job_goes_to_another_worker_though_that_which_its_group_has_is_idle() -> None:
+    core, (kept, free), group = core_with_group()
+    job = submit(core, group)
+    assert job._worker is kept
+    fail(core, kept, "other")
+    assert job._worker is free
+
+
+def test_a_job_that_asks_for_a_worker_gets_it_though_one_that_its_group_has_is_idle() -> None:
+    core, (_, free), group = core_with_group()
+    assert submit(core, group, worker=free)._worker is free
+
+
+def test_a_slow_attempt_is_started_on_a_worker_that_its_group_has_rather_than_on_another() -> None:
+    core, (first, second, free), group = core_with_group(workers=3, reserve=2)
+    job = submit(core, group, hedge=Hedge(1.0))
+    core.scheduler.pause(second, 0.0)
+    core.scheduler.resume(second, 0.0)  # so that the other has been idle for longer
+    core.scheduler.advance(1.0)
+    assert [seat._current for seat in (first, second, free)] == [job, job, None]
+
+
+def test_what_waits_for_a_place_goes_to_a_worker_that_its_group_has_rather_than_to_another() -> None:
+    core = make_core(max_queue=0)
+    free, kept = core.add_seat(), core.add_seat()
+    core.scheduler.pause(free, 0.0)
+    group = core.open_group(reserve=1, max_running=1)
+    first = submit(core, group)
+    core.scheduler.resume(free, 0.0)
+    job = make_job(group=group)
+    assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
+    assert first._worker is kept
+    core.scheduler.cancel(first, 1.0)
+    core.scheduler.cut_short(kept, ERROR, 1.0)
+    assert job._worker is kept
 
 
 def test_a_worker_that_is_not_set_aside_takes_the_groups_jobs_in_their_turn() -> None:
