@@ -22,7 +22,7 @@ from api_tokens import Source, list_sources, positive
 from ctrl_c import run_until_interrupted
 from engine import connect_submitter
 from fleet import Account, FleetReport, describe_progress, read_accounts
-from streaq import Worker
+from streaq import TaskStatus, Worker
 from streaq.task import Task, TaskResult
 from tasks import Delivery, Tasks
 from token_report import progress_line
@@ -60,6 +60,14 @@ async def submit_all(
 
 
 async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
+    """Wait for the end of a job.
+
+    What ``job.result()`` waits for can be that of another job, which had the same connection before: where an answer comes
+    later than a tenth of a second, it is still under way when the connection is passed on. So it is taken for no more than
+    a sign that something has ended. Once the job is done, ``job.result()`` reads what is stored for it, and that is right.
+    """
+    while await job.status() is not TaskStatus.DONE:
+        await job.result()
     return await job.result()
 
 
