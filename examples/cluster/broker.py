@@ -1,8 +1,8 @@
 """A Valkey of its own for as long as its parent lives: what the workers and the submitting program meet at.
 
-It prints its URL on the first line of its output, and ends when its input does: so it can't be left behind by a parent that
-was killed. It listens on 127.0.0.1 alone, and keeps everything in memory. That is for trying things out: where jobs matter,
-run Redis or Valkey 7 or later as a service, with its append-only file switched on.
+It prints its URL on the first line of its output, and ends when its input does: so a parent that is killed can't leave
+it behind. It listens on 127.0.0.1 alone and keeps everything in memory, which is good for trying things out. Where jobs
+matter, run Redis or Valkey 7 or later as a service, with its append-only file switched on.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rules import REDELIVERED
+
 if TYPE_CHECKING:
-    from coredis import Redis
+    from streaq import Worker
     from streaq.task import TaskResult
     from tasks import Delivery
     from token_report import FailureCauses
@@ -60,12 +62,17 @@ def take_account(now: PoolStatistics, causes: FailureCauses) -> Account:
     )
 
 
-async def publish(redis: Redis[str], machine: str, account: Account) -> None:
-    await redis.hset(MACHINES, {machine: json.dumps(asdict(account))})
+async def publish(engine: Worker[Any], machine: str, account: Account) -> None:
+    await engine.redis.hset(MACHINES, {machine: json.dumps(asdict(account))})
 
 
-async def read_accounts(redis: Redis[str]) -> dict[str, Account]:
-    published = await redis.hgetall(MACHINES)
+async def read_redeliveries(engine: Worker[Any]) -> list[float]:
+    """When jobs were started again after a crash, in POSIX seconds."""
+    return [float(at) for at in (await engine.redis.hgetall(REDELIVERED)).values()]
+
+
+async def read_accounts(engine: Worker[Any]) -> dict[str, Account]:
+    published = await engine.redis.hgetall(MACHINES)
     return {machine: parse_account(text) for machine, text in sorted(published.items())}
 
 
@@ -73,6 +80,10 @@ def parse_account(text: str) -> Account:
     fields: dict[str, Any] = json.loads(text)
     tokens = {name: TokenAccount(**token) for name, token in fields.pop("tokens").items()}
     return Account(tokens=tokens, **fields)
+
+
+def count_files(accounts: Mapping[str, Account]) -> int:
+    return sum(token.succeeded for account in accounts.values() for token in account.tokens.values())
 
 
 def describe_progress(arrived: int, wanted: int, accounts: Mapping[str, Account]) -> str:
@@ -95,7 +106,7 @@ class FleetReport:
       lost: a line for each file that will not arrive.
       accounts: what each machine said last.
       killed_at: when machines were killed, in POSIX seconds, by their names.
-      redelivered_at: when jobs that were under way on a killed machine were started elsewhere.
+      redelivered_at: when jobs were started again after a crash, in POSIX seconds.
       refused: the calls that the server has answered with 429.
     """
 
@@ -112,7 +123,12 @@ class FleetReport:
 
     @property
     def arrived(self) -> int:
-        return self.files.total()
+        return sum(self.files.values())
+
+    async def complete(self, engine: Worker[Any]) -> None:
+        """Have all that the machines have said so far."""
+        self.accounts = await read_accounts(engine)
+        self.redelivered_at = await read_redeliveries(engine)
 
     def count(self, result: TaskResult[Delivery]) -> None:
         """Count the end of a job."""
@@ -124,8 +140,6 @@ class FleetReport:
         delivery = result.result
         self.files[delivery["machine"], delivery["token"]] += 1
         self.size += delivery["size"]
-        if delivery["crashes"]:
-            self.redelivered_at.append(result.start_time / 1000)
 
     def lines(self) -> Iterator[str]:
         """The table, and what there is to say besides."""

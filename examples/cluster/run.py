@@ -1,13 +1,13 @@
 """Fetch hundreds of files with four tokens that are on two machines, of which one may die.
 
-It is ``api_tokens.py`` once more, against the same server, but with two worker processes that have two of the tokens each.
-Between them and the program that submits is streaQ over Valkey; all of it is started here, on 127.0.0.1.
+It is ``api_tokens.py`` once more, against the same server, but with two worker processes that have two of the tokens
+each. Between them and what submits the files is streaQ, over Valkey. All of it is started here, on 127.0.0.1.
 
     python run.py --files 200
     python run.py --kill
 
-With ``--kill`` one of the two workers is killed in the middle, by SIGKILL, with jobs under way. Every file arrives all the
-same: after a while the engine gives those jobs to the other worker.
+With ``--kill`` one of the two workers is killed in the middle, by SIGKILL, with jobs under way. Every file arrives all
+the same: after a while the engine gives those jobs to the other worker.
 
 The exit code is 0 if every file arrived whole, 1 if one did not, and 130 after Ctrl-C.
 """
@@ -27,14 +27,16 @@ import trio
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens.py and its modules are
 
+import broker
+import worker
 from api_tokens import Source, list_sources, positive, receive_line, run_server
 from ctrl_c import run_until_interrupted
-from engine import GRACE_PERIOD
-from fleet import FleetReport
-from submit import print_report, read_fleet, submit_all
+from engine import GRACE_PERIOD, connect_submitter
+from fleet import FleetReport, count_files, read_accounts
+from submit import print_report, submit_all
 from token_report import Report
 
-HERE = Path(__file__).resolve().parent
+BROKER, WORKER = broker.__file__, worker.__file__
 
 MACHINES = {"worker-1": ("token-a", "token-d"), "worker-2": ("token-b", "token-c")}
 """The tokens that each machine has. Those of the second one have together half the quota of the first one's."""
@@ -51,26 +53,39 @@ class Options(argparse.Namespace):
 
 
 async def fetch_all(sources: list[Source], options: Options, report: FleetReport) -> None:
-    calls = Report(wanted=len(sources))
-    async with run_server(options.seed, len(sources), calls) as api, run_broker() as broker:
-        try:
-            async with run_workers(broker, api) as workers, trio.open_nursery() as nursery:
-                for name, process in workers.items():
-                    nursery.start_soon(watch, name, process, report, nursery.cancel_scope)
-                kill = partial(kill_in_the_middle, workers[VICTIM], report)
-                await submit_all(broker, sources, report, *[kill] if options.kill else [])
-                nursery.cancel_scope.cancel()
-        finally:
-            # The workers have ended, and have said how much they did: that belongs into the table after Ctrl-C, too.
-            with trio.move_on_after(5.0, shield=True):
-                report.accounts = await read_fleet(broker)
-    report.refused = calls.refused
+    server = Report(wanted=len(sources))
+    try:
+        async with run_server(options.seed, len(sources), server) as api, run_broker() as url:
+            try:
+                await run_fleet(url, api, sources, options, report)
+            finally:
+                # By now the workers have ended, and have said how much they did.
+                with trio.move_on_after(5.0, shield=True):
+                    async with connect_submitter(url, waiters=0) as engine:
+                        await report.complete(engine)
+    finally:
+        report.refused = server.refused
 
 
-def kill_in_the_middle(victim: trio.Process, report: FleetReport) -> None:
-    if report.arrived >= report.wanted / 2 and not report.killed_at:
-        victim.kill()
-        report.killed_at[VICTIM] = time.time()
+async def run_fleet(url: str, api: str, sources: list[Source], options: Options, report: FleetReport) -> None:
+    async with run_workers(url, api) as workers, trio.open_nursery() as nursery:
+        for name, process in workers.items():
+            nursery.start_soon(watch, name, process, report, nursery.cancel_scope)
+        if options.kill:
+            nursery.start_soon(kill_in_the_middle, workers[VICTIM], url, report)
+        await submit_all(url, sources, report)
+        nursery.cancel_scope.cancel()
+
+
+async def kill_in_the_middle(victim: trio.Process, url: str, report: FleetReport) -> None:
+    """Kill a worker as soon as half of the files have been fetched, whether that has been heard of here or not."""
+    async with connect_submitter(url, waiters=0) as engine:
+        while True:
+            if count_files(await read_accounts(engine)) >= report.wanted / 2:
+                break
+            await trio.sleep(0.05)
+    victim.kill()
+    report.killed_at[VICTIM] = time.time()
 
 
 async def watch(name: str, process: trio.Process, report: FleetReport, scope: trio.CancelScope) -> None:
@@ -84,7 +99,7 @@ async def watch(name: str, process: trio.Process, report: FleetReport, scope: tr
 @asynccontextmanager
 async def run_broker() -> AsyncGenerator[str]:
     """Run the broker in a process of its own; yields its URL."""
-    process = await start("broker.py", stdout=subprocess.PIPE)
+    process = await start(BROKER, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -96,13 +111,13 @@ async def run_broker() -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def run_workers(broker: str, api: str) -> AsyncGenerator[dict[str, trio.Process]]:
+async def run_workers(url: str, api: str) -> AsyncGenerator[dict[str, trio.Process]]:
     """Run a process for each machine, until the block ends; they then finish what they have begun."""
     workers: dict[str, trio.Process] = {}
     try:
         for name, tokens in MACHINES.items():
-            arguments = ["--broker", broker, "--api", api, "--name", name, "--tokens", *tokens, "--stop-with-input"]
-            workers[name] = await start("worker.py", *arguments)
+            arguments = ["--broker", url, "--api", api, "--name", name, "--tokens", *tokens, "--stop-with-input"]
+            workers[name] = await start(WORKER, *arguments)
         yield workers
     finally:
         for process in workers.values():
@@ -117,9 +132,9 @@ async def run_workers(broker: str, api: str) -> AsyncGenerator[dict[str, trio.Pr
 
 
 async def start(program: str, *arguments: str, stdout: int | None = None) -> trio.Process:
-    """Start a program of this folder, which ends when this process does, however that ends."""
+    """Start one of the programs here, which ends when this process does, however that ends."""
     return await trio.lowlevel.open_process(
-        [sys.executable, str(HERE / program), *arguments],
+        [sys.executable, program, *arguments],
         stdin=subprocess.PIPE,  # never written to: its end tells the program that this process is gone
         stdout=stdout,
         start_new_session=True,  # Ctrl-C is for this process alone

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens
 from api_tokens import Source, list_sources, positive
 from ctrl_c import run_until_interrupted
 from engine import connect_submitter
-from fleet import Account, FleetReport, describe_progress, read_accounts
+from fleet import FleetReport, describe_progress, read_accounts
 from streaq import TaskStatus, Worker
 from streaq.task import Task, TaskResult
 from tasks import Delivery, Tasks
@@ -40,9 +39,7 @@ class Options(argparse.Namespace):
     files: int | None
 
 
-async def submit_all(
-    broker: str, sources: list[Source], report: FleetReport, after_each: Callable[[], None] = lambda: None
-) -> None:
+async def submit_all(broker: str, sources: list[Source], report: FleetReport) -> None:
     """Submit the files, and put into the report what comes of them, until the last is there."""
     engine = connect_submitter(broker, waiters=WAITERS)
     fetch_file = Tasks(engine).fetch_file
@@ -54,17 +51,16 @@ async def submit_all(
         async with waiters.as_completed(wait_for, jobs) as waits:
             async for wait in waits:
                 report.count(wait.result())
-                after_each()
-        report.accounts = await read_accounts(engine.redis)
+        await report.complete(engine)
         nursery.cancel_scope.cancel()
 
 
 async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
     """Wait for the end of a job.
 
-    What ``job.result()`` waits for can be that of another job, which had the same connection before: where an answer comes
-    later than a tenth of a second, it is still under way when the connection is passed on. So it is taken for no more than
-    a sign that something has ended. Once the job is done, ``job.result()`` reads what is stored for it, and that is right.
+    ``job.result()`` can return the result of another job, of one that was waited for over the same connection before: a
+    message that is late by more than a tenth of a second gets to whoever has that connection by then. So here it only
+    tells that something has ended. Of a job that is done it returns what is stored for it, which is the right one.
     """
     while await job.status() is not TaskStatus.DONE:
         await job.result()
@@ -74,16 +70,9 @@ async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
 async def show_progress(engine: Worker[Any], report: FleetReport) -> None:
     with progress_line() as show:
         while True:
-            report.accounts = await read_accounts(engine.redis)
+            report.accounts = await read_accounts(engine)
             show(describe_progress(report.arrived, report.wanted, report.accounts))
             await trio.sleep(show.interval)
-
-
-async def read_fleet(broker: str) -> dict[str, Account]:
-    """What the machines said last."""
-    engine = connect_submitter(broker, waiters=0)
-    async with engine:
-        return await read_accounts(engine.redis)
 
 
 def print_report(report: FleetReport, interrupted: bool) -> int:

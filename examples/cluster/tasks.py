@@ -3,24 +3,20 @@
 The engine brings a job to a machine, and brings it again if that machine dies. Everything between belongs to the pool
 there: the tokens, the attempts and the backing off between them, the timeouts.
 
-All of it is at least once: a machine that dies after a file has arrived and before it has said so leaves a job that another
-one does again. So a job must be one that can be done twice, as a GET is.
+All of it is at least once: a machine that dies after a file has arrived, and before it has said so, leaves a job that
+another one does again. So a job must be one that can be done twice, as a GET is.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn, TypedDict
+from typing import Any, TypedDict
 
 import httpx
-import trio
 from api_tokens import Source, fetch
-from engine import IDLE_TIMEOUT
-from streaq import StreaqRetry, Worker
+from rules import OverstayedError, ReturnedError, Rules
+from streaq import Worker
 
 from trio_pool import (
     DeadReason,
@@ -32,21 +28,7 @@ from trio_pool import (
     WorkerState,
     current_job,
 )
-
-LONGEST_STAY = 0.8 * IDLE_TIMEOUT
-"""Seconds that a job has on one machine, waiting for a token included; past them the engine gets it back."""
-
-MAX_CRASHES = 3
-"""A job that this many machines have died of, or with, is taken to be the reason."""
-
-MAX_RETURNS = 50
-"""A job that has come back to the engine this often will not get better."""
-
-RETURNS = "files:returns:"
-"""With a job's id behind it, where Redis has how often that has been given back to the engine."""
-
-DEAD = "files:dead"
-"""Where Redis has the dead jobs by their ids: their arguments, and why they are dead."""
+from trio_pool import Worker as TokenWorker
 
 
 @dataclass(frozen=True)
@@ -57,11 +39,13 @@ class Machine:
       name: what it is called.
       pool: its tokens.
       longest_wait: seconds that a job waits here for a token; one that has to wait longer goes back to the engine.
+      longest_stay: seconds that a job has here in all; it goes back to the engine after them, too.
     """
 
     name: str
     pool: Pool[httpx.AsyncClient]
     longest_wait: float
+    longest_stay: float
 
 
 class Delivery(TypedDict):
@@ -72,32 +56,14 @@ class Delivery(TypedDict):
     machine: str
     token: str
     attempts: int
-    crashes: int
 
 
 class HandBack(Discard):
-    """Raised in a job of the pool: the pool forgets it, since the engine is to bring it again after ``delay`` seconds."""
+    """Raised in a job of the pool: the pool forgets it, and the engine brings it again after ``delay`` seconds."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"goes back to the engine for {delay:g} s")
         self.delay = delay
-
-
-class DeadJobError(Exception):
-    """A job is dead; the task ``dead_letter`` has its arguments."""
-
-
-@dataclass(frozen=True)
-class Starts:
-    """Why a job is not started for the first time.
-
-    Attributes:
-      returns: how often the engine got it back, to be started later.
-      crashes: how often nothing more was heard of it.
-    """
-
-    returns: int
-    crashes: int
 
 
 async def fetch_or_hand_back(client: httpx.AsyncClient, source: Source, machine: Machine) -> tuple[int, str, int]:
@@ -111,76 +77,49 @@ async def fetch_or_hand_back(client: httpx.AsyncClient, source: Source, machine:
     try:
         size = await fetch(client, source)
     except RetryAfter as refused:
-        # As long as there is another token here the file goes to that one. With all of them worn out it would wait here, in
-        # a slot of the engine, while another machine may have tokens left.
+        # As long as another token here may be used, the file goes to that one. With all of them worn out it would wait
+        # here, in a slot of the engine, while another machine may have a token for it.
         others = (worker for worker in machine.pool.workers if worker is not job.worker)
-        if refused.delay <= machine.longest_wait or any(map(has_quota_left, others)):
+        if refused.delay <= machine.longest_wait or any(map(may_be_used, others)):
             raise
         job.worker.rest(refused.delay)
         raise HandBack(refused.delay) from None
     return size, job.worker.name, job.attempt_count + 1  # this one has not been counted yet
 
 
-def has_quota_left(worker: Any) -> bool:
-    return worker.state in (WorkerState.IDLE, WorkerState.BUSY)
+def may_be_used(token: TokenWorker) -> bool:
+    return token.state in (WorkerState.IDLE, WorkerState.BUSY)
 
 
 class Tasks:
     """The tasks of an engine, which both programs make: the one to enqueue them, the other to run them."""
 
     def __init__(self, engine: Worker[Any]) -> None:
-        self.engine = engine
-        # max_tries would count every start: those after a job was given back because it has to wait, or because its machine
-        # was stopped, as well as those after a crash. Only the last say something about the job: see `_starts`.
-        # Each failure would also be logged with its traceback; here there is a place where failures are kept.
-        self.fetch_file = engine.task(name="fetch_file", max_tries=None, silent=True)(self._fetch_file)
-        self.dead_letter = engine.task(name="dead_letter", max_tries=None, silent=True)(self._dead_letter)
+        Rules(engine)
+        self._engine = engine
+        self.fetch_file = engine.task(
+            name="fetch_file",
+            # It would count every start: not only those after a crash, but also those after a job was given back
+            # because it has to wait, or because its machine was stopped. The rules tell them apart.
+            max_tries=None,
+            # Who asks for a result that is no longer kept waits for ever.
+            ttl=timedelta(hours=1),
+            # Or a job that fails, or is given back, is logged as an error with a traceback.
+            silent=True,
+        )(self._fetch_file)
 
     async def _fetch_file(self, path: str, sha256: str) -> Delivery:
-        machine: Machine = self.engine.context
-        source = Source(path, sha256)
-        async with self._starts() as starts:
-            if starts.crashes >= MAX_CRASHES or starts.returns >= MAX_RETURNS:
-                await self._bury(source, f"{starts.crashes} crashes, {starts.returns} returns")
-            try:
-                size, token, attempts = await machine.pool.run(
-                    fetch_or_hand_back, source, machine, total_timeout=LONGEST_STAY
-                )
-            except JobCancelledError as forgotten:
-                reason = forgotten.job.attempts[-1].error
-                assert isinstance(reason, HandBack)  # nothing else makes the pool forget a job here
-                raise StreaqRetry(delay=timedelta(seconds=reason.delay)) from None
-            except JobFailedError as failed:
-                if failed.job.dead_reason is DeadReason.TIMED_OUT:
-                    raise StreaqRetry(delay=timedelta(seconds=1.0)) from None
-                await self._bury(source, str(failed))
-        return Delivery(
-            path=path, size=size, machine=machine.name, token=token, attempts=attempts, crashes=starts.crashes
-        )
-
-    @asynccontextmanager
-    async def _starts(self) -> AsyncGenerator[Starts]:
-        """Tell the earlier starts of this job apart, and count this one if it ends in giving the job back."""
-        redis = self.engine.redis
-        task = self.fetch_file.context
-        key = RETURNS + task.task_id
-        returns = 0 if task.tries == 1 else int(await redis.get(key) or 0)
+        machine: Machine = self._engine.context
         try:
-            yield Starts(returns, task.tries - 1 - returns)
-        except (StreaqRetry, trio.Cancelled):  # cancelled when its machine is stopped and the period of grace is over
-            with trio.CancelScope(shield=True):
-                await redis.incr(key)
-                await redis.expire(key, timedelta(days=1))
-            raise
-
-    async def _bury(self, source: Source, reason: str) -> NoReturn:
-        job = self.fetch_file.context.task_id
-        letter = self.dead_letter.enqueue(job, asdict(source), reason)
-        letter.id = f"dead-{job}"  # so that it is there once, should this job be buried again after a crash in between
-        await letter
-        raise DeadJobError(reason)
-
-    async def _dead_letter(self, job: str, arguments: dict[str, str], reason: str) -> None:
-        """Keep a dead job. This is where somebody would be told."""
-        letter = {"arguments": arguments, "reason": reason}
-        await self.engine.redis.hset(DEAD, {job: json.dumps(letter)})
+            size, token, attempts = await machine.pool.run(
+                fetch_or_hand_back, Source(path, sha256), machine, total_timeout=machine.longest_stay
+            )
+        except JobCancelledError as forgotten:
+            reason = forgotten.job.attempts[-1].error
+            assert isinstance(reason, HandBack)  # nothing else makes the pool forget a job here
+            raise ReturnedError(delay=timedelta(seconds=reason.delay)) from None
+        except JobFailedError as failed:
+            if failed.job.dead_reason is DeadReason.TIMED_OUT:
+                raise OverstayedError from failed
+            raise  # it is dead: that is a matter of the rules
+        return Delivery(path=path, size=size, machine=machine.name, token=token, attempts=attempts)

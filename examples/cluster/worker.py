@@ -2,13 +2,14 @@
 
     python worker.py --broker redis://127.0.0.1:6379 --api http://127.0.0.1:8000 --name west --tokens token-a token-d
 
-It takes jobs until it is told to stop by SIGTERM or SIGINT: then it takes no more, and exits with 0 when those under way have
-ended. Start as many as there are machines, each with its own tokens.
+At SIGTERM or SIGINT it takes no more jobs, and exits with 0 when those under way have ended. Start one on each machine,
+with the tokens that this machine has.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -22,7 +23,7 @@ import trio
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens.py and its modules are
 
 from api_tokens import open_client
-from engine import connect_worker
+from engine import IDLE_TIMEOUT, connect_worker
 from fleet import publish, take_account
 from tasks import Machine, Tasks
 from token_report import FailureCauses
@@ -44,7 +45,9 @@ class Options(argparse.Namespace):
     name: str
     tokens: list[str]
     longest_wait: float
+    idle_timeout: float
     stop_with_input: bool
+    verbose: bool
 
 
 async def serve(options: Options) -> None:
@@ -65,29 +68,30 @@ async def serve(options: Options) -> None:
                 name=options.name,
             ) as pool:
                 nursery.start_soon(keep_publishing, pool, causes)
-                # The engine is stopped by cancelling this scope, which lies inside of what it holds open, and so leaves it
-                # the connections to tell that the jobs under way have ended. Were `run_async` cancelled from outside, they
-                # would be gone by then: the job is done, nobody knows, and another worker does it again.
+                # Cancelling this scope stops the engine, and leaves it its connections for telling that the jobs under
+                # way have ended. With `run_async` cancelled from outside they would be gone by then: the job is done,
+                # nobody gets to know, and another worker does it again.
                 with trio.CancelScope() as stop:
                     if options.stop_with_input:
                         nursery.start_soon(cancel_at_end_of_input, stop)
-                    yield Machine(options.name, pool, options.longest_wait)
-            await publish(engine.redis, options.name, take_account(pool.statistics(), causes))
+                    yield Machine(options.name, pool, options.longest_wait, longest_stay=0.8 * options.idle_timeout)
+            await publish(engine, options.name, take_account(pool.statistics(), causes))
             nursery.cancel_scope.cancel()
 
     async def keep_publishing(pool: Pool[httpx.AsyncClient], causes: FailureCauses) -> None:
         async for now in pool.snapshots(0.2):
-            await publish(engine.redis, options.name, take_account(now, causes))
+            await publish(engine, options.name, take_account(now, causes))
 
     engine = connect_worker(
         options.broker,
         name=options.name,
         # A job has a slot for all its time here, also while it backs off: with two for each token there is one at hand.
         slots=2 * len(options.tokens),
+        idle_timeout=options.idle_timeout,
         lifespan=open_machine,
     )
     Tasks(engine)
-    # It takes SIGTERM and SIGINT itself, so nothing else here may.
+    # It takes SIGTERM and SIGINT itself, whatever its option handle_signals says: nothing else here may.
     await engine.run_async()
 
 
@@ -112,11 +116,23 @@ def main() -> None:
         help="a job that would have to wait longer for any token here goes back to the engine (default: 0.5)",
     )
     parser.add_argument(
+        "--idle-timeout",
+        type=float,
+        default=IDLE_TIMEOUT,
+        metavar="SECONDS",
+        help="when jobs of a worker that says nothing more are given to another one: the same for all of them "
+        f"(default: {IDLE_TIMEOUT:g})",
+    )
+    parser.add_argument(
         "--stop-with-input",
         action="store_true",
         help="stop at the end of the input too: for a parent that holds the other end, and must not leave this behind",
     )
-    trio.run(serve, parser.parse_args(namespace=Options()))
+    parser.add_argument("--verbose", action="store_true", help="log what the engine does")
+    options = parser.parse_args(namespace=Options())
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO)
+    trio.run(serve, options)
 
 
 if __name__ == "__main__":
