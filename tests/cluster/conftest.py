@@ -1,4 +1,4 @@
-"""What the tests in this folder run against: a broker, an API and workers. ``nox -s cluster`` runs them, a plain ``pytest`` not.
+"""A broker, an API and workers for the tests in this folder, which ``nox -s cluster`` runs and a plain run leaves out.
 
 All of them are processes of their own on the loopback interface, and none may be left when a test is over.
 """

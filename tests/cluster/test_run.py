@@ -6,8 +6,6 @@ import re
 import signal
 import subprocess
 
-import pytest
-
 from tests.test_examples import first_line, running
 
 LONG = 60.0
@@ -37,26 +35,26 @@ def wait_for_files(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_a_run_ends_with_a_table_by_worker_and_token_that_adds_up() -> None:
-    with running("cluster/run.py", "--files", "80", "--seed", "1") as process:
+    with running("cluster/run.py", "--files", "50", "--seed", "1") as process:
         table, progress = process.communicate(timeout=LONG)
 
     assert process.returncode == 0, progress
-    assert number(table, "files") == 80
+    assert number(table, "files") == 50
     assert number(table, "dead") == 0
     fleet = rows(table)
     assert fleet.keys() == FLEET
     files, attempts, failed = (sum(column) for column in zip(*fleet.values(), strict=True))
-    assert (files, attempts) == (80, number(table, "attempts"))
-    assert attempts - failed == 80  # so none was done twice
-    assert "/80 files   worker-1: " in progress
+    assert (files, attempts) == (50, number(table, "attempts"))
+    assert attempts - failed == 50  # so none was done twice
+    assert "/50 files   worker-1: " in progress
 
 
 def test_a_run_in_which_a_worker_is_killed_has_every_file_all_the_same_and_says_how_long_that_took() -> None:
-    with running("cluster/run.py", "--files", "160", "--kill") as process:
+    with running("cluster/run.py", "--files", "120", "--kill") as process:
         table, progress = process.communicate(timeout=LONG)
 
     assert process.returncode == 0, progress
-    assert number(table, "files") == 160
+    assert number(table, "files") == 120
     assert rows(table).keys() == FLEET
     assert re.search(r"^killed +worker-2", table, re.MULTILINE)
     assert number(table, "redelivered") > 0
@@ -81,12 +79,3 @@ def test_a_run_that_is_killed_leaves_nothing_behind() -> None:
         process.kill()
         # The fixture that watches over all of these tests sees to the rest.
         assert process.wait(LONG) == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("files", ["0", "many"])
-def test_a_run_refuses_a_number_of_files_that_makes_no_sense(files: str) -> None:
-    with running("cluster/run.py", "--files", files) as process:
-        _, errors = process.communicate(timeout=LONG)
-
-    assert process.returncode == 2
-    assert "--files" in errors
