@@ -1,7 +1,7 @@
 """``python -m benchmarks.cluster``: what a job costs that goes over streaQ and Valkey to a pool in another process.
 
-It runs a broker and worker processes on this machine, with the settings of ``examples/cluster``. The pool alone, the engine
-alone and both together do the same jobs in turn, so that the ratios hold for other machines, too.
+It runs a broker and worker processes on this machine, with the settings of ``examples/cluster``. The pool alone, the
+engine alone and both together do the same jobs in turn, so that the ratios hold for other machines, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,9 @@ from trio_pool import open_pool
 
 from .command import positive
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "cluster"
-sys.path.append(str(EXAMPLE))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "examples" / "cluster"))
 
+import broker
 from engine import IDLE_TIMEOUT, connect_submitter, connect_worker
 
 if TYPE_CHECKING:
@@ -111,11 +111,13 @@ def run_in_pool(jobs: int) -> Cost:
 
 async def run_in_workers(url: str, pids: Sequence[int], pooled: bool, jobs: int, seconds: float) -> Cost:
     """The engine, with or without a pool in each of its workers."""
-    async with connect_submitter(url, waiters=0) as engine:
+    engine = connect_submitter(url, waiters=0)
+    async with engine:
         tasks = Tasks(engine)
         task = tasks.pooled if pooled else tasks.bare
         calls = [task.enqueue(seconds) for _ in range(jobs)]
-        start, cpu, broker = time.perf_counter(), sum(map(cpu_seconds, pids)), await broker_cpu(engine)
+        cpu, of_broker = sum(map(cpu_seconds, pids)), await broker_cpu(engine)
+        start = time.perf_counter()
         await engine.enqueue_many(calls)
         while True:
             if not await engine.queue_size():  # a job is among them until its result is stored
@@ -125,7 +127,7 @@ async def run_in_workers(url: str, pids: Sequence[int], pooled: bool, jobs: int,
         return Cost(
             wall / jobs * 1e3,
             (sum(map(cpu_seconds, pids)) - cpu) / jobs * 1e3,
-            (await broker_cpu(engine) - broker) / jobs * 1e3,
+            (await broker_cpu(engine) - of_broker) / jobs * 1e3,
         )
 
 
@@ -186,7 +188,8 @@ def described(workers: int) -> str:
 
 async def wait_for_workers(url: str, count: int) -> None:
     """Wait until so many are there."""
-    async with connect_submitter(url, waiters=0) as engine:
+    engine = connect_submitter(url, waiters=0)
+    async with engine:
         while True:
             if len([key async for key in engine.redis.scan_iter(f"{engine.prefix}:health:*")]) >= count:
                 break
@@ -203,14 +206,12 @@ def lines(costs: dict[str, list[Cost]]) -> Generator[str]:
             statistics.median(getattr(cost, field) for cost in measured) for field in ("wall", "worker", "broker")
         )
         yield f"{what:<36}{wall:>10.3f}{statistics.median(ratios):>14.1f}{worker:>12.3f}{broker:>12.3f}"
-    yield ""
     one = costs["engine and pool, 1 worker"]
-    share = statistics.median(cost.worker / cost.wall for cost in one)
+    busy = statistics.median(cost.worker / cost.wall for cost in one)
     pool = statistics.median(cost.worker for cost in costs["pool alone"])
-    yield (
-        f"One worker spends {share:.0%} of the time computing, and of that {pool / statistics.median(c.worker for c in one):.1%} "
-        "in the pool: the rest is the client of the broker."
-    )
+    share = pool / statistics.median(cost.worker for cost in one)
+    yield ""
+    yield f"One worker computes for {busy:.0%} of the time, and {share:.1%} of that is the pool: the rest is the engine."
 
 
 def main() -> None:
@@ -228,12 +229,11 @@ def main() -> None:
     if options.serve:
         trio.run(serve, *options.serve)
         return
-    with started(str(EXAMPLE / "broker.py")) as broker:
-        assert broker.stdout is not None
-        costs = measure(broker.stdout.readline().strip(), options)
-    print(
-        f"{options.jobs} jobs in each of {options.rounds} rounds, {SLOTS} slots in each worker, {os.cpu_count()} processors"
-    )
+    with started(broker.__file__) as process:
+        assert process.stdout is not None
+        costs = measure(process.stdout.readline().strip(), options)
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    print(f"{options.jobs} jobs, {options.rounds} rounds, {SLOTS} slots in each worker, {processors} processors")
     print(*lines(costs), sep="\n")
 
 

@@ -61,7 +61,8 @@ async def fetch_all(sources: list[Source], options: Options, report: FleetReport
             finally:
                 # By now the workers have ended, and have said how much they did.
                 with trio.move_on_after(5.0, shield=True):
-                    async with connect_submitter(url, waiters=0) as engine:
+                    engine = connect_submitter(url, waiters=0)
+                    async with engine:
                         await report.complete(engine)
     finally:
         report.refused = server.refused
@@ -79,7 +80,8 @@ async def run_fleet(url: str, api: str, sources: list[Source], options: Options,
 
 async def kill_in_the_middle(victim: trio.Process, url: str, report: FleetReport) -> None:
     """Kill a worker as soon as half of the files have been fetched, whether that has been heard of here or not."""
-    async with connect_submitter(url, waiters=0) as engine:
+    engine = connect_submitter(url, waiters=0)
+    async with engine:
         while True:
             if count_files(await read_accounts(engine)) >= report.wanted / 2:
                 break

