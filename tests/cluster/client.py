@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streaq import Worker
     from streaq.task import Task, TaskResult
 
-LONG = 60.0
+LONG = 120.0
 """Seconds after which what should have come is taken for lost."""
 
 DIGEST = hashlib.sha256(BODY).hexdigest()

@@ -8,7 +8,7 @@ import subprocess
 
 from tests.test_examples import first_line, running
 
-LONG = 60.0
+LONG = 120.0
 """Seconds after which a run of the fleet is taken for hung."""
 
 
