@@ -100,6 +100,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def cluster(session: nox.Session) -> None:
+    """Run the tests of the fleet of workers, against a broker and with processes that are killed."""
+    session.install(".", *group("cluster"))
+    session.run("pytest", *(session.posargs or ["tests/cluster"]))
+
+
+@nox.session(python=NEWEST)
 def demo(session: nox.Session) -> None:
     """Run the main example; it takes the arguments after ``--``."""
     session.install(".", *group("demo"))
@@ -155,6 +162,7 @@ def check(session: nox.Session) -> None:
     session.notify("types", posargs=[])
     session.notify("docs", posargs=[])
     session.notify("browser", posargs=[])
+    session.notify("cluster", posargs=[])
     session.notify("demo", posargs=["--files", "40"])
     session.notify("bench", posargs=["--quick"])
     session.notify("minimums", posargs=[])

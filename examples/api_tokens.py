@@ -177,29 +177,29 @@ async def run_server(seed: int, calls: int, report: Report) -> AsyncGenerator[st
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        port = await receive_number(process.stdout)
+        port = int(await receive_line(process.stdout))
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
             # Ctrl-C, too, is followed by the whole table.
             with trio.CancelScope(deadline=trio.current_time() + 5.0, shield=True):
                 await process.stdin.aclose()
-                report.refused = await receive_number(process.stdout)
+                report.refused = int(await receive_line(process.stdout))
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
 
 
-async def receive_number(stream: trio.abc.ReceiveStream) -> int:
-    """The number that the server's next line of output consists of."""
+async def receive_line(stream: trio.abc.ReceiveStream) -> str:
+    """The next line of what a process of our own prints, which waits with the line after it until it is asked."""
     line = b""
     while not line.endswith(b"\n"):
         received = await stream.receive_some()
         if not received:
-            raise RuntimeError(f"{SERVER.name} ended too early")
+            raise RuntimeError("a process ended too early")
         line += received
-    return int(line)
+    return line.decode().strip()
 
 
 def list_sources(limit: int | None) -> list[Source]:

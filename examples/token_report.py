@@ -6,7 +6,8 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,19 +162,41 @@ class Report(Instrument):
 
 
 async def show_progress(pool: Pool[httpx.AsyncClient], wanted: int) -> None:
-    """Keep one line up to date on a terminal; anywhere else, as in a log, write a line now and then."""
-    on_terminal = sys.stderr.isatty()
-    try:
-        async for now in pool.snapshots(0.1 if on_terminal else 1.0):
-            line = describe_progress(now, wanted)
-            if on_terminal:
-                width = shutil.get_terminal_size().columns - 1  # a full line would wrap
-                print(f"\r{line[:width]:<{width}}", end="", file=sys.stderr, flush=True)
-            else:
-                print(line, file=sys.stderr, flush=True)
-    finally:
-        if on_terminal:
+    with progress_line() as show:
+        async for now in pool.snapshots(show.interval):
+            show(describe_progress(now, wanted))
+
+
+class ProgressLine:
+    """One line that is kept up to date on a terminal; anywhere else, as in a log, a line now and then.
+
+    Attributes:
+        interval: how often it should be shown anew, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self.interval = 0.1 if self._on_terminal else 1.0
+
+    def __call__(self, line: str) -> None:
+        if self._on_terminal:
+            width = shutil.get_terminal_size().columns - 1  # a full line would wrap
+            print(f"\r{line[:width]:<{width}}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._on_terminal:
             print(file=sys.stderr)
+
+
+@contextmanager
+def progress_line() -> Generator[ProgressLine]:
+    show = ProgressLine()
+    try:
+        yield show
+    finally:
+        show.end()
 
 
 def describe_progress(now: PoolStatistics, wanted: int) -> str:
