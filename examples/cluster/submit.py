@@ -24,7 +24,7 @@ from fleet import FleetReport, describe_progress, read_accounts
 from streaq import TaskStatus, Worker
 from streaq.task import Task, TaskResult
 from tasks import Delivery, Tasks
-from token_report import progress_line
+from token_report import ProgressLine, progress_line
 
 from trio_pool import open_pool
 
@@ -47,12 +47,14 @@ async def submit_all(broker: str, sources: list[Source], report: FleetReport) ->
     async with engine, open_pool(WAITERS) as waiters, trio.open_nursery() as nursery:
         jobs = [fetch_file.enqueue(source.path, source.sha256) for source in sources]
         await engine.enqueue_many(jobs)
-        nursery.start_soon(show_progress, engine, report)
-        async with waiters.as_completed(wait_for, jobs) as waits:
-            async for wait in waits:
-                report.count(wait.result())
-        await report.complete(engine)
-        nursery.cancel_scope.cancel()
+        with progress_line() as show:
+            nursery.start_soon(show_progress, engine, report, show)
+            async with waiters.as_completed(wait_for, jobs) as waits:
+                async for wait in waits:
+                    report.count(wait.result())
+            await report.complete(engine)
+            nursery.cancel_scope.cancel()
+            show(describe_progress(report.arrived, report.wanted, report.accounts))
 
 
 async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
@@ -67,12 +69,11 @@ async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
     return await job.result()
 
 
-async def show_progress(engine: Worker[Any], report: FleetReport) -> None:
-    with progress_line() as show:
-        while True:
-            report.accounts = await read_accounts(engine)
-            show(describe_progress(report.arrived, report.wanted, report.accounts))
-            await trio.sleep(show.interval)
+async def show_progress(engine: Worker[Any], report: FleetReport, show: ProgressLine) -> None:
+    while True:
+        report.accounts = await read_accounts(engine)
+        show(describe_progress(report.arrived, report.wanted, report.accounts))
+        await trio.sleep(show.interval)
 
 
 def print_report(report: FleetReport, interrupted: bool) -> int:
