@@ -86,13 +86,9 @@ def count_files(accounts: Mapping[str, Account]) -> int:
     return sum(token.succeeded for account in accounts.values() for token in account.tokens.values())
 
 
-def describe_progress(arrived: int, wanted: int, accounts: Mapping[str, Account]) -> str:
-    fleet = "   ".join(
-        f"{machine}: {account.under_way} under way, "
-        + " ".join(f"{name[-1]} {token.state}" for name, token in account.tokens.items())
-        for machine, account in accounts.items()
-    )
-    return f"{arrived:>4}/{wanted} files   {fleet}".rstrip()
+def describe_account(account: Account) -> str:
+    tokens = " ".join(f"{name[-1]} {token.state}" for name, token in account.tokens.items())
+    return f"{account.under_way} under way, {tokens}"
 
 
 @dataclass
@@ -140,6 +136,14 @@ class FleetReport:
         delivery = result.result
         self.files[delivery["machine"], delivery["token"]] += 1
         self.size += delivery["size"]
+
+    def progress(self) -> str:
+        """How far the fleet is, in one line."""
+        fleet = "   ".join(
+            f"{machine}: {'killed' if machine in self.killed_at else describe_account(account)}"
+            for machine, account in self.accounts.items()
+        )
+        return f"{self.arrived:>4}/{self.wanted} files   {fleet}".rstrip()
 
     def lines(self) -> Iterator[str]:
         """The table, and what there is to say besides."""

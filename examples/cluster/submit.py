@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens
 from api_tokens import Source, list_sources, positive
 from ctrl_c import run_until_interrupted
 from engine import connect_submitter
-from fleet import FleetReport, describe_progress, read_accounts
+from fleet import FleetReport, read_accounts
 from streaq import TaskStatus, Worker
 from streaq.task import Task, TaskResult
 from tasks import Delivery, Tasks
@@ -54,7 +54,7 @@ async def submit_all(broker: str, sources: list[Source], report: FleetReport) ->
                     report.count(wait.result())
             await report.complete(engine)
             nursery.cancel_scope.cancel()
-            show(describe_progress(report.arrived, report.wanted, report.accounts))
+            show(report.progress())
 
 
 async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
@@ -72,7 +72,7 @@ async def wait_for(job: Task[..., Delivery]) -> TaskResult[Delivery]:
 async def show_progress(engine: Worker[Any], report: FleetReport, show: ProgressLine) -> None:
     while True:
         report.accounts = await read_accounts(engine)
-        show(describe_progress(report.arrived, report.wanted, report.accounts))
+        show(report.progress())
         await trio.sleep(show.interval)
 
 

@@ -57,6 +57,7 @@ def test_a_run_in_which_a_worker_is_killed_has_every_file_all_the_same_and_says_
     assert number(table, "files") == 120
     assert rows(table).keys() == FLEET
     assert re.search(r"^killed +worker-2", table, re.MULTILINE)
+    assert re.search(r"^ 120/120 files   worker-1: .*   worker-2: killed$", progress, re.MULTILINE)
     assert number(table, "redelivered") > 0
     assert re.search(r"^redelivery took +[\d.]+ s to [\d.]+ s$", table, re.MULTILINE)
 
