@@ -32,7 +32,7 @@ napoleon_use_ivar = True  # attributes as one list
 nitpicky = True
 nitpick_ignore_regex = [
     # Names of other projects: to resolve them would take inventories from the network.
-    (r"py:.*", r"(trio|collections|concurrent|contextlib|contextvars|enum|random)\..+"),
+    (r"py:.*", r"(asyncio|trio|collections|concurrent|contextlib|contextvars|enum|random)\..+"),
     # The same, imported for type checkers only, so that autodoc knows no more than the short name.
     (r"py:class", r"(Async)?(Iterable|Iterator|Generator)|AbstractAsyncContextManager|Awaitable|Callable"),
     (r"py:class", r"Context|Hashable|Mapping|Random|Sequence"),
