@@ -147,14 +147,16 @@ class Aftermath:
 
     def _discard(self, job: Job[Any], words: str, now: float) -> None:
         """A job that waits, perhaps for a place, is not to start any more."""
+        let_go: Job[Any] | None = None
         if job._state is None:
             state = JobState.BLOCKED if job in self._dependencies.missing else JobState.QUEUED
-            self._places.leave(job)
+            let_go = self._places.leave(job)
             self._ledger.move(job, state, now)
-            self._effects.append(Admitted(job))
         else:
             self._take_back(job)
         self._ledger.end(job, JobState.DISCARDED, now, words)
+        if let_go is not None:
+            self._effects.append(Admitted(let_go))
 
     # How workers go on, or don't.
 

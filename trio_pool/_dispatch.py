@@ -155,22 +155,24 @@ class Dispatch:
         if self.meter is None:
             self.wait_for_meter(None)
 
-    def admit(self, job: Job[Any], now: float) -> None:
-        """Let in a job whose submitter waits."""
-        self._places.leave(job)
-        self._ledger.move(job, QUEUED, now)
-        self._effects.append(Admitted(job))
+    def admit(self, taken: Job[Any] | None, now: float) -> None:
+        """Let in whoever waits with the job that a worker has ``taken`` from the line, or has waited longest."""
+        first = self._places.first() if taken is None else taken
+        assert first is not None
+        key, jobs = self._places.let_in(first)
+        for job in jobs:
+            if job in self._dependencies.missing:
+                self._ledger.move(job, JobState.BLOCKED, now)
+                continue
+            self._ledger.move(job, QUEUED, now)
+            if job is not taken:
+                self.let_wait(job, terms_of(job))
+        self._effects.append(Admitted(key))
 
     def fill_places(self, now: float) -> None:
         """Let submitters in, first come first served, as long as there is a place."""
-        while self._places.is_free() and (job := self._places.first()) is not None:
-            if job in self._dependencies.missing:
-                self._places.step_in(job)
-                self._ledger.move(job, JobState.BLOCKED, now)
-                self._effects.append(Admitted(job))
-                continue
-            self.admit(job, now)
-            self.let_wait(job, terms_of(job))
+        while self._places.line and self._places.is_free():
+            self.admit(None, now)
 
     def let_wait(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""

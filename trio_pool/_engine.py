@@ -63,15 +63,11 @@ logger = logging.getLogger("trio_pool")
 
 
 class _Submitter:
-    """A task that waits for a place in the queue, and the error if it is turned away.
+    """A task that waits for a place in the queue, and the error if it is turned away."""
 
-    What comes in with its job is let in at the same moment.
-    """
+    __slots__ = ("error", "released", "task")
 
-    __slots__ = ("error", "party", "released", "task")
-
-    def __init__(self, party: Sequence[Job[Any]]) -> None:
-        self.party = party
+    def __init__(self) -> None:
         # None until it has begun to wait: it may have to go on before that.
         self.task: trio.lowlevel.Task | None = None
         self.released = False
@@ -162,14 +158,13 @@ class Engine(Waiting):
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
 
-    def let_in(self, job: Job[Any], door: Door, party: Sequence[Job[Any]] = ()) -> Admission:
-        """Ask the core to let the job in, and its ``party`` at the same moment."""
-        admission = self.core.submit(job, door, job._submitted_at)
+    def let_in(self, job: Job[Any], door: Door, graph: Sequence[Job[Any]] = ()) -> Admission:
+        """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
+        core, now = self.core, job._submitted_at
+        admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
         submitter: _Submitter | None = None
         if admission is Admission.WAITING:
-            submitter = self._submitters[job] = _Submitter(party)
-        elif admission is Admission.ENTERED and party:
-            self.core.submit_party(party, trio.current_time())
+            submitter = self._submitters[job] = _Submitter()
         self.carry_out()
         if submitter is not None and submitter.released:
             if submitter.error is not None:
@@ -189,7 +184,7 @@ class Engine(Waiting):
         def withdraw(_: object) -> trio.lowlevel.Abort:
             # Unless it has been already: then what tells the task is among the effects, but
             # an effect before it, a death or an instrument, has cancelled the task.
-            if job._state is not None or job._cancelled:
+            if not self.core.waits_for_place(job):
                 return trio.lowlevel.Abort.FAILED
             del self._submitters[job]
             self.core.withdraw(job)
@@ -336,16 +331,7 @@ class Engine(Waiting):
             watch(job)
 
     def _on_admitted(self, effect: Admitted) -> None:
-        job = effect.job
-        party = self._submitters[job].party
-        self._release(job, None)
-        if party:
-            now = trio.current_time()
-            self.core.submit_party(party, now)
-            group = job._options.group
-            if self.stopping or (group is not None and self.groups[group]._stopping):
-                for each in party:  # as it has just been done to all the others
-                    self.core.cancel(each, now)
+        self._release(effect.job, None)
 
     def _on_refused(self, effect: Refused) -> None:
         self._release(effect.job, not_eligible(effect.job))

@@ -57,8 +57,8 @@ class Orphans:
             if self.is_one(lane.terms):
                 self._bury([entry[2] for entry in lane.entries()], now)
         for job in self._places.all():
-            if self.is_one(terms_of(job)):
-                self._turn_away(job, now)
+            if self._places.has(job) and self.is_one(terms_of(job)):
+                self.turn_away(job, now)
 
     def bury_all(self, now: float) -> None:
         """Nothing that could take any of the queued jobs will ever happen: bury them."""
@@ -69,11 +69,14 @@ class Orphans:
             self._queue.remove(job)
             self._ledger.bury(job, now)
 
-    def _turn_away(self, job: Job[Any], now: float) -> None:
-        """Let a submitter go on that waits for a place, with a dead job or without one."""
-        self._places.withdraw(job)
-        if self.policy == "bury":
-            self._ledger.bury(job, now)
-            self._effects.append(Admitted(job))
-        else:
+    def turn_away(self, job: Job[Any], now: float) -> None:
+        """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
+        if self.policy == "reject" and job in self._places.line:
+            self._places.withdraw(job)
             self._effects.append(Refused(job))
+            return
+        # Only the job that stands for a graph turns it away; others are buried like those in the queue.
+        let_go = self._places.leave(job)
+        self._ledger.bury(job, now)
+        if let_go is not None:
+            self._effects.append(Admitted(let_go))

@@ -6,6 +6,8 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._dependencies import Dependencies
     from ._job import Job
     from ._ledger import Ledger
@@ -31,23 +33,43 @@ class Door(enum.Enum):
     IF_IDLE = enum.auto()
 
 
+class Party:
+    """A graph for which a submitter waits: what of it has neither entered nor ended yet.
+
+    Attributes:
+      key: the job that stands for it in the line, whatever becomes of that job itself.
+      jobs: in an order in which they may run.
+    """
+
+    __slots__ = ("jobs", "key")
+
+    def __init__(self, key: Job[Any], jobs: Sequence[Job[Any]]) -> None:
+        self.key: Job[Any] = key
+        self.jobs: dict[Job[Any], None] = dict.fromkeys(jobs)
+
+
 class Places:
-    """Submitters wait for a place in the queue, first come first served.
+    """Submitters wait for a place in the queue, first come first served; a graph waits for one, too.
 
     A job that an idle worker may take needs no place, so the jobs are also kept by who may
     take them.
 
     Invariant: between two events nobody waits while there is a place.
+
+    Attributes:
+      line: those who wait, each by its job, or by the key of its graph.
     """
 
-    __slots__ = ("_dependencies", "_ledger", "_limit", "by_taker", "line")
+    __slots__ = ("_dependencies", "_ledger", "_limit", "_parties", "by_taker", "line")
 
     def __init__(self, ledger: Ledger, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
         self._ledger = ledger
         self._dependencies = dependencies
         self._limit = limit
         self.by_taker: ReadyQueue = by_taker
-        self.line: dict[Job[Any], None] = {}
+        self.line: dict[Job[Any], Party | None] = {}
+        # By each job of a graph that waits, the graph.
+        self._parties: dict[Job[Any], Party] = {}
 
     def is_free(self) -> bool:
         """Whether one more job that never started is within the bound."""
@@ -59,30 +81,67 @@ class Places:
         if terms is not None:
             self.by_taker.push(job, terms)
 
-    def leave(self, job: Job[Any]) -> None:
-        """A submitter waits no longer."""
-        del self.line[job]
-        if job._lane is not None:  # or somebody took it from there
+    def line_up_graph(self, key: Job[Any], jobs: Sequence[Job[Any]]) -> None:
+        """A submitter has to wait with a graph; those of its jobs that wait for others are blocked already."""
+        self.line[key] = party = Party(key, jobs)
+        for job in jobs:
+            self._parties[job] = party
+            if job not in self._dependencies.missing:
+                self.by_taker.push(job, job._options.terms)
+
+    def leave(self, job: Job[Any]) -> Job[Any] | None:
+        """A job no longer waits for a place, nor for others; returns the key of a submitter that has nothing left."""
+        if job._lane is not None:
             self.by_taker.remove(job)
         elif job in self._dependencies.missing:
             self._dependencies.drop(job)
+        party = self._parties.pop(job, None)
+        if party is None:
+            del self.line[job]
+            return job
+        del party.jobs[job]
+        if party.jobs:
+            return None
+        del self.line[party.key]
+        return party.key
 
-    def step_in(self, job: Job[Any]) -> None:
-        """A submitter waits no longer, but the job goes on being blocked."""
-        del self.line[job]
+    def let_in(self, job: Job[Any]) -> tuple[Job[Any], list[Job[Any]]]:
+        """A job enters, and with it all that its submitter waits with.
 
-    def withdraw(self, job: Job[Any]) -> None:
-        """A submitter waits no longer, and its job is not to enter."""
-        self.leave(job)
-        job._cancelled = True
+        Returns:
+          the submitter's key and the jobs, of which those that wait for others go on doing so.
+        """
+        party = self._parties.get(job)
+        key, jobs = (job, [job]) if party is None else (party.key, list(party.jobs))
+        del self.line[key]
+        for each in jobs:
+            self._parties.pop(each, None)
+            if each._lane is not None:  # or it is blocked, or somebody took it from there
+                self.by_taker.remove(each)
+        return key, jobs
+
+    def withdraw(self, key: Job[Any]) -> None:
+        """A submitter waits no longer, and nothing that it waits with is to enter."""
+        for job in self._jobs_of(key):
+            self.leave(job)
+            job._cancelled = True
 
     def first(self) -> Job[Any] | None:
-        """The job of the submitter that has waited longest, or None."""
-        return next(iter(self.line), None)
+        """A job of the submitter that has waited longest, or None."""
+        key = next(iter(self.line), None)
+        return None if key is None else self._jobs_of(key)[0]
+
+    def has(self, job: Job[Any]) -> bool:
+        """Whether the job waits for a place."""
+        return job in self._parties or self.line.get(job, False) is None
 
     def all(self) -> list[Job[Any]]:
         """The jobs of those who wait, first come first."""
-        return list(self.line)
+        return [job for key in self.line for job in self._jobs_of(key)]
+
+    def _jobs_of(self, key: Job[Any]) -> list[Job[Any]]:
+        party = self.line[key]
+        return [key] if party is None else list(party.jobs)
 
     def __len__(self) -> int:
         return len(self.line)

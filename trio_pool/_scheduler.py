@@ -109,19 +109,46 @@ class Scheduler(AttemptEvents):
         self._places.line_up(job, None)
         return Admission.WAITING
 
-    def submit_party(self, party: Sequence[Job[Any]], now: float) -> None:
-        """The rest of a graph comes in with the first of its jobs, whatever the bound is."""
-        for job in party:
-            if self.submit(job, Door.ALWAYS, now) is Admission.NO_WORKER:
-                self._ledger.bury(job, now)  # there was one when the graph was checked
+    def submit_graph(self, key: Job[Any], jobs: Sequence[Job[Any]], door: Door, now: float) -> Admission:
+        """A graph asks to be let in, under the job that `key_of` has named."""
+        self.advance(now)
+        if self._orphans.policy == "reject" and self._orphans.is_one(key._options.terms):
+            return Admission.NO_WORKER
+        if door is Door.ALWAYS or self._places.is_free() or any(self._may_start(job, now) for job in jobs):
+            for job in jobs:
+                self.submit(job, Door.ALWAYS, now)
+            return Admission.ENTERED
+        for job in jobs:
+            if job._options.after:
+                self._dependencies.block(job, job._options.after)
+                job._options = attrs.evolve(job._options, after=())
+        self._places.line_up_graph(key, jobs)
+        # What can't be run at all need not wait for that.
+        for job in jobs:
+            if job._deadline <= now:
+                self._overdue(job, now)
+            elif self._orphans.is_one(job._options.terms):
+                self._orphans.turn_away(job, now)
+        self._settle(now)
+        self._after(now)
+        return Admission.WAITING
+
+    def _may_start(self, job: Job[Any], now: float) -> bool:
+        """Whether an idle worker may take a job of a graph that has not been submitted."""
+        is_ready = not job._options.after and now < job._deadline
+        return is_ready and self._dispatch.idle_worker_for(job._options.terms, now) is not None
 
     def withdraw(self, job: Job[Any]) -> None:
         """A submitter that waits for a place has gone."""
         self._places.withdraw(job)
 
+    def waits_for_place(self, job: Job[Any]) -> bool:
+        """Whether the submitter of a job, or of the graph whose key it is, waits still."""
+        return job in self._places.line
+
     def close(self) -> list[Job[Any]]:
         """Nobody is let in from outside any more; returns whose submitters wait in vain."""
-        turned_away = self._places.all()
+        turned_away = list(self._places.line)
         for job in turned_away:
             self.withdraw(job)
         return turned_away
@@ -133,16 +160,15 @@ class Scheduler(AttemptEvents):
 
     def waiting_for(self, group: Group) -> int:
         """How many of them wait with jobs of a group."""
-        return sum(job._options.group is group for job in self._places.all())
+        return sum(job._options.group is group for job in self._places.line)
 
-    def first_of(self, jobs: list[Job[Any]]) -> Job[Any]:
-        """The one of a graph's jobs that asks to be let in for all, if none is to be refused: else that one."""
-        ready = [job for job in jobs if not job._options.after]
+    def key_of(self, jobs: Sequence[Job[Any]]) -> Job[Any]:
+        """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
         if self._orphans.policy == "reject":
             for job in jobs:
                 if self._orphans.is_one(job._options.terms):
                     return job
-        return next((job for job in ready if self._roster.choose(job._options.terms)), next(iter(ready), jobs[0]))
+        return jobs[0]
 
     @property
     def most_workers(self) -> float:
@@ -226,7 +252,7 @@ class Scheduler(AttemptEvents):
 
     def shut_group(self, group: Group) -> list[Job[Any]]:
         """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
-        turned_away = [job for job in self._places.all() if job._options.group is group]
+        turned_away = [job for job in self._places.line if job._options.group is group]
         for job in turned_away:
             self.withdraw(job)
         return turned_away

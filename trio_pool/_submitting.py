@@ -50,10 +50,11 @@ class Submitting:
         """Queue a whole graph of jobs, each to start when those before it have succeeded.
 
         All or nothing: the graph is checked first. Where the queue is full, it waits for one
-        place and then enters whole. What stands behind a job that doesn't succeed is
+        place and then enters whole; a job whose ``total_timeout`` passes meanwhile is dead at
+        once, and the rest goes on waiting. What stands behind a job that doesn't succeed is
         discarded as soon as that is known.
 
-        A checkpoint. If it is cancelled, there are no jobs.
+        A checkpoint. If it is cancelled, there are no jobs but those that have ended while it waited.
 
         Arguments:
           nodes: the nodes by their keys.
@@ -96,16 +97,15 @@ class Submitting:
     ) -> None:
         engine = self._engine
         jobs = list(by_key.values())
-        first = engine.core.first_of(jobs)
-        rest = [job for job in jobs if job is not first]
+        key = engine.core.key_of(jobs)
         try:
-            if engine.let_in(first, door, rest) is Admission.WAITING:
-                await engine.wait_for_place(first)
+            if engine.let_in(key, door, jobs) is Admission.WAITING:
+                await engine.wait_for_place(key)
         except NoEligibleWorkerError as error:
-            key = next(key for key, job in by_key.items() if job is first)
-            if first.name == str(key):
+            of_node = next(name for name, job in by_key.items() if job is key)
+            if key.name == str(of_node):
                 raise  # it is named already
-            raise about_node(key, error) from None
+            raise about_node(of_node, error) from None
 
     def _check_open(self, *, inside: bool) -> None:
         """Check that jobs are taken, from outside or inside a job of the pool."""

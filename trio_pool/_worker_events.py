@@ -146,13 +146,14 @@ class WorkerEvents(Aftermath):
     # From here on nobody calls but who derives from it.
 
     def _overdue(self, job: Job[Any], now: float) -> None:
+        let_go: Job[Any] | None = None
         if job._state is None:
-            self._places.leave(job)
-            self._ledger.time_out(job, now)
-            self._effects.append(Admitted(job))
+            let_go = self._places.leave(job)
         else:
             self._take_back(job)
-            self._ledger.time_out(job, now)
+        self._ledger.time_out(job, now)
+        if let_go is not None:
+            self._effects.append(Admitted(let_go))
 
     def _rest(self, seat: Seat, until: float, now: float) -> None:
         if self._holds.rest(seat, until, now):

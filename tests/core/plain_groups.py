@@ -7,17 +7,13 @@ that, too, idle workers are set aside for the groups that want some for themselv
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import attrs
 
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
-from trio_pool import JobState
-from trio_pool._places import Door
-
-if TYPE_CHECKING:
-    from trio_pool._places import Admission
+from trio_pool import DeadReason, JobState
+from trio_pool._places import Admission, Door
 
 
 @attrs.define(eq=False, repr=False)
@@ -177,6 +173,34 @@ class PlainGroupedPool(PlainPool):
         return answer
 
     # What happens.
+
+    def submit_graph(self, jobs: list[PlainJob], door: Door) -> Admission:
+        """A graph wants to enter, all or nothing."""
+        self.advance()
+        if self.no_worker == "reject" and not all(self.is_eligible(job) for job in jobs):
+            return Admission.NO_WORKER
+        ready = [job for job in jobs if not job.after and self.now < job.deadline]
+        for job in ready:
+            if self.may_start() and self.next_pair([job]) is not None:
+                door = Door.ALWAYS
+        if door is Door.ALWAYS or self.unstarted() < self.max_queue:
+            for job in jobs:
+                self._let_in(job, Door.ALWAYS)
+            return Admission.ENTERED
+        for job in jobs:
+            self.came[job] = self._next_count()
+            if not job.after:
+                self.ready_since[job] = self._next_count()
+            job.key = jobs[0]
+            self.line.append(job)
+        for job in jobs:
+            if job.deadline <= self.now:
+                self._leave_line(job)
+                self._die(job, DeadReason.TIMED_OUT)
+            elif self.no_worker == "bury" and not self.is_eligible(job):
+                self._turn_away(job)
+        self._settle()
+        return Admission.WAITING
 
     def open_group(self, group: PlainGroup) -> None:
         """A group is opened, or its opener begins to wait for its workers."""

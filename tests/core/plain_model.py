@@ -75,6 +75,10 @@ class PlainPool:
         """The jobs that wait for a worker, in their order."""
         return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
 
+    def submitters(self) -> list[PlainJob]:
+        """Those who wait for a place, each by the job that stands for what it waits with."""
+        return list(dict.fromkeys(job.key for job in self.line))
+
     def ready_line(self) -> list[PlainJob]:
         """The jobs that wait for a place, but could start without one, in their order."""
         return self.line
@@ -213,7 +217,14 @@ class PlainPool:
 
     def _leave_line(self, job: PlainJob) -> None:
         self.line.remove(job)
-        self.let_go.append(job)
+        if job.key not in self.submitters():
+            self.let_go.append(job.key)
+
+    def _enter(self, job: PlainJob) -> None:
+        """A job that has waited for a place is let in, with all of its graph."""
+        for each in [other for other in self.line if other.key is job.key]:
+            self._leave_line(each)
+            self._queue_up(each)
 
     def _update(self, worker: PlainWorker) -> None:
         if not worker.available or worker.job is not None:
@@ -278,8 +289,7 @@ class PlainPool:
             if (pair := self.next_pair(self.queue())) is not None:
                 self._start(*pair)
             elif (pair := self.next_pair(self.ready_line())) is not None:
-                self._leave_line(pair[1])
-                self._queue_up(pair[1])
+                self._enter(pair[1])
                 self._start(*pair)
             elif (pair := self.next_further()) is not None:
                 self._start_further(*pair)
@@ -290,9 +300,7 @@ class PlainPool:
         """The end of every event."""
         self._match()
         while self.line and self.unstarted() < self.max_queue:
-            job = self.line[0]
-            self._leave_line(job)
-            self._queue_up(job)
+            self._enter(self.line[0])
         self._let_nothing_hang()
 
     def _let_nothing_hang(self) -> None:
@@ -411,7 +419,7 @@ class PlainPool:
 
     def withdraw(self, job: PlainJob) -> None:
         """A submitter no longer waits."""
-        self.line.remove(job)
+        self.line = [other for other in self.line if other.key is not job]
 
     def cancel(self, job: PlainJob) -> None:
         """A job is cancelled."""
@@ -628,16 +636,16 @@ class PlainPool:
                 if not self.is_eligible(job):
                     self._die(job, DeadReason.NO_WORKER)
             for job in list(self.line):
-                if not self.is_eligible(job):
+                if job in self.line and not self.is_eligible(job):
                     self._turn_away(job)
         self._settle()
 
     def _turn_away(self, job: PlainJob) -> None:
-        if self.no_worker == "bury":
+        if self.no_worker == "bury" or job is not job.key:
             self._leave_line(job)
             self._die(job, DeadReason.NO_WORKER)
         else:
-            self.line.remove(job)
+            self.withdraw(job)
             self.refused.append(job)
 
     # Limits change.

@@ -133,6 +133,8 @@ class PlainJob:
     dead_reason: DeadReason | None = None
     group: PlainGroup | None = None
     after: list[PlainJob] = attrs.field(factory=list["PlainJob"])
+    # The one that stands for the graph with which it waits for a place, or itself.
+    key: PlainJob = attrs.field(default=attrs.Factory(lambda self: self, takes_self=True))
 
     def __repr__(self) -> str:
         return f"<PlainJob, in turn {[state.name for state in self.states]}>"

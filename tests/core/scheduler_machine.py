@@ -358,7 +358,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.plain.line)
     @rule(data=st.data())
     def a_submitter_gives_up(self, data: DataObject) -> None:
-        job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.line]))
+        job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.submitters()]))
+        assert self.core.scheduler.waits_for_place(job)
         self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job), dated=False)
 
     @precondition(lambda self: self.plain.live())
@@ -615,7 +616,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.closed = True
             turned_away = self.core.scheduler.close()
             plain_jobs = dict(self.jobs)
-            assert [plain_jobs[job] for job in turned_away] == self.plain.line
+            assert [plain_jobs[job] for job in turned_away] == self.plain.submitters()
             self.plain.line.clear()
 
     @precondition(lambda self: self.closed)

@@ -322,28 +322,10 @@ def test_shutting_a_group_turns_away_its_submitters_alone() -> None:
 # Whole graphs.
 
 
-def test_of_a_graph_the_first_to_ask_is_one_that_an_idle_worker_may_take() -> None:
-    core = make_core()
-    core.add_seat("a")
-    other = core.add_seat("b")
-    core.scheduler.pause(other, 0.0)
-    for_other, for_idle = make_job(requires=["b"]), make_job(requires=["a"])
-    last = make_job(after=[for_other, for_idle])
-    assert core.scheduler.first_of([for_other, for_idle, last]) is for_idle
-
-
-def test_where_nobody_is_idle_it_is_the_first_that_waits_for_none() -> None:
-    core = make_core()
-    core.add_seat()
-    submit(core)
-    jobs = [make_job(), make_job()]
-    assert core.scheduler.first_of(jobs) is jobs[0]
-
-
 @pytest.mark.parametrize("policy", ["reject", "bury"])
-def test_where_jobs_that_nobody_may_take_are_refused_such_a_one_asks_for_the_whole_graph(policy: Any) -> None:
+def test_where_jobs_that_nobody_may_take_are_refused_such_a_one_stands_for_the_whole_graph(policy: Any) -> None:
     core = make_core(no_worker=policy)
     core.add_seat()
     first = make_job()
     orphan = make_job(after=[first], requires=["a"])
-    assert core.scheduler.first_of([first, orphan]) is (orphan if policy == "reject" else first)
+    assert core.scheduler.key_of([first, orphan]) is (orphan if policy == "reject" else first)

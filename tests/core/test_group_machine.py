@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, settings
@@ -186,6 +185,37 @@ class GroupMachine(CheckedMachine):
             after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
             jobs.append(self.submit_to(data, group, [pair for pair in after if pair[1].state is not None], Door.ALWAYS))
 
+    @rule(
+        data=st.data(),
+        edges=st.lists(st.lists(st.integers(0, 3), max_size=2), min_size=1, max_size=4),
+        door=st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS]),
+    )
+    def submit_whole_graph(self, data: DataObject, edges: list[list[int]], door: Door) -> None:
+        """The same, but they wait for one place together."""
+        group, plain_group = data.draw(st.sampled_from([(None, None), *self.open_groups()]))
+        jobs: list[tuple[Job[Any], PlainJob]] = []
+        for befores in edges:
+            after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
+            requires, timeout = data.draw(REQUIRED), data.draw(TIMES)
+            job = make_job(
+                now=self.now,
+                requires=requires,
+                total_timeout=timeout,
+                name=f"<{len(self.jobs) + len(jobs)}>",
+                after=[other for other, _ in after],
+                group=group,
+            )
+            plain = PlainJob(0, frozenset(requires), None, self.now + timeout, math.inf, None, group=plain_group)
+            plain.after = [other for _, other in after]
+            jobs.append((job, plain))
+        self.jobs += jobs
+        scheduler, every = self.core.scheduler, [job for job, _ in jobs]
+        door = Door.ALWAYS if self.closed else door
+        self.on_both(
+            lambda: self.model.submit_graph([plain for _, plain in jobs], door),
+            lambda: scheduler.submit_graph(scheduler.key_of(every), every, door, self.now),
+        )
+
     # Groups.
 
     @precondition(lambda self: len(self.open_groups()) < 3)
@@ -257,7 +287,7 @@ class GroupMachine(CheckedMachine):
         group, plain = pair
         if is_shut:
             plain_jobs = dict(self.jobs)
-            waiting = [job for job in self.plain.line if job.group is plain]
+            waiting = [job for job in self.plain.submitters() if job.group is plain]
             assert self.core.scheduler.waiting_for(group) == len(waiting)
             assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
             for job in waiting:
@@ -350,7 +380,10 @@ class GroupMachine(CheckedMachine):
         plain_jobs = dict(self.jobs)
         in_order = sorted(queue, key=lambda job: job._ticket)
         assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
-        assert Counter(plain_jobs[job] for job in self.core.scheduler._places.line) == Counter(self.plain.line)
+        places = self.core.scheduler._places
+        assert [plain_jobs[job] for job in places.line] == self.plain.submitters()
+        assert [plain_jobs[job] for job in places.all()] == self.plain.line
+        assert all(places.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
     def bring_to_an_end(self) -> None:
         """All jobs run to their ends; those of groups that hold each other up are cancelled."""

@@ -157,7 +157,7 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def nobody_waits_for_a_place_while_there_is_one(self) -> None:
-        assert self.core.scheduler.waiting == len(self.plain.line)
+        assert self.core.scheduler.waiting == len(self.plain.submitters())
         assert not self.plain.line or self.core.ledger.unstarted >= self.plain.max_queue
 
     @invariant()
