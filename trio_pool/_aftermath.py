@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._reservations import Reservations
     from ._roster import Roster
     from ._seat import Seat
+    from ._waits import Waits
 
 
 class Aftermath:
@@ -33,6 +34,7 @@ class Aftermath:
     Attributes:
       deadlines: what comes due; its ``soonest`` tells when to call `advance` next.
       draining: no more jobs will come but from jobs, and nobody resumes a worker.
+      waits: who of the running jobs waits for which jobs.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Aftermath:
         "_staffing",
         "deadlines",
         "draining",
+        "waits",
     )
 
     def __init__(
@@ -65,6 +68,7 @@ class Aftermath:
         dependencies: Dependencies,
         reservations: Reservations,
         loans: Loans,
+        waits: Waits,
         effects: Effects,
         orphans: Orphans,
     ) -> None:
@@ -80,6 +84,7 @@ class Aftermath:
         self._dependencies = dependencies
         self._reservations = reservations
         self._loans = loans
+        self.waits: Waits = waits
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
@@ -180,9 +185,29 @@ class Aftermath:
         self._reservations.lose(seat)
         if self._staffing is not None:
             self._staffing.gone(seat)
-        self._dispatch.update(seat, now)
+        self._dispatch.note(seat, now)  # or it would be given something
+        self._review(now)
+        self._dispatch.match(now)
         if seat._current is None:
             self._effects.append(Recall(seat))
+
+    @property
+    def most_workers(self) -> float:
+        """How many workers the pool can have, as far as it sees to that itself."""
+        own = sum(not seat._departing for seat in self._roster.seats.values())
+        return own if self._staffing is None else self._staffing.most + own - self._staffing.own
+
+    def _review(self, now: float) -> None:
+        """There are more workers or fewer, or more who want some: see who can have them."""
+        reservations = self._reservations
+        if not reservations.waiting:
+            return
+        changed = reservations.review(self.most_workers)
+        if self.draining:
+            changed |= reservations.turn_away_beyond()
+        if changed:
+            self._dispatch.look_again()
+            self._dispatch.match(now)
 
     # What waits for the ends of jobs.
 
@@ -231,21 +256,45 @@ class Aftermath:
             staffing.hire(now)
             while (seat := staffing.not_needed()) is not None:
                 self._dismiss(seat, now)
-        if not self.draining:
-            return
-        count = self._ledger.count
-        if not count[JobState.QUEUED]:
-            return
-        if count[JobState.RUNNING] or count[JobState.DELAYED]:
-            return
-        if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
-            return
-        seats = self._roster.seats.values()
-        if any(seat._paused for seat in seats):
+        while self._reservations.waiting or (self.draining and self._ledger.count[JobState.QUEUED]):
+            if not (self._is_still() and self._set_going(now)):
+                return
+
+    def _set_going(self, now: float) -> bool:
+        """Jobs or groups wait, and nothing happens by itself any more: do what there is to be done about that.
+
+        Returns:
+          whether there may be more to be done.
+        """
+        reservations, count = self._reservations, self._ledger.count
+        if self.draining and any(seat._paused for seat in self._roster.seats.values()):
             self._resume_all(now)
-        elif not self._reservations.has_any and not any(seat._may_become_available for seat in seats):
+            return False
+        running = count[JobState.RUNNING]
+        if reservations.give_way():
+            self._dispatch.look_again()
+            self._dispatch.give_out(now)
+            self._dispatch.set_aside(*self._roster.idle())
+        if not self.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
+            return False
+        if reservations.waiting:
+            reservations.turn_away(next(iter(reservations.waiting)))
+            self._dispatch.look_again()
+            self._settle(now)
+            return True
+        if not running:
             self._orphans.bury_all(now)
             self._follow_up(now)
+        return False
+
+    def _is_still(self) -> bool:
+        """Whether all that goes on is jobs that wait for others, and nothing will come due."""
+        count, staffing = self._ledger.count, self._staffing
+        if count[JobState.DELAYED] or count[JobState.RUNNING] > self.waits.standing():
+            return False
+        if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
+            return False
+        return not any(seat._may_become_available for seat in self._roster.seats.values())
 
 
 def waited_in_vain(other: Job[Any]) -> str:

@@ -209,7 +209,7 @@ class AttemptEvents(WorkerEvents):
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
                 self._reopen(seat, None, now)
             job = self._dispatch.next_for(seat, now, together)
-        if self._places.line or self.draining or self._staffing is not None:
+        if self._places.line or self.draining or self._staffing is not None or self._reservations.waiting:
             self._after(now)
         return job
 

@@ -73,10 +73,21 @@ def make_scheduler(
     if elastic is not None:
         dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
-    waits = Waits(roster, dependencies, dispatch)
+    waits = Waits(roster, dependencies, reservations, dispatch)
     loans = Loans(roster, ledger, dispatch, waits, effects)
     scheduler = Scheduler(
-        roster, ledger, deadlines, queue, places, dispatch, holds, dependencies, reservations, loans, effects, orphans
+        roster,
+        ledger,
+        deadlines,
+        queue,
+        places,
+        dispatch,
+        holds,
+        dependencies,
+        reservations,
+        loans,
+        waits,
+        effects,
+        orphans,
     )
-    scheduler.waits = waits
     return scheduler, ledger

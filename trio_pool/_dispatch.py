@@ -262,6 +262,10 @@ class Dispatch:
         """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
         if self._reservations.lacking:
             self.set_aside(*self._roster.idle())
+        self.give_out(now)
+
+    def give_out(self, now: float) -> None:
+        """Give the idle workers what waits for them."""
         while self.room > 0:
             queue = self._queue
             found = self._first_match(queue)

@@ -116,6 +116,12 @@ class Reserved(_AboutGroup):
     __slots__ = ()
 
 
+class TurnedAway(_AboutGroup):
+    """The group will never have the workers that it wants for itself."""
+
+    __slots__ = ()
+
+
 class Quiet:
     """No job is left that has not ended."""
 
@@ -145,6 +151,7 @@ Effect: TypeAlias = (
     | Hire
     | GroupQuiet
     | Reserved
+    | TurnedAway
     | Quiet
     | Tell
 )

@@ -27,6 +27,7 @@ from ._effects import (
     Start,
     StepAside,
     Tell,
+    TurnedAway,
 )
 from ._errors import (
     JobCancelledError,
@@ -130,6 +131,7 @@ class Engine(Waiting):
             Quiet: self._on_quiet,
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
+            TurnedAway: self._on_turned_away,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
             StepAside: self._on_step_aside,
@@ -261,7 +263,7 @@ class Engine(Waiting):
         """Let nobody in any more at all."""
         self.stopping = True
         for group in self.groups.values():
-            group._note_staffed()
+            group._note_turned_away()
 
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:
@@ -350,6 +352,9 @@ class Engine(Waiting):
 
     def _on_reserved(self, effect: Reserved) -> None:
         self.groups[effect.group]._note_staffed()
+
+    def _on_turned_away(self, effect: TurnedAway) -> None:
+        self.groups[effect.group]._note_turned_away()
 
     def _on_died(self, effect: Died) -> None:
         group = effect.job._options.group

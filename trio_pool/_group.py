@@ -28,6 +28,8 @@ class Group:
 
     Attributes:
       is_gate: whether its jobs can't simply stand among the others.
+      opener: the job that holds or has lent a worker while it waits for those of the group;
+          None if it is opened elsewhere.
       surplus: how many more workers are busy with its jobs than jobs of it run.
       seats: the workers that it has for itself.
       live: its jobs that have not ended.
@@ -44,6 +46,7 @@ class Group:
         "max_running",
         "must_succeed",
         "name",
+        "opener",
         "queue_peak",
         "reserve",
         "retries",
@@ -61,6 +64,7 @@ class Group:
         self.must_succeed: bool = must_succeed
         self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
+        self.opener: Job[Any] | None = None
         self.surplus: int = 0
         self.seats: dict[Seat, None] = {}
         self.live: dict[Job[Any], None] = {}
@@ -85,6 +89,12 @@ class Group:
     def lacks(self) -> int:
         """How many workers of its own it waits for."""
         return self.reserve - len(self.seats)
+
+    @property
+    def occupied(self) -> int:
+        """How many of the workers that stay in the pool it can't have, since its opener has them."""
+        seat = None if self.opener is None else self.opener._worker
+        return int(seat is not None and not seat._departing)
 
     def note_queued(self) -> None:
         """One of its jobs has begun to wait for a worker."""

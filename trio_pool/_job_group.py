@@ -56,6 +56,7 @@ class BaseGroup(Submitting):
         self._quiet: trio.Event | None = None
         # Set when it has its workers, or can't have them any more.
         self._staffed = trio.Event()
+        self._turned_away = False
         self._deaths: list[Job[Any]] = []
 
     @trio.lowlevel.enable_ki_protection
@@ -125,7 +126,12 @@ class BaseGroup(Submitting):
             self._quiet = None
 
     def _note_staffed(self) -> None:
-        """It has the workers that it wants for itself, or will never have them."""
+        """It has the workers that it wants for itself."""
+        self._staffed.set()
+
+    def _note_turned_away(self) -> None:
+        """If it waits for workers, it will never have them."""
+        self._turned_away = True
         self._staffed.set()
 
     def _note_death(self, job: Job[Any]) -> None:
@@ -145,18 +151,20 @@ class BaseGroup(Submitting):
             async with self._engine.stepping_aside(lambda: self._record.live):
                 await self._quiet.wait()
         else:
+            quiet = self._quiet  # which may be over by the time that it is waited for
             with self._engine.waiting_for(lambda: self._record.live):
-                await self._quiet.wait()
+                await quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
-        holder = self._engine.holder()
-        if holder is not None and self._record.reserve > self._engine.core.most_workers - 1:
+        record, most = self._record, self._engine.core.most_workers
+        if record.opener is not None and most - record.occupied < record.reserve <= most:
             raise JobDeadlockError(
-                f"the job {holder.name} itself holds one of the workers that its group would wait for"
+                f"the job {record.opener.name} itself holds one of the workers that its group would wait for"
             )
-        await self._staffed.wait()
-        if self._engine.stopping:
+        with self._engine.waiting_for(tuple, group=record):
+            await self._staffed.wait()
+        if self._turned_away:
             raise PoolClosedError("the pool ended before the group had its workers")
 
     async def _finish(self) -> None:
@@ -187,6 +195,7 @@ async def run_group(group: G) -> AsyncGenerator[G]:
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
     engine.groups[record] = group
+    record.opener = engine.waiter()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._limits import RateLimit
     from ._seat import Seat
-    from ._waits import Wait, Waits
+    from ._waits import Wait
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -36,15 +36,9 @@ SUCCEEDED = JobState.SUCCEEDED
 
 
 class Scheduler(AttemptEvents):
-    """The core's front: every event in the life of jobs and workers is a call of it.
+    """The core's front: every event in the life of jobs and workers is a call of it."""
 
-    Attributes:
-      waits: who of the running jobs waits for which jobs.
-    """
-
-    __slots__ = ("waits",)
-
-    waits: Waits
+    __slots__ = ()
 
     # Jobs come.
 
@@ -170,12 +164,6 @@ class Scheduler(AttemptEvents):
                     return job
         return jobs[0]
 
-    @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have, as far as it sees to that itself."""
-        own = sum(not seat._departing for seat in self._roster.seats.values())
-        return own if self._staffing is None else self._staffing.most + own - self._staffing.own
-
     # Jobs go.
 
     def cancel(self, job: Job[Any], now: float) -> None:
@@ -218,6 +206,16 @@ class Scheduler(AttemptEvents):
         self.advance(now)
         self._loans.claim(seat, job, now)
 
+    def begin_wait(self, wait: Wait, now: float) -> list[Job[Any]]:
+        """A job begins to wait; returns the running jobs that would wait for ever with it: then it doesn't."""
+        is_watched = bool(self._reservations.waiting)
+        if is_watched:
+            self.advance(now)
+        stuck = self.waits.begin(wait)
+        if is_watched and not stuck:
+            self._after(now)  # it may have been the last that did something
+        return stuck
+
     def wait_for_ends(self, wait: Wait, now: float) -> None:
         """A job waits for others to end, and lets those go first that want its worker back."""
         self.advance(now)
@@ -234,6 +232,7 @@ class Scheduler(AttemptEvents):
         self._ledger.groups += 1
         if group.reserve:
             self._reservations.open(group)
+            self._review(now)
             self._after(now)
 
     def close_group(self, group: Group, now: float) -> None:
@@ -298,6 +297,7 @@ class Scheduler(AttemptEvents):
         """Nobody will submit or resume from outside any more."""
         self.advance(now)
         self.draining = True
+        self._review(now)
         self._resume_all(now)
         self._after(now)
 
@@ -307,5 +307,5 @@ class Scheduler(AttemptEvents):
         """A job has begun to wait: see that somebody looks at it when it may start."""
         if self._dispatch.meter is not None:
             self._dispatch.match(now)
-        if self._places.line or self.draining or self._staffing is not None:
+        if self._places.line or self.draining or self._staffing is not None or self._reservations.waiting:
             self._after(now)

@@ -280,7 +280,8 @@ class Completed(Stream[V, "Job[V]"]):
         while self._left or not self._finished:
             if self._taken and not self._left:
                 with self._engine.waiting_for(lambda: self._taken, for_any=True):
-                    await self._reader_lot.park()
+                    if not self._finished:  # that the job begins to wait may have led to it
+                        await self._reader_lot.park()
             else:
                 await self._wait_for_more()
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -15,6 +15,7 @@ from ._waits import Wait
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 
+    from ._group import Group
     from ._job import Job
     from ._scheduler import Scheduler
     from ._worker import Worker
@@ -38,7 +39,10 @@ class Waiting:
             return
         if is_in_a_job():
             with self.waiting_for(lambda: (job,)):
-                await self._wait_until(job, reached)
+                if reached(job):  # that the job begins to wait may have led to it
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await self._wait_until(job, reached)
         else:
             await self._wait_until(job, reached)
 
@@ -60,17 +64,29 @@ class Waiting:
         await trio.lowlevel.wait_task_rescheduled(abandon)
 
     @contextmanager
-    def waiting_for(self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False) -> Generator[None]:
-        """If a job is about to wait for others here, see that this will end; raises `JobDeadlockError`."""
-        waiter = self._waiter()
+    def waiting_for(
+        self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False, group: Group | None = None
+    ) -> Generator[None]:
+        """If a job is about to wait for others here, see that this will end; raises `JobDeadlockError`.
+
+        What it waits for may have come before the block begins.
+
+        Arguments:
+          jobs: gives those that it waits for.
+          for_any: whether one of them is enough.
+          group: the one for whose workers it waits, and not for jobs.
+        """
+        waiter = self.waiter()
         if waiter is None:
             yield
             return
-        wait = Wait(waiter, jobs, for_any=for_any)
-        stuck = self.core.waits.begin(wait)
+        wait = Wait(waiter, jobs, for_any=for_any, group=group)
+        stuck = self.core.begin_wait(wait, trio.current_time())
         if stuck:
-            raise _deadlock_of(waiter, jobs(), stuck)
+            wish = "workers for its group alone" if group is not None else _names_of(jobs())
+            raise _deadlock_of(waiter, wish, stuck)
         try:
+            self.carry_out()
             yield
         finally:
             self.core.waits.end(wait)
@@ -81,7 +97,7 @@ class Waiting:
 
         It could not end before it has that back.
         """
-        waiter = self._waiter()
+        waiter = self.waiter()
         if waiter is None:
             yield
             return
@@ -102,7 +118,7 @@ class Waiting:
         else:
             await trio.lowlevel.checkpoint()
 
-    def _waiter(self) -> Job[Any] | None:
+    def waiter(self) -> Job[Any] | None:
         """The job that the caller is part of, if it holds or has lent a worker of this pool."""
         job = next(enclosing_jobs(), None)
         if (
@@ -119,11 +135,6 @@ class Waiting:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return None if task is None else job
 
-    def holder(self) -> Job[Any] | None:
-        """The job that the caller is part of, if it holds a worker of this pool."""
-        job = self._waiter()
-        return None if job is None or job in cast("Worker", job._worker)._loans else job
-
     def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
         """Call ``watch`` after each change of the job's state."""
         if job._watchers is None:
@@ -131,10 +142,14 @@ class Waiting:
         job._watchers[watch] = None
 
 
-def _deadlock_of(waiter: Job[Any], jobs: Iterable[Job[Any]], stuck: Sequence[Job[Any]]) -> JobDeadlockError:
-    """The error of a job that would wait for ever."""
+def _names_of(jobs: Iterable[Job[Any]]) -> str:
+    """Those of the jobs that have not ended."""
     awaited = [job.name for job in jobs if not job.state.is_final]
-    wish = ", ".join(awaited[:3]) + (f" and {len(awaited) - 3} more" if len(awaited) > 3 else "")
+    return ", ".join(awaited[:3]) + (f" and {len(awaited) - 3} more" if len(awaited) > 3 else "")
+
+
+def _deadlock_of(waiter: Job[Any], wish: str, stuck: Sequence[Job[Any]]) -> JobDeadlockError:
+    """The error of a job that would wait for ever."""
     holders = [
         f"{job.name} ({'has lent' if job in job._worker._loans else 'on'} {job._worker.name})"
         for job in stuck

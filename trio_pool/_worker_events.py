@@ -30,6 +30,8 @@ class WorkerEvents(Aftermath):
         self._roster.join(seat)
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
+        if self._reservations.waiting and self._reservations.review(self.most_workers):
+            self._dispatch.set_aside(*self._roster.idle())
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""
@@ -112,6 +114,7 @@ class WorkerEvents(Aftermath):
         if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
         self._orphans.bury_new(now)
+        self._review(now)
         self._settle(now)
         self._after(now)
 

@@ -185,7 +185,7 @@ class PlainGroupedPool(PlainPool):
                 door = Door.ALWAYS
         if door is Door.ALWAYS or self.unstarted() < self.max_queue:
             for job in jobs:
-                self._let_in(job, Door.ALWAYS)
+                self.submit(job, Door.ALWAYS)
             return Admission.ENTERED
         for job in jobs:
             self.came[job] = self._next_count()
