@@ -204,8 +204,9 @@ class Roster:
         failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
         if failed < available:
             return seat not in terms.failed
-        # It failed on all there are: a new round, with the last one left out if it can be.
-        return seat is not terms.last or available == 1
+        # It failed on all there are: a new round, with the last one left out if it can be, that
+        # is if others can be counted on. It counts itself only while it is not lent.
+        return seat is not terms.last or available == (0 if seat._loans else 1)
 
     def choose(self, terms: Terms, but: Collection[Seat] = ()) -> Seat | None:
         """The idle worker that such a job goes to, ``but`` none of these, or None."""
