@@ -182,6 +182,8 @@ class Aftermath:
 
     def _dismiss(self, seat: Seat, now: float) -> None:
         seat._departing = True
+        self._roster.leaving += 1
+        self._queue.release(seat)  # what waits for it only because it has failed there need not any more
         self._reservations.lose(seat)
         if self._staffing is not None:
             self._staffing.gone(seat)
