@@ -99,6 +99,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Raises:
           PoolClosedError: on entering, if the pool is closed, or ends before there are the workers.
+          JobDeadlockError: on entering, inside a job, if it would wait for ever for the workers.
           ValueError, TypeError: if an argument is out of its range or of the wrong type; if
               ``reserve`` is more than the pool could ever have.
         """

@@ -67,7 +67,10 @@ class Reservations:
         beyond = {group for group in self.waiting if group.reserve > most - group.occupied}
         if beyond == self._beyond:
             return False
-        for group in beyond - self._beyond:
+        in_line = list(self.waiting)
+        # What goes before those behind it goes before them again.
+        back = next((place for place, group in enumerate(in_line) if group in self._beyond - beyond), len(in_line))
+        for group in (*beyond, *in_line[back:]):
             self._release(group)
         self._beyond = beyond
         self.lacking = sum(group.lacks for group in self._groups if group not in beyond)

@@ -133,7 +133,10 @@ class Waits:
 
     def standing(self) -> int:
         """How many running jobs wait for what has not come."""
-        return sum(1 for waits in self._by_waiter.values() if any(self._needs_of_wait(wait) for wait in waits))
+        standing = {job for job, waits in self._by_waiter.items() if any(self._needs_of_wait(wait) for wait in waits)}
+        for seat in self._roster.seats.values():
+            standing.update(loan.job for loan in seat._claims)  # each wants back the worker that it has lent
+        return len(standing)
 
     def end(self, wait: Wait) -> None:
         """It waits no longer."""
@@ -170,7 +173,10 @@ class Waits:
             for number, (_, others) in enumerate(all_of):
                 for other in others:
                     met_by[other].append((node, number))
-        unmet = {node: {number: need[0] for number, need in enumerate(all_of)} for node, all_of in needs.items()}
+        unmet = {
+            node: {number: missing for number, (missing, _) in enumerate(all_of) if missing}
+            for node, all_of in needs.items()
+        }
         getting_on = deque(node for node, missing in unmet.items() if not missing)
         while getting_on:
             met = getting_on.popleft()
@@ -220,20 +226,21 @@ class Waits:
         if wait.stuck or (wait.waiter._cancelled and not wait.steps_aside):
             return []  # that ends it
         if wait.group is not None:
-            return self._need_of_group(wait.group) if wait.group in self._reservations.waiting else []
+            return [self._need_of_group(wait.group)] if wait.group in self._reservations.waiting else []
         others = list(wait.jobs())
         pending = [other for other in others if not other.state.is_final]
         if not wait.for_any:
             return [(1, [other]) for other in pending]
         return [(1, pending)] if len(pending) == len(others) else []
 
-    def _need_of_group(self, group: Group) -> list[Need]:
+    def _need_of_group(self, group: Group) -> Need:
         """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""
         staffing = self._dispatch.staffing
         free = 0.0 if staffing is None else staffing.most - staffing.own
         held: list[Vacancy] = []
+        own = None if group.opener is None else group.opener._worker
         for seat in self._roster.seats.values():
-            if seat._departing or seat in group.seats:
+            if seat._departing or seat in group.seats or seat is own:
                 continue
             if any(job in self._by_waiter for job in (seat._current, *seat._loans)):
                 held.append(Vacancy(seat, wholly=True))
@@ -241,7 +248,7 @@ class Waits:
                 free += 1
         missing = group.lacks - free
         # Where even all of them would not do, more workers have to come, as they may.
-        return [(int(missing), held)] if 0 < missing <= len(held) else []
+        return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
     def _needs_of_vacancy(self, vacancy: Vacancy) -> list[Need]:
         seat = vacancy.seat

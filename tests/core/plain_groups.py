@@ -23,6 +23,10 @@ class PlainGroup:
     max_running: float = math.inf
     reserve: int = 0
     must_succeed: bool = False
+    # Whether it waits for its workers, for more of them than there can be, or no longer wants any.
+    waits: bool = True
+    is_beyond: bool = False
+    is_turned_away: bool = False
 
 
 @attrs.define(eq=False)
@@ -38,6 +42,8 @@ class PlainGroupedPool(PlainPool):
     ready_since: dict[PlainJob, int] = attrs.field(factory=dict[PlainJob, int])
     # Those that have got all the workers that they want for themselves since this was last cleared.
     staffed: list[PlainGroup] = attrs.field(factory=list[PlainGroup])
+    # Those that have been told since then that they won't.
+    turned_away: list[PlainGroup] = attrs.field(factory=list[PlainGroup])
 
     # Looking.
 
@@ -54,8 +60,16 @@ class PlainGroupedPool(PlainPool):
         return [worker for worker in self.workers if worker.kept_for is group]
 
     def lacking(self) -> list[PlainGroup]:
-        """The groups that want more workers for themselves."""
-        return [group for group in self.groups if len(self.kept(group)) < group.reserve]
+        """The groups that are to have more workers for themselves."""
+        return [
+            group
+            for group in self.groups
+            if len(self.kept(group)) < group.reserve and not (group.is_beyond or group.is_turned_away)
+        ]
+
+    def waiting_groups(self) -> list[PlainGroup]:
+        """Those that have not had all the workers that they want."""
+        return [group for group in self.groups if group.waits and group.reserve and not group.is_turned_away]
 
     def is_full(self, group: PlainGroup) -> bool:
         """Whether nothing more of a group may start."""
@@ -104,7 +118,29 @@ class PlainGroupedPool(PlainPool):
             if lacking and worker.kept_for is None:
                 worker.kept_for = lacking[0]
                 if lacking[0] not in self.lacking():
+                    lacking[0].waits = False
                     self.staffed.append(lacking[0])
+
+    def _release(self, group: PlainGroup) -> None:
+        for worker in self.kept(group):
+            worker.kept_for = None
+
+    def _turn_group_away(self, group: PlainGroup) -> None:
+        self._release(group)
+        group.is_turned_away = True
+        self.turned_away.append(group)
+
+    def _review(self) -> None:
+        """Nothing is set aside for groups that want more workers than there are; at the end they are turned away."""
+        staying = [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
+        some_are_back = False
+        for group in self.waiting_groups():
+            was_beyond, group.is_beyond = group.is_beyond, group.reserve > len(staying)
+            some_are_back = some_are_back or (was_beyond and not group.is_beyond)
+            if group.is_beyond or some_are_back:  # these go before all that came after them
+                self._release(group)
+            if group.is_beyond and self.draining:
+                self._turn_group_away(group)
 
     def _match(self) -> None:
         self._set_aside(self.idle())
@@ -120,18 +156,36 @@ class PlainGroupedPool(PlainPool):
             self._set_aside([worker])
         super()._go_on(worker)
 
-    def _may_become_available(self, worker: PlainWorker) -> bool:
-        return super()._may_become_available(worker) or worker.kept_for is not None
-
     def _let_nothing_hang(self) -> None:
-        super()._let_nothing_hang()
-        self._follow_up()
+        waiting = self.waiting_groups()
+        if not waiting and not (self.draining and self.those(JobState.QUEUED)):
+            return
+        if not self.is_still():
+            return
+        if self.draining and self.has_paused():
+            self._resume_all()
+            return
+        # What is set aside for groups that wait may be what they wait for.
+        for group in waiting:
+            self._release(group)
+        super()._match()
+        self._set_aside(self.idle())
+        given_back_later = any(worker.kept_for is not None and not worker.kept_for.waits for worker in self.workers)
+        if not self.draining or self.those(JobState.RUNNING) or given_back_later:
+            return
+        if self.waiting_groups():
+            self._turn_group_away(self.waiting_groups()[0])
+            self._settle()
+        else:
+            self._bury_all()
+            self._follow_up()
 
     def _follow_up(self) -> None:
         """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""
         for worker in self.workers:
             if worker.departing or worker.phase == "gone":
                 worker.kept_for = None
+        self._review()
         for job in self.those(JobState.DEAD):
             if job not in self.followed_up:
                 self.followed_up.append(job)
@@ -202,6 +256,12 @@ class PlainGroupedPool(PlainPool):
         self._settle()
         return Admission.WAITING
 
+    def join(self, worker: PlainWorker) -> None:
+        """A worker is about to open its resource: those may hope for it who want so many."""
+        super().join(worker)
+        self._review()
+        self._set_aside(self.idle())
+
     def open_group(self, group: PlainGroup) -> None:
         """A group is opened, or its opener begins to wait for its workers."""
         self.advance()
@@ -212,8 +272,7 @@ class PlainGroupedPool(PlainPool):
         """A group has come to its end."""
         self.advance()
         self.groups.remove(group)
-        for worker in self.kept(group):
-            worker.kept_for = None
+        self._release(group)
         self._settle()
 
     def cancel_group(self, group: PlainGroup) -> None:

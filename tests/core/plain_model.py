@@ -304,16 +304,26 @@ class PlainPool:
         self._let_nothing_hang()
 
     def _let_nothing_hang(self) -> None:
-        queued = self.those(JobState.QUEUED)
-        if not self.draining or not queued or self.those(JobState.RUNNING) or self.those(JobState.DELAYED):
+        if not self.draining or not self.those(JobState.QUEUED) or not self.is_still():
             return
-        if self.waits_for_rate():
-            return
-        if any(worker.paused and worker.phase != "gone" for worker in self.workers):
+        if self.has_paused():
             self._resume_all()
-        elif not any(self._may_become_available(worker) for worker in self.workers):
-            for job in queued:
-                self._die(job, DeadReason.NO_WORKER)
+        else:
+            self._bury_all()
+
+    def is_still(self) -> bool:
+        """Whether nothing will happen by itself any more."""
+        if self.those(JobState.RUNNING) or self.those(JobState.DELAYED) or self.waits_for_rate():
+            return False
+        return not any(self._may_become_available(worker) for worker in self.workers)
+
+    def has_paused(self) -> bool:
+        """Whether any worker is paused that has not left."""
+        return any(worker.paused and worker.phase != "gone" for worker in self.workers)
+
+    def _bury_all(self) -> None:
+        for job in self.those(JobState.QUEUED):
+            self._die(job, DeadReason.NO_WORKER)
 
     def _may_become_available(self, worker: PlainWorker) -> bool:
         if worker.departing or worker.phase == "gone":
@@ -575,6 +585,10 @@ class PlainPool:
         self._settle()
 
     # Workers come and go.
+
+    def join(self, worker: PlainWorker) -> None:
+        """A worker is about to open its resource."""
+        self.workers.append(worker)
 
     def opened(self, worker: PlainWorker) -> None:
         """A worker's resource is open."""

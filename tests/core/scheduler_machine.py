@@ -43,6 +43,8 @@ from trio_pool._effects import (
     Start,
     StepAside,
     Tell,
+    TurnedAway,
+    WaitsInVain,
 )
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
@@ -159,6 +161,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.recalled: list[Seat] = []
         self.quiet = 0
         self.staffed: list[Group] = []
+        self.turned_away: list[Group] = []
         self.quiet_groups: list[Group] = []
         self.limits = WORKER_LIMITS[limits]
         self.hedges = HEDGES[hedges]
@@ -209,12 +212,13 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | StepAside():
-                    raise AssertionError("nobody watches, and nobody lends")
+                case Changed() | Regain() | StepAside() | WaitsInVain():
+                    raise AssertionError("nobody watches, waits or lends")
                 case Reserved(group=group):
                     self.staffed.append(group)
+                case TurnedAway(group=group):
+                    self.turned_away.append(group)
                 case GroupQuiet(group=group):
-                    assert not group.live
                     self.quiet_groups.append(group)
                 case Hire():
                     raise AssertionError("the pool is not elastic")
@@ -518,7 +522,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
         self.workers.append(worker)
         self.on_both(
-            lambda: self.plain.workers.append(worker.plain),
+            lambda: self.plain.join(worker.plain),
             lambda: self.core.scheduler.join(worker.seat),
             dated=False,
         )

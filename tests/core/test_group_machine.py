@@ -81,11 +81,14 @@ class GroupMachine(CheckedMachine):
         model = self.model
         model.staffed.clear()
         self.staffed.clear()
+        model.turned_away.clear()
+        self.turned_away.clear()
         self.quiet_groups.clear()
         lived = self.living_groups()
         answer = super().on_both(plain, core, dated=dated)
         plain_groups = dict(self.groups) if hasattr(self, "groups") else {}
         assert [plain_groups[group] for group in self.staffed] == model.staffed
+        assert [plain_groups[group] for group in self.turned_away] == model.turned_away
         assert lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
         return answer
 
@@ -334,8 +337,10 @@ class GroupMachine(CheckedMachine):
         for group, plain in self.open_groups():
             assert set(group.seats) == {worker.seat for worker in self.workers if worker.plain.kept_for is plain}
             assert 0 <= group.lacks == plain.reserve - len(group.seats)
-            lacking += group.lacks
-        assert self.core.scheduler._reservations.lacking == lacking
+            lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
+        reservations = self.core.scheduler._reservations
+        assert reservations.lacking == lacking
+        assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
         assert not lacking or all(worker.kept_for is not None for worker in self.plain.idle())
 
     @invariant()
@@ -406,8 +411,15 @@ class GroupMachine(CheckedMachine):
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""
         queued = self.plain.those(JobState.QUEUED)
-        kept = [worker for worker in self.plain.workers if worker.kept_for is not None]
-        return bool(queued) and bool(kept)
+        kept_for = [worker.kept_for for worker in self.plain.workers if worker.kept_for is not None]
+        return bool(queued) and any(not group.waits for group in kept_for)
+
+    @invariant()
+    def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
+        staying = sum(worker.plain.phase != "gone" and not worker.plain.departing for worker in self.workers)
+        for group, _ in self.open_groups():
+            if group in self.core.scheduler._reservations.waiting:
+                assert not group.seats or group.reserve <= staying
 
 
 def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
