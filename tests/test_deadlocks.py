@@ -1073,6 +1073,65 @@ async def test_who_waits_for_one_that_waits_for_its_cancelled_child_is_told(auto
             assert await job.wait() == "fine 2"
 
 
+# Jobs that nobody may take, at the end of the pool
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+async def test_at_the_end_a_job_that_nobody_may_take_dies_though_a_job_waits_for_it(
+    autojump_clock: MockClock, begins: str
+) -> None:
+    async def parent(resource: str) -> tuple[DeadReason | None, float]:
+        await trio.sleep(1 if begins == "before" else 5)
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(nap, 1, requires=["z"])
+        return caught.value.job.dead_reason, trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(["a", "b"], no_worker="wait") as pool:
+            job = await pool.submit(parent)
+            await trio.sleep(3)
+    assert job.result() == (DeadReason.NO_WORKER, 3 if begins == "before" else 5)
+
+
+async def test_it_does_not_while_anything_else_goes_on(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> float:
+        with pytest.raises(JobFailedError):
+            await pool.run(nap, 1, requires=["z"])
+        return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(["a", "b"], no_worker="wait") as pool:
+            job = await pool.submit(parent)
+            await pool.submit(nap, 7)
+    assert job.result() == 7
+
+
+async def test_it_does_not_before_the_end(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> float:
+        return await pool.run(nap, 1, requires=["z"])
+
+    async with open_pool(["a"], no_worker="wait") as pool:
+        job = await pool.submit(parent)
+        await trio.sleep(9)
+        await pool.add("b", tags=["z"])
+        assert await job.wait() == 10
+
+
+async def test_those_behind_it_for_which_a_worker_is_there_run(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> str:
+        lost = await pool.submit(nap, 1, requires=["z"])
+        other = await pool.submit(nap, 1, worker=current_job().worker)
+        with pytest.raises(JobFailedError):
+            await lost.wait()
+        return other.state.name
+
+    with trio.fail_after(60):
+        async with open_pool(["a"], no_worker="wait") as pool:
+            job = await pool.submit(parent)
+        assert pool.statistics().succeeded == 2
+    assert job.result() == "QUEUED"
+
+
 # Trees of jobs
 
 trees: st.SearchStrategy[list[Any]] = st.recursive(

@@ -273,6 +273,9 @@ class Aftermath:
             self._resume_all(now)
             return False
         running = count[JobState.RUNNING]
+        if self.draining and running and self._orphans.bury_lost(now):
+            self._follow_up(now)  # those who wait for them go on
+            return False
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)

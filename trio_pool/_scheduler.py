@@ -208,7 +208,7 @@ class Scheduler(AttemptEvents):
 
     def begin_wait(self, wait: Wait, now: float) -> bool:
         """A job begins to wait, unless that would be for ever; returns whether it does."""
-        is_watched = bool(self._reservations.waiting)
+        is_watched = bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
         if is_watched:
             self.advance(now)
         begins = self.waits.begin(wait)
