@@ -37,6 +37,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+from trio_pool.testing import Flaky
 
 
 @of_any_arguments
@@ -926,6 +927,24 @@ async def test_a_lent_worker_is_not_waited_for_by_a_job_that_bounces(autojump_cl
         assert trio.current_time() == 1
         pool.cancel()
     del second
+
+
+@pytest.mark.parametrize("lenders", [1, 3])
+@pytest.mark.parametrize("tags", [["x"], ["x", "y"]])
+async def test_a_job_that_bounces_runs_again_on_the_lent_worker_if_that_is_the_only_one(
+    autojump_clock: MockClock, tags: list[str], lenders: int
+) -> None:
+    async def lender(_: object, level: int) -> None:
+        async with current_job().lend():
+            if level:
+                await pool.run(lender, level - 1, requires=["x"])
+            else:
+                await pool.run(Flaky(1), requires=["x"], retry=RetryPolicy.fixed(3, placement="other"))
+
+    async with open_pool([Resource(tag, tags=[tag]) for tag in tags]) as pool:
+        with trio.fail_after(60):
+            await pool.run(lender, lenders - 1, requires=["x"])
+    assert trio.current_time() == 3
 
 
 async def test_an_elastic_pool_retires_no_lent_worker(autojump_clock: MockClock) -> None:

@@ -182,6 +182,8 @@ class Aftermath:
 
     def _dismiss(self, seat: Seat, now: float) -> None:
         seat._departing = True
+        self._roster.leaving += 1
+        self._queue.release(seat)  # what waits for it only because it has failed there need not any more
         self._reservations.lose(seat)
         if self._staffing is not None:
             self._staffing.gone(seat)
@@ -271,6 +273,9 @@ class Aftermath:
             self._resume_all(now)
             return False
         running = count[JobState.RUNNING]
+        if self.draining and running and self._orphans.bury_lost(now):
+            self._follow_up(now)  # those who wait for them go on
+            return False
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)

@@ -65,9 +65,10 @@ class AttemptEvents(WorkerEvents):
             job = self._leave(race, seat, now)
             if not race.is_decided:
                 self._ledger.count_for(seat, error)
-        if job._setback is None:
-            job._setback = Setback()
-        job._setback.note(seat)
+        setback = job._setback
+        if setback is None:
+            setback = job._setback = Setback()
+        setback.note(seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
             self._rest(seat, now + verdict.rest, now)
@@ -80,7 +81,10 @@ class AttemptEvents(WorkerEvents):
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        return self._next_for(seat, now)
+        following = self._next_for(seat, now)
+        if setback.placement != "any" or verdict.broken or seat._departing:
+            self.waits.look_again()  # those who wait for the job, or for any that needs the worker
+        return following
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
         """It was cut short by the job's total timeout."""
@@ -116,7 +120,10 @@ class AttemptEvents(WorkerEvents):
             if not begun and seat is not race.first:
                 del race.took_part[seat]
             self._left_race(race, now, error)
-        return self._next_for(seat, now)
+        following = self._next_for(seat, now)
+        if seat._departing:
+            self.waits.look_again()  # the job may be for others now, which are held
+        return following
 
     # From here on nobody calls but who derives from it.
 

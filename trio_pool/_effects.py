@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
+    from ._waits import Wait
 
 
 class _AboutAttempt:
@@ -122,6 +123,15 @@ class TurnedAway(_AboutGroup):
     __slots__ = ()
 
 
+class WaitsInVain:
+    """Let whoever waits see that it would be for ever, if that is not over."""
+
+    __slots__ = ("wait",)
+
+    def __init__(self, wait: Wait) -> None:
+        self.wait = wait
+
+
 class Quiet:
     """No job is left that has not ended."""
 
@@ -152,6 +162,7 @@ Effect: TypeAlias = (
     | GroupQuiet
     | Reserved
     | TurnedAway
+    | WaitsInVain
     | Quiet
     | Tell
 )

@@ -28,6 +28,7 @@ from ._effects import (
     StepAside,
     Tell,
     TurnedAway,
+    WaitsInVain,
 )
 from ._errors import (
     JobCancelledError,
@@ -135,6 +136,7 @@ class Engine(Waiting):
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
             TurnedAway: self._on_turned_away,
+            WaitsInVain: self._on_waits_in_vain,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
             StepAside: self._on_step_aside,

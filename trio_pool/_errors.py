@@ -101,8 +101,8 @@ class JobDeadlockError(PoolError):
 
     Raised inside a job by what would have waited: ``wait``, ``run``, a group's block, a stream
     of results. Either jobs wait for each other in a circle, or every worker that could
-    run what they wait for is held by one of them. The message names them. The remedy
-    is `Job.lend`.
+    run what they wait for is held by one of them, or is lent by one and broken. The message
+    names them. The remedy is `Job.lend`, or in the last case another attempt.
     """
 
 

@@ -45,7 +45,10 @@ class Orphans:
 
     def is_one(self, terms: Terms) -> bool:
         """Whether a job on these terms is one, if the pool does not keep them."""
-        if self.policy == "wait" or self._roster.has_any(terms):
+        return self.policy != "wait" and self._is_lost(terms)
+
+    def _is_lost(self, terms: Terms) -> bool:
+        if self._roster.has_any(terms):
             return False
         return self._staffing is None or not self._staffing.could_take(terms)
 
@@ -59,6 +62,13 @@ class Orphans:
         for job in self._places.all():
             if self._places.has(job) and self.is_one(terms_of(job)):
                 self.turn_away(job, now)
+
+    def bury_lost(self, now: float) -> bool:
+        """No worker will come any more: bury the jobs that none may take; returns whether there are any."""
+        lanes = [lane for lane in self._queue.lanes() if self._is_lost(lane.terms)]
+        for lane in lanes:
+            self._bury([entry[2] for entry in lane.entries()], now)
+        return bool(lanes)
 
     def bury_all(self, now: float) -> None:
         """Nothing that could take any of the queued jobs will ever happen: bury them."""

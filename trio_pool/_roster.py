@@ -48,9 +48,10 @@ def terms_of(job: Job[Any]) -> Terms:
     if pinned is None:
         if setback.placement == "other" and setback.failed_on:
             return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
-        # A worker that has left can't be waited for any longer.
-        if setback.placement == "same" and setback.last is not None and not setback.last._gone:
-            pinned = setback.last
+        # A worker that is to leave takes no more jobs.
+        last = setback.last
+        if setback.placement == "same" and last is not None and not (last._departing or last._gone):
+            pinned = last
     return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
 
@@ -79,12 +80,14 @@ class Roster:
     nothing and found nothing to run.
     """
 
-    __slots__ = ("_in_order", "_kinds", "_only", "_pick", "_rng", "_sequence", "idle_count", "seats")
+    __slots__ = ("_in_order", "_kinds", "_only", "_pick", "_rng", "_sequence", "idle_count", "leaving", "seats")
 
     def __init__(self, pick: Pick, rng: Random) -> None:
         self._pick = pick
         self._rng = rng
         self.seats: dict[int, Seat] = {}
+        # How many of them are to leave.
+        self.leaving: int = 0
         self._kinds: dict[Key, Kind] = {}
         self._sequence = 0
         # The sum over the kinds, since it is asked for with every job; and what is asked
@@ -101,6 +104,7 @@ class Roster:
     def leave(self, seat: Seat) -> None:
         """A worker that is no longer available leaves the pool."""
         del self.seats[seat.id]
+        self.leaving -= seat._departing
         self._quit(seat)
 
     def reserve(self, seat: Seat, group: Group | None) -> None:
@@ -189,6 +193,13 @@ class Roster:
             return int(self.has_any(terms))
         return sum(kind.members for kind in self._kinds.values() if terms.requires <= kind.tags)
 
+    def fitting(self, terms: Terms) -> list[Seat]:
+        """The workers of the pool that may take such a job, now or ever."""
+        pinned = terms.pinned
+        if pinned is not None:
+            return [pinned] if self.has_any(terms) else []
+        return [seat for seat in self.seats.values() if terms.requires <= seat.tags]
+
     def admits(self, terms: Terms, seat: Seat) -> bool:
         """Whether an available worker may take such a job now."""
         if not seat._kind.may_serve(terms):
@@ -201,8 +212,13 @@ class Roster:
         failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
         if failed < available:
             return seat not in terms.failed
-        # It failed on all there are: a new round, with the last one left out if it can be.
-        return seat is not terms.last or available == 1
+        # It failed on all there are: a new round, with the last one left out if it can be, that
+        # is if others can be counted on. It counts itself only while it is not lent.
+        return seat is not terms.last or available == (0 if seat._loans else 1)
+
+    def is_avoided(self, terms: Terms, seat: Seat) -> bool:
+        """Whether a worker that may take such a job does not as long as others are available."""
+        return seat._available and seat._kind.may_serve(terms) and not self.admits(terms, seat)
 
     def choose(self, terms: Terms, but: Collection[Seat] = ()) -> Seat | None:
         """The idle worker that such a job goes to, ``but`` none of these, or None."""

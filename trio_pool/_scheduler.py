@@ -206,15 +206,15 @@ class Scheduler(AttemptEvents):
         self.advance(now)
         self._loans.claim(seat, job, now)
 
-    def begin_wait(self, wait: Wait, now: float) -> list[Job[Any]]:
-        """A job begins to wait; returns the running jobs that would wait for ever with it: then it doesn't."""
-        is_watched = bool(self._reservations.waiting)
+    def begin_wait(self, wait: Wait, now: float) -> bool:
+        """A job begins to wait, unless that would be for ever; returns whether it does."""
+        is_watched = bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
         if is_watched:
             self.advance(now)
-        stuck = self.waits.begin(wait)
-        if is_watched and not stuck:
+        begins = self.waits.begin(wait)
+        if is_watched and begins:
             self._after(now)  # it may have been the last that did something
-        return stuck
+        return begins
 
     def wait_for_ends(self, wait: Wait, now: float) -> None:
         """A job waits for others to end, and lets those go first that want its worker back."""
@@ -223,6 +223,7 @@ class Scheduler(AttemptEvents):
         seat = wait.waiter._worker
         if seat is not None and seat._claims and seat._current is wait.waiter:
             self._loans.step_aside(seat, now)
+        self.waits.look_again()
 
     # Groups come and go.
 
@@ -285,6 +286,7 @@ class Scheduler(AttemptEvents):
         self._dispatch.max_running = limit
         self._dispatch.match(now)
         self._after(now)
+        self.waits.look_again()
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
         """Change how often attempts may start."""

@@ -10,14 +10,17 @@ import trio
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import JobDeadlockError
 from ._job import has_ended
+from ._seat import Phase
 from ._waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 
+    from ._effects import WaitsInVain
     from ._group import Group
     from ._job import Job
     from ._scheduler import Scheduler
+    from ._seat import Seat
     from ._worker import Worker
 
 
@@ -38,15 +41,18 @@ class Waiting:
             await trio.lowlevel.checkpoint()
             return
         if is_in_a_job():
-            with self.waiting_for(lambda: (job,)):
-                if reached(job):  # that the job begins to wait may have led to it
+            with self._begun(lambda: () if reached(job) else (job,)) as wait:
+                # That the job begins to wait may have led to it.
+                if reached(job) or (wait is not None and wait.stuck):
                     await trio.lowlevel.checkpoint()
                 else:
-                    await self._wait_until(job, reached)
+                    await self._wait_until(job, reached, wait)
+                if wait is not None and wait.stuck and not reached(job):
+                    raise _deadlock_of(wait)
         else:
             await self._wait_until(job, reached)
 
-    async def _wait_until(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+    async def _wait_until(self, job: Job[Any], reached: Callable[[Job[Any]], bool], wait: Wait | None = None) -> None:
         task = trio.lowlevel.current_task()
 
         def watch(job: Job[Any]) -> None:
@@ -60,14 +66,21 @@ class Waiting:
             del job._watchers[watch]
             return trio.lowlevel.Abort.SUCCEEDED
 
+        def wake() -> None:
+            if job._watchers is not None and watch in job._watchers:  # as above
+                del job._watchers[watch]
+                trio.lowlevel.reschedule(task)
+
         self.watch(job, watch)
+        if wait is not None:
+            wait.wake = wake
         await trio.lowlevel.wait_task_rescheduled(abandon)
 
     @contextmanager
     def waiting_for(
         self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False, group: Group | None = None
     ) -> Generator[None]:
-        """If a job is about to wait for others here, see that this will end; raises `JobDeadlockError`.
+        """If a job waits for others in this block, see that this will end; raises `JobDeadlockError`.
 
         What it waits for may have come before the block begins.
 
@@ -76,20 +89,43 @@ class Waiting:
           for_any: whether one of them is enough.
           group: the one for whose workers it waits, and not for jobs.
         """
+        scope = trio.CancelScope()
+        with self._begun(jobs, for_any=for_any, group=group, wake=scope.cancel) as wait:
+            if wait is None:
+                yield
+                return
+            with scope:
+                yield
+            if scope.cancelled_caught:
+                raise _deadlock_of(wait)
+
+    @contextmanager
+    def _begun(
+        self,
+        jobs: Callable[[], Iterable[Job[Any]]],
+        *,
+        for_any: bool = False,
+        group: Group | None = None,
+        wake: Callable[[], object] | None = None,
+    ) -> Generator[Wait | None]:
+        """The same for the moment at which it begins; what follows is left to whoever waits."""
         waiter = self.waiter()
         if waiter is None:
-            yield
+            yield None
             return
         wait = Wait(waiter, jobs, for_any=for_any, group=group)
-        stuck = self.core.begin_wait(wait, trio.current_time())
-        if stuck:
-            wish = "workers for its group alone" if group is not None else _names_of(jobs())
-            raise _deadlock_of(waiter, wish, stuck)
+        wait.wake = wake
+        if not self.core.begin_wait(wait, trio.current_time()):
+            raise _deadlock_of(wait)
         try:
             self.carry_out()
-            yield
+            yield wait
         finally:
             self.core.waits.end(wait)
+
+    def _on_waits_in_vain(self, effect: WaitsInVain) -> None:
+        if effect.wait.wake is not None:
+            effect.wait.wake()
 
     @asynccontextmanager
     async def stepping_aside(self, jobs: Callable[[], Iterable[Job[Any]]]) -> AsyncGenerator[None]:
@@ -148,17 +184,25 @@ def _names_of(jobs: Iterable[Job[Any]]) -> str:
     return ", ".join(awaited[:3]) + (f" and {len(awaited) - 3} more" if len(awaited) > 3 else "")
 
 
-def _deadlock_of(waiter: Job[Any], wish: str, stuck: Sequence[Job[Any]]) -> JobDeadlockError:
+def _deadlock_of(wait: Wait) -> JobDeadlockError:
     """The error of a job that would wait for ever."""
-    holders = [
-        f"{job.name} ({'has lent' if job in job._worker._loans else 'on'} {job._worker.name})"
-        for job in stuck
-        if job._worker is not None
-    ]
+    wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
+    holders = [f"{job.name} ({_hold_of(job, job._worker)})" for job in wait.stuck if job._worker is not None]
     return JobDeadlockError(
-        f"the job {waiter.name} would wait for ever for {wish}: that can't end before "
+        f"the job {wait.waiter.name} would wait for ever for {wish}: that can't end before "
         f"one of these does, which wait themselves: {', '.join(holders)}"
     )
+
+
+def _hold_of(job: Job[Any], seat: Seat) -> str:
+    """What a waiting job has to do with its worker."""
+    if job not in seat._loans:
+        return f"on {seat.name}"
+    if seat._departing:
+        return f"has lent {seat.name}, which is to leave"
+    if seat._phase is Phase.REOPENING:
+        return f"has lent {seat.name}, whose resource is broken"
+    return f"has lent {seat.name}"
 
 
 def _has_started(job: Job[Any]) -> bool:

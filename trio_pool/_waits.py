@@ -2,30 +2,42 @@
 
 A job that waits while it holds a worker keeps others from it. Where what it waits for can't
 start before that worker is free, or waits for it in turn, nothing would ever happen any more.
+So it is with a worker that can't go on before those have it back who have lent it, since it is
+to leave or its resource is broken: its lenders hold it too.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ._job import JobState
+from ._effects import WaitsInVain
+from ._job import Job, JobState
 from ._roster import terms_of
+from ._seat import Phase, Seat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ._dependencies import Dependencies
     from ._dispatch import Dispatch
+    from ._effects import Effects
     from ._group import Group
-    from ._job import Job
     from ._reservations import Reservations
     from ._roster import Roster, Terms
-    from ._seat import Seat
 
-    # So many of these jobs have to end.
-    Need: TypeAlias = tuple[int, list[Job[Any]]]
+    # What others may need: the end of a job or of a wait, or a worker.
+    Node: TypeAlias = "Job[Any] | Wait | Vacancy"
+    # So many of these have to come about.
+    Need: TypeAlias = tuple[int, Sequence[Node]]
+
+
+class Vacancy(NamedTuple):
+    """That a worker may start something; ``wholly`` if nobody is to have lent it then either."""
+
+    seat: Seat
+    wholly: bool
 
 
 class Wait:
@@ -37,9 +49,13 @@ class Wait:
       for_any: whether one of them is enough.
       group: the group that waits for workers of its own here, or None.
       steps_aside: whether those that want the waiter's worker back may have it meanwhile.
+      number: which wait of the pool it is.
+      stuck: if it turns out that it would be for ever, the running jobs that would do so with
+          it; then it is about to end.
+      wake: lets whoever waits see that; None while there is nothing to wake.
     """
 
-    __slots__ = ("for_any", "group", "jobs", "steps_aside", "waiter")
+    __slots__ = ("for_any", "group", "jobs", "number", "steps_aside", "stuck", "waiter", "wake")
 
     def __init__(
         self,
@@ -55,37 +71,61 @@ class Wait:
         self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
         self.for_any: bool = for_any
         self.group: Group | None = group
+        self.number: int = 0
+        self.stuck: list[Job[Any]] = []
+        self.wake: Callable[[], object] | None = None
 
 
 class Waits:
     """The waits of running jobs for other jobs of the pool."""
 
-    __slots__ = ("_by_waiter", "_dependencies", "_dispatch", "_reservations", "_roster")
+    __slots__ = ("_by_waiter", "_dependencies", "_dispatch", "_effects", "_number", "_reservations", "_roster")
 
     def __init__(
-        self, roster: Roster, dependencies: Dependencies, reservations: Reservations, dispatch: Dispatch
+        self,
+        roster: Roster,
+        dependencies: Dependencies,
+        reservations: Reservations,
+        dispatch: Dispatch,
+        effects: Effects,
     ) -> None:
         self._roster = roster
         self._dependencies = dependencies
         self._reservations = reservations
         self._dispatch = dispatch
+        self._effects = effects
+        self._number = 0
         self._by_waiter: dict[Job[Any], dict[Wait, None]] = {}
 
-    def begin(self, wait: Wait) -> list[Job[Any]]:
-        """A running job begins to wait.
-
-        Returns:
-          the running jobs that would wait for ever with it, if it would: then it doesn't wait.
-        """
+    def begin(self, wait: Wait) -> bool:
+        """A running job begins to wait, unless that would be for ever; returns whether it does."""
         self.add(wait)
-        stuck = self._stuck_with(wait.waiter)
-        if stuck:
+        wait.stuck = self._stuck_with(wait)
+        if wait.stuck:
             self.end(wait)
-        return stuck
+        return not wait.stuck
 
     def add(self, wait: Wait) -> None:
         """A running job waits, come what may."""
+        self._number += 1
+        wait.number = self._number
         self._by_waiter.setdefault(wait.waiter, {})[wait] = None
+
+    def look_again(self) -> None:
+        """Something has happened that may leave those in the lurch who wait already.
+
+        Of those that would wait for ever on each other's account, the last to begin is told so. If
+        that would not help all the others, the last of these is told too, and so on.
+        """
+        while self._by_waiter:
+            unmet = self._unmet(list(self._by_waiter))
+            lost = (node for node in unmet if isinstance(node, Wait) and not node.steps_aside)
+            in_turn = sorted(lost, key=lambda wait: wait.number, reverse=True)
+            last = next((wait for wait in in_turn if _waits_for_itself(wait, unmet)), None)
+            if last is None:
+                return
+            last.stuck = self._stuck_with(last)
+            self._effects.append(WaitsInVain(last))
 
     def steps_aside(self, job: Job[Any]) -> bool:
         """Whether a job lets those go first that want its worker back."""
@@ -93,7 +133,7 @@ class Waits:
 
     def standing(self) -> int:
         """How many running jobs wait for what has not come."""
-        standing = {job for job, waits in self._by_waiter.items() if any(self._needs_of(job, wait) for wait in waits)}
+        standing = {job for job, waits in self._by_waiter.items() if any(self._needs_of_wait(wait) for wait in waits)}
         for seat in self._roster.seats.values():
             standing.update(loan.job for loan in seat._claims)  # each wants back the worker that it has lent
         return len(standing)
@@ -105,65 +145,86 @@ class Waits:
         if not waits:
             del self._by_waiter[wait.waiter]
 
-    def _stuck_with(self, waiter: Job[Any]) -> list[Job[Any]]:
-        """The running jobs that will never get on, if ``waiter`` is one of them.
+    def _stuck_with(self, wait: Wait) -> list[Job[Any]]:
+        """The running jobs that will never get on, its own first, if a wait will never end."""
+        unmet = self._unmet([wait.waiter])
+        return [node for node in unmet if isinstance(node, Job) and node in self._by_waiter] if wait in unmet else []
 
-        Everything that it needs is gathered, with what that needs in turn; then whoever
+    def _unmet(self, roots: list[Node]) -> dict[Node, list[Node]]:
+        """What will never come about of all that these need.
+
+        Everything that they need is gathered, with what that needs in turn; then whatever
         needs nothing more is taken out, until nothing changes: what is left is stuck.
+
+        Returns:
+          by each, those of the others that it needs.
         """
-        needs: dict[Job[Any], list[Need]] = {}
-        found = [waiter]
+        needs: dict[Node, list[Need]] = {}
+        found = roots
         while found:
-            job = found.pop()
-            if job not in needs:
-                needs[job] = self._needs(job)
-                for _, others in needs[job]:
+            node = found.pop()
+            if node not in needs:
+                needs[node] = self._needs(node)
+                for _, others in needs[node]:
                     found += others
-        # By each job, the needs that its end would meet; and how many of each are open.
-        met_by: dict[Job[Any], list[tuple[Job[Any], int]]] = {job: [] for job in needs}
-        for job, all_of in needs.items():
+        # By each, the needs that it would meet; and how many of each are open.
+        met_by: dict[Node, list[tuple[Node, int]]] = {node: [] for node in needs}
+        for node, all_of in needs.items():
             for number, (_, others) in enumerate(all_of):
                 for other in others:
-                    met_by[other].append((job, number))
-        unmet = {job: {number: need[0] for number, need in enumerate(all_of)} for job, all_of in needs.items()}
-        getting_on = deque(job for job, missing in unmet.items() if not missing)
-        while getting_on and waiter in unmet:
-            ended = getting_on.popleft()
-            del unmet[ended]
-            for job, number in met_by[ended]:
-                missing = unmet.get(job, {})
+                    met_by[other].append((node, number))
+        unmet = {
+            node: {number: missing for number, (missing, _) in enumerate(all_of) if missing}
+            for node, all_of in needs.items()
+        }
+        getting_on = deque(node for node, missing in unmet.items() if not missing)
+        while getting_on:
+            met = getting_on.popleft()
+            del unmet[met]
+            for node, number in met_by[met]:
+                missing = unmet.get(node, {})
                 if number in missing:
                     missing[number] -= 1
                     if not missing[number]:
                         del missing[number]
                         if not missing:
-                            getting_on.append(job)
-        return [job for job in unmet if job in self._by_waiter] if waiter in unmet else []
+                            getting_on.append(node)
+        return {
+            node: [other for number in missing for other in needs[node][number][1] if other in unmet]
+            for node, missing in unmet.items()
+        }
 
-    def _needs(self, job: Job[Any]) -> list[Need]:
-        """What has to happen before a job ends, all of it."""
-        state = job._state
-        if state is JobState.RUNNING:
-            return self._needs_of_running(job)
-        terms = terms_of(job)
-        holders = [self._holders_of_workers(terms), self._holders_of_room()]
-        if terms.gate is not None:
-            holders.append(self._holders_of_room(terms.gate))
-        needs = [(1, any_of) for any_of in holders if any_of is not None]
-        return needs + [(1, [other]) for other in self._dependencies.missing.get(job, ())]
+    def _needs(self, node: Node) -> list[Need]:
+        """What has to come about before this does, all of it."""
+        if isinstance(node, Wait):
+            return self._needs_of_wait(node)
+        if isinstance(node, Vacancy):
+            return self._needs_of_vacancy(node)
+        return self._needs_of_running(node) if node._state is JobState.RUNNING else self._needs_of_waiting(node)
 
     def _needs_of_running(self, job: Job[Any]) -> list[Need]:
-        needs = [need for wait in self._by_waiter.get(job, ()) for need in self._needs_of(job, wait) if need[0]]
+        needs: list[Need] = [(1, [wait]) for wait in self._by_waiter.get(job, ())]
         seat = job._worker
         holder = seat._current if seat is not None and job in seat._loans else None
         if holder is not None and not self.steps_aside(holder):
             needs.append((1, [holder]))  # before it gets its worker back
         return needs
 
-    def _needs_of(self, job: Job[Any], wait: Wait) -> list[Need]:
-        """What has to happen before one wait of a running job ends; an empty list if it is about to end."""
-        if job._cancelled and not wait.steps_aside:
-            return []  # the cancellation ends it
+    def _needs_of_waiting(self, job: Job[Any]) -> list[Need]:
+        """A job that waits for a worker, or will."""
+        terms = terms_of(job)
+        needs = self._need_of_worker(terms)
+        rooms = [self._holders_of_room()]
+        if terms.gate is not None:
+            rooms.append(self._holders_of_room(terms.gate))
+        needs += [(1, holders) for holders in rooms if holders is not None]
+        needs += [(1, [other]) for other in self._dependencies.missing.get(job, ())]
+        return needs
+
+    def _needs_of_wait(self, wait: Wait) -> list[Need]:
+        """An empty list if it is about to end."""
+        if wait.stuck or (wait.waiter._cancelled and not wait.steps_aside):
+            return []  # that ends it
         if wait.group is not None:
             return [self._need_of_group(wait.group)] if wait.group in self._reservations.waiting else []
         others = list(wait.jobs())
@@ -173,40 +234,51 @@ class Waits:
         return [(1, pending)] if len(pending) == len(others) else []
 
     def _need_of_group(self, group: Group) -> Need:
-        """How many of the waiting jobs that hold workers have to end before a group has those that it wants."""
+        """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""
         staffing = self._dispatch.staffing
         free = 0.0 if staffing is None else staffing.most - staffing.own
-        holders: list[Job[Any]] = []
+        held: list[Vacancy] = []
+        own = None if group.opener is None else group.opener._worker
         for seat in self._roster.seats.values():
-            if seat._departing or seat in group.seats:
+            if seat._departing or seat in group.seats or seat is own:
                 continue
-            holder = self._holder_of(seat)
-            if holder is None:
-                free += 1
+            if any(job in self._by_waiter for job in (seat._current, *seat._loans)):
+                held.append(Vacancy(seat, wholly=True))
             else:
-                holders.append(holder)
+                free += 1
         missing = group.lacks - free
         # Where even all of them would not do, more workers have to come, as they may.
-        return (int(missing), holders) if 0 < missing <= len(holders) else (0, [])
+        return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
-    def _holder_of(self, seat: Seat) -> Job[Any] | None:
-        """The waiting job that has a worker or has lent it, or None."""
-        return next((job for job in (seat._current, *seat._loans) if job in self._by_waiter), None)
+    def _needs_of_vacancy(self, vacancy: Vacancy) -> list[Need]:
+        seat = vacancy.seat
+        job = seat._current
+        needs: list[Need] = [(1, [job])] if job is not None and job in self._by_waiter else []
+        if vacancy.wholly or seat._departing or seat._phase is Phase.REOPENING:
+            needs += [(1, [lender]) for lender in seat._loans]
+        return needs
 
-    def _holders_of_workers(self, terms: Terms) -> list[Job[Any]] | None:
-        """The waiting jobs that hold all the workers which may take such a job, or None."""
-        workers = self._roster.count(terms)
+    def _need_of_worker(self, terms: Terms) -> list[Need]:
+        """What has to happen before a worker takes such a job: nothing if one is there that no waiting job holds.
+
+        Where all that may take it are to leave, they have to: then nobody may, which is the end of the job.
+        """
+        roster = self._roster
+        workers = roster.count(terms)
         staffing = self._dispatch.staffing
-        if not workers or len(self._by_waiter) < workers or (staffing is not None and staffing.could_open(terms)):
-            return None
-        holders = [
-            job
-            for job in self._holders()
-            if (seat := job._worker) is not None
-            and terms.requires <= seat.tags
-            and (terms.pinned is None or terms.pinned is seat)
-        ]
-        return holders if len(holders) == workers else None
+        if not workers or (staffing is not None and staffing.could_open(terms)):
+            return []
+        # Each of them holds one at most.
+        if not terms.failed and len(self._by_waiter) < workers - roster.leaving:
+            return []
+        seats = roster.fitting(terms)
+        staying = [seat for seat in seats if not seat._departing]
+        if terms.failed:
+            # Those that it avoids now won't take it before others have failed, or can't be counted on any more.
+            staying = [seat for seat in staying if not roster.is_avoided(terms, seat)]
+        if not staying:
+            return [(1, [Vacancy(seat, wholly=True)]) for seat in seats]
+        return [(1, [Vacancy(seat, wholly=False) for seat in staying])]
 
     def _holders_of_room(self, group: Group | None = None) -> list[Job[Any]] | None:
         """The waiting jobs that are all that may run at once, in the pool or in a group, or None."""
@@ -219,3 +291,17 @@ class Waits:
     def _holders(self) -> list[Job[Any]]:
         """The waiting jobs that hold their workers meanwhile."""
         return [job for job in self._by_waiter if job._worker is not None and job._worker._current is job]
+
+
+def _waits_for_itself(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
+    """Whether what a wait needs needs that wait in turn, so that it helps to give it up."""
+    seen: set[Node] = set()
+    found = unmet[wait].copy()
+    while found:
+        node = found.pop()
+        if node is wait:
+            return True
+        if node not in seen:
+            seen.add(node)
+            found += unmet[node]
+    return False

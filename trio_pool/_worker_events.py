@@ -98,6 +98,7 @@ class WorkerEvents(Aftermath):
         if not (seat._departing or seat._gone):
             self._dismiss(seat, now)
             self._after(now)
+            self.waits.look_again()
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
@@ -117,6 +118,7 @@ class WorkerEvents(Aftermath):
         self._review(now)
         self._settle(now)
         self._after(now)
+        self.waits.look_again()
 
     # Time passes.
 

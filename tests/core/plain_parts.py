@@ -142,8 +142,9 @@ class PlainJob:
     @property
     def only_worker(self) -> PlainWorker | None:
         """The one worker that may take it now, if it may not be any other."""
-        if self.pinned is None and self.placement == "same" and self.last is not None and self.last.phase != "gone":
-            return self.last
+        last = self.last if self.pinned is None and self.placement == "same" else None
+        if last is not None and last.phase != "gone" and not last.departing:
+            return last
         return self.pinned
 
 

@@ -44,6 +44,7 @@ from trio_pool._effects import (
     StepAside,
     Tell,
     TurnedAway,
+    WaitsInVain,
 )
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
@@ -211,8 +212,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | StepAside():
-                    raise AssertionError("nobody watches, and nobody lends")
+                case Changed() | Regain() | StepAside() | WaitsInVain():
+                    raise AssertionError("nobody watches, waits or lends")
                 case Reserved(group=group):
                     self.staffed.append(group)
                 case TurnedAway(group=group):

@@ -227,8 +227,7 @@ def test_a_job_that_is_buried_with_its_worker_stops_its_group_before_others_star
     core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 0.0)
     buried = submit(core, group, requires=["a"])
     idle = core.add_seat()
-    core.scheduler.depart(seat, 1.0)
-    core.scheduler.left(seat, 1.0)
+    core.scheduler.left(seat, 1.0)  # its lifespan has broken down
     assert buried.dead_reason is DeadReason.NO_WORKER
     assert [transition.state for transition in to_the_same.history][-2:] == [JobState.QUEUED, JobState.DISCARDED]
     assert idle._current is None

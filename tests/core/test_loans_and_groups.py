@@ -126,6 +126,32 @@ def test_a_worker_finds_a_bounced_job_again_when_the_one_that_it_waited_for_is_l
     assert core.scheduler.succeeded(first, None, 3.0) is bounced
 
 
+def test_a_job_bounces_off_the_last_of_several_lent_workers_to_another_that_is_idle() -> None:
+    core = make_core()
+    seats = [core.add_seat(), core.add_seat()]
+    for seat in seats:
+        submit(core, worker=seat)
+        core.scheduler.lend(seat, 0.0)
+    bounced = submit(core)
+    for number in range(3):
+        assert seats[number % 2]._current is bounced
+        fail(core, seats[number % 2], "other")
+
+
+def test_a_job_bounces_off_a_lent_worker_only_while_another_is_there_that_is_not_lent() -> None:
+    core = make_core()
+    lent, other = core.add_seat(), core.add_seat()
+    submit(core, worker=lent)
+    core.scheduler.lend(lent, 0.0)
+    submit(core, worker=other)
+    bounced = submit(core)
+    assert lent._current is bounced
+    fail(core, lent, "other")
+    assert state_of(bounced) is JobState.QUEUED
+    core.scheduler.pause(other, 1.0)
+    assert lent._current is bounced
+
+
 @pytest.mark.parametrize("how", ["departs", "has left"])
 def test_a_groups_worker_that_goes_while_it_is_lent_is_relied_on_by_nobody(how: str) -> None:
     core = make_core()

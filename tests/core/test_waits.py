@@ -36,7 +36,9 @@ def running(core: Core, seat: Seat, **options: Any) -> Job[Any]:
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[Job[Any]]:
     """A job begins to wait for others; returns who would wait for ever."""
-    return core.scheduler.waits.begin(Wait(waiter, lambda: jobs, for_any=for_any))
+    wait = Wait(waiter, lambda: jobs, for_any=for_any)
+    assert core.scheduler.waits.begin(wait) is not bool(wait.stuck)
+    return wait.stuck
 
 
 def test_a_job_that_waits_for_itself_is_stuck() -> None:
@@ -74,7 +76,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
     wait = Wait(one, lambda: [child])
-    assert core.scheduler.waits.begin(wait) == []
+    assert core.scheduler.waits.begin(wait)
     core.scheduler.waits.end(wait)
     assert begin(core, other, child) == []
 
@@ -84,7 +86,7 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
     first = Wait(one, lambda: [other])
-    assert core.scheduler.waits.begin(first) == []
+    assert core.scheduler.waits.begin(first)
     assert begin(core, one, child) == []
     core.scheduler.waits.end(first)
     assert begin(core, other, child) == [other, one]
