@@ -11,8 +11,8 @@ What users import, and nothing else. The layout behind it:
   asks for. ``_limits`` has the limits as values, ``_meters`` what is counted for them,
   ``_guard`` those of one worker, and ``_holds`` what keeps a worker from jobs for a time.
 * The shell does what the core decides: ``_open`` the block, ``_submitting``, ``_calls``,
-  ``_base`` and ``_pool`` the calls, ``_engine`` carries out, ``_staff`` and ``_worker`` are
-  for the workers, ``_shift`` for what serves them, ``_driver`` for an attempt, ``_timers``
+  ``_base`` and ``_pool`` the calls, ``_engine`` carries out, ``_admission`` lets jobs in,
+  ``_staff`` and ``_worker`` are for the workers, ``_shift`` for what serves them, ``_driver`` for an attempt, ``_timers``
   for the clock, ``_streams`` for what iterates, ``_job_group`` for groups, ``_lending`` and
   ``_waiting`` for jobs that wait for jobs, ``_from_threads`` and ``_job_future`` for calls from
   other threads.

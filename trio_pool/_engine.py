@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
+from ._admission import Admitting
 from ._core import make_scheduler
 from ._dead import DeadLetters
 from ._effects import (
@@ -35,19 +36,17 @@ from ._errors import (
     JobFailedError,
     JobNotFinishedError,
     JobTimeoutError,
-    NoEligibleWorkerError,
     PoolClosedError,
 )
 from ._instrument import Instrument, notify
 from ._job import DeadReason, Job, JobState, has_ended
 from ._lending import Lending
-from ._places import Admission, Door
 from ._roster import Roster
 from ._timers import Timers
 from ._waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from ._config import Config
     from ._effects import Effect
@@ -65,19 +64,7 @@ V = TypeVar("V")
 logger = logging.getLogger("trio_pool")
 
 
-class _Submitter:
-    """Who waits for a place in the queue, and the error if it is turned away."""
-
-    __slots__ = ("error", "go_on", "released")
-
-    def __init__(self) -> None:
-        # None until it has begun to wait: it may have to go on before that.
-        self.go_on: Callable[[], object] | None = None
-        self.released = False
-        self.error: Exception | None = None
-
-
-class Engine(Waiting):
+class Engine(Admitting, Waiting):
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
 
     def __init__(
@@ -86,6 +73,7 @@ class Engine(Waiting):
         elastic: Elastic[Any] | None,
         requeue: Callable[[Job[Any], JobOptions], Job[Any]],
     ) -> None:
+        super().__init__()
         self.config: Config = config
         self.rng: Random = config.rng or Random()
         self.instruments: list[Instrument] = list(config.instruments)
@@ -147,7 +135,6 @@ class Engine(Waiting):
             Died: self._on_died,
         }
         self._quiet: trio.Event | None = None
-        self._submitters: dict[Job[Any], _Submitter] = {}
 
     def start_task(self, task: Callable[[], Awaitable[None]], name: str, context: Context) -> None:
         """Start one of the pool's tasks in this context."""
@@ -164,60 +151,6 @@ class Engine(Waiting):
         """
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
-
-    def let_in(self, job: Job[Any], door: Door, graph: Sequence[Job[Any]] = ()) -> Admission:
-        """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
-        core, now = self.core, job._submitted_at
-        admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
-        submitter: _Submitter | None = None
-        if admission is Admission.WAITING:
-            submitter = self._submitters[job] = _Submitter()
-        self.carry_out()
-        if submitter is not None and submitter.released:
-            if submitter.error is not None:
-                raise submitter.error
-            return Admission.ENTERED
-        if admission is Admission.NO_WORKER:
-            raise not_eligible(job)
-        return admission
-
-    async def wait_for_place(self, job: Job[Any]) -> None:
-        """Wait until a job that is in line for a place is admitted or turned away."""
-        submitter = self._submitters[job]
-        submitter.go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-
-        # Withdrawn at the very moment of the cancellation: the job can't be admitted
-        # between that and the task's waking up to it.
-        def withdraw(_: object) -> trio.lowlevel.Abort:
-            return trio.lowlevel.Abort.SUCCEEDED if self.withdraw(job) else trio.lowlevel.Abort.FAILED
-
-        await trio.lowlevel.wait_task_rescheduled(withdraw)
-        if submitter.error is not None:
-            raise submitter.error
-
-    def call_when_placed(self, job: Job[Any], placed: Callable[[Exception | None], object]) -> None:
-        """The same for who can't wait: call ``placed`` then, with the error if it is turned away."""
-        submitter = self._submitters[job]
-        submitter.go_on = lambda: placed(submitter.error)
-
-    def withdraw(self, job: Job[Any]) -> bool:
-        """Take a job out of the line for a place; returns whether it stood there."""
-        # It doesn't if it has just been let in or turned away. Then what says so is among the
-        # effects, but one before it, a death or an instrument, has led to this call.
-        if not self.core.waits_for_place(job):
-            return False
-        del self._submitters[job]
-        self.core.withdraw(job)
-        self.carry_out()
-        return True
-
-    def _release(self, job: Job[Any], error: Exception | None) -> None:
-        """Let a submitter go on, with an error if its job is turned away."""
-        submitter = self._submitters.pop(job)
-        submitter.error = error
-        submitter.released = True
-        if submitter.go_on is not None:
-            submitter.go_on()
 
     # What the handles of jobs ask for.
 
@@ -265,11 +198,6 @@ class Engine(Waiting):
         self.turn_away(self.core.close(), "the pool was closed")
         self._check_over()
         self.carry_out()
-
-    def turn_away(self, jobs: Iterable[Job[Any]], why: str) -> None:
-        """Let those go on without their jobs who wait for places."""
-        for job in jobs:
-            self._release(job, PoolClosedError(why))
 
     def stop(self) -> None:
         """Let nobody in any more at all."""
@@ -344,12 +272,6 @@ class Engine(Waiting):
         for watch in tuple(job._watchers or ()):
             watch(job)
 
-    def _on_admitted(self, effect: Admitted) -> None:
-        self._release(effect.job, None)
-
-    def _on_refused(self, effect: Refused) -> None:
-        self._release(effect.job, not_eligible(effect.job))
-
     def _on_tell(self, effect: Tell) -> None:
         notify(self.instruments, effect.event, *effect.arguments)
 
@@ -376,16 +298,6 @@ class Engine(Waiting):
             self.dead._deal_with(effect.job)
             self.errors.append(failure_of(effect.job))
             self.cancel()
-
-
-def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
-    """The error of a job that no worker may take."""
-    options = job._options
-    asked = [f"the worker {options.worker.name}"] if options.worker is not None else []
-    if options.requires:
-        asked.append(f"the tags {', '.join(repr(tag) for tag in sorted(options.requires))}")
-    wish = f", which asks for {' and '.join(asked)}" if asked else ""
-    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}{wish}")
 
 
 def shortfall_of(job: Job[Any]) -> JobFailedError | JobCancelledError:
