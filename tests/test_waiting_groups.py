@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Mint, sleeps, state_of, works
 from trio_pool import (
+    DeadReason,
     Elastic,
     Instrument,
     Job,
@@ -373,6 +374,22 @@ async def test_so_it_is_at_the_end_of_the_pool(autojump_clock: MockClock) -> Non
     assert job.finished_at == 3.0
 
 
+async def test_at_the_end_what_a_job_waits_for_is_not_given_up_before_the_job_has(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> None:
+        child.append(await pool.submit(works, requires=["x"]))
+        with trio.move_on_after(5.0):
+            await child[0].wait()
+
+    child: list[Job[str]] = []
+    async with open_pool([Resource("a"), Resource("b", tags=["x"])], no_worker="wait", on_dead="keep") as pool:
+        await pool.submit(sleeps, 1.0, requires=["x"])
+        await pool.submit(parent)
+        await wait_all_tasks_blocked()
+        await pool.workers[1].remove()
+    assert child[0].dead_reason is DeadReason.NO_WORKER
+    assert child[0].finished_at == 5.0
+
+
 # Groups that are opened in jobs.
 
 
@@ -436,6 +453,21 @@ async def test_so_does_a_job_that_begins_to_wait_after_that(autojump_clock: Mock
 
     async with open_pool(list("abc")) as pool:
         assert (await pool.run(parent, name="parent")).startswith("the job parent would wait for ever for child: ")
+
+
+async def test_a_group_waits_for_workers_of_jobs_that_wait_for_what_will_end(autojump_clock: MockClock) -> None:
+    async def parent(resource: str, seconds: float) -> None:
+        await pool.run(sleeps, seconds)
+
+    async def opens(resource: str) -> float:
+        async with pool.open_group(reserve=4):
+            return trio.current_time()
+
+    async with open_pool(list("abcde")) as pool:
+        for seconds in (1.0, 2.0):
+            await pool.submit(parent, seconds)
+        await wait_all_tasks_blocked()
+        assert await pool.run(opens) == 2.0
 
 
 async def test_a_group_does_not_wait_for_ever_where_another_worker_may_be_opened(autojump_clock: MockClock) -> None:

@@ -93,7 +93,7 @@ class Places:
         """A job no longer waits for a place, nor for others; returns the key of a submitter that has nothing left."""
         if job._lane is not None:
             self.by_taker.remove(job)
-        elif job in self._dependencies.missing:
+        else:
             self._dependencies.drop(job)
         party = self._parties.pop(job, None)
         if party is None:
