@@ -57,6 +57,38 @@ async def fail(*args: Any) -> None:
     raise ValueError("no luck")
 
 
+# Submitting
+
+
+@pytest.mark.parametrize("value", [5, 0, None])
+async def test_a_bad_idle_only(value: Any) -> None:
+    async with open_anything(1) as pool:
+        with pytest.raises(TypeError, match=says(f"idle_only must be a bool, got {value!r}")):
+            pool.submit_nowait(echo, idle_only=value)
+
+
+# The dead letters
+
+
+@pytest.mark.parametrize("call", ["pop", "requeue"])
+async def test_what_is_no_job_is_no_dead_letter(call: str) -> None:
+    async with open_anything(1) as pool:
+        with pytest.raises(TypeError, match=says("job must be a Job, got 5")):
+            getattr(pool.dead, call)(5)
+
+
+# Workers
+
+
+@pytest.mark.parametrize("field", ["id", "name", "resource", "tags", "state", "job"])
+async def test_who_a_worker_is_can_not_be_changed(field: str) -> None:
+    async with open_pool([Resource("a", name="a", tags=["x"])]) as pool:
+        [worker] = pool.workers
+        before = getattr(worker, field)
+        with pytest.raises(AttributeError):
+            setattr(worker, field, before)
+
+
 # Opening
 
 
@@ -415,7 +447,7 @@ def test_a_bad_retry_on(value: Any, message: str) -> None:
 
 
 def test_a_bad_front() -> None:
-    with pytest.raises(TypeError, match="front"):
+    with pytest.raises(TypeError, match=says("front must be a bool, got 'yes'")):
         any_policy(front="yes")
 
 

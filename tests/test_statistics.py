@@ -281,3 +281,26 @@ async def test_the_statistics_of_a_worker_that_has_left_can_still_be_had(autojum
         await first.remove()
     seen = first.statistics()
     assert (seen.state, seen.attempts, seen.busy_seconds) == (WorkerState.STOPPED, 1, 3)
+
+
+class Unspeakable(Exception):
+    """Can't be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def test_statistics_are_shown_though_the_last_error_can_not_be(autojump_clock: MockClock) -> None:
+    async def fails(resource: str) -> None:
+        raise Unspeakable
+
+    async with open_pool(["a"], on_dead="keep") as pool:
+        await pool.submit(fails)
+        await pool.join()
+        assert "last_error=<Unspeakable: its repr can't be had>" in repr(pool.workers[0].statistics())
+        assert "last_error=<Unspeakable: its repr can't be had>" in repr(pool.statistics())
+
+
+async def test_statistics_show_the_last_error(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        assert "last_error=None" in repr(pool.workers[0].statistics())

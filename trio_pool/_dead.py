@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _validate
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ class DeadLetters:
 
         Raises:
           KeyError: if there is none, or the given one isn't here.
+          TypeError: if it is no job.
         """
         if job is None:
             if not self._jobs:
                 raise KeyError("there are no dead letters")
             job = next(iter(self._jobs.values()))
-        if self._jobs.get(job._id) is not job:
-            raise KeyError(f"{job!r} is not among the dead letters")
+        self._check(job)
         del self._jobs[job._id]
         job._dealt_with = True
         return job
@@ -74,11 +75,11 @@ class DeadLetters:
 
         Raises:
           KeyError: if the job isn't here.
+          TypeError: if it is no job.
           PoolClosedError: if the workers have been stopped.
           NoEligibleWorkerError: if no worker may take the new job.
         """
-        if self._jobs.get(job._id) is not job:
-            raise KeyError(f"{job!r} is not among the dead letters")
+        self._check(job)
         fresh = self._requeue(job, options)
         if job in self:
             self.pop(job)
@@ -97,6 +98,11 @@ class DeadLetters:
 
     def __repr__(self) -> str:
         return f"<trio_pool.DeadLetters: {len(self)} kept, {self._dropped} dropped>"
+
+    def _check(self, job: Job[Any]) -> None:
+        _validate.instance("job", job, Job)
+        if job not in self:
+            raise KeyError(f"{job!r} is not among the dead letters")
 
     def _add(self, job: Job[Any]) -> None:
         self._jobs[job._id] = job

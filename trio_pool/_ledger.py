@@ -222,7 +222,7 @@ class Ledger:
     ) -> None:
         """Count an attempt, and keep it with its job."""
         job._attempt_count = number = job._attempt_count + 1
-        attempt = (number, seat.id, seat.name, started_at, now, error, hedges)
+        attempt = (number, seat._id, seat._name, started_at, now, error, hedges)
         if self._instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
         kept = job._attempts
@@ -263,7 +263,7 @@ class Ledger:
         """An attempt doesn't count, but its end is to be told."""
         if self._instruments:
             number = job._attempt_count + 1
-            self.tell("attempt_ended", job, Attempt(number, seat.id, seat.name, started_at, now, error, hedges))
+            self.tell("attempt_ended", job, Attempt(number, seat._id, seat._name, started_at, now, error, hedges))
 
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""

@@ -149,8 +149,9 @@ def open_pool(resources: Any, **options: Any) -> Any:
           of the pool may take: its submitter gets `NoEligibleWorkerError`, or it is kept for
           a worker that may come, or it is dead.
       on_failure: a function of a job and its error, asked about every failure but control
-          exceptions; returns `RetryAfter`, `GiveUp` or `Discard`, or None to leave the
-          decision to the retry policy.
+          exceptions; returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or None to
+          leave the decision to the retry policy. What the job tells of its attempts does not
+          include the one that has just failed.
       on_dead: ``"raise"`` to have dead jobs raised at the end of the block, ``"keep"`` to
           have them logged, ``"cancel"`` to stop everything as soon as a job dies.
       max_dead: dead jobs that are kept; beyond it the oldest is dropped, and counted.

@@ -353,7 +353,7 @@ class ReadyQueue:
         if terms is ANYONE:
             lane = self._open
             lane.push(entry)
-        elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned.tags:
+        elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
             if terms.pinned not in self._pinned:
                 self._pinned[terms.pinned] = Lane(Terms(pinned=terms.pinned))
             lane = self._pinned[terms.pinned]

@@ -169,6 +169,10 @@ def _check_retry_on(_: object, __: object, value: object) -> None:
     _validate.error_rule("retry_on", value)
 
 
+def _check_flag(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
+    _validate.instance(attribute.name, value, bool)
+
+
 def _check_placement(_: object, __: object, value: object) -> None:
     _validate.one_of("placement", value, PLACEMENTS)
 
@@ -194,7 +198,7 @@ class RetryPolicy:
           function of the error that returns a bool. Types match an exception group if they
           match the group itself or every leaf of it.
       placement: on ``"any"`` worker, on the ``"same"``, or on an ``"other"`` (the bounce).
-      front: whether a retried job goes before those that wait.
+      front: whether a retried job goes before those of its priority that wait.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -209,7 +213,7 @@ class RetryPolicy:
         default=Exception, validator=_check_retry_on
     )
     placement: Placement = attrs.field(default="any", validator=_check_placement)
-    front: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    front: bool = attrs.field(default=False, validator=_check_flag)
 
     @classmethod
     def never(cls) -> Self:
@@ -230,7 +234,7 @@ class RetryPolicy:
 
     @classmethod
     def immediate(cls, **fields: Any) -> Self:
-        """A policy without delay: on the same worker, before the jobs that wait.
+        """A policy without delay: on the same worker, before the jobs of its priority that wait.
 
         Arguments:
           **fields: further fields of the policy.

@@ -98,12 +98,12 @@ class Roster:
 
     def join(self, seat: Seat) -> None:
         """A worker enters the pool, not yet available."""
-        self.seats[seat.id] = seat
+        self.seats[seat._id] = seat
         self._enter(seat, None)
 
     def leave(self, seat: Seat) -> None:
         """A worker that is no longer available leaves the pool."""
-        del self.seats[seat.id]
+        del self.seats[seat._id]
         self.leaving -= seat._departing
         self._quit(seat)
 
@@ -124,7 +124,7 @@ class Roster:
                 kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
 
     def _enter(self, seat: Seat, group: Group | None) -> None:
-        key = (seat.tags, group)
+        key = (seat._tags, group)
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = Kind(key)
@@ -184,7 +184,7 @@ class Roster:
             return bool(self.seats)
         pinned = terms.pinned
         if pinned is not None:
-            return pinned.id in self.seats and terms.requires <= pinned.tags
+            return pinned._id in self.seats and terms.requires <= pinned._tags
         return any(terms.requires <= kind.tags for kind in self._kinds.values())
 
     def count(self, terms: Terms) -> int:
@@ -198,7 +198,7 @@ class Roster:
         pinned = terms.pinned
         if pinned is not None:
             return [pinned] if self.has_any(terms) else []
-        return [seat for seat in self.seats.values() if terms.requires <= seat.tags]
+        return [seat for seat in self.seats.values() if terms.requires <= seat._tags]
 
     def admits(self, terms: Terms, seat: Seat) -> bool:
         """Whether an available worker may take such a job now."""

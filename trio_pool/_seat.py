@@ -75,10 +75,12 @@ class Seat:
         "_elastic",
         "_expires_at",
         "_guard",
+        "_id",
         "_kind",
         "_last_error",
         "_limited_until",
         "_loans",
+        "_name",
         "_paused",
         "_phase",
         "_quarantined_until",
@@ -86,17 +88,15 @@ class Seat:
         "_roster",
         "_started_at",
         "_succeeded",
+        "_tags",
         "_was_open",
-        "id",
-        "name",
-        "tags",
     )
 
     def __init__(self, roster: object, number: int, name: str, tags: frozenset[str]) -> None:
         self._roster = roster
-        self.id: int = number
-        self.name: str = name
-        self.tags: frozenset[str] = tags
+        self._id = number
+        self._name = name
+        self._tags = tags
         self._alone = frozenset((self,))
         # None for a worker without limits of its own.
         self._guard: Guard | None = None
@@ -133,6 +133,21 @@ class Seat:
         # whom it stands with, from its joining on.
         self._available = False
         self._kind: Kind
+
+    @property
+    def id(self) -> int:
+        """A number of its own within the pool, counted from 1."""
+        return self._id
+
+    @property
+    def name(self) -> str:
+        """The name given by `Resource`, or one made from the number."""
+        return self._name
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """What jobs may require."""
+        return self._tags
 
     @property
     def _gone(self) -> bool:

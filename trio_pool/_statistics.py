@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ._job import JobState
-from ._tracebacks import in_words
+from ._tracebacks import in_words, shown
 from ._words import counted, one_line
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class WorkerStatistics:
     succeeded: int
     failed: int
     busy_seconds: float
-    last_error: Exception | None
+    # Its repr is the program's, and may fail.
+    last_error: Exception | None = attrs.field(repr=shown)
     available_at: float | None
 
 

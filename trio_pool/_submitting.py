@@ -146,6 +146,8 @@ class Submitting:
         idle_only: bool = False,
         context: Context | None = None,
     ) -> Job[Any]:
+        if idle_only is not False:
+            _validate.instance("idle_only", idle_only, bool)
         job = self._make_job(fn, args, options, context)
         engine = self._engine
         inside = is_in_a_job() and self._is_inside()

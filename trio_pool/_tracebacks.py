@@ -30,6 +30,14 @@ def in_words(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def shown(error: object) -> str:
+    """The error's repr, or what there is to be said where that fails."""
+    try:
+        return repr(error)
+    except Exception:  # as above
+        return f"<{type(error).__name__}: its repr can't be had>"
+
+
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:
     """Drop the local variables of every finished frame that ``error`` refers to.
 

@@ -139,7 +139,7 @@ def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | 
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard or None, got {answer!r}")
+    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {answer!r}")
 
 
 def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:

@@ -68,13 +68,6 @@ class Worker(Seat):
     """The loop that serves one resource, one attempt at a time.
 
     Made by the pool only: by `open_pool` and by ``pool.add``.
-
-    Attributes:
-      id: a number of its own within the pool, counted from 1.
-      name: the name given by `Resource`, or one made from the number.
-      resource: the resource as it was given, before its lifespan was entered; in an elastic pool
-          what was opened last, None before that.
-      tags: what jobs may require.
     """
 
     __slots__ = (
@@ -91,12 +84,12 @@ class Worker(Seat):
         "_opened",
         "_own_shift",
         "_removers",
+        "_resource",
         "_session",
         "_shift",
         "_stage",
         "_stand_ins",
         "_stopped",
-        "resource",
     )
 
     def __init__(
@@ -114,7 +107,7 @@ class Worker(Seat):
         insists: bool,
     ) -> None:
         super().__init__(roster, number, name, tags)
-        self.resource: Any = resource
+        self._resource = resource
         self._host = host
         self._core = core
         self._lifespan = lifespan
@@ -142,6 +135,14 @@ class Worker(Seat):
         # How many calls of remove() wait for its end, and what leaving raised for them.
         self._removers = 0
         self._farewell: Exception | None = None
+
+    @property
+    def resource(self) -> Any:
+        """The resource as it was given, before its lifespan was entered.
+
+        In an elastic pool what was opened last, None before that.
+        """
+        return self._resource
 
     @property
     def job(self) -> Job[Any] | None:
@@ -176,8 +177,8 @@ class Worker(Seat):
         A checkpoint. If it is cancelled, the worker leaves all the same.
 
         Arguments:
-          cancel: cancel the attempt under way, and queue its job again in front of the
-              others, instead of letting it finish.
+          cancel: cancel the attempt under way, and queue its job again in front of
+              those of its priority, instead of letting it finish.
 
         Raises:
           RuntimeError: if called by a job that runs on this worker.
@@ -321,11 +322,11 @@ class Worker(Seat):
                 if self._lifespan is None:
                     await self._serve()
                 else:
-                    manager = _checked(self._lifespan(self.resource), "factory" if self._elastic else "lifespan")
+                    manager = _checked(self._lifespan(self._resource), "factory" if self._elastic else "lifespan")
                     async with manager as value:
                         self._leading = (value,)
                         if self._elastic:
-                            self.resource = value
+                            self._resource = value
                         await self._serve()
         except BaseException as error:
             return error  # noqa: ASYNC910  # a lifespan may fail without waiting

@@ -149,7 +149,8 @@ def test_a_queue_that_is_cleared_is_empty() -> None:
     assert list(queue) == []
 
 
-def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
+@pytest.mark.parametrize("how", ["is to leave", "has left without being told to"])
+def test_jobs_that_wait_for_the_worker_that_they_failed_on_go_to_others_once_it(how: str) -> None:
     core = make_core()
     first, second = core.add_seat(), core.add_seat()
     core.scheduler.pause(first, 0.0)
@@ -157,9 +158,10 @@ def test_jobs_that_wait_for_one_worker_go_to_others_once_it_has_left() -> None:
     job._setback = Setback(placement="same", last=first)
     core.ledger.move(job, JobState.QUEUED, 0.0)
     let_wait(core.scheduler._queue, job)
-    core.scheduler.depart(first, 0.0)
-    assert job._state is JobState.QUEUED
-    core.scheduler.left(first, 0.0)
+    if how == "is to leave":
+        core.scheduler.depart(first, 0.0)
+    else:
+        core.scheduler.left(first, 0.0)
     assert second._current is job
 
 
