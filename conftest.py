@@ -1,4 +1,4 @@
-"""Makes tests of the examples in README.rst and docs/."""
+"""Makes tests of the examples in README.rst and docs/, and lets those of hypothesis take their time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import trio
 import trio.testing
+from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.rest import CodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
     from sybil.example import Example
+
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("trio_pool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("trio_pool")
 
 
 class PythonBlock(CodeBlockParser):

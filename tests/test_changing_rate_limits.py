@@ -347,7 +347,7 @@ class Starts(Instrument):
 NONE_OR_FEW = st.sampled_from([None, 1, 2])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(STEPS, RATES, RATES, NONE_OR_FEW, NONE_OR_FEW)
 def test_no_window_holds_more_starts_than_count_and_burst_whatever_is_done_to_pool_and_workers(
     steps: list[tuple[str, int, float]],

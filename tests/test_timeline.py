@@ -551,7 +551,7 @@ def test_spans_in_a_lane_are_separate_and_there_are_no_more_lanes_than_needed(pa
         assert lane <= sum(other.end > span.start for other in spans[:at])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_a_busy_pool_gives_a_valid_trace(seed: int) -> None:
     timeline = Timeline()
