@@ -431,6 +431,7 @@
   fillHeader();
   readColours();
   showAll();
+  fit(); // now, and not when the observer first looks: somebody may click before that
   new ResizeObserver(fit).observe(scroller);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
 
