@@ -217,8 +217,11 @@ class Roster:
         return seat is not terms.last or available == (0 if seat._loans else 1)
 
     def is_avoided(self, terms: Terms, seat: Seat) -> bool:
-        """Whether a worker that may take such a job does not as long as others are available."""
-        return seat._available and seat._kind.may_serve(terms) and not self.admits(terms, seat)
+        """Whether a worker that may take such a job won't, whatever its own state, as long as others are available."""
+        if seat not in terms.failed or not seat._kind.may_serve(terms):
+            return False
+        others = [other for other in self.seats.values() if other is not seat and _is_relied_on(other, terms)]
+        return any(other not in terms.failed for other in others) or (seat is terms.last and bool(others))
 
     def choose(self, terms: Terms, but: Collection[Seat] = ()) -> Seat | None:
         """The idle worker that such a job goes to, ``but`` none of these, or None."""

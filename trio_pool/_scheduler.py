@@ -302,6 +302,7 @@ class Scheduler(AttemptEvents):
         self._review(now)
         self._resume_all(now)
         self._after(now)
+        self.waits.look_again()
 
     # From here on nobody but the scheduler calls.
 

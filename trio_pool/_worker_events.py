@@ -57,6 +57,7 @@ class WorkerEvents(Aftermath):
         self._ledger.tell("worker_started", seat)
         self._dispatch.update(seat, now)
         self._after(now)
+        self.waits.look_again()  # a job that bounces may have to try this one first, which may be held
 
     def reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
@@ -82,6 +83,7 @@ class WorkerEvents(Aftermath):
         """A paused worker may go on."""
         self.advance(now)
         self._resume(seat, now)
+        self.waits.look_again()  # as above
 
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
@@ -126,6 +128,7 @@ class WorkerEvents(Aftermath):
         """Deal with what has come due."""
         if self.deadlines.soonest > now:
             return
+        is_back = False
         for due, item in self.deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
@@ -144,9 +147,11 @@ class WorkerEvents(Aftermath):
                 elif due is Due.HEDGE:
                     self._races.come_due(item)
                 else:
-                    self._dispatch.note(item, now)
+                    is_back |= self._dispatch.note(item, now)
         self._settle(now)
         self._after(now)
+        if is_back:
+            self.waits.look_again()  # as above
 
     # From here on nobody calls but who derives from it.
 
