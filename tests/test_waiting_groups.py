@@ -351,6 +351,48 @@ async def test_what_a_job_begins_to_wait_for_may_be_over_with_that(kind: str, au
         assert trio.current_time() == 3.0
 
 
+class MakesRoomForOneOnly(Instrument):
+    """Lets no more than one job run as soon as one more has started."""
+
+    def __init__(self) -> None:
+        self.pool: Pool[Any] | None = None
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        if self.pool is not None:
+            self.pool.max_running = 1
+
+
+@pytest.mark.parametrize("kind", ["job", "group"])
+async def test_what_a_job_begins_to_wait_for_may_never_be_on_account_of_that(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    instrument = MakesRoomForOneOnly()
+
+    async def waits(resource: str) -> str:
+        await trio.sleep(1.0)
+        await pool.submit(sleeps, 2.0)
+        job = await pool.submit(sleeps, 2.0)
+        instrument.pool = pool
+        with pytest.raises(JobDeadlockError):
+            await job.wait()
+        return f"{trio.current_time():g}"
+
+    async def groups(resource: str) -> str:
+        await trio.sleep(1.0)
+        await pool.submit(sleeps, 2.0)
+        with pytest.raises(JobDeadlockError):  # noqa: PT012  # it is the block's end that raises
+            async with pool.open_group() as group:
+                await group.submit(sleeps, 2.0)
+                instrument.pool = pool
+        return f"{trio.current_time():g}"
+
+    async with open_pool(list("ab"), instruments=[instrument]) as pool, trio.open_nursery() as nursery:
+        job = await pool.submit(waits if kind == "job" else groups)
+        await begins(nursery, Opener(), pool)
+        with trio.fail_after(60.0):
+            assert await job.wait() == "1"
+
+
 async def test_a_worker_that_a_group_has_already_is_waited_for_while_jobs_go_first(autojump_clock: MockClock) -> None:
     async with open_pool(list("ab")) as pool, trio.open_nursery() as nursery:
         async with pool.open_group(reserve=1):
