@@ -369,6 +369,15 @@ def test_a_trio_run_that_ends_in_the_middle_of_a_call_is_an_error_of_the_call(
 
 
 @pytest.mark.parametrize("name", ["run_from_thread", "submit_from_thread"])
+async def test_a_process_that_was_forked_has_no_pool(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_pool(["a"]) as pool:
+        monkeypatch.setattr("os.getpid", lambda: 0)
+        with pytest.raises(PoolClosedError, match="has stayed in the process that this one was forked from"):
+            await in_plain_thread(getattr(pool, name), works)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["run_from_thread", "submit_from_thread"])
 async def test_a_pool_that_is_closed_in_the_middle_of_a_call_refuses_the_job(name: str) -> None:
     async with open_pool(["a"]) as pool:
         called = threading.Event()

@@ -180,8 +180,8 @@ class ResourceCalls(Submitting, Generic[R]):
 
         Any thread will do, one of `trio.to_thread.run_sync` or one that knows nothing of Trio. The
         job runs in a copy of the thread's context variables. In a thread of
-        `trio.to_thread.run_sync` the task that waits for the thread makes the call: if that task is
-        cancelled, so is the job, and `trio.Cancelled` is raised here. After an exception that
+        `trio.to_thread.run_sync` of the pool's own Trio run, the task that waits for the thread makes
+        the call: if that task is cancelled, so is the job, and `trio.Cancelled` is raised here. After an exception that
         strikes the waiting thread, such as `KeyboardInterrupt`, the job is cancelled, and the
         exception goes on when the job's function no longer runs.
 
@@ -221,7 +221,8 @@ class ResourceCalls(Submitting, Generic[R]):
         ``cancel()`` of the future, which works until the job has ended, cancels the job. The future
         is cancelled from then on, whatever becomes of the job, and what waits for it with
         `concurrent.futures.wait` goes on when the job's function no longer runs. Callbacks run in the
-        pool's thread, or in the one that cancels, and must not wait there.
+        pool's thread, or in the one that cancels, and must not wait there; what they raise is logged
+        by `concurrent.futures`.
 
         Arguments:
           fn: an async function; its first argument is the resource.

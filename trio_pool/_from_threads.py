@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextvars import copy_context
 from functools import partial
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
 class Home:
     """Where a pool lives: the Trio run and the thread that have entered its block."""
 
-    __slots__ = ("_thread", "_token")
+    __slots__ = ("_process", "_thread", "_token")
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._thread = threading.get_ident()
+        self._process = os.getpid()
 
     def is_here(self) -> bool:
         """Whether the caller is in the pool's own thread."""
         return threading.get_ident() == self._thread
+
+    def is_left_behind(self) -> bool:
+        """Whether the caller is in a process that was forked from the pool's: nothing runs there."""
+        return os.getpid() != self._process
 
     def call_soon(self, fn: Callable[[], object]) -> None:
         """Call ``fn`` in the pool's thread, after what was to be called there before."""
@@ -90,12 +96,11 @@ def _check(submitting: Submitting, fn: object, options: Options, call: str) -> H
     submitting._check_open(inside=is_in_a_job() and submitting._is_inside())
     home = submitting._engine.home
     assert home is not None  # since there is somebody who has the pool
+    if home.is_left_behind():
+        raise PoolClosedError("the pool has stayed in the process that this one was forked from")
     if home.is_here():
         name = call.removesuffix("_from_thread")
-        raise RuntimeError(
-            f"{call}() is for other threads than the pool's own, where it would wait for itself; "
-            f"there it is: await {name}()"
-        )
+        raise RuntimeError(f"{call}() is for other threads than the pool's own; there it is: await {name}()")
     return home
 
 
