@@ -42,6 +42,8 @@ nitpick_ignore_regex = [
 
 html_theme = "furo"
 html_title = f"trio_pool {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 
 def resolve_public_name(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -30,15 +31,18 @@ class Account:
 
 
 class TrioPool(dramatiq.Middleware):
-    """Opens a pool when the worker's process starts, in a thread for Trio, and closes it when the process stops."""
+    """Opens a pool when a worker starts, in a thread for Trio, and closes it when the worker stops."""
 
     pool: Pool[Account]
+    error: BaseException | None
 
-    def __init__(self) -> None:
-        self.opened = threading.Event()
-        self.closing = threading.Event()
-        self.error: BaseException | None = None
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self.opened, self.closing, self.error = threading.Event(), threading.Event(), None
         self.thread = threading.Thread(target=self.serve, name="trio")
+        self.thread.start()
+        self.opened.wait()
+        if self.error is not None:
+            sys.exit(f"The pool could not be opened: {self.error!r}")  # of any Exception dramatiq only makes a note
 
     def serve(self) -> None:
         try:
@@ -55,15 +59,11 @@ class TrioPool(dramatiq.Middleware):
             self.opened.set()
             await trio.to_thread.run_sync(self.closing.wait)
 
-    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        self.thread.start()
-        self.opened.wait()
-        if self.error is not None:
-            raise self.error
-
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self.closing.set()
         self.thread.join()
+        if self.error is not None:
+            raise self.error  # what the pool could tell nobody else; dramatiq logs it
 
 
 middleware = TrioPool()
@@ -83,8 +83,10 @@ def main() -> None:
         charge.send(customer)
     worker = dramatiq.Worker(broker, worker_threads=8)
     worker.start()
-    broker.join(charge.queue_name, fail_fast=False)
-    worker.stop()
+    try:
+        broker.join(charge.queue_name, fail_fast=False)
+    finally:
+        worker.stop()
     print(len(receipts), "receipts from two tokens, by jobs of eight threads")
     for message in broker.dead_letters:
         left: dict[str, Any] = message.asdict()

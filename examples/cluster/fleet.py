@@ -143,7 +143,8 @@ class FleetReport:
             f"{machine}: {'killed' if machine in self.killed_at else describe_account(account)}"
             for machine, account in self.accounts.items()
         )
-        return f"{self.arrived:>4}/{self.wanted} files   {fleet}".rstrip()
+        fetched = count_files(self.accounts)
+        return f"{self.arrived:>4}/{self.wanted} files, {fetched} fetched   {fleet}".rstrip()
 
     def lines(self) -> Iterator[str]:
         """The table, and what there is to say besides."""
@@ -158,6 +159,7 @@ class FleetReport:
         tokens = [token for account in self.accounts.values() for token in account.tokens.values()]
         totals = {
             "bytes": self.size,
+            "fetched": count_files(self.accounts),  # after Ctrl-C there are those whose results have not come in
             "attempts": sum(token.attempts for token in tokens),
             "handed back": sum(account.handed_back for account in self.accounts.values()),
             "dead": len(self.lost),
@@ -168,7 +170,8 @@ class FleetReport:
         yield f"{'files':<20}{self.arrived:>12} of {self.wanted}"
         for name, number in totals.items():
             yield f"{name:<20}{number:>12}"
-        yield f"{'elapsed':<20}{max(0.0, self._ended_at - self._started_at):>12.2f} s"
+        elapsed = max(0.0, self._ended_at - self._started_at)
+        yield f"{'elapsed':<20}{elapsed:>12.2f} s   from the first start to the last end"
         yield from self._lines_on_kills()
         yield from self.lost
 

@@ -118,7 +118,7 @@ class Rules:
     async def _bury(self, job: str, args: tuple[Any, ...], reason: str) -> NoReturn:
         letter = self._dead_letter.enqueue(job, list(args), reason)
         letter.id = f"dead-{job}"  # so that there is one, should this job be buried again after a crash in between
-        await letter
+        await letter  # which enqueues it
         raise DeadJobError(reason)
 
     async def _keep(self, job: str, args: list[Any], reason: str) -> None:

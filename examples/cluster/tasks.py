@@ -95,7 +95,7 @@ class Tasks:
     """The tasks of an engine, which both programs make: the one to enqueue them, the other to run them."""
 
     def __init__(self, engine: Worker[Any]) -> None:
-        Rules(engine)
+        Rules(engine)  # which from now on hold for all that is registered below
         self._engine = engine
         self.fetch_file = engine.task(
             name="fetch_file",

@@ -46,7 +46,7 @@ def test_a_run_ends_with_a_table_by_worker_and_token_that_adds_up() -> None:
     files, attempts, failed = (sum(column) for column in zip(*fleet.values(), strict=True))
     assert (files, attempts) == (50, number(table, "attempts"))
     assert attempts - failed == 50  # so none was done twice
-    assert "/50 files   worker-1: " in progress
+    assert " 50/50 files, 50 fetched   worker-1: " in progress
 
 
 def test_a_run_in_which_a_worker_is_killed_has_every_file_all_the_same_and_says_how_long_that_took() -> None:
@@ -57,7 +57,7 @@ def test_a_run_in_which_a_worker_is_killed_has_every_file_all_the_same_and_says_
     assert number(table, "files") == 120
     assert rows(table).keys() == FLEET
     assert re.search(r"^killed +worker-2", table, re.MULTILINE)
-    assert re.search(r"^ 120/120 files   worker-1: .*   worker-2: killed$", progress, re.MULTILINE)
+    assert re.search(r"^ 120/120 files, \d+ fetched   worker-1: .*   worker-2: killed$", progress, re.MULTILINE)
     assert number(table, "redelivered") > 0
     assert re.search(r"^redelivery took +[\d.]+ s to [\d.]+ s$", table, re.MULTILINE)
 
