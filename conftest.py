@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import signal
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,6 +16,10 @@ from sybil.parsers.rest import CodeBlockParser, SkipParser
 if TYPE_CHECKING:
     from sybil.example import Example
 
+
+# Some tests press Ctrl-C. A shell that runs them in the background has it ignored from the start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("trio_pool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
