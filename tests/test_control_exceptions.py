@@ -371,7 +371,9 @@ async def test_an_on_failure_that_returns_nonsense_makes_the_job_dead_with_an_er
     async with open_pool(["a"], retry=NO_DELAY, on_failure=lambda job, error: nonsense, on_dead="keep") as pool:
         job = await pool.submit(Script(ValueError("no luck")))
     assert job.dead_reason is DeadReason.NOT_RETRYABLE
-    with pytest.raises(JobFailedError, match="on_failure must return RetryAfter, GiveUp, Discard or None") as caught:
+    with pytest.raises(
+        JobFailedError, match="on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None"
+    ) as caught:
         job.result()
     assert isinstance(caught.value.__cause__, TypeError)
 

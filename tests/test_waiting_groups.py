@@ -19,6 +19,7 @@ from trio_pool import (
     Job,
     JobCancelledError,
     JobDeadlockError,
+    JobFailedError,
     JobState,
     Pool,
     PoolClosedError,
@@ -416,20 +417,41 @@ async def test_so_it_is_at_the_end_of_the_pool(autojump_clock: MockClock) -> Non
     assert job.finished_at == 3.0
 
 
-async def test_at_the_end_what_a_job_waits_for_is_not_given_up_before_the_job_has(autojump_clock: MockClock) -> None:
+async def test_at_the_end_what_nobody_may_take_is_given_up_when_only_those_run_who_wait(
+    autojump_clock: MockClock,
+) -> None:
     async def parent(resource: str) -> None:
         child.append(await pool.submit(works, requires=["x"]))
-        with trio.move_on_after(5.0):
+        with pytest.raises(JobFailedError):
             await child[0].wait()
 
     child: list[Job[str]] = []
-    async with open_pool([Resource("a"), Resource("b", tags=["x"])], no_worker="wait", on_dead="keep") as pool:
+    async with open_pool([Resource("a"), Resource("b", tags=["x"])], no_worker="wait") as pool:
         await pool.submit(sleeps, 1.0, requires=["x"])
         await pool.submit(parent)
         await wait_all_tasks_blocked()
         await pool.workers[1].remove()
     assert child[0].dead_reason is DeadReason.NO_WORKER
-    assert child[0].finished_at == 5.0
+    assert child[0].finished_at == 1.0
+
+
+async def test_at_the_end_what_a_worker_is_there_for_is_not_given_up_but_who_waits_for_that_worker_is(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent(resource: str) -> Job[str]:
+        async with pool.open_group(reserve=1):
+            child = await pool.submit(works, worker=pool.workers[1])
+            with trio.move_on_after(5.0):
+                await child.wait()
+        return child
+
+    async with trio.open_nursery() as nursery:
+        async with open_pool(list("ab")) as pool:
+            job = await pool.submit(parent, worker=pool.workers[0])
+            await wait_all_tasks_blocked()
+            opener = await begins(nursery, Opener(1), pool)
+        assert job.result().finished_at == 5.0
+    assert opener.turned_away_at == 0.0
 
 
 # Groups that are opened in jobs.

@@ -45,7 +45,7 @@ def given_to(call: str, options: Any, defaults: Options | None = None) -> Option
         ({"retry_on": (OSError, print)}, TypeError, "retry_on must be an exception type, a tuple of them, or a func"),
         ({"retry_on": "OSError"}, TypeError, "or a function of the error, got 'OSError'"),
         ({"placement": "next"}, ValueError, "placement must be one of 'any', 'same', 'other', got 'next'"),
-        ({"front": 1}, TypeError, "'front' must be <class 'bool'> (got 1"),
+        ({"front": 1}, TypeError, "front must be a bool, got 1"),
     ],
 )
 def test_a_policy_names_the_bad_field_its_rule_and_what_it_got(
