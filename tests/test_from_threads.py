@@ -236,6 +236,7 @@ def test_a_ctrl_c_that_strikes_the_waiting_thread_cancels_the_job_and_waits_for_
             pools.append(pool)
             has_pool.set()
             await trio.to_thread.run_sync(is_over.wait)
+            pool.cancel()
 
     running = threading.Thread(target=trio.run, args=(program,))
     running.start()
@@ -248,6 +249,39 @@ def test_a_ctrl_c_that_strikes_the_waiting_thread_cancels_the_job_and_waits_for_
     finally:
         is_over.set()
         running.join()
+
+
+async def test_a_ctrl_c_that_strikes_before_the_job_is_sent_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_struck(_: object, fn: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    async with open_pool(["a"]) as pool:
+        monkeypatch.setattr(Home, "call_soon", is_struck)
+        with pytest.raises(KeyboardInterrupt):
+            await in_plain_thread(pool.run_from_thread, works)
+        assert pool.statistics().submitted == 0
+
+
+async def test_a_ctrl_c_that_strikes_when_the_job_has_been_sent_cancels_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_soon = Home.call_soon
+    has_started = threading.Event()
+
+    def is_struck(home: Home, fn: Callable[[], object]) -> None:
+        monkeypatch.undo()
+        call_soon(home, fn)
+        has_started.wait()
+        raise KeyboardInterrupt
+
+    async def starts(_: object) -> None:
+        has_started.set()
+        await trio.sleep_forever()
+
+    async with open_pool(["a"]) as pool:
+        monkeypatch.setattr(Home, "call_soon", is_struck)
+        with pytest.raises(KeyboardInterrupt):
+            await in_plain_thread(pool.run_from_thread, starts)
+        assert pool.statistics().cancelled == 1
 
 
 # Jobs that use threads

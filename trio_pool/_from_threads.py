@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +49,9 @@ def submit_from_thread(
     """What the method of that name does."""
     call = "submit_from_thread"
     resolved = submitting._resolve(options, call)
-    return _send(submitting, _check(submitting, fn, resolved, call), fn, args, resolved)
+    future = _new_future(submitting, _check(submitting, fn, resolved, call))
+    future.send(fn, args, resolved)
+    return future
 
 
 def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[Any, ...], options: JobOptions) -> Any:
@@ -64,12 +65,13 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
         ran, value = trio.from_thread.run(_run_at_home, home, partial(submitting._run, fn, args, resolved))
         if ran:
             return value
-    future = _send(submitting, home, fn, args, resolved)
+    future = _new_future(submitting, home)
     try:
+        # In here too, as the job may start, and a Ctrl-C strike, before this returns.
+        future.send(fn, args, resolved)
         return future.result()
     except BaseException:
-        future.cancel()
-        future.wait_for_end()
+        future.stop()
         raise
 
 
@@ -104,17 +106,8 @@ def _check(submitting: Submitting, fn: object, options: Options, call: str) -> H
     return home
 
 
-def _send(
-    submitting: Submitting, home: Home, fn: Callable[..., Any], args: tuple[Any, ...], options: Options
-) -> JobFuture[Any]:
-    """Have the job submitted in the pool's thread, in a copy of this one's context."""
+def _new_future(submitting: Submitting, home: Home) -> JobFuture[Any]:
     # Not at the top, since few programs need it, and what it is made of takes long to import.
     from ._job_future import JobFuture
 
-    future: JobFuture[Any] = JobFuture(submitting, home)
-    try:
-        context = copy_context()
-        home.call_soon(lambda: context.run(future._enter, fn, args, options))
-    except trio.RunFinishedError:
-        raise PoolClosedError("the pool's Trio run has ended") from None
-    return future
+    return JobFuture(submitting, home)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
 from ._engine import shortfall_of
+from ._errors import PoolClosedError
 from ._job import JobState, has_ended
 
 if TYPE_CHECKING:
@@ -38,17 +40,28 @@ class JobFuture(Future[V]):
         self._job: Job[V] | None = None
         # The same if the job is dead and this has its error.
         self._dead: Job[V] | None = None
+        self._settled = False
         # How many threads will wait for the outcome as long as it takes.
         self._lock = threading.Lock()
         self._waiting = 0
+
+    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> None:
+        """Have the job submitted in the pool's thread, in a copy of this one's context."""
+        context = copy_context()
+        if not self._call_soon(lambda: context.run(self._enter, fn, args, options)):
+            raise PoolClosedError("the pool's Trio run has ended")
 
     def cancel(self) -> bool:
         """Cancel the job unless it has ended; returns whether the future is cancelled."""
         cancelled = super().cancel()
         if cancelled:
-            with suppress(trio.RunFinishedError):  # cancelled long ago
-                self._home.call_soon(self._abandon)
+            self._call_soon(self._abandon)
         return cancelled
+
+    def stop(self) -> None:
+        """Cancel the job, sent or not, unless it has ended, and wait until its function no longer runs."""
+        if super().cancel() and self._call_soon(self._abandon):
+            wait([self])
 
     def result(self, timeout: float | None = None) -> V:
         """As that of any future."""
@@ -59,10 +72,6 @@ class JobFuture(Future[V]):
         """As that of any future."""
         with self._asked(timeout):
             return super().exception(timeout)
-
-    def wait_for_end(self) -> None:
-        """Wait until the job's function no longer runs, whatever the future says."""
-        wait([self])
 
     @contextmanager
     def _asked(self, timeout: float | None) -> Generator[None]:
@@ -78,8 +87,15 @@ class JobFuture(Future[V]):
             with self._lock:
                 self._waiting -= for_good
             if self._dead is not None and not self._dead._dealt_with:
-                with suppress(trio.RunFinishedError):  # the end of the pool has told of it
-                    self._home.call_soon(self._deal_with)
+                self._call_soon(self._deal_with)  # or the end of the pool has told of it
+
+    def _call_soon(self, fn: Callable[[], object]) -> bool:
+        """Call ``fn`` in the pool's thread; returns False if its Trio run has ended, and with it all jobs."""
+        try:
+            self._home.call_soon(fn)
+        except trio.RunFinishedError:
+            return False
+        return True
 
     # From here on it is the pool's thread, and nothing strikes it: Trio protects what it calls.
 
@@ -116,7 +132,10 @@ class JobFuture(Future[V]):
             self._settle()
 
     def _settle(self, error: Exception | None = None) -> None:
-        """Say what has become of the job, or that it never came to be one; called once."""
+        """Say what has become of the job, or that it never came to be one, unless it has been said."""
+        if self._settled:
+            return
+        self._settled = True
         # It may be cancelled at any moment before this: then those who wait for that go on now.
         if not self.set_running_or_notify_cancel():
             return
@@ -146,9 +165,7 @@ class JobFuture(Future[V]):
         """The future has been cancelled."""
         job = self._job
         engine = self._submitting._engine
-        if job is None:
-            return
-        if engine.withdraw(job):
+        if job is None or engine.withdraw(job):
             self._settle()
         elif job._state is not None:
             engine.cancel_job(job)
