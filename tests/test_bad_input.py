@@ -664,7 +664,7 @@ async def test_a_coroutine_instead_of_a_function_is_told_what_to_do(opened: Open
         with pytest.raises(TypeError, match=says("the first argument must be an async function, got")) as caught:
             await call(pool, echo("x"))
     assert "the coroutine <coroutine object echo" in str(caught.value)
-    assert "not submit(fn(arg))" in str(caught.value)
+    assert "(fn, arg), not (fn(arg))" in str(caught.value)
     assert pool.statistics().submitted == 0
 
 

@@ -606,6 +606,124 @@ async def test_a_job_that_dies_of_its_cancellation_has_told_nobody() -> None:
     assert [type(error) for error in caught.value.exceptions] == [JobFailedError]
 
 
+# Threads of Trio's that wait for a future
+
+
+each_question = pytest.mark.parametrize("question", ["result", "exception"])
+
+
+@each_question
+async def test_cancelling_the_task_whose_thread_waits_for_a_future_leaves_the_job_alone(question: str) -> None:
+    doors = Doors()
+    async with open_pool(["a"]) as pool:
+        future = await in_trios_thread(pool.submit_from_thread, doors.pass_through)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(in_trios_thread, getattr(future, question))
+                await doors.started.wait()
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        assert scope.cancelled_caught
+        doors.opened.set()
+        assert await in_trios_thread(future.result) == "through"
+
+
+@each_question
+async def test_a_job_whose_thread_waits_for_the_future_of_one_that_cannot_start_is_told_so(question: str) -> None:
+    async def waits_for_another(_: object) -> None:
+        future = await in_trios_thread(pool.submit_from_thread, works)
+        await in_trios_thread(getattr(future, question))
+
+    async with open_pool(["the only one"]) as pool:
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(waits_for_another)
+        assert isinstance(caught.value.__cause__, JobDeadlockError)
+
+
+async def test_a_job_can_lend_its_worker_to_the_job_whose_future_its_thread_waits_for() -> None:
+    async def lends(_: object) -> str:
+        future = await in_trios_thread(pool.submit_from_thread, works)
+        async with current_job().lend():
+            return await in_trios_thread(future.result)
+
+    async with open_pool(["the only one"]) as pool:
+        assert await pool.run(lends) == "done"
+
+
+async def test_a_job_whose_thread_waits_for_one_that_is_in_line_for_a_place_is_no_deadlock() -> None:
+    doors = Doors()
+    futures: list[Future[str]] = []
+
+    async def waits_for_another(_: object) -> str:
+        doors.started.set()
+        await doors.opened.wait()
+        return await in_trios_thread(futures[0].result)
+
+    async with open_pool(["a", "b"], max_queue=0) as pool:
+        job = await pool.submit(waits_for_another)
+        other = await pool.submit(sleeps_forever)
+        await doors.started.wait()
+        futures.append(await in_plain_thread(pool.submit_from_thread, works))
+        doors.opened.set()
+        await wait_all_tasks_blocked()
+        assert pool.statistics().submitters_waiting == 1
+        other.cancel()
+        assert await job.wait() == "done"
+
+
+async def test_a_job_that_waits_for_one_in_line_is_told_when_that_has_its_place_and_cannot_start() -> None:
+    doors = Doors()
+    futures: list[Future[str]] = []
+
+    async def waits_for_another(_: object) -> None:
+        doors.started.set()
+        await doors.opened.wait()
+        await in_trios_thread(futures[0].result)
+
+    async with open_pool(["the only one"], max_queue=1) as pool:
+        job = await pool.submit(waits_for_another)
+        await doors.started.wait()
+        before = await pool.submit(works)
+        futures.append(await in_plain_thread(pool.submit_from_thread, works))
+        doors.opened.set()
+        await wait_all_tasks_blocked()
+        assert job.state is JobState.RUNNING
+        before.cancel()
+        with pytest.raises(JobFailedError) as caught:
+            await job.wait()
+        assert isinstance(caught.value.__cause__, JobDeadlockError)
+
+
+@pytest.mark.parametrize("is_in_line", [False, True])
+async def test_a_task_whose_thread_waits_for_a_future_is_told_when_that_is_cancelled(is_in_line: bool) -> None:
+    doors = Doors()
+    async with open_pool(["a"], max_queue=0) as pool:
+        if is_in_line:
+            await pool.submit(doors.pass_through)
+        future = await in_plain_thread(pool.submit_from_thread, doors.pass_through)
+
+        async def waits() -> None:
+            with pytest.raises(concurrent.futures.CancelledError):
+                await in_trios_thread(future.result)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            await doors.started.wait()
+            await wait_all_tasks_blocked()
+            assert await in_plain_thread(future.cancel)
+        doors.opened.set()
+
+
+async def test_a_thread_of_another_trio_run_can_wait_for_a_future_too() -> None:
+    doors = Doors()
+    async with open_pool(["a"]) as pool:
+        future = await in_plain_thread(pool.submit_from_thread, doors.pass_through)
+        thread = PlainThread(trio.run, in_trios_thread, future.result)
+        await doors.started.wait()
+        doors.opened.set()
+        assert await thread.wait() == "through"
+
+
 # Failures
 
 

@@ -224,6 +224,10 @@ class ResourceCalls(Submitting, Generic[R]):
         pool's thread, or in the one that cancels, and must not wait there; what they raise is logged
         by `concurrent.futures`.
 
+        In a thread of `trio.to_thread.run_sync` of the pool's own Trio run, ``result()`` and
+        ``exception()`` without a timeout are waited for by the task that waits for the thread: if that
+        is cancelled, `trio.Cancelled` is raised there and the job goes on.
+
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
@@ -234,7 +238,8 @@ class ResourceCalls(Submitting, Generic[R]):
           concurrent.futures.Future: what ``fn`` returned, or one of the errors of `run`:
           `JobFailedError`, `JobCancelledError`, `PoolClosedError`, `NoEligibleWorkerError`. A dead
           job counts as dealt with once its error has been asked for. To ask in the pool's own
-          thread before the job has ended is a `RuntimeError`.
+          thread before the job has ended is a `RuntimeError`, and in a job's thread of Trio's, where
+          both would wait for ever, a `JobDeadlockError`.
 
         Raises:
           RuntimeError: if called in the pool's own thread.

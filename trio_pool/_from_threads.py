@@ -13,7 +13,7 @@ from ._driver import is_in_a_job
 from ._errors import PoolClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ._job_future import JobFuture
     from ._options import JobOptions, Options
@@ -59,12 +59,9 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
     call = "run_from_thread"
     resolved = submitting._resolve(options, call)
     home = _check(submitting, fn, resolved, call)
-    if _has_host():
-        # The task that waits for this thread makes the call. So it is cancelled with that task,
-        # and is found where a job would wait for itself by way of a thread.
-        ran, value = trio.from_thread.run(_run_at_home, home, partial(submitting._run, fn, args, resolved))
-        if ran:
-            return value
+    ran, value = through_host(home, partial(submitting._run, fn, args, resolved))
+    if ran:
+        return value
     future = _new_future(submitting, home)
     try:
         # In here too, as the job may start, and a Ctrl-C strike, before this returns.
@@ -75,21 +72,24 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
         raise
 
 
-async def _run_at_home(home: Home, run: Callable[[], Any]) -> tuple[bool, Any]:
-    """Await ``run()`` if the task is one of the pool's Trio run; returns whether it is, and the value."""
-    if home.is_here():
-        return True, await run()
-    await trio.lowlevel.checkpoint()
-    return False, None
+def through_host(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
+    """Have the task that waits for this thread await ``fn()``, if there is one in the pool's Trio run.
 
-
-def _has_host() -> bool:
-    """Whether the thread is one of `trio.to_thread.run_sync`, of whichever run; a checkpoint if it is."""
+    So it is cancelled with that task, and is found where a job would wait for itself by way of
+    a thread. Returns whether there is such a task, and the value.
+    """
     try:
         trio.from_thread.check_cancelled()
-    except RuntimeError:
-        return False
-    return True
+    except RuntimeError:  # it is none of the threads of `trio.to_thread.run_sync`
+        return False, None
+    return trio.from_thread.run(_await_at_home, home, fn)
+
+
+async def _await_at_home(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
+    if home.is_here():
+        return True, await fn()
+    await trio.lowlevel.checkpoint()
+    return False, None
 
 
 def _check(submitting: Submitting, fn: object, options: Options, call: str) -> Home:

@@ -12,10 +12,11 @@ import trio
 
 from ._engine import shortfall_of
 from ._errors import PoolClosedError
+from ._from_threads import through_host
 from ._job import JobState, has_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from ._from_threads import Home
     from ._job import Job
@@ -41,6 +42,8 @@ class JobFuture(Future[V]):
         # The same if the job is dead and this has its error.
         self._dead: Job[V] | None = None
         self._settled = False
+        # For tasks that wait on behalf of their threads.
+        self._done = trio.Event()
         # How many threads will wait for the outcome as long as it takes.
         self._lock = threading.Lock()
         self._waiting = 0
@@ -64,12 +67,12 @@ class JobFuture(Future[V]):
             wait([self])
 
     def result(self, timeout: float | None = None) -> V:
-        """As that of any future."""
+        """As that of any future, but for what may come of waiting as long as it takes in a thread of Trio's."""
         with self._asked(timeout):
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """As that of any future."""
+        """The same."""
         with self._asked(timeout):
             return super().exception(timeout)
 
@@ -82,6 +85,8 @@ class JobFuture(Future[V]):
         with self._lock:
             self._waiting += for_good
         try:
+            if for_good and not self.done():
+                through_host(self._home, self._wait)
             yield
         finally:
             with self._lock:
@@ -131,11 +136,22 @@ class JobFuture(Future[V]):
             del job._watchers[self._watch]
             self._settle()
 
+    async def _wait(self) -> None:
+        """Wait until it is done, in the task that has a thread ask."""
+        with self._submitting._engine.waiting_for(self._awaited):
+            await self._done.wait()
+
+    def _awaited(self) -> Iterable[Job[V]]:
+        """The job, as long as it is in the pool."""
+        job = self._job
+        return () if job is None or job._state is None or has_ended(job) else (job,)
+
     def _settle(self, error: Exception | None = None) -> None:
         """Say what has become of the job, or that it never came to be one, unless it has been said."""
         if self._settled:
             return
         self._settled = True
+        self._done.set()
         # It may be cancelled at any moment before this: then those who wait for that go on now.
         if not self.set_running_or_notify_cancel():
             return
@@ -163,6 +179,7 @@ class JobFuture(Future[V]):
 
     def _abandon(self) -> None:
         """The future has been cancelled."""
+        self._done.set()
         job = self._job
         engine = self._submitting._engine
         if job is None or engine.withdraw(job):

@@ -217,6 +217,6 @@ def not_callable(fn: object) -> str:
         cast("Any", fn).close()  # or Python warns that it was never awaited
         return (
             f"the first argument must be an async function, got the coroutine {fn!r}; "
-            "hand over the function and its arguments: submit(fn, arg), not submit(fn(arg))"
+            "hand over the function and its arguments: (fn, arg), not (fn(arg))"
         )
     return f"the first argument must be an async function, got {fn!r}"
