@@ -17,6 +17,7 @@ import trio
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens.py and its modules are
 
+from addresses import broker_url, expect_broker
 from api_tokens import Source, list_sources, positive
 from ctrl_c import run_until_interrupted
 from engine import connect_submitter
@@ -86,11 +87,12 @@ def print_report(report: FleetReport, interrupted: bool) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Submit the standard library's source files, and wait for them.")
-    parser.add_argument("--broker", required=True, metavar="URL", help="where Redis or Valkey is")
+    parser.add_argument("--broker", required=True, type=broker_url, metavar="URL", help="where Redis or Valkey is")
     parser.add_argument("--files", type=positive, help="how many files (default: all, some hundreds)")
     options = parser.parse_args(namespace=Options())
     sources = list_sources(options.files)
     report = FleetReport(wanted=len(sources))
+    expect_broker(options.broker)
     interrupted = trio.run(run_until_interrupted, partial(submit_all, options.broker, sources, report))
     return print_report(report, interrupted)
 

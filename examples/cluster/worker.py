@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -22,6 +23,7 @@ import trio
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens.py and its modules are
 
+from addresses import api_url, broker_url, expect_broker
 from api_tokens import open_client
 from engine import IDLE_TIMEOUT, connect_worker
 from fleet import publish, take_account
@@ -102,22 +104,29 @@ async def cancel_at_end_of_input(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be more than 0 seconds, not {text}")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fetch files with the tokens of this machine.")
-    parser.add_argument("--broker", required=True, metavar="URL", help="where Redis or Valkey is")
-    parser.add_argument("--api", required=True, metavar="URL", help="where the files are")
+    parser.add_argument("--broker", required=True, type=broker_url, metavar="URL", help="where Redis or Valkey is")
+    parser.add_argument("--api", required=True, type=api_url, metavar="URL", help="where the files are")
     parser.add_argument("--name", required=True, help="what this worker is called; each needs a name of its own")
     parser.add_argument("--tokens", required=True, nargs="+", choices=TOKENS, help="the tokens that this machine has")
     parser.add_argument(
         "--longest-wait",
-        type=float,
+        type=seconds,
         default=0.5,
         metavar="SECONDS",
         help="a job that would have to wait longer for any token here goes back to the engine (default: 0.5)",
     )
     parser.add_argument(
         "--idle-timeout",
-        type=float,
+        type=seconds,
         default=IDLE_TIMEOUT,
         metavar="SECONDS",
         help="when jobs of a worker that says nothing more are given to another one: the same for all of them "
@@ -132,6 +141,7 @@ def main() -> None:
     options = parser.parse_args(namespace=Options())
     if options.verbose:
         logging.basicConfig(level=logging.INFO)
+    expect_broker(options.broker)
     trio.run(serve, options)
 
 
