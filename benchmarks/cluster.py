@@ -29,6 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "examples" / "clust
 
 import broker
 from engine import IDLE_TIMEOUT, connect_submitter, connect_worker
+from parent import cancel_at_end_of_input
 
 if TYPE_CHECKING:
     from streaq import Worker
@@ -74,11 +75,6 @@ async def serve(url: str, name: str) -> None:
     engine = connect_worker(url, name=name, slots=SLOTS, idle_timeout=IDLE_TIMEOUT, lifespan=open_slots)
     Tasks(engine)
     await engine.run_async()
-
-
-async def cancel_at_end_of_input(scope: trio.CancelScope) -> None:
-    await trio.to_thread.run_sync(os.read, 0, 1, abandon_on_cancel=True)
-    scope.cancel()
 
 
 @attrs.frozen

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from addresses import api_url, broker_url, expect_broker
 from api_tokens import open_client
 from engine import IDLE_TIMEOUT, connect_worker
 from fleet import publish, take_account
+from parent import cancel_at_end_of_input
 from tasks import Machine, Tasks
 from token_report import FailureCauses
 from token_server import TOKENS
@@ -95,13 +95,6 @@ async def serve(options: Options) -> None:
     Tasks(engine)
     # It takes SIGTERM and SIGINT itself, whatever its option handle_signals says: nothing else here may.
     await engine.run_async()
-
-
-async def cancel_at_end_of_input(scope: trio.CancelScope) -> None:
-    # Not sys.stdin: a thread that is left reading there would hold a lock that the interpreter wants at its exit.
-    while await trio.to_thread.run_sync(os.read, 0, 4096, abandon_on_cancel=True):
-        pass
-    scope.cancel()
 
 
 def seconds(text: str) -> float:
