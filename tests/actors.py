@@ -41,6 +41,13 @@ def of_any_arguments(fn: Callable[..., object]) -> Any:
     return fn
 
 
+@of_any_arguments
+async def nap(*args: Any) -> float:
+    """Sleeps for so many seconds, its last argument, and tells when that was over."""
+    await trio.sleep(args[-1])
+    return trio.current_time()
+
+
 async def works(resource: object) -> str:
     """Succeeds at once."""
     return "done"

@@ -1,0 +1,550 @@
+"""What a job waits for can become impossible later, and then the job is told so; or die with the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.actors import nap, of_any_arguments
+from tests.ways_to_wait import WAYS
+from trio_pool import (
+    DeadReason,
+    Instrument,
+    Job,
+    JobDeadlockError,
+    JobFailedError,
+    Resource,
+    ResourceBroken,
+    RetryPolicy,
+    SlotPool,
+    Worker,
+    current_job,
+    open_pool,
+)
+from trio_pool.testing import Flaky
+
+# What goes wrong later, while a job waits already
+
+
+@of_any_arguments
+async def breaks(*args: Any) -> None:
+    await trio.sleep(1)
+    raise ResourceBroken("gone")
+
+
+class BreaksOnce:
+    """Breaks its resource the first time that it is called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, resource: str) -> str:
+        await trio.sleep(1)
+        self.calls += 1
+        if self.calls == 1:
+            raise ResourceBroken("gone")
+        return "mended"
+
+
+@pytest.mark.parametrize("way", WAYS[:-1])
+@pytest.mark.parametrize("what", ["breaks", "is to leave"])
+async def test_a_wait_for_a_job_that_only_the_waiters_lent_worker_may_run_ends_when_that(
+    autojump_clock: MockClock, what: str, way: Callable[[SlotPool], Awaitable[object]]
+) -> None:
+    async def parent() -> None:
+        async with current_job().lend():
+            await way(pool)
+
+    async def has_the_worker() -> None:
+        await trio.sleep(9)
+        if what == "breaks":
+            raise ResourceBroken
+
+    async with open_pool(1, retry=RetryPolicy.never(), on_dead="keep") as pool, trio.open_nursery() as nursery:
+        job = await pool.submit(parent)
+        await pool.submit(has_the_worker)
+        await trio.sleep(5)
+        if what == "is to leave":
+            nursery.start_soon(pool.workers[0].remove)
+        with trio.fail_after(60), pytest.raises(JobFailedError) as caught:
+            await job.wait()
+        assert isinstance(caught.value.__cause__, JobDeadlockError)
+        assert trio.current_time() == 9
+
+
+async def test_the_error_tells_that_a_lent_worker_is_broken(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> None:
+        async with current_job().lend():
+            await pool.run(BreaksOnce(), retry=RetryPolicy.fixed(5), name="child")
+
+    async with open_pool([Resource("a", name="a")], on_dead="keep") as pool:
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(parent, name="parent")
+        assert str(caught.value.__cause__) == (
+            "the job parent would wait for ever for child: that can't end before one of these does, "
+            "which wait themselves: parent (has lent a, whose resource is broken)"
+        )
+
+
+async def test_a_parent_whose_worker_was_broken_is_tried_again_on_the_mended_one(autojump_clock: MockClock) -> None:
+    child = BreaksOnce()
+
+    async def parent(resource: str) -> str:
+        async with current_job().lend():
+            return await pool.run(child, retry=RetryPolicy.fixed(5))
+
+    async with open_pool(["a"]) as pool:
+        with trio.fail_after(60):
+            assert await pool.run(parent, retry=RetryPolicy.fixed(10)) == "mended"
+        assert trio.current_time() == 12
+        assert pool.statistics().cancelled == 1
+
+
+@pytest.mark.parametrize("bound", ["", "worker", "tags"])
+async def test_a_wait_that_begins_after_a_lent_worker_was_broken_is_found(
+    autojump_clock: MockClock, bound: str
+) -> None:
+    async def parent(resource: str) -> None:
+        job = current_job()
+        assert job.worker is not None
+        options: dict[str, Any] = {"worker": job.worker} if bound == "worker" else {}
+        if bound == "tags":
+            options = {"requires": ["x"]}
+        async with job.lend():
+            with pytest.raises(JobFailedError):
+                await pool.run(breaks, **options)
+            with pytest.raises(JobDeadlockError):
+                await pool.run(nap, 1, **options)
+
+    resources = [Resource("a", tags=["x"]), Resource("b")]
+    async with open_pool(resources if bound else resources[:1], on_dead="keep") as pool:
+        job = await pool.submit(parent, worker=pool.workers[0])
+        with trio.fail_after(60), pytest.raises(JobFailedError):
+            await job.wait()
+
+
+async def test_a_job_for_a_broken_lent_worker_may_be_waited_for_where_another_can_take_it(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent(resource: str) -> float:
+        job = current_job()
+        try:
+            async with job.lend():
+                with pytest.raises(JobFailedError):
+                    await pool.run(breaks, worker=job.worker)
+                await pool.run(nap, 1)
+        except ResourceBroken:
+            return trio.current_time()
+        raise AssertionError("not reached")
+
+    async with open_pool(["a", "b"], on_dead="keep") as pool:
+        await pool.submit(nap, 9, worker=pool.workers[1])
+        assert await pool.run(parent, worker=pool.workers[0]) == 10
+
+
+async def test_a_job_that_waits_for_one_that_runs_on_a_broken_lent_worker_is_left_alone(
+    autojump_clock: MockClock,
+) -> None:
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep(8)
+
+    async def parent(resource: str, lender: Job[Any]) -> float:
+        with pytest.raises(JobFailedError):
+            await lender.wait()
+        return trio.current_time()
+
+    async with open_pool(["a", "b"], on_dead="keep") as pool:
+        first, second = pool.workers
+        lender = await pool.submit(lends, worker=first)
+        waiter = await pool.submit(parent, lender, worker=second)
+        broken = await pool.submit(breaks, worker=first)
+        later = await pool.submit(nap, 1, worker=first)
+        with trio.fail_after(60):
+            assert await waiter.wait() == 8
+            assert await later.wait() == 9
+        pool.dead.pop(broken)
+
+
+async def test_of_several_lenders_of_a_broken_worker_all_are_told_who_need_it(autojump_clock: MockClock) -> None:
+    told: list[tuple[int, float]] = []
+
+    async def lends(resource: str, number: int) -> None:
+        async with current_job().lend():
+            await trio.sleep(number)
+            try:
+                await pool.run(nap, 1)
+            except JobDeadlockError:
+                told.append((number, trio.current_time()))
+
+    async def has_the_worker(resource: str) -> None:
+        await trio.sleep(9)
+        raise ResourceBroken
+
+    async with open_pool(["a"], on_dead="keep") as pool:
+        for number in (3, 1, 2):
+            await pool.submit(lends, number)
+        await pool.submit(has_the_worker)
+    assert sorted(told) == [(1, 9), (2, 9), (3, 9)]
+
+
+async def test_who_only_waits_for_one_that_waits_for_ever_is_not_told(autojump_clock: MockClock) -> None:
+    told: list[str] = []
+
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep(1)
+            await tell("lender", await pool.submit(nap, 1, worker=first))
+
+    async def tell(name: str, job: Job[Any]) -> None:
+        try:
+            await job.wait()
+        except JobDeadlockError:
+            told.append(name)
+        except JobFailedError:
+            pass
+
+    async def waits(resource: str, seconds: float, job: Job[Any]) -> None:
+        await trio.sleep(seconds)
+        await tell(f"waits since {seconds:g}", job)
+
+    async def has_the_worker(resource: str) -> None:
+        await trio.sleep(9)
+        raise ResourceBroken
+
+    async with open_pool(["a", "b", "c"], on_dead="keep") as pool:
+        first, second, third = pool.workers
+        lender = await pool.submit(lends, worker=first)
+        await pool.submit(waits, 3, lender, worker=second)
+        await pool.submit(waits, 2, lender, worker=third)
+        await pool.submit(has_the_worker, worker=first)
+    assert told == ["lender"]
+
+
+async def test_a_wait_that_is_cancelled_as_it_turns_out_to_be_for_ever_is_cancelled(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            async with current_job().lend():
+                await pool.run(nap, 1)
+        assert scope.cancelled_caught
+
+    async def has_the_worker() -> None:
+        await trio.sleep(9)
+        scopes[0].cancel()
+        raise ResourceBroken
+
+    scopes: list[trio.CancelScope] = []
+    async with open_pool(1, on_dead="keep") as pool:
+        job = await pool.submit(parent)
+        await pool.submit(has_the_worker)
+        with trio.fail_after(60):
+            await job.wait()
+
+
+class Cancels(Instrument):
+    """Cancels a scope when a worker's resource is to be opened anew: what tells the waits comes after that."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+        self.scope.cancel()
+
+
+@pytest.mark.parametrize("way", WAYS[:-1])
+async def test_so_it_is_where_an_instrument_cancels_it(
+    autojump_clock: MockClock, way: Callable[[SlotPool], Awaitable[object]]
+) -> None:
+    async def parent() -> None:
+        with instrument.scope:
+            async with current_job().lend():
+                await way(pool)
+        assert instrument.scope.cancelled_caught
+
+    async def has_the_worker() -> None:
+        await trio.sleep(9)
+        raise ResourceBroken
+
+    instrument = Cancels()
+    async with open_pool(1, on_dead="keep", instruments=[instrument]) as pool:
+        job = await pool.submit(parent)
+        await pool.submit(has_the_worker)
+        with trio.fail_after(60):
+            await job.wait()
+
+
+async def test_a_worker_that_was_lent_can_leave_though_its_lender_needs_it(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> str:
+        async with current_job().lend():
+            await trio.sleep(1)
+            first, second = await pool.submit(nap, 2), await pool.submit(nap, 2)
+            await first.wait()
+            with pytest.raises(JobDeadlockError) as caught:
+                await second.wait()
+            await trio.sleep(7)
+        raise AssertionError(caught)
+
+    async with open_pool([Resource("a", name="a")], on_dead="keep") as pool:
+        job = await pool.submit(parent)
+        await trio.sleep(2)
+        with trio.fail_after(60):
+            await pool.workers[0].remove()
+        assert trio.current_time() == 10
+        assert isinstance(job._error, ResourceBroken)
+        assert [dead.dead_reason for dead in pool.dead] == [DeadReason.ATTEMPTS_EXHAUSTED, DeadReason.NO_WORKER]
+
+
+async def test_a_wait_that_begins_when_its_lent_worker_is_leaving_already_is_found(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> str:
+        async with current_job().lend():
+            await trio.sleep(3)
+            with pytest.raises(JobDeadlockError) as caught:
+                await pool.run(nap, 1, name="child")
+        return str(caught.value)
+
+    async with open_pool([Resource("a", name="a")], on_dead="keep") as pool:
+        job = await pool.submit(parent, name="parent")
+        await trio.sleep(1)
+        with trio.fail_after(60):
+            await pool.workers[0].remove()
+        assert trio.current_time() == 3
+        assert isinstance(job._error, ResourceBroken)
+
+
+async def test_a_wait_while_another_worker_that_leaves_is_lent_is_fine_if_one_stays(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await pool.run(nap, 1)
+
+    async with open_pool(["a", "b"], on_dead="keep") as pool:
+        first, second = pool.workers
+        await pool.submit(nap, 9, worker=second)
+        job = await pool.submit(lends, worker=first)
+        first.pause()
+        await trio.sleep(1)
+        with trio.fail_after(60):
+            await first.remove()
+        assert isinstance(job._error, ResourceBroken)
+        assert trio.current_time() == 10
+
+
+async def test_a_wait_for_what_the_last_free_worker_could_have_run_ends_when_that_is_to_leave(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pool(2) as pool, trio.open_nursery() as nursery:
+        first, second = pool.workers
+        await pool.submit(nap, 9, worker=second)
+        job = await pool.submit(waits_for_a_child, pool, worker=first)
+        await trio.sleep(3)
+        nursery.start_soon(second.remove)
+        with trio.fail_after(60):
+            assert await job.wait() == ("deadlock", 3)
+
+
+async def waits_for_a_child(pool: SlotPool, **options: Any) -> tuple[str, float]:
+    try:
+        await pool.run(nap, 1)
+    except JobDeadlockError:
+        return "deadlock", trio.current_time()
+    return "fine", trio.current_time()
+
+
+async def test_a_wait_for_an_evicted_job_ends_where_only_held_workers_are_left_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pool(2) as pool:
+        first, second = pool.workers
+        job = await pool.submit(waits_for_a_child, pool, worker=first)
+        await trio.sleep(0.5)
+        with trio.fail_after(60):
+            await second.remove(cancel=True)
+            assert await job.wait() == ("deadlock", 0.5)
+
+
+async def test_a_wait_for_a_job_ends_when_it_bounces_to_a_worker_that_is_held(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> str:
+        try:
+            await pool.run(fails_once, retry=RetryPolicy.fixed(3, placement="other"))
+        except JobDeadlockError:
+            return f"deadlock {trio.current_time():g}"
+        return "fine"
+
+    async def fails_once(resource: str) -> None:
+        await trio.sleep(1)
+        raise OSError
+
+    async with open_pool(["a", "b"]) as pool:
+        with trio.fail_after(60):
+            assert await pool.run(parent, worker=pool.workers[0]) == "deadlock 1"
+
+
+async def test_so_it_does_where_the_job_has_broken_the_only_worker_that_is_not_held(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> str:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(BreaksOnce(), retry=RetryPolicy.fixed(3, placement="other"))
+        return f"deadlock {trio.current_time():g}"
+
+    async with open_pool(["a", "b"]) as pool:
+        with trio.fail_after(60):
+            assert await pool.run(parent) == "deadlock 1"
+
+
+@pytest.mark.parametrize("how", ["pause", "rest"])
+async def test_a_wait_for_a_job_that_bounces_ends_when_a_held_worker_can_be_counted_on_again(
+    autojump_clock: MockClock, how: str
+) -> None:
+    async def parent(resource: str) -> str:
+        await trio.sleep(0.5)
+        with pytest.raises(JobDeadlockError):
+            await pool.run(Flaky(1), retry=RetryPolicy.fixed(9, placement="other"))
+        return f"deadlock {trio.current_time():g}"
+
+    async with open_pool(["a", "b"]) as pool:
+        first, _ = pool.workers
+        job = await pool.submit(parent, worker=first)
+        if how == "rest":
+            first.rest(3)
+        else:
+            first.pause()
+        await trio.sleep(3)
+        first.resume()
+        with trio.fail_after(60):
+            assert await job.wait() == "deadlock 3"
+
+
+async def test_a_wait_for_a_job_that_bounces_is_fine_where_another_worker_is_left(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> float:
+        await pool.run(Flaky(1), retry=RetryPolicy.fixed(3, placement="other"))
+        return trio.current_time()
+
+    async with open_pool(["a", "b", "c"]) as pool:
+        first, _, third = pool.workers
+        third.pause()
+        job = await pool.submit(parent, worker=first)
+        await trio.sleep(5)
+        third.resume()
+        with trio.fail_after(60):
+            assert await job.wait() == 5
+
+
+async def test_a_wait_ends_when_max_running_leaves_no_room_for_what_it_waits_for(autojump_clock: MockClock) -> None:
+    async with open_pool(3, max_running=2) as pool:
+        await pool.submit(nap, 9)
+        job = await pool.submit(waits_for_a_child, pool)
+        await trio.sleep(3)
+        pool.max_running = 1
+        with trio.fail_after(60):
+            assert await job.wait() == ("deadlock", 3)
+
+
+async def test_a_job_that_has_started_may_wait_for_the_one_that_waited_for_its_start(
+    autojump_clock: MockClock,
+) -> None:
+    jobs: list[Job[Any]] = []
+
+    async def child() -> str:
+        await jobs[0].wait()
+        return "fine"
+
+    async def parent() -> None:
+        jobs.append(await pool.submit(child))
+        await jobs[1].wait_started()
+
+    async with open_pool(2) as pool:
+        await pool.submit(nap, 5, worker=pool.workers[1])
+        jobs.append(await pool.submit(parent, worker=pool.workers[0]))
+        with trio.fail_after(60):
+            await jobs[0].wait()
+            assert await jobs[1].wait() == "fine"
+
+
+async def test_who_waits_for_one_that_waits_for_its_cancelled_child_is_told(autojump_clock: MockClock) -> None:
+    async def child(resource: str, item: int) -> None:
+        async with current_job().lend():
+            await trio.sleep_forever()
+
+    async def parent(resource: str) -> str:
+        async with pool.map(child, [1], worker=second):
+            await trio.sleep(2)
+        return f"fine {trio.current_time():g}"
+
+    async def waits(resource: str) -> str:
+        await trio.sleep(1)
+        try:
+            await job.wait()
+        except JobDeadlockError:
+            return f"deadlock {trio.current_time():g}"
+        raise AssertionError("not reached")
+
+    async with open_pool(["a", "b"]) as pool:
+        first, second = pool.workers
+        job = await pool.submit(parent, worker=first)
+        await trio.sleep(0.5)
+        waiter = await pool.submit(waits, worker=second)
+        with trio.fail_after(60):
+            assert await waiter.wait() == "deadlock 2"
+            assert await job.wait() == "fine 2"
+
+
+# Jobs that nobody may take, at the end of the pool
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+async def test_at_the_end_a_job_that_nobody_may_take_dies_though_a_job_waits_for_it(
+    autojump_clock: MockClock, begins: str
+) -> None:
+    async def parent(resource: str) -> tuple[DeadReason | None, float]:
+        await trio.sleep(1 if begins == "before" else 5)
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(nap, 1, requires=["z"])
+        return caught.value.job.dead_reason, trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(["a", "b"], no_worker="wait") as pool:
+            job = await pool.submit(parent)
+            await trio.sleep(3)
+    assert job.result() == (DeadReason.NO_WORKER, 3 if begins == "before" else 5)
+
+
+async def test_it_does_not_while_anything_else_goes_on(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> float:
+        with pytest.raises(JobFailedError):
+            await pool.run(nap, 1, requires=["z"])
+        return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(["a", "b"], no_worker="wait") as pool:
+            job = await pool.submit(parent)
+            await pool.submit(nap, 7)
+    assert job.result() == 7
+
+
+async def test_it_does_not_before_the_end(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> float:
+        return await pool.run(nap, 1, requires=["z"])
+
+    async with open_pool(["a"], no_worker="wait") as pool:
+        job = await pool.submit(parent)
+        await trio.sleep(9)
+        await pool.add("b", tags=["z"])
+        assert await job.wait() == 10
+
+
+async def test_those_behind_it_for_which_a_worker_is_there_run(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> str:
+        lost = await pool.submit(nap, 1, requires=["z"])
+        other = await pool.submit(nap, 1, worker=current_job().worker)
+        with pytest.raises(JobFailedError):
+            await lost.wait()
+        return other.state.name
+
+    with trio.fail_after(60):
+        async with open_pool(["a"], no_worker="wait") as pool:
+            job = await pool.submit(parent)
+        assert pool.statistics().succeeded == 2
+    assert job.result() == "QUEUED"
