@@ -192,6 +192,23 @@ async def test_of_several_lenders_of_a_broken_worker_all_are_told_who_need_it(au
     assert sorted(told) == [(1, 9), (2, 9), (3, 9)]
 
 
+async def test_who_waits_for_one_that_was_told_is_told_too_when_that_is_to_be_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    breaks_once = BreaksOnce()
+
+    async def family(resource: str, generations: int) -> str:
+        async with current_job().lend():
+            if generations:
+                return await pool.run(family, generations - 1)
+            return await pool.run(breaks_once)
+
+    policy = RetryPolicy.fixed(1, max_attempts=2)
+    with trio.fail_after(60):
+        async with open_pool(["the only one"], retry=policy) as pool:
+            assert await pool.run(family, 2) == "mended"
+
+
 async def test_who_only_waits_for_one_that_waits_for_ever_is_not_told(autojump_clock: MockClock) -> None:
     told: list[str] = []
 
@@ -223,6 +240,54 @@ async def test_who_only_waits_for_one_that_waits_for_ever_is_not_told(autojump_c
         await pool.submit(waits, 2, lender, worker=third)
         await pool.submit(has_the_worker, worker=first)
     assert told == ["lender"]
+
+
+class FailsOnce:
+    """Takes a second, and fails the first time."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        await trio.sleep(1)
+        if self.calls == 1:
+            raise OSError("no luck")
+
+
+@pytest.mark.parametrize("lent", [0.5, 1, 3])
+async def test_a_wait_in_another_task_of_a_lender_ends_when_that_takes_its_worker_back(
+    autojump_clock: MockClock, lent: float
+) -> None:
+    fails_once = FailsOnce()
+
+    async def waits() -> None:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(fails_once)
+
+    async def parent() -> float:
+        async with trio.open_nursery() as nursery:
+            async with current_job().lend():
+                nursery.start_soon(waits)
+                await trio.sleep(lent)
+            return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(1, retry=RetryPolicy.fixed(5, max_attempts=2)) as pool:
+            assert await pool.run(parent) == max(lent, 1)
+
+
+async def test_a_wait_in_another_task_of_a_lender_is_fine_where_another_worker_is_left(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent() -> float:
+        async with trio.open_nursery() as nursery, current_job().lend():
+            nursery.start_soon(pool.run, FailsOnce())
+            await trio.sleep(1.5)
+        return trio.current_time()
+
+    async with open_pool(2, retry=RetryPolicy.fixed(5, max_attempts=2)) as pool:
+        assert await pool.run(parent) == 7
 
 
 async def test_a_wait_that_is_cancelled_as_it_turns_out_to_be_for_ever_is_cancelled(autojump_clock: MockClock) -> None:

@@ -37,30 +37,26 @@ async def test_a_stream_left_on_a_lent_worker_lets_its_cancelled_jobs_go_first(a
     assert trio.current_time() == 1.0
 
 
-async def test_a_cancelled_run_on_a_lent_worker_lets_its_job_go_first(autojump_clock: MockClock) -> None:
+async def test_a_run_in_vain_on_a_lent_worker_lets_its_job_go_first(autojump_clock: MockClock) -> None:
     async def lends(resource: str) -> None:
         async with current_job().lend():
             await trio.sleep_forever()
 
+    async def runs() -> None:
+        with pytest.raises(JobDeadlockError):
+            await pool.run(lends)
+
     async def parent(resource: str) -> str:
-        job = None
-        with trio.move_on_after(1.0):
-            async with trio.open_nursery() as nursery:
-
-                async def runs() -> None:
-                    await pool.run(lends)
-
-                async with current_job().lend():
-                    nursery.start_soon(runs)
-                    await trio.sleep(0.5)
-                await trio.sleep_forever()
-        assert job is None
+        async with trio.open_nursery() as nursery, current_job().lend():
+            nursery.start_soon(runs)
+            await trio.sleep(0.5)
         return "back"
 
     with trio.fail_after(60.0):
         async with open_pool(["a"]) as pool:
             assert await pool.run(parent) == "back"
-    assert trio.current_time() == 1.0
+    assert trio.current_time() == 0.5
+    assert pool.statistics().cancelled == 1
 
 
 async def test_a_failed_group_on_a_lent_worker_lets_its_jobs_go_first(autojump_clock: MockClock) -> None:

@@ -82,7 +82,7 @@ class AttemptEvents(WorkerEvents):
             race.failed(error, verdict)
             self._left_race(race, now)
         following = self._next_for(seat, now)
-        if setback.placement != "any" or verdict.broken or seat._departing:
+        if setback.placement != "any" or seat._departing or seat._phase is Phase.REOPENING:
             self.waits.look_again()  # those who wait for the job, or for any that needs the worker
         return following
 
@@ -121,7 +121,7 @@ class AttemptEvents(WorkerEvents):
                 del race.took_part[seat]
             self._left_race(race, now, error)
         following = self._next_for(seat, now)
-        if seat._departing:
+        if seat._departing or seat._phase is Phase.REOPENING:
             self.waits.look_again()  # the job may be for others now, which are held
         return following
 

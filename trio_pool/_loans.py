@@ -92,3 +92,5 @@ class Loans:
         seat._cut = loan.cut
         self._ledger.add_surplus(job, 1)
         self._effects.append(Regain(seat, job))
+        if self._waits.is_waiting(job):
+            self._waits.look_again()  # another task of the job may wait for what needs this worker

@@ -127,6 +127,10 @@ class Waits:
             last.stuck = self._stuck_with(last)
             self._effects.append(WaitsInVain(last))
 
+    def is_waiting(self, job: Job[Any]) -> bool:
+        """Whether any part of a running job waits."""
+        return job in self._by_waiter
+
     def steps_aside(self, job: Job[Any]) -> bool:
         """Whether a job lets those go first that want its worker back."""
         return any(wait.steps_aside for wait in self._by_waiter.get(job, ()))
