@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -331,6 +332,85 @@ async def test_the_error_tells_who_has_lent_a_worker(autojump_clock: MockClock) 
     ]
 
 
+async def test_a_wait_in_the_clean_up_of_a_cancelled_job_is_found(autojump_clock: MockClock) -> None:
+    found: list[JobDeadlockError] = []
+
+    async def cleans_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    await pool.run(nap, 1)
+                except JobDeadlockError as error:
+                    found.append(error)
+
+    with trio.fail_after(60):
+        async with open_pool(1) as pool:
+            job = await pool.submit(cleans_up)
+            await job.wait_started()
+            job.cancel()
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("limited", ["pool", "group"])
+async def test_more_waiting_jobs_than_may_run_leave_no_room(autojump_clock: MockClock, limited: str) -> None:
+    async def lends() -> None:
+        async with current_job().lend():
+            await trio.sleep(10)
+
+    async def lends_and_waits(scope: Any) -> None:
+        job = await scope.submit(lends)
+        async with current_job().lend():
+            await trio.sleep(1)  # so that another starts
+        await job.wait()
+
+    async def waits(scope: Any) -> float:
+        await trio.sleep(2)
+        with pytest.raises(JobDeadlockError):
+            await scope.run(nap, 1)
+        return trio.current_time()
+
+    async def program(pool: SlotPool) -> None:
+        async with pool.open_group(max_running=1) if limited == "group" else nullcontext(pool) as scope:
+            await scope.submit(lends_and_waits, scope, priority=-1)
+            await trio.sleep(0.5)
+            waiter = await scope.submit(waits, scope)
+            assert await waiter.wait() == 2.5
+
+    with trio.fail_after(60):
+        async with open_pool(3, max_running=1 if limited == "pool" else None) as pool:
+            await program(pool)
+
+
+async def test_a_job_beside_the_group_that_has_the_last_worker_for_itself_is_waited_for_in_vain(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent() -> None:
+        async with pool.open_group(reserve=1):
+            await pool.run(nap, 1)  # not the group's
+
+    with trio.fail_after(60):
+        async with open_pool(2, retry=RetryPolicy.never()) as pool:
+            with pytest.raises(JobFailedError) as caught:
+                await pool.run(parent)
+    assert isinstance(caught.value.__cause__, JobDeadlockError)
+
+
+async def test_a_group_in_a_group_that_keeps_a_worker_it_needs_is_waited_for_in_vain(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent() -> None:
+        async with pool.open_group(reserve=1):
+            with pytest.raises(JobDeadlockError):
+                async with pool.open_group(reserve=2):
+                    pass
+
+    with trio.fail_after(60):
+        async with open_pool(3) as pool:
+            await pool.run(parent)
+
+
 # What is no deadlock
 
 
@@ -525,3 +605,98 @@ async def test_two_waits_of_one_job_are_both_looked_at(autojump_clock: MockClock
     async with open_pool(2) as pool:
         running = await pool.submit(nap, 10, worker=pool.workers[0])
         assert await pool.run(parent, running, worker=pool.workers[1]) == "deadlock, fine"
+
+
+async def test_a_job_beside_a_group_is_fine_where_the_group_will_be_over(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        async with trio.open_nursery() as nursery, pool.open_group(reserve=1):
+            nursery.start_soon(pool.run, nap, 1)  # by a task that the group's block doesn't wait for
+            await trio.sleep(5)
+        return trio.current_time()
+
+    async with open_pool(2) as pool:
+        assert await pool.run(parent) == 6
+
+
+async def test_a_job_beside_a_group_is_fine_where_somebody_else_has_the_group(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        return await pool.run(nap, 1)
+
+    async with open_pool(2) as pool:
+        async with pool.open_group(reserve=1):
+            job = await pool.submit(parent)
+            await trio.sleep(5)
+        assert await job.wait() == 6
+
+
+async def test_a_job_of_the_group_is_fine_on_the_groups_worker(autojump_clock: MockClock) -> None:
+    async def parent() -> float:
+        async with pool.open_group(reserve=1) as group:
+            return await group.run(nap, 1)
+
+    async with open_pool(2) as pool:
+        assert await pool.run(parent) == 1
+
+
+async def test_a_wait_while_an_elastic_worker_is_just_leaving_is_fine(autojump_clock: MockClock) -> None:
+    @asynccontextmanager
+    async def factory() -> AsyncGenerator[str]:
+        yield "resource"
+        await trio.sleep(5)
+
+    async def parent(resource: str) -> float:
+        await trio.sleep(2)  # meanwhile the other has begun to leave
+        return await pool.run(nap, 1)
+
+    async with open_pool(Elastic(factory, max=2, idle_timeout=1)) as pool:
+        job = await pool.submit(parent)
+        await pool.run(nap, 0)
+        assert await job.wait() == 7
+
+
+async def test_as_completed_waits_for_items_that_may_still_come(autojump_clock: MockClock) -> None:
+    async def items() -> AsyncGenerator[str]:
+        yield "waits for its parent"
+        await trio.sleep(1)
+        yield "is fine"
+
+    async def parent() -> str:
+        me = current_job()
+
+        async def work(item: str) -> str:
+            if item != "is fine":
+                await me.wait()
+            return item
+
+        async with pool.as_completed(work, items(), buffer=2) as jobs:
+            async for job in jobs:
+                return job.result()
+        raise AssertionError
+
+    async with open_pool(3) as pool:
+        assert await pool.run(parent) == "is fine"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_as_completed_over_async_items_that_can_not_end_is_found(autojump_clock: MockClock, number: int) -> None:
+    async def items() -> AsyncGenerator[int]:
+        for item in range(number):
+            await trio.sleep(1)
+            yield item
+        if number == 2:
+            await trio.sleep_forever()  # there is no room for a third before one of these has ended
+
+    async def parent() -> float:
+        me = current_job()
+
+        async def work(_: int) -> None:
+            await me.wait()
+
+        async with pool.as_completed(work, items(), buffer=2) as jobs:
+            with pytest.raises(JobDeadlockError):
+                await anext(jobs)
+        return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(4) as pool:
+            assert await pool.run(parent) == number

@@ -12,6 +12,7 @@ from tests.actors import Mint, fails, sleeps, state_of, works
 from trio_pool import (
     CircuitBreaker,
     Elastic,
+    JobFailedError,
     JobState,
     NoEligibleWorkerError,
     RateLimit,
@@ -19,6 +20,7 @@ from trio_pool import (
     RetryAfter,
     RetryPolicy,
     WorkerState,
+    current_job,
     open_pool,
 )
 from trio_pool._roster import PICKS
@@ -470,3 +472,25 @@ async def test_a_broken_resource_is_opened_anew_by_the_same_worker(autojump_cloc
         assert pool.workers == (worker,)
         assert state_of(worker) is WorkerState.IDLE
     assert mint.closed == [0, 1]
+
+
+async def test_another_worker_is_opened_for_what_a_job_waits_for_that_has_lent_a_broken_one(
+    autojump_clock: MockClock,
+) -> None:
+    async def waits() -> str:
+        async with current_job().lend():
+            with pytest.raises(JobFailedError):
+                await pool.run(breaks, retry=RetryPolicy.never())
+            return await pool.run(works)
+
+    async def parent(resource: object) -> None:
+        with pytest.raises(ResourceBroken):
+            await waits()
+
+    async def breaks(resource: object) -> None:
+        raise ResourceBroken("gone")
+
+    with trio.fail_after(60):
+        async with open_pool(Elastic(Mint(), max=2)) as pool:
+            await pool.run(parent)
+    assert pool.statistics().succeeded == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -507,6 +508,81 @@ async def test_a_wait_ends_when_max_running_leaves_no_room_for_what_it_waits_for
             assert await job.wait() == ("deadlock", 3)
 
 
+@pytest.mark.parametrize("limited", ["pool", "group", "pool, later"])
+async def test_a_wait_for_a_job_ends_when_its_retry_finds_no_room_under_max_running(
+    autojump_clock: MockClock, limited: str
+) -> None:
+    async def parent() -> float:
+        async with pool.open_group(max_running=1) if limited == "group" else nullcontext(pool) as scope:
+
+            async def waits_for_child() -> None:
+                async with current_job().lend():
+                    child = await scope.submit(FailsOnce())
+                    await child.wait_started()
+                if limited == "pool, later":
+                    pool.max_running = 1
+                with pytest.raises(JobDeadlockError):
+                    await child.wait()
+                child.cancel()
+
+            await scope.run(waits_for_child) if limited == "group" else await waits_for_child()
+        return trio.current_time()
+
+    policy = RetryPolicy.fixed(0, max_attempts=2)
+    with trio.fail_after(60):
+        async with open_pool(3, max_running=1 if limited == "pool" else None, retry=policy) as pool:
+            assert await pool.run(parent) == 1
+
+
+async def test_a_wait_ends_when_a_worker_it_needs_goes_back_to_a_job_that_waits(autojump_clock: MockClock) -> None:
+    async def lends(leaving: float) -> None:
+        try:
+            async with current_job().lend():
+                await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(leaving)
+
+    async def waits() -> str:
+        await trio.sleep(2)
+        with pytest.raises(JobDeadlockError):
+            await pool.run(nap, 1)
+        return f"deadlock at {trio.current_time()}"
+
+    async def parent() -> str:
+        async with pool.open_group() as group:
+            async with current_job().lend():
+                await group.submit(lends, 5, worker=pool.workers[0])
+                await group.submit(lends, 0, worker=pool.workers[1])
+                await trio.sleep(1)
+            waiter = await pool.submit(waits, worker=pool.workers[1])
+            await trio.sleep(1)
+            group.cancel()
+        return await waiter.wait()
+
+    with trio.fail_after(60):
+        async with open_pool(2) as pool:
+            assert await pool.run(parent, worker=pool.workers[0]) == "deadlock at 7.0"
+
+
+async def test_a_wait_ends_when_the_last_worker_for_it_is_set_aside_for_a_group(autojump_clock: MockClock) -> None:
+    async def parent(resource: str) -> float:
+        async with pool.open_group(reserve=1):
+            with pytest.raises(JobDeadlockError):
+                await pool.run(nap, 1)
+        return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(list("abc")) as pool:
+            job = await pool.submit(parent, worker=pool.workers[0])
+            await pool.submit(nap, 2, worker=pool.workers[2])
+            # It comes before the child of the parent, and then its worker has to stand in for the removed one.
+            await pool.submit(nap, 3, worker=pool.workers[2])
+            await trio.sleep(1)
+            await pool.workers[1].remove()
+            assert await job.wait() == 2
+
+
 async def test_a_job_that_has_started_may_wait_for_the_one_that_waited_for_its_start(
     autojump_clock: MockClock,
 ) -> None:
@@ -613,3 +689,21 @@ async def test_those_behind_it_for_which_a_worker_is_there_run(autojump_clock: M
             job = await pool.submit(parent)
         assert pool.statistics().succeeded == 2
     assert job.result() == "QUEUED"
+
+
+async def test_at_the_end_it_dies_too_if_the_worker_lent_for_its_sake_is_broken(autojump_clock: MockClock) -> None:
+    lost: list[Job[Any]] = []
+
+    async def parent(resource: str) -> None:
+        async with current_job().lend():
+            lost.append(await pool.submit(nap, 1, requires=["z"]))
+            with pytest.raises(JobFailedError):
+                await lost[0].wait()
+
+    with trio.fail_after(60):
+        async with open_pool(["a"], no_worker="wait", on_dead="keep") as pool:
+            await pool.submit(parent)
+            await trio.sleep(1)
+            await pool.submit(breaks)
+            await trio.sleep(3)
+    assert lost[0].dead_reason is DeadReason.NO_WORKER

@@ -144,3 +144,32 @@ async def test_a_job_that_has_stepped_aside_goes_on_only_with_its_worker(autojum
         async with open_pool(["a", "b"]) as pool:
             has_it_back, _ = await pool.run(parent)
     assert has_it_back
+
+
+async def test_of_several_that_want_the_worker_back_the_one_that_has_stepped_aside_is_the_last(
+    autojump_clock: MockClock,
+) -> None:
+    async def child(leaving: float, cleaning_up: float) -> None:
+        try:
+            async with current_job().lend():
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await trio.sleep(leaving)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(cleaning_up)
+
+    async def parent() -> float:
+        async with pool.open_group() as group:
+            await group.submit(child, 1, 5)
+            await group.submit(child, 2, 0)
+            async with current_job().lend():
+                await trio.sleep(1)
+            group.cancel()
+        return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(1) as pool:
+            assert await pool.run(parent) == 7

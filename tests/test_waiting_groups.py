@@ -439,10 +439,10 @@ async def test_at_the_end_what_a_worker_is_there_for_is_not_given_up_but_who_wai
     autojump_clock: MockClock,
 ) -> None:
     async def parent(resource: str) -> Job[str]:
-        async with pool.open_group(reserve=1):
+        async with trio.open_nursery() as nursery, pool.open_group(reserve=1):
             child = await pool.submit(works, worker=pool.workers[1])
-            with trio.move_on_after(5.0):
-                await child.wait()
+            nursery.start_soon(child.wait)
+            await trio.sleep(5.0)
         return child
 
     async with trio.open_nursery() as nursery:
@@ -611,3 +611,16 @@ async def test_a_job_that_is_cancelled_while_its_group_waits_gives_back_what_tha
         with pytest.raises(JobCancelledError):
             await job.wait()
         assert state_of(queued) is RUNNING
+
+
+async def test_cancelling_the_pool_as_a_group_gets_its_workers_ends_it_quietly(autojump_clock: MockClock) -> None:
+    async def cancels(pool: Pool[str], job: Job[float]) -> None:
+        await job.wait()
+        pool.cancel()
+
+    for _ in range(10):  # Trio leaves it to chance which of the two goes on first
+        async with trio.open_nursery() as nursery, open_pool(["a"]) as pool:
+            job = await pool.submit(sleeps, 1.0)
+            nursery.start_soon(cancels, pool, job)
+            async with pool.open_group(reserve=1):
+                await trio.sleep_forever()

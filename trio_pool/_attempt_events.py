@@ -82,7 +82,7 @@ class AttemptEvents(WorkerEvents):
             race.failed(error, verdict)
             self._left_race(race, now)
         following = self._next_for(seat, now)
-        if setback.placement != "any" or seat._departing or seat._phase is Phase.REOPENING:
+        if verdict.broken or self.waits.holds_up(job):
             self.waits.look_again()  # those who wait for the job, or for any that needs the worker
         return following
 
@@ -121,7 +121,7 @@ class AttemptEvents(WorkerEvents):
                 del race.took_part[seat]
             self._left_race(race, now, error)
         following = self._next_for(seat, now)
-        if seat._departing or seat._phase is Phase.REOPENING:
+        if self.waits.holds_up(job):
             self.waits.look_again()  # the job may be for others now, which are held
         return following
 
@@ -212,6 +212,7 @@ class AttemptEvents(WorkerEvents):
         else:
             if self._reservations.lacking and self._dispatch.set_aside(seat):
                 together = True
+                self.waits.look_again()  # others who wait for what needs the worker may wait for the group
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
                 self._reopen(seat, None, now)

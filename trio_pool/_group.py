@@ -30,6 +30,7 @@ class Group:
       is_gate: whether its jobs can't simply stand among the others.
       opener: the job that holds or has lent a worker while it waits for those of the group;
           None if it is opened elsewhere.
+      task: the task whose block it is.
       surplus: how many more workers are busy with its jobs than jobs of it run.
       seats: the workers that it has for itself.
       live: its jobs that have not ended.
@@ -53,6 +54,7 @@ class Group:
         "seats",
         "submitted",
         "surplus",
+        "task",
     )
 
     def __init__(
@@ -65,6 +67,7 @@ class Group:
         self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
         self.opener: Job[Any] | None = None
+        self.task: object = None
         self.surplus: int = 0
         self.seats: dict[Seat, None] = {}
         self.live: dict[Job[Any], None] = {}

@@ -131,8 +131,9 @@ class BaseGroup(Submitting):
 
     def _note_turned_away(self) -> None:
         """If it waits for workers, it will never have them."""
-        self._turned_away = True
-        self._staffed.set()
+        if not self._staffed.is_set():
+            self._turned_away = True
+            self._staffed.set()
 
     def _note_death(self, job: Job[Any]) -> None:
         """One of its jobs is dead."""
@@ -195,7 +196,7 @@ async def run_group(group: G) -> AsyncGenerator[G]:
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
     engine.groups[record] = group
-    record.opener = engine.waiter()
+    record.opener, record.task = engine.waiter(), trio.lowlevel.current_task()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None

@@ -77,8 +77,9 @@ class Loans:
         self.give_back(seat, now)
 
     def give_back(self, seat: Seat, now: float) -> None:
-        """A worker that runs nothing goes back to the first job that wants it back."""
-        loan = seat._claims.popleft()
+        """A worker that runs nothing goes back to the first job that wants it back and doesn't let others go first."""
+        loan = next((each for each in seat._claims if not self._waits.steps_aside(each.job)), seat._claims[0])
+        seat._claims.remove(loan)
         job = loan.job
         del seat._loans[job]
         self._dispatch.occupy(seat)

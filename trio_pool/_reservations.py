@@ -45,6 +45,11 @@ class Reservations:
         """Whether a group that was opened outside of the pool's jobs has workers, and so may give some back."""
         return any(group.seats and group.opener is None for group in self._groups if group not in self.waiting)
 
+    @property
+    def kept(self) -> int:
+        """How many workers are set aside for groups that have had all that they want."""
+        return sum(len(group.seats) for group in self._groups if group not in self.waiting)
+
     def open(self, group: Group) -> None:
         """A group wants workers for itself; `review` has to follow."""
         self._groups[group] = self.waiting[group] = None

@@ -116,8 +116,12 @@ class Staffing:
         return self._present + self._ordered
 
     def could_open(self, terms: Terms) -> bool:
-        """Whether one more worker may be opened that may take such a job."""
-        return self._there < self._elastic.max and self.could_take(terms)
+        """Whether one more worker is about to join, or may be opened, that may take such a job."""
+        return (self._ordered > 0 or self._there < self._elastic.max) and self.could_take(terms)
+
+    def could_replace(self, terms: Terms) -> bool:
+        """Whether one may be opened that may take such a job, once one of those that are to leave has left."""
+        return len(self._crew) + self._ordered < self._elastic.max and self.could_take(terms)
 
     def could_take(self, terms: Terms) -> bool:
         """Whether a worker that could be opened may take such a job."""
@@ -169,7 +173,9 @@ class Staffing:
         if waiting := self._waiting():
             wanted += min(waiting, self._startable(now))
         if wanted:
-            missing = max(missing, wanted - self._ordered - len(self._unopened))
+            # One that is lent is not opened anew before its lenders are done, who may wait for these jobs.
+            opening = sum(not seat._loans for seat in self._unopened)
+            missing = max(missing, wanted - self._ordered - opening)
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):

@@ -266,6 +266,8 @@ class Completed(Stream[V, "Job[V]"]):
             self._ended(job)
         else:
             self._engine.watch(job, self._note)
+            if self._feeding is not None and not self._may_bring_more():
+                self._reader_lot.unpark_all()  # to see whether any of these can end
 
     def _note(self, job: Job[V]) -> None:
         if job.state.is_final:
@@ -275,10 +277,14 @@ class Completed(Stream[V, "Job[V]"]):
         self._finished.append(job)
         self._reader_lot.unpark_all()
 
+    def _may_bring_more(self) -> bool:
+        """Whether another job may come, and end, without any of those that are there."""
+        return self._feeding is not None and not self._fed.is_set() and len(self._taken) < self._limit()
+
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> Job[V]:
         while self._left or not self._finished:
-            if self._taken and not self._left:
+            if self._taken and not self._left and not self._may_bring_more():
                 with self._engine.waiting_for(lambda: self._taken, for_any=True):
                     if not self._finished:  # that the job begins to wait may have led to it
                         await self._reader_lot.park()

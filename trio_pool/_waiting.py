@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -113,7 +114,9 @@ class Waiting:
         if waiter is None:
             yield None
             return
-        wait = Wait(waiter, jobs, for_any=for_any, group=group)
+        is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
+        task = trio.lowlevel.current_task()
+        wait = Wait(waiter, jobs, for_any=for_any, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         if not self.core.begin_wait(wait, trio.current_time()):
             raise _deadlock_of(wait)

@@ -8,7 +8,6 @@ to leave or its resource is broken: its lenders hold it too.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -34,10 +33,17 @@ if TYPE_CHECKING:
 
 
 class Vacancy(NamedTuple):
-    """That a worker may start something; ``wholly`` if nobody is to have lent it then either."""
+    """That a worker may start something.
+
+    Attributes:
+      seat: the worker.
+      wholly: whether nobody is to have lent it then either.
+      given_back: whether the group that has it for itself has to be over first.
+    """
 
     seat: Seat
     wholly: bool
+    given_back: bool
 
 
 class Wait:
@@ -45,17 +51,19 @@ class Wait:
 
     Attributes:
       waiter: the job that waits.
+      task: the one of its tasks that does.
       jobs: gives the jobs that it waits for.
       for_any: whether one of them is enough.
       group: the group that waits for workers of its own here, or None.
       steps_aside: whether those that want the waiter's worker back may have it meanwhile.
+      outlasts: whether it goes on though its job has been cancelled.
       number: which wait of the pool it is.
       stuck: if it turns out that it would be for ever, the running jobs that would do so with
           it; then it is about to end.
       wake: lets whoever waits see that; None while there is nothing to wake.
     """
 
-    __slots__ = ("for_any", "group", "jobs", "number", "steps_aside", "stuck", "waiter", "wake")
+    __slots__ = ("for_any", "group", "jobs", "number", "outlasts", "steps_aside", "stuck", "task", "waiter", "wake")
 
     def __init__(
         self,
@@ -64,9 +72,13 @@ class Wait:
         *,
         for_any: bool = False,
         steps_aside: bool = False,
+        outlasts: bool = False,
         group: Group | None = None,
+        task: object = None,
     ) -> None:
+        self.task: object = task
         self.steps_aside: bool = steps_aside
+        self.outlasts: bool = outlasts
         self.waiter: Job[Any] = waiter
         self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
         self.for_any: bool = for_any
@@ -126,6 +138,12 @@ class Waits:
                 return
             last.stuck = self._stuck_with(last)
             self._effects.append(WaitsInVain(last))
+
+    def holds_up(self, job: Job[Any]) -> bool:
+        """Whether a job that is to run again has to wait for something that those hold who wait."""
+        if not self._by_waiter or job._state not in (JobState.DELAYED, JobState.QUEUED):
+            return False
+        return bool(self._needs_of_waiting(job))
 
     def is_waiting(self, job: Job[Any]) -> bool:
         """Whether any part of a running job waits."""
@@ -218,16 +236,16 @@ class Waits:
         """A job that waits for a worker, or will."""
         terms = terms_of(job)
         needs = self._need_of_worker(terms)
-        rooms = [self._holders_of_room()]
+        needs += self._need_of_room(self._dispatch.max_running, self._holders())
         if terms.gate is not None:
-            rooms.append(self._holders_of_room(terms.gate))
-        needs += [(1, holders) for holders in rooms if holders is not None]
+            of_gate = (holder for holder in self._holders() if holder._options.group is terms.gate)
+            needs += self._need_of_room(terms.gate.max_running, of_gate)
         needs += [(1, [other]) for other in self._dependencies.missing.get(job, ())]
         return needs
 
     def _needs_of_wait(self, wait: Wait) -> list[Need]:
         """An empty list if it is about to end."""
-        if wait.stuck or (wait.waiter._cancelled and not wait.steps_aside):
+        if wait.stuck or (wait.waiter._cancelled and not (wait.steps_aside or wait.outlasts)):
             return []  # that ends it
         if wait.group is not None:
             return [self._need_of_group(wait.group)] if wait.group in self._reservations.waiting else []
@@ -246,8 +264,9 @@ class Waits:
         for seat in self._roster.seats.values():
             if seat._departing or seat in group.seats or seat is own:
                 continue
-            if any(job in self._by_waiter for job in (seat._current, *seat._loans)):
-                held.append(Vacancy(seat, wholly=True))
+            is_kept = self._is_kept_from(group, seat)
+            if is_kept or any(job in self._by_waiter for job in (seat._current, *seat._loans)):
+                held.append(Vacancy(seat, wholly=True, given_back=is_kept))
             else:
                 free += 1
         missing = group.lacks - free
@@ -260,7 +279,16 @@ class Waits:
         needs: list[Need] = [(1, [job])] if job is not None and job in self._by_waiter else []
         if vacancy.wholly or seat._departing or seat._phase is Phase.REOPENING:
             needs += [(1, [lender]) for lender in seat._loans]
+        group = seat._kind.group
+        if vacancy.given_back and group is not None and group.opener is not None:
+            # What another task of its opener waits for may come when the group is over.
+            needs += [(1, [wait]) for wait in self._by_waiter.get(group.opener, ()) if wait.task is group.task]
         return needs
+
+    def _is_kept_from(self, group: Group | None, seat: Seat) -> bool:
+        """Whether a worker is another group's; while such a one waits for more, it gives up what it has if need be."""
+        other = seat._kind.group
+        return other is not None and other is not group and other not in self._reservations.waiting
 
     def _need_of_worker(self, terms: Terms) -> list[Need]:
         """What has to happen before a worker takes such a job: nothing if one is there that no waiting job holds.
@@ -272,29 +300,33 @@ class Waits:
         staffing = self._dispatch.staffing
         if not workers or (staffing is not None and staffing.could_open(terms)):
             return []
-        # Each of them holds one at most.
-        if not terms.failed and len(self._by_waiter) < workers - roster.leaving:
+        # Each of them holds one at most, beside those of its groups.
+        held = len(self._by_waiter) + self._reservations.kept
+        if not terms.failed and held < workers - roster.leaving:
             return []
         seats = roster.fitting(terms)
         staying = [seat for seat in seats if not seat._departing]
         if terms.failed:
             # Those that it avoids now won't take it before others have failed, or can't be counted on any more.
             staying = [seat for seat in staying if not roster.is_avoided(terms, seat)]
-        if not staying:
-            return [(1, [Vacancy(seat, wholly=True)]) for seat in seats]
-        return [(1, [Vacancy(seat, wholly=False) for seat in staying])]
+        vacancies = [Vacancy(seat, wholly=False, given_back=self._is_kept_from(terms.gate, seat)) for seat in staying]
+        if staffing is not None and staffing.could_replace(terms):
+            leaving = (seat for seat in roster.seats.values() if seat._elastic and seat._departing)
+            vacancies += [Vacancy(seat, wholly=True, given_back=False) for seat in leaving]
+        if not vacancies:
+            return [(1, [Vacancy(seat, wholly=True, given_back=False)]) for seat in seats]
+        return [(1, vacancies)]
 
-    def _holders_of_room(self, group: Group | None = None) -> list[Job[Any]] | None:
-        """The waiting jobs that are all that may run at once, in the pool or in a group, or None."""
-        most = self._dispatch.max_running if group is None else group.max_running
-        if most == math.inf or len(self._by_waiter) < most:
-            return None
-        holders = [job for job in self._holders() if group is None or job._options.group is group]
-        return holders if len(holders) >= most else None
+    def _need_of_room(self, most: float, holders: Iterable[Job[Any]]) -> list[Need]:
+        """Of the waiting jobs that are all that may run at once, or more, so many have to end that there is room."""
+        if len(self._by_waiter) < most:
+            return []
+        held = list(holders)
+        return [(int(len(held) - most) + 1, held)] if len(held) >= most else []
 
-    def _holders(self) -> list[Job[Any]]:
+    def _holders(self) -> Iterable[Job[Any]]:
         """The waiting jobs that hold their workers meanwhile."""
-        return [job for job in self._by_waiter if job._worker is not None and job._worker._current is job]
+        return (job for job in self._by_waiter if job._worker is not None and job._worker._current is job)
 
 
 def _waits_for_itself(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
