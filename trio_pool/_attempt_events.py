@@ -116,7 +116,7 @@ class AttemptEvents(WorkerEvents):
             job = self._ledger.cut_attempt(seat, now, error)
             self._go_on_after_cut(job, now)
         else:
-            self._leave(race, seat, now)
+            job = self._leave(race, seat, now)
             if not begun and seat is not race.first:
                 del race.took_part[seat]
             self._left_race(race, now, error)
