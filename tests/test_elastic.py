@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,8 @@ from trio_pool._roster import PICKS
 from trio_pool.testing import one_at_a_time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from trio_pool import Pool, Worker
     from trio_pool._roster import Pick
 
@@ -494,3 +497,33 @@ async def test_another_worker_is_opened_for_what_a_job_waits_for_that_has_lent_a
         async with open_pool(Elastic(Mint(), max=2)) as pool:
             await pool.run(parent)
     assert pool.statistics().succeeded == 2
+
+
+async def test_so_it_is_where_the_resource_is_found_broken_when_it_is_lent(autojump_clock: MockClock) -> None:
+    @asynccontextmanager
+    async def is_short_lived() -> AsyncGenerator[str]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(breaks, nursery.cancel_scope)
+            yield "resource"
+            nursery.cancel_scope.cancel()
+
+    async def breaks(scope: trio.CancelScope) -> None:
+        await trio.sleep(1)
+        scope.cancel()
+
+    served: list[str] = []
+
+    async def lends() -> None:
+        async with current_job().lend():
+            served.append(await pool.run(works))
+
+    async def stubborn(resource: object) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+            with pytest.raises(ResourceBroken):
+                await lends()
+
+    with trio.fail_after(60):
+        async with open_pool(Elastic(is_short_lived, max=2), on_dead="keep") as pool:
+            await pool.submit(stubborn, retry=RetryPolicy.never())
+    assert served == ["done"]

@@ -78,7 +78,7 @@ class Staffing:
         # How many have joined and not left; and those of them that are not told to leave.
         self._present = 0
         self._crew: dict[Seat, None] = {}
-        # Those of them whose resource is not open, and those where that has failed already.
+        # Those of them whose resource is about to be opened, and those where that has failed already.
         self._unopened: set[Seat] = set()
         self._failing: dict[Seat, None] = {}
         # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
@@ -142,7 +142,8 @@ class Staffing:
     def reopening(self, seat: Seat, *, again: bool) -> None:
         """A worker's resource has to be opened anew, or that has failed and is tried again."""
         if seat in self._crew:
-            self._unopened.add(seat)
+            if not seat._loans:  # or it has to wait for those who have lent it, and they perhaps for another
+                self._unopened.add(seat)
             if again:
                 self._failing[seat] = None
 
@@ -173,9 +174,7 @@ class Staffing:
         if waiting := self._waiting():
             wanted += min(waiting, self._startable(now))
         if wanted:
-            # One that is lent is not opened anew before its lenders are done, who may wait for these jobs.
-            opening = sum(not seat._loans for seat in self._unopened)
-            missing = max(missing, wanted - self._ordered - opening)
+            missing = max(missing, wanted - self._ordered - len(self._unopened))
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
