@@ -508,6 +508,50 @@ async def test_a_wait_ends_when_max_running_leaves_no_room_for_what_it_waits_for
             assert await job.wait() == ("deadlock", 3)
 
 
+async def test_a_shielded_wait_is_found_though_its_job_has_been_cancelled_meanwhile(autojump_clock: MockClock) -> None:
+    told_at: list[float] = []
+
+    async def cleans_up() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+            with pytest.raises(JobDeadlockError):
+                await pool.run(FailsOnce())
+            told_at.append(trio.current_time())
+
+    policy = RetryPolicy.fixed(1, max_attempts=2)
+    with trio.fail_after(60):
+        async with open_pool(2, retry=policy, max_running=2) as pool:
+            job = await pool.submit(cleans_up)
+            await trio.sleep(1.5)
+            job.cancel()
+            pool.max_running = 1
+    assert told_at == [2]
+
+
+async def test_who_waits_for_a_job_it_has_cancelled_that_waits_shielded_for_it_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    jobs: list[Job[Any]] = []
+
+    async def waits_shielded() -> None:
+        await trio.sleep(1)
+        with trio.CancelScope(shield=True):
+            await jobs[1].wait()
+
+    async def cancels_and_waits() -> float:
+        await trio.sleep(2)
+        jobs[0].cancel()
+        with pytest.raises(JobDeadlockError):
+            await jobs[0].wait()
+        return trio.current_time()
+
+    with trio.fail_after(60):
+        async with open_pool(2) as pool:
+            jobs.append(await pool.submit(waits_shielded))
+            jobs.append(await pool.submit(cancels_and_waits))
+            assert await jobs[1].wait() == 2
+
+
 @pytest.mark.parametrize("limited", ["pool", "group", "pool, later"])
 async def test_a_wait_for_a_job_ends_when_its_retry_finds_no_room_under_max_running(
     autojump_clock: MockClock, limited: str

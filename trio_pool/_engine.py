@@ -257,6 +257,8 @@ class Engine(Admitting, Waiting):
 
     def _on_interrupt(self, effect: Interrupt) -> None:
         effect.seat._interrupt(effect.job)
+        if self.core.waits.is_waiting(effect.job):
+            self.see_what_outlasts(effect.job)
 
     def _on_step_aside(self, effect: StepAside) -> None:
         effect.seat._step_aside(effect.job)

@@ -225,6 +225,12 @@ class Scheduler(AttemptEvents):
             self._loans.step_aside(seat, now)
         self.waits.look_again()
 
+    def outlasted(self, job: Job[Any], now: float) -> None:
+        """A job has been cancelled, and some of its waits have not ended by that."""
+        self.advance(now)
+        self.waits.outlasted(job)
+        self.waits.look_again()
+
     # Groups come and go.
 
     def open_group(self, group: Group, now: float) -> None:

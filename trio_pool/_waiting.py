@@ -130,6 +130,16 @@ class Waiting:
         if effect.wait.wake is not None:
             effect.wait.wake()
 
+    def see_what_outlasts(self, job: Job[Any]) -> None:
+        """A job that waits has been cancelled. That ends its waits, but for those behind a shield."""
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        # The first may come before the tasks have run that the cancellation has woken up, the second can't.
+        soon(soon, self._see_what_outlasts, job)
+
+    def _see_what_outlasts(self, job: Job[Any]) -> None:
+        self.core.outlasted(job, trio.current_time())
+        self.carry_out()
+
     @asynccontextmanager
     async def stepping_aside(self, jobs: Callable[[], Iterable[Job[Any]]]) -> AsyncGenerator[None]:
         """Wait in this block for jobs that have been cancelled; one may have lent the worker of the job that waits.

@@ -139,6 +139,11 @@ class Waits:
             last.stuck = self._stuck_with(last)
             self._effects.append(WaitsInVain(last))
 
+    def outlasted(self, job: Job[Any]) -> None:
+        """What a cancelled job waits for still, it goes on waiting for."""
+        for wait in self._by_waiter.get(job, ()):
+            wait.outlasts = True
+
     def holds_up(self, job: Job[Any]) -> bool:
         """Whether a job that is to run again has to wait for something that those hold who wait."""
         if not self._by_waiter or job._state not in (JobState.DELAYED, JobState.QUEUED):
