@@ -746,7 +746,17 @@ async def test_an_async_generator_function_is_told_so_by_name() -> None:
 
 
 async def test_a_function_of_other_arguments_is_told_so_by_name() -> None:
-    await check_dead_of_its_call(needs_two, "needs_two", "can't be called like this", "missing 2 required positional")
+    await check_dead_of_its_call(needs_two, "needs_two", "like this, with the resource before", "missing 2 required")
+
+
+async def test_a_function_that_wants_a_resource_is_told_that_slots_have_none() -> None:
+    async def fetch(client: str, url: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    fn: Any = fetch
+    async with open_pool(1, on_dead="keep") as pool:
+        with pytest.raises(JobFailedError, match=r"fetch can't be called like this, with no resource before .* 'url'"):
+            await pool.run(fn, "/one")
 
 
 async def test_a_type_error_in_the_function_itself_is_an_ordinary_failure() -> None:

@@ -804,6 +804,18 @@ async def test_names_that_utf_8_cannot_hold_are_made_exportable(backend: Backend
     assert [text for text in texts if "caf" in text] == ["caf\\udce9\n☕"] * 5
 
 
+async def test_texts_of_errors_that_utf_8_cannot_hold_are_made_exportable(backend: Backend) -> None:
+    async def fails_oddly(resource: str) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("can't read caf\udce9")
+
+    async with open_pool(A, instruments=[backend.telemetry()], on_dead="keep") as pool:
+        await pool.submit(fails_oddly)
+    recorded = [event.attributes or {} for span in backend.named("") for event in span.events]
+    assert [event["exception.message"] for event in recorded] == ["can't read caf\\udce9"] * len(recorded)
+    assert "ValueError: can't read caf\\udce9" in str(recorded[0]["exception.stacktrace"])
+
+
 @pytest.mark.parametrize(("most", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
 def test_max_names_is_a_whole_number_of_at_least_one(most: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="max_names must be"):

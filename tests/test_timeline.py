@@ -221,6 +221,15 @@ async def test_a_delay_ends_with_its_job(autojump_clock: MockClock) -> None:
     assert [(delay.start, delay.end) for delay in Trace(timeline).delays] == [(0, 1)]
 
 
+async def test_a_pool_that_is_over_is_shown_up_to_its_end(autojump_clock: MockClock) -> None:
+    timeline = Timeline()
+    async with open_pool(["a"], instruments=[timeline]) as pool:
+        await pool.run(sleeps, 1)
+    page = timeline.html()
+    await trio.sleep(3600)
+    assert timeline.html() == page
+
+
 async def test_a_delay_that_is_not_over_is_shown_up_to_now_and_marked(autojump_clock: MockClock) -> None:
     timeline = Timeline()
     async with open_pool([A], retry=RetryPolicy.fixed(9), on_dead="keep", instruments=[timeline]) as pool:

@@ -69,7 +69,7 @@ def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
     return job._context.copy().run(call)
 
 
-class NotAsyncError(TypeError):
+class BadCallError(TypeError):
     """Calling a job's function gave no coroutine, so calling it again is no use either."""
 
 
@@ -98,10 +98,12 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = error.__traceback__
             if traceback is not None and traceback.tb_next is None:
-                raise NotAsyncError(f"{describe(fn)} can't be called like this: {error}") from None
+                leading = "the" if len(args) > len(job._args) else "no"
+                words = f"can't be called like this, with {leading} resource before its arguments"
+                raise BadCallError(f"{describe(fn)} {words}: {error}") from None
             raise
         if not _is_coroutine(made):
-            raise NotAsyncError(_complaint(fn, made))
+            raise BadCallError(_complaint(fn, made))
         return await made
     except Exception as error:
         return Failure(error)  # noqa: ASYNC910  # what drives it makes up for it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -170,7 +171,11 @@ class JobSpans:
         if self._records:
             # It asks the error for its text, which may be at fault.
             with suppress(Exception):
-                span.record_exception(error, timestamp=at)
+                texts = {
+                    "exception.message": exportable(str(error)),
+                    "exception.stacktrace": exportable("".join(format_exception(error))),
+                }
+                span.record_exception(error, attributes=texts, timestamp=at)
 
     def _end_unseen(self, at: float) -> None:
         """If the end of an attempt has been missed, it was by this time."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._driver import Failure, NotAsyncError, hide_loop_from_tracebacks, run_job, tidy
+from ._driver import BadCallError, Failure, hide_loop_from_tracebacks, run_job, tidy
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
 from ._seat import Phase
@@ -157,7 +157,7 @@ class Shift:
     def _fail(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
         """The attempt has ended with an error of the function's own."""
         tidy(error)
-        if isinstance(error, NotAsyncError):
+        if isinstance(error, BadCallError):
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
             return self._worker._core.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)

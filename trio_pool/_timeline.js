@@ -59,7 +59,9 @@
     if (time < 1e3) return time > 0 ? `${Math.round(time)} \u00b5s` : "0 s";
     if (time < 1e6) return `${(time / 1e3).toFixed(time < 1e5 ? 2 : 1)} ms`;
     if (time < 6e7) return `${(time / 1e6).toFixed(3)} s`;
-    return `${Math.floor(time / 6e7)} min ${((time % 6e7) / 1e6).toFixed(1)} s`;
+    const tenths = Math.round(time / 1e5), [hours, minutes] = [Math.floor(tenths / 36000), Math.floor((tenths / 600) % 60)];
+    if (hours) return minutes ? `${grouped(hours)} h ${minutes} min` : `${grouped(hours)} h`;
+    return tenths % 600 ? `${minutes} min ${((tenths % 600) / 10).toFixed(1)} s` : `${minutes} min`;
   }
   const grouped = (number) => number.toLocaleString("en");
   const counted = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
@@ -284,11 +286,14 @@
     paper.font = FONT;
   }
 
+  // A minute, two, and so on up to a day, in microseconds.
+  const LONG_STEPS = [1, 2, 5, 10, 30, 60, 120, 360, 720, 1440].map((minutes) => minutes * 6e7);
+
   /** Where to put marks on the axis, and what to write there. */
   function findMarks() {
     const least = (view.to - view.from) / Math.max(2, (size.width - size.gutter) / 110);
-    const power = 10 ** Math.floor(Math.log10(least));
-    const step = Math.max(1, power * [1, 2, 5, 10].find((factor) => factor * power >= least));
+    const power = 10 ** Math.floor(Math.log10(least)), round = [1, 2, 5, 10].map((factor) => factor * power);
+    const step = Math.max(1, (least > 2e7 ? [...LONG_STEPS, ...round] : round).find((each) => each >= least));
     const digits = Math.max(0, 6 - Math.floor(Math.log10(step))), marks = [];
     for (let time = Math.max(0, Math.ceil(view.from / step)) * step; time <= view.to; time += step)
       marks.push([xOf(time), step < 6e7 ? `${(time / 1e6).toFixed(digits)} s` : duration(time)]);
@@ -336,16 +341,30 @@
   }
   const hoverAt = (event) => hover(pick(event.offsetX, event.offsetY), event.clientX, event.clientY);
 
+  const middleOf = ({ start, end }) => (start + end) / 2;
+  function pointAt(item) {
+    const { left, top } = canvas.getBoundingClientRect();
+    hover(item, left + Math.max(size.gutter, Math.min(xOf(item.end), size.width)), top + yOf(item));
+  }
+  /** Zoom by a key or a button: about what is pointed at, if anything is. */
+  function zoomHere(factor) {
+    zoom(factor, hovered?.kind && Math.max(view.from, Math.min(middleOf(hovered), view.to)));
+  }
+  /** Move by a key or a button, and go on pointing at the same item as long as it is in view. */
+  const steer = (move) => () => {
+    move();
+    if (hovered?.kind) hovered.end >= view.from && hovered.start <= view.to ? pointAt(hovered) : hover(null);
+  };
+
   /** Bring another failure into view and show what it is. */
   function goToFailure(step) {
     if (!failures.length) return;
     const at = failures.indexOf(hovered), next = at < 0 && step < 0 ? -1 : at + step;
     const item = failures.at(next % failures.length);
-    const length = view.to - view.from, middle = (item.start + item.end) / 2;
+    const length = view.to - view.from, middle = middleOf(item);
     scroller.scrollTop = item.track.top - size.height / 2;
     show(middle - length / 2, middle + length / 2);
-    const { left, top } = canvas.getBoundingClientRect();
-    hover(item, left + Math.max(size.gutter, xOf(item.end)), top + yOf(item));
+    pointAt(item);
   }
 
   let grip = null;
@@ -374,12 +393,13 @@
     hoverAt(event);
   }, { passive: false });
 
-  const zoomIn = () => zoom(1 / 1.5), zoomOut = () => zoom(1.5), showAll = () => show(0, whole);
+  const zoomIn = steer(() => zoomHere(1 / 1.5)), zoomOut = steer(() => zoomHere(1.5));
+  const showAll = steer(() => show(0, whole));
   const next = () => goToFailure(1), previous = () => goToFailure(-1);
   const keys = {
     "+": zoomIn, "=": zoomIn, "-": zoomOut, 0: showAll, n: next, p: previous, Escape: () => hover(null),
-    ArrowLeft: () => pan(-0.15), ArrowRight: () => pan(0.15),
-    ArrowUp: () => scroller.scrollBy(0, -40), ArrowDown: () => scroller.scrollBy(0, 40),
+    ArrowLeft: steer(() => pan(-0.15)), ArrowRight: steer(() => pan(0.15)),
+    ArrowUp: steer(() => scroller.scrollBy(0, -40)), ArrowDown: steer(() => scroller.scrollBy(0, 40)),
   };
   addEventListener("keydown", (event) => {
     if (!Object.hasOwn(keys, event.key) || event.ctrlKey || event.metaKey || event.altKey) return;

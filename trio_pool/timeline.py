@@ -240,8 +240,9 @@ class Timeline(Instrument):
 
     def _now(self) -> float:
         """The present on the timeline's clock, or when all was over."""
+        is_over = not (self._running or self._setbacks or any(pool.members for pool in self._pools.values()))
         try:
-            if trio.lowlevel.current_clock() is self._clock:
+            if not is_over and trio.lowlevel.current_clock() is self._clock:
                 return trio.current_time() + self._shift
         except RuntimeError:  # Trio isn't running
             pass

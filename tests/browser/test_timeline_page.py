@@ -394,3 +394,53 @@ def test_a_window_of_another_size_is_filled(open_page: Open) -> None:
     page.wait_for_function("() => document.querySelector('canvas').getBoundingClientRect().width < 600")
     assert locate(page, "book")[0] < before[0]
     assert hover(page, "book")["worker"] == "upstairs"
+
+
+async def one_early_failure() -> str:
+    """A hundred jobs one after the other, the third of which fails."""
+    timeline = Timeline()
+    async with open_pool(1, on_dead="keep", instruments=[timeline]) as pool:
+
+        async def work(number: int) -> None:
+            await trio.sleep(1)
+            if number == 3:
+                raise OSError("early")
+
+        async with pool.as_completed(work, range(100)) as jobs:
+            async for _ in jobs:
+                pass
+    return timeline.html()
+
+
+def test_a_failure_that_is_gone_to_can_be_zoomed_into(open_page: Open) -> None:
+    page = open_page(one_early_failure)
+    page.keyboard.press("n")
+    for _ in range(8):
+        page.keyboard.press("+")
+    start, end = shown_range(page)
+    assert start < 3.5 < end < 10
+    assert tip_lines(page)["error"] == "OSError: early"
+
+
+def test_what_is_pointed_at_is_so_no_longer_when_keys_have_moved_it_out_of_view(open_page: Open) -> None:
+    page = open_page(one_early_failure)
+    page.keyboard.press("n")
+    for _ in range(8):
+        page.keyboard.press("+")
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    expect(tip_of(page)).to_be_hidden()
+
+
+async def half_a_day() -> str:
+    """One long job."""
+    timeline = Timeline()
+    async with open_pool([UPSTAIRS], instruments=[timeline]) as pool:
+        await pool.run(nap, 11 * 3600 + 5 * 60, name="long")
+    return timeline.html()
+
+
+def test_long_times_are_in_hours_and_minutes(open_page: Open) -> None:
+    page = open_page(half_a_day)
+    expect(page.locator("#summary")).to_have_text("1 attempt of 1 job by 1 worker in 11 h 5 min")
+    assert hover(page, "long")["took"] == "11 h 5 min"
