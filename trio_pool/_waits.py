@@ -148,7 +148,8 @@ class Waits:
         """Whether a job that is to run again has to wait for something that those hold who wait."""
         if not self._by_waiter or job._state not in (JobState.DELAYED, JobState.QUEUED):
             return False
-        return bool(self._needs_of_waiting(job))
+        needs = self._needs_of_waiting(job)
+        return any(sum(not self._needs(other) for other in others) < number for number, others in needs)
 
     def is_waiting(self, job: Job[Any]) -> bool:
         """Whether any part of a running job waits."""

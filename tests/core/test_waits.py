@@ -12,7 +12,7 @@ from trio_pool import Elastic, RetryPolicy
 from trio_pool._group import Group
 from trio_pool._places import Door
 from trio_pool._verdict import Retry, Verdict
-from trio_pool._waits import Wait
+from trio_pool._waits import Wait, Waits
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -175,6 +175,24 @@ def test_a_job_that_is_to_be_retried_on_the_same_worker_has_that_one_only() -> N
     core.scheduler.failed(seat, error, verdict, 1.0)
     job = running(core, seat)
     assert begin(core, job, child) == [job]
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
+    is_held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Waits] = []
+    monkeypatch.setattr(Waits, "look_again", lambda waits: looked.append(waits))
+    core = make_core()
+    held, busy = core.add_seat(), core.add_seat()
+    seat, other = core.add_seat("x"), core.add_seat("x")
+    waiter, awaited = running(core, other if is_held else held), running(core, busy)
+    assert begin(core, waiter, awaited) == []
+    job = submit(core, requires=["x"])
+    assert seat._current is job
+    looked.clear()
+    core.scheduler.failed(seat, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 1.0)
+    assert len(looked) == is_held
 
 
 def test_a_job_that_nobody_may_take_may_be_waited_for() -> None:
