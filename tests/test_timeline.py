@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.actors import Doors, Mint, fails, sleeps, sleeps_forever, works
+from tests.threads import in_plain_thread
 from tests.traces import Slice, Trace, check
 from trio_pool import (
     Attempt,
@@ -219,6 +220,17 @@ async def test_a_delay_ends_with_its_job(autojump_clock: MockClock) -> None:
         await trio.sleep(1)
         job.cancel()
     assert [(delay.start, delay.end) for delay in Trace(timeline).delays] == [(0, 1)]
+
+
+async def test_seen_from_another_thread_it_goes_as_far_as_its_last_record(autojump_clock: MockClock) -> None:
+    timeline = Timeline()
+    async with open_pool([A], instruments=[timeline]) as pool:
+        await pool.run(sleeps, 1)
+        job = await pool.submit(sleeps, 9)
+        await trio.sleep(2)
+        page = await in_plain_thread(timeline.html)
+        job.cancel()
+    assert '"end":1000000' in page.replace(" ", "")
 
 
 async def test_a_pool_that_is_over_is_shown_up_to_its_end(autojump_clock: MockClock) -> None:

@@ -42,7 +42,8 @@ class JobFuture(Future[V]):
         # The same if the job is dead and this has its error.
         self._dead: Job[V] | None = None
         self._settled = False
-        # For tasks that wait on behalf of their threads.
+        # For tasks that wait on behalf of their threads: whether it no longer waits for its place, and is done.
+        self._entered = trio.Event()
         self._done = trio.Event()
         # How many threads will wait for the outcome as long as it takes.
         self._lock = threading.Lock()
@@ -123,6 +124,7 @@ class JobFuture(Future[V]):
 
     def _placed(self, error: Exception | None) -> None:
         """The job is in the pool, or has been turned away."""
+        self._entered.set()
         job = self._job
         assert job is not None
         if error is not None or has_ended(job):
@@ -138,11 +140,12 @@ class JobFuture(Future[V]):
 
     async def _wait(self) -> None:
         """Wait until it is done, in the task that has a thread ask."""
+        await self._entered.wait()
         with self._submitting._engine.waiting_for(self._awaited):
             await self._done.wait()
 
     def _awaited(self) -> Iterable[Job[V]]:
-        """The job, as long as it is in the pool."""
+        """The job, as long as it has not ended."""
         job = self._job
         return () if job is None or job._state is None or has_ended(job) else (job,)
 
@@ -151,6 +154,7 @@ class JobFuture(Future[V]):
         if self._settled:
             return
         self._settled = True
+        self._entered.set()
         self._done.set()
         # It may be cancelled at any moment before this: then those who wait for that go on now.
         if not self.set_running_or_notify_cancel():
@@ -179,6 +183,7 @@ class JobFuture(Future[V]):
 
     def _abandon(self) -> None:
         """The future has been cancelled."""
+        self._entered.set()
         self._done.set()
         job = self._job
         engine = self._submitting._engine
