@@ -182,7 +182,11 @@ def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
     is_held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Waits] = []
-    monkeypatch.setattr(Waits, "look_again", lambda waits: looked.append(waits))
+
+    def look_again(waits: Waits) -> None:
+        looked.append(waits)
+
+    monkeypatch.setattr(Waits, "look_again", look_again)
     core = make_core()
     held, busy = core.add_seat(), core.add_seat()
     seat, other = core.add_seat("x"), core.add_seat("x")
