@@ -283,7 +283,7 @@ async def test_a_group_that_would_wait_for_its_opener_s_worker_is_found(autojump
         assert await pool.run(nap, 1) == 1
 
 
-async def test_a_group_may_have_all_workers_while_its_opener_lends_its_own(autojump_clock: MockClock) -> None:
+async def test_a_job_of_the_group_is_fine_on_the_groups_worker(autojump_clock: MockClock) -> None:
     async def parent() -> float:
         async with pool.open_group(reserve=1) as group:
             return await group.run(nap, 1)
@@ -627,15 +627,6 @@ async def test_a_job_beside_a_group_is_fine_where_somebody_else_has_the_group(au
             job = await pool.submit(parent)
             await trio.sleep(5)
         assert await job.wait() == 6
-
-
-async def test_a_job_of_the_group_is_fine_on_the_groups_worker(autojump_clock: MockClock) -> None:
-    async def parent() -> float:
-        async with pool.open_group(reserve=1) as group:
-            return await group.run(nap, 1)
-
-    async with open_pool(2) as pool:
-        assert await pool.run(parent) == 1
 
 
 async def test_a_wait_while_an_elastic_worker_is_just_leaving_is_fine(autojump_clock: MockClock) -> None:

@@ -287,9 +287,24 @@ async def test_a_ctrl_c_that_strikes_when_the_job_has_been_sent_cancels_it(monke
 # Jobs that use threads
 
 
-async def test_a_job_that_waits_by_way_of_a_thread_for_one_that_cannot_start_is_told_so() -> None:
+def by_run(pool: Pool[str], fn: Callable[[str], Awaitable[V]]) -> V:
+    return pool.run_from_thread(fn)
+
+
+def by_result(pool: Pool[str], fn: Callable[[str], Awaitable[V]]) -> V:
+    return pool.submit_from_thread(fn).result()
+
+
+def by_exception(pool: Pool[str], fn: Callable[[str], Awaitable[V]]) -> BaseException | None:
+    return pool.submit_from_thread(fn).exception()
+
+
+@pytest.mark.parametrize("way", [by_run, by_result, by_exception])
+async def test_a_job_that_waits_by_a_thread_for_one_that_cannot_start_is_told_so(
+    way: Callable[..., Any],
+) -> None:
     async def waits_for_another(_: object) -> None:
-        await in_trios_thread(pool.run_from_thread, works)
+        await in_trios_thread(way, pool, works)
 
     async with open_pool(["the only one"]) as pool:
         with pytest.raises(JobFailedError) as caught:
@@ -297,10 +312,11 @@ async def test_a_job_that_waits_by_way_of_a_thread_for_one_that_cannot_start_is_
     assert isinstance(caught.value.__cause__, JobDeadlockError)
 
 
-async def test_a_job_can_lend_its_worker_to_what_its_thread_runs() -> None:
+@pytest.mark.parametrize("way", [by_run, by_result])
+async def test_a_job_can_lend_its_worker_to_what_its_thread_waits_for(way: Callable[..., Any]) -> None:
     async def lends(_: object) -> str:
         async with current_job().lend():
-            return await in_trios_thread(pool.run_from_thread, works)
+            return str(await in_trios_thread(way, pool, works))
 
     async with open_pool(["the only one"]) as pool:
         assert await pool.run(lends) == "done"
@@ -609,10 +625,7 @@ async def test_a_job_that_dies_of_its_cancellation_has_told_nobody() -> None:
 # Threads of Trio's that wait for a future
 
 
-each_question = pytest.mark.parametrize("question", ["result", "exception"])
-
-
-@each_question
+@pytest.mark.parametrize("question", ["result", "exception"])
 async def test_cancelling_the_task_whose_thread_waits_for_a_future_leaves_the_job_alone(question: str) -> None:
     doors = Doors()
     async with open_pool(["a"]) as pool:
@@ -626,28 +639,6 @@ async def test_cancelling_the_task_whose_thread_waits_for_a_future_leaves_the_jo
         assert scope.cancelled_caught
         doors.opened.set()
         assert await in_trios_thread(future.result) == "through"
-
-
-@each_question
-async def test_a_job_whose_thread_waits_for_the_future_of_one_that_cannot_start_is_told_so(question: str) -> None:
-    async def waits_for_another(_: object) -> None:
-        future = await in_trios_thread(pool.submit_from_thread, works)
-        await in_trios_thread(getattr(future, question))
-
-    async with open_pool(["the only one"]) as pool:
-        with pytest.raises(JobFailedError) as caught:
-            await pool.run(waits_for_another)
-        assert isinstance(caught.value.__cause__, JobDeadlockError)
-
-
-async def test_a_job_can_lend_its_worker_to_the_job_whose_future_its_thread_waits_for() -> None:
-    async def lends(_: object) -> str:
-        future = await in_trios_thread(pool.submit_from_thread, works)
-        async with current_job().lend():
-            return await in_trios_thread(future.result)
-
-    async with open_pool(["the only one"]) as pool:
-        assert await pool.run(lends) == "done"
 
 
 async def test_a_job_whose_thread_waits_for_one_that_is_in_line_for_a_place_is_no_deadlock() -> None:

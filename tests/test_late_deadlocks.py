@@ -37,18 +37,16 @@ async def breaks(*args: Any) -> None:
     raise ResourceBroken("gone")
 
 
-class BreaksOnce:
-    """Breaks its resource the first time that it is called."""
+def fails_once(error: Exception) -> Any:
+    """A function that takes a second, and fails the first time."""
+    flaky = Flaky(1, error=error, result="mended")
 
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def __call__(self, resource: str) -> str:
+    @of_any_arguments
+    async def work(*args: Any) -> str:
         await trio.sleep(1)
-        self.calls += 1
-        if self.calls == 1:
-            raise ResourceBroken("gone")
-        return "mended"
+        return await flaky(*args)
+
+    return work
 
 
 @pytest.mark.parametrize("way", WAYS[:-1])
@@ -80,7 +78,7 @@ async def test_a_wait_for_a_job_that_only_the_waiters_lent_worker_may_run_ends_w
 async def test_the_error_tells_that_a_lent_worker_is_broken(autojump_clock: MockClock) -> None:
     async def parent(resource: str) -> None:
         async with current_job().lend():
-            await pool.run(BreaksOnce(), retry=RetryPolicy.fixed(5), name="child")
+            await pool.run(fails_once(ResourceBroken("gone")), retry=RetryPolicy.fixed(5), name="child")
 
     async with open_pool([Resource("a", name="a")], on_dead="keep") as pool:
         with pytest.raises(JobFailedError) as caught:
@@ -92,7 +90,7 @@ async def test_the_error_tells_that_a_lent_worker_is_broken(autojump_clock: Mock
 
 
 async def test_a_parent_whose_worker_was_broken_is_tried_again_on_the_mended_one(autojump_clock: MockClock) -> None:
-    child = BreaksOnce()
+    child = fails_once(ResourceBroken("gone"))
 
     async def parent(resource: str) -> str:
         async with current_job().lend():
@@ -196,7 +194,7 @@ async def test_of_several_lenders_of_a_broken_worker_all_are_told_who_need_it(au
 async def test_who_waits_for_one_that_was_told_is_told_too_when_that_is_to_be_tried_again(
     autojump_clock: MockClock,
 ) -> None:
-    breaks_once = BreaksOnce()
+    breaks_once = fails_once(ResourceBroken("gone"))
 
     async def family(resource: str, generations: int) -> str:
         async with current_job().lend():
@@ -243,28 +241,15 @@ async def test_who_only_waits_for_one_that_waits_for_ever_is_not_told(autojump_c
     assert told == ["lender"]
 
 
-class FailsOnce:
-    """Takes a second, and fails the first time."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def __call__(self) -> None:
-        self.calls += 1
-        await trio.sleep(1)
-        if self.calls == 1:
-            raise OSError("no luck")
-
-
 @pytest.mark.parametrize("lent", [0.5, 1, 3])
 async def test_a_wait_in_another_task_of_a_lender_ends_when_that_takes_its_worker_back(
     autojump_clock: MockClock, lent: float
 ) -> None:
-    fails_once = FailsOnce()
+    child = fails_once(OSError("no luck"))
 
     async def waits() -> None:
         with pytest.raises(JobDeadlockError):
-            await pool.run(fails_once)
+            await pool.run(child)
 
     async def parent() -> float:
         async with trio.open_nursery() as nursery:
@@ -283,7 +268,7 @@ async def test_a_wait_in_another_task_of_a_lender_is_fine_where_another_worker_i
 ) -> None:
     async def parent() -> float:
         async with trio.open_nursery() as nursery, current_job().lend():
-            nursery.start_soon(pool.run, FailsOnce())
+            nursery.start_soon(pool.run, fails_once(OSError("no luck")))
             await trio.sleep(1.5)
         return trio.current_time()
 
@@ -452,7 +437,7 @@ async def test_a_wait_for_a_job_ends_when_it_bounces_to_a_worker_that_is_held(au
 async def test_so_it_does_where_the_job_has_broken_the_only_worker_that_is_not_held(autojump_clock: MockClock) -> None:
     async def parent(resource: str) -> str:
         with pytest.raises(JobDeadlockError):
-            await pool.run(BreaksOnce(), retry=RetryPolicy.fixed(3, placement="other"))
+            await pool.run(fails_once(ResourceBroken("gone")), retry=RetryPolicy.fixed(3, placement="other"))
         return f"deadlock {trio.current_time():g}"
 
     async with open_pool(["a", "b"]) as pool:
@@ -515,7 +500,7 @@ async def test_a_shielded_wait_is_found_though_its_job_has_been_cancelled_meanwh
         with trio.CancelScope(shield=True):
             await trio.sleep(1)
             with pytest.raises(JobDeadlockError):
-                await pool.run(FailsOnce())
+                await pool.run(fails_once(OSError("no luck")))
             told_at.append(trio.current_time())
 
     policy = RetryPolicy.fixed(1, max_attempts=2)
@@ -561,7 +546,7 @@ async def test_a_wait_for_a_job_ends_when_its_retry_finds_no_room_under_max_runn
 
             async def waits_for_child() -> None:
                 async with current_job().lend():
-                    child = await scope.submit(FailsOnce())
+                    child = await scope.submit(fails_once(OSError("no luck")))
                     await child.wait_started()
                 if limited == "pool, later":
                     pool.max_running = 1

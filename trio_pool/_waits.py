@@ -43,7 +43,7 @@ class Vacancy(NamedTuple):
 
     seat: Seat
     wholly: bool
-    given_back: bool
+    given_back: bool = False
 
 
 class Wait:
@@ -318,9 +318,9 @@ class Waits:
         vacancies = [Vacancy(seat, wholly=False, given_back=self._is_kept_from(terms.gate, seat)) for seat in staying]
         if staffing is not None and staffing.could_replace(terms):
             leaving = (seat for seat in roster.seats.values() if seat._elastic and seat._departing)
-            vacancies += [Vacancy(seat, wholly=True, given_back=False) for seat in leaving]
+            vacancies += [Vacancy(seat, wholly=True) for seat in leaving]
         if not vacancies:
-            return [(1, [Vacancy(seat, wholly=True, given_back=False)]) for seat in seats]
+            return [(1, [Vacancy(seat, wholly=True)]) for seat in seats]
         return [(1, vacancies)]
 
     def _need_of_room(self, most: float, holders: Iterable[Job[Any]]) -> list[Need]:

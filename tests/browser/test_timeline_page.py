@@ -75,20 +75,30 @@ async def two_pools() -> str:
     return timeline.html()
 
 
-async def crowd() -> str:
-    """Twenty thousand attempts on sixty workers, one of which fails."""
+async def one_fails(workers: int, jobs: int, which: int, words: str) -> str:
+    """Jobs of a second each, one of which fails."""
     timeline = Timeline()
-    async with open_pool(60, history=False, on_dead="keep", instruments=[timeline]) as pool:
+    async with open_pool(workers, history=False, on_dead="keep", instruments=[timeline]) as pool:
 
         async def work(number: int) -> None:
             await trio.sleep(1)
-            if number == 12_345:
-                raise OSError("lost in the crowd")
+            if number == which:
+                raise OSError(words)
 
-        async with pool.as_completed(work, range(20_000)) as jobs:
-            async for _ in jobs:
+        async with pool.as_completed(work, range(jobs)) as ended:
+            async for _ in ended:
                 pass
     return timeline.html()
+
+
+async def crowd() -> str:
+    """Twenty thousand attempts on sixty workers, one of which fails."""
+    return await one_fails(60, 20_000, 12_345, "lost in the crowd")
+
+
+async def one_early_failure() -> str:
+    """A hundred jobs one after the other, of which one of the first fails."""
+    return await one_fails(1, 100, 3, "early")
 
 
 async def nothing() -> str:
@@ -394,22 +404,6 @@ def test_a_window_of_another_size_is_filled(open_page: Open) -> None:
     page.wait_for_function("() => document.querySelector('canvas').getBoundingClientRect().width < 600")
     assert locate(page, "book")[0] < before[0]
     assert hover(page, "book")["worker"] == "upstairs"
-
-
-async def one_early_failure() -> str:
-    """A hundred jobs one after the other, the third of which fails."""
-    timeline = Timeline()
-    async with open_pool(1, on_dead="keep", instruments=[timeline]) as pool:
-
-        async def work(number: int) -> None:
-            await trio.sleep(1)
-            if number == 3:
-                raise OSError("early")
-
-        async with pool.as_completed(work, range(100)) as jobs:
-            async for _ in jobs:
-                pass
-    return timeline.html()
 
 
 def test_a_failure_that_is_gone_to_can_be_zoomed_into(open_page: Open) -> None:
