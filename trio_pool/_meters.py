@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ._retry import applies
+from ._error_rule import applies
 
 if TYPE_CHECKING:
     from ._limits import CircuitBreaker, RateLimit, RetryBudget

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from . import _validate
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+from ._error_rule import applies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 Placement: TypeAlias = Literal["any", "same", "other"]
 Jitter: TypeAlias = Literal["full", "equal", "decorrelated", "none"]
-ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
 
 PLACEMENTS: tuple[Placement, ...] = ("any", "same", "other")
 JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated", "none")
@@ -283,32 +280,3 @@ class RetryPolicy:
           TypeError: if ``retry_on`` is a function and returns something else than a bool.
         """
         return applies("retry_on", self.retry_on, error)
-
-
-def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
-    """Whether a rule, the field ``name`` of a policy, is about such an error.
-
-    Raises:
-      TypeError: if it is a function and returns something else than a bool.
-    """
-    if isinstance(rule, (type, tuple)):
-        return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
-    return _validate.instance(f"the result of {name}", rule(error), bool)
-
-
-def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
-    """Whether ``kinds`` match the error itself, or every leaf of the group that it is."""
-    if isinstance(error, kinds):
-        return True
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return all(matches(part, kinds) for part in group.exceptions)
-    return False
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """The errors in a group at whatever depth, or the error alone if it is none."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for part in group.exceptions for leaf in leaves(part)]

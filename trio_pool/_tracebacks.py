@@ -6,18 +6,30 @@ import dis
 import gc
 import inspect
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 _GENERATOR_LIKE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _CLEARS_SUSPENDED = sys.version_info < (3, 13)
 _YIELD_VALUE = dis.opmap["YIELD_VALUE"]
 _YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
+
+
+# What users raise may refuse to be assigned to, or have attributes of its own by these names: what
+# Python itself reads and sets is reached by the base class. The types of these are not declared.
+_SLOTS: dict[str, Any] = {name: BaseException.__dict__[name] for name in ("__traceback__", "__context__", "__cause__")}
+traceback_of: Callable[[BaseException], TracebackType | None] = _SLOTS["__traceback__"].__get__
+context_of: Callable[[BaseException], BaseException | None] = _SLOTS["__context__"].__get__
+cause_of: Callable[[BaseException], BaseException | None] = _SLOTS["__cause__"].__get__
+set_traceback: Callable[[BaseException, TracebackType | None], None] = _SLOTS["__traceback__"].__set__
+set_context: Callable[[BaseException, BaseException | None], None] = _SLOTS["__context__"].__set__
+set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cause__"].__set__
 
 
 def in_words(error: BaseException) -> str:
@@ -49,9 +61,9 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
       strangers: types of errors whose context is none of this error's business; they are
           cut off from it.
     """
-    if error.__cause__ is None and error.__context__ is None and not isinstance(error, BaseExceptionGroup):
+    if cause_of(error) is None and context_of(error) is None and not isinstance(error, BaseExceptionGroup):
         # What the rest comes to for most errors.
-        _clear_traceback(error.__traceback__)
+        _clear_traceback(traceback_of(error))
         return
     pending: list[BaseException] = [error]
     seen: set[int] = set()
@@ -61,9 +73,9 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
             continue
         seen.add(id(current))
         if isinstance(current, strangers):
-            current.__context__ = None
-        _clear_traceback(current.__traceback__)
-        linked = (current.__cause__, current.__context__)
+            set_context(current, None)
+        _clear_traceback(traceback_of(current))
+        linked = (cause_of(current), context_of(current))
         pending.extend(link for link in linked if link is not None)
         if isinstance(current, BaseExceptionGroup):
             group = cast("BaseExceptionGroup[BaseException]", current)

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import _validate
+from ._error_rule import leaves
 from ._job import DeadReason
-from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy, leaves
+from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
 from ._tracebacks import clear_frames, in_words
 

@@ -1,0 +1,103 @@
+"""Which errors a rule is about, and what an exception is made of, leaf by leaf.
+
+What users raise is read with care: groups are walked without recursion, at whatever depth,
+and nothing here calls a method of an exception.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
+
+import trio
+
+from . import _validate
+from ._tracebacks import set_traceback, traceback_of
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    _Kinds: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...]"
+
+ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
+
+
+def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
+    """Whether a rule, the field ``name`` of a policy, is about such an error.
+
+    Raises:
+      TypeError: if it is a function and returns something else than a bool.
+    """
+    if isinstance(rule, (type, tuple)):
+        return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
+    return _validate.instance(f"the result of {name}", rule(error), bool)
+
+
+def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
+    """Whether ``kinds`` match the error itself, or each leaf of the group that it is.
+
+    A group inside the group that ``kinds`` match counts as if all its leaves did.
+    """
+    return all(isinstance(each, (kinds, BaseExceptionGroup)) for each in _walk(error, kinds))
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group at whatever depth, in their order, or the error alone if it is none."""
+    return [each for each in _walk(error) if not isinstance(each, BaseExceptionGroup)]
+
+
+def _walk(error: BaseException, whole: _Kinds = ()) -> Iterator[BaseException]:
+    """An error and what it holds at whatever depth, each group once; nothing of those that are ``whole``."""
+    seen: set[int] = set()
+    pending = [error]
+    while pending:
+        current = pending.pop()
+        yield current
+        if is_group(current) and not isinstance(current, whole) and id(current) not in seen:
+            seen.add(id(current))  # what stands in many places must not be walked in each of them
+            pending += reversed(_exceptions_of(current))
+
+
+def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
+    """Whether an exception holds others."""
+    return isinstance(error, BaseExceptionGroup)
+
+
+if sys.version_info >= (3, 11):
+    # As the base class has them, whatever a class derived from it has made of the attribute.
+    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].__get__
+else:
+    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].fget
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is Trio's cancellation and nothing else, in however many leaves."""
+    return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
+
+
+def has_cancellation(error: BaseException) -> bool:
+    """Whether any leaf of an exception is Trio's cancellation."""
+    return any(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
+
+
+def without_cancellations(error: BaseException) -> BaseException | None:
+    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing.
+
+    An exception without any is left as it is; a group of several other leaves, as a flat group
+    with the message and the traceback of the one that it was.
+    """
+    if not has_cancellation(error):
+        return error
+    others = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
+    if not others:
+        return None
+    rest = BaseExceptionGroup(_message_of(error), others)
+    set_traceback(rest, traceback_of(error))
+    return rest
+
+
+def _message_of(group: BaseException) -> str:
+    return str(BaseException.__dict__["args"].__get__(group)[0])
