@@ -53,13 +53,13 @@ class Block(AbstractAsyncContextManager[T_co]):
         try:
             await self._generator.asend(error)
         except StopAsyncIteration:
-            return error is not None
+            return error is not None  # noqa: ASYNC910  # the generator is one
         except BaseException as outcome:
             if outcome is not error:
                 raise
             # It goes on as if the block had not been there.
             set_traceback(outcome, shown)
-            return False
+            return False  # noqa: ASYNC910
         raise AssertionError(f"the block of {self._call}() yields once")
 
     def __repr__(self) -> str:

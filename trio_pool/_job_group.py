@@ -193,7 +193,7 @@ def run_group(group: G) -> Block[G]:
 
 
 @trio.lowlevel.enable_ki_protection
-async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:
+async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: ASYNC911  # of a body that raises
     engine, record = group._engine, group._record
     await trio.lowlevel.checkpoint_if_cancelled()
     engine.check_open(inside=is_in_a_job() and group._is_inside())

@@ -198,7 +198,7 @@ class Shift:
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = worker._judge(job, late, now)
         worker._host.carry_out()
-        return following
+        return following  # noqa: ASYNC910  # it is one where it has to be
 
     def _fail(self, job: Job[Any], error: Exception, now: float, *, is_stray: bool = False) -> Job[Any] | None:
         """The attempt has ended with an error of the function's own."""
