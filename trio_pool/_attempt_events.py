@@ -15,6 +15,7 @@ from ._worker_events import WorkerEvents
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._loans import Loan
     from ._races import Race
     from ._seat import Seat
     from ._verdict import Verdict
@@ -65,10 +66,7 @@ class AttemptEvents(WorkerEvents):
             job = self._leave(race, seat, now)
             if not race.is_decided:
                 self._ledger.count_for(seat, error)
-        setback = job._setback
-        if setback is None:
-            setback = job._setback = Setback()
-        setback.note(seat)
+        _note_failure(job, seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
             self._rest(seat, now + verdict.rest, now)
@@ -124,6 +122,34 @@ class AttemptEvents(WorkerEvents):
         if self.waits.holds_up(job):
             self.waits.look_again()  # the job may be for others now, which are held
         return following
+
+    def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
+        """The attempt of a job has ended that goes on without the worker that it had lent.
+
+        Whoever is on the worker now goes on.
+
+        Arguments:
+          race: says how it has ended, unless ``cut`` tells of a cancellation.
+        """
+        self.advance(now)
+        seat, verdict = loan.seat, race.verdict
+        self._loans.close(loan)
+        if cut is None:
+            self._ledger.count_for(seat, race.error)
+        if verdict is not None:
+            _note_failure(race.job, seat)
+            if verdict.rest:
+                self._rest(seat, now + verdict.rest, now)
+            if verdict.broken and seat._phase is Phase.OPEN:
+                self._take_out_of_use(seat, race.error, now)
+        self._left_race(race, now, cut)
+        guard = seat._guard
+        if guard is not None and guard.is_worn() and self._may_be_renewed(seat):
+            self._take_out_of_use(seat, None, now)
+        self._settle(now)
+        self._after(now)
+        if (verdict is not None and verdict.broken) or self.waits.holds_up(race.job):
+            self.waits.look_again()
 
     # From here on nobody calls but who derives from it.
 
@@ -244,3 +270,11 @@ class AttemptEvents(WorkerEvents):
             self._holds.quarantine(seat, until)
             self._dispatch.update(seat, now)
             self._after(now)
+
+
+def _note_failure(job: Job[Any], seat: Seat) -> None:
+    """A job has failed on a worker."""
+    setback = job._setback
+    if setback is None:
+        setback = job._setback = Setback()
+    setback.note(seat)

@@ -18,6 +18,7 @@ from ._engine import failure_of, logger
 from ._errors import PoolError
 from ._from_threads import Home
 from ._instrument import notify
+from ._outside import CancellationWatch
 from ._pool import Pool, SlotPool
 from ._resource import Resource
 
@@ -217,11 +218,13 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
     engine = pool._engine
     error: BaseException | None = None
     opened = False
+    watch = CancellationWatch(engine.cancel)
     async with trio.open_nursery() as nursery:
         engine.nursery = nursery
         engine.context = copy_context()
         engine.home = Home()
         nursery.start_soon(engine.timers.run)
+        nursery.start_soon(watch.run)
         try:
             await trio.lowlevel.checkpoint()
             with engine.scope:
@@ -237,13 +240,13 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
-        for feeding in engine.feeders:
-            feeding.cancel()
+        engine.stop_feeding()
         engine.timers.stop()
+        watch.stop(nursery)
     engine.nursery = None
     if opened:
         notify(engine.instruments, "pool_closed", pool)
-    _come_out(pool, error, finished)
+    _come_out(pool, watch.outcome(error), finished)
 
 
 async def _finish(pool: BasePool) -> None:

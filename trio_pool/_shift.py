@@ -14,7 +14,9 @@ from ._seat import Phase
 from ._verdict import Die, Verdict
 
 if TYPE_CHECKING:
+    from ._apart import Apart
     from ._job import Job
+    from ._scheduler import Scheduler
     from ._worker import Worker
 
 
@@ -29,14 +31,16 @@ class Shift:
 
     Attributes:
       task: its Trio task, while it serves.
+      ends: what is told how the attempt under way ends: the core, unless its job goes on without the worker.
     """
 
-    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "task")
+    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "ends", "task")
 
     def __init__(self, worker: Worker, *, is_own: bool) -> None:
         self._worker = worker
         self._is_own = is_own
         self.task: trio.lowlevel.Task | None = None
+        self.ends: Scheduler | Apart = worker._core
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False
@@ -139,7 +143,7 @@ class Shift:
                             settled = True
                             host.carry_out()
                         else:
-                            job = core.succeeded(worker, value, now)
+                            job = self.ends.succeeded(worker, value, now)
                             settled = True
                             # The next job may have to wait for a limit, which is no effect.
                             if effects or deadlines.soonest < timers.until:
@@ -159,13 +163,13 @@ class Shift:
         tidy(error)
         if isinstance(error, BadCallError):
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-            return self._worker._core.failed(self._worker, error, verdict, now)
+            return self.ends.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)
 
     def _settle(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
         """The attempt was ended by its scope, or by what is not an `Exception`."""
         worker, now = self._worker, trio.current_time()
-        core = worker._core
+        ends = self.ends
         if isinstance(error, Exception):
             following = self._fail(job, error, now)
         elif isinstance(error, trio.Cancelled):
@@ -173,12 +177,12 @@ class Shift:
             raise error
         elif error is not None:
             worker._host.crash(error)
-            following = core.cut_short(worker, JobCancelledError(job), now)
-        elif worker._cut is None and now >= job._deadline:
+            following = ends.cut_short(worker, JobCancelledError(job), now)
+        elif worker._cut_of(job) is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
-            following = core.timed_out(worker, timeout, now)
-        elif job._cancelled or worker._cut is not None:
-            following = core.cut_short(worker, JobCancelledError(job), now)
+            following = ends.timed_out(worker, timeout, now)
+        elif job._cancelled or worker._cut_of(job) is not None:
+            following = ends.cut_short(worker, JobCancelledError(job), now)
         else:
             limit = job._options.attempt_timeout
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
