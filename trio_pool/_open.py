@@ -242,7 +242,7 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
             error = await _stop_everything(pool, error)
         engine.stop_feeding()
         engine.timers.stop()
-        watch.stop(nursery)
+        watch.stop()
     engine.nursery = None
     if opened:
         notify(engine.instruments, "pool_closed", pool)

@@ -103,7 +103,7 @@ class Waiting:
     @contextmanager
     def waiting_for_ends(self, jobs: Callable[[], Iterable[Job[Any]]]) -> Generator[None]:
         """A job waits in this block for jobs that have been cancelled: until they have ended, come what may."""
-        with self._begun(jobs, can_be_told=False):
+        with self._begun(jobs, for_ends=True):
             yield
 
     @contextmanager
@@ -112,7 +112,7 @@ class Waiting:
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
         for_any: bool = False,
-        can_be_told: bool = True,
+        for_ends: bool = False,
         group: Group | None = None,
         wake: Callable[[], object] | None = None,
     ) -> Generator[Wait | None]:
@@ -120,14 +120,14 @@ class Waiting:
 
         A wait that would be for ever is `stuck` when the block begins.
         """
-        waiter = self.waiter(hedged=not can_be_told)
+        waiter = self.waiter(hedged=for_ends)
         if waiter is None:
             yield None
             return
         is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
         wait = Wait(
-            waiter, jobs, for_any=for_any, can_be_told=can_be_told, outlasts=is_shielded, group=group, task=task
+            waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task
         )
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())

@@ -274,7 +274,6 @@ class Worker(Seat):
         """The attempt of such a job is over."""
         shift, _ = self._lent.pop(job)
         shift.ends = self._core
-        self._shift.wake()  # the worker may have waited for it to leave its lifespan
 
     def _regain(self, job: Job[Any]) -> None:
         """A job has got the worker back."""
