@@ -15,6 +15,7 @@ from ._worker_events import WorkerEvents
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._loans import Loan
     from ._races import Race
     from ._seat import Seat
     from ._verdict import Verdict
@@ -124,6 +125,22 @@ class AttemptEvents(WorkerEvents):
         if self.waits.holds_up(job):
             self.waits.look_again()  # the job may be for others now, which are held
         return following
+
+    def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
+        """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
+
+        What it has to say of the worker means nothing any more. Who has that waits for this end, and goes on.
+
+        Arguments:
+          race: says how it has ended, unless ``cut`` tells of a cancellation.
+        """
+        self.advance(now)
+        self._loans.close(loan)
+        if cut is None:
+            self._ledger.count_for(loan.seat, race.error)
+        self._left_race(race, now, cut)
+        self._settle(now)
+        self._after(now)
 
     # From here on nobody calls but who derives from it.
 

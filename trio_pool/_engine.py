@@ -26,7 +26,6 @@ from ._effects import (
     Regain,
     Reserved,
     Start,
-    StepAside,
     Tell,
     TurnedAway,
     WaitsInVain,
@@ -127,7 +126,6 @@ class Engine(Admitting, Waiting):
             WaitsInVain: self._on_waits_in_vain,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
-            StepAside: self._on_step_aside,
             Regain: self._on_regain,
             Recall: self._on_recall,
             Admitted: self._on_admitted,
@@ -216,6 +214,15 @@ class Engine(Admitting, Waiting):
         self.close()
         self.core.cancel_all(trio.current_time())
         self.carry_out()
+        # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
+        self.stop_feeding()
+        for worker in cast("list[Worker]", list(self.roster.seats.values())):
+            worker._hurry()
+
+    def stop_feeding(self) -> None:
+        """Take no more items for streams."""
+        for feeding in self.feeders:
+            feeding.cancel()
 
     def crash(self, error: BaseException) -> None:
         """Stop everything because of an exception that is no `Exception`."""
@@ -259,9 +266,6 @@ class Engine(Admitting, Waiting):
         effect.seat._interrupt(effect.job)
         if self.core.waits.is_waiting(effect.job):
             self.see_what_outlasts(effect.job)
-
-    def _on_step_aside(self, effect: StepAside) -> None:
-        effect.seat._step_aside(effect.job)
 
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._regain(effect.job)

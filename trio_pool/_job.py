@@ -340,8 +340,14 @@ class Job(Generic[V_co]):
 
     @property
     def worker(self) -> Worker | None:
-        """The worker that runs it now, of several the first that still does, or None."""
-        return cast("Worker | None", self._worker)
+        """The worker that runs it now, of several the first that still does, or None.
+
+        While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
+        """
+        seat = self._worker
+        if seat is not None and self in seat._loans and seat._loans[self].is_forfeited:
+            return None
+        return cast("Worker | None", seat)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -378,8 +384,8 @@ class Job(Generic[V_co]):
         state = self.state.name.lower()
         if self._state is JobState.DELAYED and self._setback is not None:
             state = f"{state} until {self.attempts[-1].ended_at + self._setback.delay:.1f}"
-        elif self._worker is not None:
-            state = f"{state} on {one_line(self._worker.name)}"
+        elif (worker := self.worker) is not None:
+            state = f"{state} on {one_line(worker.name)}"
         attempts = counted(self._attempt_count, "attempt")
         why = one_line(shortcomings(self))
         return f"<trio_pool.Job {self._id} {one_line(self.name)}, {state}, {attempts}{f': {why}' if why else ''}>"

@@ -15,6 +15,7 @@ from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of
 from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
+from ._outside import CancellationWatch
 from ._statistics import pool_statistics
 from ._submitting import Submitting
 
@@ -148,13 +149,10 @@ class BaseGroup(Submitting):
         """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
         if self._quiet is None:
             self._quiet = trio.Event()
-        if cancelled:
-            async with self._engine.stepping_aside(lambda: self._record.live):
-                await self._quiet.wait()
-        else:
-            quiet = self._quiet  # which may be over by the time that it is waited for
-            with self._engine.waiting_for(lambda: self._record.live):
-                await quiet.wait()
+        quiet = self._quiet  # which may be over by the time that it is waited for
+        waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
+        with waiting(lambda: self._record.live):
+            await quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
@@ -203,29 +201,33 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None
-    with group._scope:
-        try:
-            if record.reserve:
-                await group._wait_for_workers()
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            error = yield group
-            if error is None:
-                await group._finish()
-        except BaseException as exc:
-            error = exc
-    error = without_own_cancellation(group._scope, error)
-    if error is not None or group._scope.cancel_called:
-        group.cancel()
-        while record.live:
+    watch = CancellationWatch(group.cancel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        with group._scope:
             try:
-                with trio.CancelScope(shield=True):
-                    await group._wait_until_quiet(cancelled=True)
-            except KeyboardInterrupt as interrupt:
-                error = error or interrupt
+                if record.reserve:
+                    await group._wait_for_workers()
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                error = yield group
+                if error is None:
+                    await group._finish()
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(group._scope, error)
+        if error is not None or group._scope.cancel_called:
+            group.cancel()
+            while record.live:
+                try:
+                    with trio.CancelScope(shield=True):
+                        await group._wait_until_quiet(cancelled=True)
+                except KeyboardInterrupt as interrupt:
+                    error = error or interrupt
+        watch.stop()
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())
     engine.carry_out()
     name = "the group" if group.name is None else f"the group {group.name!r}"
-    come_out(name, error, [failure_of(job) for job in group._deaths])
+    come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

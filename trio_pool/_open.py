@@ -18,6 +18,7 @@ from ._engine import failure_of, logger
 from ._errors import PoolError
 from ._from_threads import Home
 from ._instrument import notify
+from ._outside import CancellationWatch
 from ._pool import Pool, SlotPool
 from ._resource import Resource
 
@@ -219,11 +220,13 @@ async def _run_pool(
     engine = pool._engine
     error: BaseException | None = None
     opened = False
+    watch = CancellationWatch(engine.cancel)
     async with trio.open_nursery() as nursery:
         engine.nursery = nursery
         engine.context = copy_context()
         engine.home = Home()
         nursery.start_soon(engine.timers.run)
+        nursery.start_soon(watch.run)
         with engine.scope:
             try:
                 await trio.lowlevel.checkpoint()
@@ -241,13 +244,13 @@ async def _run_pool(
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
-        for feeding in engine.feeders:
-            feeding.cancel()
+        engine.stop_feeding()
         engine.timers.stop()
+        watch.stop()
     engine.nursery = None
     if opened:
         notify(engine.instruments, "pool_closed", pool)
-    _come_out(pool, error, finished)
+    _come_out(pool, watch.outcome(error), finished)
 
 
 async def _finish(pool: BasePool) -> None:

@@ -187,6 +187,11 @@ class Staff:
             self._engine.crash(interruption)
             return None
 
+    @property
+    def hurries(self) -> bool:
+        """Whether everything is to end at once."""
+        return self._engine.scope.cancel_called
+
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
         if worker._departing and worker._removers:

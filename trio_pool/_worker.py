@@ -6,10 +6,12 @@ import enum
 import logging
 import sys
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
+from ._apart import Apart
 from ._driver import enclosing_jobs
 from ._error_rule import as_error, without_cancellations
 from ._errors import JobCancelledError
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
 
     from ._effects import Effects
     from ._job import Job
+    from ._loans import Loan
     from ._scheduler import Scheduler
+    from ._seat import Cut
     from ._statistics import WorkerStatistics
     from ._timers import Timers
     from ._verdict import Verdict
+    from ._waits import Wait
 
 logger = logging.getLogger("trio_pool")
 
@@ -58,6 +63,8 @@ class WorkerHost(Protocol):
     def carry_out(self) -> None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
+    @property
+    def hurries(self) -> bool: ...
     def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
@@ -227,6 +234,10 @@ class Worker(Seat):
         """What runs a job that runs on it or has lent it."""
         return self._lent[job][0] if job in self._lent else self._shift
 
+    def _cut_of(self, job: Job[Any]) -> Cut | None:
+        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
+        return self._loans[job].cut if job in self._loans else self._cut
+
     # Its jobs may lend it.
 
     def _lend(self, job: Job[Any]) -> None:
@@ -244,24 +255,36 @@ class Worker(Seat):
             self._deliver(following)
         self._host.carry_out()
 
-    async def _take_back(self, job: Job[Any]) -> None:  # noqa: ASYNC910  # unless it has lent it
-        """Wait until a job that has lent the worker has it back. Can't be cancelled."""
-        if job in self._lent:
-            _, returned = self._lent[job]
-            self._core.claim(self, job, trio.current_time())
-            self._host.carry_out()
-            with trio.CancelScope(shield=True):
-                await returned.wait()
+    async def _take_back(self, job: Job[Any]) -> Wait | None:  # noqa: ASYNC910  # unless it has lent it
+        """Wait until a job that has lent the worker has it back. Can't be cancelled.
 
-    def _step_aside(self, job: Job[Any]) -> None:
-        """A job that runs on it lets another go first, which has lent it; it will come back without asking."""
-        self._lent[job] = (self._shift, trio.Event())
+        Returns:
+          the wait, if it would have been for ever and the job goes on without the worker.
+        """
+        loan = self._loans.get(job)
+        if loan is None or loan.is_forfeited:
+            return None
+        _, returned = self._lent[job]
+        self._core.claim(self, job, trio.current_time(), trio.lowlevel.current_task())
+        if loan.wait is not None:
+            loan.wait.wake = partial(self._forfeit, loan)
+        self._host.carry_out()
+        with trio.CancelScope(shield=True):
+            await returned.wait()
+        return loan.wait if job in self._lent else None
 
-    async def _come_back(self, job: Job[Any]) -> None:  # noqa: ASYNC910  # unless it has stepped aside
-        """Wait until a job that has stepped aside has the worker back. Can't be cancelled."""
-        if job in self._lent and any(loan.job is job for loan in self._claims):
-            with trio.CancelScope(shield=True):
-                await self._lent[job][1].wait()
+    def _forfeit(self, loan: Loan) -> None:
+        """A job that wants the worker back will never have it, unless it just has: it goes on without it."""
+        if loan in self._claims:
+            self._core.forfeit(loan)
+            shift, returned = self._lent[loan.job]
+            shift.ends = Apart(self._core, loan, partial(self._end_apart, loan.job))
+            returned.set()
+
+    def _end_apart(self, job: Job[Any]) -> None:
+        """The attempt of such a job is over."""
+        shift, _ = self._lent.pop(job)
+        shift.ends = self._core
 
     def _regain(self, job: Job[Any]) -> None:
         """A job has got the worker back."""
@@ -285,6 +308,13 @@ class Worker(Seat):
     def _strand(self) -> None:
         """The lifespan has cancelled one of the tasks that serve: nobody is to wait for that one."""
         self._break_down(None)
+
+    def _hurry(self) -> None:
+        """Everything is to end: if it is entering its lifespan, or leaving it, it has to leave at once."""
+        if self._stage is not Stage.SERVING or self._broken is not None:
+            self._core.depart(self, trio.current_time())
+            self._host.carry_out()
+            self._abandon()
 
     def _abandon(self) -> None:
         """Cancel whatever it is at, even leaving its lifespan."""
@@ -369,6 +399,8 @@ class Worker(Seat):
             # Cancellations, as a rule: how jobs fail is seen to where they run.
             raise min(group.exceptions, key=lambda error: isinstance(error, trio.Cancelled)) from None
         self._stage = Stage.LEAVING
+        if self._host.hurries:
+            self._session.cancel()
 
     async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
         if not self._departing:
@@ -414,9 +446,10 @@ class Worker(Seat):
     def _judge(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
         """The attempt has failed: let it be decided what comes of that."""
         verdict = self._host.judge(self, job, error)
+        ends = self._shift_of(job).ends
         if verdict is None:
-            return self._core.cut_short(self, JobCancelledError(job), now)
-        return self._core.failed(self, error, verdict, now)
+            return ends.cut_short(self, JobCancelledError(job), now)
+        return ends.failed(self, error, verdict, now)
 
 
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:

@@ -41,7 +41,6 @@ from trio_pool._effects import (
     Regain,
     Reserved,
     Start,
-    StepAside,
     Tell,
     TurnedAway,
     WaitsInVain,
@@ -212,7 +211,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | StepAside() | WaitsInVain():
+                case Changed() | Regain() | WaitsInVain():
                     raise AssertionError("nobody watches, waits or lends")
                 case Reserved(group=group):
                     self.staffed.append(group)
