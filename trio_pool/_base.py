@@ -36,13 +36,24 @@ if TYPE_CHECKING:
 class BasePool(Submitting):
     """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
 
+    __slots__ = ("_staff",)
+
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
         defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
         super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
-        self.name: str | None = config.name
         self._staff = Staff(self._engine, elastic)
 
     # What the program sees of the pool.
+
+    @property
+    def name(self) -> str | None:
+        """The name given to `open_pool`, or None."""
+        return self._engine.config.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether jobs from outside are refused: it has been closed, cancelled or left, or its body has ended."""
+        return self._engine.closed
 
     @property
     def workers(self) -> tuple[Worker, ...]:

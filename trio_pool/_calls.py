@@ -30,6 +30,8 @@ V = TypeVar("V")
 class ResourceCalls(Submitting, Generic[R]):
     """The calls where functions get a resource as their first argument."""
 
+    __slots__ = ()
+
     @trio.lowlevel.enable_ki_protection
     async def submit(
         self,
@@ -251,6 +253,8 @@ class ResourceCalls(Submitting, Generic[R]):
 
 class SlotCalls(Submitting):
     """The calls where functions get nothing but their own arguments."""
+
+    __slots__ = ()
 
     @trio.lowlevel.enable_ki_protection
     async def submit(

@@ -30,17 +30,25 @@ G = TypeVar("G", bound="BaseGroup")
 
 
 class BaseGroup(Submitting):
-    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only.
+    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only."""
 
-    Attributes:
-      name: the name given to ``open_group``, or None.
-    """
+    __slots__ = (
+        "_deaths",
+        "_entered",
+        "_left",
+        "_quiet",
+        "_record",
+        "_scope",
+        "_staffed",
+        "_stopping",
+        "_turned_away",
+    )
 
     def __init__(
         self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
-        self.name: str | None = _validate.text("name", name)
+        _validate.text("name", name)
         _validate.instance("must_succeed", must_succeed, bool)
         bound = _validate.bound("max_running", max_running, least=1)
         _validate.count("reserve", reserve, least=0)
@@ -58,6 +66,16 @@ class BaseGroup(Submitting):
         self._staffed = trio.Event()
         self._turned_away = False
         self._deaths: list[Job[Any]] = []
+
+    @property
+    def name(self) -> str | None:
+        """The name given to ``open_group``, or None."""
+        return self._record.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether jobs from outside are refused: the group, or its pool, has been closed, cancelled or left."""
+        return self._closed or self._engine.closed
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
@@ -182,9 +200,13 @@ class JobGroup(BaseGroup, ResourceCalls[R]):
     Made by `Pool.open_group`. Submitting to it is as with the pool.
     """
 
+    __slots__ = ()
+
 
 class SlotJobGroup(BaseGroup, SlotCalls):
     """The same for a `SlotPool`."""
+
+    __slots__ = ()
 
 
 @asynccontextmanager

@@ -41,6 +41,26 @@ class Stream(abc.ABC, Generic[V, X]):
     block cancels the jobs that are left and waits for their ends.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_context",
+        "_engine",
+        "_entered",
+        "_error",
+        "_fed",
+        "_feeder_lot",
+        "_feeding",
+        "_fn",
+        "_items",
+        "_iterator",
+        "_left",
+        "_options",
+        "_pool",
+        "_reader_lot",
+        "_taken",
+    )
+
     def __init__(
         self,
         pool: Submitting,
@@ -229,6 +249,8 @@ class Stream(abc.ABC, Generic[V, X]):
 class Mapped(Stream[V, V]):
     """The results in the order of the items."""
 
+    __slots__ = ("_turns",)
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._turns: deque[Job[V]] = deque()
@@ -256,6 +278,8 @@ class Mapped(Stream[V, V]):
 
 class Completed(Stream[V, "Job[V]"]):
     """The jobs in the order in which they end."""
+
+    __slots__ = ("_finished",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

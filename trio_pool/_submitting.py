@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from . import _validate
+from ._attributes import FixedAttributes
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
-class Submitting:
+class Submitting(FixedAttributes):
     """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
@@ -37,6 +38,8 @@ class Submitting:
       defaults: the options of jobs that are given none.
       job_ids: where the jobs' numbers come from.
     """
+
+    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
 
     def __init__(self, engine: Engine, defaults: Options, job_ids: Iterator[int]) -> None:
         self._engine = engine
