@@ -68,7 +68,7 @@ class BasePool(Submitting):
         """
         if not self._engine.roster.idle_count:
             return ()
-        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(trio.current_time())))
+        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(self._engine.home.clock.current_time())))
 
     @property
     def dead(self) -> DeadLetters:
@@ -82,6 +82,7 @@ class BasePool(Submitting):
 
     @retry.setter
     def retry(self, policy: RetryPolicy) -> None:
+        self._engine.check_caller()
         self._staff.retry = _validate.instance("retry", policy, RetryPolicy)
 
     @property
@@ -91,6 +92,7 @@ class BasePool(Submitting):
 
     @on_failure.setter
     def on_failure(self, hook: OnFailure | None) -> None:
+        self._engine.check_caller()
         if hook is not None:
             _validate.call("on_failure", hook)
         self._staff.on_failure = hook
@@ -103,6 +105,7 @@ class BasePool(Submitting):
 
     @max_running.setter
     def max_running(self, limit: float | None) -> None:
+        self._engine.check_caller()
         bound = _validate.bound("max_running", limit, least=1)
         self._engine.core.set_max_running(bound, trio.current_time())
         self._engine.carry_out()
@@ -118,6 +121,7 @@ class BasePool(Submitting):
 
     @rate_limit.setter
     def rate_limit(self, limit: RateLimit | None) -> None:
+        self._engine.check_caller()
         if limit is not None:
             _validate.instance("rate_limit", limit, RateLimit)
         self._engine.core.set_rate_limit(limit, trio.current_time())
@@ -153,10 +157,12 @@ class BasePool(Submitting):
         """
         if _validate.seconds("interval", interval) == 0:
             raise ValueError("interval must be more than 0, got 0")
-        return Snapshots(interval, self.statistics, self._engine.over)
+        self._engine.check_caller()
+        return Snapshots(interval, self.statistics, self._engine)
 
     def add_instrument(self, instrument: Instrument) -> None:
         """Let an instrument watch from now on; no effect if it does already."""
+        self._engine.check_caller()
         _validate.instance("instrument", instrument, Instrument)
         if instrument not in self._engine.instruments:
             self._engine.instruments.append(instrument)
@@ -167,6 +173,7 @@ class BasePool(Submitting):
         Raises:
           KeyError: if it doesn't.
         """
+        self._engine.check_caller()
         if instrument not in self._engine.instruments:
             raise KeyError(instrument)
         self._engine.instruments.remove(instrument)
@@ -203,6 +210,7 @@ class BasePool(Submitting):
         Raises:
           RuntimeError: if called inside a job of this pool, which would wait for itself.
         """
+        self._engine.check_caller()
         if is_in_a_job() and self._is_inside():
             raise RuntimeError("join() inside a job of the same pool would wait for ever")
         if self._engine.ledger.live:

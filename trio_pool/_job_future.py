@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -17,6 +16,7 @@ from ._job import JobState, has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
+    from contextvars import Context
 
     from ._from_threads import Home
     from ._job import Job
@@ -49,9 +49,8 @@ class JobFuture(Future[V]):
         self._lock = threading.Lock()
         self._waiting = 0
 
-    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> None:
-        """Have the job submitted in the pool's thread, in a copy of this one's context."""
-        context = copy_context()
+    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context) -> None:
+        """Have the job submitted in the pool's thread, in this context."""
         if not self._call_soon(lambda: context.run(self._enter, fn, args, options)):
             raise PoolClosedError("the pool's Trio run has ended")
 

@@ -84,6 +84,7 @@ class BaseGroup(Submitting):
         Jobs of the group may go on submitting to it. Whoever waits in ``submit`` for a place
         gets `PoolClosedError`. Leaving the block does this too.
         """
+        self._engine.check_caller()
         self._closed = True
         self._engine.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
 
@@ -93,6 +94,7 @@ class BaseGroup(Submitting):
 
         The block then ends without an exception of the group's.
         """
+        self._engine.check_caller()
         if self._entered and not self._left:
             self._scope.cancel()
             self._stopping = True
@@ -109,6 +111,7 @@ class BaseGroup(Submitting):
         Raises:
           RuntimeError: if called inside a job of this group, which would wait for itself.
         """
+        self._engine.check_caller()
         if is_in_a_job() and self._is_inside_group():
             raise RuntimeError("join() inside a job of the same group would wait for ever")
         if self._record.live:
@@ -214,6 +217,7 @@ class SlotJobGroup(BaseGroup, SlotCalls):
 async def run_group(group: G) -> AsyncGenerator[G]:
     """The group's block."""
     engine, record = group._engine, group._record
+    engine.check_caller()
     await trio.lowlevel.checkpoint_if_cancelled()
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True

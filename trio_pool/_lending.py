@@ -29,6 +29,7 @@ class Lending:
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> None:
+        self._job._host.check_caller()
         if self._worker is not None:
             raise RuntimeError("what lend() returns can be entered only once")
         await trio.lowlevel.checkpoint_if_cancelled()

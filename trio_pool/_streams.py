@@ -103,6 +103,7 @@ class Stream(abc.ABC, Generic[V, X]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
+        self._engine.check_caller()
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
         # Once the items are being taken, nothing may keep the block from being entered.
@@ -260,6 +261,7 @@ class Mapped(Stream[V, V]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> V:
+        self._engine.check_caller()
         turns = self._turns
         while self._left or not turns:
             await self._wait_for_more()
@@ -307,6 +309,7 @@ class Completed(Stream[V, "Job[V]"]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> Job[V]:
+        self._engine.check_caller()
         while self._left or not self._finished:
             if self._taken and not self._left and not self._may_bring_more():
                 with self._engine.waiting_for(lambda: self._taken, for_any=True):

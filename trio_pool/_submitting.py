@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -73,6 +74,7 @@ class Submitting(FixedAttributes):
           ValueError, TypeError: if an option is out of its range or of the wrong type; names the
               key of the node.
         """
+        self._engine.check_caller()
         jobs: dict[K, Job[Any]] = {}
         for key, before in in_order(nodes, reverse=reverse).items():
             jobs[key] = self._make_job_of_graph(key, nodes[key], tuple(jobs[other] for other in before))
@@ -129,6 +131,8 @@ class Submitting(FixedAttributes):
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
             self._check_call(fn, options)
+        if get_ident() != self._engine.home.thread:
+            self._engine.check_caller()
         now = trio.current_time()
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
@@ -203,6 +207,7 @@ class Submitting(FixedAttributes):
         buffer: int | None,
         options: JobOptions,
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        self._engine.check_caller()
         name = "map" if kind is Mapped else "as_completed"
         if not callable(fn):
             raise TypeError(not_callable(fn))

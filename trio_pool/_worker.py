@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
-from ._driver import enclosing_jobs
 from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
@@ -57,6 +56,7 @@ class WorkerHost(Protocol):
     def carry_out(self) -> None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
+    def current_time(self) -> float: ...
     def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
@@ -184,16 +184,10 @@ class Worker(Seat):
           RuntimeError: if called by a job that runs on this worker.
           Exception: whatever leaving the lifespan raises.
         """
-        if any(job is self._current or job in self._loans for job in enclosing_jobs()):
-            raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
         await self._host.remove_worker(self, cancel=cancel)
 
     def __repr__(self) -> str:
-        try:
-            now = trio.current_time()
-        except RuntimeError:  # there is no clock outside of Trio
-            now = None
-        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, now)}>"
+        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, self._host.current_time())}>"
 
     # The rest is for the pool.
 

@@ -92,6 +92,7 @@ def live(
 async def _show(view: _View) -> AsyncGenerator[None]:
     """The view's block."""
     error: BaseException | None = None
+    view.check_caller()
     await trio.lowlevel.checkpoint()
     async with trio.open_nursery() as nursery:
         view.begin()
@@ -180,6 +181,10 @@ class _View:
     @property
     def _is_on(self) -> bool:
         return self._outlet is not None
+
+    def check_caller(self) -> None:
+        """Check that the caller is where the pool lives."""
+        self._pool._engine.check_caller()
 
     def begin(self) -> None:
         """Show the first frame, or nothing yet where there are lines."""
