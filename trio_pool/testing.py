@@ -36,10 +36,11 @@ class Flaky(Generic[V]):
     """An async function that fails so many times, and then returns a result for ever.
 
     Submit it in place of a real function: it takes any arguments, makes a checkpoint, and
-    remembers what it was called with.
+    remembers what it was called with. Of calls that are under way at once, those that came first
+    fail. One that is cancelled has not failed, so another does in its place.
 
     Arguments:
-      times: how many calls fail.
+      times: how many calls fail, exactly.
       result: what the calls after those return.
       error: what the failing calls raise, an exception or a type of one.
 
@@ -51,6 +52,8 @@ class Flaky(Generic[V]):
     result: V = attrs.field(kw_only=True, default=None)
     error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError)
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
+    # How many have failed, or are under way and going to.
+    _failures: int = attrs.field(default=0, init=False, repr=False)
 
     # Two signatures, so that it passes for a function of slots and for one of a resource.
     @overload
@@ -62,8 +65,14 @@ class Flaky(Generic[V]):
     async def __call__(self, *args: Any) -> V:
         """Fail or return. A checkpoint."""
         self.calls.append(args)
-        await trio.lowlevel.checkpoint()
-        if len(self.calls) > self.times:
+        fails = self._failures < self.times
+        self._failures += fails
+        try:
+            await trio.lowlevel.checkpoint()
+        except BaseException:
+            self._failures -= fails
+            raise
+        if not fails:
             return self.result
         error = self.error
         raise error if isinstance(error, type) else error.with_traceback(None)
