@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import attrs
 
@@ -59,11 +59,41 @@ class RetryAfter(Exception):
         self.counts: bool = _validate.instance("counts", counts, bool)
         super().__init__(delay)
 
+    # With a default there need not be a header.
+    @overload
     @classmethod
     def parse(
         cls,
         value: str,
         *,
+        default: None = None,
+        max_delay: float = 3600.0,
+        now: float | None = None,
+        rest: bool = False,
+        placement: Placement | None = None,
+        counts: bool = True,
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def parse(
+        cls,
+        value: str | None,
+        *,
+        default: float,
+        max_delay: float = 3600.0,
+        now: float | None = None,
+        rest: bool = False,
+        placement: Placement | None = None,
+        counts: bool = True,
+    ) -> Self: ...
+
+    @classmethod
+    def parse(
+        cls,
+        value: str | None,
+        *,
+        default: float | None = None,
         max_delay: float = 3600.0,
         now: float | None = None,
         rest: bool = False,
@@ -72,30 +102,39 @@ class RetryAfter(Exception):
     ) -> Self:
         """One with the delay that an HTTP server asks for in its ``Retry-After`` header.
 
-        The header is read as RFC 9110, section 10.2.3, has it: whole seconds, or a date in one
-        of the three formats of HTTP, which are always in UTC. A date in the past gives a delay
+        The header is read as RFC 9110, section 10.2.3, has it: seconds, fractions included, or a date in
+        one of the three formats of HTTP, which are always in UTC. A date in the past gives a delay
         of zero.
 
         Arguments:
-          value: the header's text; white space around it is passed over.
-          max_delay: seconds that the delay never exceeds, whatever the server says; finite.
+          value: the header's text; white space around it is passed over. None if there is no header.
+          default: seconds to wait where there is no header or it says neither; without a default
+              that is an error.
+          max_delay: seconds that no delay exceeds that a server asks for; finite.
           now: what a date is held against, in POSIX seconds; by default the system's clock.
           rest, placement, counts: as for the class itself.
 
         Raises:
-          ValueError: if the header says neither, or an argument is out of its range.
-          TypeError: if an argument is of the wrong type; so for None, if there is no such header.
+          ValueError: if the header says neither and there is no default, or an argument is out of its range.
+          TypeError: if an argument is of the wrong type; so for None as ``value`` without a default.
         """
         # Not imported with the package: it takes datetime and three regular expressions along,
         # which neither Trio nor attrs needs, for a header that few programs read.
         from ._retry_after import seconds_to_wait
 
-        header = _validate.instance("value", value, str)
+        otherwise = 0.0 if default is None else _validate.seconds("default", default, finite=True)
+        # No header at all is as good as one that says nothing.
+        header = _validate.instance("value", "" if value is None and default is not None else value, str)
         highest = _validate.seconds("max_delay", max_delay, finite=True)
         at = time.time() if now is None else _validate.seconds("now", now, finite=True)
         if at >= TOO_LATE:
             raise ValueError(f"now must be POSIX seconds before the year 5138, got {now!r}")
-        delay = min(max(0.0, seconds_to_wait(header, at)), highest)
+        try:
+            delay = min(max(0.0, seconds_to_wait(header, at)), highest)
+        except ValueError:
+            if default is None:
+                raise
+            delay = otherwise
         return cls(delay, rest=rest, placement=placement, counts=counts)
 
     def __str__(self) -> str:
