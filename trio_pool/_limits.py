@@ -111,7 +111,7 @@ class CircuitBreaker:
     long as before if ``max_reset_after`` allows it. If it ends as neither, the next job is
     the probe.
 
-    Failures are errors that the breaker ``counts``, attempt timeouts among them, and
+    Failures are errors that the breaker ``counts``, attempt timeouts, and
     `ResourceBroken` in any case. Whatever else ends an attempt without a value, such as
     `RetryAfter`, `GiveUp`, `Discard`, a total timeout or a cancellation, is neither success
     nor failure, and leaves the row as it is.
@@ -128,7 +128,8 @@ class CircuitBreaker:
           ``inf`` for no bound, ``None`` if it is always to be ``reset_after``.
       counts: which errors are failures: an exception type, a tuple of them, or a function of
           the error that returns a bool. Types match an exception group if they match the
-          group itself or every leaf of it. An attempt timeout is an `AttemptTimeoutError`.
+          group itself or every leaf of it. An attempt timeout is a failure whatever types are
+          given; a function is asked about it, as an `AttemptTimeoutError`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.

@@ -10,6 +10,7 @@ import attrs
 
 from . import _validate
 from ._error_rule import applies
+from ._errors import AttemptTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,12 @@ class RetryAfter(Exception):
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
 
+    # As long as nothing else has been said, as in a derived class that doesn't call this one's __init__().
+    delay: float = 0.0
+    rest: bool = False
+    placement: Placement | None = None
+    counts: bool = True
+
     def __init__(
         self,
         delay: float,
@@ -51,12 +58,11 @@ class RetryAfter(Exception):
         placement: Placement | None = None,
         counts: bool = True,
     ) -> None:
-        self.delay: float = _validate.seconds("delay", delay, finite=True)
-        self.rest: bool = _validate.instance("rest", rest, bool)
-        self.placement: Placement | None = None
+        self.delay = _validate.seconds("delay", delay, finite=True)
+        self.rest = _validate.instance("rest", rest, bool)
         if placement is not None:
             self.placement = _validate.one_of("placement", placement, PLACEMENTS)
-        self.counts: bool = _validate.instance("counts", counts, bool)
+        self.counts = _validate.instance("counts", counts, bool)
         super().__init__(delay)
 
     # With a default there need not be a header.
@@ -143,11 +149,13 @@ class RetryAfter(Exception):
 
 
 class _Reasoned(Exception):
-    """A control exception that carries nothing but a reason."""
+    """A control exception that carries a reason."""
+
+    reason: str = ""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason: str = reason
+        self.reason = reason
 
 
 class GiveUp(_Reasoned):
@@ -167,14 +175,30 @@ class Discard(_Reasoned):
 
 
 class ResourceBroken(_Reasoned):
-    """Raise it in a job's function: a failure, and the resource has to be opened anew.
+    """Raise it in a job's function: a failure, and the resource has to be reopened.
 
-    The retry policy decides about the job as after any failure. The worker leaves its
-    lifespan and enters it again before it takes another job.
+    The worker leaves its lifespan and enters it again before it takes another job. The job is tried again,
+    whatever types ``retry_on`` of its policy names, as it is no error of the function's; a function as
+    ``retry_on`` is asked.
 
     Arguments:
       reason: what is wrong with the resource, in words.
+      counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` counts the
+          retry, and a `CircuitBreaker` the failure, in any case.
+
+    Raises:
+      TypeError: if ``counts`` is no bool.
     """
+
+    counts: bool = True
+
+    def __init__(self, reason: str = "", *, counts: bool = True) -> None:
+        super().__init__(reason)
+        self.counts = _validate.instance("counts", counts, bool)
+
+
+NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
+"""What the pool says of an attempt, and what is said of a resource: rules that name types are about these in any case."""
 
 
 def _check_attempts(_: object, __: object, value: object) -> None:
@@ -232,7 +256,9 @@ class RetryPolicy:
       jitter: ``"full"``, ``"equal"``, ``"decorrelated"``, ``"none"`` or seconds.
       retry_on: which errors are tried again: an exception type, a tuple of them, or a
           function of the error that returns a bool. Types match an exception group if they
-          match the group itself or every leaf of it.
+          match the group itself or every leaf of it. They speak about errors of the function:
+          an `AttemptTimeoutError` and a `ResourceBroken` are tried again whatever types are
+          given, also as leaves of a group. A function is asked about these too.
       placement: on ``"any"`` worker, on the ``"same"``, or on an ``"other"`` (the bounce).
       front: whether a retried job goes before those of its priority that wait.
 
@@ -279,6 +305,16 @@ class RetryPolicy:
         at_once |= {"front": True, "placement": "same"}
         return cls(**(at_once | fields))
 
+    @classmethod
+    def endless(cls, **fields: Any) -> Self:
+        """A policy that tries again and again, with pauses that grow to half a minute: for what will be back some time.
+
+        Arguments:
+          **fields: further fields of the policy.
+        """
+        curve: dict[str, Any] = {"max_attempts": None, "base_delay": 0.1, "max_delay": 30.0, "jitter": "equal"}
+        return cls(**(curve | fields))
+
     def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
         """How long to wait before the next attempt. Override it for another curve.
 
@@ -318,4 +354,4 @@ class RetryPolicy:
         Raises:
           TypeError: if ``retry_on`` is a function and returns something else than a bool.
         """
-        return applies("retry_on", self.retry_on, error)
+        return applies("retry_on", self.retry_on, error, NOT_OF_THE_FUNCTION)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_pool")
 
 # How long to wait before a broken resource is opened once more.
-_REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
+_REOPENING = RetryPolicy.endless()
 
 
 class Stage(enum.Enum):
