@@ -328,7 +328,9 @@ def failure_of(job: Job[Any]) -> JobFailedError:
     """The error that tells of a dead job, with its cause."""
     error = JobFailedError(job)
     cause = job._error
-    if job._dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
+    # Before that time it was the caller's deadline that has ended it, which is no timeout of the job's.
+    is_over = job._finished_at is not None and job._finished_at >= job._deadline
+    if is_over and job._dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
         timeout = JobTimeoutError(job._reason)
         timeout.__cause__ = cause
         cause = timeout

@@ -187,10 +187,16 @@ class Submitting(FixedAttributes):
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
-        job = await self._submit(fn, args, options)
+        job = self._make_job(fn, args, options)
+        job._caller_deadline = trio.current_effective_deadline()
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
+            if self._lines_up(job):
+                await self._engine.wait_for_place(job)
             await self._engine.wait_for(job, has_ended)
         except BaseException:
+            if job._state is None:
+                raise  # it has never been in the pool
             job.cancel()
             with trio.CancelScope(shield=True):
                 await self._engine.wait_for_end(job)
