@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 
+def checked_pool(pool: object) -> BasePool:
+    """Return ``pool``: a pool of either kind."""
+    if not isinstance(pool, BasePool):
+        raise TypeError(f"pool must be a Pool or a SlotPool, {_validate.got(pool)}")
+    return pool
+
+
 class BasePool(Submitting):
     """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
 

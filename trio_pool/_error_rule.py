@@ -37,7 +37,9 @@ def applies(name: str, rule: ErrorRule, error: Exception, besides: tuple[type[Ex
     if isinstance(rule, (type, tuple)):
         kinds = cast("tuple[type[Exception], ...]", rule if isinstance(rule, tuple) else (rule,))
         return matches(error, kinds + besides)
-    return _validate.instance(f"the result of {name}", rule(error), bool)
+    answer = rule(error)
+    _validate.answer(name, answer)
+    return _validate.instance(f"the result of {name}", answer, bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

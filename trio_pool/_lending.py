@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from ._attributes import OnlyAsync
 from ._driver import enclosing_jobs
 from ._retry import ResourceBroken
 from ._seat import Phase
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 
-class Lending:
+class Lending(OnlyAsync):
     """What ``job.lend()`` returns; see there."""
 
     __slots__ = ("_job", "_worker")

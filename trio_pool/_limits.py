@@ -18,7 +18,7 @@ def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: object) -> None:
     if _validate.seconds(attribute.name, value, finite=True) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0, {_validate.got(value)}")
 
 
 def _check_from_0(_: object, attribute: attrs.Attribute[int], value: object) -> None:
@@ -38,7 +38,7 @@ def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], va
     if value is None:
         return
     if _validate.seconds("max_reset_after", value) < breaker.reset_after:
-        raise ValueError(f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), got {value!r}")
+        raise ValueError(f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {_validate.got(value)}")
 
 
 def _check_counts(_: object, __: object, value: object) -> None:

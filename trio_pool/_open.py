@@ -64,6 +64,9 @@ R = TypeVar("R")
 S = TypeVar("S")
 P = TypeVar("P", bound=BasePool)
 
+MOST_SLOTS = 1_000_000
+"""Each has a Trio task of its own."""
+
 # Set by trio_pool.testing.one_at_a_time for the pools opened in its block.
 forced_max_running: ContextVar[int | None] = ContextVar("trio_pool_forced_max_running", default=None)
 
@@ -183,6 +186,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
         number = _validate.count("resources", resources, least=1)
+        if number > MOST_SLOTS:
+            raise ValueError(f"resources must be at most {MOST_SLOTS} slots, {_validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
         return _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number)
@@ -206,7 +211,7 @@ def _described(resources: object) -> list[Resource[Any]]:
     try:
         every = list(cast("Iterable[object]", resources))
     except TypeError:
-        raise TypeError(f"resources must be an iterable of resources or a number of slots, got {resources!r}") from None
+        raise TypeError(f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}") from None
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 
 

@@ -134,7 +134,7 @@ class RetryAfter(Exception):
         highest = _validate.seconds("max_delay", max_delay, finite=True)
         at = time.time() if now is None else _validate.seconds("now", now, finite=True)
         if at >= TOO_LATE:
-            raise ValueError(f"now must be POSIX seconds before the year 5138, got {now!r}")
+            raise ValueError(f"now must be POSIX seconds before the year 5138, {_validate.got(now)}")
         try:
             delay = min(max(0.0, seconds_to_wait(header, at)), highest)
         except ValueError:
@@ -155,7 +155,7 @@ class _Reasoned(Exception):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = _validate.instance("reason", reason, str)
 
 
 class GiveUp(_Reasoned):
@@ -163,6 +163,9 @@ class GiveUp(_Reasoned):
 
     Arguments:
       reason: why, in words; it becomes part of the job's ``reason``.
+
+    Raises:
+      TypeError: if ``reason`` is no str.
     """
 
 
@@ -171,6 +174,9 @@ class Discard(_Reasoned):
 
     Arguments:
       reason: why, in words; it becomes the job's ``reason``.
+
+    Raises:
+      TypeError: if ``reason`` is no str.
     """
 
 
@@ -187,7 +193,7 @@ class ResourceBroken(_Reasoned):
           retry, and a `CircuitBreaker` the failure, in any case.
 
     Raises:
-      TypeError: if ``counts`` is no bool.
+      TypeError: if ``reason`` is no str or ``counts`` no bool.
     """
 
     counts: bool = True
@@ -207,7 +213,7 @@ def _check_attempts(_: object, __: object, value: object) -> None:
 
 def _check_multiplier(_: object, __: object, value: object) -> None:
     if _validate.seconds("multiplier", value, finite=True) < 1:
-        raise ValueError(f"multiplier must be at least 1, got {value!r}")
+        raise ValueError(f"multiplier must be at least 1, {_validate.got(value)}")
 
 
 def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
@@ -252,7 +258,7 @@ class RetryPolicy:
       max_attempts: attempts in all, the first included; ``None`` for no bound.
       base_delay: seconds before the second attempt.
       multiplier: how much longer each delay is than the one before, at least 1.
-      max_delay: seconds that no delay before jitter exceeds.
+      max_delay: seconds that no delay before jitter exceeds; ``inf`` or ``None`` for no bound.
       jitter: ``"full"``, ``"equal"``, ``"decorrelated"``, ``"none"`` or seconds.
       retry_on: which errors are tried again: an exception type, a tuple of them, or a
           function of the error that returns a bool. Types match an exception group if they
@@ -269,13 +275,17 @@ class RetryPolicy:
     max_attempts: float | None = attrs.field(default=3, validator=_check_attempts)
     base_delay: float = attrs.field(default=0.1, validator=_check_finite)
     multiplier: float = attrs.field(default=2.0, validator=_check_multiplier)
-    max_delay: float = attrs.field(default=20.0, validator=_check_seconds)
+    max_delay: float = attrs.field(default=20.0, converter=_validate.no_bound_if_none, validator=_check_seconds)
     jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
     retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
         default=Exception, validator=_check_retry_on
     )
     placement: Placement = attrs.field(default="any", validator=_check_placement)
     front: bool = attrs.field(default=False, validator=_check_flag)
+
+    def __attrs_post_init__(self) -> None:
+        if type(self) is not RetryPolicy:
+            _validate.call("delay", self.delay)
 
     @classmethod
     def never(cls) -> Self:

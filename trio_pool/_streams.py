@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from ._attributes import OnlyAsync
 from ._engine import logger
 from ._errors import PoolClosedError
 from ._job import has_ended
@@ -31,7 +32,7 @@ X = TypeVar("X")
 _END = object()
 
 
-class Stream(abc.ABC, Generic[V, X]):
+class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     """An async context manager to be iterated over inside its block.
 
     Items are taken and submitted as long as fewer than ``buffer`` of them have been taken

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from . import _validate
-from ._attributes import FixedAttributes
+from ._attributes import Entered, FixedAttributes
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
-class Submitting(FixedAttributes):
+class Submitting(FixedAttributes, Entered):
     """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
@@ -218,7 +218,7 @@ class Submitting(FixedAttributes):
         if not callable(fn):
             raise TypeError(not_callable(fn))
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
-            raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
+            raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
         if buffer is not None:
             _validate.count("buffer", buffer, least=1)
         resolved = self._resolve(options, name)
@@ -233,4 +233,4 @@ def not_callable(fn: object) -> str:
             f"the first argument must be an async function, got the coroutine {fn!r}; "
             "hand over the function and its arguments: (fn, arg), not (fn(arg))"
         )
-    return f"the first argument must be an async function, got {fn!r}"
+    return f"the first argument must be an async function, {_validate.got(fn)}"

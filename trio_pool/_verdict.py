@@ -11,7 +11,7 @@ from ._error_rule import leaves
 from ._job import DeadReason
 from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
-from ._tracebacks import clear_frames, in_words
+from ._tracebacks import clear_frames, in_words, shown
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -123,14 +123,21 @@ def judge(
             return Verdict(_misjudged(fault, error))
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     if isinstance(control, GiveUp):
-        words = f"given up: {control.reason}" if control.reason else "given up"
+        reason = _reason_of(control)
+        words = f"given up: {reason}" if reason else "given up"
         return Verdict(Die(DeadReason.GAVE_UP, words, error))
     if isinstance(control, Discard):
-        return Verdict(Drop(control.reason or "discarded by its function"))
+        return Verdict(Drop(_reason_of(control) or "discarded by its function"))
     if isinstance(control, RetryAfter):
         rest = control.delay if control.rest else 0.0
         return Verdict(_again_after(job, error, control, policy), rest=rest)
     return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
+
+
+def _reason_of(control: GiveUp | Discard) -> str:
+    """Its reason, whatever a derived class or somebody else has made of that."""
+    reason: object = control.reason
+    return reason if isinstance(reason, str) else shown(reason)
 
 
 def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:
@@ -140,7 +147,8 @@ def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | 
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {answer!r}")
+    _validate.answer("on_failure", answer)
+    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}")
 
 
 def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:
@@ -167,6 +175,7 @@ def _by_policy(
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
+            _validate.answer("delay", delay)
             _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
     except Exception as fault:
         return _misjudged(fault, error)

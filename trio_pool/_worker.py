@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
+from . import _validate
 from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
-from ._tracebacks import in_words
+from ._tracebacks import in_words, shown
 from ._words import doings, one_line
 
 if sys.version_info < (3, 11):
@@ -383,4 +384,5 @@ class Worker(Seat):
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {manager!r}")
+    _validate.answer(giver, manager)
+    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

@@ -14,7 +14,7 @@ except ImportError as _error:
     raise ImportError('trio_pool.rich needs rich: pip install "trio-pool[rich]"') from _error
 
 from . import _validate
-from ._base import BasePool
+from ._base import checked_pool
 from ._live_display import Place, console_for
 from ._live_frame import frame, plain_line
 from ._live_reading import Failures, Readings
@@ -75,7 +75,7 @@ def live(
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type; at the call.
     """
-    _validate.instance("pool", pool, BasePool)
+    checked_pool(pool)
     if total is not None:
         _validate.count("total", total, least=0)
     _validate.count("failures", failures, least=0)

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from . import _validate
+from ._base import checked_pool
 from ._open import forced_max_running
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
     _validate.count("times", value, least=0)
 
 
+def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, BaseException) and not (isinstance(value, type) and issubclass(value, BaseException)):
+        raise TypeError(f"error must be an exception or a type of one, {_validate.got(value)}")
+
+
 @attrs.define(eq=False)
 class Flaky(Generic[V]):
     """An async function that fails so many times, and then returns a result for ever.
@@ -50,7 +56,7 @@ class Flaky(Generic[V]):
 
     times: int = attrs.field(validator=_check_times)
     result: V = attrs.field(kw_only=True, default=None)
-    error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError)
+    error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError, validator=_check_error)
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
     # How many have failed, or are under way and going to.
     _failures: int = attrs.field(default=0, init=False, repr=False)
@@ -100,7 +106,9 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
 
     Raises:
       AssertionError: if one hasn't; it names those that have not.
+      TypeError: if ``pool`` is no pool.
     """
+    checked_pool(pool)
     unsettled = list(pool.jobs())
     if unsettled:
         raise AssertionError(f"jobs that have not ended: {unsettled!r}")
