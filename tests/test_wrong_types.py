@@ -51,6 +51,8 @@ def test_more_slots_than_can_be_is_an_error(number: int) -> None:
     with pytest.raises(ValueError, match=r"^resources must be at most 1000000 slots, got ") as caught:
         open_pool(number)
     assert len(str(caught.value)) < 300
+    with pytest.raises(ValueError, match=r"^min must be at most 1000000, got "):
+        Elastic(lambda: open_pool(1), min=number, max=number)
 
 
 UNSHOWN = [b"x" * 10_000, -(10**5000), Unspeakable(), [Unspeakable()]]

@@ -14,6 +14,9 @@ from ._resource import Resource, as_tags
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MOST_WORKERS = 1_000_000
+"""Of those that are opened with a pool. Each has a Trio task of its own."""
+
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -25,13 +28,15 @@ def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) ->
 
 
 def _check_min(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.count(attribute.name, value, least=0)
+    least = _validate.count(attribute.name, value, least=0)
+    if least > MOST_WORKERS:
+        raise ValueError(f"{attribute.name} must be at most {MOST_WORKERS}, {_validate.got(least)}")
 
 
 def _check_max(elastic: Elastic[Any], attribute: attrs.Attribute[Any], value: object) -> None:
     most = _validate.count(attribute.name, value, least=1)
     if most < elastic.min:
-        raise ValueError(f"max must be at least min ({elastic.min!r}), {_validate.got(most)}")
+        raise ValueError(f"max must be at least min ({elastic.min}), {_validate.got(most)}")
 
 
 def _check_timeout(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

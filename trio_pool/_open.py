@@ -12,7 +12,7 @@ import trio
 from . import _validate
 from ._base import BasePool
 from ._config import Config
-from ._elastic import Elastic
+from ._elastic import MOST_WORKERS, Elastic
 from ._endings import come_out
 from ._engine import failure_of, logger
 from ._errors import PoolError
@@ -63,9 +63,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 S = TypeVar("S")
 P = TypeVar("P", bound=BasePool)
-
-MOST_SLOTS = 1_000_000
-"""Each has a Trio task of its own."""
 
 # Set by trio_pool.testing.one_at_a_time for the pools opened in its block.
 forced_max_running: ContextVar[int | None] = ContextVar("trio_pool_forced_max_running", default=None)
@@ -186,8 +183,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
         number = _validate.count("resources", resources, least=1)
-        if number > MOST_SLOTS:
-            raise ValueError(f"resources must be at most {MOST_SLOTS} slots, {_validate.got(number)}")
+        if number > MOST_WORKERS:
+            raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {_validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
         return _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number)

@@ -18,10 +18,15 @@ LONGEST_SHOWN = 200
 """Characters of a value that a message repeats."""
 
 
-def got(value: object) -> str:
-    """What a message says of the value: its repr, if that can be had and as far as it can be read."""
+def brief(value: object) -> str:
+    """The repr of a value, if that can be had, and as far as it can be read."""
     text = shown(value)
-    return f"got {text if len(text) <= LONGEST_SHOWN else f'{text[: LONGEST_SHOWN - 3]}...'}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+def got(value: object) -> str:
+    """What a message says of the value."""
+    return f"got {brief(value)}"
 
 
 def seconds(name: str, value: object, *, finite: bool = False) -> float:
@@ -120,7 +125,7 @@ def answer(name: str, value: object) -> None:
         close = getattr(value, "close", None)
         if close is not None:
             close()  # or Python warns that it was never awaited
-        raise TypeError(f"{name} must be a plain function, which returned the awaitable {shown(value)}")
+        raise TypeError(f"{name} must be a plain function, which returned the awaitable {brief(value)}")
 
 
 def text(name: str, value: object) -> str | None:

@@ -15,7 +15,7 @@ from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
-from ._tracebacks import in_words, shown
+from ._tracebacks import in_words
 from ._words import doings, one_line
 
 if sys.version_info < (3, 11):
@@ -385,4 +385,4 @@ def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
     _validate.answer(giver, manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")
+    raise TypeError(f"{giver} must return an async context manager, returned {_validate.brief(manager)}")
