@@ -80,7 +80,7 @@ async def test_what_is_no_job_is_no_dead_letter(call: str) -> None:
 # Workers
 
 
-@pytest.mark.parametrize("field", ["id", "name", "resource", "tags", "state", "job"])
+@pytest.mark.parametrize("field", ["id", "name", "resource", "tags", "state", "job", "jobs"])
 async def test_who_a_worker_is_can_not_be_changed(field: str) -> None:
     async with open_pool([Resource("a", name="a", tags=["x"])]) as pool:
         [worker] = pool.workers

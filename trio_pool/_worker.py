@@ -146,8 +146,14 @@ class Worker(Seat):
         return self._resource
 
     @property
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """The jobs that it runs now, in the order of their start; one that has lent it is not among them."""
+        job = self._current
+        return () if job is None else (job,)
+
+    @property
     def job(self) -> Job[Any] | None:
-        """The job that it runs, or None."""
+        """The first of `jobs`, or None."""
         return self._current
 
     def statistics(self) -> WorkerStatistics:
