@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._effects import Interrupt
+from ._errors import JobTimeoutError
 from ._job import DeadReason, JobState
 from ._seat import Cut, Phase
 from ._setback import Setback
@@ -153,7 +154,13 @@ class AttemptEvents(WorkerEvents):
         elif isinstance(fate, Retry):
             budget = self._dispatch.budget
             if now + fate.delay >= job._deadline:
-                self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
+                words = "no time left to try again"
+                timeout = JobTimeoutError(words)
+                timeout.__cause__ = error
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, timeout, now)
+            elif now + fate.delay >= job._caller_deadline:
+                words = "its caller has no time left to try again"
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
                 words = f"the pool has retried too much lately: {in_words(error)}"
                 self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_current_job: ContextVar[Job[Any]] = ContextVar("trio_pool_current_job")
+# None in the context of what is no part of the job that it has its variables from.
+_current_job: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
 
 
 def current_job() -> Job[Any]:
@@ -32,15 +33,20 @@ def current_job() -> Job[Any]:
     Raises:
       RuntimeError: if the caller is not part of a job.
     """
-    try:
-        return _current_job.get()
-    except LookupError:
-        raise RuntimeError("current_job() must be called inside a job's function") from None
+    job = _current_job.get()
+    if job is None:
+        raise RuntimeError("current_job() must be called inside a job's function")
+    return job
+
+
+def leave_job() -> None:
+    """Make the context that this is called in one of no job."""
+    _current_job.set(None)
 
 
 def is_in_a_job() -> bool:
     """Whether the caller may be part of any job: a quick answer for those that aren't."""
-    return _current_job.get(None) is not None
+    return _current_job.get() is not None
 
 
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
@@ -48,7 +54,7 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
 
     Only those that have not ended: what a job leaves behind is no part of it.
     """
-    job = _current_job.get(None)
+    job = _current_job.get()
     while job is not None and not job.state.is_final:
         yield job
         context = job._context

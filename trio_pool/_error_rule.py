@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
 
 
-def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
+def applies(name: str, rule: ErrorRule, error: Exception, besides: tuple[type[Exception], ...] = ()) -> bool:
     """Whether a rule, the field ``name`` of a policy, is about such an error.
+
+    Arguments:
+      besides: what a rule made of types is about in any case; a function is asked.
 
     Raises:
       TypeError: if it is a function and returns something else than a bool.
     """
     if isinstance(rule, (type, tuple)):
-        return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
-    return _validate.instance(f"the result of {name}", rule(error), bool)
+        kinds = cast("tuple[type[Exception], ...]", rule if isinstance(rule, tuple) else (rule,))
+        return matches(error, kinds + besides)
+    answer = rule(error)
+    _validate.answer(name, answer)
+    return _validate.instance(f"the result of {name}", answer, bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

@@ -12,7 +12,7 @@ from . import _validate
 from ._base import BasePool
 from ._block import Block
 from ._config import Config
-from ._elastic import Elastic
+from ._elastic import MOST_WORKERS, Elastic
 from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of, logger
 from ._errors import PoolError
@@ -184,6 +184,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
         number = _validate.count("resources", resources, least=1)
+        if number > MOST_WORKERS:
+            raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {_validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
         return Block("open_pool", _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number))
@@ -208,7 +210,9 @@ def _described(resources: object) -> list[Resource[Any]]:
     try:
         every = list(cast("Iterable[object]", resources))
     except TypeError:
-        raise TypeError(f"resources must be an iterable of resources or a number of slots, got {resources!r}") from None
+        raise TypeError(
+            f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}"
+        ) from None
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 
 

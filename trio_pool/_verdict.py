@@ -13,7 +13,7 @@ from ._error_rule import as_error, leaves
 from ._job import DeadReason
 from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
-from ._tracebacks import clear_frames, context_of, in_words, set_context
+from ._tracebacks import clear_frames, context_of, in_words, set_context, shown
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -83,19 +83,19 @@ def control_of(error: Exception) -> Control | None:
     """
     if not isinstance(error, _TELLING):
         return None
-    found = leaves(error)
-    for kind in (GiveUp, Discard, ResourceBroken):
-        for leaf in found:
-            if isinstance(leaf, kind):
-                return leaf if _only_controls(found) else None
-    pauses = [leaf for leaf in found if isinstance(leaf, RetryAfter)]
-    if len(pauses) != len(found):
+    found = [leaf for leaf in leaves(error) if isinstance(leaf, _CONTROLS)]
+    if len(found) < len(leaves(error)):
         return None
-    return max(pauses, key=lambda pause: pause.delay)
+    return max(found, key=_strength)
 
 
-def _only_controls(found: list[BaseException]) -> bool:
-    return all(isinstance(leaf, _CONTROLS) for leaf in found)
+def _strength(control: Control) -> tuple[int, float, bool]:
+    """By what one is stronger than another: its kind, a longer pause, and that it counts."""
+    if isinstance(control, RetryAfter):
+        return 0, control.delay, control.counts
+    if isinstance(control, ResourceBroken):
+        return 1, 0.0, control.counts
+    return 3 if isinstance(control, GiveUp) else 2, 0.0, True
 
 
 def judge(
@@ -125,20 +125,30 @@ def judge(
             return Verdict(_misjudged(fault, error, "the breaker's counts"))
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     if isinstance(control, GiveUp):
-        words = f"given up: {control.reason}" if control.reason else "given up"
+        reason = _reason_of(control)
+        words = f"given up: {reason}" if reason else "given up"
         return Verdict(Die(DeadReason.GAVE_UP, words, error))
     if isinstance(control, Discard):
-        return Verdict(Drop(control.reason or "discarded by its function"))
+        return Verdict(Drop(_reason_of(control) or "discarded by its function"))
     if isinstance(control, RetryAfter):
         rest = control.delay if control.rest else 0.0
         return Verdict(_again_after(job, error, control, policy), rest=rest)
-    return Verdict(_by_policy(job, error, policy, rng), broken=True, is_failure=True)
+    return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
+
+
+def _reason_of(control: GiveUp | Discard) -> str:
+    """Its reason, whatever a derived class or somebody else has made of that."""
+    reason: object = control.reason
+    return reason if isinstance(reason, str) else shown(reason)
 
 
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {answer!r}")
+    _validate.answer("on_failure", answer)
+    raise TypeError(
+        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}"
+    )
 
 
 def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:
@@ -151,19 +161,25 @@ def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: R
     return Retry(delay, placement, policy.front, control.counts)
 
 
-def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random) -> Retry | Die:
+def _by_policy(
+    job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random, broken: ResourceBroken | None = None
+) -> Retry | Die:
+    counts = broken is None or broken.counts
     try:
-        if not policy.covers(error):
+        # Types are about what is wrong with the resource whatever the error is that on_failure takes for it.
+        by_types = isinstance(policy.retry_on, (type, tuple))
+        if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, f"not retryable: {in_words(error)}", error)
-        if _used_up(job, policy):
+        if counts and _used_up(job, policy):
             return _exhausted(error)
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
+            _validate.answer("delay", delay)
             _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
     except BaseException as fault:
         return _misjudged(fault, error, "the retry policy")
-    return Retry(delay, policy.placement, policy.front, counts=True)
+    return Retry(delay, policy.placement, policy.front, counts)
 
 
 def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:

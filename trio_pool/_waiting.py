@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from ._effects import WaitsInVain
+    from ._from_threads import Home
     from ._group import Group
     from ._job import Job
     from ._scheduler import Scheduler
@@ -27,7 +29,9 @@ class Waiting:
     """The part of the engine that has to do with those who wait for jobs."""
 
     core: Scheduler
+    home: Home
     carry_out: Callable[[], None]
+    check_caller: Callable[[], None]
 
     async def wait_job_started(self, job: Job[Any]) -> None:
         """Wait for the start of the job's first attempt, or its end."""
@@ -36,6 +40,8 @@ class Waiting:
     @trio.lowlevel.enable_ki_protection
     async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
         """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
+        if get_ident() != self.home.thread:
+            self.check_caller()
         if reached(job):
             await trio.lowlevel.checkpoint()
             return

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
+from . import _validate
 from ._apart import Apart
-from ._driver import enclosing_jobs
 from ._error_rule import as_error, without_cancellations
 from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_pool")
 
 # How long to wait before a broken resource is opened once more.
-_REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
+_REOPENING = RetryPolicy.endless()
 
 
 class Stage(enum.Enum):
@@ -65,6 +65,7 @@ class WorkerHost(Protocol):
     def blame(self, worker: Worker, error: Exception) -> None: ...
     @property
     def hurries(self) -> bool: ...
+    def current_time(self) -> float: ...
     def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
@@ -159,8 +160,14 @@ class Worker(Seat):
         return self._resource
 
     @property
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """The jobs that it runs now, in the order of their start; one that has lent it is not among them."""
+        job = self._current
+        return () if job is None else (job,)
+
+    @property
     def job(self) -> Job[Any] | None:
-        """The job that it runs, or None."""
+        """The first of `jobs`, or None."""
         return self._current
 
     def statistics(self) -> WorkerStatistics:
@@ -198,16 +205,10 @@ class Worker(Seat):
           RuntimeError: if called by a job that runs on this worker.
           Exception: whatever leaving the lifespan raises.
         """
-        if any(job is self._current or job in self._loans for job in enclosing_jobs()):
-            raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
         await self._host.remove_worker(self, cancel=cancel)
 
     def __repr__(self) -> str:
-        try:
-            now = trio.current_time()
-        except RuntimeError:  # there is no clock outside of Trio
-            now = None
-        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, now)}>"
+        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, self._host.current_time())}>"
 
     # The rest is for the pool.
 
@@ -455,4 +456,5 @@ class Worker(Seat):
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {manager!r}")
+    _validate.answer(giver, manager)
+    raise TypeError(f"{giver} must return an async context manager, returned {_validate.brief(manager)}")
