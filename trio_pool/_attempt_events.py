@@ -8,7 +8,6 @@ from ._effects import Interrupt
 from ._job import DeadReason, JobState
 from ._seat import Cut, Phase
 from ._setback import Setback
-from ._tracebacks import in_words
 from ._verdict import Die, Retry
 from ._worker_events import WorkerEvents
 
@@ -131,14 +130,14 @@ class AttemptEvents(WorkerEvents):
         """An attempt has failed: carry out what becomes of its job."""
         fate = verdict.fate
         if job._cancelled and not verdict.is_the_last_word:
-            words = f"failed after it was cancelled: {in_words(error)}"
+            words = ("failed after it was cancelled: {}", error)
             self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif isinstance(fate, Retry):
             budget = self._dispatch.budget
             if now + fate.delay >= job._deadline:
                 self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
             elif budget is not None and not budget.allows_retry(now):
-                words = f"the pool has retried too much lately: {in_words(error)}"
+                words = ("the pool has retried too much lately: {}", error)
                 self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
             else:
                 if budget is not None:

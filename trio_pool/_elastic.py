@@ -10,6 +10,7 @@ import attrs
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
 from ._resource import Resource, as_tags
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ R_co = TypeVar("R_co", covariant=True)
 def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     # One made by a function of contextlib can be called, but to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
-        raise TypeError(f"{attribute.name} must return async context managers, not be one, got {value!r}")
+        raise TypeError(f"{attribute.name} must return async context managers, not be one, got {shown(value)}")
     _validate.call(attribute.name, value)
 
 
@@ -62,7 +63,7 @@ class Elastic(Generic[R_co]):
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory)
+    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory, repr=shown)
     min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
     max: int = attrs.field(validator=_check_max, kw_only=True)
     idle_timeout: float = attrs.field(default=60.0, validator=_check_timeout, kw_only=True)

@@ -9,6 +9,7 @@ import trio
 from ._driver import enclosing_jobs
 from ._retry import ResourceBroken
 from ._seat import Phase
+from ._shown import one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,9 +51,9 @@ class Lending:
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
             if worker._departing:
-                raise ResourceBroken(f"{worker.name} was removed while it was lent")
+                raise ResourceBroken(f"{one_line(worker.name)} was removed while it was lent")
             if worker._phase is not Phase.OPEN:
-                raise ResourceBroken(f"the resource of {worker.name} broke while it was lent")
+                raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
 
 
 def _check(job: Job[Any]) -> Worker:
@@ -65,5 +66,5 @@ def _check(job: Job[Any]) -> Worker:
     if job._options.hedge is not None:
         raise RuntimeError("a job with a hedge can't lend its worker")
     if job in worker._loans:
-        raise RuntimeError(f"the job has lent {worker.name} already")
+        raise RuntimeError(f"the job has lent {one_line(worker.name)} already")
     return worker

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from . import _validate
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: object) -> None:
     if _validate.seconds(attribute.name, value, finite=True) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0, got {shown(value)}")
 
 
 def _check_from_0(_: object, attribute: attrs.Attribute[int], value: object) -> None:
@@ -38,7 +39,7 @@ def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], va
     if value is None:
         return
     if _validate.seconds("max_reset_after", value) < breaker.reset_after:
-        raise ValueError(f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), got {value!r}")
+        raise ValueError(f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), got {shown(value)}")
 
 
 def _check_counts(_: object, __: object, value: object) -> None:
@@ -138,7 +139,7 @@ class CircuitBreaker:
     reset_after: float = attrs.field(default=30.0, validator=_check_positive)
     max_reset_after: float | None = attrs.field(default=None, validator=_check_longest)
     counts: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_counts
+        default=Exception, validator=_check_counts, repr=shown
     )
 
 

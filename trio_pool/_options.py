@@ -15,6 +15,7 @@ from ._limits import Hedge
 from ._retry import RetryPolicy
 from ._roster import ANYONE, Terms
 from ._seat import Seat
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,6 +84,8 @@ class Options:
     # Until the job has entered: it isn't to hold on to what it has waited for.
     after: tuple[Job[Any], ...] = ()
     group: Group | None = None
+    # Whether messages about the job show what its function is called with.
+    show_arguments: bool = True
     # Who may take such a job, until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
     # Whether such a job may start at once, on whatever worker there is.
@@ -118,14 +121,14 @@ def _policy(name: str, value: object) -> RetryPolicy:
 
 def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     if isinstance(value, Job):
-        raise TypeError(f"{name} must be an iterable of jobs, not the single {value!r}")
+        raise TypeError(f"{name} must be an iterable of jobs, not the single {shown(value)}")
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:
-        raise TypeError(f"{name} must be an iterable of jobs, got {value!r}") from None
+        raise TypeError(f"{name} must be an iterable of jobs, got {shown(value)}") from None
     for job in jobs:
         if not isinstance(cast("object", job), Job):
-            raise TypeError(f"{name} must hold jobs, got {job!r}")
+            raise TypeError(f"{name} must hold jobs, got {shown(job)}")
     return jobs
 
 
@@ -135,13 +138,13 @@ def _hedge(name: str, value: object) -> Hedge:
 
 def _worker(name: str, value: object) -> Seat:
     if not isinstance(value, Seat):
-        raise TypeError(f"{name} must be a Worker, got {value!r}")
+        raise TypeError(f"{name} must be a Worker, got {shown(value)}")
     return value
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, got {value!r}")
+        raise TypeError(f"{name} must be a mapping, got {shown(value)}")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +34,7 @@ def _check_jobs(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and _validate.seconds(attribute.name, value) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0, got {shown(value)}")
 
 
 def as_tags(value: Iterable[str]) -> frozenset[str]:
@@ -62,7 +63,7 @@ class Resource(Generic[R_co]):
           string for ``tags``.
     """
 
-    value: R_co
+    value: R_co = attrs.field(repr=shown)
     name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))

@@ -10,6 +10,8 @@ import attrs
 
 from . import _validate
 from ._error_rule import applies
+from ._portable import Portable
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +29,7 @@ TOO_LATE = 1e11
 """POSIX seconds in the year 5138. It is milliseconds, or smaller units still, that come to more."""
 
 
-class RetryAfter(Exception):
+class RetryAfter(Portable, Exception):
     """Raise it in a job's function: try again in ``delay``, whatever ``retry_on`` says.
 
     Arguments:
@@ -43,6 +45,12 @@ class RetryAfter(Exception):
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
 
+    # What holds where a class derived from it doesn't call this one's __init__.
+    delay: float = 0.0
+    rest: bool = False
+    placement: Placement | None = None
+    counts: bool = True
+
     def __init__(
         self,
         delay: float,
@@ -51,12 +59,11 @@ class RetryAfter(Exception):
         placement: Placement | None = None,
         counts: bool = True,
     ) -> None:
-        self.delay: float = _validate.seconds("delay", delay, finite=True)
-        self.rest: bool = _validate.instance("rest", rest, bool)
-        self.placement: Placement | None = None
+        self.delay = _validate.seconds("delay", delay, finite=True)
+        self.rest = _validate.instance("rest", rest, bool)
         if placement is not None:
             self.placement = _validate.one_of("placement", placement, PLACEMENTS)
-        self.counts: bool = _validate.instance("counts", counts, bool)
+        self.counts = _validate.instance("counts", counts, bool)
         super().__init__(delay)
 
     @classmethod
@@ -103,12 +110,14 @@ class RetryAfter(Exception):
         return f"{who} {self.delay:g} s"
 
 
-class _Reasoned(Exception):
+class _Reasoned(Portable, Exception):
     """A control exception that carries nothing but a reason."""
+
+    reason: str = ""  # as above
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason: str = reason
+        self.reason = reason
 
 
 class GiveUp(_Reasoned):
@@ -144,7 +153,7 @@ def _check_attempts(_: object, __: object, value: object) -> None:
 
 def _check_multiplier(_: object, __: object, value: object) -> None:
     if _validate.seconds("multiplier", value, finite=True) < 1:
-        raise ValueError(f"multiplier must be at least 1, got {value!r}")
+        raise ValueError(f"multiplier must be at least 1, got {shown(value)}")
 
 
 def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
@@ -207,7 +216,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=20.0, validator=_check_seconds)
     jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
     retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_retry_on
+        default=Exception, validator=_check_retry_on, repr=shown
     )
     placement: Placement = attrs.field(default="any", validator=_check_placement)
     front: bool = attrs.field(default=False, validator=_check_flag)

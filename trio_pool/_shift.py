@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._driver import BadCallError, Failure, hide_loop_from_tracebacks, run_job, tidy
+from ._driver import Failure, hide_loop_from_tracebacks, run_job, tidy
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
 from ._seat import Phase
@@ -135,7 +135,7 @@ class Shift:
                         now = clock.current_time()
                         fired = now >= deadline or self._interrupted
                         if type(value) is Failure:
-                            job = self._fail(job, value.error, now)
+                            job = self._fail(job, value.error, now, is_final=value.is_bad_call)
                             settled = True
                             host.carry_out()
                         else:
@@ -154,10 +154,10 @@ class Shift:
                     await worker._take_back(job)
                 job = self._settle(job, interruption)
 
-    def _fail(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
-        """The attempt has ended with an error of the function's own."""
+    def _fail(self, job: Job[Any], error: Exception, now: float, *, is_final: bool = False) -> Job[Any] | None:
+        """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
         tidy(error)
-        if isinstance(error, BadCallError):
+        if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
             return self._worker._core.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)

@@ -9,11 +9,14 @@ import attrs
 import trio
 
 from . import _validate
+from ._bad_calls import not_callable
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
 from ._job import Job, JobState, has_ended
 from ._places import Admission, Door
+from ._portable import Handle
+from ._shown import said, shown
 from ._streams import Mapped
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
-class Submitting:
+class Submitting(Handle):
     """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
@@ -85,7 +88,7 @@ class Submitting:
         """The job of a node; what is wrong with it is said to be that of the node."""
         try:
             resolved = self._resolve(node.options, "Node")
-            resolved = attrs.evolve(resolved, after=after, name=resolved.name or str(key))
+            resolved = attrs.evolve(resolved, after=after, name=resolved.name or _name_of(key))
             return self._make_job(node.fn, node.args, resolved)
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError):
@@ -103,7 +106,7 @@ class Submitting:
                 await engine.wait_for_place(key)
         except NoEligibleWorkerError as error:
             of_node = next(name for name, job in by_key.items() if job is key)
-            if key.name == str(of_node):
+            if key.name == _name_of(of_node):
                 raise  # it is named already
             raise about_node(of_node, error) from None
 
@@ -204,19 +207,13 @@ class Submitting:
         if not callable(fn):
             raise TypeError(not_callable(fn))
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
-            raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
+            raise TypeError(f"items must be an iterable or an async iterable, got {shown(items)}")
         if buffer is not None:
             _validate.count("buffer", buffer, least=1)
         resolved = self._resolve(options, name)
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 
-def not_callable(fn: object) -> str:
-    """What to say of something that was given for a function and can't be called."""
-    if hasattr(fn, "close") and hasattr(fn, "send"):
-        cast("Any", fn).close()  # or Python warns that it was never awaited
-        return (
-            f"the first argument must be an async function, got the coroutine {fn!r}; "
-            "hand over the function and its arguments: (fn, arg), not (fn(arg))"
-        )
-    return f"the first argument must be an async function, got {fn!r}"
+def _name_of(key: object) -> str:
+    """What a job of a graph is called if it has no name of its own."""
+    return str.__str__(key) if isinstance(key, str) else said(key)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from ._shown import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+S = TypeVar("S", bound=str)
 T = TypeVar("T")
 
 
@@ -15,16 +18,16 @@ def seconds(name: str, value: object, *, finite: bool = False) -> float:
     """Return ``value`` as a float: a time in seconds, zero or more."""
     number = real(name, value)
     if number < 0:
-        raise ValueError(f"{name} must not be negative, got {value!r}")
+        raise ValueError(f"{name} must not be negative, got {shown(value)}")
     if finite and number == math.inf:
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return number
 
 
 def real(name: str, value: object) -> float:
     """Return ``value`` as a float that is a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         number = float(value)
     except OverflowError:
@@ -37,62 +40,65 @@ def real(name: str, value: object) -> float:
 def count(name: str, value: object, *, least: int) -> int:
     """Return ``value``: a whole number, at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}")
+        raise TypeError(f"{name} must be an int, got {shown(value)}")
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be at least {least}, got {shown(value)}")
     return value
 
 
 def bound(name: str, value: object, *, least: int) -> float:
     """Return ``value``: a whole number, at least ``least``; ``None`` or inf for no bound."""
-    if value is None or value == math.inf:
+    if value is None or (isinstance(value, float) and value == math.inf):
         return math.inf
     return count(name, value, least=least)
 
 
-def one_of(name: str, value: object, choices: Sequence[T]) -> T:
-    """Return ``value``: one of ``choices``."""
+def one_of(name: str, value: object, choices: Sequence[S]) -> S:
+    """Return ``value``: one of the strings ``choices``."""
+    plain = str.__str__(value) if isinstance(value, str) else None
     for choice in choices:
-        if value == choice:
+        if choice == plain:
             return choice
     listed = ", ".join(repr(choice) for choice in choices)
-    raise ValueError(f"{name} must be one of {listed}, got {value!r}")
+    raise ValueError(f"{name} must be one of {listed}, got {shown(value)}")
 
 
 def instance(name: str, value: object, kind: type[T]) -> T:
     """Return ``value``: an instance of ``kind``."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise TypeError(f"{name} must be {article} {kind.__name__}, got {value!r}")
+        raise TypeError(f"{name} must be {article} {kind.__name__}, got {shown(value)}")
     return value
 
 
 def call(name: str, value: object) -> None:
     """Check that ``value`` can be called."""
     if not callable(value):
-        raise TypeError(f"{name} must be callable, got {value!r}")
+        raise TypeError(f"{name} must be callable, got {shown(value)}")
 
 
 def text(name: str, value: object) -> str | None:
-    """Return ``value``: a string, or None."""
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a str or None, got {value!r}")
-    return value
+    """Return ``value``: a string, or None; of a class derived from ``str`` the plain string that it is."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str or None, got {shown(value)}")
+    return str.__str__(value)
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:
     """Return ``value`` as a set: an iterable of strings that is not itself a string."""
     # A string is an iterable of strings too, and ("gpu") for ("gpu",) is a common slip.
     if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be an iterable of tags, not the single {value!r}")
+        raise TypeError(f"{name} must be an iterable of tags, not the single {shown(value)}")
     try:
-        found = frozenset(value)
+        found = tuple(value)
     except TypeError:
-        raise TypeError(f"{name} must be an iterable of tags, got {value!r}") from None
+        raise TypeError(f"{name} must be an iterable of tags, got {shown(value)}") from None
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise TypeError(f"{name} must hold strings, got {tag!r}")
-    return found
+            raise TypeError(f"{name} must hold strings, got {shown(tag)}")
+    return frozenset(map(str.__str__, found))
 
 
 def error_rule(name: str, value: object) -> None:
@@ -101,8 +107,8 @@ def error_rule(name: str, value: object) -> None:
     for kind in kinds:
         if isinstance(kind, type):
             if not issubclass(kind, Exception):
-                raise TypeError(f"{name} must name subclasses of Exception, got {kind!r}")
+                raise TypeError(f"{name} must name subclasses of Exception, got {shown(kind)}")
         elif isinstance(value, tuple) or not callable(kind):
             raise TypeError(
-                f"{name} must be an exception type, a tuple of them, or a function of the error, got {value!r}"
+                f"{name} must be an exception type, a tuple of them, or a function of the error, got {shown(value)}"
             )

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import _validate
 from ._error_rule import leaves
+from ._error_words import MOST_OF_ERROR
 from ._job import DeadReason
-from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
+from ._retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
-from ._tracebacks import clear_frames, in_words
+from ._shown import said, shown
+from ._tracebacks import clear_frames
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from ._job import Job
     from ._meters import Breaker
+    from ._words import Words
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
 OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
@@ -47,14 +50,14 @@ class Die(NamedTuple):
     """No further attempt: the job is dead of ``error``."""
 
     reason: DeadReason
-    words: str
+    words: Words
     error: Exception
 
 
 class Drop(NamedTuple):
     """No further attempt, and no harm done: the job is discarded."""
 
-    words: str
+    words: Words
 
 
 class Verdict(NamedTuple):
@@ -89,7 +92,11 @@ def control_of(error: Exception) -> Control | None:
     pauses = [leaf for leaf in found if isinstance(leaf, RetryAfter)]
     if len(pauses) != len(found):
         return None
-    return max(pauses, key=lambda pause: pause.delay)
+    return pauses[0] if len(pauses) == 1 else max(pauses, key=_delay_of)
+
+
+def _delay_of(pause: RetryAfter) -> float:
+    return _validate.seconds("delay", pause.delay, finite=True)
 
 
 def _only_controls(found: list[BaseException]) -> bool:
@@ -110,7 +117,10 @@ def judge(
     Neither the job nor the clock is touched; but ``on_failure``, ``retry_on`` and
     ``delay`` are the user's code, as is what a breaker ``counts``, and are called here.
     """
-    control = control_of(error)
+    try:
+        control = control_of(error)
+    except Exception as fault:  # what a class of the program's has made of its delay
+        return Verdict(_misjudged(fault, error))
     if control is None and on_failure is not None:
         try:
             control = _asked(on_failure, job, error)
@@ -122,14 +132,22 @@ def judge(
         except Exception as fault:
             return Verdict(_misjudged(fault, error))
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
+    try:
+        return _as_told(job, error, control, policy, rng)
+    except Exception as fault:  # as above
+        return Verdict(_misjudged(fault, error))
+
+
+def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPolicy, rng: Random) -> Verdict:
     if isinstance(control, GiveUp):
-        words = f"given up: {control.reason}" if control.reason else "given up"
-        return Verdict(Die(DeadReason.GAVE_UP, words, error))
+        reason = said(control.reason, MOST_OF_ERROR)
+        return Verdict(Die(DeadReason.GAVE_UP, f"given up: {reason}" if reason else "given up", error))
     if isinstance(control, Discard):
-        return Verdict(Drop(control.reason or "discarded by its function"))
+        return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
     if isinstance(control, RetryAfter):
-        rest = control.delay if control.rest else 0.0
-        return Verdict(_again_after(job, error, control, policy), rest=rest)
+        delay, rests = _delay_of(control), _validate.instance("rest", control.rest, bool)
+        fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
+        return Verdict(fate, rest=delay if rests else 0.0)
     return Verdict(_by_policy(job, error, policy, rng), broken=True, is_failure=True)
 
 
@@ -140,23 +158,25 @@ def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | 
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {answer!r}")
+    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {shown(answer)}")
 
 
-def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:
-    if control.counts and _used_up(job, policy):
+def _again_after(
+    job: Job[Any], error: Exception, control: RetryAfter, delay: float, policy: RetryPolicy
+) -> Retry | Die:
+    counts, asked = _validate.instance("counts", control.counts, bool), control.placement
+    if counts and _used_up(job, policy):
         return _exhausted(error)
-    delay = 0.0 if control.rest else control.delay
-    placement = control.placement or policy.placement
-    if control.rest and control.placement is None and placement == "same":
+    placement = policy.placement if asked is None else _validate.one_of("placement", asked, PLACEMENTS)
+    if control.rest and asked is None and placement == "same":
         placement = "any"  # the same worker is the one that can't take it now
-    return Retry(delay, placement, policy.front, control.counts)
+    return Retry(delay, placement, policy.front, counts)
 
 
 def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random) -> Retry | Die:
     try:
         if not policy.covers(error):
-            return Die(DeadReason.NOT_RETRYABLE, f"not retryable: {in_words(error)}", error)
+            return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
         if _used_up(job, policy):
             return _exhausted(error)
         setback = job._setback or _FIRST_TIME
@@ -183,5 +203,4 @@ def _misjudged(fault: Exception, error: Exception) -> Die:
     if fault is not error and fault.__context__ is None:
         fault.__context__ = error
     clear_frames(fault)
-    words = f"the decision about its failure failed: {in_words(fault)}"
-    return Die(DeadReason.NOT_RETRYABLE, words, fault)
+    return Die(DeadReason.NOT_RETRYABLE, ("the decision about its failure failed: {}", fault), fault)

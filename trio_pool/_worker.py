@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import trio
 
 from ._driver import enclosing_jobs
+from ._error_words import in_words
 from ._errors import JobCancelledError
+from ._reporting import report
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
-from ._tracebacks import in_words
-from ._words import doings, one_line
+from ._shown import one_line, shown
+from ._words import doings
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from ._statistics import WorkerStatistics
     from ._timers import Timers
     from ._verdict import Verdict
-
-logger = logging.getLogger("trio_pool")
 
 # How long to wait before a broken resource is opened once more.
 _REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
@@ -185,7 +185,7 @@ class Worker(Seat):
           Exception: whatever leaving the lifespan raises.
         """
         if any(job is self._current or job in self._loans for job in enclosing_jobs()):
-            raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
+            raise RuntimeError(f"{one_line(self.name)} can't be removed by the job that runs on it")
         await self._host.remove_worker(self, cancel=cancel)
 
     def __repr__(self) -> str:
@@ -228,7 +228,7 @@ class Worker(Seat):
         else:
             self._shift = Shift(self, is_own=False)
             assert self._stand_ins is not None
-            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{self.name}, standing in>")
+            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{one_line(self.name)}, standing in>")
         if following is not None:
             self._deliver(following)
         self._host.carry_out()
@@ -306,7 +306,8 @@ class Worker(Seat):
             if self._stage is not Stage.LEAVING:
                 failed += 1
                 if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
-                    logger.warning("%s can't be opened, and is tried again", self.name, exc_info=error)
+                    words = "%s can't be opened, and is tried again"
+                    report(words, one_line(self.name), error=error, level=logging.WARNING)
                 self._break_down(error, self._current)
                 await self._back_off(failed, error or ResourceBroken())
             else:
@@ -362,7 +363,7 @@ class Worker(Seat):
         """The resource can't be used, and not because a job has said so; that is the end of this job's attempt."""
         now = trio.current_time()
         if error is None:
-            error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
+            error = ResourceBroken(f"the lifespan of {one_line(self.name)} ended by itself")
         if self._stage is Stage.OPENING or self._phase is Phase.OPEN:  # else it is known already
             self._core.reopen(self, error, now)
         if job is not None:
@@ -372,7 +373,7 @@ class Worker(Seat):
     def _settle_stranded(self, job: Job[Any], error: Exception, now: float) -> None:
         begun, self._inbox = self._inbox is None, None
         if begun and self._cut is None and not job._cancelled:
-            broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
+            broken = ResourceBroken(f"the lifespan of {one_line(self.name)} broke: {in_words(error)}")
             broken.__cause__ = error
             self._judge(job, broken, now)
         else:
@@ -389,4 +390,4 @@ class Worker(Seat):
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {manager!r}")
+    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

@@ -20,6 +20,7 @@ from . import _validate
 from ._instrument import Instrument
 from ._otel_metrics import Metrics
 from ._otel_spans import JobSpans
+from ._public import publish
 from ._telling import engine_of
 from ._version import __version__
 
@@ -138,3 +139,6 @@ class Telemetry(Instrument):
             spans.finish(job)
         else:
             spans.abandon()
+
+
+publish(__name__, __all__)
