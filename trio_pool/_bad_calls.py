@@ -58,7 +58,7 @@ def not_callable(fn: object) -> str:
     if isinstance(fn, Coroutine):
         fn.close()  # or Python warns that it was never awaited
         return (
-            f"the first argument must be an async function, got the coroutine {shown(fn)}; "
+            f"the first argument must be an async function, got the coroutine {shown(cast('object', fn))}; "
             "hand over the function and its arguments: (fn, arg), not (fn(arg))"
         )
     return f"the first argument must be an async function, got {shown(fn)}"
@@ -71,5 +71,5 @@ def _name(fn: object) -> str:
 def _bound_to(fn: object) -> object:
     """What a method belongs to; None if it is no method, or one of the class."""
     while isinstance(fn, partial):
-        fn = cast("partial[Any]", fn).func
+        fn = cast("Any", fn).func
     return fn.__self__ if isinstance(fn, types.MethodType) else None

@@ -93,7 +93,7 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
     _current_job.set(job)
     fn = job._fn
     try:
-        if type(fn) is types.MethodType and len(args) > len(job._args) and fn.__self__ is args[0]:
+        if isinstance(fn, types.MethodType) and len(args) > len(job._args) and fn.__self__ is args[0]:
             return _bad_call(f"{one_line(call_name(fn))} can't be called like this. {bound_already(fn, args[0])}")
         try:
             made: object = fn(*args)

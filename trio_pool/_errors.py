@@ -11,7 +11,6 @@ from ._words import attempt_lines, counted, shortcomings, title
 
 if TYPE_CHECKING:
     from ._job import Job
-    from ._portable import State
 
 
 class PoolError(Portable, Exception):
@@ -54,10 +53,9 @@ class _ErrorOfJob(PoolError):
         super().__init__(job)
         self.job = job
 
-    def _state(self) -> State:
+    def _state(self) -> dict[str, Any]:
         text = str(self)
-        _, attributes = super()._state()
-        return (text,), {**attributes, "job": None, "_text": text}
+        return {**super()._state(), "args": (text,), "job": None, "_text": text}
 
 
 class JobFailedError(_ErrorOfJob):
@@ -90,9 +88,8 @@ class JobFailedError(_ErrorOfJob):
             self._text = f"{title(self.job)} is dead after {attempts}: {shortcomings(self.job)}"
         return self._text
 
-    def _state(self) -> State:
-        args, attributes = super()._state()
-        return args, {**attributes, "_notes": list(self.__notes__)}
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "_notes": list(self.__notes__)}
 
 
 class JobCancelledError(_ErrorOfJob):

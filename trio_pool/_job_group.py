@@ -219,7 +219,7 @@ async def run_group(group: G) -> AsyncGenerator[G]:
                 with trio.CancelScope(shield=True):
                     await group._wait_until_quiet(cancelled=True)
             except KeyboardInterrupt as interrupt:
-                error = error or interrupt
+                error = interrupt if error is None else error
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())

@@ -281,7 +281,7 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
                 for worker in reversed(pool.workers):
                     await pool._staff.stop(worker, at_once=True)
         except KeyboardInterrupt as interrupt:
-            error = error or interrupt
+            error = interrupt if error is None else error
     return error  # noqa: ASYNC910  # there may be nothing left to wait for
 
 

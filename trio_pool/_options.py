@@ -121,7 +121,7 @@ def _policy(name: str, value: object) -> RetryPolicy:
 
 def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     if isinstance(value, Job):
-        raise TypeError(f"{name} must be an iterable of jobs, not the single {shown(value)}")
+        raise TypeError(f"{name} must be an iterable of jobs, not the single {shown(cast('object', value))}")
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:

@@ -10,8 +10,6 @@ from ._shown import type_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    State = tuple[tuple[object, ...], dict[str, object]]
-
 _ARGS: Any = BaseException.__dict__["args"]
 # Public and always there, but for type checkers.
 _NEW: Callable[..., Any] = cast("Any", copyreg).__newobj__
@@ -26,18 +24,18 @@ class Portable:
     __slots__ = ()
 
     def __reduce__(self) -> tuple[object, ...]:
-        args, attributes = self._state()
-        return _NEW, (type(self), *args), (args, attributes)
+        state = self._state()
+        return _NEW, (type(self), *state["args"]), state
 
-    def __setstate__(self, state: State) -> None:
-        args, attributes = state
-        # Past the class's own way to assign, which may refuse.
-        _ARGS.__set__(self, args)
+    def __setstate__(self, state: dict[str, Any] | None, /) -> None:
+        attributes = dict(state or {})
+        # Past the class's own ways to assign, which may refuse.
+        _ARGS.__set__(self, attributes.pop("args"))
         vars(self).update(attributes)
 
-    def _state(self) -> State:
-        """The arguments of the exception and its attributes, as far as they can go elsewhere."""
-        return _ARGS.__get__(self), dict(vars(self))
+    def _state(self) -> dict[str, Any]:
+        """The attributes of the exception, its arguments among them, as far as they can go elsewhere."""
+        return {**vars(self), "args": _ARGS.__get__(self)}
 
 
 class Handle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,12 +55,14 @@ def _named(member: Any, name: str, module: str) -> Any:
             return _copy(member, name, module)
         member.__module__ = module
     elif isinstance(member, (classmethod, staticmethod)):
-        named = _named(member.__func__, name, module)
-        return member if named is member.__func__ else type(member)(named)
+        kind: Any = type(cast("object", member))
+        inner: Any = cast("Any", member).__func__
+        named = _named(inner, name, module)
+        return cast("Any", member) if named is inner else kind(named)
     elif isinstance(member, property):
-        parts = (member.fget, member.fset, member.fdel)
-        named_parts = tuple(_named(part, name, module) for part in parts)
-        return member if named_parts == parts else property(*named_parts, member.__doc__)
+        get, put, drop = (_named(part, name, module) for part in (member.fget, member.fset, member.fdel))
+        is_new = get is not member.fget or put is not member.fset or drop is not member.fdel
+        return property(get, put, drop, member.__doc__) if is_new else member
     return member
 
 

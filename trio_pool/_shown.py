@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +76,7 @@ def call_name(fn: object) -> str:
     """A function's name as a reader would look for it."""
     try:
         while issubclass(type(fn), partial):
-            fn = cast("partial[Any]", fn).func
+            fn = cast("Any", fn).func
         name: object = getattr(fn, "__qualname__", None)
     except KeyboardInterrupt:
         raise
@@ -108,22 +108,39 @@ def _parts(before: Iterable[object], args: Iterable[object], keywords: dict[str,
         yield f"{one_line(name, most)}={shown(value, most)}"
 
 
-# The slots of built-in classes, which what derives from them can't hide.
-_NAME: Callable[[type], str] = cast("Any", type.__dict__["__name__"]).__get__
-_QUALIFIED_NAME: Callable[[type], str] = cast("Any", type.__dict__["__qualname__"]).__get__
-_PARTIAL_ARGS: Callable[[object], tuple[object, ...]] = cast("Any", partial.__dict__["args"]).__get__
-_PARTIAL_KEYWORDS: Callable[[object], dict[str, object]] = cast("Any", partial.__dict__["keywords"]).__get__
-_EXCEPTION_ARGS: Callable[[object], tuple[object, ...]] = cast("Any", BaseException.__dict__["args"]).__get__
+def _slot(kind: type[Any], name: str) -> Any:
+    """What reads a field of a built-in class, which what derives from it can't hide."""
+    return kind.__dict__[name].__get__
 
-# Containers are known by how they show themselves, so that one with a repr of its own is asked for it.
-_BRACKETS: dict[object, tuple[Callable[[Any], Iterator[Any]], str, str]] = {
-    list.__repr__: (list.__iter__, "[", "]"),
-    tuple.__repr__: (tuple.__iter__, "(", ")"),
-    set.__repr__: (set.__iter__, "{", "}"),
-    frozenset.__repr__: (frozenset.__iter__, "frozenset({", "})"),
-    deque.__repr__: (deque.__iter__, "deque([", "])"),
-}
-_STRINGS: dict[object, Callable[[Any, slice], Any]] = {
+
+_NAME: Callable[[type], str] = _slot(type, "__name__")
+_QUALIFIED_NAME: Callable[[type], str] = _slot(type, "__qualname__")
+_PARTIAL_ARGS: Callable[[object], tuple[object, ...]] = _slot(partial, "args")
+_PARTIAL_KEYWORDS: Callable[[object], dict[str, object]] = _slot(partial, "keywords")
+_EXCEPTION_ARGS: Callable[[object], tuple[object, ...]] = _slot(BaseException, "args")
+
+
+class _Brackets(NamedTuple):
+    """A built-in class of containers, and what stands around what is in one."""
+
+    kind: Any
+    opening: str
+    closing: str
+    empty: str
+    is_mapping: bool = False
+
+
+_CONTAINERS = (
+    _Brackets(list, "[", "]", "[]"),
+    _Brackets(tuple, "(", ")", "()"),
+    _Brackets(dict, "{", "}", "{}", is_mapping=True),
+    _Brackets(set, "{", "}", "set()"),
+    _Brackets(frozenset, "frozenset({", "})", "frozenset()"),
+    _Brackets(deque, "deque([", "])", "deque([])"),
+)
+# By how they show themselves, so that what derives from them and has a repr of its own is asked for that.
+_BRACKETS: dict[object, _Brackets] = {each.kind.__repr__: each for each in _CONTAINERS}
+_SLICES: dict[object, Callable[[Any, slice], Any]] = {
     str.__repr__: str.__getitem__,
     bytes.__repr__: bytes.__getitem__,
     bytearray.__repr__: bytearray.__getitem__,
@@ -134,10 +151,10 @@ def _repr(value: object, most: int, depth: int) -> str:
     """The object's repr; where it is longer than ``most``, perhaps only its beginning."""
     try:
         how: object = type(value).__repr__
-        if how in _STRINGS:
-            return repr(_STRINGS[how](value, slice(0, most)))
-        if how in _BRACKETS or how is dict.__repr__:
-            return _container(value, how, most, depth)
+        if how in _SLICES:
+            return repr(_SLICES[how](value, slice(0, most)))
+        if how in _BRACKETS:
+            return _container(value, _BRACKETS[how], most, depth)
         if how is int.__repr__ and (bits := int.bit_length(cast("int", value))) > _BITS_SHOWN:
             return f"<an int of {bits} bits>"
         return str.__str__(repr(value))
@@ -147,27 +164,21 @@ def _repr(value: object, most: int, depth: int) -> str:
         return f"<{type_name(value)}: its repr can't be had>"
 
 
-def _container(value: object, how: object, most: int, depth: int) -> str:
-    if how is dict.__repr__:
-        opening, closing = "{", "}"
-        pairs = iter(dict.items(cast("dict[object, object]", value)))
-        items = (f"{_repr(key, most, depth + 1)}: {_repr(item, most, depth + 1)}" for key, item in pairs)
-    else:
-        iterate, opening, closing = _BRACKETS[how]
-        items = (_repr(item, most, depth + 1) for item in iterate(value))
+def _container(value: object, brackets: _Brackets, most: int, depth: int) -> str:
+    kind, opening, closing, empty, is_mapping = brackets
     if depth == _DEEPEST:
         return f"{opening}…{closing}"
     parts: list[str] = []
     left = most
-    for item in items:
-        parts.append(item)
-        left -= len(item) + len(", ")
+    for item in kind.items(value) if is_mapping else kind.__iter__(value):
+        part = ": ".join([_repr(each, most, depth + 1) for each in (item if is_mapping else (item,))])
+        parts.append(part)
+        left -= len(part) + len(", ")
         if left < 0:
             break
-    if not parts and how in (set.__repr__, frozenset.__repr__):
-        return "set()" if how is set.__repr__ else "frozenset()"
-    comma = "," if len(parts) == 1 and how is tuple.__repr__ else ""
-    return f"{opening}{', '.join(parts)}{comma}{closing}"
+    if len(parts) == 1 and kind is tuple:
+        closing = ",)"
+    return f"{opening}{', '.join(parts)}{closing}" if parts else empty
 
 
 def _str(value: object, most: int) -> str:

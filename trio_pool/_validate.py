@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._shown import shown
 
@@ -103,12 +103,12 @@ def tags(name: str, value: Iterable[str]) -> frozenset[str]:
 
 def error_rule(name: str, value: object) -> None:
     """Check that ``value`` says which errors: a type, a tuple of types, or a function of the error."""
-    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
-    for kind in kinds:
+    given: Any = value
+    is_tuple = isinstance(given, tuple)
+    for kind in cast("tuple[Any, ...]", given if is_tuple else (given,)):
         if isinstance(kind, type):
             if not issubclass(kind, Exception):
-                raise TypeError(f"{name} must name subclasses of Exception, got {shown(kind)}")
-        elif isinstance(value, tuple) or not callable(kind):
-            raise TypeError(
-                f"{name} must be an exception type, a tuple of them, or a function of the error, got {shown(value)}"
-            )
+                raise TypeError(f"{name} must name subclasses of Exception, got {shown(cast('object', kind))}")
+        elif is_tuple or not callable(kind):
+            got = shown(value)
+            raise TypeError(f"{name} must be an exception type, a tuple of them, or a function of the error, got {got}")

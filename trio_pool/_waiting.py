@@ -12,9 +12,7 @@ from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import JobDeadlockError
 from ._job import has_ended
 from ._seat import Phase
-from ._shown import one_line
 from ._waits import Wait
-from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable
@@ -195,30 +193,29 @@ class Waiting:
 
 def _names_of(jobs: Iterable[Job[Any]]) -> str:
     """Those of the jobs that have not ended."""
-    awaited = [label(job) for job in jobs if not job.state.is_final]
+    awaited = [job.name for job in jobs if not job.state.is_final]
     return ", ".join(awaited[:3]) + (f" and {len(awaited) - 3} more" if len(awaited) > 3 else "")
 
 
 def _deadlock_of(wait: Wait) -> JobDeadlockError:
     """The error of a job that would wait for ever."""
     wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
-    holders = [f"{label(job)} ({_hold_of(job, job._worker)})" for job in wait.stuck if job._worker is not None]
+    holders = [f"{job.name} ({_hold_of(job, job._worker)})" for job in wait.stuck if job._worker is not None]
     return JobDeadlockError(
-        f"the job {label(wait.waiter)} would wait for ever for {wish}: that can't end before "
+        f"the job {wait.waiter.name} would wait for ever for {wish}: that can't end before "
         f"one of these does, which wait themselves: {', '.join(holders)}"
     )
 
 
 def _hold_of(job: Job[Any], seat: Seat) -> str:
     """What a waiting job has to do with its worker."""
-    name = one_line(seat.name)
     if job not in seat._loans:
-        return f"on {name}"
+        return f"on {seat.name}"
     if seat._departing:
-        return f"has lent {name}, which is to leave"
+        return f"has lent {seat.name}, which is to leave"
     if seat._phase is Phase.REOPENING:
-        return f"has lent {name}, whose resource is broken"
-    return f"has lent {name}"
+        return f"has lent {seat.name}, whose resource is broken"
+    return f"has lent {seat.name}"
 
 
 def _has_started(job: Job[Any]) -> bool:

@@ -309,7 +309,7 @@ class Worker(Seat):
                     words = "%s can't be opened, and is tried again"
                     report(words, one_line(self.name), error=error, level=logging.WARNING)
                 self._break_down(error, self._current)
-                await self._back_off(failed, error or ResourceBroken())
+                await self._back_off(failed, ResourceBroken() if error is None else error)
             else:
                 failed = 0
                 if error is not None:
