@@ -11,10 +11,14 @@ MOST_OF_ERROR = 1000
 """Characters of an error in words. The error itself is never far."""
 
 
-def in_words(error: BaseException) -> str:
-    """The error in one line, as the last line of a traceback shows it; of a group the first leaf, and how many more."""
+def in_words(error: BaseException, *, raw: bool = False) -> str:
+    """The error in one line, as the last line of a traceback shows it; of a group the first leaf, and how many more.
+
+    Arguments:
+      raw: whether it may hold what can't be printed.
+    """
     leaf, more = _leaf(error)
-    text = said(leaf, MOST_OF_ERROR)
+    text = said(leaf, MOST_OF_ERROR, raw=raw)
     name = type_name(leaf)
     words = f"{name}: {text}" if text else name
     return f"{words} (and {more} more)" if more else words

@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
     White space is one blank each. What can't be printed, such as the escape that begins a
     command to the terminal, is shown as Python writes it: ``\\x1b``.
     """
-    return _shown.one_line(text, LONGEST)
+    return _shown.one_line(text[:LONGEST], LONGEST)
 
 
 def encodable(text: str, encoding: str) -> str:

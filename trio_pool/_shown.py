@@ -24,11 +24,11 @@ _DEEPEST = 5  # containers in containers
 _BITS_SHOWN = 1024  # of an integer: beyond some thousand digits Python refuses, and is slow before that
 
 
-def one_line(text: str, most: int = MOST) -> str:
-    """The text in one line of ``most`` characters at most, all of them printable."""
+def one_line(text: str, most: int = MOST, *, raw: bool = False) -> str:
+    """The text in one line of ``most`` characters at most, all of them printable unless ``raw``."""
     head = text[: 4 * most]  # the rest isn't looked at, however much it is
     line = " ".join(head.split())
-    if not line.isprintable():
+    if not (raw or line.isprintable()):
         line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
     return line if len(line) <= most and len(head) == len(text) else f"{line[: most - 1]}…"
 
@@ -44,10 +44,10 @@ def shown(value: object, most: int = MOST) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def said(value: object, most: int = MOST) -> str:
-    """The same of what ``str`` gives."""
+def said(value: object, most: int = MOST, *, raw: bool = False) -> str:
+    """The same of what ``str`` gives; ``raw`` if it may hold what can't be printed."""
     try:
-        return one_line(_str(value, most), most)
+        return one_line(_str(value, most), most, raw=raw)
     except KeyboardInterrupt:
         raise
     except BaseException:  # it is about something that has failed already, which this must not hide

@@ -53,6 +53,11 @@ def label(job: Job[Any]) -> str:
     return job._label
 
 
+def full_label(job: Job[Any]) -> str:
+    """The same, but with a name of its own in full, and as it is."""
+    return job._options.name or label(job)
+
+
 def arguments(job: Job[Any]) -> str:
     """What its function is called with, as far as its label shows that."""
     return "" if job._options.name else label(job)[len(one_line(job.name)) + 1 : -1]

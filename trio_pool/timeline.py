@@ -19,11 +19,10 @@ from ._job import JobState
 from ._public import publish
 from ._records import Collector, Hold, Member, Pool, Setback
 from ._retry import RetryAfter
-from ._shown import one_line
 from ._telling import outcome_of
 from ._timeline_page import page
 from ._trace_events import trace_events
-from ._words import label
+from ._words import full_label
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -140,7 +139,7 @@ class Timeline(Instrument):
             self._origin = min(self._origin, started_at + member.pool.shift)
         kind = _kind(job, attempt)
         text = "" if error is None else _in_words(error)
-        name = _shortened(label(job))
+        name = _shortened(full_label(job))
         self._append((member, kind, started_at, attempt.ended_at, job.id, name, attempt.number, text, attempt.hedges))
         if error is not None and not job.state.is_final:
             self._setbacks[job] = Setback(member, attempt.number)
@@ -233,7 +232,7 @@ class Timeline(Instrument):
         setback = self._setbacks.pop(job, None)
         if setback is not None and setback.until is not None:
             ended_at = min(setback.until, trio.current_time())
-            name = _shortened(label(job))
+            name = _shortened(full_label(job))
             self._append((setback.member, "delay", setback.started_at, ended_at, job.id, name, setback.number, "", ()))
 
     # How it is read.
@@ -284,11 +283,11 @@ def _kind(job: Job[Any], attempt: Attempt) -> Kind:
 
 
 def _in_words(error: Exception) -> str:
-    return _shortened(in_words(error))
+    return _shortened(in_words(error, raw=True))
 
 
 def _shortened(text: str) -> str:
-    return one_line(text, _LONGEST_TEXT)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def _write(text: str, file: str | PathLike[str] | TextIO) -> None:
