@@ -75,7 +75,7 @@ async def test_times_are_counted_from_the_timelines_beginning(autojump_clock: Mo
     async with open_pool([A], instruments=[timeline]) as pool:
         await trio.sleep(0.000_5)
         await pool.run(sleeps, 1)
-    assert [attempt.brief for attempt in Trace(timeline).attempts] == [("A", "sleeps", 0.000_5, 1.000_5)]
+    assert [attempt.brief for attempt in Trace(timeline).attempts] == [("A", "sleeps(1)", 0.000_5, 1.000_5)]
 
 
 async def test_a_failed_attempt_tells_its_error(autojump_clock: MockClock) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -61,8 +60,6 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-logger = logging.getLogger("trio_pool")
-
 
 class Engine(Admitting, Waiting):
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
@@ -75,7 +72,7 @@ class Engine(Admitting, Waiting):
     ) -> None:
         super().__init__()
         self.config: Config = config
-        self.rng: Random = config.rng or Random()
+        self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Instrument] = list(config.instruments)
         self.effects: deque[Effect] = deque()
         self.roster: Roster = Roster(config.pick, self.rng)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._seat import Seat
+    from ._words import Words
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -142,7 +143,7 @@ class Ledger:
         if self._instruments:
             self._tell(job, old, state, detail)
 
-    def end(self, job: Job[Any], state: JobState, now: float, words: str = "") -> None:
+    def end(self, job: Job[Any], state: JobState, now: float, words: Words = "") -> None:
         """A job ends, but not dead; in ``words``, why it has no result."""
         job._reason = words
         self.move(job, state, now)
@@ -151,7 +152,7 @@ class Ledger:
         self,
         job: Job[Any],
         reason: DeadReason,
-        words: str,
+        words: Words,
         error: Exception | None,
         now: float,
     ) -> None:

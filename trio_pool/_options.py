@@ -15,6 +15,7 @@ from ._limits import Hedge
 from ._retry import RetryPolicy
 from ._roster import ANYONE, Terms
 from ._seat import Seat
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,6 +84,8 @@ class Options:
     # Until the job has entered: it isn't to hold on to what it has waited for.
     after: tuple[Job[Any], ...] = ()
     group: Group | None = None
+    # Whether messages about the job show what its function is called with.
+    show_arguments: bool = True
     # Who may take such a job, until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
     # Whether such a job may start at once, on whatever worker there is.
@@ -118,7 +121,7 @@ def _policy(name: str, value: object) -> RetryPolicy:
 
 def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     if isinstance(value, Job):
-        raise TypeError(f"{name} must be an iterable of jobs, not the single {value!r}")
+        raise TypeError(f"{name} must be an iterable of jobs, not the single {shown(cast('object', value))}")
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:

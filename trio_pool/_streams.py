@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import trio
 
 from ._attributes import OnlyAsync
-from ._engine import logger
 from ._errors import PoolClosedError
 from ._job import has_ended
+from ._reporting import report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -134,7 +134,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
                 self._feeding.cancel()
                 await self._fed.wait()
             if self._error is not None:  # too late for the reader
-                logger.error("the items of a stream failed unnoticed", exc_info=self._error)
+                report("the items of a stream failed unnoticed", error=self._error)
             taken = list(self._taken)  # another task may be reading still
             for job in taken:
                 job.cancel()
