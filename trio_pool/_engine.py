@@ -20,6 +20,7 @@ from ._effects import (
     Died,
     GroupQuiet,
     Interrupt,
+    Moved,
     Quiet,
     Recall,
     Refused,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ._config import Config
     from ._effects import Effect
     from ._elastic import Elastic
+    from ._feeding import Feeder
     from ._from_threads import Home
     from ._group import Group
     from ._job_group import BaseGroup
@@ -113,13 +115,14 @@ class Engine(Admitting, Waiting):
         self.errors: list[BaseException] = []
         # Those whose block has been entered and not been left, by their records.
         self.groups: dict[Group, BaseGroup] = {}
-        # The tasks that take items for streams, by their scopes.
-        self.feeders: set[trio.CancelScope] = set()
+        # What takes the items of the streams whose blocks have not been left.
+        self.feeders: dict[Feeder, None] = {}
         self._carrying_out = False
         # What does what the core wants done; the staff adds what is about workers.
         self.carriers: dict[type[Effect], Callable[[Any], None]] = {
             Start: self._on_start,
             Changed: self._on_changed,
+            Moved: self._on_moved,
             Quiet: self._on_quiet,
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
@@ -141,6 +144,11 @@ class Engine(Admitting, Waiting):
         self.check_open(inside=True)
         assert self.nursery is not None
         context.run(partial(self.nursery.start_soon, task, name=name))
+
+    def note_joined(self) -> None:
+        """There is one worker more: streams may take more items by default."""
+        for feeder in self.feeders:
+            feeder.look()
 
     # Jobs come.
 
@@ -202,6 +210,8 @@ class Engine(Admitting, Waiting):
     def stop(self) -> None:
         """Let nobody in any more at all."""
         self.stopping = True
+        for feeder in self.feeders:
+            feeder.stop()
         for group in self.groups.values():
             group._note_turned_away()
 
@@ -273,6 +283,9 @@ class Engine(Admitting, Waiting):
         job = effect.job
         for watch in tuple(job._watchers or ()):
             watch(job)
+
+    def _on_moved(self, effect: Moved) -> None:
+        effect.window.tell()
 
     def _on_tell(self, effect: Tell) -> None:
         notify(self.instruments, effect.event, *effect.arguments)

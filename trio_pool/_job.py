@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._queue import Lane
     from ._seat import Seat
     from ._setback import Setback
+    from ._window import Window
     from ._worker import Worker
 
 V = TypeVar("V")
@@ -176,6 +177,7 @@ class Job(Generic[V_co]):
         "_ticket",
         "_value",
         "_watchers",
+        "_window",
         "_worker",
     )
 
@@ -226,6 +228,9 @@ class Job(Generic[V_co]):
         # holds it, so that others can be left to be found stale; 0 while it is in none.
         self._ticket = 0
         self._lane: Lane | None = None
+
+        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        self._window: Window | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False

@@ -237,8 +237,6 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
-        for feeding in engine.feeders:
-            feeding.cancel()
         engine.timers.stop()
     engine.nursery = None
     if opened:
