@@ -1,9 +1,8 @@
-"""Shell: jobs made from a stream of items, and their results as a stream."""
+"""Shell: the results of a stream of items, as users iterate over them."""
 
 from __future__ import annotations
 
 import abc
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._job import Job
-    from ._options import Options
+    from ._options import ItemOptions
     from ._submitting import Submitting
 
 V = TypeVar("V")
@@ -40,24 +39,24 @@ class Stream(abc.ABC, Generic[V, X]):
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
         buffer: float | None,
-        options: Options,
+        options: ItemOptions,
     ) -> None:
         self._engine = engine = pool._engine
         self._window = self._order()(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
-        self._feeder = Feeder(pool, fn, items, self._window, options, self._wake_readers)
-        # What takes more items where a reader has made room for them.
+        self._feeder = Feeder(pool, fn, items, options, self._window, self._wake_readers)
+        self._readers = trio.lowlevel.ParkingLot()
+        # For a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
         self._left = False
-        self._readers = trio.lowlevel.ParkingLot()
 
     @abc.abstractmethod
     def _order(self) -> type[Window]:
-        """In which order the jobs are handed out."""
+        """The order in which jobs are handed out."""
 
     @abc.abstractmethod
     def _given(self, job: Job[V]) -> X:
-        """What the reader gets of a job whose turn has come."""
+        """What a reader gets of a job that has ended."""
 
     def __aiter__(self) -> AsyncIterator[X]:
         return self
@@ -84,10 +83,10 @@ class Stream(abc.ABC, Generic[V, X]):
         self._wake_readers()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            taken = self._window.all()
-            for job in taken:
+            left = self._window.all()
+            for job in left:
                 job.cancel()
-            for job in taken:
+            for job in left:
                 await self._engine.wait_for_end(job)
                 self._engine.deal_with(job)
         if error is None:
@@ -95,37 +94,46 @@ class Stream(abc.ABC, Generic[V, X]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> X:
-        window = self._window
+        if not self._entered:
+            raise RuntimeError("enter the stream of results first: async with pool.map(...)")
+        ready = self._window.ready
         has_waited = False
-        while not (has_waited and window.ready):
+        while not (has_waited and ready) or self._left:
             if self._left:
                 raise trio.ClosedResourceError("the block of these results has been left")
-            if window.ready:
+            if ready:
                 await trio.lowlevel.checkpoint()
+            elif self._is_at_end:
+                await trio.lowlevel.checkpoint()
+                error = self._feeder.take_error()
+                raise StopAsyncIteration if error is None else error
             else:
-                await self._wait_for_more()
-                # Or it would see the end of a job that has been cancelled with it, and not its own.
+                await self._wait()
+                # A reader that is cancelled with its jobs is to see that, and not their ends.
                 await trio.lowlevel.checkpoint_if_cancelled()
             has_waited = True
-        job = window.ready.popleft()
+        job = ready.popleft()
         self._fill()
         return self._given(job)
 
-    async def _wait_for_more(self) -> None:
-        """Nothing can be handed out now: wait until that may have changed, or say that it won't."""
-        if not self._entered:
-            raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        window = self._window
-        if self._feeder.has_ended and not window.pending:
-            await trio.lowlevel.checkpoint()
-            error = self._feeder.take_error()
-            raise StopAsyncIteration if error is None else error
-        if is_in_a_job():
-            with self._engine.waiting_for(self._awaited, for_any=True):
-                if not window.ready:  # that the job begins to wait may have led to it
-                    await self._park()
-        else:
+    @property
+    def _is_at_end(self) -> bool:
+        return self._feeder.has_ended and not self._window.pending
+
+    async def _wait(self) -> None:
+        """Wait until something may be handed out, or nothing will be any more."""
+        if not is_in_a_job():
             await self._park()
+            return
+        window = self._window
+        with self._engine.waiting_for(self._awaited, for_any=True):
+            window.wary += 1
+            try:
+                # That the job begins to wait may have led to it.
+                if not (window.ready or self._is_at_end):
+                    await self._park()
+            finally:
+                window.wary -= 1
 
     async def _park(self) -> None:
         self._window.readers += 1
@@ -135,11 +143,11 @@ class Stream(abc.ABC, Generic[V, X]):
             self._window.readers -= 1
 
     def _awaited(self) -> Iterable[Job[Any]]:
-        """The jobs of which one has to end before a reader goes on; none if others may come before that."""
+        """The jobs of which one has to end before a reader can go on; none if others may come before that."""
         return self._window.awaited(self._feeder.may_bring_more)
 
     def _look(self) -> None:
-        """Something may be handed out, or taken."""
+        """Something may be handed out, or there is room for more."""
         if self._window.ready:
             self._wake_readers()
         self._feeder.look()

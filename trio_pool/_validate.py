@@ -50,6 +50,11 @@ def bound(name: str, value: object, *, least: int) -> float:
     return count(name, value, least=least)
 
 
+def size(name: str, value: object) -> float:
+    """Return ``value``: a whole number, at least 1, or the float inf for no bound."""
+    return value if isinstance(value, float) and value == math.inf else count(name, value, least=1)
+
+
 def one_of(name: str, value: object, choices: Sequence[T]) -> T:
     """Return ``value``: one of ``choices``."""
     for choice in choices:

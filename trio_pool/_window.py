@@ -37,6 +37,7 @@ class Window(abc.ABC):
       pending: the jobs that can't be handed out yet.
       ready: those that can, in their order.
       readers: how many tasks wait for one of these.
+      wary: how many of them are parts of jobs, and must not wait for ever.
       is_wanted: whether somebody waits for room.
       held_by: the job that keeps others from being handed out which have ended, once that is known.
     """
@@ -54,6 +55,7 @@ class Window(abc.ABC):
         "is_wanted",
         "readers",
         "ready",
+        "wary",
     )
 
     pending: Collection[Job[Any]]
@@ -73,6 +75,7 @@ class Window(abc.ABC):
         self._is_told = False
         self.ready: deque[Job[Any]] = deque()
         self.readers: int = 0
+        self.wary: int = 0
         self.is_wanted: bool = False
         self.held_by: Job[Any] | None = None
 
