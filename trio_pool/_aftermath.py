@@ -198,7 +198,7 @@ class Aftermath:
     @property
     def most_workers(self) -> float:
         """How many workers the pool can have, as far as it sees to that itself."""
-        own = sum(not seat._departing for seat in self._roster.seats.values())
+        own = self._roster.staying
         return own if self._staffing is None else self._staffing.most + own - self._staffing.own
 
     def _review(self, now: float) -> None:

@@ -90,14 +90,20 @@ def has_cancellation(error: BaseException) -> bool:
 
 
 def without_cancellations(error: BaseException) -> BaseException | None:
-    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing.
+    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing."""
+    return without((trio.Cancelled,), error)
+
+
+def without(kinds: tuple[type[BaseException], ...], error: BaseException) -> BaseException | None:
+    """What is left of an exception when the leaves of these kinds are taken out; None if that is nothing.
 
     An exception without any is left as it is; a group of several other leaves, as a flat group
     with the message and the traceback of the one that it was.
     """
-    if not has_cancellation(error):
+    every = leaves(error)
+    others = [leaf for leaf in every if not isinstance(leaf, kinds)]
+    if len(others) == len(every):
         return error
-    others = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
     if not others:
         return None
     rest = BaseExceptionGroup(_message_of(error), others)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._queue import Lane
     from ._seat import Seat
     from ._setback import Setback
+    from ._window import Window
     from ._words import Words
     from ._worker import Worker
 
@@ -183,6 +184,7 @@ class Job(Handle, Generic[V_co]):
         "_ticket",
         "_value",
         "_watchers",
+        "_window",
         "_worker",
     )
 
@@ -238,6 +240,9 @@ class Job(Handle, Generic[V_co]):
 
         # What it is called in messages, once somebody has read it.
         self._label: str | None = None
+
+        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        self._window: Window | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False

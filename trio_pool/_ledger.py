@@ -132,8 +132,11 @@ class Ledger:
             if not job._started:
                 job._started = True
                 self.unstarted -= 1
-        elif state in FINAL:
-            self._close(job, now)
+        else:
+            if state in FINAL:
+                self._close(job, now)
+            if (window := job._window) is not None:
+                window.note(job, old, state)
         if self.groups and (group := job._options.group) is not None:
             if old is RUNNING and group.is_full:
                 self.news.append(group)

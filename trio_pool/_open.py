@@ -253,7 +253,6 @@ async def _run_pool(
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
-        engine.stop_feeding()
         engine.timers.stop()
         watch.stop()
     engine.nursery = None

@@ -76,6 +76,7 @@ class Staff:
         self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
         self._engine.start_task(worker._run, f"<{one_line(name)}>", self._engine.context)
+        self._engine.note_joined()
         return worker
 
     def _guard_of(self, resource: Resource[Any]) -> Guard | None:

@@ -16,6 +16,7 @@ from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
 from ._job import Job, JobState, has_ended
+from ._options import ItemOptions
 from ._places import Admission, Door
 from ._portable import Handle
 from ._shown import said
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ._engine import Engine
     from ._graph import Node
-    from ._options import JobOptions, NodeOptions, Options
+    from ._options import JobOptions, NodeOptions, Options, StreamOptions
 
 
 K = TypeVar("K")
@@ -213,8 +214,8 @@ class Submitting(Handle, FixedAttributes, Entered):
         kind: Callable[..., Any],
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
-        buffer: int | None,
-        options: JobOptions,
+        buffer: float | None,
+        options: StreamOptions[Any],
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         self._engine.check_caller()
         name = "map" if kind is Mapped else "as_completed"
@@ -223,8 +224,9 @@ class Submitting(Handle, FixedAttributes, Entered):
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
             raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
         if buffer is not None:
-            _validate.count("buffer", buffer, least=1)
-        resolved = self._resolve(options, name)
+            _validate.size("buffer", buffer)
+        given = cast("Mapping[str, object]", options)
+        resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 

@@ -65,6 +65,11 @@ def no_bound_if_none(value: float | None) -> float:
     return math.inf if value is None else value
 
 
+def size(name: str, value: object) -> float:
+    """Return ``value``: a whole number, at least 1, or the float inf for no bound."""
+    return value if isinstance(value, float) and value == math.inf else count(name, value, least=1)
+
+
 def one_of(name: str, value: object, choices: Sequence[S]) -> S:
     """Return ``value``: one of the strings ``choices``."""
     plain = str.__str__(value) if isinstance(value, str) else None
