@@ -198,7 +198,7 @@ class Dispatch:
         """
         # Whatever else may hold it back: its statistics tell when all of that is over.
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
-            self._holds.limit(seat, ready)
+            self._limit(seat, ready)
             self.match(now)  # there may be room for another under max_running
             return None
         if not seat._available:
@@ -227,6 +227,7 @@ class Dispatch:
 
     def note(self, seat: Seat, now: float) -> bool:
         """Work out whether a worker can be counted on to take a job; returns whether that is new."""
+        self._roster.count_coming(seat)
         held_back = (
             seat._paused or seat._departing or seat._resting_until is not None or seat._quarantined_until is not None
         )
@@ -244,9 +245,14 @@ class Dispatch:
     def rest_idle(self, seat: Seat, now: float) -> None:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
-            self._holds.limit(seat, ready)
+            self._limit(seat, ready)
         elif seat._limited_until is None:
             self._park(seat, now)
+
+    def _limit(self, seat: Seat, ready: float) -> None:
+        """A worker's own rate limit holds it back."""
+        self._holds.limit(seat, ready)
+        self._roster.count_coming(seat)
 
     def _park(self, seat: Seat, now: float) -> None:
         self._roster.park(seat)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._seat import Seat
+    from ._standing import Standing
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -46,6 +47,7 @@ class Ledger:
       dead: where dead jobs go.
       instruments: those who want to be told; only asked whether there are any.
       keep_history: whether jobs keep their transitions.
+      standing: what is told of the jobs that others wait for.
 
     Attributes:
       count: how many jobs are in each state; ended ones stay counted.
@@ -63,6 +65,8 @@ class Ledger:
         "_effects",
         "_instruments",
         "_keep_history",
+        "_standing",
+        "_watched",
         "attempts",
         "count",
         "failures",
@@ -83,12 +87,15 @@ class Ledger:
         dependencies: Dependencies,
         instruments: Sequence[object],
         keep_history: bool,
+        standing: Standing,
     ) -> None:
         self._effects = effects
         self._dead = dead
         self._dependents = dependencies.dependents
         self._instruments = instruments
         self._keep_history = keep_history
+        self._standing = standing
+        self._watched = standing.watched
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
         self.unstarted: int = 0
         self.submitted: int = 0
@@ -131,6 +138,8 @@ class Ledger:
             if not job._started:
                 job._started = True
                 self.unstarted -= 1
+                if self._watched:
+                    self._standing.note(job)  # some wait for its start only
         elif state in FINAL:
             self._close(job, now)
         if self.groups and (group := job._options.group) is not None:
@@ -279,6 +288,8 @@ class Ledger:
         job._context = job._setback = None
         if self._dependents and job in self._dependents:
             self.news.append(job)
+        if self._watched:
+            self._standing.note(job)
         if not self.live:
             self._effects.append(Quiet())
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._roster import Roster
     from ._seat import Seat
+    from ._standing import Standing
 
 
 class Reservations:
@@ -29,11 +30,12 @@ class Reservations:
       waiting: the groups that have not had all that they want, the first to come first.
     """
 
-    __slots__ = ("_beyond", "_effects", "_groups", "_roster", "lacking", "waiting")
+    __slots__ = ("_beyond", "_effects", "_groups", "_roster", "_standing", "lacking", "waiting")
 
-    def __init__(self, roster: Roster, effects: Effects) -> None:
+    def __init__(self, roster: Roster, effects: Effects, standing: Standing) -> None:
         self._roster = roster
         self._effects = effects
+        self._standing = standing
         self._groups: dict[Group, None] = {}
         self.lacking: int = 0
         self.waiting: dict[Group, None] = {}
@@ -61,6 +63,7 @@ class Reservations:
             return
         del self._groups[group]
         self.waiting.pop(group, None)
+        self._standing.note(group)
         if group in self._beyond:
             self._beyond.remove(group)
         else:
@@ -113,6 +116,7 @@ class Reservations:
         self._roster.reserve(seat, group)
         if not group.lacks:
             self.waiting.pop(group, None)
+            self._standing.note(group)
             self._effects.append(Reserved(group))
         return True
 

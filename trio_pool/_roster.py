@@ -80,7 +80,18 @@ class Roster:
     nothing and found nothing to run.
     """
 
-    __slots__ = ("_in_order", "_kinds", "_only", "_pick", "_rng", "_sequence", "idle_count", "leaving", "seats")
+    __slots__ = (
+        "_in_order",
+        "_kinds",
+        "_only",
+        "_pick",
+        "_rng",
+        "_sequence",
+        "coming",
+        "idle_count",
+        "leaving",
+        "seats",
+    )
 
     def __init__(self, pick: Pick, rng: Random) -> None:
         self._pick = pick
@@ -88,6 +99,8 @@ class Roster:
         self.seats: dict[int, Seat] = {}
         # How many of them are to leave.
         self.leaving: int = 0
+        # How many can't start anything now, but may later without anybody's doing.
+        self.coming: int = 0
         self._kinds: dict[Key, Kind] = {}
         self._sequence = 0
         # The sum over the kinds, since it is asked for with every job; and what is asked
@@ -100,11 +113,13 @@ class Roster:
         """A worker enters the pool, not yet available."""
         self.seats[seat._id] = seat
         self._enter(seat, None)
+        self.count_coming(seat)
 
     def leave(self, seat: Seat) -> None:
         """A worker that is no longer available leaves the pool."""
         del self.seats[seat._id]
         self.leaving -= seat._departing
+        self.coming -= seat._coming
         self._quit(seat)
 
     def reserve(self, seat: Seat, group: Group | None) -> None:
@@ -159,6 +174,13 @@ class Roster:
         """A worker is lent, so that others are not to rely on it, or is so no longer."""
         if seat._available:
             seat._kind.available += 1 if counts else -1
+
+    def count_coming(self, seat: Seat) -> None:
+        """What holds a worker back has changed."""
+        coming = seat._may_become_available
+        if coming is not seat._coming:
+            seat._coming = coming
+            self.coming += 1 if coming else -1
 
     def park(self, seat: Seat) -> None:
         """An available worker has nothing to do."""

@@ -69,6 +69,7 @@ class Seat:
         "_available",
         "_busy_seconds",
         "_claims",
+        "_coming",
         "_current",
         "_cut",
         "_departing",
@@ -132,6 +133,8 @@ class Seat:
         # Owned by the roster: whether it could run something now or after what it runs; and
         # whom it stands with, from its joining on.
         self._available = False
+        # The last value of ``_may_become_available`` that was counted.
+        self._coming = False
         self._kind: Kind
 
     @property

@@ -75,6 +75,7 @@ class WorkerEvents(Aftermath):
         self.advance(now)
         if not (seat._paused or seat._gone):
             seat._paused = True
+            self._paused[seat] = None
             self._ledger.tell("worker_paused", seat)
             self._dispatch.update(seat, now)
             self._after(now)
@@ -106,6 +107,7 @@ class WorkerEvents(Aftermath):
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
         seat._phase = Phase.STOPPED
+        self._paused.pop(seat, None)
         self._holds.drop(seat)
         self._reservations.lose(seat)
         self._roster.leave(seat)
@@ -202,5 +204,6 @@ class WorkerEvents(Aftermath):
             self._dismiss(seat, now)
 
     def _no_longer_limited(self, seat: Seat, now: float) -> None:
+        self._roster.count_coming(seat)
         if seat._available and seat._current is None:
             self._dispatch.rest_idle(seat, now)
