@@ -177,7 +177,7 @@ class Aftermath:
             self._after(now)
 
     def _resume_all(self, now: float) -> None:
-        for seat in list(self._paused):
+        for seat in sorted(self._paused, key=lambda seat: seat._id):
             self._resume(seat, now)
 
     def _is_kept(self, seat: Seat) -> bool:
@@ -283,7 +283,7 @@ class Aftermath:
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
         if not self.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._limits import RateLimit, RetryBudget
     from ._places import Places
-    from ._queue import Lane, ReadyQueue
+    from ._lanes import Lane
+    from ._queue import ReadyQueue
     from ._races import Race
     from ._reservations import Reservations
     from ._roster import Roster, Terms
@@ -215,7 +216,7 @@ class Dispatch:
             self.admit(job, now)
             self._begin(seat, job, now)
         else:
-            self._park(seat, now)
+            self._park(seat, now, is_fresh=False)
         if self.races.waiting:
             self.match(now)  # even if it has a job: what it ended may be one that others may join now
         return job
@@ -254,8 +255,8 @@ class Dispatch:
         self._holds.limit(seat, ready)
         self._roster.count_coming(seat)
 
-    def _park(self, seat: Seat, now: float) -> None:
-        self._roster.park(seat)
+    def _park(self, seat: Seat, now: float, *, is_fresh: bool = True) -> None:
+        self._roster.park(seat, is_fresh=is_fresh)
         if self.staffing is not None:
             self.staffing.parked(seat, now)
 
@@ -267,7 +268,7 @@ class Dispatch:
     def match(self, now: float) -> None:
         """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
         if self._reservations.lacking:
-            self.set_aside(*self._roster.idle())
+            self.set_aside_idle()
         self.give_out(now)
 
     def give_out(self, now: float) -> None:
@@ -301,6 +302,18 @@ class Dispatch:
             self.look_again()
         return bool(kept)
 
+    def set_aside_idle(self) -> None:
+        """Do so with the idle workers: with all of them if the groups want more than before, else with new ones."""
+        reservations, roster = self._reservations, self._roster
+        if not reservations.has_grown:
+            self.set_aside(*roster.fresh)
+            return
+        reservations.has_grown = False
+        refused: dict[Seat, None] = {}
+        while reservations.lacking and (seat := roster.longest_idle(refused)) is not None:
+            if not self.set_aside(seat):
+                refused[seat] = None
+
     def look_again(self) -> None:
         """Who may take what has changed, with who is available and for whom."""
         self._queue.look_again()
@@ -323,13 +336,13 @@ class Dispatch:
             self._deadlines.add_rate(self, ready)
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
-        if not self._roster.idle_count:
-            return None
-        for lane in queue.lanes():
-            seat = self._roster.choose(lane.terms)
-            if seat is not None:
-                return lane, seat
-        return None
+        fresh = self._roster.fresh
+        while fresh:
+            seat, _ = fresh.popitem()
+            if self._roster.is_idle(seat):
+                self._queue.note_idle(seat)
+                self._places.by_taker.note_idle(seat)
+        return queue.first_startable() if self._roster.idle_count else None
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
         seat._current = job

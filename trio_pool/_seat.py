@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
     from ._loans import Loan
-    from ._roster import Kind
+    from ._kinds import Kind
 
 
 class WorkerState(enum.Enum):

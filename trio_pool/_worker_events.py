@@ -14,6 +14,7 @@ from ._seat import Cut, Phase
 
 if TYPE_CHECKING:
     from ._job import Job
+    from ._lanes import Lane
     from ._seat import Seat
     from ._staffing import Staffing
 
@@ -31,7 +32,7 @@ class WorkerEvents(Aftermath):
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
         if self._reservations.waiting and self._reservations.review(self.most_workers):
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""
@@ -110,15 +111,17 @@ class WorkerEvents(Aftermath):
         self._paused.pop(seat, None)
         self._holds.drop(seat)
         self._reservations.lose(seat)
-        self._roster.leave(seat)
+        is_last = self._roster.leave(seat)
         if self._staffing is not None:
             self._staffing.left(seat)
+        lost: list[Lane] = []
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
             queue.look_again()
+            lost += queue.lanes_for(seat, tags=is_last)
         if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
-        self._orphans.bury_new(now)
+        self._orphans.bury_new(lost, now)
         self._review(now)
         self._settle(now)
         self._after(now)
