@@ -337,11 +337,11 @@ class Dispatch:
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
         fresh = self._roster.fresh
-        while fresh:
-            seat, _ = fresh.popitem()
-            if self._roster.is_idle(seat):
-                self._queue.note_idle(seat)
-                self._places.by_taker.note_idle(seat)
+        if fresh:
+            for each in self._queue, self._places.by_taker:
+                if not each.is_plain:
+                    each.note_idle(seat for seat in fresh if self._roster.is_idle(seat))
+            fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
@@ -373,7 +373,10 @@ class Dispatch:
         self._effects.append(Start(seat, race.job))
 
     def _count_start(self, seat: Seat, now: float) -> None:
+        meters = (self.meter,)
         if seat._guard is not None:
             seat._guard.start(now)
-        if self.meter is not None:
-            self.meter.start(now)
+            meters = (seat._guard.meter, self.meter)
+        seat._draws = tuple([meter for meter in meters if meter is not None])
+        for meter in seat._draws:
+            meter.hand_out(now)

@@ -208,6 +208,8 @@ class Ledger:
         assert job is not None
         seat._current = None
         seat._cut = None
+        if seat._draws:
+            begun(seat, seat._started_at)
         seat._busy_seconds += now - seat._started_at
         job._worker = None
         return job
@@ -302,6 +304,13 @@ class Ledger:
             self.tell("job_delayed", job, detail)
         elif state.is_final:
             self.tell("job_finished", job)
+
+
+def begun(seat: Seat, now: float) -> None:
+    """The function of an attempt begins: its start counts in rate limits from here on."""
+    for meter in seat._draws:
+        meter.begun(now, seat._started_at)
+    seat._draws = ()
 
 
 def _last_error(job: Job[Any]) -> Exception | None:

@@ -111,7 +111,7 @@ class ReadyQueue:
         if terms is ANYONE:
             job._lane = lane = self._open
             lane.push(entry)
-            if self._roster.idle_count and lane.head() is entry:
+            if self._roster.idle_count and not self.is_plain and lane.head() is entry:
                 self._startable.note(lane, entry[:2])
         else:
             self._place(entry, terms)
@@ -189,22 +189,28 @@ class ReadyQueue:
         yield None, self._open.size
         yield from self._counted.items()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all jobs are for anybody; then nothing is noted about who may be able to take what."""
+        return not (self._lanes or self._pinned)
+
     def first_startable(self) -> tuple[Lane, Seat] | None:
         """The lane whose first job starts next of those that an idle worker may take, and that worker."""
+        if self.is_plain:  # what the rest comes to then
+            seat = None if self._open.head() is None else self._roster.choose(ANYONE)
+            return None if seat is None else (self._open, seat)
         return self._startable.first()
 
-    def note_idle(self, seat: Seat) -> None:
-        """An idle worker has not looked for a job itself."""
-        kind, note = seat._kind, self._startable.note
-        for own in self._pinned.get(seat, {}).values():
-            self._note_startable(own)
-        if kind.group is None:
-            self._note_startable(self._open)
-        if self._lanes:
-            for index in self._indexes_for(kind):
+    def note_idle(self, seats: Iterable[Seat]) -> None:
+        """Idle workers have not looked for jobs themselves."""
+        self._note_startable(self._open)
+        for seat in seats:
+            for own in self._pinned.get(seat, {}).values():
+                self._note_startable(own)
+            for index in self._indexes_for(seat._kind) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
-                    note(index, rank)
+                    self._startable.note(index, rank)
 
     def _note_startable(self, lane: Lane) -> None:
         head = lane.head()
@@ -283,6 +289,8 @@ class ReadyQueue:
             lane = lanes[terms]
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
+        if not lane.size and self._roster.idle_count:
+            self._note_startable(self._open)  # up to now this may have been the only one
         lane.push(entry)
         entry[2]._lane = lane
         if lane.is_counted:

@@ -197,15 +197,23 @@ class Roster:
     def park(self, seat: Seat, *, is_fresh: bool = True) -> None:
         """An available worker has nothing to do; it is fresh unless it has just looked for something itself."""
         self._sequence = number = self._sequence + 1
-        seat._kind.park(seat, number)
+        kind = seat._kind
+        kind.idle[seat] = number
+        if kind.wide:
+            kind.park(seat, number)
         self.idle_count += 1
         if is_fresh:
             self.fresh[seat] = None
 
     def unpark(self, seat: Seat) -> bool:
         """A worker is idle no longer; returns whether it was."""
-        if seat._kind.unpark(seat) is None:
+        kind = seat._kind
+        if seat not in kind.idle:
             return False
+        if kind.wide:
+            kind.unpark(seat)
+        else:
+            del kind.idle[seat]
         self.idle_count -= 1
         return True
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
     from ._loans import Loan
+    from ._meters import RateMeter
     from ._kinds import Kind
 
 
@@ -73,6 +74,7 @@ class Seat:
         "_current",
         "_cut",
         "_departing",
+        "_draws",
         "_elastic",
         "_expires_at",
         "_guard",
@@ -121,6 +123,8 @@ class Seat:
         self._started_at = 0.0
         self._attempt_deadline = 0.0
         self._cut: Cut | None = None
+        # What has counted it as started, and is to know when it begins.
+        self._draws: tuple[RateMeter, ...] = ()
         # Owned by the loans: the attempts of jobs that have lent it, and those that want it back.
         self._loans: dict[Job[Any], Loan] = {}
         self._claims: deque[Loan] = deque()

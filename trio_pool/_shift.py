@@ -10,6 +10,7 @@ import trio
 from ._driver import BadCallError, Failure, hide_loop_from_tracebacks, run_job, tidy
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
+from ._ledger import begun
 from ._seat import Phase
 from ._verdict import Die, Verdict
 
@@ -133,6 +134,8 @@ class Shift:
                                 break
                             scope.deadline = armed = deadline
                         settled = False
+                        if worker._draws:
+                            begun(worker, clock.current_time())
                         value = await run_job(job, worker._leading + job._args)
                         if worker._loans:  # it may have left it open
                             await worker._take_back(job)
