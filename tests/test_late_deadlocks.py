@@ -573,10 +573,9 @@ async def test_a_wait_ends_when_a_worker_it_needs_goes_back_to_a_job_that_waits(
     async def parent() -> str:
         await pool.submit(nap, 7, worker=pool.workers[0])
         waiter = await pool.submit(waits, worker=pool.workers[1])
-        async with trio.open_nursery() as nursery:
-            async with current_job().lend():
-                nursery.start_soon(waiter.wait)
-                await trio.sleep(4)
+        async with trio.open_nursery() as nursery, current_job().lend():
+            nursery.start_soon(waiter.wait)
+            await trio.sleep(4)
         return await waiter.wait()
 
     with trio.fail_after(60):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._effects import Interrupt
+from ._errors import JobTimeoutError
 from ._job import DeadReason, JobState
 from ._seat import Cut, Phase
 from ._setback import Setback
@@ -66,7 +67,10 @@ class AttemptEvents(WorkerEvents):
             job = self._leave(race, seat, now)
             if not race.is_decided:
                 self._ledger.count_for(seat, error)
-        _note_failure(job, seat)
+        setback = job._setback
+        if setback is None:
+            setback = job._setback = Setback()
+        setback.note(seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
             self._rest(seat, now + verdict.rest, now)
@@ -128,32 +132,20 @@ class AttemptEvents(WorkerEvents):
         return following
 
     def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
-        """The attempt of a job has ended that goes on without the worker that it had lent.
+        """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
 
-        Whoever is on the worker now goes on.
+        What it has to say of the worker means nothing any more. Who has that waits for this end, and goes on.
 
         Arguments:
           race: says how it has ended, unless ``cut`` tells of a cancellation.
         """
         self.advance(now)
-        seat, verdict = loan.seat, race.verdict
         self._loans.close(loan)
         if cut is None:
-            self._ledger.count_for(seat, race.error)
-        if verdict is not None:
-            _note_failure(race.job, seat)
-            if verdict.rest:
-                self._rest(seat, now + verdict.rest, now)
-            if verdict.broken and seat._phase is Phase.OPEN:
-                self._take_out_of_use(seat, race.error, now)
+            self._ledger.count_for(loan.seat, race.error)
         self._left_race(race, now, cut)
-        guard = seat._guard
-        if guard is not None and guard.is_worn() and self._may_be_renewed(seat):
-            self._take_out_of_use(seat, None, now)
         self._settle(now)
         self._after(now)
-        if (verdict is not None and verdict.broken) or self.waits.holds_up(race.job):
-            self.waits.look_again()
 
     # From here on nobody calls but who derives from it.
 
@@ -166,7 +158,13 @@ class AttemptEvents(WorkerEvents):
         elif isinstance(fate, Retry):
             budget = self._dispatch.budget
             if now + fate.delay >= job._deadline:
-                self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
+                words = "no time left to try again"
+                timeout = JobTimeoutError(words)
+                timeout.__cause__ = error
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, timeout, now)
+            elif now + fate.delay >= job._caller_deadline:
+                words = "its caller has no time left to try again"
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
                 words = f"the pool has retried too much lately: {in_words(error)}"
                 self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
@@ -274,11 +272,3 @@ class AttemptEvents(WorkerEvents):
             self._holds.quarantine(seat, until)
             self._dispatch.update(seat, now)
             self._after(now)
-
-
-def _note_failure(job: Job[Any], seat: Seat) -> None:
-    """A job has failed on a worker."""
-    setback = job._setback
-    if setback is None:
-        setback = job._setback = Setback()
-    setback.note(seat)

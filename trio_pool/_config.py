@@ -101,9 +101,10 @@ class Config:
         self.instruments: tuple[Instrument, ...] = _instruments(instruments)
         self.name: str | None = _validate.text("name", name)
         self.rng: Random | None = _none_or("rng", rng, Random)
-        for field, hook in (("lifespan", lifespan), ("on_failure", on_failure)):
-            if hook is not None:
-                _validate.call(field, hook)
+        if lifespan is not None:
+            _validate.context_maker("lifespan", lifespan)
+        if on_failure is not None:
+            _validate.call("on_failure", on_failure)
 
 
 def _none_or(name: str, value: T | None, kind: type[T]) -> T | None:
@@ -114,7 +115,7 @@ def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
     try:
         found = tuple(value)
     except TypeError:
-        raise TypeError(f"instruments must be an iterable, got {value!r}") from None
+        raise TypeError(f"instruments must be an iterable, {_validate.got(value)}") from None
     for instrument in found:
         _validate.instance("instruments", instrument, Instrument)
     return found

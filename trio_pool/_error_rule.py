@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from . import _validate
-from ._tracebacks import set_traceback, traceback_of
+from ._tracebacks import set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
 
 
-def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
+def applies(name: str, rule: ErrorRule, error: Exception, besides: tuple[type[Exception], ...] = ()) -> bool:
     """Whether a rule, the field ``name`` of a policy, is about such an error.
+
+    Arguments:
+      besides: what a rule made of types is about in any case; a function is asked.
 
     Raises:
       TypeError: if it is a function and returns something else than a bool.
     """
     if isinstance(rule, (type, tuple)):
-        return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
-    return _validate.instance(f"the result of {name}", rule(error), bool)
+        kinds = cast("tuple[type[Exception], ...]", rule if isinstance(rule, tuple) else (rule,))
+        return matches(error, kinds + besides)
+    answer = rule(error)
+    _validate.answer(name, answer)
+    return _validate.instance(f"the result of {name}", answer, bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
@@ -101,3 +107,24 @@ def without_cancellations(error: BaseException) -> BaseException | None:
 
 def _message_of(group: BaseException) -> str:
     return str(BaseException.__dict__["args"].__get__(group)[0])
+
+
+def as_error(error: BaseException, source: str) -> BaseException:
+    """What an exception counts as that user code has raised though nobody has cancelled it.
+
+    A cancellation in it is none that a cancel scope around that code has asked for: one that was kept
+    and raised again, say. It must not be taken for one that was.
+
+    Arguments:
+      source: whose code it is, for the message.
+
+    Returns:
+      the exception itself if there is no cancellation in it; what else there is if that is no
+      `Exception`; or a `RuntimeError` with the exception as its cause.
+    """
+    rest = without_cancellations(error)
+    if rest is not None and (rest is error or not isinstance(rest, Exception)):
+        return rest
+    stray = RuntimeError(f"{source} raised a trio.Cancelled that no cancel scope around it has asked for")
+    set_cause(stray, error)
+    return stray

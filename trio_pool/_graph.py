@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from . import _validate
 from ._errors import GraphError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Node:
         try:
             self.after: tuple[Hashable, ...] = tuple(after)
         except TypeError:
-            raise TypeError(f"after must be an iterable of keys, got {after!r}") from None
+            raise TypeError(f"after must be an iterable of keys, {_validate.got(after)}") from None
         self.options: NodeOptions = options
 
     def __repr__(self) -> str:
@@ -69,12 +70,13 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
     # Not at the top, since few programs need it.
     from graphlib import CycleError, TopologicalSorter
 
+    _validate.instance("reverse", reverse, bool)
     if not isinstance(cast("object", nodes), Mapping):
-        raise TypeError(f"a graph must be a mapping of keys to Nodes, got {nodes!r}")
+        raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(nodes)}")
     before: dict[K, list[K]] = {key: [] for key in nodes}
     for key, node in nodes.items():
         if not isinstance(cast("object", node), Node):
-            raise TypeError(f"a graph must be a mapping of keys to Nodes, got {node!r} for {key!r}")
+            raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(node)} for {key!r}")
         seen: set[object] = set()
         for other in node.after:
             if other not in nodes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from . import _validate
+
 if TYPE_CHECKING:
     from ._job import Attempt, Job
     from ._pool import Pool, SlotPool
@@ -73,7 +75,9 @@ def notify(instruments: list[Instrument], event: str, *arguments: object) -> Non
         if instrument not in instruments:
             continue  # another one has just removed it
         try:
-            getattr(instrument, event)(*arguments)
+            answer = getattr(instrument, event)(*arguments)
+            if answer is not None:
+                _validate.answer(event, answer)
         except BaseException:  # as Trio does: whatever it is, it is the instrument's fault
             if instrument in instruments:  # it may have removed itself before
                 instruments.remove(instrument)

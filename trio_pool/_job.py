@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
@@ -131,6 +132,7 @@ ERROR_FIELD = 5  # where among them the error stands
 class JobHost(Protocol):
     """What a job's handle asks of the pool that the job is in."""
 
+    def check_caller(self) -> None: ...
     def cancel_job(self, job: Job[Any]) -> None: ...
     def result_of(self, job: Job[V]) -> V: ...
     async def wait_job(self, job: Job[V]) -> V: ...
@@ -155,6 +157,7 @@ class Job(Generic[V_co]):
         "_args",
         "_attempt_count",
         "_attempts",
+        "_caller_deadline",
         "_cancelled",
         "_context",
         "_dead_reason",
@@ -198,6 +201,8 @@ class Job(Generic[V_co]):
         self._options = options
         self._submitted_at = submitted_at
         self._deadline = deadline
+        # When whoever waits for it in run() stops waiting; all that this decides is whether to wait for a retry.
+        self._caller_deadline = math.inf
         # The submitter's context variables; dropped at the end, since a context holds on to
         # the job that submitted this one, which held on to its own submitter, and so on.
         self._context: Context | None = context
@@ -319,8 +324,12 @@ class Job(Generic[V_co]):
 
     @property
     def deadline(self) -> float:
-        """When its ``total_timeout`` ends, in seconds on Trio's clock, or ``inf``."""
-        return self._deadline
+        """Until when there is time for another attempt, in seconds on Trio's clock, or ``inf``.
+
+        The end of its ``total_timeout``, or the deadline that the caller of ``run`` had when it was called,
+        whichever is sooner.
+        """
+        return min(self._deadline, self._caller_deadline)
 
     @property
     def state(self) -> JobState:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from ._attributes import OnlyAsync
 from ._deadlock import deadlock_of
 from ._driver import enclosing_jobs
 from ._retry import ResourceBroken
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 
-class Lending:
+class Lending(OnlyAsync):
     """What ``job.lend()`` returns; see there."""
 
     __slots__ = ("_job", "_worker")
@@ -30,6 +31,7 @@ class Lending:
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> None:
+        self._job._host.check_caller()
         if self._worker is not None:
             raise RuntimeError("what lend() returns can be entered only once")
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -107,7 +107,7 @@ class Loans:
     def forfeit(self, loan: Loan) -> None:
         """A job that wants its worker back, and could never have it, goes on without it.
 
-        It stays with the worker in so far as the task that runs it may be the one that has to leave the lifespan.
+        It stays with the worker in so far as a task of the worker's runs it, inside the lifespan.
         """
         assert loan.wait is not None
         seat = loan.seat

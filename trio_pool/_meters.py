@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ._error_rule import applies
+from ._retry import NOT_OF_THE_FUNCTION
 
 if TYPE_CHECKING:
     from ._limits import CircuitBreaker, RateLimit, RetryBudget
@@ -278,7 +279,7 @@ class Breaker:
         Raises:
           TypeError: if ``counts`` is a function and returns something else than a bool.
         """
-        return applies("counts", self.policy.counts, error)
+        return applies("counts", self.policy.counts, error, NOT_OF_THE_FUNCTION)
 
     def _open(self, now: float) -> None:
         self._probing = False

@@ -108,7 +108,7 @@ class Options:
             changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](name, value)
         worker: Seat | None = changes.get("worker")
         if worker is not None and worker._roster is not roster:
-            raise ValueError(f"worker must be a worker of this pool, got {worker!r}")
+            raise ValueError(f"worker must be a worker of this pool, {_validate.got(worker)}")
         return attrs.evolve(self, **changes) if changes else self
 
 
@@ -122,10 +122,10 @@ def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:
-        raise TypeError(f"{name} must be an iterable of jobs, got {value!r}") from None
+        raise TypeError(f"{name} must be an iterable of jobs, {_validate.got(value)}") from None
     for job in jobs:
         if not isinstance(cast("object", job), Job):
-            raise TypeError(f"{name} must hold jobs, got {job!r}")
+            raise TypeError(f"{name} must hold jobs, {_validate.got(job)}")
     return jobs
 
 
@@ -135,13 +135,13 @@ def _hedge(name: str, value: object) -> Hedge:
 
 def _worker(name: str, value: object) -> Seat:
     if not isinstance(value, Seat):
-        raise TypeError(f"{name} must be a Worker, got {value!r}")
+        raise TypeError(f"{name} must be a Worker, {_validate.got(value)}")
     return value
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, got {value!r}")
+        raise TypeError(f"{name} must be a mapping, {_validate.got(value)}")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
 
 

@@ -22,30 +22,40 @@ class CancellationWatch:
       cancelled: that cancellation as Trio has raised it, or None.
     """
 
-    __slots__ = ("_act", "_life", "cancelled")
+    __slots__ = ("_act", "_is_over", "_waiting", "cancelled")
 
     def __init__(self, act: Callable[[], object]) -> None:
         self._act = act
-        self._life = trio.CancelScope()
+        self._is_over = False
+        # The task while it waits.
+        self._waiting: trio.lowlevel.Task | None = None
         self.cancelled: trio.Cancelled | None = None
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: ASYNC910  # the body of a task
         """The task."""
-        with self._life:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as cancelled:
-                # Not raised on, since it is to come out of the block, and only if nothing else does.
-                if not self._life.cancel_called:
-                    self.cancelled = cancelled
-                    self._act()
+        if self._is_over:
+            return
+        self._waiting = trio.lowlevel.current_task()
+        try:
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        except trio.Cancelled as cancelled:
+            # Not raised on, since it is to come out of the block, and only if nothing else does.
+            if not self._is_over:
+                self.cancelled = cancelled
+                self._act()
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def outcome(self, error: BaseException | None) -> BaseException | None:
         """What comes out of the block whose body has ended with ``error``, or without one."""
         return self.cancelled if error is None else error
 
-    def stop(self, nursery: trio.Nursery) -> None:
-        """The block is over: end the task, and let the nursery be left whatever is cancelled around it."""
-        self._life.cancel()
-        nursery.cancel_scope.shield = True
+    def stop(self) -> None:
+        """The block is over: end the task."""
+        self._is_over = True
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None

@@ -223,7 +223,8 @@ class Roster:
 
     def idle(self) -> list[Seat]:
         """The idle workers, the longest idle first."""
-        found = [item for kind in self._kinds.values() for item in kind.idle.items()]
+        # Copied first: another thread may be asking.
+        found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
         return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
 
     def longest_idle(self, but: Collection[Seat]) -> Seat | None:

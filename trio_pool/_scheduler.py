@@ -155,7 +155,7 @@ class Scheduler(AttemptEvents):
 
     def waiting_for(self, group: Group) -> int:
         """How many of them wait with jobs of a group."""
-        return sum(job._options.group is group for job in self._places.line)
+        return sum(job._options.group is group for job in list(self._places.line))  # another thread may be asking
 
     def key_of(self, jobs: Sequence[Job[Any]]) -> Job[Any]:
         """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""

@@ -164,8 +164,8 @@ class Seat:
     @property
     def _may_become_available(self) -> bool:
         """Whether it can't start anything now, but may later without anybody's doing."""
-        if self._departing or (self._phase is Phase.REOPENING and self._loans):
-            return False  # it takes those who have lent it to give it back
+        if self._departing or (self._phase is Phase.REOPENING and (self._loans or self._current is not None)):
+            return False  # it takes those who have it, or have lent it, to be done
         held = self._resting_until is not None or self._quarantined_until is not None
         return self._phase is not Phase.OPEN or held or self._limited_until is not None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from ._attributes import OnlyAsync
 from ._engine import logger
 from ._errors import PoolClosedError
 from ._job import has_ended
@@ -31,7 +32,7 @@ X = TypeVar("X")
 _END = object()
 
 
-class Stream(abc.ABC, Generic[V, X]):
+class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     """An async context manager to be iterated over inside its block.
 
     Items are taken and submitted as long as fewer than ``buffer`` of them have been taken
@@ -40,6 +41,26 @@ class Stream(abc.ABC, Generic[V, X]):
     means waiting: for async items, and from where the queue has been found full. Leaving the
     block cancels the jobs that are left and waits for their ends.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_context",
+        "_engine",
+        "_entered",
+        "_error",
+        "_fed",
+        "_feeder_lot",
+        "_feeding",
+        "_fn",
+        "_items",
+        "_iterator",
+        "_left",
+        "_options",
+        "_pool",
+        "_reader_lot",
+        "_taken",
+    )
 
     def __init__(
         self,
@@ -83,6 +104,7 @@ class Stream(abc.ABC, Generic[V, X]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
+        self._engine.check_caller()
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
         # Once the items are being taken, nothing may keep the block from being entered.
@@ -229,6 +251,8 @@ class Stream(abc.ABC, Generic[V, X]):
 class Mapped(Stream[V, V]):
     """The results in the order of the items."""
 
+    __slots__ = ("_turns",)
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._turns: deque[Job[V]] = deque()
@@ -238,6 +262,7 @@ class Mapped(Stream[V, V]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> V:
+        self._engine.check_caller()
         turns = self._turns
         while self._left or not turns:
             await self._wait_for_more()
@@ -256,6 +281,8 @@ class Mapped(Stream[V, V]):
 
 class Completed(Stream[V, "Job[V]"]):
     """The jobs in the order in which they end."""
+
+    __slots__ = ("_finished",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -283,6 +310,7 @@ class Completed(Stream[V, "Job[V]"]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> Job[V]:
+        self._engine.check_caller()
         while self._left or not self._finished:
             if self._taken and not self._left and not self._may_bring_more():
                 with self._engine.waiting_for(lambda: self._taken, for_any=True):

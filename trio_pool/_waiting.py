@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from ._effects import WaitsInVain
+    from ._from_threads import Home
     from ._group import Group
     from ._job import Job
     from ._scheduler import Scheduler
@@ -27,7 +29,9 @@ class Waiting:
     """The part of the engine that has to do with those who wait for jobs."""
 
     core: Scheduler
+    home: Home
     carry_out: Callable[[], None]
+    check_caller: Callable[[], None]
 
     async def wait_job_started(self, job: Job[Any]) -> None:
         """Wait for the start of the job's first attempt, or its end."""
@@ -36,6 +40,8 @@ class Waiting:
     @trio.lowlevel.enable_ki_protection
     async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
         """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
+        if get_ident() != self.home.thread:
+            self.check_caller()
         if reached(job):
             await trio.lowlevel.checkpoint()
             return
@@ -103,7 +109,7 @@ class Waiting:
     @contextmanager
     def waiting_for_ends(self, jobs: Callable[[], Iterable[Job[Any]]]) -> Generator[None]:
         """A job waits in this block for jobs that have been cancelled: until they have ended, come what may."""
-        with self._begun(jobs, can_be_told=False):
+        with self._begun(jobs, for_ends=True):
             yield
 
     @contextmanager
@@ -112,7 +118,7 @@ class Waiting:
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
         for_any: bool = False,
-        can_be_told: bool = True,
+        for_ends: bool = False,
         group: Group | None = None,
         wake: Callable[[], object] | None = None,
     ) -> Generator[Wait | None]:
@@ -120,15 +126,13 @@ class Waiting:
 
         A wait that would be for ever is `stuck` when the block begins.
         """
-        waiter = self.waiter(hedged=not can_be_told)
+        waiter = self.waiter(hedged=for_ends)
         if waiter is None:
             yield None
             return
         is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(
-            waiter, jobs, for_any=for_any, can_be_told=can_be_told, outlasts=is_shielded, group=group, task=task
-        )
+        wait = Wait(waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())
         try:

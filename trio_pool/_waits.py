@@ -7,9 +7,8 @@ to leave or its resource is broken: its lenders hold it too.
 
 1. An ordinary wait that would be for ever is told so: at its beginning, or as soon as that is so.
 2. A job that waits for the ends of jobs that have been cancelled can't be told: it must not go on before.
-3. A job that waits to get the worker back that it has lent is told if nobody else can be: it goes on
-   without the worker. So there is no circle that nobody in it could be told of, once those in it that
-   lend their workers want them back.
+3. So one that has been cancelled is told instead while it waits to get the worker back that it has lent: it
+   goes on without. If it has not come to that yet, it will: there is no circle that nobody is ever told of.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class Wait:
       group: the group that waits for workers of its own here, or None.
       loan: the loan whose end it waits for, to have the worker back, or None.
       outlasts: whether it goes on though its job has been cancelled.
-      can_be_told: whether whoever waits can be told that it would be for ever.
+      for_ends: whether it is for the ends of jobs that have been cancelled, come what may.
       number: which wait of the pool it is.
       stuck: if it turns out that it would be for ever, the running jobs that would do so with
           it; then it is about to end.
@@ -74,8 +73,8 @@ class Wait:
     """
 
     __slots__ = (
-        "can_be_told",
         "for_any",
+        "for_ends",
         "group",
         "jobs",
         "lending_helps",
@@ -94,15 +93,15 @@ class Wait:
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
         for_any: bool = False,
-        can_be_told: bool = True,
+        for_ends: bool = False,
         outlasts: bool = False,
         group: Group | None = None,
         loan: Loan | None = None,
         task: object = None,
     ) -> None:
         self.task: object = task
-        self.can_be_told: bool = can_be_told
-        self.outlasts: bool = outlasts or not can_be_told or loan is not None  # these are shielded
+        self.for_ends: bool = for_ends
+        self.outlasts: bool = outlasts or for_ends or loan is not None  # these are shielded
         self.loan: Loan | None = loan
         self.waiter: Job[Any] = waiter
         self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
@@ -112,6 +111,11 @@ class Wait:
         self.stuck: list[Job[Any]] = []
         self.lending_helps: bool = False
         self.wake: Callable[[], object] | None = None
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether whoever waits can go on before it is over."""
+        return not self.for_ends if self.loan is None else self.waiter._cancelled
 
 
 class Waits:
@@ -159,7 +163,7 @@ class Waits:
         unmet = self._unmet([wait.waiter])
         if wait not in unmet:
             return True
-        if not wait.can_be_told or wait.loan is not None:
+        if wait.for_ends or wait.loan is not None:
             self.look_again()  # somebody else may be told instead
             return True
         if not _waits_for_itself(wait, unmet):
@@ -171,8 +175,8 @@ class Waits:
     def look_again(self) -> None:
         """Something has happened that may leave those in the lurch who wait already.
 
-        Of those that would wait for ever on each other's account, the last to begin is told so; first
-        those to whose jobs this is of use, and last those that want back the workers that they have lent.
+        Of those that would wait for ever on each other's account, the last to begin is told so; but first
+        those to whose jobs that is of use, and last those that want back the workers that they have lent.
         If that would not help all the others, the next of these is told too, and so on.
         """
         while self._by_waiter:

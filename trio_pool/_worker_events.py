@@ -190,15 +190,11 @@ class WorkerEvents(Aftermath):
             seat._last_error = error
         self._ledger.tell("worker_reopening", seat, error)
 
-    def _may_be_renewed(self, seat: Seat) -> bool:
-        """Whether a worker's resource can be opened anew now, since nothing runs on it or has lent it."""
-        return seat._current is None and seat._phase is Phase.OPEN and not self._is_kept(seat)
-
     def _grown_old(self, seat: Seat, now: float) -> None:
         guard = seat._guard
         assert guard is not None
         guard.grow_old()
-        if self._may_be_renewed(seat):
+        if seat._current is None and seat._phase is Phase.OPEN and not self._is_kept(seat):
             self._take_out_of_use(seat, None, now)
             self._effects.append(Recall(seat))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 try:
-    from opentelemetry import trace
+    from opentelemetry import metrics, trace
 except ImportError as _missing:
     raise ImportError('trio_pool.otel needs OpenTelemetry: pip install "trio-pool[otel]"') from _missing
 
@@ -56,7 +56,7 @@ class Telemetry(Instrument):
           that is bounded: workers with a resource, but not those of an elastic pool.
 
     Raises:
-      ValueError, TypeError: if ``max_names`` is out of its range or of the wrong type.
+      ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
 
     def __init__(
@@ -68,6 +68,13 @@ class Telemetry(Instrument):
         max_names: int = 50,
         per_worker: bool | None = None,
     ) -> None:
+        if tracer_provider is not None:
+            _validate.instance("tracer_provider", tracer_provider, trace.TracerProvider)
+        if meter_provider is not None:
+            _validate.instance("meter_provider", meter_provider, metrics.MeterProvider)
+        _validate.instance("record_exceptions", record_exceptions, bool)
+        if per_worker is not None:
+            _validate.instance("per_worker", per_worker, bool)
         most = _validate.count("max_names", max_names, least=1)
         self._metrics = Metrics(meter_provider, most=most, per_worker=per_worker)
         self._tracer = trace.get_tracer("trio_pool", __version__, tracer_provider)
