@@ -47,6 +47,7 @@ class Aftermath:
         "_ledger",
         "_loans",
         "_orphans",
+        "_paused",
         "_places",
         "_queue",
         "_races",
@@ -90,6 +91,7 @@ class Aftermath:
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
+        self._paused: dict[Seat, None] = {}
 
     # How jobs go on, or don't.
 
@@ -134,6 +136,7 @@ class Aftermath:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
+            self.waits.cancelled(job)
             for seat in self._races.cancel(job):
                 self._cut(seat, job, Cut.CANCELLED, now)
             return
@@ -170,12 +173,13 @@ class Aftermath:
     def _resume(self, seat: Seat, now: float) -> None:
         if seat._paused and not seat._gone:
             seat._paused = False
+            del self._paused[seat]
             self._ledger.tell("worker_resumed", seat)
             self._dispatch.update(seat, now)
             self._after(now)
 
     def _resume_all(self, now: float) -> None:
-        for seat in list(self._roster.seats.values()):
+        for seat in sorted(self._paused, key=lambda seat: seat._id):
             self._resume(seat, now)
 
     def _is_kept(self, seat: Seat) -> bool:
@@ -271,7 +275,7 @@ class Aftermath:
           whether there may be more to be done.
         """
         reservations, count = self._reservations, self._ledger.count
-        if self.draining and any(seat._paused for seat in self._roster.seats.values()):
+        if self.draining and self._paused:
             self._resume_all(now)
             return False
         running = count[JobState.RUNNING]
@@ -281,7 +285,7 @@ class Aftermath:
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
         if not self.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
@@ -301,7 +305,7 @@ class Aftermath:
             return False
         if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return False
-        return not any(seat._may_become_available for seat in self._roster.seats.values())
+        return not self._roster.coming
 
 
 def waited_in_vain(other: Job[Any]) -> Words:

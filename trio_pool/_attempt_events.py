@@ -111,6 +111,10 @@ class AttemptEvents(WorkerEvents):
           begun: whether the function had been called at all.
         """
         race = self._races.ending(seat, decides=False) if self._races.under_way else None
+        if not begun:
+            for meter in seat._draws:
+                meter.give_back()
+            seat._draws = ()
         self.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()

@@ -31,10 +31,11 @@ class Guard:
 
     Attributes:
       breaker: what keeps the breaker's state, if it has one.
+      meter: what keeps to the rate limit, if it has one.
       is_probe: whether the attempt that is on the worker is the breaker's probe.
     """
 
-    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_meter", "_rng", "breaker", "is_probe")
+    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "is_probe", "meter")
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Guard:
         max_age: float | None,
         rng: Random,
     ) -> None:
-        self._meter = None if rate_limit is None else RateMeter(rate_limit)
+        self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs
         self._max_age = math.inf if max_age is None else max_age
@@ -72,13 +73,11 @@ class Guard:
 
     def ready_at(self, now: float) -> float:
         """The earliest time at which the rate limit lets an attempt start, ``now`` if it does."""
-        return now if self._meter is None else self._meter.ready_at(now)
+        return now if self.meter is None else self.meter.ready_at(now)
 
     def start(self, now: float) -> None:
-        """An attempt starts."""
+        """An attempt starts. That it does is counted by the meter for itself."""
         self._jobs += 1
-        if self._meter is not None:
-            self._meter.start(now)
         if self.breaker is not None:
             self.is_probe = self.breaker.start(now)
 

@@ -64,6 +64,7 @@ class Loans:
             self._roster.count_as_available(seat, False)
             self._dispatch.look_again()
         seat._loans[job] = Loan(seat, job)
+        self._roster.count_coming(seat)
         self._ledger.take_off(seat, now)
         job._worker = seat  # it has it still, if for later
         self._ledger.add_surplus(job, -1)
@@ -86,6 +87,7 @@ class Loans:
             self._waits.end(loan.wait)
             loan.wait = None
         del seat._loans[job]
+        self._roster.count_coming(seat)
         self._dispatch.occupy(seat)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
@@ -120,6 +122,7 @@ class Loans:
         seat, job = loan.seat, loan.job
         loan.wait = None
         del seat._loans[job]
+        self._roster.count_coming(seat)
         job._worker = None
         self._ledger.add_surplus(job, 1)
         if not seat._loans:

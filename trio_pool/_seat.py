@@ -11,8 +11,9 @@ from ._portable import Handle
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._kinds import Kind
     from ._loans import Loan
-    from ._roster import Kind
+    from ._meters import RateMeter
 
 
 class WorkerState(enum.Enum):
@@ -71,9 +72,11 @@ class Seat(Handle):
         "_available",
         "_busy_seconds",
         "_claims",
+        "_coming",
         "_current",
         "_cut",
         "_departing",
+        "_draws",
         "_elastic",
         "_expires_at",
         "_guard",
@@ -122,6 +125,8 @@ class Seat(Handle):
         self._started_at = 0.0
         self._attempt_deadline = 0.0
         self._cut: Cut | None = None
+        # What has counted it as started, and is to know when it begins.
+        self._draws: tuple[RateMeter, ...] = ()
         # Owned by the loans: the attempts of jobs that have lent it, and those that want it back.
         self._loans: dict[Job[Any], Loan] = {}
         self._claims: deque[Loan] = deque()
@@ -134,6 +139,8 @@ class Seat(Handle):
         # Owned by the roster: whether it could run something now or after what it runs; and
         # whom it stands with, from its joining on.
         self._available = False
+        # The last value of ``_may_become_available`` that was counted.
+        self._coming = False
         self._kind: Kind
 
     @property

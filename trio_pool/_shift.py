@@ -11,6 +11,7 @@ from ._driver import Failure, hide_loop_from_tracebacks, run_job, tidy
 from ._error_rule import as_error, without_cancellations
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
+from ._ledger import begun
 from ._seat import Phase
 from ._verdict import Die, Verdict
 
@@ -139,6 +140,8 @@ class Shift:
                             worker._inbox = job
                             await trio.lowlevel.checkpoint_if_cancelled()
                         settled = False
+                        if worker._draws:
+                            begun(worker, clock.current_time())
                         value = await run_job(job, worker._leading + job._args)
                         if worker._loans:  # it may have left it open
                             await worker._take_back(job)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._loans import Loan
     from ._reservations import Reservations
     from ._roster import Roster, Terms
+    from ._standing import Cause, Standing
 
     # What others may need: the end of a job or of a wait, or a worker.
     Node: TypeAlias = "Job[Any] | Wait | Vacancy"
@@ -129,6 +130,7 @@ class Waits:
         "_number",
         "_reservations",
         "_roster",
+        "_standing",
     )
 
     def __init__(
@@ -138,12 +140,15 @@ class Waits:
         reservations: Reservations,
         dispatch: Dispatch,
         effects: Effects,
+        standing: Standing,
     ) -> None:
         self._roster = roster
         self._dependencies = dependencies
         self._reservations = reservations
         self._dispatch = dispatch
         self._effects = effects
+        self._standing = standing
+        standing.causes_of = self._causes_of
         self._number = 0
         self._by_waiter: dict[Job[Any], dict[Wait, None]] = {}
         # Jobs that are taken to have lent their workers, to find out what that would change.
@@ -154,6 +159,7 @@ class Waits:
         self._number += 1
         wait.number = self._number
         self._by_waiter.setdefault(wait.waiter, {})[wait] = None
+        self._standing.look_at(wait)
         unmet = self._unmet([wait.waiter])
         if wait not in unmet:
             return True
@@ -187,6 +193,12 @@ class Waits:
         """What a cancelled job waits for still, it goes on waiting for."""
         for wait in self._by_waiter.get(job, ()):
             wait.outlasts = True
+            self._standing.look_at(wait)
+
+    def cancelled(self, job: Job[Any]) -> None:
+        """A running job has been cancelled: that ends those of its waits that are not shielded."""
+        for wait in self._by_waiter.get(job, ()):
+            self._standing.look_at(wait)
 
     def holds_up(self, job: Job[Any]) -> bool:
         """Whether a job that is to run again has to wait for something that those hold who wait."""
@@ -201,13 +213,11 @@ class Waits:
 
     def standing(self) -> int:
         """How many running jobs wait for what has not come."""
-        standing = {job for job, waits in self._by_waiter.items() if any(self._needs_of_wait(wait) for wait in waits)}
-        for seat in self._roster.seats.values():
-            standing.update(loan.job for loan in seat._claims)  # each wants back the worker that it has lent
-        return len(standing)
+        return self._standing.count()
 
     def end(self, wait: Wait) -> None:
         """It waits no longer."""
+        self._standing.drop(wait)
         waits = self._by_waiter[wait.waiter]
         del waits[wait]
         if not waits:
@@ -220,6 +230,20 @@ class Waits:
         wait.lending_helps = wait not in self._unmet([wait.waiter])
         self._as_if_lent = ()
         wait.stuck = jobs
+        self._standing.look_at(wait)
+
+    def _causes_of(self, wait: Wait) -> Iterable[Cause]:
+        """One of those that a wait is for and that have not come, or all if any is enough; none if it is about to end."""
+        if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
+            return ()
+        if wait.loan is not None:
+            return (wait.loan,)
+        if wait.group is not None:
+            return (wait.group,) if wait.group in self._reservations.waiting else ()
+        others = wait.jobs()
+        if wait.for_any:
+            return () if any(other.state.is_final for other in others) else others
+        return (other,) if (other := next((each for each in others if not each.state.is_final), None)) else ()
 
     def _unmet(self, roots: list[Node]) -> dict[Node, list[Node]]:
         """What will never come about of all that these need.

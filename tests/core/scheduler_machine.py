@@ -45,6 +45,7 @@ from trio_pool._effects import (
     TurnedAway,
     WaitsInVain,
 )
+from trio_pool._ledger import begun
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
 
@@ -227,6 +228,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert worker.seat._current is job
         worker.waiting = False
         worker.running = job
+        begun(worker.seat, self.now)
         self.started.append((worker.seat, job))
 
     def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
