@@ -11,13 +11,13 @@ import math
 import attrs
 
 from tests.core.plain_model import PlainPool
-from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
+from tests.core.plain_parts import FINAL, Named, PlainJob, PlainWorker
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Admission, Door
 
 
 @attrs.define(eq=False, repr=False)
-class PlainGroup:
+class PlainGroup(Named):
     """A group."""
 
     max_running: float = math.inf

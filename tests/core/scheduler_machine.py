@@ -26,7 +26,7 @@ from tests.core.machine_draws import (
 from tests.core.makers import Core, make_core, make_guard, make_job
 from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
 from tests.core.plain_model import PlainPool
-from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict, PlainWorker
+from tests.core.plain_parts import Named, PlainJob, PlainLimits, PlainVerdict, PlainWorker
 from trio_pool import JobState, RateLimit, RetryBudget
 from trio_pool._effects import (
     Admitted,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from trio_pool import Job
+    from trio_pool._effects import Effect
     from trio_pool._group import Group
     from trio_pool._limits import Hedge
     from trio_pool._seat import Seat
@@ -65,11 +66,12 @@ def is_anybody(_: PlainWorker) -> bool:
 
 
 def is_opening(worker: PlainWorker) -> bool:
-    return worker.phase in ("starting", "reopening")
+    return worker.phase in ("starting", "reopening") and not worker.lenders
 
 
-def has_started(worker: PlainWorker) -> bool:
-    return worker.phase != "starting"
+def may_break(worker: PlainWorker) -> bool:
+    # What is broken is opened anew only when those have it back who have lent it.
+    return worker.phase != "starting" and not (worker.phase == "reopening" and worker.lenders)
 
 
 def is_paused(worker: PlainWorker) -> bool:
@@ -81,7 +83,7 @@ def is_not_paused(worker: PlainWorker) -> bool:
 
 
 @attrs.define(eq=False, repr=False)
-class ShellWorker:
+class ShellWorker(Named):
     """The test's stand-in for a worker's loop."""
 
     seat: Seat
@@ -89,7 +91,8 @@ class ShellWorker:
     # It waits on its channel; or it was handed a job, which it runs.
     waiting: bool = False
     running: Job[Any] | None = None
-    interrupted: bool = False
+    # The jobs whose attempts on it get Trio's cancellation.
+    interrupted: list[Job[Any]] = attrs.field(factory=list["Job[Any]"])
 
     def __repr__(self) -> str:
         return f"worker {self.seat.id}"
@@ -157,7 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.let_go: list[Job[Any]] = []
         self.refused: list[Job[Any]] = []
         self.started: list[tuple[Seat, Job[Any]]] = []
-        self.interrupted: list[Seat] = []
+        self.interrupted: list[tuple[Seat, Job[Any]]] = []
         self.recalled: list[Seat] = []
         self.quiet = 0
         self.staffed: list[Group] = []
@@ -193,9 +196,9 @@ class SchedulerMachine(RuleBasedStateMachine):
                     worker = self.shell_of(seat)
                     assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
                     self.run(worker, job)
-                case Interrupt(seat=seat):
-                    self.shell_of(seat).interrupted = True
-                    self.interrupted.append(seat)
+                case Interrupt(seat=seat, job=job):
+                    self.shell_of(seat).interrupted.append(job)
+                    self.interrupted.append((seat, job))
                 case Recall(seat=seat):
                     worker = self.shell_of(seat)
                     assert worker.running is None
@@ -212,16 +215,18 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | StepAside() | WaitsInVain():
-                    raise AssertionError("nobody watches, waits or lends")
+                case Changed() | Regain() | StepAside() | WaitsInVain() | Hire():
+                    self.carry_out_more(effect)
                 case Reserved(group=group):
                     self.staffed.append(group)
                 case TurnedAway(group=group):
                     self.turned_away.append(group)
                 case GroupQuiet(group=group):
                     self.quiet_groups.append(group)
-                case Hire():
-                    raise AssertionError("the pool is not elastic")
+
+    def carry_out_more(self, effect: Effect) -> None:
+        """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
+        raise AssertionError(effect)
 
     def run(self, worker: ShellWorker, job: Job[Any]) -> None:
         assert worker.running is None
@@ -252,7 +257,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert len(self.started) == len(model.started)
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
         assert [plain_jobs[job] for job in self.refused] == model.refused
-        assert {plain_seats[seat] for seat in self.interrupted} == set(model.interrupted)
+        assert {(plain_seats[seat], plain_jobs[job]) for seat, job in self.interrupted} == set(model.interrupted)
         assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
         assert self.told_of_limits(told_before) == Counter(model.told)
         self.check_ended(told_before)
@@ -278,12 +283,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         names = {plain: (seat.id, seat.name) for plain, seat in self.seats().items()}
         assert found == [(jobs[job], [names[worker] for worker in workers]) for job, workers in self.plain.ended]
 
-    def end(self, worker: ShellWorker, plain: Callable[[], object], core: Callable[[], Job[Any] | None]) -> None:
-        """An attempt ends; the worker goes on with the job that it is given, or waits for one."""
+    def end(
+        self,
+        worker: ShellWorker,
+        plain: Callable[[], object],
+        core: Callable[[], Job[Any] | None],
+        *,
+        goes_on: bool = False,
+    ) -> None:
+        """An attempt ends; the worker goes on with the job that it is given, or waits for one.
+
+        Arguments:
+          goes_on: whether the attempt does not end, but goes on without the worker.
+        """
 
         def end() -> None:
+            if not goes_on:
+                worker.interrupted = [job for job in worker.interrupted if job is not worker.running]
             worker.running = None
-            worker.interrupted = False
             worker.waiting = True  # for the core may send it something before it returns
             job = core()
             if job is not None:
@@ -384,14 +401,18 @@ class SchedulerMachine(RuleBasedStateMachine):
     def busy(self) -> list[ShellWorker]:
         return [worker for worker in self.workers if worker.running is not None]
 
+    def able(self) -> list[ShellWorker]:
+        """Those of the busy ones whose attempts may end now."""
+        return self.busy()
+
     def live(self) -> list[tuple[Job[Any], PlainJob]]:
         live = self.plain.live()
         return [pair for pair in self.jobs if pair[1] in live]
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data())
     def succeed(self, data: DataObject) -> None:
-        self.succeed_on(data.draw(st.sampled_from(self.busy())))
+        self.succeed_on(data.draw(st.sampled_from(self.able())))
 
     def succeed_on(self, worker: ShellWorker) -> None:
         self.end(
@@ -407,17 +428,17 @@ class SchedulerMachine(RuleBasedStateMachine):
             lambda: self.core.scheduler.failed(worker.seat, error, verdict_of(verdict, error), self.now),
         )
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data(), verdict=RETRIES)
     def fail_and_go_on(self, data: DataObject, verdict: PlainVerdict) -> None:
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+        self.fail_with(data.draw(st.sampled_from(self.able())), verdict, ValueError("no"))
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data(), delay=st.sampled_from([0.0, 1.0]))
     def fail_plainly(self, data: DataObject, delay: float) -> None:
         """As most failures are: they tell against the worker and the budget, and nothing else."""
         verdict = PlainVerdict("retry", delay=delay, is_failure=True)
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+        self.fail_with(data.draw(st.sampled_from(self.able())), verdict, ValueError("no"))
 
     @rule(jobs=st.integers(0, 3), ends=st.lists(st.booleans(), min_size=1, max_size=8), data=st.data())
     def work_for_a_while(self, jobs: int, ends: list[bool], data: DataObject) -> None:
@@ -428,17 +449,17 @@ class SchedulerMachine(RuleBasedStateMachine):
             opening = self.reopening()
             if opening:
                 self.open_resource(opening[0])
-            if not self.busy() and self.core.scheduler.deadlines.soonest < math.inf:
+            if not self.able() and self.core.scheduler.deadlines.soonest < math.inf:
                 self.time_passes_until_the_next_deadline(punctual=True)
-            if self.busy() and success:
-                self.succeed_on(self.busy()[0])
-            elif self.busy():
-                self.fail_with(self.busy()[0], PlainVerdict("retry", is_failure=True), ValueError("no"))
+            if self.able() and success:
+                self.succeed_on(self.able()[0])
+            elif self.able():
+                self.fail_with(self.able()[0], PlainVerdict("retry", is_failure=True), ValueError("no"))
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data(), verdict=ENDS)
     def fail_for_good(self, data: DataObject, verdict: PlainVerdict) -> None:
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("never"))
+        self.fail_with(data.draw(st.sampled_from(self.able())), verdict, ValueError("never"))
 
     @precondition(lambda self: self.hedges is HEDGES["many"])
     @rule(
@@ -460,7 +481,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def racing(self) -> list[ShellWorker]:
         """The workers whose attempt is under way on others too."""
-        return [worker for worker in self.busy() if worker.plain.job and len(worker.plain.job.attempt.runners) > 1]
+        return [worker for worker in self.able() if worker.plain.job and len(worker.plain.job.attempt.runners) > 1]
 
     def pair_of(self, worker: ShellWorker) -> tuple[Job[Any], PlainJob]:
         """The job that the worker runs, with the model's."""
@@ -488,7 +509,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def overdue(self) -> list[ShellWorker]:
         """The workers whose attempt gets Trio's cancellation."""
-        return [worker for worker in self.busy() if worker.interrupted or worker.plain.attempt_deadline <= self.now]
+        return [
+            worker
+            for worker in self.able()
+            if worker.running in worker.interrupted or worker.plain.attempt_deadline <= self.now
+        ]
 
     @precondition(lambda self: self.overdue())
     @rule(data=st.data(), verdict=RETRIES)
@@ -546,11 +571,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         if opening:
             self.open_resource(data.draw(st.sampled_from(opening)))
 
-    @precondition(lambda self: self.those(has_started))
+    @precondition(lambda self: self.those(may_break))
     @rule(data=st.data())
     def break_down(self, data: DataObject) -> None:
         """A lifespan ends by itself, perhaps while a job runs, or can't be entered once more."""
-        worker = data.draw(st.sampled_from(self.those(has_started)))
+        worker = data.draw(st.sampled_from(self.those(may_break)))
         if worker.waiting:
             worker.waiting = False
         self.on_both(
@@ -599,7 +624,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def leaving(self) -> list[ShellWorker]:
         """The workers that may stop: told to, or not able to start."""
-        return self.those(lambda worker: worker.job is None and (worker.departing or worker.phase == "starting"))
+        return self.those(
+            lambda worker: (
+                worker.job is None and not worker.lenders and (worker.departing or worker.phase == "starting")
+            )
+        )
 
     @precondition(lambda self: self.leaving())
     @rule(data=st.data())

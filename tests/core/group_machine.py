@@ -1,25 +1,18 @@
-"""With groups and jobs that wait for jobs, too, the scheduler does what the plain model does."""
+"""Does to groups, and to jobs that wait for jobs, whatever may happen to them."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
 from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
 from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
-from tests.core.test_scheduler_machine import CheckedMachine
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Door
 
@@ -257,8 +250,8 @@ class GroupMachine(CheckedMachine):
         for verdict in ends:
             for worker in self.reopening():
                 self.open_resource(worker)
-            if self.busy():
-                worker = data.draw(st.sampled_from(self.busy()))
+            if self.able():
+                worker = data.draw(st.sampled_from(self.able()))
                 if verdict is None:
                     self.succeed_on(worker)
                 else:
@@ -353,7 +346,7 @@ class GroupMachine(CheckedMachine):
             members = [seat for seat in seats if seat._kind is kind]
             assert {(seat.tags, seat._kind.group) for seat in members} == {key, (kind.tags, kind.group)}
             assert kind.members == len(members)
-            assert kind.available == sum(seat._available for seat in members)
+            assert kind.available == sum(seat._available and not seat._loans for seat in members)
             assert list(kind.idle) == [seat for seat in roster.idle() if seat._kind is kind]
         assert roster.idle_count == len(roster.idle())
 
@@ -390,23 +383,15 @@ class GroupMachine(CheckedMachine):
         assert [plain_jobs[job] for job in places.all()] == self.plain.line
         assert all(places.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
-    def bring_to_an_end(self) -> None:
-        """All jobs run to their ends; those of groups that hold each other up are cancelled."""
-        self.drain()
-        while self.plain.live():
-            opening = self.reopening()
-            if self.busy():
-                self.succeed_on(self.busy()[0])
-            elif opening:
-                self.open_resource(opening[0])
-            elif self.over():
-                self.close_one(self.over()[0])
-            elif self.core.scheduler.deadlines.soonest < math.inf:
-                self.now = max(self.now, self.core.scheduler.deadlines.soonest)
-                self.mind_deadlines()
-            else:
-                assert self.waits_for_others_workers(), "the pool hangs"
-                self.cancel_one_group(self.open_groups()[0], is_shut=True)
+    def something_happens(self) -> bool:
+        """The next of all that happens by itself; at last groups that hold each other up are cancelled."""
+        if self.over() and not self.able() and not self.reopening():
+            self.close_one(self.over()[0])
+        elif not super().something_happens():
+            if not self.waits_for_others_workers():
+                return False
+            self.cancel_one_group(self.open_groups()[0], is_shut=True)
+        return True
 
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""
@@ -420,19 +405,3 @@ class GroupMachine(CheckedMachine):
         for group, _ in self.open_groups():
             if group in self.core.scheduler._reservations.waiting:
                 assert not group.seats or group.reserve <= staying
-
-
-def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
-    before = CheckedMachine.runs
-    run_state_machine_as_test(
-        GroupMachine,
-        settings=settings(
-            max_examples=350,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-        ),
-    )
-    assert CheckedMachine.runs > before
