@@ -205,6 +205,9 @@ class CheckedMachine(SchedulerMachine):
         dispatch = self.core.scheduler._dispatch
         if dispatch._limited_until is not None:
             holds.append((Due.RATE, dispatch))
+        staffing = self.core.scheduler._staffing
+        if staffing is not None and staffing._retire_at is not None:
+            holds.append((Due.RETIRE, staffing))
         assert Counter(found) == Counter(holds)
 
     def bring_to_an_end(self) -> None:

@@ -17,8 +17,6 @@ from trio_pool import DeadReason, JobState
 from trio_pool._places import Door
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hypothesis.strategies import DataObject
 
     from tests.core.scheduler_machine import ShellWorker
@@ -63,27 +61,29 @@ class GroupMachine(CheckedMachine):
         assert isinstance(self.plain, PlainGroupedPool)
         return self.plain
 
+    def __init__(self) -> None:
+        super().__init__()
+        # All that were ever opened, with the model's; and those that had jobs before what has happened last.
+        self.groups: list[tuple[Group, PlainGroup]] = []
+        self.lived: set[PlainGroup] = set()
+
     @initialize(kind=st.sampled_from(sorted(GROUPS)))
     def choose_kind(self, kind: str) -> None:
         self.kind_of_groups = GROUPS[kind]
-        # All that were ever opened, with the model's.
-        self.groups: list[tuple[Group, PlainGroup]] = []
 
-    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
+    def forget_news(self) -> None:
+        super().forget_news()
+        for found in (self.model.staffed, self.staffed, self.model.turned_away, self.turned_away, self.quiet_groups):
+            found.clear()
+        self.lived = self.living_groups()
+
+    def check_news(self, told_before: int) -> None:
         """The same; and groups get their workers in both or in neither."""
-        model = self.model
-        model.staffed.clear()
-        self.staffed.clear()
-        model.turned_away.clear()
-        self.turned_away.clear()
-        self.quiet_groups.clear()
-        lived = self.living_groups()
-        answer = super().on_both(plain, core, dated=dated)
-        plain_groups = dict(self.groups) if hasattr(self, "groups") else {}
-        assert [plain_groups[group] for group in self.staffed] == model.staffed
-        assert [plain_groups[group] for group in self.turned_away] == model.turned_away
-        assert lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
-        return answer
+        super().check_news(told_before)
+        plain_groups = dict(self.groups)
+        assert [plain_groups[group] for group in self.staffed] == self.model.staffed
+        assert [plain_groups[group] for group in self.turned_away] == self.model.turned_away
+        assert self.lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
 
     def living_groups(self) -> set[PlainGroup]:
         """The groups that have jobs."""
@@ -334,7 +334,7 @@ class GroupMachine(CheckedMachine):
         reservations = self.core.scheduler._reservations
         assert reservations.lacking == lacking
         assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
-        assert not lacking or all(worker.kept_for is not None for worker in self.plain.idle())
+        assert not lacking or all(worker.kept_for is not None or worker.lenders for worker in self.plain.idle())
 
     @invariant()
     def kinds_of_workers_agree_with_a_recount(self) -> None:
@@ -355,13 +355,15 @@ class GroupMachine(CheckedMachine):
         for group, plain in self.groups:
             jobs = [(job, each) for job, each in self.jobs if each.group is plain and each.state is not None]
             assert group.count == {state: sum(each.state is state for _, each in jobs) for state in JobState}
-            assert list(group.live) == [job for job, each in jobs if each.state not in FINAL]
+            by_plain = {each: job for job, each in jobs}
+            assert list(group.live) == [by_plain[each] for each in self.plain.live() if each.group is plain]
             assert group.submitted == len(jobs)
             assert group.attempts == sum(job.attempt_count for job, _ in jobs)
             assert group.failures <= group.attempts
             assert group.retries <= self.core.ledger.retries
             assert group.queue_peak >= group.count[JobState.QUEUED]
-            assert group.count[JobState.RUNNING] + group.surplus <= group.max_running
+            running = [each for _, each in jobs if each.state is JobState.RUNNING]
+            assert group.count[JobState.RUNNING] + group.surplus == self.plain.under_way(running)
 
     @invariant()
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
@@ -401,7 +403,6 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
-        staying = sum(worker.plain.phase != "gone" and not worker.plain.departing for worker in self.workers)
-        for group, _ in self.open_groups():
+        for group, plain in self.open_groups():
             if group in self.core.scheduler._reservations.waiting:
-                assert not group.seats or group.reserve <= staying
+                assert not group.seats or group.reserve <= self.model.most_workers(plain)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests.core.group_machine import GroupMachine
+from tests.core.machine_draws import WORKER_LIMITS
 from tests.core.plain_loans import PlainLendingPool
 from trio_pool import JobState
 from trio_pool._effects import Regain
 from trio_pool._seat import Cut, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hypothesis.strategies import DataObject
 
     from tests.core.plain_parts import PlainJob
@@ -30,6 +29,10 @@ class LendingMachine(GroupMachine):
     """Lends workers and takes them back."""
 
     make_plain = PlainLendingPool
+    # A breaker's probe that lends its worker is another matter.
+    worker_limits: ClassVar = {
+        kind: limits.map(lambda limits: attrs.evolve(limits, breaker=None)) for kind, limits in WORKER_LIMITS.items()
+    }
 
     @property
     def model(self) -> PlainLendingPool:
@@ -51,15 +54,17 @@ class LendingMachine(GroupMachine):
         worker.running = effect.job
         self.regained.append((effect.seat, effect.job))
 
-    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
-        """The same; and those jobs get their workers back that get them in the model."""
+    def forget_news(self) -> None:
+        super().forget_news()
         self.model.regained.clear()
         self.regained.clear()
-        answer = super().on_both(plain, core, dated=dated)
+
+    def check_news(self, told_before: int) -> None:
+        """The same; and those jobs get their workers back that get them in the model."""
+        super().check_news(told_before)
         plain_jobs = dict(self.jobs)
         plain_seats = {worker.seat: worker.plain for worker in self.workers}
         assert [(plain_seats[seat], plain_jobs[job]) for seat, job in self.regained] == self.model.regained
-        return answer
 
     # Lending.
 

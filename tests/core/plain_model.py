@@ -299,12 +299,19 @@ class PlainPool:
             else:
                 return
 
+    def _bring_together(self) -> None:
+        self._match()
+
     def _settle(self) -> None:
         """The end of every event."""
-        self._match()
+        self._bring_together()
         while self.line and self.unstarted() < self.max_queue:
             self._enter(self.line[0])
+        self._see_to_staff()
         self._let_nothing_hang()
+
+    def _see_to_staff(self) -> None:
+        """Open workers, where the pool does so."""
 
     def _let_nothing_hang(self) -> None:
         if not self.draining or not self.those(JobState.QUEUED) or not self.is_still():
@@ -389,7 +396,12 @@ class PlainPool:
             else:
                 item.attempt.due = None
                 item.attempt.waits_since = self._next_count()
+        self._bring_together()
+        self._retire()
         self._settle()
+
+    def _retire(self) -> None:
+        """Let workers go of which there have been too many, where the pool does so."""
 
     def _come_to(self, worker: PlainWorker, kind: int) -> None:
         if kind == 1:
@@ -590,8 +602,9 @@ class PlainPool:
 
     # Workers come and go.
 
-    def join(self, worker: PlainWorker) -> None:
-        """A worker is about to open its resource."""
+    def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:
+        """A worker is about to open its resource; perhaps as it was ordered."""
+        del ordered
         self.workers.append(worker)
 
     def opened(self, worker: PlainWorker) -> None:
@@ -638,10 +651,13 @@ class PlainPool:
         if cut and worker.job is not None:
             self._cut(worker)
         if not worker.departing:
-            worker.departing = True
-            if worker.job is None:
-                self.recalled.append(worker)
+            self._dismiss(worker)
             self._ask(worker)
+
+    def _dismiss(self, worker: PlainWorker) -> None:
+        worker.departing = True
+        if worker.job is None:
+            self.recalled.append(worker)
 
     def left(self, worker: PlainWorker) -> None:
         """A worker has left."""

@@ -74,9 +74,10 @@ class PlainWorker(Named):
     # The jobs that have lent it, and those of them that want it back, the first to ask first.
     lenders: list[PlainJob] = attrs.field(factory=list["PlainJob"])
     claims: list[PlainJob] = attrs.field(factory=list["PlainJob"])
-    # Whether an elastic pool opens and retires it; and whether its resource could not be opened.
+    # Whether an elastic pool opens and retires it; and since when its resource can't be opened, in a
+    # count of such events, 0 if it can.
     elastic: bool = False
-    failing: bool = False
+    failing: int = 0
 
     def __repr__(self) -> str:
         return f"<PlainWorker {sorted(self.tags)}, {self.phase}>"

@@ -52,9 +52,9 @@ from trio_pool._seat import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hypothesis.strategies import DataObject
+    from hypothesis.strategies import DataObject, SearchStrategy
 
-    from trio_pool import Job
+    from trio_pool import Elastic, Job
     from trio_pool._effects import Effect
     from trio_pool._group import Group
     from trio_pool._limits import Hedge
@@ -71,7 +71,15 @@ def is_opening(worker: PlainWorker) -> bool:
 
 def may_break(worker: PlainWorker) -> bool:
     # What is broken is opened anew only when those have it back who have lent it.
-    return worker.phase != "starting" and not (worker.phase == "reopening" and worker.lenders)
+    if worker.phase == "reopening":
+        return not worker.lenders
+    return worker.elastic or worker.phase != "starting"
+
+
+def may_stop(worker: PlainWorker) -> bool:
+    # An elastic pool goes on trying to open those that it has ordered.
+    gives_up = worker.phase == "starting" and not worker.elastic
+    return worker.job is None and not worker.lenders and (worker.departing or gives_up)
 
 
 def is_paused(worker: PlainWorker) -> bool:
@@ -131,6 +139,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         data: DataObject,
         patient: bool,
     ) -> None:
+        elastic = data.draw(self.elastics)
         self.core = make_core(
             max_queue=max_queue,
             max_running=max_running,
@@ -138,6 +147,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             rate_limit=rate_limit,
             retry_budget=retry_budget,
             lifo=lifo,
+            elastic=elastic,
         )
         self.plain = self.make_plain(
             max_queue,
@@ -166,16 +176,22 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.staffed: list[Group] = []
         self.turned_away: list[Group] = []
         self.quiet_groups: list[Group] = []
-        self.limits = WORKER_LIMITS[limits]
+        self.limits = self.worker_limits[limits]
         self.hedges = HEDGES[hedges]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits))
             self.open_resource(self.workers[-1])
+        self.begin(elastic, data)
         if hedges == "many":
             self.run_slowly(data, 1, data.draw(st.lists(EVENTS, min_size=1, max_size=6)))
 
     make_plain: ClassVar[type[PlainPool]] = PlainPool
+    worker_limits: ClassVar[dict[str, SearchStrategy[PlainLimits]]] = WORKER_LIMITS
+    elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = st.none()
+
+    def begin(self, elastic: Elastic[None] | None, data: DataObject) -> None:
+        """The workers are there with which the pool begins."""
 
     # Carrying out what the core decides.
 
@@ -241,16 +257,31 @@ class SchedulerMachine(RuleBasedStateMachine):
         Arguments:
           dated: whether they are told the time, and so deal with what has come due.
         """
-        model = self.plain
         if dated:
-            model.now = self.now
-        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
-            found.clear()
-        model.forget_news()
+            self.plain.now = self.now
+        self.forget_news()
         told_before = len(self.told)
         plain_answer = plain()
         answer = core()
         self.carry_out()
+        self.check_news(told_before)
+        if isinstance(answer, Admission):
+            assert answer is plain_answer
+        self.go_on()
+        return answer
+
+    def forget_news(self) -> None:
+        """An event is about to happen."""
+        self.plain.forget_news()
+        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
+            found.clear()
+
+    def go_on(self) -> None:
+        """An event has happened, which may lead to others."""
+
+    def check_news(self, told_before: int) -> None:
+        """The same has happened in both; so many things had been told before."""
+        model = self.plain
         plain_jobs = dict(self.jobs)
         plain_seats = {worker.seat: worker.plain for worker in self.workers}
         assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
@@ -261,9 +292,6 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
         assert self.told_of_limits(told_before) == Counter(model.told)
         self.check_ended(told_before)
-        if isinstance(answer, Admission):
-            assert answer is plain_answer
-        return answer
 
     def told_of_limits(self, start: int) -> Counter[tuple[str, PlainWorker, object]]:
         """What the core has told of what holds workers back, in the model's words."""
@@ -395,6 +423,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def cancel_all(self) -> None:
         self.on_both(self.plain.cancel_all, lambda: self.core.scheduler.cancel_all(self.now))
+        # It is not looked then for what follows, as a pool that does this ends; but here it goes on.
+        self.set_max_running(self.plain.max_running)
 
     # Attempts.
 
@@ -535,7 +565,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def those(self, wanted: Callable[[PlainWorker], bool]) -> list[ShellWorker]:
         return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
 
-    def add(self, tags: tuple[str, ...], limits: PlainLimits) -> None:
+    def add(self, tags: tuple[str, ...], limits: PlainLimits, *, elastic: bool = False, ordered: bool = False) -> None:
         guard = None if limits == PlainLimits() else make_guard(**attrs.asdict(limits, recurse=False))
         plain = PlainWorker(
             frozenset(tags),
@@ -543,12 +573,14 @@ class SchedulerMachine(RuleBasedStateMachine):
             limits.max_age or math.inf,
             PlainRate(limits.rate_limit) if limits.rate_limit else None,
             PlainBreaker(limits.breaker) if limits.breaker else None,
+            elastic=elastic,
         )
         worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
+        worker.seat._elastic = elastic
         self.workers.append(worker)
         self.on_both(
-            lambda: self.plain.join(worker.plain),
-            lambda: self.core.scheduler.join(worker.seat),
+            lambda: self.plain.join(worker.plain, ordered=ordered),
+            lambda: self.core.scheduler.join(worker.seat, ordered=ordered),
             dated=False,
         )
 
@@ -624,11 +656,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def leaving(self) -> list[ShellWorker]:
         """The workers that may stop: told to, or not able to start."""
-        return self.those(
-            lambda worker: (
-                worker.job is None and not worker.lenders and (worker.departing or worker.phase == "starting")
-            )
-        )
+        return self.those(may_stop)
 
     @precondition(lambda self: self.leaving())
     @rule(data=st.data())
