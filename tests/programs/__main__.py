@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=None, help="how many programs at most; 1 to repeat a seed")
     parser.add_argument("--processes", type=int, default=1, help="how many programs at once")
     parser.add_argument("--without", default="", help=f"features to leave out, of {', '.join(FEATURES)}")
+    parser.add_argument("--show", type=int, default=1, help="how many failures of each kind are made small")
     parser.add_argument("--go-on", action="store_true", help="count failures by their kinds, not stopping at the first")
     given = parser.parse_args()
     first = int(time.time()) if given.seed is None else given.seed
@@ -35,7 +36,7 @@ def main() -> int:
     for seed, failures in found:
         kind = signature(failures[0])
         shown[kind] += 1
-        if shown[kind] == 1:
+        if shown[kind] <= given.show:
             _show(seed, failures, without)
     for kind, number in shown.most_common():
         print(f"{number} times {kind}")

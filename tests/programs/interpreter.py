@@ -178,6 +178,9 @@ class Interpreter:
         options: dict[str, Any] = {}
         if call.retry is not None:
             options["retry"] = self.policy(call.retry)
+        setup = self.world.program.setup
+        timeouts = (call.attempt_timeout, call.total_timeout, setup.attempt_timeout, setup.total_timeout)
+        self.world.cancellations += any(timeout is not None for timeout in timeouts)
         if call.attempt_timeout is not None:
             options["attempt_timeout"] = call.attempt_timeout
         if call.total_timeout is not None:
@@ -327,7 +330,9 @@ class Interpreter:
 
     async def _raise(self, frame: Frame, statement: lang.Raise) -> None:
         await trio.lowlevel.checkpoint()
-        if not statement.times or frame.run <= statement.times:
+        # What doesn't count would be tried again for ever.
+        times = statement.times or (3 if statement.kind == "again for nothing" else math.inf)
+        if frame.run <= times:
             if statement.kind == "broken":
                 self.world.breakages += 1
             raise self.world.raising(statement.kind)
@@ -353,9 +358,18 @@ class Interpreter:
             async with trio.open_nursery() as nursery:
                 for task in statement.tasks:
                     inner = frame.inner(handles=frame.handles.copy(), scopes=(nursery.cancel_scope, *frame.scopes))
-                    nursery.start_soon(self.block, inner, task)
+                    nursery.start_soon(self._child, inner, task)
         finally:
             self.world.cancellations += 1  # of the other tasks, if one has failed
+
+    async def _child(self, frame: Frame, block: lang.Block) -> None:
+        """A task in a nursery: Trio itself wants to print what comes out of one."""
+        try:
+            await self.block(frame, block)
+        except Exception as error:
+            if in_words(error).startswith("<"):
+                raise self.world.raising("value") from None
+            raise
 
     async def _try(self, frame: Frame, statement: lang.Try) -> None:
         try:
@@ -511,7 +525,7 @@ class Interpreter:
                         async with trio.open_nursery() as nursery:
                             for _ in range(statement.readers):
                                 inner = frame.inner(handles=frame.handles.copy())
-                                nursery.start_soon(self._read, inner, statement, results, errands, seen)
+                                nursery.start_soon(self._read_apart, inner, statement, results, errands, seen)
         finally:
             world.cancellations += 1  # of what is left
             for errand in errands:
@@ -531,6 +545,15 @@ class Interpreter:
         except Exception as error:
             if not self.world.has_raised(error):
                 self.world.fail(f"unforeseen: the block of {kind} raised {in_words(error)}")
+            raise
+
+    async def _read_apart(self, frame: Frame, *args: Any) -> None:
+        """One of several readers, in a task as above."""
+        try:
+            await self._read(frame, *args)
+        except Exception as error:
+            if in_words(error).startswith("<"):
+                raise self.world.raising("value") from None
             raise
 
     async def _read(
@@ -649,6 +672,7 @@ class Interpreter:
             self._check_group(frame, statement, body_error, error)
         finally:
             holder.closed_for_good = True
+            world.cancellations += 1  # of its jobs, if anything has failed
             if frame.book is not None:
                 frame.book.waiting -= 1
             for each in world.books.values():
@@ -670,6 +694,8 @@ class Interpreter:
         for death in deaths:
             self._check_death(death, "a group")
         of_body = [] if body_error is None else leaves(body_error)
+        if body_error is not None and all(is_among(leaf, of_body) for leaf in leaves(error)):
+            raise error  # a group loses the cancellations of the group's own scope
         rest = [leaf for leaf in leaves(error) if leaf not in deaths and not is_among(leaf, of_body)]
         if rest and all(isinstance(leaf, trio.Cancelled) for leaf in rest):
             if trio.current_effective_deadline() > -math.inf:
@@ -683,8 +709,6 @@ class Interpreter:
             self._check_deadlock(frame, error, "a group", ())
         elif isinstance(error, PoolClosedError):
             pass
-        elif any(isinstance(leaf, trio.Cancelled) for leaf in of_body):
-            raise error  # without those of its own scope
         else:
             world.fail(f"unforeseen: a group's block raised {in_words(error)} after {body_error!r}")
             raise error
