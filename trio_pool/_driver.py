@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 import trio
 
 from ._job import describe
-from ._tracebacks import clear_frames
+from ._tracebacks import clear_frames, set_traceback, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -74,15 +74,16 @@ class BadCallError(TypeError):
 
 
 class Failure:
-    """What `run_job` returns instead of a value if the job's function has raised an error.
+    """What `run_job` returns instead of a value if the job's function has raised something.
 
     To let it come out as an exception, through one frame of the pool after the other, would
-    cost more than all that becomes of it.
+    cost more than all that becomes of it; and a cancel scope on the way would take an
+    exception group apart that it may not be able to put together again.
     """
 
     __slots__ = ("error",)
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
@@ -96,7 +97,7 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
             made: object = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
-            traceback = error.__traceback__
+            traceback = traceback_of(error)
             if traceback is not None and traceback.tb_next is None:
                 leading = "the" if len(args) > len(job._args) else "no"
                 words = f"can't be called like this, with {leading} resource before its arguments"
@@ -105,7 +106,7 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
         if not _is_coroutine(made):
             raise BadCallError(_complaint(fn, made))
         return await made
-    except Exception as error:
+    except BaseException as error:
         return Failure(error)  # noqa: ASYNC910  # what drives it makes up for it
 
 
@@ -163,7 +164,7 @@ def _checkpoint() -> Generator[Any, Any, None]:
 
 def tidy(error: Exception) -> None:
     """Make an error fit to be kept: its frames hold nothing, and start in user code."""
-    traceback = error.__traceback__
+    traceback = traceback_of(error)
     while traceback is not None and id(code := traceback.tb_frame.f_code) in _OWN_CODE:
         if code is _USER_CODE:
             # Frames refer to those that called them, whatever the traceback says.
@@ -172,7 +173,7 @@ def tidy(error: Exception) -> None:
             if (caller := frame.f_back) is not None and caller.f_code is _RUN_JOB:
                 caller.clear()
         traceback = traceback.tb_next
-    error.__traceback__ = traceback
+    set_traceback(error, traceback)
     # What somebody was about when he cancelled something has nothing to do with this.
     clear_frames(error, strangers=(trio.Cancelled,))
     # One that is raised again and again, by a function that keeps it, grows each time.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from . import _validate
-from ._tracebacks import set_traceback, traceback_of
+from ._tracebacks import set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -101,3 +101,24 @@ def without_cancellations(error: BaseException) -> BaseException | None:
 
 def _message_of(group: BaseException) -> str:
     return str(BaseException.__dict__["args"].__get__(group)[0])
+
+
+def as_error(error: BaseException, source: str) -> BaseException:
+    """What an exception counts as that user code has raised though nobody has cancelled it.
+
+    A cancellation in it is none that a cancel scope around that code has asked for: one that was kept
+    and raised again, say. It must not be taken for one that was.
+
+    Arguments:
+      source: whose code it is, for the message.
+
+    Returns:
+      the exception itself if there is no cancellation in it; what else there is if that is no
+      `Exception`; or a `RuntimeError` with the exception as its cause.
+    """
+    rest = without_cancellations(error)
+    if rest is not None and (rest is error or not isinstance(rest, Exception)):
+        return rest
+    stray = RuntimeError(f"{source} raised a trio.Cancelled that no cancel scope around it has asked for")
+    set_cause(stray, error)
+    return stray

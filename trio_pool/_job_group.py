@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from . import _validate
+from ._block import Block
 from ._calls import ResourceCalls, SlotCalls
 from ._driver import enclosing_jobs, is_in_a_job
-from ._endings import come_out
+from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of
 from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
@@ -187,10 +187,13 @@ class SlotJobGroup(BaseGroup, SlotCalls):
     """The same for a `SlotPool`."""
 
 
-@asynccontextmanager
+def run_group(group: G) -> Block[G]:
+    """The group's block, to be entered."""
+    return Block("open_group", _run(group))
+
+
 @trio.lowlevel.enable_ki_protection
-async def run_group(group: G) -> AsyncGenerator[G]:
-    """The group's block."""
+async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: ASYNC911  # of a body that raises
     engine, record = group._engine, group._record
     await trio.lowlevel.checkpoint_if_cancelled()
     engine.check_open(inside=is_in_a_job() and group._is_inside())
@@ -200,16 +203,18 @@ async def run_group(group: G) -> AsyncGenerator[G]:
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None
-    try:
-        with group._scope:
+    with group._scope:
+        try:
             if record.reserve:
                 await group._wait_for_workers()
             else:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            yield group
-            await group._finish()
-    except BaseException as exc:
-        error = exc
+            error = yield group
+            if error is None:
+                await group._finish()
+        except BaseException as exc:
+            error = exc
+    error = without_own_cancellation(group._scope, error)
     if error is not None or group._scope.cancel_called:
         group.cancel()
         while record.live:

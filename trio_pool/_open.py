@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -11,9 +10,10 @@ import trio
 
 from . import _validate
 from ._base import BasePool
+from ._block import Block
 from ._config import Config
 from ._elastic import Elastic
-from ._endings import come_out
+from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of, logger
 from ._errors import PoolError
 from ._from_threads import Home
@@ -185,11 +185,12 @@ def open_pool(resources: Any, **options: Any) -> Any:
         number = _validate.count("resources", resources, least=1)
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
-        return _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number)
+        return Block("open_pool", _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number))
     if elastic is not None:
-        return _run_pool(pool, [pool._staff.add_elastic] * elastic.min)
+        return Block("open_pool", _run_pool(pool, [pool._staff.add_elastic] * elastic.min))
     described = _described(resources)
-    return _run_pool(pool, [partial(pool._staff.add, resource, (resource.value,)) for resource in described])
+    openings = [partial(pool._staff.add, resource, (resource.value,)) for resource in described]
+    return Block("open_pool", _run_pool(pool, openings))
 
 
 def _elastic_of(resources: object) -> Elastic[Any] | None:
@@ -210,9 +211,10 @@ def _described(resources: object) -> list[Resource[Any]]:
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 
 
-@asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]) -> AsyncGenerator[P]:
+async def _run_pool(
+    pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
+) -> AsyncGenerator[P, BaseException | None]:
     """The pool's block, from opening the first resource until the last worker has gone."""
     engine = pool._engine
     error: BaseException | None = None
@@ -222,18 +224,20 @@ async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
         engine.context = copy_context()
         engine.home = Home()
         nursery.start_soon(engine.timers.run)
-        try:
-            await trio.lowlevel.checkpoint()
-            with engine.scope:
+        with engine.scope:
+            try:
+                await trio.lowlevel.checkpoint()
                 for open_worker in openings:
                     await open_worker()
                 engine.core.begin(trio.current_time())
                 opened = True
                 notify(engine.instruments, "pool_opened", pool)
-                yield pool
-                await _finish(pool)
-        except BaseException as exc:
-            error = exc
+                error = yield pool
+                if error is None:
+                    await _finish(pool)
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(engine.scope, error)
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)

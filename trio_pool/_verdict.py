@@ -6,12 +6,14 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import trio
+
 from . import _validate
-from ._error_rule import leaves
+from ._error_rule import as_error, leaves
 from ._job import DeadReason
 from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
-from ._tracebacks import clear_frames, in_words
+from ._tracebacks import clear_frames, context_of, in_words, set_context
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -113,14 +115,14 @@ def judge(
     control = control_of(error)
     if control is None and on_failure is not None:
         try:
-            control = _asked(on_failure, job, error)
-        except Exception as fault:
-            return Verdict(_misjudged(fault, error))
+            control = _checked(on_failure(job, error))
+        except BaseException as fault:
+            return Verdict(_misjudged(fault, error, "on_failure"))
     if control is None:
         try:
             is_failure = breaker is not None and breaker.counts_error(error)
-        except Exception as fault:
-            return Verdict(_misjudged(fault, error))
+        except BaseException as fault:
+            return Verdict(_misjudged(fault, error, "the breaker's counts"))
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     if isinstance(control, GiveUp):
         words = f"given up: {control.reason}" if control.reason else "given up"
@@ -131,10 +133,6 @@ def judge(
         rest = control.delay if control.rest else 0.0
         return Verdict(_again_after(job, error, control, policy), rest=rest)
     return Verdict(_by_policy(job, error, policy, rng), broken=True, is_failure=True)
-
-
-def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:
-    return _checked(on_failure(job, error))
 
 
 def _checked(answer: object) -> Control | None:
@@ -163,8 +161,8 @@ def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
             _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
-    except Exception as fault:
-        return _misjudged(fault, error)
+    except BaseException as fault:
+        return _misjudged(fault, error, "the retry policy")
     return Retry(delay, policy.placement, policy.front, counts=True)
 
 
@@ -178,10 +176,16 @@ def _exhausted(error: Exception) -> Die:
     return Die(DeadReason.ATTEMPTS_EXHAUSTED, "no attempts left", error)
 
 
-def _misjudged(fault: Exception, error: Exception) -> Die:
-    """The user's own code for deciding is at fault: that isn't mended by trying again."""
-    if fault is not error and fault.__context__ is None:
-        fault.__context__ = error
-    clear_frames(fault)
+def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
+    """The user's own code for deciding is at fault: that isn't mended by trying again.
+
+    What is no `Exception` is raised on.
+    """
+    fault = as_error(fault, source)
+    if not isinstance(fault, Exception):
+        raise fault
+    if fault is not error and context_of(fault) is None:
+        set_context(fault, error)
+    clear_frames(fault, strangers=(trio.Cancelled,))
     words = f"the decision about its failure failed: {in_words(fault)}"
     return Die(DeadReason.NOT_RETRYABLE, words, fault)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import trio
 
 from ._driver import enclosing_jobs
+from ._error_rule import as_error, without_cancellations
 from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
@@ -317,20 +318,26 @@ class Worker(Seat):
     async def _serve_once(self) -> BaseException | None:
         """One session, from entering the lifespan to leaving it; returns what it raised."""
         self._stage = Stage.OPENING
-        try:
-            with trio.CancelScope() as self._session:
+        giver = "factory" if self._elastic else "lifespan"
+        raised: BaseException | None = None
+        with trio.CancelScope() as self._session:
+            try:
                 if self._lifespan is None:
                     await self._serve()
                 else:
-                    manager = _checked(self._lifespan(self._resource), "factory" if self._elastic else "lifespan")
+                    manager = _checked(self._lifespan(self._resource), giver)
                     async with manager as value:
                         self._leading = (value,)
                         if self._elastic:
                             self._resource = value
                         await self._serve()
-        except BaseException as error:
-            return error  # noqa: ASYNC910  # a lifespan may fail without waiting
-        return None
+            except BaseException as error:
+                raised = error
+        if raised is None:
+            return None  # noqa: ASYNC910  # a lifespan may end without waiting
+        if self._session.cancel_called:
+            return without_cancellations(raised)  # noqa: ASYNC910
+        return as_error(raised, f"the {giver} of {self.name}")  # noqa: ASYNC910
 
     async def _serve(self) -> None:
         """Run one attempt after another until told to leave or to reopen."""
@@ -362,12 +369,20 @@ class Worker(Seat):
         """The resource can't be used, and not because a job has said so; that is the end of this job's attempt."""
         now = trio.current_time()
         if error is None:
-            error = ResourceBroken(f"the lifespan of {self.name} ended by itself")
+            error = self._ended_by_itself()
         if self._stage is Stage.OPENING or self._phase is Phase.OPEN:  # else it is known already
             self._core.reopen(self, error, now)
         if job is not None:
             self._settle_stranded(job, error, now)
         self._host.carry_out()
+
+    def _take_out_of_use(self) -> None:
+        """Its lifespan is ending: it is to be given no more jobs."""
+        if self._phase is Phase.OPEN:
+            self._core.reopen(self, self._ended_by_itself(), trio.current_time())
+
+    def _ended_by_itself(self) -> ResourceBroken:
+        return ResourceBroken(f"the lifespan of {self.name} ended by itself")
 
     def _settle_stranded(self, job: Job[Any], error: Exception, now: float) -> None:
         begun, self._inbox = self._inbox is None, None
