@@ -222,7 +222,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                 with trio.CancelScope(shield=True):
                     await group._wait_until_quiet(cancelled=True)
             except KeyboardInterrupt as interrupt:
-                error = error or interrupt
+                error = interrupt if error is None else error
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())

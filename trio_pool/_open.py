@@ -20,6 +20,7 @@ from ._from_threads import Home
 from ._instrument import notify
 from ._pool import Pool, SlotPool
 from ._resource import Resource
+from ._tracebacks import exc_info_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -278,7 +279,7 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
                 for worker in reversed(pool.workers):
                     await pool._staff.stop(worker, at_once=True)
         except KeyboardInterrupt as interrupt:
-            error = error or interrupt
+            error = interrupt if error is None else error
     return error  # noqa: ASYNC910  # there may be nothing left to wait for
 
 
@@ -293,5 +294,5 @@ def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> No
         errors += deaths
     else:
         for death in deaths:
-            logger.error("%s", death, exc_info=death)
+            logger.error("%s", death, exc_info=exc_info_of(death))
     come_out("the pool" if pool.name is None else f"the pool {pool.name!r}", error, errors)

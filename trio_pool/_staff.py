@@ -16,6 +16,7 @@ from ._errors import PoolClosedError
 from ._guard import Guard
 from ._retry import RetryPolicy
 from ._statistics import WorkerStatistics, worker_statistics
+from ._tracebacks import exc_info_of
 from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
 
@@ -193,5 +194,5 @@ class Staff:
             worker._farewell = error
             return
         if not worker._departing:  # it may be long until the block is left
-            logger.error("leaving the lifespan of %s failed", worker.name, exc_info=error)
+            logger.error("leaving the lifespan of %s failed", worker.name, exc_info=exc_info_of(error))
         self._engine.errors.append(error)

@@ -14,6 +14,7 @@ import trio
 from ._engine import logger
 from ._errors import PoolClosedError
 from ._job import has_ended
+from ._tracebacks import exc_info_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -112,7 +113,7 @@ class Stream(abc.ABC, Generic[V, X]):
                 self._feeding.cancel()
                 await self._fed.wait()
             if self._error is not None:  # too late for the reader
-                logger.error("the items of a stream failed unnoticed", exc_info=self._error)
+                logger.error("the items of a stream failed unnoticed", exc_info=exc_info_of(self._error))
             taken = list(self._taken)  # another task may be reading still
             for job in taken:
                 job.cancel()

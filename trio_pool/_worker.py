@@ -16,7 +16,7 @@ from ._errors import JobCancelledError
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
-from ._tracebacks import in_words
+from ._tracebacks import exc_info_of, in_words
 from ._words import doings, one_line
 
 if sys.version_info < (3, 11):
@@ -307,9 +307,10 @@ class Worker(Seat):
             if self._stage is not Stage.LEAVING:
                 failed += 1
                 if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
-                    logger.warning("%s can't be opened, and is tried again", self.name, exc_info=error)
+                    assert error is not None
+                    logger.warning("%s can't be opened, and is tried again", self.name, exc_info=exc_info_of(error))
                 self._break_down(error, self._current)
-                await self._back_off(failed, error or ResourceBroken())
+                await self._back_off(failed, ResourceBroken() if error is None else error)
             else:
                 failed = 0
                 if error is not None:

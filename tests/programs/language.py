@@ -107,6 +107,7 @@ class Device(Part):
     # How often it can't be opened at first, and from when on: at the first opening or at the second.
     failures: int = 0
     fails_from: int = 0
+    failure: str = "os"
     opening: float = 0.0
     closing: float = 0.0
     shielded: bool = False

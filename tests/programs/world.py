@@ -103,6 +103,7 @@ class World:
     usables: list[Usable] = attrs.field(factory=list[Usable])
     slots: dict[Any, Usable] = attrs.field(factory=dict[Any, Usable])
     openings: Counter[int] = attrs.field(factory=Counter[int])
+    open_now: Counter[int] = attrs.field(factory=Counter[int])
     scopes: list[trio.CancelScope] = attrs.field(factory=list[trio.CancelScope])
     # Attempts under way, in the order of their starts.
     running: dict[Job[Any], JobBook] = attrs.field(factory=dict[Job[Any], JobBook])
@@ -242,12 +243,12 @@ class World:
         await self.sleep(device.opening, shielded=False)
         if device.fails_from <= number < device.fails_from + device.failures:
             self.breakages += 1
-            error = self.raising("os")
-            raise error
+            raise self.raising(device.failure)
         usable = Usable(f"session {number} of device {key}", device, key)
-        if sum(not each.left for each in self.usables if each.key == key) >= at_once:
+        if self.open_now[key] >= at_once:
             self.fail(f"lifespan: device {key} was opened too often")
         self.usables.append(usable)
+        self.open_now[key] += 1
         try:
             if device.life is None or number >= device.lives:
                 with usable.scope:
@@ -257,6 +258,7 @@ class World:
                     yield usable
         finally:
             usable.left += 1
+            self.open_now[key] -= 1
             if usable.user is not None:
                 self.fail(f"lifespan: {usable.name} was left while {usable.user!r} uses it")
             if device.shielded:
@@ -279,7 +281,10 @@ class World:
 
         async def dies() -> None:
             await trio.sleep(life)
-            raise self.raising("group" if death == "group" else "stray" if death == "stray" else "value")
+            # If it strikes while the lifespan is being left, it is what leaving has raised.
+            error = self.raising("group" if death == "group" else "stray" if death == "stray" else "value")
+            self.farewells.append(error)
+            raise error
 
         with usable.scope:
             async with trio.open_nursery() as nursery:
