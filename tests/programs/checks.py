@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import trio
 
@@ -94,7 +95,7 @@ def _check_history(world: World, book: JobBook) -> None:
             before = transition.state
     if sum(transition.state.is_final for transition in history) != 1 or history[-1].state is not book.job.state:
         world.fail(f"history: {book.job!r} has {history}")
-    if any(one.at > other.at for one, other in zip(history, history[1:], strict=False)):
+    if any(one.at > other.at for one, other in pairwise(history)):
         world.fail(f"history: {book.job!r} goes back in time")
 
 
@@ -153,7 +154,7 @@ def _check_books(world: World) -> None:
     if list(pool.jobs()) or pool.workers:
         world.fail(f"lost: at the end there are {list(pool.jobs())} and {pool.workers}")
     for group in world.groups:
-        of_group = group.handle.handle.statistics()
+        of_group = group.handle.statistics()
         ended = of_group.succeeded + of_group.dead + of_group.cancelled + of_group.discarded
         if of_group.submitted != ended or of_group.submitters_waiting or of_group.workers:
             world.fail(f"books: at the end of a group {of_group}")
@@ -196,9 +197,8 @@ def _check_rate(world: World, rate: Rate, starts: list[float], of: str) -> None:
 def _check_opening(world: World) -> set[int]:
     """The pool was never open: an error of a lifespan comes out, or it was cancelled meanwhile."""
     error = world.error
-    if error is None or not (world.has_raised(error) or world.outside.cancel_called):
-        if not _is_of_lifespan(world, error):
-            world.fail(f"end: it could not be opened, and {error and in_words(error)} came out")
+    if not (world.outside.cancel_called or _is_of_lifespan(world, error)):
+        world.fail(f"end: it could not be opened, and {error and in_words(error)} came out")
     return set()
 
 
@@ -212,9 +212,7 @@ def _check_error(world: World) -> set[int]:
     """Check what came out of the pool's block; returns which errors that are."""
     program, error, body = world.program, world.error, world.body_error
     undealt = {
-        id(book.job): book
-        for book in world.books.values()
-        if book.job.state is JobState.DEAD and not book.dealt_with
+        id(book.job): book for book in world.books.values() if book.job.state is JobState.DEAD and not book.dealt_with
     }
     out = [] if error is None else leaves(error)
     of_body = [] if body is None else leaves(body)
@@ -233,18 +231,15 @@ def _check_error(world: World) -> set[int]:
                 world.fail("end: Cancelled came out, and nobody has cancelled it from outside")
         elif type(leaf) is PoolError and "dropped" in str(leaf):
             dropped = int(str(leaf).split()[0])
-        elif not is_among(leaf, farewells) and not _is_rude(world, leaf):
-            if not (isinstance(leaf, RuntimeError) and leaf.__cause__ is not None):
-                world.fail(f"end: {in_words(leaf)} came out")
+        elif not (is_among(leaf, farewells) or _is_rude(world, leaf) or _is_of_stray(leaf)):
+            world.fail(f"end: {in_words(leaf)} came out")
     if len(set(deaths)) != len(deaths):
         world.fail(f"end: a job's death came out twice: {error and in_words(error)}")
     ended_early = world.ending_since < math.inf
-    if not ended_early and program.setup.on_dead == "raise":
-        if not set(deaths) <= undealt.keys() or len(deaths) + dropped != len(undealt):
-            world.fail(
-                f"end: {[book.job for book in undealt.values()]!r} were not dealt with, "
-                f"and {error and in_words(error)} came out"
-            )
+    is_told = set(deaths) <= undealt.keys() and len(deaths) + dropped == len(undealt)
+    if not (ended_early or is_told) and program.setup.on_dead == "raise":
+        jobs = [book.job for book in undealt.values()]
+        world.fail(f"end: {jobs!r} were not dealt with, and {error and in_words(error)} came out")
     if not ended_early and program.setup.on_dead == "keep" and deaths:
         world.fail("end: deaths came out, though they were to be kept")
     _check_body_error(world, out)
@@ -257,10 +252,11 @@ def _check_body_error(world: World, out: list[BaseException]) -> None:
     if body is None or error is body:
         return
     rest = [leaf for leaf in leaves(body) if not isinstance(leaf, trio.Cancelled)]
+    is_cancelled = world.pool_cancelled or world.outside.cancel_called
     if not rest:
-        if error is None and not world.pool_cancelled and world.program.setup.on_dead != "cancel":
-            if not any(_is_rude(world, each) for each in world.raised):
-                world.fail(f"end: the body raised {in_words(body)}, and nothing came out")
+        is_ended = is_cancelled or world.program.setup.on_dead == "cancel"
+        if error is None and not is_ended and not any(_is_rude(world, each) for each in world.raised):
+            world.fail(f"end: the body raised {in_words(body)}, and nothing came out")
         return
     told = [leaf for leaf in out if isinstance(leaf, JobFailedError)]
     for leaf in rest:
@@ -269,10 +265,10 @@ def _check_body_error(world: World, out: list[BaseException]) -> None:
         ):
             world.fail(f"end: the body raised {in_words(body)}, and {error and in_words(error)} came out")
             return
-    others = [leaf for leaf in out if not is_among(leaf, rest)]
-    if not others and not world.pool_cancelled and not world.outside.cancel_called:
-        if not any(isinstance(leaf, trio.Cancelled) for leaf in leaves(body)):
-            world.fail(f"end: the body raised {in_words(body)}, and {error and in_words(error)} came out")
+    # The pool's own scope may take cancellations out of a group, which is another one then.
+    is_whole = len(rest) == len(leaves(body)) and not is_cancelled
+    if is_whole and all(is_among(leaf, rest) for leaf in out):
+        world.fail(f"end: the body raised {in_words(body)}, and {error and in_words(error)} came out")
 
 
 def _is_rude(world: World, error: BaseException) -> bool:
@@ -306,3 +302,7 @@ def _check_log(world: World, log: Sequence[logging.LogRecord], raised: set[int])
             if cause is None or not world.has_raised(cause):
                 world.fail(f"log: {record.getMessage()}: {in_words(error)}")
 
+
+def _is_of_stray(error: BaseException) -> bool:
+    """Whether it stands for a cancellation of somebody else."""
+    return isinstance(error, RuntimeError) and error.__cause__ is not None

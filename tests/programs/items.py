@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -77,7 +77,7 @@ def _around(items: Items, *where: str) -> AbstractAsyncContextManager[None]:
 
 
 @asynccontextmanager
-async def _surrounded(items: Items | None) -> AsyncIterator[None]:
+async def _surrounded(items: Items | None) -> AsyncGenerator[None]:
     if items is None:
         yield
     elif items.around == "nursery":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import trio
 
@@ -139,6 +139,12 @@ async def somebody_elses_cancellation() -> trio.Cancelled:
     return kept[0]
 
 
+# As the base class has it, whatever a class of its own makes of that.
+_EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"]
+_held_by: Callable[[BaseException], Sequence[BaseException]]
+_held_by = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTIONS.fget
+
+
 def leaves(error: BaseException) -> list[BaseException]:
     """The errors in a group at whatever depth, each once, or the error alone."""
     found: list[BaseException] = []
@@ -150,17 +156,10 @@ def leaves(error: BaseException) -> list[BaseException]:
             continue
         seen.add(id(each))
         if isinstance(each, BaseExceptionGroup):
-            pending += reversed(_held_by(each))  # pyright: ignore[reportUnknownArgumentType]
+            pending += reversed(_held_by(cast("Any", each)))
         else:
             found.append(each)
     return found
-
-
-def _held_by(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    # As the base class has it, whatever a class of its own makes of that.
-    if sys.version_info >= (3, 11):
-        return list(BaseExceptionGroup.__dict__["exceptions"].__get__(group))
-    return list(BaseExceptionGroup.__dict__["exceptions"].fget(group))
 
 
 def is_among(error: BaseException, others: Sequence[BaseException]) -> bool:

@@ -11,20 +11,22 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from random import Random
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from unittest.mock import patch
 
-import attrs
 import trio
 import trio.testing
 
 from tests.harness import HangError, no_hanging, repeatable_schedule, where_tasks_wait
 from tests.programs import language as lang
+from tests.programs.book import Book
 from tests.programs.checks import check
-from tests.programs.interpreter import Frame, Interpreter, break_a_lifespan, cancel_pool, pause, remove
-from tests.programs.language import Disturbance, Program
+from tests.programs.frames import Frame
+from tests.programs.interpreter import Interpreter
+from tests.programs.language import Program
+from tests.programs.meddling import Calling, Disturber, Raising, cancel_from_outside
 from tests.programs.raising import in_words, somebody_elses_cancellation
-from tests.programs.world import Book, Usable, World
+from tests.programs.world import Usable, World
 from trio_pool import (
     Discard,
     Elastic,
@@ -69,11 +71,16 @@ def _failures_of(program: Program) -> list[str]:
     log = Log()
     found: list[warnings.WarningMessage]
     unraisable: list[str] = []
+
+    def note_unraisable(args: sys.UnraisableHookArgs) -> None:
+        if args.exc_value is not None:
+            unraisable.append(in_words(args.exc_value))
+
     with (
         repeatable_schedule(program.seed),
         _logging(log),
         warnings.catch_warnings(record=True) as found,
-        patch.object(sys, "unraisablehook", lambda args: unraisable.append(in_words(args.exc_value))),
+        patch.object(sys, "unraisablehook", note_unraisable),
         _limited_time(),
     ):
         warnings.simplefilter("always")
@@ -132,12 +139,6 @@ async def _end_what_lasts(world: World) -> None:
     cancel_from_outside(world)
 
 
-def cancel_from_outside(world: World) -> None:
-    """Cancel all that the pool is in."""
-    world.ends("it was cancelled from outside")
-    world.outside.cancel()
-
-
 async def _whole(world: World) -> None:
     """The pool's block."""
     interpreter = Interpreter(world)
@@ -154,6 +155,9 @@ async def _whole(world: World) -> None:
                 raise
     except BaseException as error:
         world.error = error
+
+
+_open_pool: Callable[..., AbstractAsyncContextManager[Any]] = cast("Any", open_pool)
 
 
 def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContextManager[Any]:
@@ -184,7 +188,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
         "retry": RetryPolicy.never() if setup.retry is None else interpreter.policy(setup.retry),
     }
     if setup.slots:
-        return open_pool(setup.slots, **options)
+        return _open_pool(setup.slots, **options)
     if setup.elastic is not None:
         least, most = setup.elastic
         device = setup.devices[0]
@@ -199,15 +203,15 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
             max_jobs=device.max_jobs,
             max_age=device.max_age,
         )
-        return open_pool(elastic, **options)
+        return _open_pool(elastic, **options)
     resources = [interpreter.resource(device, -number) for number, device in enumerate(setup.devices)]
     if not setup.lifespan:
-        return open_pool(resources, **options)
+        return _open_pool(resources, **options)
 
     def lifespan(value: tuple[lang.Device, int]) -> AbstractAsyncContextManager[Usable]:
         return world.opened(*value)
 
-    return open_pool(resources, lifespan=lifespan, **options)
+    return _open_pool(resources, lifespan=lifespan, **options)
 
 
 def on_failure_of(world: World) -> Callable[[Job[Any], Exception], Any] | None:
@@ -234,107 +238,6 @@ def on_failure_of(world: World) -> Callable[[Job[Any], Exception], Any] | None:
         raise world.raising({"raises": "os", "base": "rude", "stray": "stray", "value": "frozen"}[kind])
 
     return on_failure
-
-
-# What happens to a program from outside.
-
-
-@attrs.define(eq=False, repr=False)
-class Disturber(trio.abc.Instrument):
-    """Counts the steps of Trio's tasks, and disturbs the program at some of them."""
-
-    world: World
-    steps: int = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Count a step."""
-        if self.world.armed:
-            self.steps += 1
-            for disturbance in self.world.program.disturbances:
-                if disturbance.step == self.steps:
-                    try:
-                        disturb(self.world, disturbance)
-                    except BaseException as error:  # it would only be logged
-                        self.world.fail(f"unforeseen: {disturbance} raised {in_words(error)}")
-
-
-def disturb(world: World, disturbance: Disturbance) -> None:
-    """Let something happen to it."""
-    which, pool = disturbance.which, world.pool
-    world.cancellations += 1
-    if disturbance.what == "cancel outside":
-        cancel_from_outside(world)
-    elif disturbance.what == "cancel a scope":
-        if world.scopes:
-            world.scopes[which % len(world.scopes)].cancel()
-    elif disturbance.what == "break":
-        break_a_lifespan(world, which)
-    elif pool is None or world.pool_closed:
-        pass
-    elif disturbance.what == "cancel":
-        cancel_pool(world)
-    elif disturbance.what == "close":
-        pool.close()
-    elif disturbance.what == "cancel a job":
-        jobs = list(pool.jobs())
-        if jobs:
-            jobs[which % len(jobs)].cancel()
-    elif disturbance.what in ("cancel a group", "close a group"):
-        groups = [each.handle.handle for each in world.groups if not each.handle.closed_for_good]
-        if groups:
-            group = groups[which % len(groups)]
-            group.cancel() if disturbance.what == "cancel a group" else group.close()
-    elif pool.workers:
-        worker = pool.workers[which % len(pool.workers)]
-        if disturbance.what == "remove":
-            remove(world, worker, cancel=bool(which % 2))
-        elif disturbance.what == "pause":
-            pause(world, worker, 2.0)
-        else:
-            worker.rest(2.0)
-
-
-@attrs.define(eq=False, repr=False)
-class AtEvents(Instrument):
-    """Does something at the n-th event that it is told of."""
-
-    world: World
-    at: int
-    seen: int = 0
-
-    def act(self) -> None:
-        """Do it."""
-
-    def _event(self, *_: object) -> None:
-        self.seen += 1
-        if self.seen == self.at:
-            self.act()
-
-    pool_opened = pool_closed = job_submitted = attempt_started = attempt_ended = job_delayed = _event
-    job_finished = worker_started = worker_paused = worker_resumed = worker_resting = _event
-    worker_quarantined = worker_reopening = worker_stopped = _event
-
-
-@attrs.define(eq=False, repr=False)
-class Raising(AtEvents):
-    """An instrument that raises."""
-
-    def act(self) -> NoReturn:
-        """Raise."""
-        raise self.world.raising("rude" if self.at % 2 else "frozen")
-
-
-@attrs.define(eq=False, repr=False)
-class Calling(AtEvents):
-    """An instrument that calls back into the pool."""
-
-    calls: str = ""
-
-    def act(self) -> None:
-        """Call back."""
-        if self.world.pool is not None:
-            what: Any = self.calls
-            disturb(self.world, Disturbance(0, what, self.at))
 
 
 # The rest of the surroundings.
@@ -383,4 +286,3 @@ def _limited_time() -> Generator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-

@@ -17,8 +17,7 @@ from tests.programs.language import Call, Device, Program, Raise, Rate, Setup, S
 from tests.programs.raising import somebody_elses_cancellation
 from tests.programs.running import failures_of
 from trio_pool import Job, JobDeadlockError, JobOptions, Pool, open_pool
-from trio_pool import _engine as engine
-from trio_pool import _submitting as submitting
+from trio_pool._instrument import notify
 from trio_pool._shift import Shift
 
 SHORT = Submit(Call((Sleep(1.0),)))
@@ -26,17 +25,20 @@ LONG = Submit(Call((Sleep(3.0),)))
 TWO = (Device(), Device())
 
 
+opened: Any = open_pool
+
+
 def opened_with(**changes: Any) -> Any:
     """Let pools be opened with other options than the program says."""
 
     def opening(resources: Any, **options: Any) -> Any:
-        return open_pool(resources, **{**options, **changes})
+        return opened(resources, **{**options, **changes})
 
-    return patch.object(running, "open_pool", opening)
+    return patch.object(running, "_open_pool", opening)
 
 
 def two_workers_of_each_resource(resources: Any, **options: Any) -> Any:
-    return open_pool(resources * 2, **options)
+    return opened(resources * 2, **options)
 
 
 def resources_that_are_left_too_soon(
@@ -48,12 +50,24 @@ def resources_that_are_left_too_soon(
             pass
         yield usable
 
-    return open_pool(resources, lifespan=left_at_once, **options)
+    return opened(resources, lifespan=left_at_once, **options)
 
 
 def without_priorities(pool: Pool[Any], options: JobOptions, call: str) -> Any:
     options.pop("priority", None)
     return pool._defaults.replace(options, defaults=pool._defaults, roster=pool._engine.roster, call=call)
+
+
+def says_something_wrong(job: Job[Any]) -> str:
+    return "wrong"
+
+
+def does_nothing(shift: Shift) -> None:
+    """It is not interrupted."""
+
+
+def has_one_more(pool: Pool[Any]) -> list[str]:
+    return ["a job"]
 
 
 async def ends_too_soon(job: Job[Any]) -> None:
@@ -79,7 +93,7 @@ async def raises_what_nobody_expects(job: Job[Any]) -> None:
 
 
 async def forgets_to_await(job: Job[Any]) -> None:
-    trio.sleep(1)  # type: ignore[unused-coroutine]
+    _ = trio.sleep(1)  # noqa: ASYNC105
     await trio.lowlevel.checkpoint()
 
 
@@ -92,17 +106,15 @@ def tells_no_ends(instruments: Any, event: str, *arguments: Any) -> None:
         notify(instruments, event, *arguments)
 
 
-notify = engine.notify
-
 BROKEN: dict[str, tuple[str, Any, Program]] = {
     "two workers of one resource": (
         "exclusive",
-        patch.object(running, "open_pool", two_workers_of_each_resource),
+        patch.object(running, "_open_pool", two_workers_of_each_resource),
         Program((SHORT, SHORT)),
     ),
     "a resource that is used after it was left": (
         "lifespan",
-        patch.object(running, "open_pool", resources_that_are_left_too_soon),
+        patch.object(running, "_open_pool", resources_that_are_left_too_soon),
         Program((SHORT,), Setup(lifespan=True)),
     ),
     "no bound": (
@@ -118,7 +130,7 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
         Program((SHORT, Submit(Call((Sleep(1.0),))), Sleep(0.5), Submit(Call((), priority=-1)))),
     ),
     "deaths that don't come out": ("end", opened_with(on_dead="keep"), Program((Submit(Call((Raise("value"),))),))),
-    "a wrong result": ("outcome", patch.object(Job, "result", lambda _: "wrong"), Program((SHORT, Wait()))),
+    "a wrong result": ("outcome", patch.object(Job, "result", says_something_wrong), Program((SHORT, Wait()))),
     "a wait that ends too soon": (
         "outcome",
         patch.object(Job, "wait_started", ends_too_soon),
@@ -127,7 +139,7 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
     "a wait that doesn't end": ("slow", patch.object(Job, "wait", never_ends), Program((SHORT, Wait()))),
     "a job that can't be cancelled": (
         "late",
-        patch.object(Shift, "interrupt", lambda _: None),
+        patch.object(Shift, "interrupt", does_nothing),
         Program((LONG,), cancel_at=0.5),
     ),
     "a cancellation from nowhere": (
@@ -150,11 +162,15 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
         patch.object(Job, "wait", forgets_to_await),
         Program((SHORT, Wait())),
     ),
-    "an error that is logged": ("log", patch.object(Shift, "interrupt", logs_an_error), Program((LONG,), cancel_at=0.5)),
-    "attempts whose ends are not told": ("events", patch.object(engine, "notify", tells_no_ends), Program((SHORT,))),
-    "a context of its own": ("context", patch.object(submitting, "copy_context", Context), Program((SHORT,))),
+    "an error that is logged": (
+        "log",
+        patch.object(Shift, "interrupt", logs_an_error),
+        Program((LONG,), cancel_at=0.5),
+    ),
+    "attempts whose ends are not told": ("events", patch("trio_pool._engine.notify", tells_no_ends), Program((SHORT,))),
+    "a context of its own": ("context", patch("trio_pool._submitting.copy_context", Context), Program((SHORT,))),
     "a job without a history": ("history", patch.object(Job, "history", ()), Program((SHORT,))),
-    "jobs that are still there": ("lost", patch.object(Pool, "jobs", lambda _: ["a job"]), Program((SHORT,))),
+    "jobs that are still there": ("lost", patch.object(Pool, "jobs", has_one_more), Program((SHORT,))),
 }
 
 

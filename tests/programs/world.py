@@ -17,7 +17,7 @@ import trio
 
 from tests.programs.language import Call, Device, Program
 from tests.programs.raising import is_among, leaves, made
-from trio_pool import Attempt, Instrument, Job, JobState, Pool, Worker
+from trio_pool import Job, Pool, Worker
 
 MOST_JOBS = 300
 """Of a program that multiplies, no more than these are submitted."""
@@ -31,7 +31,7 @@ class Usable:
     """What one run may use at a time: a session of a device, a device, or a slot."""
 
     name: str
-    device: Device = Device()
+    device: Device = attrs.field(factory=Device)
     key: int = 0
     user: Job[Any] | None = None
     left: int = 0
@@ -52,11 +52,10 @@ class Errand:
 class GroupBook:
     """What is known of a group."""
 
-    handle: Any
     max_running: float
-    must_succeed: bool
-    reserve: int
-    pool_end: bool = False
+    # Once its block has been entered, and whether that has been left.
+    handle: Any = None
+    is_over: bool = False
 
 
 @attrs.define(eq=False, repr=False)
@@ -308,116 +307,3 @@ class World:
 def has_rudeness(error: BaseException) -> bool:
     """Whether an error holds what is neither an `Exception` nor a cancellation."""
     return any(not isinstance(leaf, (Exception, trio.Cancelled)) for leaf in leaves(error))
-
-
-@attrs.define(eq=False, repr=False)
-class Book(Instrument):
-    """Keeps the books of a world."""
-
-    world: World
-
-    def pool_opened(self, pool: Any) -> None:
-        self.world.pool_opened += 1
-        self._event()
-
-    def pool_closed(self, pool: Any) -> None:
-        self.world.pool_closed += 1
-        self._event()
-
-    def job_submitted(self, job: Job[Any]) -> None:
-        world = self.world
-        if job in world.books:
-            world.fail(f"events: {job!r} was submitted twice")
-        world.books[job] = JobBook(job, job.args[-1], again=bool(world.books_of(job.args[-1])))
-        self._event()
-
-    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
-        world = self.world
-        book = world.books[job]
-        book.started += 1
-        if book.started != book.ended + 1:
-            world.fail(f"events: attempt {book.started} of {job!r} has started, and only {book.ended} have ended")
-        if book.finished:
-            world.fail(f"events: an attempt of {job!r} has started after its end")
-        if world.worker_stopped[worker] or not world.worker_started[worker]:
-            world.fail(f"events: {job!r} has started on {worker!r}, which is not there")
-        self._check_order(book)
-        world.running[job] = book
-        self._check_bounds(book)
-        self._event()
-
-    def _check_order(self, book: JobBook) -> None:
-        """Of jobs that may run wherever it may, none that is to start sooner is left behind."""
-        mine = book.errand
-        if book.started > 1:
-            return
-        for other in self.world.books.values():
-            theirs = other.errand
-            if (
-                other.job.state is JobState.QUEUED
-                and not other.started
-                and theirs.call.priority < mine.call.priority
-                and theirs.group is mine.group
-                and (theirs.call.requires, theirs.call.worker) == (mine.call.requires, mine.call.worker)
-                and not theirs.call.after
-                and len(other.job.history) == 1
-                # One that comes in at this very instant may have been waiting at the door.
-                and other.job.history[0].at < trio.current_time()
-            ):
-                self.world.fail(f"priorities: {book.job!r} has started before {other.job!r}")
-
-    def _check_bounds(self, book: JobBook) -> None:
-        world = self.world
-        holding = [each for each in world.running.values() if not each.lent]
-        if len(holding) > world.max_running:
-            world.fail(f"max_running: {len(holding)} of {world.max_running} are under way")
-        group = book.errand.group
-        if group is not None:
-            of_group = [each for each in holding if each.errand.group is group]
-            if len(of_group) > group.max_running:
-                world.fail(f"max_running: {len(of_group)} of {group.max_running} in a group are under way")
-
-    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
-        world = self.world
-        book = world.books[job]
-        book.ended += 1
-        if book.ended != book.started:
-            world.fail(f"events: attempt {book.ended} of {job!r} has ended, and {book.started} have started")
-        if book.active:
-            world.fail(f"events: an attempt of {job!r} has ended while its function runs")
-        world.running.pop(job, None)
-        self._event()
-
-    def job_delayed(self, job: Job[Any], until: float) -> None:
-        self._event()
-
-    def job_finished(self, job: Job[Any]) -> None:
-        world = self.world
-        book = world.books[job]
-        book.finished += 1
-        if book.finished > 1 or not job.state.is_final:
-            world.fail(f"events: {job!r} has ended {book.finished} times")
-        if job.state is JobState.DEAD and world.program.setup.on_dead == "cancel":
-            world.ends("a job died")
-        self._event()
-
-    def worker_started(self, worker: Worker) -> None:
-        self.world.worker_started[worker] += 1
-        self._event()
-
-    def worker_paused(self, worker: Worker) -> None:
-        self._event()
-
-    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
-        self._event()
-
-    def worker_stopped(self, worker: Worker) -> None:
-        self.world.worker_stopped[worker] += 1
-        if self.world.worker_stopped[worker] > 1:
-            self.world.fail(f"events: {worker!r} has stopped twice")
-        self._event()
-
-    def _event(self) -> None:
-        self.world.events += 1
-        if self.world.at_event is not None:
-            self.world.at_event()

@@ -1,0 +1,124 @@
+"""The instrument that keeps the books, and sees what is wrong while it happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import trio
+
+from tests.programs.world import JobBook, World
+from trio_pool import Attempt, Instrument, Job, JobState, Worker
+
+
+@attrs.define(eq=False, repr=False)
+class Book(Instrument):
+    """Keeps the books of a world."""
+
+    world: World
+
+    def pool_opened(self, pool: Any) -> None:
+        self.world.pool_opened += 1
+        self._event()
+
+    def pool_closed(self, pool: Any) -> None:
+        self.world.pool_closed += 1
+        self._event()
+
+    def job_submitted(self, job: Job[Any]) -> None:
+        world = self.world
+        if job in world.books:
+            world.fail(f"events: {job!r} was submitted twice")
+        world.books[job] = JobBook(job, job.args[-1], again=bool(world.books_of(job.args[-1])))
+        self._event()
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        world = self.world
+        book = world.books[job]
+        book.started += 1
+        if book.started != book.ended + 1:
+            world.fail(f"events: attempt {book.started} of {job!r} has started, and only {book.ended} have ended")
+        if book.finished:
+            world.fail(f"events: an attempt of {job!r} has started after its end")
+        if world.worker_stopped[worker] or not world.worker_started[worker]:
+            world.fail(f"events: {job!r} has started on {worker!r}, which is not there")
+        self._check_order(book)
+        world.running[job] = book
+        self._check_bounds(book)
+        self._event()
+
+    def _check_order(self, book: JobBook) -> None:
+        """Of jobs that may run wherever it may, none that is to start sooner is left behind."""
+        mine = book.errand
+        if book.started > 1:
+            return
+        for other in self.world.books.values():
+            theirs = other.errand
+            if (
+                other.job.state is JobState.QUEUED
+                and not other.started
+                and theirs.call.priority < mine.call.priority
+                and theirs.group is mine.group
+                and (theirs.call.requires, theirs.call.worker) == (mine.call.requires, mine.call.worker)
+                and not theirs.call.after
+                and len(other.job.history) == 1
+                # One that comes in at this very instant may have been waiting at the door.
+                and other.job.history[0].at < trio.current_time()
+            ):
+                self.world.fail(f"priorities: {book.job!r} has started before {other.job!r}")
+
+    def _check_bounds(self, book: JobBook) -> None:
+        world = self.world
+        holding = [each for each in world.running.values() if not each.lent]
+        if len(holding) > world.max_running:
+            world.fail(f"max_running: {len(holding)} of {world.max_running} are under way")
+        group = book.errand.group
+        if group is not None:
+            of_group = [each for each in holding if each.errand.group is group]
+            if len(of_group) > group.max_running:
+                world.fail(f"max_running: {len(of_group)} of {group.max_running} in a group are under way")
+
+    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
+        world = self.world
+        book = world.books[job]
+        book.ended += 1
+        if book.ended != book.started:
+            world.fail(f"events: attempt {book.ended} of {job!r} has ended, and {book.started} have started")
+        if book.active:
+            world.fail(f"events: an attempt of {job!r} has ended while its function runs")
+        world.running.pop(job, None)
+        self._event()
+
+    def job_delayed(self, job: Job[Any], until: float) -> None:
+        self._event()
+
+    def job_finished(self, job: Job[Any]) -> None:
+        world = self.world
+        book = world.books[job]
+        book.finished += 1
+        if book.finished > 1 or not job.state.is_final:
+            world.fail(f"events: {job!r} has ended {book.finished} times")
+        if job.state is JobState.DEAD and world.program.setup.on_dead == "cancel":
+            world.ends("a job died")
+        self._event()
+
+    def worker_started(self, worker: Worker) -> None:
+        self.world.worker_started[worker] += 1
+        self._event()
+
+    def worker_paused(self, worker: Worker) -> None:
+        self._event()
+
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+        self._event()
+
+    def worker_stopped(self, worker: Worker) -> None:
+        self.world.worker_stopped[worker] += 1
+        if self.world.worker_stopped[worker] > 1:
+            self.world.fail(f"events: {worker!r} has stopped twice")
+        self._event()
+
+    def _event(self) -> None:
+        self.world.events += 1
+        if self.world.at_event is not None:
+            self.world.at_event()
