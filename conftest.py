@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
@@ -14,6 +16,8 @@ from sybil import Sybil
 from sybil.parsers.rest import CodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from sybil.example import Example
 
 
@@ -46,3 +50,9 @@ pytest_collect_file = Sybil(
     parsers=[PythonBlock(), SkipParser()],
     patterns=["README.rst", "docs/*.rst"],
 ).pytest()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """Put ? for what can't be encoded: tests log such names, and parallel workers of pytest send what was logged."""
+    return json.loads(json.dumps((yield), ensure_ascii=False).encode(errors="replace"))

@@ -80,7 +80,7 @@ class Shift:
         except trio.Cancelled:
             # By the lifespan, which is around this: nobody else does. What goes wrong there
             # will come out, but not here.
-            self._worker._strand(self)
+            self._worker._strand()
             raise
 
     async def serve(self) -> None:
@@ -143,23 +143,21 @@ class Shift:
                         if worker._loans:  # it may have left it open
                             await worker._take_back(job)
                         now = clock.current_time()
-                        fired = now >= deadline or self._interrupted
                         if type(value) is not Failure:
                             job = core.succeeded(worker, value, now)
                             settled = True
-                            value = None  # an idle worker keeps nothing alive
                             # The next job may have to wait for a limit, which is no effect.
                             if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
                         elif isinstance(value.error, Exception):
                             job = self._fail(job, value.error, now)
                             settled = True
-                            value = None
                             host.carry_out()
                         else:
                             raised = value.error
-                            value = None
-                            break
+                        value = None  # an idle worker keeps nothing alive
+                        # Only now, since who decides about a failure may have cancelled the job.
+                        fired = now >= deadline or self._interrupted or raised is not None
             except BaseException as error:
                 if settled:
                     raise
@@ -178,20 +176,23 @@ class Shift:
         worker, now = self._worker, trio.current_time()
         core = worker._core
         is_own = self._scope.cancel_called
-        is_lifespan_over = trio.current_effective_deadline() == -math.inf
+        is_around = trio.current_effective_deadline() == -math.inf
+        is_lifespan_over = is_around and not worker._session.cancel_called
+        is_stray = False
         rest = without_cancellations(raised)
-        if not (is_own or is_lifespan_over):
+        if not (is_own or is_around):
             rest = as_error(raised, "the job's function")
-        if rest is None and not is_own:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            is_stray = rest is not raised
         if is_lifespan_over:
             worker._take_out_of_use()
         if rest is not None and not isinstance(rest, Exception):
             worker._host.crash(rest)
             following = core.cut_short(worker, JobCancelledError(job), now)
         elif rest is not None:
-            is_stray = rest is not raised and not (is_own or is_lifespan_over)
             following = self._fail(job, rest, now, is_stray=is_stray)
+        elif is_lifespan_over and not is_own:
+            following = None
+            worker._fail_with_lifespan(job)
         elif worker._cut is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
             following = core.timed_out(worker, timeout, now)
@@ -202,6 +203,8 @@ class Shift:
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = worker._judge(job, late, now)
         worker._host.carry_out()
+        if is_lifespan_over:  # so there is none that follows
+            await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # it is one where it has to be
 
     def _fail(self, job: Job[Any], error: Exception, now: float, *, is_stray: bool = False) -> Job[Any] | None:

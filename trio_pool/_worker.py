@@ -73,7 +73,9 @@ class Worker(Seat):
 
     __slots__ = (
         "__weakref__",
+        "_broken",
         "_core",
+        "_doomed",
         "_failure",
         "_farewell",
         "_host",
@@ -120,6 +122,10 @@ class Worker(Seat):
         # From before the lifespan is entered until after it is left; replaced each time.
         self._session = trio.CancelScope()
         self._stage = Stage.OPENING
+        # What its attempts fail with since the lifespan is ending by itself.
+        self._broken: ResourceBroken | None = None
+        # The job whose function that has ended: its attempt fails once it is known why the lifespan did.
+        self._doomed: Job[Any] | None = None
         # What serves it: the shift of its own task, and the one that is on duty.
         self._own_shift = self._shift = Shift(self, is_own=True)
         # The job that it was handed and that the shift on duty has not taken up. A memory
@@ -205,7 +211,11 @@ class Worker(Seat):
 
     def _interrupt(self, job: Job[Any]) -> None:
         """Cancel the attempt of a job that runs on it or has lent it."""
-        self._shift_of(job).interrupt()
+        if job is self._doomed:
+            self._doomed = None
+            self._core.cut_short(self, JobCancelledError(job), trio.current_time())
+        else:
+            self._shift_of(job).interrupt()
 
     def _recall(self) -> None:
         """Make the worker leave, which waits for a job or opens its resource."""
@@ -272,9 +282,9 @@ class Worker(Seat):
             self._inbox = job
         self._shift.wake()
 
-    def _strand(self, shift: Shift) -> None:
+    def _strand(self) -> None:
         """The lifespan has cancelled one of the tasks that serve: nobody is to wait for that one."""
-        self._break_down(None, self._current if self._shift is shift else None)
+        self._break_down(None)
 
     def _abandon(self) -> None:
         """Cancel whatever it is at, even leaving its lifespan."""
@@ -299,7 +309,7 @@ class Worker(Seat):
                 self._failure = error
                 return
             if error is not None and not isinstance(error, Exception):
-                self._break_down(None, self._current)
+                self._break_down(None)
                 self._host.crash(error)
                 return
             if self._stage is Stage.OPENING and error is None:
@@ -309,7 +319,7 @@ class Worker(Seat):
                 if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
                     assert error is not None
                     logger.warning("%s can't be opened, and is tried again", self.name, exc_info=exc_info_of(error))
-                self._break_down(error, self._current)
+                self._break_down(error)
                 await self._back_off(failed, ResourceBroken() if error is None else error)
             else:
                 failed = 0
@@ -343,6 +353,7 @@ class Worker(Seat):
     async def _serve(self) -> None:
         """Run one attempt after another until told to leave or to reopen."""
         self._stage = Stage.SERVING
+        self._broken = None
         self._shift = self._own_shift  # who stood in may have been the last, if the lifespan broke
         self._core.opened(self, trio.current_time())
         self._opened.set()
@@ -353,7 +364,7 @@ class Worker(Seat):
                     await self._own_shift.serve()
                 except trio.Cancelled:
                     if self._loans:  # or they would wait for ever to get it back
-                        self._strand(self._own_shift)
+                        self._strand()
                     raise
         except BaseExceptionGroup as group:
             # Cancellations, as a rule: how jobs fail is seen to where they run.
@@ -366,33 +377,40 @@ class Worker(Seat):
             with trio.move_on_after(delay):
                 await self._shift.wait()  # only a recall can come now
 
-    def _break_down(self, error: Exception | None, job: Job[Any] | None) -> None:
-        """The resource can't be used, and not because a job has said so; that is the end of this job's attempt."""
+    def _break_down(self, error: Exception | None) -> None:
+        """The resource can't be used, and not because a job has said so; a job that has not begun is not to."""
         now = trio.current_time()
-        if error is None:
-            error = self._ended_by_itself()
-        if self._stage is Stage.OPENING or self._phase is Phase.OPEN:  # else it is known already
+        if self._stage is not Stage.OPENING:
+            broken = self._take_out_of_use()
+            if error is not None:  # its attempts have failed with that already: now it is known why
+                broken.reason = f"the lifespan of {self.name} broke: {in_words(error)}"
+                broken.args = (broken.reason,)
+                broken.__cause__ = error
+            if self._doomed is not None:
+                job, self._doomed = self._doomed, None
+                self._judge(job, broken, now)
+        elif error is not None:
             self._core.reopen(self, error, now)
-        if job is not None:
-            self._settle_stranded(job, error, now)
+        if self._inbox is not None:
+            job, self._inbox = self._inbox, None
+            self._core.cut_short(self, JobCancelledError(job), now, begun=False)
         self._host.carry_out()
 
-    def _take_out_of_use(self) -> None:
-        """Its lifespan is ending: it is to be given no more jobs."""
-        if self._phase is Phase.OPEN:
-            self._core.reopen(self, self._ended_by_itself(), trio.current_time())
-
-    def _ended_by_itself(self) -> ResourceBroken:
-        return ResourceBroken(f"the lifespan of {self.name} ended by itself")
-
-    def _settle_stranded(self, job: Job[Any], error: Exception, now: float) -> None:
-        begun, self._inbox = self._inbox is None, None
-        if begun and self._cut is None and not job._cancelled:
-            broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
-            broken.__cause__ = error
-            self._judge(job, broken, now)
+    def _fail_with_lifespan(self, job: Job[Any]) -> None:
+        """The lifespan is ending, and with it a job's function has: its attempt fails."""
+        broken = self._take_out_of_use()
+        if self._loans:  # the lifespan does not end before those have had the worker back
+            self._judge(job, broken, trio.current_time())
         else:
-            self._core.cut_short(self, JobCancelledError(job), now)
+            self._doomed = job
+
+    def _take_out_of_use(self) -> ResourceBroken:
+        """Its lifespan is ending: it is given no more jobs. Returns what the attempts on it fail with."""
+        if self._broken is None:
+            self._broken = ResourceBroken(f"the lifespan of {self.name} ended by itself")
+        if self._phase is Phase.OPEN:  # or that has to be opened anew is known already
+            self._core.reopen(self, self._broken, trio.current_time())
+        return self._broken
 
     def _judge(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
         """The attempt has failed: let it be decided what comes of that."""

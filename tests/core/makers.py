@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections import deque
@@ -197,7 +198,11 @@ def make_core(
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """How many calls of Python functions it takes, each step of a generator being one."""
+    """How many calls of Python functions it takes, each step of a generator being one.
+
+    The garbage collector is held off meanwhile: it would call what others have it call, as hypothesis
+    does, whenever the garbage of earlier tests sets it going.
+    """
     calls = 0
 
     def note(_: object, event: str, __: object) -> None:
@@ -205,9 +210,13 @@ def calls_of(act: Callable[[], object]) -> int:
         calls += event == "call"
 
     before = sys.getprofile()
+    collects = gc.isenabled()
+    gc.disable()
     sys.setprofile(note)
     try:
         act()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return calls
