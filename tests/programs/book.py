@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import trio
 
+from tests.programs.starts import check_start
 from tests.programs.world import JobBook, World
 from trio_pool import Attempt, Instrument, Job, JobState, Worker
 
@@ -42,41 +42,10 @@ class Book(Instrument):
             world.fail(f"events: an attempt of {job!r} has started after its end")
         if world.worker_stopped[worker] or not world.worker_started[worker]:
             world.fail(f"events: {job!r} has started on {worker!r}, which is not there")
-        self._check_order(book)
         world.running[job] = book
-        self._check_bounds(book)
+        check_start(world, book, worker)
+        book.attempts.append((worker, None))
         self._event()
-
-    def _check_order(self, book: JobBook) -> None:
-        """Of jobs that may run wherever it may, none that is to start sooner is left behind."""
-        mine = book.errand
-        if book.started > 1:
-            return
-        for other in self.world.books.values():
-            theirs = other.errand
-            if (
-                other.job.state is JobState.QUEUED
-                and not other.started
-                and theirs.call.priority < mine.call.priority
-                and theirs.group is mine.group
-                and (theirs.call.requires, theirs.call.worker) == (mine.call.requires, mine.call.worker)
-                and not theirs.call.after
-                and len(other.job.history) == 1
-                # One that comes in at this very instant may have been waiting at the door.
-                and other.job.history[0].at < trio.current_time()
-            ):
-                self.world.fail(f"priorities: {book.job!r} has started before {other.job!r}")
-
-    def _check_bounds(self, book: JobBook) -> None:
-        world = self.world
-        holding = [each for each in world.running.values() if not each.lent]
-        if len(holding) > world.max_running:
-            world.fail(f"max_running: {len(holding)} of {world.max_running} are under way")
-        group = book.errand.group
-        if group is not None:
-            of_group = [each for each in holding if each.errand.group is group]
-            if len(of_group) > group.max_running:
-                world.fail(f"max_running: {len(of_group)} of {group.max_running} in a group are under way")
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
         world = self.world
@@ -84,6 +53,7 @@ class Book(Instrument):
         book.ended += 1
         if book.ended != book.started:
             world.fail(f"events: attempt {book.ended} of {job!r} has ended, and {book.started} have started")
+        book.attempts[-1] = (book.attempts[-1][0], attempt.error)
         if book.active:
             world.fail(f"events: an attempt of {job!r} has ended while its function runs")
         world.running.pop(job, None)

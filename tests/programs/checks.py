@@ -73,7 +73,7 @@ def _check_job(world: World, book: JobBook) -> None:
         world.fail(f"outcome: {job!r} has returned a value")
     if state is JobState.SUCCEEDED and not any(job.result() is value for value in book.returned):
         world.fail(f"outcome: the result of {job!r} is none that it returned")
-    if state is JobState.CANCELLED and not world.cancellations and not world.deadlocks:
+    if state is JobState.CANCELLED and not (world.cancellations or world.deadlocks or world.breakages):
         world.fail(f"outcome: nobody has cancelled {job!r}")
     if state is JobState.DEAD:
         _check_reason(world, book)

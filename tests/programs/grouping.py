@@ -20,7 +20,7 @@ class Grouping(Telling):
 
     async def _group(self, frame: Frame, statement: lang.Group) -> None:
         world = self.world
-        book = GroupBook(statement.max_running or math.inf)
+        book = GroupBook(statement.max_running or math.inf, statement.reserve)
         manager: Any = None
         with self.told(frame, "open_group"):
             manager = world.pool.open_group(
@@ -53,7 +53,7 @@ class Grouping(Telling):
             if frame.book is not None:
                 frame.book.waiting -= 1
             for each in world.books.values():
-                if each.errand.group is book and (each.active or not each.job.state.is_final):
+                if each.errand.group is book and not each.again and (each.active or not each.job.state.is_final):
                     world.fail(f"outcome: a group was left before the end of {each.job!r}")
 
     def _check_group(

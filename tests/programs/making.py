@@ -9,7 +9,7 @@ from typing import Any
 from tests.programs import language as lang
 from tests.programs.frames import Base
 from tests.programs.raising import in_words
-from tests.programs.world import Usable
+from tests.programs.world import Errand, Usable
 from trio_pool import CircuitBreaker, Hedge, RateLimit, Resource, RetryPolicy
 
 
@@ -47,11 +47,14 @@ class Making(Base):
             options["hedge"] = Hedge(call.hedge[0], extra=call.hedge[1])
         return options
 
-    def after(self, call: lang.Call) -> dict[str, Any]:
+    def with_after(self, errand: Errand) -> dict[str, Any]:
+        """The same for one that may stand behind others."""
+        errand.options = self.options_of(errand.call)
         jobs = list(self.world.books)
-        if not call.after or not jobs:
-            return {}
-        return {"after": [jobs[-1 - number % len(jobs)] for number in call.after]}
+        if errand.call.after and jobs:
+            errand.behind = tuple(jobs[-1 - number % len(jobs)] for number in errand.call.after)
+            return errand.options | {"after": errand.behind}
+        return errand.options
 
     def rate(self, rate: lang.Rate | None) -> RateLimit | None:
         """A limit."""

@@ -35,10 +35,25 @@ def pause(world: World, worker: Worker, seconds: float) -> None:
 
     async def resume() -> None:
         await trio.sleep(seconds)
-        worker.resume()
+        if trio.current_time() >= world.paused[worker][1]:
+            worker.resume()
 
+    _hold(world.paused, worker, seconds)
     worker.pause()
     world.start_outside(resume)
+
+
+def rest(world: World, worker: Worker, seconds: float) -> None:
+    """Put a worker to rest."""
+    _hold(world.resting, worker, seconds)
+    worker.rest(seconds)
+
+
+def _hold(held: dict[Worker, tuple[float, float]], worker: Worker, seconds: float) -> None:
+    """Note since and until when nothing is to start on it."""
+    now = trio.current_time()
+    since, until = held.get(worker, (now, now))
+    held[worker] = (since if now <= until else now, max(until, now + seconds))
 
 
 def remove(world: World, worker: Worker, *, cancel: bool) -> None:
@@ -120,7 +135,7 @@ def disturb(world: World, disturbance: Disturbance) -> None:
         elif disturbance.what == "pause":
             pause(world, worker, 2.0)
         else:
-            worker.rest(2.0)
+            rest(world, worker, 2.0)
 
 
 @attrs.define(eq=False, repr=False)

@@ -185,8 +185,8 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
         "history": setup.history,
         "rng": Random(world.program.seed),
         "instruments": instruments,
-        "retry": RetryPolicy.never() if setup.retry is None else interpreter.policy(setup.retry),
     }
+    world.policy = options["retry"] = RetryPolicy.never() if setup.retry is None else interpreter.policy(setup.retry)
     if setup.slots:
         return _open_pool(setup.slots, **options)
     if setup.elastic is not None:

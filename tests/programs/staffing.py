@@ -9,7 +9,7 @@ import trio
 from tests.programs import language as lang
 from tests.programs.frames import Frame
 from tests.programs.making import Making
-from tests.programs.meddling import break_a_lifespan, cancel_pool, pause, remove
+from tests.programs.meddling import break_a_lifespan, cancel_pool, pause, remove, rest
 from tests.programs.telling import Telling
 from tests.programs.world import Errand, token
 from trio_pool import RateLimit, RetryPolicy, Worker
@@ -29,7 +29,7 @@ class Staffing(Making, Telling):
         elif statement.what == "pause":
             pause(world, worker, statement.seconds)
         elif statement.what == "rest":
-            worker.rest(statement.seconds)
+            rest(world, worker, statement.seconds)
         elif statement.what == "break":
             break_a_lifespan(world, statement.worker)
         else:
@@ -86,6 +86,7 @@ class Staffing(Making, Telling):
             world.rate_changed = True
             pool.rate_limit = RateLimit(number, burst=number)
         elif what == "retry":
+            world.retry_changed = True
             pool.retry = RetryPolicy(max_attempts=number, base_delay=0.5, jitter="none")
         else:
             pool.on_failure = None

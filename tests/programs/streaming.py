@@ -33,7 +33,7 @@ class Streaming(Making, Telling):
         def next_errand() -> Errand:
             errand = world.errand(statement.call, group) if errands else first
             token.set(first.token)  # the generator runs in a context that jobs don't see
-            errand.token = first.token
+            errand.token, errand.options = first.token, first.options
             errands.append(errand)
             return errand
 
@@ -43,7 +43,7 @@ class Streaming(Making, Telling):
         entered = False
         try:
             with self.told(frame, f"the block of {statement.kind}", loud=True):
-                options = self.options_of(statement.call)
+                options = first.options = self.options_of(statement.call)
                 manager = method(self.fn, source, buffer=statement.buffer, **options)
             with self._around(frame, statement.kind):
                 async with manager as results:

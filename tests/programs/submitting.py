@@ -23,7 +23,7 @@ class Submitting(Making, Telling):
         to, group = self.place(frame, statement.to_pool)
         errand = self.world.errand(statement.call, group)
         with self.told(frame, "submit"):
-            options = self.options_of(statement.call) | self.after(statement.call)
+            options = self.with_after(errand)
             if statement.how == "submit":
                 job = await to.submit(self.fn, errand, **options)
             else:
@@ -42,7 +42,7 @@ class Submitting(Making, Telling):
         errand = self.world.errand(statement.call, group)
         try:
             with self.told(frame, "run", loud=statement.loud):
-                options = self.options_of(statement.call) | self.after(statement.call)
+                options = self.with_after(errand)
                 value = await to.run(self.fn, errand, **options)
                 self.check_value(value, errand)
         finally:
@@ -62,7 +62,11 @@ class Submitting(Making, Telling):
             errand.token = errands[-1].token
             behind = statement.behind[number] if number < len(statement.behind) else ()
             earlier = sorted({each % number for each in behind}) if number else []
-            nodes[number] = Node(self.fn, errand, after=earlier, **self.options_of(call))
+            errand.options = self.options_of(call)
+            nodes[number] = Node(self.fn, errand, after=earlier, **errand.options)
+            for each in earlier:
+                first, second = (errand, errands[each]) if statement.reverse else (errands[each], errand)
+                second.behind += (first,)
         with self.told(frame, "submit_graph"):
             jobs = await to.submit_graph(nodes, reverse=statement.reverse)
             frame.handles += jobs.values()

@@ -17,7 +17,7 @@ import trio
 
 from tests.programs.language import Call, Device, Program
 from tests.programs.raising import is_among, leaves, made
-from trio_pool import Job, Pool, Worker
+from trio_pool import Job, Pool, RetryPolicy, Worker
 
 MOST_JOBS = 300
 """Of a program that multiplies, no more than these are submitted."""
@@ -46,6 +46,9 @@ class Errand:
     call: Call
     token: int
     group: GroupBook | None = None
+    # The options that it was submitted with, and what it stands behind.
+    options: dict[str, Any] = attrs.field(factory=dict[str, Any])
+    behind: tuple[Errand | Job[Any], ...] = ()
 
 
 @attrs.define(eq=False, repr=False)
@@ -53,6 +56,7 @@ class GroupBook:
     """What is known of a group."""
 
     max_running: float
+    reserve: int = 0
     # Once its block has been entered, and whether that has been left.
     handle: Any = None
     is_over: bool = False
@@ -76,6 +80,8 @@ class JobBook:
     # How many of its tasks wait for the pool, and whether it has lent its worker.
     waiting: int = 0
     lent: bool = False
+    # Its attempts: each with its worker, and its error unless it was cut short.
+    attempts: list[tuple[Worker, BaseException | None]] = attrs.field(factory=list[tuple[Worker, BaseException | None]])
     # Whether somebody was told how it ended, or took it away.
     dealt_with: bool = False
     # Whether it was queued again when it was dead, so that nobody waits for it.
@@ -91,6 +97,7 @@ class World:
     wrong: list[str] = attrs.field(factory=list[str])
     rng: Random = attrs.field(init=False)
     pool: Pool[Any] | Any = None
+    policy: RetryPolicy | None = None
     nursery: trio.Nursery | None = None
     outside: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     stray: BaseException = attrs.field(factory=ValueError)
@@ -110,6 +117,10 @@ class World:
     # When functions began: by the limit that was in force, None for the pool's, or a worker.
     starts: dict[Any, list[float]] = attrs.field(factory=dict[Any, list[float]])
     rate_changed: bool = False
+    retry_changed: bool = False
+    # Since and until when nothing is to start on a worker, whoever else holds it back.
+    paused: dict[Worker, tuple[float, float]] = attrs.field(factory=dict[Worker, tuple[float, float]])
+    resting: dict[Worker, tuple[float, float]] = attrs.field(factory=dict[Worker, tuple[float, float]])
     worker_started: Counter[Worker] = attrs.field(factory=Counter[Worker])
     worker_stopped: Counter[Worker] = attrs.field(factory=Counter[Worker])
     pool_opened: int = 0
