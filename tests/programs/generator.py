@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, TypeVar
 
+import attrs
+
 from tests.programs import language as lang
 from tests.programs.language import Block, Call, Device, Disturbance, Items, Policy, Program, Rate, Setup, Statement
 from tests.programs.raising import CONTROLS, DEEP, DEEP_STRAY, ODD, ORDINARY, RUDE, STRAY
@@ -93,18 +95,30 @@ TIMES = (0.0, 0.5, 0.5, 1.0, 1.0, 1.0, 2.0, 3.0)
 TAGS = ("a", "b")
 
 
-def program_of(seed: int, *, without: Collection[str] = KNOWN_TO_FAIL) -> Program:
-    """The program that a seed gives, which uses some of the features, and none of those left out."""
-    return _Drawing(Random(seed), without).program(seed)
+@attrs.frozen
+class Choice:
+    """Which features programs use: some, by chance, of all that are not left out, and those that each one has."""
+
+    without: frozenset[str] = KNOWN_TO_FAIL
+    always: frozenset[str] = frozenset()
+
+
+ANY = Choice()
+
+
+def program_of(seed: int, choice: Choice = ANY) -> Program:
+    """The program that a seed gives."""
+    return _Drawing(Random(seed), choice).program(seed)
 
 
 class _Drawing:
-    def __init__(self, rng: Random, without: Collection[str]) -> None:
+    def __init__(self, rng: Random, choice: Choice) -> None:
         self.rng = rng
         share = rng.choice((0.15, 0.3, 0.5, 0.8))
-        self.features = frozenset(each for each in FEATURES if rng.random() < share) - {*without}
+        some = frozenset(each for each in FEATURES if rng.random() < share)
+        self.features = (some - choice.without) | choice.always
         # How many statements there may be yet.
-        self.budget = rng.choice((4, 8, 15, 25, 40))
+        self.budget = rng.choice((4, 10, 20, 40, 80))
 
     # Choosing.
 
@@ -293,7 +307,7 @@ class _Drawing:
 
     def block(self, *, depth: int, inside: bool, least: int = 1) -> Block:
         """Some statements; ``inside`` of a job or in the body."""
-        number = self.rng.randrange(least, 4 if depth else 6)
+        number = self.rng.randrange(least, 5) if depth else self.one_of(1, 2, 3, 4, 6, 10)
         found: list[Statement] = []
         for _ in range(number):
             if self.budget <= 0 and len(found) >= least:
@@ -316,10 +330,10 @@ class _Drawing:
         if not deep:
             may_submit = not inside or self.rng.random() < 0.6
             if may_submit:
-                add(5 if not inside else 2, "", lambda: self.submit(depth))
+                add(8 if not inside else 4, "", lambda: self.submit(depth))
                 add(1, "graphs", lambda: self.graph(depth))
             if may_wait and may_submit:
-                add(5 if not inside else 2, "", lambda: self.run(depth))
+                add(6 if not inside else 4, "", lambda: self.run(depth))
                 add(3, "streams", lambda: self.stream(depth, inside))
                 add(2, "groups", lambda: self.group(depth, inside))
             add(2, "scopes", lambda: self.scope(depth, inside))

@@ -100,10 +100,11 @@ class Grouping(Telling):
         if book is None or usable is None or book.lent or book.errand.call.hedge is not None:
             await self.block(frame, statement.body)
             return
-        job = book.job
+        world, job = self.world, book.job
         inside: BaseException | None = None
+        is_leaving = False
         book.lent = True
-        self.world.give(usable, job)
+        world.give(usable, job)
         try:
             async with job.lend():
                 try:
@@ -112,22 +113,26 @@ class Grouping(Telling):
                     inside = error
                     raise
                 finally:
+                    is_leaving = True
                     book.waiting += 1
-        except ResourceBroken as error:
+        except (ResourceBroken, JobDeadlockError) as error:
             if error is inside:
                 raise
-            if not self.world.breakages:
-                self.world.fail("unforeseen: the end of lend() says that the resource is broken")
+            if isinstance(error, JobDeadlockError):
+                self.check_deadlock(frame, error, "the end of lend()", ())
+            elif not world.breakages:
+                world.fail("unforeseen: the end of lend() says that the resource is broken")
             if statement.loud:
-                self.world.note(error)
+                world.note(error)
                 raise
         except BaseException as error:
-            if error is not inside and not (
-                isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf
-            ):
-                self.world.fail(f"unforeseen: lend() raised {in_words(error)}")
+            is_cancelled = isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf
+            if error is not inside and not is_cancelled:
+                world.fail(f"unforeseen: lend() raised {in_words(error)}")
             raise
         finally:
-            book.lent = False
-            book.waiting = max(0, book.waiting - 1)
-            self.world.take(usable, job, "at the end of lend()")
+            book.waiting -= is_leaving
+            # It goes on without its worker where it could never have that back.
+            if job.worker is not None:
+                book.lent = False
+                world.take(usable, job, "at the end of lend()")

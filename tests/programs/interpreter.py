@@ -75,6 +75,7 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
         world.take(usable, job, "at its start")
         book.runs += 1
         book.active += 1
+        book.lent = False
         now = trio.current_time()
         world.starts.setdefault(None, []).append(now)
         if errand.call.hedge is None:
@@ -97,7 +98,7 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
             raise
         finally:
             book.active -= 1
-            if usable.user is not job:
+            if usable.user is not job and not book.lent:
                 world.fail(f"exclusive: at its end, {job!r} has lost {usable.name} to {usable.user!r}")
             world.give(usable, job)
 

@@ -53,7 +53,7 @@ def _hold(held: dict[Worker, tuple[float, float]], worker: Worker, seconds: floa
     """Note since and until when nothing is to start on it."""
     now = trio.current_time()
     since, until = held.get(worker, (now, now))
-    held[worker] = (since if now <= until else now, max(until, now + seconds))
+    held[worker] = (since if now < until else now, max(until, now + seconds))
 
 
 def remove(world: World, worker: Worker, *, cancel: bool) -> None:
@@ -69,8 +69,8 @@ def remove(world: World, worker: Worker, *, cancel: bool) -> None:
                 raise
 
     # Or a job that removes its own worker would go on for ever.
-    if world.removals < MOST_REMOVALS:
-        world.removals += 1
+    if len(world.removed) < MOST_REMOVALS:
+        world.removed[worker] = None
         world.breakages += 1
         world.start_outside(removing)
 

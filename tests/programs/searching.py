@@ -7,7 +7,7 @@ import queue
 import time
 from typing import TYPE_CHECKING
 
-from tests.programs.generator import program_of
+from tests.programs.generator import Choice, program_of
 from tests.programs.running import failures_of
 
 if TYPE_CHECKING:
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 
 
 def search(
-    first: int, until: float, number: int | None, processes: int, without: frozenset[str], *, go_on: bool
+    first: int, until: float, number: int | None, processes: int, choice: Choice, *, go_on: bool
 ) -> list[tuple[int, list[str]]]:
     """Run programs in processes of their own; return those that fail."""
     context = multiprocessing.get_context("spawn")
     reports: Queue[Report] = context.Queue()
     workers = [
-        context.Process(
-            target=_run_many, args=(first + offset, processes, until, number, without, reports), daemon=True
-        )
+        context.Process(target=_run_many, args=(first + offset, processes, until, number, choice, reports), daemon=True)
         for offset in range(processes)
     ]
     for worker in workers:
@@ -57,11 +55,9 @@ def search(
     return found
 
 
-def _run_many(
-    first: int, step: int, until: float, number: int | None, without: frozenset[str], reports: Queue[Report]
-) -> None:
+def _run_many(first: int, step: int, until: float, number: int | None, choice: Choice, reports: Queue[Report]) -> None:
     seed = first
     while time.monotonic() < until and (number is None or (seed - first) // step < number):
-        reports.put((seed, failures_of(program_of(seed, without=without))))
+        reports.put((seed, failures_of(program_of(seed, choice))))
         seed += step
     reports.put((None, []))

@@ -132,7 +132,8 @@ class World:
     cancellations: int = 0
     breakages: int = 0
     deadlocks: int = 0
-    removals: int = 0
+    # The workers that somebody has removed.
+    removed: dict[Worker, None] = attrs.field(factory=dict[Worker, None])
     # When its end began, why, and when it was there; behind shields it may wait till then.
     ending_since: float = math.inf
     ending_for: str = ""
