@@ -30,6 +30,8 @@ class Pool(ResourceCalls[R], BasePool):
     ``name``, ``metadata``, ``hedge``; see `JobOptions`.
     """
 
+    __slots__ = ()
+
     async def add(
         self,
         resource: Any,
@@ -113,6 +115,8 @@ class SlotPool(SlotCalls, BasePool):
 
     Made by ``open_pool(n)``. All calls are those of `Pool`.
     """
+
+    __slots__ = ()
 
     async def add(
         self,
