@@ -129,6 +129,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(python=NEWEST, default=False)
+def fuzz(session: nox.Session) -> None:
+    """Run random programs for some minutes; the arguments after ``--`` are those of ``python -m tests.programs``."""
+    session.install("-e", ".", *group("tests"))
+    session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
+
+
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest supported dependencies, on the package as users get it."""

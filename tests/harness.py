@@ -634,7 +634,7 @@ class Disturber(trio.abc.Instrument):
                 self.error = error
 
 
-def _where_tasks_wait() -> Generator[str]:
+def where_tasks_wait() -> Generator[str]:
     root = trio.lowlevel.current_root_task()
     pending = [root] if root is not None else []
     while pending:
@@ -652,7 +652,7 @@ async def no_hanging() -> AsyncGenerator[None]:
 
     def give_up(_: object) -> trio.lowlevel.Abort:
         if not over:
-            raise HangError("\n".join(["nothing happens any more; tasks wait at:", *_where_tasks_wait()]))
+            raise HangError("\n".join(["nothing happens any more; tasks wait at:", *where_tasks_wait()]))
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def guard() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from . import _validate
-from ._tracebacks import set_cause, set_traceback, traceback_of
+from ._tracebacks import exceptions_of, set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -64,19 +64,12 @@ def _walk(error: BaseException, whole: _Kinds = ()) -> Iterator[BaseException]:
         yield current
         if is_group(current) and not isinstance(current, whole) and id(current) not in seen:
             seen.add(id(current))  # what stands in many places must not be walked in each of them
-            pending += reversed(_exceptions_of(current))
+            pending += reversed(exceptions_of(current))
 
 
 def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
     """Whether an exception holds others."""
     return isinstance(error, BaseExceptionGroup)
-
-
-if sys.version_info >= (3, 11):
-    # As the base class has them, whatever a class derived from it has made of the attribute.
-    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].__get__
-else:
-    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].fget
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ import dis
 import gc
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -31,6 +31,18 @@ cause_of: Callable[[BaseException], BaseException | None] = _SLOTS["__cause__"].
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _SLOTS["__traceback__"].__set__
 set_context: Callable[[BaseException, BaseException | None], None] = _SLOTS["__context__"].__set__
 set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cause__"].__set__
+
+# Likewise what a group holds.
+_EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"]
+exceptions_of: Callable[[BaseExceptionGroup[BaseException]], tuple[BaseException, ...]]
+exceptions_of = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTIONS.fget
+
+_ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
+
+
+def exc_info_of(error: BaseException) -> _ExcInfo:
+    """The error for ``logging``, which would ask it whether it is true."""
+    return type(error), error, traceback_of(error)
 
 
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:
@@ -63,8 +75,7 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
         linked = (cause_of(current), context_of(current))
         pending.extend(link for link in linked if link is not None)
         if isinstance(current, BaseExceptionGroup):
-            group = cast("BaseExceptionGroup[BaseException]", current)
-            pending.extend(group.exceptions)
+            pending.extend(exceptions_of(cast("BaseExceptionGroup[BaseException]", current)))
 
 
 def _clear_traceback(traceback: TracebackType | None) -> None:

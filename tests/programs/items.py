@@ -1,0 +1,90 @@
+"""Where the items of streams come from: iterables of all kinds, well-behaved or not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import trio
+
+from tests.programs.language import Items
+from tests.programs.world import World
+
+
+def source_of(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any] | AsyncIterable[Any]:
+    """An iterable or async iterable of so many items, each made when it is asked for."""
+    if items.kind == "list":
+        return [make() for _ in range(items.number)]
+    if items.kind == "generator":
+        return _generator(world, items, make)
+    if items.kind == "async":
+        return _async_generator(world, items, make)
+    return _Class(world, items, make)
+
+
+def _generator(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any]:
+    for number in range(items.number):
+        if number == items.fails_at:
+            raise world.raising(items.failure)
+        yield make()
+
+
+class _Class:
+    def __init__(self, world: World, items: Items, make: Callable[[], Any]) -> None:
+        self._world = world
+        self._items = items
+        self._make = make
+        self._number = -1
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        self._number += 1
+        if self._number >= self._items.number:
+            raise StopAsyncIteration
+        await _wait(self._world, self._items)
+        if self._number == self._items.fails_at:
+            raise self._world.raising(self._items.failure)
+        return self._make()
+
+
+async def _wait(world: World, items: Items) -> None:
+    if items.around == "wait in nursery":
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, items.delay)
+    else:
+        await trio.sleep(items.delay)
+
+
+async def _async_generator(world: World, items: Items, make: Callable[[], Any]) -> AsyncIterator[Any]:
+    try:
+        async with _around(items, "scope", "nursery"):
+            for number in range(items.number):
+                async with _around(items, "each"):
+                    await _wait(world, items)
+                    if number == items.fails_at:
+                        raise world.raising(items.failure)
+                    yield make()
+    finally:
+        if items.cleanup:
+            await world.clean_up(items.cleanup)
+
+
+def _around(items: Items, *where: str) -> AbstractAsyncContextManager[None]:
+    return _surrounded(items if items.around in where else None)
+
+
+@asynccontextmanager
+async def _surrounded(items: Items | None) -> AsyncGenerator[None]:
+    if items is None:
+        yield
+    elif items.around == "nursery":
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, items.deadline)
+            yield
+            nursery.cancel_scope.cancel()
+    else:
+        with trio.move_on_after(items.deadline):
+            yield
