@@ -126,9 +126,7 @@ class Waiting:
             return
         is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(
-            waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task
-        )
+        wait = Wait(waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())
         try:
