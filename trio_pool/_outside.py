@@ -43,7 +43,7 @@ class CancellationWatch:
         except trio.Cancelled as cancelled:
             # Not raised on, since it is to come out of the block, and only if nothing else does.
             if not self._is_over:
-                self.cancelled = cancelled
+                self.cancelled = cancelled.with_traceback(None)
                 self._act()
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
