@@ -256,7 +256,7 @@ class Worker(Seat):
             self._deliver(following)
         self._host.carry_out()
 
-    async def _take_back(self, job: Job[Any]) -> Wait | None:  # noqa: ASYNC910  # unless it has lent it
+    async def _take_back(self, job: Job[Any]) -> Wait | None:
         """Wait until a job that has lent the worker has it back. Can't be cancelled.
 
         Returns:
@@ -264,7 +264,7 @@ class Worker(Seat):
         """
         loan = self._loans.get(job)
         if loan is None or loan.is_forfeited:
-            return None
+            return None  # noqa: ASYNC910
         _, returned = self._lent[job]
         self._core.claim(self, job, trio.current_time(), trio.lowlevel.current_task())
         if loan.wait is not None:
@@ -272,7 +272,7 @@ class Worker(Seat):
         self._host.carry_out()
         with trio.CancelScope(shield=True):
             await returned.wait()
-        return loan.wait if job in self._lent else None
+        return loan.wait if job in self._loans else None
 
     def _forfeit(self, loan: Loan) -> None:
         """A job that wants the worker back will never have it, unless it just has: it goes on without it."""
