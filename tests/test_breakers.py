@@ -166,9 +166,7 @@ async def test_what_on_failure_returns_is_as_if_the_function_had_raised_it(
 
 
 @pytest.mark.parametrize("broken", [ResourceBroken(), ExceptionGroup("two", [ResourceBroken(), KeyError()])])
-async def test_broken_resources_are_failures_whatever_else_counts(
-    broken: Exception, autojump_clock: MockClock
-) -> None:
+async def test_broken_resources_are_failures_whatever_else_counts(broken: Exception, autojump_clock: MockClock) -> None:
     breaker = CircuitBreaker(failures=1, reset_after=10.0, counts=KeyError)
     async with open_pool(["a"], breaker=breaker, on_dead="keep") as pool:
         await pool.submit(raises(broken))

@@ -244,7 +244,9 @@ def run_with_seed(main: Callable[[], Awaitable[None]], seed: int) -> None:
         trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def run_until(scope: trio.CancelScope, pool: Pool[str], fn: Any, ended: list[JobFailedError], **options: Any) -> None:
+async def run_until(
+    scope: trio.CancelScope, pool: Pool[str], fn: Any, ended: list[JobFailedError], **options: Any
+) -> None:
     """Run a job in a scope, as ``move_on_after`` and the like do."""
     with scope:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
@@ -20,10 +20,11 @@ MOST_WORKERS = 1_000_000
 R_co = TypeVar("R_co", covariant=True)
 
 
-def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_factory(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     # One made by a function of contextlib can be called, but to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
-        raise TypeError(f"{attribute.name} must return async context managers, not be one, {_validate.got(value)}")
+        what = _validate.got(cast("object", value))
+        raise TypeError(f"{attribute.name} must return async context managers, not be one, {what}")
     _validate.context_maker(attribute.name, value)
 
 

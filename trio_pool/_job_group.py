@@ -53,7 +53,9 @@ class BaseGroup(Submitting):
         bound = _validate.bound("max_running", max_running, least=1)
         _validate.count("reserve", reserve, least=0)
         if reserve > (most := engine.core.most_workers):
-            raise ValueError(f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}")
+            raise ValueError(
+                f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}"
+            )
         self._record = Group(name, bound, reserve, must_succeed, engine.effects)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()

@@ -38,7 +38,9 @@ def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], va
     if value is None:
         return
     if _validate.seconds("max_reset_after", value) < breaker.reset_after:
-        raise ValueError(f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {_validate.got(value)}")
+        raise ValueError(
+            f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {_validate.got(value)}"
+        )
 
 
 def _check_counts(_: object, __: object, value: object) -> None:

@@ -208,7 +208,9 @@ def _described(resources: object) -> list[Resource[Any]]:
     try:
         every = list(cast("Iterable[object]", resources))
     except TypeError:
-        raise TypeError(f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}") from None
+        raise TypeError(
+            f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}"
+        ) from None
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 
 

@@ -204,7 +204,7 @@ class ResourceBroken(_Reasoned):
 
 
 NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
-"""What the pool says of an attempt, and what is said of a resource: rules that name types are about these in any case."""
+"""What the pool says of an attempt, and what is said of a resource: types of errors match these in any case."""
 
 
 def _check_attempts(_: object, __: object, value: object) -> None:

@@ -116,7 +116,7 @@ def _is_one(is_one: Callable[[object], bool], value: object) -> bool:
     """Whether a callable is such a function, or calls one: a bound method, a partial of it, or an object's __call__."""
     if isinstance(value, partial):
         value = cast("partial[object]", value).func  # of several within each other Python makes one
-    return is_one(value) or (not isinstance(value, type) and is_one(getattr(type(value), "__call__", None)))
+    return is_one(value) or (not isinstance(value, type) and is_one(type(value).__call__))
 
 
 def answer(name: str, value: object) -> None:
@@ -152,14 +152,15 @@ def tags(name: str, value: Iterable[str]) -> frozenset[str]:
 
 def error_rule(name: str, value: object) -> None:
     """Check that ``value`` says which errors: a type, a tuple of types, or a function of the error."""
+    rule: object = value
     kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
     for kind in kinds:
         if isinstance(kind, type):
             if not issubclass(kind, Exception):
-                raise TypeError(f"{name} must name subclasses of Exception, {got(kind)}")
+                raise TypeError(f"{name} must name subclasses of Exception, {got(cast('object', kind))}")
         elif isinstance(value, tuple) or not callable(kind):
             raise TypeError(
-                f"{name} must be an exception type, a tuple of them, or a function of the error, {got(value)}"
+                f"{name} must be an exception type, a tuple of them, or a function of the error, {got(rule)}"
             )
         else:
             call(name, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from . import _validate
 from ._error_rule import leaves
@@ -136,7 +136,7 @@ def judge(
 
 def _reason_of(control: GiveUp | Discard) -> str:
     """Its reason, whatever a derived class or somebody else has made of that."""
-    reason: object = control.reason
+    reason = cast("object", control.reason)
     return reason if isinstance(reason, str) else shown(reason)
 
 
@@ -148,7 +148,9 @@ def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
     _validate.answer("on_failure", answer)
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}")
+    raise TypeError(
+        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}"
+    )
 
 
 def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:

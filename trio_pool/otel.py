@@ -7,7 +7,7 @@ program brings, nothing is recorded.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -69,9 +69,9 @@ class Telemetry(Instrument):
         per_worker: bool | None = None,
     ) -> None:
         if tracer_provider is not None:
-            _validate.instance("tracer_provider", tracer_provider, trace.TracerProvider)
+            _validate.instance("tracer_provider", tracer_provider, cast("type[object]", trace.TracerProvider))
         if meter_provider is not None:
-            _validate.instance("meter_provider", meter_provider, metrics.MeterProvider)
+            _validate.instance("meter_provider", meter_provider, cast("type[object]", metrics.MeterProvider))
         _validate.instance("record_exceptions", record_exceptions, bool)
         if per_worker is not None:
             _validate.instance("per_worker", per_worker, bool)

@@ -33,8 +33,12 @@ def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
 
 
 def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, BaseException) and not (isinstance(value, type) and issubclass(value, BaseException)):
+    if not _can_be_raised(value):
         raise TypeError(f"error must be an exception or a type of one, {_validate.got(value)}")
+
+
+def _can_be_raised(value: object) -> bool:
+    return isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException))
 
 
 @attrs.define(eq=False)
