@@ -48,6 +48,7 @@ from ._logged import Logged, LogLevels
 from ._open import open_pool
 from ._options import JobOptions
 from ._pool import Pool, SlotPool
+from ._public import publish
 from ._resource import Resource
 from ._retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._seat import WorkerState
@@ -100,3 +101,5 @@ __all__ = [
     "current_job",
     "open_pool",
 ]
+
+publish(__name__, __all__)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
 from ._resource import Resource, as_tags
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,10 @@ MOST_WORKERS = 1_000_000
 R_co = TypeVar("R_co", covariant=True)
 
 
-def _check_factory(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     # One made by a function of contextlib can be called, but to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
-        what = _validate.got(cast("object", value))
-        raise TypeError(f"{attribute.name} must return async context managers, not be one, {what}")
+        raise TypeError(f"{attribute.name} must return async context managers, not be one, {_validate.got(value)}")
     _validate.context_maker(attribute.name, value)
 
 
@@ -68,7 +68,7 @@ class Elastic(Generic[R_co]):
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory)
+    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory, repr=shown)
     min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
     max: int = attrs.field(validator=_check_max, kw_only=True)
     idle_timeout: float = attrs.field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -21,13 +20,13 @@ from ._effects import (
     Died,
     GroupQuiet,
     Interrupt,
+    Moved,
     Quiet,
     Recall,
     Refused,
     Regain,
     Reserved,
     Start,
-    StepAside,
     Tell,
     TurnedAway,
     WaitsInVain,
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from ._config import Config
     from ._effects import Effect
     from ._elastic import Elastic
+    from ._feeding import Feeder
     from ._from_threads import Home
     from ._group import Group
     from ._job_group import BaseGroup
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 V = TypeVar("V")
-
-logger = logging.getLogger("trio_pool")
 
 
 class Engine(Admitting, Waiting):
@@ -76,7 +74,7 @@ class Engine(Admitting, Waiting):
     ) -> None:
         super().__init__()
         self.config: Config = config
-        self.rng: Random = config.rng or Random()
+        self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Instrument] = list(config.instruments)
         self.effects: deque[Effect] = deque()
         self.roster: Roster = Roster(config.pick, self.rng)
@@ -114,13 +112,14 @@ class Engine(Admitting, Waiting):
         self.errors: list[BaseException] = []
         # Those whose block has been entered and not been left, by their records.
         self.groups: dict[Group, BaseGroup] = {}
-        # The tasks that take items for streams, by their scopes.
-        self.feeders: set[trio.CancelScope] = set()
+        # What takes the items of the streams whose blocks have not been left.
+        self.feeders: dict[Feeder, None] = {}
         self._carrying_out = False
         # What does what the core wants done; the staff adds what is about workers.
         self.carriers: dict[type[Effect], Callable[[Any], None]] = {
             Start: self._on_start,
             Changed: self._on_changed,
+            Moved: self._on_moved,
             Quiet: self._on_quiet,
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
@@ -128,7 +127,6 @@ class Engine(Admitting, Waiting):
             WaitsInVain: self._on_waits_in_vain,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
-            StepAside: self._on_step_aside,
             Regain: self._on_regain,
             Recall: self._on_recall,
             Admitted: self._on_admitted,
@@ -154,6 +152,11 @@ class Engine(Admitting, Waiting):
                 "the pool lives in another Trio run or thread: from here, call run_from_thread() or "
                 "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
             )
+
+    def note_joined(self) -> None:
+        """There is one worker more: streams may take more items by default."""
+        for feeder in self.feeders:
+            feeder.look()
 
     # Jobs come.
 
@@ -218,6 +221,8 @@ class Engine(Admitting, Waiting):
     def stop(self) -> None:
         """Let nobody in any more at all."""
         self.stopping = True
+        for feeder in self.feeders:
+            feeder.stop()
         for group in self.groups.values():
             group._note_turned_away()
 
@@ -233,6 +238,9 @@ class Engine(Admitting, Waiting):
         self.close()
         self.core.cancel_all(trio.current_time())
         self.carry_out()
+        # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
+        for worker in cast("list[Worker]", list(self.roster.seats.values())):
+            worker._hurry()
 
     def crash(self, error: BaseException) -> None:
         """Stop everything because of an exception that is no `Exception`."""
@@ -277,9 +285,6 @@ class Engine(Admitting, Waiting):
         if self.core.waits.is_waiting(effect.job):
             self.see_what_outlasts(effect.job)
 
-    def _on_step_aside(self, effect: StepAside) -> None:
-        effect.seat._step_aside(effect.job)
-
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._regain(effect.job)
 
@@ -290,6 +295,9 @@ class Engine(Admitting, Waiting):
         job = effect.job
         for watch in tuple(job._watchers or ()):
             watch(job)
+
+    def _on_moved(self, effect: Moved) -> None:
+        effect.window.tell()
 
     def _on_tell(self, effect: Tell) -> None:
         notify(self.instruments, effect.event, *effect.arguments)

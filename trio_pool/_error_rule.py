@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from . import _validate
-from ._tracebacks import set_traceback, traceback_of
+from ._tracebacks import set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -90,14 +90,20 @@ def has_cancellation(error: BaseException) -> bool:
 
 
 def without_cancellations(error: BaseException) -> BaseException | None:
-    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing.
+    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing."""
+    return without((trio.Cancelled,), error)
+
+
+def without(kinds: tuple[type[BaseException], ...], error: BaseException) -> BaseException | None:
+    """What is left of an exception when the leaves of these kinds are taken out; None if that is nothing.
 
     An exception without any is left as it is; a group of several other leaves, as a flat group
     with the message and the traceback of the one that it was.
     """
-    if not has_cancellation(error):
+    every = leaves(error)
+    others = [leaf for leaf in every if not isinstance(leaf, kinds)]
+    if len(others) == len(every):
         return error
-    others = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
     if not others:
         return None
     rest = BaseExceptionGroup(_message_of(error), others)
@@ -107,3 +113,24 @@ def without_cancellations(error: BaseException) -> BaseException | None:
 
 def _message_of(group: BaseException) -> str:
     return str(BaseException.__dict__["args"].__get__(group)[0])
+
+
+def as_error(error: BaseException, source: str) -> BaseException:
+    """What an exception counts as that user code has raised though nobody has cancelled it.
+
+    A cancellation in it is none that a cancel scope around that code has asked for: one that was kept
+    and raised again, say. It must not be taken for one that was.
+
+    Arguments:
+      source: whose code it is, for the message.
+
+    Returns:
+      the exception itself if there is no cancellation in it; what else there is if that is no
+      `Exception`; or a `RuntimeError` with the exception as its cause.
+    """
+    rest = without_cancellations(error)
+    if rest is not None and (rest is error or not isinstance(rest, Exception)):
+        return rest
+    stray = RuntimeError(f"{source} raised a trio.Cancelled that no cancel scope around it has asked for")
+    set_cause(stray, error)
+    return stray

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
-from ._words import counted, one_line, shortcomings
+from ._portable import Handle
+from ._shown import call_name, one_line, shown
+from ._words import counted, label, shortcomings, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ._queue import Lane
     from ._seat import Seat
     from ._setback import Setback
+    from ._window import Window
+    from ._words import Words
     from ._worker import Worker
 
 V = TypeVar("V")
@@ -121,7 +124,8 @@ class Attempt:
     worker_name: str
     started_at: float
     ended_at: float
-    error: Exception | None
+    # Its own ways to compare and to show itself may fail.
+    error: Exception | None = attrs.field(eq=id, repr=shown)
     hedges: tuple[tuple[int, str], ...] = ()
 
 
@@ -145,7 +149,7 @@ KEPT_LAST_ATTEMPTS = 31
 KEPT_TRANSITIONS = 64  # of the first, and of the last
 
 
-class Job(Generic[V_co]):
+class Job(Handle, Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
     Made by the pool only. Everything here may be read at any time, also after the pool's
@@ -169,6 +173,7 @@ class Job(Generic[V_co]):
         "_history",
         "_host",
         "_id",
+        "_label",
         "_lane",
         "_options",
         "_reason",
@@ -179,6 +184,7 @@ class Job(Generic[V_co]):
         "_ticket",
         "_value",
         "_watchers",
+        "_window",
         "_worker",
     )
 
@@ -223,7 +229,7 @@ class Job(Generic[V_co]):
         self._value: Any = None
         self._error: Exception | None = None
         self._dead_reason: DeadReason | None = None
-        self._reason = ""
+        self._reason: Words = ""
         # None until an attempt has failed: most jobs never need it.
         self._setback: Setback | None = None
 
@@ -231,6 +237,12 @@ class Job(Generic[V_co]):
         # holds it, so that others can be left to be found stale; 0 while it is in none.
         self._ticket = 0
         self._lane: Lane | None = None
+
+        # What it is called in messages, once somebody has read it.
+        self._label: str | None = None
+
+        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        self._window: Window | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False
@@ -305,7 +317,7 @@ class Job(Generic[V_co]):
     @property
     def name(self) -> str:
         """The name given to ``submit``, or the function's."""
-        return self._options.name or describe(self._fn)
+        return self._options.name or call_name(self._fn)
 
     @property
     def fn(self) -> Callable[..., Any]:
@@ -349,8 +361,14 @@ class Job(Generic[V_co]):
 
     @property
     def worker(self) -> Worker | None:
-        """The worker that runs it now, of several the first that still does, or None."""
-        return cast("Worker | None", self._worker)
+        """The worker that runs it now, of several the first that still does, or None.
+
+        While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
+        """
+        seat = self._worker
+        if seat is not None and self in seat._loans and seat._loans[self].is_forfeited:
+            return None
+        return cast("Worker | None", seat)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -381,34 +399,24 @@ class Job(Generic[V_co]):
     @property
     def reason(self) -> str:
         """Why it ended without a result, in words; empty if it didn't."""
+        if not isinstance(self._reason, str):
+            self._reason = worded(self._reason)
         return self._reason
 
     def __repr__(self) -> str:
         state = self.state.name.lower()
         if self._state is JobState.DELAYED and self._setback is not None:
             state = f"{state} until {self.attempts[-1].ended_at + self._setback.delay:.1f}"
-        elif self._worker is not None:
-            state = f"{state} on {one_line(self._worker.name)}"
+        elif (worker := self.worker) is not None:
+            state = f"{state} on {one_line(worker.name)}"
         attempts = counted(self._attempt_count, "attempt")
         why = one_line(shortcomings(self))
-        return f"<trio_pool.Job {self._id} {one_line(self.name)}, {state}, {attempts}{f': {why}' if why else ''}>"
+        return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
 def has_ended(job: Job[Any]) -> bool:
     """Whether the job is in a final state."""
     return job.state.is_final
-
-
-def _is_partial(fn: object) -> TypeGuard[partial[Any]]:
-    return isinstance(fn, partial)
-
-
-def describe(fn: object) -> str:
-    """A function's name as a reader would look for it."""
-    while _is_partial(fn):
-        fn = fn.func
-    name: object = getattr(fn, "__qualname__", type(fn).__qualname__)
-    return str(name)
 
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from . import _validate
+from ._block import Block
 from ._calls import ResourceCalls, SlotCalls
 from ._driver import enclosing_jobs, is_in_a_job
-from ._endings import come_out
+from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of
 from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
+from ._outside import CancellationWatch
+from ._shown import one_line
 from ._statistics import pool_statistics
 from ._submitting import Submitting
+from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -128,7 +131,7 @@ class BaseGroup(Submitting):
         return pool_statistics(self.name, self._record, waiting, workers)
 
     def __repr__(self) -> str:
-        name = f" {self.name!r}" if self.name is not None else ""
+        name = f" {one_line(self.name)!r}" if self.name is not None else ""
         return f"<trio_pool.{type(self).__name__}{name}: {len(self._record.live)} jobs>"
 
     # The rest is for the engine and for the block.
@@ -171,20 +174,17 @@ class BaseGroup(Submitting):
         """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
         if self._quiet is None:
             self._quiet = trio.Event()
-        if cancelled:
-            async with self._engine.stepping_aside(lambda: self._record.live):
-                await self._quiet.wait()
-        else:
-            quiet = self._quiet  # which may be over by the time that it is waited for
-            with self._engine.waiting_for(lambda: self._record.live):
-                await quiet.wait()
+        quiet = self._quiet  # which may be over by the time that it is waited for
+        waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
+        with waiting(lambda: self._record.live):
+            await quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
         if record.opener is not None and most - record.occupied < record.reserve <= most:
             raise JobDeadlockError(
-                f"the job {record.opener.name} itself holds one of the workers that its group would wait for"
+                f"the job {label(record.opener)} itself holds one of the workers that its group would wait for"
             )
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
@@ -214,10 +214,13 @@ class SlotJobGroup(BaseGroup, SlotCalls):
     __slots__ = ()
 
 
-@asynccontextmanager
+def run_group(group: G) -> Block[G]:
+    """The group's block, to be entered."""
+    return Block("open_group", _run(group))
+
+
 @trio.lowlevel.enable_ki_protection
-async def run_group(group: G) -> AsyncGenerator[G]:
-    """The group's block."""
+async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: ASYNC911  # of a body that raises
     engine, record = group._engine, group._record
     engine.check_caller()
     await trio.lowlevel.checkpoint_if_cancelled()
@@ -228,27 +231,33 @@ async def run_group(group: G) -> AsyncGenerator[G]:
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None
-    try:
+    watch = CancellationWatch(group.cancel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
         with group._scope:
-            if record.reserve:
-                await group._wait_for_workers()
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            yield group
-            await group._finish()
-    except BaseException as exc:
-        error = exc
-    if error is not None or group._scope.cancel_called:
-        group.cancel()
-        while record.live:
             try:
-                with trio.CancelScope(shield=True):
-                    await group._wait_until_quiet(cancelled=True)
-            except KeyboardInterrupt as interrupt:
-                error = error or interrupt
+                if record.reserve:
+                    await group._wait_for_workers()
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                error = yield group
+                if error is None:
+                    await group._finish()
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(group._scope, error)
+        if error is not None or group._scope.cancel_called:
+            group.cancel()
+            while record.live:
+                try:
+                    with trio.CancelScope(shield=True):
+                        await group._wait_until_quiet(cancelled=True)
+                except KeyboardInterrupt as interrupt:
+                    error = interrupt if error is None else error
+        watch.stop()
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())
     engine.carry_out()
-    name = "the group" if group.name is None else f"the group {group.name!r}"
-    come_out(name, error, [failure_of(job) for job in group._deaths])
+    name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
+    come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

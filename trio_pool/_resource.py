@@ -8,6 +8,7 @@ import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +66,7 @@ class Resource(Generic[R_co]):
           string for ``tags``.
     """
 
-    value: R_co
+    value: R_co = attrs.field(repr=shown)
     name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))

@@ -1,4 +1,4 @@
-"""Errors that are kept: told in one line, and freed of what their frames hold."""
+"""Errors that are kept: freed of what their frames hold, whatever they make of being assigned to."""
 
 from __future__ import annotations
 
@@ -31,24 +31,6 @@ cause_of: Callable[[BaseException], BaseException | None] = _SLOTS["__cause__"].
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _SLOTS["__traceback__"].__set__
 set_context: Callable[[BaseException, BaseException | None], None] = _SLOTS["__context__"].__set__
 set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cause__"].__set__
-
-
-def in_words(error: BaseException) -> str:
-    """The error in one line, as the last line of a traceback shows it."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # it is about a failure already, which this must not hide
-        text = "<its text can't be had>"
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
-def shown(error: object) -> str:
-    """The error's repr, or what there is to be said where that fails."""
-    try:
-        return repr(error)
-    except Exception:  # as above
-        return f"<{type(error).__name__}: its repr can't be had>"
 
 
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:

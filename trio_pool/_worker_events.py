@@ -14,6 +14,7 @@ from ._seat import Cut, Phase
 
 if TYPE_CHECKING:
     from ._job import Job
+    from ._lanes import Lane
     from ._seat import Seat
     from ._staffing import Staffing
 
@@ -31,7 +32,7 @@ class WorkerEvents(Aftermath):
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
         if self._reservations.waiting and self._reservations.review(self.most_workers):
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""
@@ -75,6 +76,7 @@ class WorkerEvents(Aftermath):
         self.advance(now)
         if not (seat._paused or seat._gone):
             seat._paused = True
+            self._paused[seat] = None
             self._ledger.tell("worker_paused", seat)
             self._dispatch.update(seat, now)
             self._after(now)
@@ -106,17 +108,20 @@ class WorkerEvents(Aftermath):
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
         seat._phase = Phase.STOPPED
+        self._paused.pop(seat, None)
         self._holds.drop(seat)
         self._reservations.lose(seat)
-        self._roster.leave(seat)
+        is_last = self._roster.leave(seat)
         if self._staffing is not None:
             self._staffing.left(seat)
+        lost: list[Lane] = []
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
             queue.look_again()
+            lost += queue.lanes_for(seat, tags=is_last)
         if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
-        self._orphans.bury_new(now)
+        self._orphans.bury_new(lost, now)
         self._review(now)
         self._settle(now)
         self._after(now)
@@ -198,5 +203,6 @@ class WorkerEvents(Aftermath):
             self._dismiss(seat, now)
 
     def _no_longer_limited(self, seat: Seat, now: float) -> None:
+        self._roster.count_coming(seat)
         if seat._available and seat._current is None:
             self._dispatch.rest_idle(seat, now)

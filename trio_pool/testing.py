@@ -11,6 +11,7 @@ import trio
 from . import _validate
 from ._base import checked_pool
 from ._open import forced_max_running
+from ._public import publish
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,12 +34,8 @@ def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
 
 
 def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
-    if not _can_be_raised(value):
+    if not isinstance(value, BaseException) and not (isinstance(value, type) and issubclass(value, BaseException)):
         raise TypeError(f"error must be an exception or a type of one, {_validate.got(value)}")
-
-
-def _can_be_raised(value: object) -> bool:
-    return isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException))
 
 
 @attrs.define(eq=False)
@@ -116,3 +113,6 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     unsettled = list(pool.jobs())
     if unsettled:
         raise AssertionError(f"jobs that have not ended: {unsettled!r}")
+
+
+publish(__name__, __all__)

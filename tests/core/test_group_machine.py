@@ -20,6 +20,7 @@ from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
 from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
 from tests.core.test_scheduler_machine import CheckedMachine
+from tests.effort import part_of
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Door
 
@@ -427,7 +428,7 @@ def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
     run_state_machine_as_test(
         GroupMachine,
         settings=settings(
-            max_examples=350,
+            max_examples=part_of(350),
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
 
 from tests.core.plain_parts import FINAL, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
+from tests.effort import part_of
 from trio_pool import JobState, WorkerState
 from trio_pool._deadlines import FIELDS, Due, _is_current
 from trio_pool._holds import SEAT_DUES
@@ -237,7 +238,7 @@ def test_the_scheduler_agrees_with_the_model_and_holds_its_invariants() -> None:
     run_state_machine_as_test(
         CheckedMachine,
         settings=settings(
-            max_examples=350,
+            max_examples=part_of(350),
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
