@@ -16,7 +16,7 @@ What users import, and nothing else. The layout behind it:
   for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates, ``_job_group`` for
   groups, ``_lending``, ``_waiting``, ``_deadlock`` and ``_apart`` for jobs that wait for jobs,
   ``_outside`` for cancellations of the whole, ``_from_threads`` and ``_job_future`` for calls
-  from other threads.
+  from other threads, ``_attributes`` for what is assigned by mistake.
 * For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
   ``_words`` for how it is put; and ``otel``, imported only where it is used.
 * ``rich`` is a module of its own for users, not imported here: the live view. ``_live_reading``
