@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 
-def _check_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.text(attribute.name, value)
-
-
 def _none_or(kind: type) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
@@ -35,6 +31,10 @@ def _check_jobs(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and _validate.seconds(attribute.name, value) == 0:
         raise ValueError(f"{attribute.name} must be more than 0, got {shown(value)}")
+
+
+def _as_name(value: str | None) -> str | None:
+    return _validate.text("name", value)
 
 
 def as_tags(value: Iterable[str]) -> frozenset[str]:
@@ -64,7 +64,7 @@ class Resource(Generic[R_co]):
     """
 
     value: R_co = attrs.field(repr=shown)
-    name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
+    name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True, validator=_none_or(CircuitBreaker))
