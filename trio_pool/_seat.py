@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._loans import Loan
     from ._meters import RateMeter
+    from ._roster import Roster
     from ._kinds import Kind
 
 
@@ -95,7 +96,7 @@ class Seat:
         "_was_open",
     )
 
-    def __init__(self, roster: object, number: int, name: str, tags: frozenset[str]) -> None:
+    def __init__(self, roster: Roster, number: int, name: str, tags: frozenset[str]) -> None:
         self._roster = roster
         self._id = number
         self._name = name

@@ -195,6 +195,8 @@ class Waits:
             return True
         if seat._loans or seat._kind.group is not None or self._reservations.waiting or self._dispatch.has_bounced:
             return False
+        if self._roster.has_substitute(seat):
+            return True
         others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
         return len(self._by_waiter) + self._reservations.kept < others
 
