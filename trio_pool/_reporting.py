@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ._error_words import in_words
-from ._tracebacks import exc_info_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,7 @@ def report(words: str, *args: object, error: BaseException | None = None, level:
     """
     with suppress(Exception):
         try:
-            logger.log(level, words, *args, exc_info=None if error is None else exc_info_of(error))
+            logger.log(level, words, *args, exc_info=error)
         except Exception:
             if error is not None:
                 logger.log(level, f"{words}: %s", *args, in_words(error))
