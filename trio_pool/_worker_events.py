@@ -57,6 +57,8 @@ class WorkerEvents(Aftermath):
             self._holds.expire(seat, seat._guard.renew(now))
         self._ledger.tell("worker_started", seat)
         self._dispatch.update(seat, now)
+        if self._staffing is not None and not seat._available:
+            self._staffing.unparked(seat)  # held back while its resource was opened anew
         self._after(now)
         self.waits.look_again()  # a job that bounces may have to try this one first, which may be held
 
@@ -134,6 +136,7 @@ class WorkerEvents(Aftermath):
         if self.deadlines.soonest > now:
             return
         is_back = False
+        retiring: Staffing | None = None
         for due, item in self.deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
@@ -148,12 +151,14 @@ class WorkerEvents(Aftermath):
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
-                    self._retire(item, now)
+                    retiring = item
                 elif due is Due.HEDGE:
                     self._races.come_due(item)
                 else:
                     is_back |= self._dispatch.note(item, now)
         self._settle(now)
+        if retiring is not None:
+            self._retire(retiring, now)  # only now are those idle for which there is nothing to do
         self._after(now)
         if is_back:
             self.waits.look_again()  # as above
