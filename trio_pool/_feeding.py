@@ -241,7 +241,8 @@ class Feeder:
 
     def _start(self) -> None:
         self._begun = True
-        self._engine.start_task(self._run, "<items of a stream>", self._context)
+        # A copy, as the reader that makes room is in the context itself.
+        self._engine.start_task(self._run, "<items of a stream>", self._context.copy())
 
     def _rouse(self) -> None:
         """Let the task look; it is started where it is needed for the first time."""

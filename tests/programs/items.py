@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from tests.programs.language import Items
-from tests.programs.world import World
+from tests.programs.world import World, has_rudeness
 
 
 def source_of(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any] | AsyncIterable[Any]:
@@ -25,7 +25,7 @@ def source_of(world: World, items: Items, make: Callable[[], Any]) -> Iterable[A
 def _generator(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any]:
     for number in range(items.number):
         if number == items.fails_at:
-            raise world.raising(items.failure)
+            raise _failure(world, items)
         yield make()
 
 
@@ -45,8 +45,15 @@ class _Class:
             raise StopAsyncIteration
         await _wait(self._world, self._items)
         if self._number == self._items.fails_at:
-            raise self._world.raising(self._items.failure)
+            raise _failure(self._world, self._items)
         return self._make()
+
+
+def _failure(world: World, items: Items) -> BaseException:
+    error = world.raising(items.failure)
+    if has_rudeness(error):
+        world.ends("items raised what is no Exception")
+    return error
 
 
 async def _wait(world: World, items: Items) -> None:
@@ -64,7 +71,7 @@ async def _async_generator(world: World, items: Items, make: Callable[[], Any]) 
                 async with _Around(items, "each"):
                     await _wait(world, items)
                     if number == items.fails_at:
-                        raise world.raising(items.failure)
+                        raise _failure(world, items)
                     yield make()
     finally:
         if items.cleanup:
