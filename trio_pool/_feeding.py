@@ -144,7 +144,7 @@ class Feeder:
 
     def take_error(self) -> Exception | None:
         """Why there are no more jobs, for the first reader that asks; None if there are no more items."""
-        error = self._failure or self._refusal
+        error = self._refusal if self._failure is None else self._failure
         self._failure = self._refusal = None
         return error
 
@@ -206,6 +206,8 @@ class Feeder:
             self._end(error)
             return
         window.take(job)
+        if window.readers and window.ready:  # it has died as it came
+            self._wake_readers()
         if window.wary:
             self._warn_readers()
 
@@ -239,7 +241,8 @@ class Feeder:
 
     def _start(self) -> None:
         self._begun = True
-        self._engine.start_task(self._run, "<items of a stream>", self._context)
+        # A copy, as the reader that makes room is in the context itself.
+        self._engine.start_task(self._run, "<items of a stream>", self._context.copy())
 
     def _rouse(self) -> None:
         """Let the task look; it is started where it is needed for the first time."""

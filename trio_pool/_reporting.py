@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from ._error_words import in_words
-from ._tracebacks import exc_info_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +32,10 @@ def report(words: str, *args: object, error: BaseException | None = None, level:
 
 def _log(level: int, words: str, args: tuple[object, ...], error: BaseException | None) -> bool:
     """Log it; returns whether that went well."""
+    # Not the error itself, which would be asked for its truth.
+    exc_info = None if error is None else (type(error), error, traceback_of(error))
     try:
-        logger.log(level, words, *args, exc_info=None if error is None else exc_info_of(error))
+        logger.log(level, words, *args, exc_info=exc_info)
     except KeyboardInterrupt:
         raise
     except BaseException:  # handlers are the program's, and to show an error is to ask it for its text

@@ -135,11 +135,7 @@ class Shift:
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
-                        if (
-                            has_lifespan
-                            and trio.current_effective_deadline() == -math.inf
-                            and not scope.cancel_called
-                        ):
+                        if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
                             # The lifespan is ending: the job has not begun, and is not to.
                             worker._inbox = job
                             await trio.lowlevel.checkpoint_if_cancelled()

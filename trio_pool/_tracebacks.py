@@ -6,7 +6,7 @@ import dis
 import gc
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -36,13 +36,6 @@ set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cau
 _EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"]
 exceptions_of: Callable[[BaseExceptionGroup[BaseException]], tuple[BaseException, ...]]
 exceptions_of = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTIONS.fget
-
-_ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
-
-
-def exc_info_of(error: BaseException) -> _ExcInfo:
-    """The error for ``logging``, which would ask it whether it is true."""
-    return type(error), error, traceback_of(error)
 
 
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:

@@ -416,6 +416,8 @@ class _Drawing:
             if self.has("scoped items", 0.6):
                 changes["around"] = self.one_of("scope", "each", "nursery")
                 changes["deadline"] = self.time()
+                if changes["around"] == "nursery" and changes.get("failure") in ODD:
+                    changes["failure"] = "value"  # Trio itself prints what comes out of one
         return Items(**changes)
 
     def scope(self, depth: int, inside: bool) -> Statement:

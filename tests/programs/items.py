@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any
 
 import trio
 
 from tests.programs.language import Items
-from tests.programs.world import World
+from tests.programs.world import World, has_rudeness
 
 
 def source_of(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any] | AsyncIterable[Any]:
@@ -26,7 +25,7 @@ def source_of(world: World, items: Items, make: Callable[[], Any]) -> Iterable[A
 def _generator(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any]:
     for number in range(items.number):
         if number == items.fails_at:
-            raise world.raising(items.failure)
+            raise _failure(world, items)
         yield make()
 
 
@@ -46,8 +45,15 @@ class _Class:
             raise StopAsyncIteration
         await _wait(self._world, self._items)
         if self._number == self._items.fails_at:
-            raise self._world.raising(self._items.failure)
+            raise _failure(self._world, self._items)
         return self._make()
+
+
+def _failure(world: World, items: Items) -> BaseException:
+    error = world.raising(items.failure)
+    if has_rudeness(error):
+        world.ends("items raised what is no Exception")
+    return error
 
 
 async def _wait(world: World, items: Items) -> None:
@@ -60,31 +66,46 @@ async def _wait(world: World, items: Items) -> None:
 
 async def _async_generator(world: World, items: Items, make: Callable[[], Any]) -> AsyncIterator[Any]:
     try:
-        async with _around(items, "scope", "nursery"):
+        async with _Around(items, "scope", "nursery"):
             for number in range(items.number):
-                async with _around(items, "each"):
+                async with _Around(items, "each"):
                     await _wait(world, items)
                     if number == items.fails_at:
-                        raise world.raising(items.failure)
+                        raise _failure(world, items)
                     yield make()
     finally:
         if items.cleanup:
             await world.clean_up(items.cleanup)
 
 
-def _around(items: Items, *where: str) -> AbstractAsyncContextManager[None]:
-    return _surrounded(items if items.around in where else None)
+class _Around:
+    """What the items keep open while they yield, if it is one of these.
 
+    No generator: those of contextlib assign to what is raised.
+    """
 
-@asynccontextmanager
-async def _surrounded(items: Items | None) -> AsyncGenerator[None]:
-    if items is None:
-        yield
-    elif items.around == "nursery":
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep, items.deadline)
-            yield
-            nursery.cancel_scope.cancel()
-    else:
-        with trio.move_on_after(items.deadline):
-            yield
+    def __init__(self, items: Items, *where: str) -> None:
+        self._items = items
+        self._is_there = items.around in where
+        self._scope = trio.CancelScope()
+        self._manager = trio.open_nursery()
+
+    async def __aenter__(self) -> None:
+        if not self._is_there:
+            return
+        if self._items.around == "nursery":
+            nursery = await self._manager.__aenter__()
+            self._scope = nursery.cancel_scope
+            nursery.start_soon(trio.sleep, self._items.deadline)
+        else:
+            self._scope.deadline = trio.current_time() + self._items.deadline
+            self._scope.__enter__()
+
+    async def __aexit__(self, *error: object) -> bool | None:
+        if not self._is_there:
+            return None
+        if self._items.around == "nursery":
+            if error[0] is None:
+                self._scope.cancel()
+            return await self._manager.__aexit__(*error)
+        return self._scope.__exit__(*error)

@@ -185,6 +185,11 @@ class Items(Part):
     # How long its clean-up takes behind a shield.
     cleanup: float = 0.0
 
+    @property
+    def cancels_itself(self) -> bool:
+        """Whether it may end by a cancellation that the pool has not asked for."""
+        return self.around in ("scope", "each", "nursery") or self.failure.startswith("stray")
+
 
 class Statement(Part):
     """What a body or a job's function does, one after another."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import trio
@@ -32,7 +31,8 @@ def check_start(world: World, book: JobBook, worker: Worker) -> None:
     _check_dependencies(world, book)
     if book.attempts:
         _check_retry(world, book, worker)
-    if trio.current_time() >= book.job.deadline and not math.isinf(book.job.deadline):
+    timeout = book.errand.call.total_timeout
+    if timeout is not None and trio.current_time() >= book.job.submitted_at + timeout:
         world.fail(f"timeouts: {book.job!r} has started at its deadline")
 
 

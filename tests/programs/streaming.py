@@ -43,7 +43,8 @@ class Streaming(Making, Telling):
         entered = False
         try:
             with self.told(frame, f"the block of {statement.kind}", loud=True):
-                options = first.options = self.options_of(statement.call)
+                options = self.options_of(statement.call)
+                first.options |= options
                 manager = method(self.fn, source, buffer=statement.buffer, **options)
             with self._around(frame, statement.kind):
                 async with manager as results:
@@ -150,12 +151,9 @@ class Streaming(Making, Telling):
                 raise
 
     def _is_of_items(self, error: Exception, statement: lang.Stream) -> bool:
-        items = statement.items
-        if self.world.has_raised(error):
-            return True
         # A cancellation of its own ends the items by an error of the pool's choice, and so does a stray one.
-        cancelled = items.around in ("scope", "each", "nursery") or items.failure.startswith("stray")
-        return isinstance(error, RuntimeError) and cancelled
+        is_of_scope = isinstance(error, RuntimeError) and statement.items.cancels_itself
+        return is_of_scope or self.world.has_raised(error)
 
     def _check_completed(self, job: Job[Any], seen: list[object], errands: list[Errand]) -> None:
         self.world.deal_with(job)
