@@ -12,7 +12,7 @@ from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
 from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
-from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
+from tests.core.plain_parts import PlainJob, PlainVerdict
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Door
 
