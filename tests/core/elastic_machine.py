@@ -26,7 +26,7 @@ ELASTICS = st.builds(
     ),
     st.sampled_from([0, 0, 1, 2]),
     st.integers(1, 3),
-    st.sampled_from([0.0, 1.0, 1.0, 2.0, math.inf]),
+    st.sampled_from([0.5, 1.0, 1.0, 2.0, math.inf]),  # at once is too soon for a model to tell when
     st.sampled_from([(), (), ("a",), ("a", "b")]),
 )
 
