@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ._error_words import in_words
+from ._tracebacks import traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
