@@ -9,6 +9,7 @@ from ._group import Group
 from ._job import JobState
 from ._roster import ANYONE, terms_of
 from ._seat import Cut
+from ._words import Label
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ._roster import Roster
     from ._seat import Seat
     from ._waits import Waits
+    from ._words import Words
 
 
 class Aftermath:
@@ -45,6 +47,7 @@ class Aftermath:
         "_ledger",
         "_loans",
         "_orphans",
+        "_paused",
         "_places",
         "_queue",
         "_races",
@@ -88,6 +91,7 @@ class Aftermath:
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
+        self._paused: dict[Seat, None] = {}
 
     # How jobs go on, or don't.
 
@@ -132,13 +136,14 @@ class Aftermath:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
+            self.waits.cancelled(job)
             for seat in self._races.cancel(job):
                 self._cut(seat, job, Cut.CANCELLED, now)
             return
         self._take_back(job)
         self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
 
-    def _stop_group(self, group: Group, now: float, discarded: str = "") -> None:
+    def _stop_group(self, group: Group, now: float, discarded: Words = "") -> None:
         """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
         for job in list(group.live):
             if not discarded or job._state is JobState.RUNNING:
@@ -150,7 +155,7 @@ class Aftermath:
                 if job._options.group is group:
                     self._discard(job, discarded, now)
 
-    def _discard(self, job: Job[Any], words: str, now: float) -> None:
+    def _discard(self, job: Job[Any], words: Words, now: float) -> None:
         """A job that waits, perhaps for a place, is not to start any more."""
         let_go: Job[Any] | None = None
         if job._state is None:
@@ -168,12 +173,13 @@ class Aftermath:
     def _resume(self, seat: Seat, now: float) -> None:
         if seat._paused and not seat._gone:
             seat._paused = False
+            del self._paused[seat]
             self._ledger.tell("worker_resumed", seat)
             self._dispatch.update(seat, now)
             self._after(now)
 
     def _resume_all(self, now: float) -> None:
-        for seat in list(self._roster.seats.values()):
+        for seat in sorted(self._paused, key=lambda seat: seat._id):
             self._resume(seat, now)
 
     def _is_kept(self, seat: Seat) -> bool:
@@ -196,7 +202,7 @@ class Aftermath:
     @property
     def most_workers(self) -> float:
         """How many workers the pool can have, as far as it sees to that itself."""
-        own = sum(not seat._departing for seat in self._roster.seats.values())
+        own = self._roster.staying
         return own if self._staffing is None else self._staffing.most + own - self._staffing.own
 
     def _review(self, now: float) -> None:
@@ -227,7 +233,7 @@ class Aftermath:
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
-                self._stop_group(group, now, f"{item.name}, of the same group, is dead")
+                self._stop_group(group, now, ("{}, of the same group, is dead", Label(item)))
             for job in self._dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
                     self._discard(job, waited_in_vain(item), now)
@@ -269,7 +275,7 @@ class Aftermath:
           whether there may be more to be done.
         """
         reservations, count = self._reservations, self._ledger.count
-        if self.draining and any(seat._paused for seat in self._roster.seats.values()):
+        if self.draining and self._paused:
             self._resume_all(now)
             return False
         running = count[JobState.RUNNING]
@@ -279,7 +285,7 @@ class Aftermath:
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
         if not self.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
@@ -299,9 +305,9 @@ class Aftermath:
             return False
         if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return False
-        return not any(seat._may_become_available for seat in self._roster.seats.values())
+        return not self._roster.coming
 
 
-def waited_in_vain(other: Job[Any]) -> str:
+def waited_in_vain(other: Job[Any]) -> Words:
     """Why a job is discarded that waited for this one."""
-    return f"it waited for {other.name}, which is {other.state.name.lower()}"
+    return f"it waited for {{}}, which is {other.state.name.lower()}", Label(other)

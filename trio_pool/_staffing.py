@@ -70,6 +70,7 @@ class Staffing:
         self._deadlines = deadlines
         self._queue = queue
         self._places = places
+        queue.counted_tags = places.by_taker.counted_tags = elastic.tags
         self._dispatch = dispatch
         self._reservations = reservations
         self._effects = effects
@@ -239,7 +240,7 @@ class Staffing:
         """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
         by_gate: dict[Group | None, int] = {}
         for queue in (self._queue, self._places.by_taker):
-            for gate, size in queue.sizes(self.could_take):
+            for gate, size in queue.counted():
                 by_gate[gate] = by_gate.get(gate, 0) + size
         return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
 

@@ -41,11 +41,11 @@ from trio_pool._effects import (
     Regain,
     Reserved,
     Start,
-    StepAside,
     Tell,
     TurnedAway,
     WaitsInVain,
 )
+from trio_pool._ledger import begun
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
 
@@ -231,7 +231,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | StepAside() | WaitsInVain() | Hire():
+                case Changed() | Regain() | WaitsInVain() | Hire():
                     self.carry_out_more(effect)
                 case Reserved(group=group):
                     self.staffed.append(group)
@@ -249,6 +249,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert worker.seat._current is job
         worker.waiting = False
         worker.running = job
+        begun(worker.seat, self.now)
         self.started.append((worker.seat, job))
 
     def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:

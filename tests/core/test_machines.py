@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 from tests.core.checked_machine import CheckedMachine
 from tests.core.group_machine import GroupMachine
 from tests.core.lending_machine import LendingMachine
+from tests.effort import part_of
 
 TIMES = float(os.environ.get("TRIO_POOL_EXAMPLES", "0"))
 
@@ -27,7 +28,7 @@ def run(machine: type[CheckedMachine], examples: int, steps: int = 40) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(examples * (TIMES or 1)),
+            max_examples=int(part_of(examples) * (TIMES or 1)),
             stateful_step_count=steps,
             deadline=None,
             derandomize=not TIMES,

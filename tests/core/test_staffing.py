@@ -179,6 +179,7 @@ def test_the_next_is_ordered_when_the_rate_limit_lets_it_start() -> None:
     core = make_elastic_core(rate_limit=RateLimit(1, per=10.0))
     submitted(core, 3)
     staffed(core)
+    core.begin(0.0)
     assert core.scheduler.deadlines.soonest == 10.0
     core.scheduler.advance(10.0)
     assert ordered(core) == 1
