@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from ._effects import Effects
     from ._holds import Holds
     from ._job import Job
+    from ._lanes import Lane
     from ._ledger import Ledger
     from ._limits import RateLimit, RetryBudget
     from ._places import Places
-    from ._lanes import Lane
     from ._queue import ReadyQueue
     from ._races import Race
     from ._reservations import Reservations
@@ -376,10 +376,10 @@ class Dispatch:
         self._effects.append(Start(seat, race.job))
 
     def _count_start(self, seat: Seat, now: float) -> None:
-        meters = (self.meter,)
+        own: RateMeter | None = None
         if seat._guard is not None:
             seat._guard.start(now)
-            meters = (seat._guard.meter, self.meter)
-        seat._draws = tuple([meter for meter in meters if meter is not None])
+            own = seat._guard.meter
+        seat._draws = tuple([meter for meter in (own, self.meter) if meter is not None])
         for meter in seat._draws:
             meter.hand_out(now)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._seat import Seat
 
 Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
+PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 
 # So many kinds are asked one after the other.
@@ -182,7 +183,9 @@ class Fit:
     def first(self, may_take: Callable[[Seat], bool] | None) -> tuple[int, Seat] | None:
         """The preferred one of the idle workers that may take something, all of them if that is None, with its rank."""
         if not self.is_wide:
-            found = [entry for kind in self.kinds if kind.idle and (entry := self._first_of(kind, may_take)) is not None]
+            found = [
+                entry for kind in self.kinds if kind.idle and (entry := self._first_of(kind, may_take)) is not None
+            ]
             return min(found, default=None)
         idle = self._idle
         refused: list[tuple[int, Seat]] = []

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._kinds import Kind
     from ._loans import Loan
     from ._meters import RateMeter
     from ._roster import Roster
-    from ._kinds import Kind
 
 
 class WorkerState(enum.Enum):
