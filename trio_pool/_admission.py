@@ -9,6 +9,8 @@ import trio
 
 from ._errors import NoEligibleWorkerError, PoolClosedError
 from ._places import Admission, Door
+from ._shown import one_line, shown
+from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -111,8 +113,8 @@ class Admitting:
 def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
     """The error of a job that no worker may take."""
     options = job._options
-    asked = [f"the worker {options.worker.name}"] if options.worker is not None else []
+    asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
     if options.requires:
-        asked.append(f"the tags {', '.join(repr(tag) for tag in sorted(options.requires))}")
+        asked.append(f"the tags {', '.join(shown(tag) for tag in sorted(options.requires))}")
     wish = f", which asks for {' and '.join(asked)}" if asked else ""
-    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}{wish}")
+    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")

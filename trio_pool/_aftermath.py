@@ -9,6 +9,7 @@ from ._group import Group
 from ._job import JobState
 from ._roster import ANYONE, terms_of
 from ._seat import Cut
+from ._words import Label
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ._roster import Roster
     from ._seat import Seat
     from ._waits import Waits
+    from ._words import Words
 
 
 class Aftermath:
@@ -141,7 +143,7 @@ class Aftermath:
         self._take_back(job)
         self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
 
-    def _stop_group(self, group: Group, now: float, discarded: str = "") -> None:
+    def _stop_group(self, group: Group, now: float, discarded: Words = "") -> None:
         """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
         for job in list(group.live):
             if not discarded or job._state is JobState.RUNNING:
@@ -153,7 +155,7 @@ class Aftermath:
                 if job._options.group is group:
                     self._discard(job, discarded, now)
 
-    def _discard(self, job: Job[Any], words: str, now: float) -> None:
+    def _discard(self, job: Job[Any], words: Words, now: float) -> None:
         """A job that waits, perhaps for a place, is not to start any more."""
         let_go: Job[Any] | None = None
         if job._state is None:
@@ -200,7 +202,7 @@ class Aftermath:
     @property
     def most_workers(self) -> float:
         """How many workers the pool can have, as far as it sees to that itself."""
-        own = len(self._roster.seats) - self._roster.leaving
+        own = self._roster.staying
         return own if self._staffing is None else self._staffing.most + own - self._staffing.own
 
     def _review(self, now: float) -> None:
@@ -231,7 +233,7 @@ class Aftermath:
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
-                self._stop_group(group, now, f"{item.name}, of the same group, is dead")
+                self._stop_group(group, now, ("{}, of the same group, is dead", Label(item)))
             for job in self._dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
                     self._discard(job, waited_in_vain(item), now)
@@ -306,6 +308,6 @@ class Aftermath:
         return not self._roster.coming
 
 
-def waited_in_vain(other: Job[Any]) -> str:
+def waited_in_vain(other: Job[Any]) -> Words:
     """Why a job is discarded that waited for this one."""
-    return f"it waited for {other.name}, which is {other.state.name.lower()}"
+    return f"it waited for {{}}, which is {other.state.name.lower()}", Label(other)

@@ -9,7 +9,6 @@ from ._errors import JobTimeoutError
 from ._job import DeadReason, JobState
 from ._seat import Cut, Phase
 from ._setback import Setback
-from ._tracebacks import in_words
 from ._verdict import Die, Retry
 from ._worker_events import WorkerEvents
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ._races import Race
     from ._seat import Seat
     from ._verdict import Verdict
+    from ._words import Words
 
 SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
 
@@ -152,8 +152,9 @@ class AttemptEvents(WorkerEvents):
     def _decide(self, job: Job[Any], error: Exception, verdict: Verdict, now: float) -> None:
         """An attempt has failed: carry out what becomes of its job."""
         fate = verdict.fate
+        words: Words
         if job._cancelled and not verdict.is_the_last_word:
-            words = f"failed after it was cancelled: {in_words(error)}"
+            words = ("failed after it was cancelled: {}", error)
             self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif isinstance(fate, Retry):
             budget = self._dispatch.budget
@@ -166,7 +167,7 @@ class AttemptEvents(WorkerEvents):
                 words = "its caller has no time left to try again"
                 self._ledger.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
-                words = f"the pool has retried too much lately: {in_words(error)}"
+                words = ("the pool has retried too much lately: {}", error)
                 self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
             else:
                 if budget is not None:

@@ -11,12 +11,13 @@ import trio
 from . import _validate
 from ._driver import is_in_a_job
 from ._engine import Engine
-from ._instrument import Instrument
+from ._instrument import Instrument, is_among, remove
 from ._job import Job, JobState
 from ._limits import RateLimit
 from ._options import Options
 from ._places import Door
 from ._retry import RetryPolicy
+from ._shown import one_line
 from ._snapshots import Snapshots
 from ._staff import Staff
 from ._statistics import PoolStatistics, pool_statistics
@@ -46,7 +47,11 @@ class BasePool(Submitting):
     __slots__ = ("_staff",)
 
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
-        defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
+        defaults = Options(
+            attempt_timeout=config.attempt_timeout,
+            total_timeout=config.total_timeout,
+            show_arguments=config.show_arguments,
+        )
         super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
         self._staff = Staff(self._engine, elastic)
 
@@ -171,7 +176,7 @@ class BasePool(Submitting):
         """Let an instrument watch from now on; no effect if it does already."""
         self._engine.check_caller()
         _validate.instance("instrument", instrument, Instrument)
-        if instrument not in self._engine.instruments:
+        if not is_among(self._engine.instruments, instrument):
             self._engine.instruments.append(instrument)
 
     def remove_instrument(self, instrument: Instrument) -> None:
@@ -181,12 +186,11 @@ class BasePool(Submitting):
           KeyError: if it doesn't.
         """
         self._engine.check_caller()
-        if instrument not in self._engine.instruments:
+        if not remove(self._engine.instruments, instrument):
             raise KeyError(instrument)
-        self._engine.instruments.remove(instrument)
 
     def __repr__(self) -> str:
-        name = f" {self.name!r}" if self.name is not None else ""
+        name = f" {one_line(self.name)!r}" if self.name is not None else ""
         jobs, workers = len(self._engine.ledger.live), len(self._engine.roster.seats)
         return f"<trio_pool.{type(self).__name__}{name}: {workers} workers, {jobs} jobs>"
 

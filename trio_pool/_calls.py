@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
     from ._job import Job
-    from ._options import JobOptions
+    from ._options import JobOptions, StreamOptions
 
     Ts = TypeVarTuple("Ts")
 
@@ -129,8 +129,8 @@ class ResourceCalls(Submitting, Generic[R]):
         fn: Callable[[R, T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
         """Run a job for each item and iterate over the results in the items' order.
 
@@ -157,8 +157,8 @@ class ResourceCalls(Submitting, Generic[R]):
         fn: Callable[[R, T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
         """Run a job for each item and iterate over the ended jobs, in the order of ending.
 
@@ -300,8 +300,8 @@ class SlotCalls(Submitting):
         fn: Callable[[T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
         """As `Pool.map`."""
         return self._map(Mapped, fn, items, buffer, options)
@@ -311,8 +311,8 @@ class SlotCalls(Submitting):
         fn: Callable[[T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
         """As `Pool.as_completed`."""
         return self._map(Completed, fn, items, buffer, options)

@@ -53,6 +53,7 @@ class Config:
         "retry",
         "retry_budget",
         "rng",
+        "show_arguments",
         "total_timeout",
     )
 
@@ -75,6 +76,7 @@ class Config:
         on_dead: OnDead = "raise",
         max_dead: float | None = 1000,
         history: bool = True,
+        show_arguments: bool = True,
         instruments: Iterable[Instrument] = (),
         name: str | None = None,
         rng: Random | None = None,
@@ -98,6 +100,7 @@ class Config:
         self.on_dead: OnDead = one_of("on_dead", on_dead, ON_DEAD)
         self.max_dead: float = bound("max_dead", max_dead, least=0)
         self.history: bool = instance("history", history, bool)
+        self.show_arguments: bool = instance("show_arguments", show_arguments, bool)
         self.instruments: tuple[Instrument, ...] = _instruments(instruments)
         self.name: str | None = _validate.text("name", name)
         self.rng: Random | None = _none_or("rng", rng, Random)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _validate
 from ._job import Job
+from ._portable import Handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ._options import JobOptions
 
 
-class DeadLetters:
+class DeadLetters(Handle):
     """The dead jobs of a pool, oldest first, at most ``max_dead`` of them.
 
     A job that is taken out counts as dealt with; so does one whose error was raised to

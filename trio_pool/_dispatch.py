@@ -206,6 +206,7 @@ class Dispatch:
             self.match(now)  # there may be room for another under max_running
             return None
         if not seat._available:
+            self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
             self.match(now)  # as above
             return None
         if self.is_shared or (together and self._roster.idle_count):

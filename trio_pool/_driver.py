@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import trio
 
-from ._job import describe
+from ._bad_calls import bound_already, not_async, wrong_arguments
+from ._shown import call_name, one_line
 from ._tracebacks import clear_frames, set_traceback, traceback_of
 
 if TYPE_CHECKING:
@@ -75,22 +76,22 @@ def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
     return job._context.copy().run(call)
 
 
-class BadCallError(TypeError):
-    """Calling a job's function gave no coroutine, so calling it again is no use either."""
-
-
 class Failure:
     """What `run_job` returns instead of a value if the job's function has raised something.
 
     To let it come out as an exception, through one frame of the pool after the other, would
     cost more than all that becomes of it; and a cancel scope on the way would take an
     exception group apart that it may not be able to put together again.
+
+    Attributes:
+      is_bad_call: whether calling the function gave no coroutine, so that calling it again is no use either.
     """
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "is_bad_call")
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, is_bad_call: bool = False) -> None:
         self.error = error
+        self.is_bad_call = is_bad_call
 
 
 @trio.lowlevel.disable_ki_protection
@@ -99,18 +100,18 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
     _current_job.set(job)
     fn = job._fn
     try:
+        if isinstance(fn, types.MethodType) and len(args) > len(job._args) and fn.__self__ is args[0]:
+            return _bad_call(f"{one_line(call_name(fn))} can't be called like this. {bound_already(fn, args[0])}")
         try:
             made: object = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = traceback_of(error)
             if traceback is not None and traceback.tb_next is None:
-                leading = "the" if len(args) > len(job._args) else "no"
-                words = f"can't be called like this, with {leading} resource before its arguments"
-                raise BadCallError(f"{describe(fn)} {words}: {error}") from None
+                return _bad_call(wrong_arguments(fn, args[: len(args) - len(job._args)], error))
             raise
         if not _is_coroutine(made):
-            raise BadCallError(_complaint(fn, made))
+            return _bad_call(not_async(fn, made))
         return await made
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910  # what drives it makes up for it
@@ -120,11 +121,8 @@ def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
     return type(made) is types.CoroutineType or isinstance(made, Coroutine)
 
 
-def _complaint(fn: Callable[..., Any], made: object) -> str:
-    name = describe(fn)
-    if isinstance(made, types.AsyncGeneratorType):
-        return f"{name} is an async generator function; a job's function must not yield"
-    return f"{name} is not an async function: calling it returned {made!r}, not a coroutine"
+def _bad_call(words: str) -> Failure:
+    return Failure(TypeError(words), is_bad_call=True)
 
 
 @types.coroutine

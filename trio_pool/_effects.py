@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._waits import Wait
+    from ._window import Window
 
 
 class _AboutAttempt:
@@ -126,6 +127,15 @@ class WaitsInVain:
         self.wait = wait
 
 
+class Moved:
+    """Let those look who wait for a stream's jobs, or for room for more of them."""
+
+    __slots__ = ("window",)
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+
+
 class Quiet:
     """No job is left that has not ended."""
 
@@ -156,6 +166,7 @@ Effect: TypeAlias = (
     | Reserved
     | TurnedAway
     | WaitsInVain
+    | Moved
     | Quiet
     | Tell
 )

@@ -10,6 +10,7 @@ import attrs
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
 from ._resource import Resource, as_tags
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ class Elastic(Generic[R_co]):
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory)
+    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory, repr=shown)
     min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
     max: int = attrs.field(validator=_check_max, kw_only=True)
     idle_timeout: float = attrs.field(

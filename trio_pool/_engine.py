@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -21,6 +20,7 @@ from ._effects import (
     Died,
     GroupQuiet,
     Interrupt,
+    Moved,
     Quiet,
     Recall,
     Refused,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ._config import Config
     from ._effects import Effect
     from ._elastic import Elastic
+    from ._feeding import Feeder
     from ._from_threads import Home
     from ._group import Group
     from ._job_group import BaseGroup
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 V = TypeVar("V")
-
-logger = logging.getLogger("trio_pool")
 
 
 class Engine(Admitting, Waiting):
@@ -75,7 +74,7 @@ class Engine(Admitting, Waiting):
     ) -> None:
         super().__init__()
         self.config: Config = config
-        self.rng: Random = config.rng or Random()
+        self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Instrument] = list(config.instruments)
         self.effects: deque[Effect] = deque()
         self.roster: Roster = Roster(config.pick, self.rng)
@@ -113,13 +112,14 @@ class Engine(Admitting, Waiting):
         self.errors: list[BaseException] = []
         # Those whose block has been entered and not been left, by their records.
         self.groups: dict[Group, BaseGroup] = {}
-        # The tasks that take items for streams, by their scopes.
-        self.feeders: set[trio.CancelScope] = set()
+        # What takes the items of the streams whose blocks have not been left.
+        self.feeders: dict[Feeder, None] = {}
         self._carrying_out = False
         # What does what the core wants done; the staff adds what is about workers.
         self.carriers: dict[type[Effect], Callable[[Any], None]] = {
             Start: self._on_start,
             Changed: self._on_changed,
+            Moved: self._on_moved,
             Quiet: self._on_quiet,
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
@@ -152,6 +152,11 @@ class Engine(Admitting, Waiting):
                 "the pool lives in another Trio run or thread: from here, call run_from_thread() or "
                 "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
             )
+
+    def note_joined(self) -> None:
+        """There is one worker more: streams may take more items by default."""
+        for feeder in self.feeders:
+            feeder.look()
 
     # Jobs come.
 
@@ -216,6 +221,8 @@ class Engine(Admitting, Waiting):
     def stop(self) -> None:
         """Let nobody in any more at all."""
         self.stopping = True
+        for feeder in self.feeders:
+            feeder.stop()
         for group in self.groups.values():
             group._note_turned_away()
 
@@ -232,14 +239,8 @@ class Engine(Admitting, Waiting):
         self.core.cancel_all(trio.current_time())
         self.carry_out()
         # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
-        self.stop_feeding()
         for worker in cast("list[Worker]", list(self.roster.seats.values())):
             worker._hurry()
-
-    def stop_feeding(self) -> None:
-        """Take no more items for streams."""
-        for feeding in self.feeders:
-            feeding.cancel()
 
     def crash(self, error: BaseException) -> None:
         """Stop everything because of an exception that is no `Exception`."""
@@ -294,6 +295,9 @@ class Engine(Admitting, Waiting):
         job = effect.job
         for watch in tuple(job._watchers or ()):
             watch(job)
+
+    def _on_moved(self, effect: Moved) -> None:
+        effect.window.tell()
 
     def _on_tell(self, effect: Tell) -> None:
         notify(self.instruments, effect.event, *effect.arguments)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from . import _validate
-from ._tracebacks import set_cause, set_traceback, traceback_of
+from ._tracebacks import exceptions_of, set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -64,19 +64,12 @@ def _walk(error: BaseException, whole: _Kinds = ()) -> Iterator[BaseException]:
         yield current
         if is_group(current) and not isinstance(current, whole) and id(current) not in seen:
             seen.add(id(current))  # what stands in many places must not be walked in each of them
-            pending += reversed(_exceptions_of(current))
+            pending += reversed(exceptions_of(current))
 
 
 def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
     """Whether an exception holds others."""
     return isinstance(error, BaseExceptionGroup)
-
-
-if sys.version_info >= (3, 11):
-    # As the base class has them, whatever a class derived from it has made of the attribute.
-    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].__get__
-else:
-    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].fget
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -90,14 +83,20 @@ def has_cancellation(error: BaseException) -> bool:
 
 
 def without_cancellations(error: BaseException) -> BaseException | None:
-    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing.
+    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing."""
+    return without((trio.Cancelled,), error)
+
+
+def without(kinds: tuple[type[BaseException], ...], error: BaseException) -> BaseException | None:
+    """What is left of an exception when the leaves of these kinds are taken out; None if that is nothing.
 
     An exception without any is left as it is; a group of several other leaves, as a flat group
     with the message and the traceback of the one that it was.
     """
-    if not has_cancellation(error):
+    every = leaves(error)
+    others = [leaf for leaf in every if not isinstance(leaf, kinds)]
+    if len(others) == len(every):
         return error
-    others = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
     if not others:
         return None
     rest = BaseExceptionGroup(_message_of(error), others)

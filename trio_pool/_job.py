@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
-from ._words import counted, one_line, shortcomings
+from ._portable import Handle
+from ._shown import call_name, one_line, shown
+from ._words import counted, label, shortcomings, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ._options import Options
     from ._seat import Seat
     from ._setback import Setback
+    from ._window import Window
+    from ._words import Words
     from ._worker import Worker
 
 V = TypeVar("V")
@@ -121,7 +124,8 @@ class Attempt:
     worker_name: str
     started_at: float
     ended_at: float
-    error: Exception | None
+    # Its own ways to compare and to show itself may fail.
+    error: Exception | None = attrs.field(eq=id, repr=shown)
     hedges: tuple[tuple[int, str], ...] = ()
 
 
@@ -145,7 +149,7 @@ KEPT_LAST_ATTEMPTS = 31
 KEPT_TRANSITIONS = 64  # of the first, and of the last
 
 
-class Job(Generic[V_co]):
+class Job(Handle, Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
     Made by the pool only. Everything here may be read at any time, also after the pool's
@@ -169,6 +173,7 @@ class Job(Generic[V_co]):
         "_history",
         "_host",
         "_id",
+        "_label",
         "_lane",
         "_options",
         "_reason",
@@ -179,6 +184,7 @@ class Job(Generic[V_co]):
         "_ticket",
         "_value",
         "_watchers",
+        "_window",
         "_worker",
     )
 
@@ -223,7 +229,7 @@ class Job(Generic[V_co]):
         self._value: Any = None
         self._error: Exception | None = None
         self._dead_reason: DeadReason | None = None
-        self._reason = ""
+        self._reason: Words = ""
         # None until an attempt has failed: most jobs never need it.
         self._setback: Setback | None = None
 
@@ -231,6 +237,12 @@ class Job(Generic[V_co]):
         # holds it, so that others can be left to be found stale; 0 while it is in none.
         self._ticket = 0
         self._lane: Lane | None = None
+
+        # What it is called in messages, once somebody has read it.
+        self._label: str | None = None
+
+        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        self._window: Window | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False
@@ -287,11 +299,15 @@ class Job(Generic[V_co]):
         the one attempt that is on it. Its timeouts go on running. The lifespan is not left meanwhile.
 
         To enter and to leave the block is a checkpoint. If the job is cancelled, leaving still
-        waits, shielded, until it has the worker back.
+        waits, shielded, until it has the worker back; unless that could never be, since whoever is on the
+        worker waits, shielded too, for this job's end. Then the job goes on without a worker, and
+        must not use the resource any more: `worker` is None.
 
         Raises:
           RuntimeError: if called outside of the job's function, if the job has ended, lends
-              already, or has a `Hedge`.
+              already, goes on without its worker, or has a `Hedge`.
+          JobDeadlockError: at the end of the block, if the job goes on without its worker, with an error of the
+              block's own as the context; but a cancellation goes first.
           ResourceBroken: at the end of the block, if the resource has broken, or the worker has been
               removed, in the meantime.
         """
@@ -305,7 +321,7 @@ class Job(Generic[V_co]):
     @property
     def name(self) -> str:
         """The name given to ``submit``, or the function's."""
-        return self._options.name or describe(self._fn)
+        return self._options.name or call_name(self._fn)
 
     @property
     def fn(self) -> Callable[..., Any]:
@@ -387,6 +403,8 @@ class Job(Generic[V_co]):
     @property
     def reason(self) -> str:
         """Why it ended without a result, in words; empty if it didn't."""
+        if not isinstance(self._reason, str):
+            self._reason = worded(self._reason)
         return self._reason
 
     def __repr__(self) -> str:
@@ -397,24 +415,12 @@ class Job(Generic[V_co]):
             state = f"{state} on {one_line(worker.name)}"
         attempts = counted(self._attempt_count, "attempt")
         why = one_line(shortcomings(self))
-        return f"<trio_pool.Job {self._id} {one_line(self.name)}, {state}, {attempts}{f': {why}' if why else ''}>"
+        return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
 def has_ended(job: Job[Any]) -> bool:
     """Whether the job is in a final state."""
     return job.state.is_final
-
-
-def _is_partial(fn: object) -> TypeGuard[partial[Any]]:
-    return isinstance(fn, partial)
-
-
-def describe(fn: object) -> str:
-    """A function's name as a reader would look for it."""
-    while _is_partial(fn):
-        fn = fn.func
-    name: object = getattr(fn, "__qualname__", type(fn).__qualname__)
-    return str(name)
 
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})

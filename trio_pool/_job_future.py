@@ -93,7 +93,7 @@ class JobFuture(Future[V]):
 
     # The base class keeps the error by this name, and all who ever read it, asyncio among them, do so by it.
     @property
-    def _exception(self) -> BaseException | None:  # type: ignore[override]
+    def _exception(self) -> BaseException | None:
         if self._error is not None:
             self._told()
         return self._error

@@ -16,8 +16,10 @@ from ._engine import failure_of
 from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
 from ._outside import CancellationWatch
+from ._shown import one_line
 from ._statistics import pool_statistics
 from ._submitting import Submitting
+from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -129,7 +131,7 @@ class BaseGroup(Submitting):
         return pool_statistics(self.name, self._record, waiting, workers)
 
     def __repr__(self) -> str:
-        name = f" {self.name!r}" if self.name is not None else ""
+        name = f" {one_line(self.name)!r}" if self.name is not None else ""
         return f"<trio_pool.{type(self).__name__}{name}: {len(self._record.live)} jobs>"
 
     # The rest is for the engine and for the block.
@@ -182,7 +184,7 @@ class BaseGroup(Submitting):
         record, most = self._record, self._engine.core.most_workers
         if record.opener is not None and most - record.occupied < record.reserve <= most:
             raise JobDeadlockError(
-                f"the job {record.opener.name} itself holds one of the workers that its group would wait for"
+                f"the job {label(record.opener)} itself holds one of the workers that its group would wait for"
             )
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
@@ -251,11 +253,11 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                     with trio.CancelScope(shield=True):
                         await group._wait_until_quiet(cancelled=True)
                 except KeyboardInterrupt as interrupt:
-                    error = error or interrupt
+                    error = interrupt if error is None else error
         watch.stop()
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())
     engine.carry_out()
-    name = "the group" if group.name is None else f"the group {group.name!r}"
+    name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
     come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

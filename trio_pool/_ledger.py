@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._seat import Seat
     from ._standing import Standing
+    from ._words import Words
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -140,8 +141,11 @@ class Ledger:
                 self.unstarted -= 1
                 if self._watched:
                     self._standing.note(job)  # some wait for its start only
-        elif state in FINAL:
-            self._close(job, now)
+        else:
+            if state in FINAL:
+                self._close(job, now)
+            if (window := job._window) is not None:
+                window.note(job, old, state)
         if self.groups and (group := job._options.group) is not None:
             if old is RUNNING and group.is_full:
                 self.news.append(group)
@@ -151,7 +155,7 @@ class Ledger:
         if self._instruments:
             self._tell(job, old, state, detail)
 
-    def end(self, job: Job[Any], state: JobState, now: float, words: str = "") -> None:
+    def end(self, job: Job[Any], state: JobState, now: float, words: Words = "") -> None:
         """A job ends, but not dead; in ``words``, why it has no result."""
         job._reason = words
         self.move(job, state, now)
@@ -160,7 +164,7 @@ class Ledger:
         self,
         job: Job[Any],
         reason: DeadReason,
-        words: str,
+        words: Words,
         error: Exception | None,
         now: float,
     ) -> None:

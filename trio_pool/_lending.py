@@ -11,6 +11,7 @@ from ._deadlock import deadlock_of
 from ._driver import enclosing_jobs
 from ._retry import ResourceBroken
 from ._seat import Phase
+from ._shown import one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,9 +57,9 @@ class Lending(OnlyAsync):
             raise deadlock_of(in_vain)
         if error is None:
             if worker._departing:
-                raise ResourceBroken(f"{worker.name} was removed while it was lent")
+                raise ResourceBroken(f"{one_line(worker.name)} was removed while it was lent")
             if worker._phase is not Phase.OPEN:
-                raise ResourceBroken(f"the resource of {worker.name} broke while it was lent")
+                raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
 
 
 def _check(job: Job[Any]) -> Worker:
@@ -73,5 +74,5 @@ def _check(job: Job[Any]) -> Worker:
     if job in worker._loans and worker._loans[job].is_forfeited:
         raise RuntimeError(f"the job goes on without {worker.name}, which it had lent, and has no worker to lend")
     if job in worker._loans:
-        raise RuntimeError(f"the job has lent {worker.name} already")
+        raise RuntimeError(f"the job has lent {one_line(worker.name)} already")
     return worker

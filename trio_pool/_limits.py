@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from . import _validate
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +142,7 @@ class CircuitBreaker:
     reset_after: float = attrs.field(default=30.0, validator=_check_positive)
     max_reset_after: float | None = attrs.field(default=None, validator=_check_longest)
     counts: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_counts
+        default=Exception, validator=_check_counts, repr=shown
     )
 
 

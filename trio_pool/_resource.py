@@ -8,6 +8,7 @@ import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +17,6 @@ LEAST_AGE = 0.001
 """Seconds. What is too old as soon as it is open would be reopened for ever, in between two runs of anything else."""
 
 R_co = TypeVar("R_co", covariant=True)
-
-
-def _check_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.text(attribute.name, value)
 
 
 def _none_or(kind: type) -> Any:
@@ -37,6 +34,10 @@ def _check_jobs(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and _validate.seconds(attribute.name, value) < LEAST_AGE:
         raise ValueError(f"{attribute.name} must be at least {LEAST_AGE} s, {_validate.got(value)}")
+
+
+def _as_name(value: str | None) -> str | None:
+    return _validate.text("name", value)
 
 
 def as_tags(value: Iterable[str]) -> frozenset[str]:
@@ -65,8 +66,8 @@ class Resource(Generic[R_co]):
           string for ``tags``.
     """
 
-    value: R_co
-    name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
+    value: R_co = attrs.field(repr=shown)
+    name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True, validator=_none_or(CircuitBreaker))

@@ -11,6 +11,8 @@ import attrs
 from . import _validate
 from ._error_rule import applies
 from ._errors import AttemptTimeoutError
+from ._portable import Portable
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,7 @@ TOO_LATE = 1e11
 """POSIX seconds in the year 5138. It is milliseconds, or smaller units still, that come to more."""
 
 
-class RetryAfter(Exception):
+class RetryAfter(Portable, Exception):
     """Raise it in a job's function: try again in ``delay``, whatever ``retry_on`` says.
 
     Arguments:
@@ -148,10 +150,10 @@ class RetryAfter(Exception):
         return f"{who} {self.delay:g} s"
 
 
-class _Reasoned(Exception):
+class _Reasoned(Portable, Exception):
     """A control exception that carries a reason."""
 
-    reason: str = ""
+    reason: str = ""  # as above
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
@@ -204,7 +206,7 @@ class ResourceBroken(_Reasoned):
 
 
 NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
-"""What the pool says of an attempt, and what is said of a resource: rules that name types are about these in any case."""
+"""What the pool says of an attempt and of a resource: rules that name types are about these in any case."""
 
 
 def _check_attempts(_: object, __: object, value: object) -> None:
@@ -278,7 +280,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=20.0, converter=_validate.no_bound_if_none, validator=_check_seconds)
     jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
     retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_retry_on
+        default=Exception, validator=_check_retry_on, repr=shown
     )
     placement: Placement = attrs.field(default="any", validator=_check_placement)
     front: bool = attrs.field(default=False, validator=_check_flag)

@@ -123,6 +123,11 @@ class Roster:
         self.fresh.pop(seat, None)
         return not kind.members
 
+    @property
+    def staying(self) -> int:
+        """How many workers there are that are not to leave."""
+        return len(self.seats) - self.leaving
+
     def reserve(self, seat: Seat, group: Group | None) -> None:
         """Keep a worker for a group from here on, or for none."""
         kind = seat._kind

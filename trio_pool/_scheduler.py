@@ -259,7 +259,7 @@ class Scheduler(AttemptEvents):
                 queue.forget_kinds(group)
                 queue.look_again()
             if self._staffing is not None:
-                self._staffing.given_back(now)
+                self._staffing.given_back()
             self._dispatch.match(now)
             self._after(now)
 

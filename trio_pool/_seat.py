@@ -6,6 +6,8 @@ import enum
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ._portable import Handle
+
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
@@ -61,7 +63,7 @@ _PHASE_STATES = {
 }
 
 
-class Seat:
+class Seat(Handle):
     """The scheduler's record of a worker. The underscored fields are its own."""
 
     __slots__ = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._driver import BadCallError, Failure, hide_loop_from_tracebacks, run_job, tidy
+from ._driver import Failure, hide_loop_from_tracebacks, run_job, tidy
 from ._error_rule import as_error, without_cancellations
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
@@ -135,7 +135,7 @@ class Shift:
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
-                        if has_lifespan and trio.current_effective_deadline() == -math.inf:
+                        if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
                             # The lifespan is ending: the job has not begun, and is not to.
                             worker._inbox = job
                             await trio.lowlevel.checkpoint_if_cancelled()
@@ -153,7 +153,7 @@ class Shift:
                             if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
                         elif isinstance(value.error, Exception):
-                            job = self._fail(job, value.error, now)
+                            job = self._fail(job, value.error, now, is_final=value.is_bad_call)
                             settled = True
                             host.carry_out()
                         else:
@@ -192,7 +192,7 @@ class Shift:
             worker._host.crash(rest)
             following = ends.cut_short(worker, JobCancelledError(job), now)
         elif rest is not None:
-            following = self._fail(job, rest, now, is_stray=is_stray)
+            following = self._fail(job, rest, now, is_final=is_stray)
         elif is_lifespan_over and not is_own:
             following = None
             worker._fail_with_lifespan(job)
@@ -210,10 +210,10 @@ class Shift:
             await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # it is one where it has to be
 
-    def _fail(self, job: Job[Any], error: Exception, now: float, *, is_stray: bool = False) -> Job[Any] | None:
-        """The attempt has ended with an error of the function's own."""
+    def _fail(self, job: Job[Any], error: Exception, now: float, *, is_final: bool = False) -> Job[Any] | None:
+        """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
         tidy(error)
-        if is_stray or isinstance(error, BadCallError):
+        if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
             return self.ends.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)

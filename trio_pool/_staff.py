@@ -11,10 +11,12 @@ import trio
 from . import _validate
 from ._driver import call_as_part_of, enclosing_jobs
 from ._effects import Hire
-from ._engine import Engine, logger
+from ._engine import Engine
 from ._errors import PoolClosedError
 from ._guard import Guard
+from ._reporting import report
 from ._retry import RetryPolicy
+from ._shown import one_line
 from ._statistics import WorkerStatistics, worker_statistics
 from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
@@ -73,11 +75,12 @@ class Staff:
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
-        self._engine.start_task(worker._run, f"<{name}>", self._engine.context)
+        self._engine.start_task(worker._run, f"<{one_line(name)}>", self._engine.context)
+        self._engine.note_joined()
         return worker
 
     def _guard_of(self, resource: Resource[Any]) -> Guard | None:
-        breaker = resource.breaker or self._engine.config.breaker
+        breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
         return None if all(limit is None for limit in limits) else Guard(*limits, self._engine.rng)
 
@@ -114,7 +117,7 @@ class Staff:
         if worker._failure is not None:
             raise worker._failure
         if worker._gone and not self._engine.stopping:
-            raise RuntimeError(f"{worker.name} was removed before it had started")
+            raise RuntimeError(f"{one_line(worker.name)} was removed before it had started")
         if worker._gone:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
@@ -183,7 +186,7 @@ class Staff:
 
     def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
-        policy = job._options.retry or self.retry
+        policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._guard is None else worker._guard.breaker
         if self._engine.core.is_decided(job):
@@ -209,5 +212,5 @@ class Staff:
             worker._farewell = error
             return
         if not worker._departing:  # it may be long until the block is left
-            logger.error("leaving the lifespan of %s failed", worker.name, exc_info=error)
+            report("leaving the lifespan of %s failed", one_line(worker.name), error=error)
         self._engine.errors.append(error)

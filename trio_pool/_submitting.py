@@ -11,11 +11,15 @@ import trio
 
 from . import _validate
 from ._attributes import Entered, FixedAttributes
+from ._bad_calls import not_callable
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
 from ._job import Job, JobState, has_ended
+from ._options import ItemOptions
 from ._places import Admission, Door
+from ._portable import Handle
+from ._shown import said
 from ._streams import Mapped
 
 if TYPE_CHECKING:
@@ -25,13 +29,13 @@ if TYPE_CHECKING:
 
     from ._engine import Engine
     from ._graph import Node
-    from ._options import JobOptions, NodeOptions, Options
+    from ._options import JobOptions, NodeOptions, Options, StreamOptions
 
 
 K = TypeVar("K")
 
 
-class Submitting(FixedAttributes, Entered):
+class Submitting(Handle, FixedAttributes, Entered):
     """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
@@ -90,7 +94,7 @@ class Submitting(FixedAttributes, Entered):
         """The job of a node; what is wrong with it is said to be that of the node."""
         try:
             resolved = self._resolve(node.options, "Node")
-            resolved = attrs.evolve(resolved, after=after, name=resolved.name or str(key))
+            resolved = attrs.evolve(resolved, after=after, name=resolved.name or _name_of(key))
             return self._make_job(node.fn, node.args, resolved)
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError):
@@ -108,7 +112,7 @@ class Submitting(FixedAttributes, Entered):
                 await engine.wait_for_place(key)
         except NoEligibleWorkerError as error:
             of_node = next(name for name, job in by_key.items() if job is key)
-            if key.name == str(of_node):
+            if key.name == _name_of(of_node):
                 raise  # it is named already
             raise about_node(of_node, error) from None
 
@@ -210,8 +214,8 @@ class Submitting(FixedAttributes, Entered):
         kind: Callable[..., Any],
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
-        buffer: int | None,
-        options: JobOptions,
+        buffer: float | None,
+        options: StreamOptions[Any],
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         self._engine.check_caller()
         name = "map" if kind is Mapped else "as_completed"
@@ -220,17 +224,12 @@ class Submitting(FixedAttributes, Entered):
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
             raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
         if buffer is not None:
-            _validate.count("buffer", buffer, least=1)
-        resolved = self._resolve(options, name)
+            _validate.size("buffer", buffer)
+        given = cast("Mapping[str, object]", options)
+        resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 
-def not_callable(fn: object) -> str:
-    """What to say of something that was given for a function and can't be called."""
-    if hasattr(fn, "close") and hasattr(fn, "send"):
-        cast("Any", fn).close()  # or Python warns that it was never awaited
-        return (
-            f"the first argument must be an async function, got the coroutine {fn!r}; "
-            "hand over the function and its arguments: (fn, arg), not (fn(arg))"
-        )
-    return f"the first argument must be an async function, {_validate.got(fn)}"
+def _name_of(key: object) -> str:
+    """What a job of a graph is called if it has no name of its own."""
+    return str.__str__(key) if isinstance(key, str) else said(key)

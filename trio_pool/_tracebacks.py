@@ -1,4 +1,4 @@
-"""Errors that are kept: told in one line, and freed of what their frames hold."""
+"""Errors that are kept: freed of what their frames hold, whatever they make of being assigned to."""
 
 from __future__ import annotations
 
@@ -32,23 +32,10 @@ set_traceback: Callable[[BaseException, TracebackType | None], None] = _SLOTS["_
 set_context: Callable[[BaseException, BaseException | None], None] = _SLOTS["__context__"].__set__
 set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cause__"].__set__
 
-
-def in_words(error: BaseException) -> str:
-    """The error in one line, as the last line of a traceback shows it."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # it is about a failure already, which this must not hide
-        text = "<its text can't be had>"
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
-def shown(error: object) -> str:
-    """The error's repr, or what there is to be said where that fails."""
-    try:
-        return repr(error)
-    except Exception:  # as above
-        return f"<{type(error).__name__}: its repr can't be had>"
+# Likewise what a group holds.
+_EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"]
+exceptions_of: Callable[[BaseExceptionGroup[BaseException]], tuple[BaseException, ...]]
+exceptions_of = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTIONS.fget
 
 
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:
@@ -81,8 +68,7 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
         linked = (cause_of(current), context_of(current))
         pending.extend(link for link in linked if link is not None)
         if isinstance(current, BaseExceptionGroup):
-            group = cast("BaseExceptionGroup[BaseException]", current)
-            pending.extend(group.exceptions)
+            pending.extend(exceptions_of(cast("BaseExceptionGroup[BaseException]", current)))
 
 
 def _clear_traceback(traceback: TracebackType | None) -> None:

@@ -5,28 +5,20 @@ from __future__ import annotations
 import inspect
 import math
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ._tracebacks import shown
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+S = TypeVar("S", bound=str)
 T = TypeVar("T")
-
-LONGEST_SHOWN = 200
-"""Characters of a value that a message repeats."""
-
-
-def brief(value: object) -> str:
-    """The repr of a value, if that can be had, and as far as it can be read."""
-    text = shown(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def got(value: object) -> str:
     """What a message says of the value."""
-    return f"got {brief(value)}"
+    return f"got {shown(value)}"
 
 
 def seconds(name: str, value: object, *, finite: bool = False) -> float:
@@ -63,7 +55,7 @@ def count(name: str, value: object, *, least: int) -> int:
 
 def bound(name: str, value: object, *, least: int) -> float:
     """Return ``value``: a whole number, at least ``least``; ``None`` or inf for no bound."""
-    if value is None or value == math.inf:
+    if value is None or (isinstance(value, float) and value == math.inf):
         return math.inf
     return count(name, value, least=least)
 
@@ -73,10 +65,16 @@ def no_bound_if_none(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def one_of(name: str, value: object, choices: Sequence[T]) -> T:
-    """Return ``value``: one of ``choices``."""
+def size(name: str, value: object) -> float:
+    """Return ``value``: a whole number, at least 1, or the float inf for no bound."""
+    return value if isinstance(value, float) and value == math.inf else count(name, value, least=1)
+
+
+def one_of(name: str, value: object, choices: Sequence[S]) -> S:
+    """Return ``value``: one of the strings ``choices``."""
+    plain = str.__str__(value) if isinstance(value, str) else None
     for choice in choices:
-        if value == choice:
+        if choice == plain:
             return choice
     listed = ", ".join(repr(choice) for choice in choices)
     raise ValueError(f"{name} must be one of {listed}, {got(value)}")
@@ -116,7 +114,7 @@ def _is_one(is_one: Callable[[object], bool], value: object) -> bool:
     """Whether a callable is such a function, or calls one: a bound method, a partial of it, or an object's __call__."""
     if isinstance(value, partial):
         value = cast("partial[object]", value).func  # of several within each other Python makes one
-    return is_one(value) or (not isinstance(value, type) and is_one(getattr(type(value), "__call__", None)))
+    return is_one(value) or (not isinstance(value, type) and is_one(getattr(type(value), "__call__", None)))  # noqa: B004  # it is not asked whether it can be called
 
 
 def answer(name: str, value: object) -> None:
@@ -125,35 +123,38 @@ def answer(name: str, value: object) -> None:
         close = getattr(value, "close", None)
         if close is not None:
             close()  # or Python warns that it was never awaited
-        raise TypeError(f"{name} must be a plain function, which returned the awaitable {brief(value)}")
+        raise TypeError(f"{name} must be a plain function, which returned the awaitable {shown(value)}")
 
 
 def text(name: str, value: object) -> str | None:
-    """Return ``value``: a string, or None."""
-    if value is not None and not isinstance(value, str):
+    """Return ``value``: a string, or None; of a class derived from ``str`` the plain string that it is."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, {got(value)}")
-    return value
+    return str.__str__(value)
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:
     """Return ``value`` as a set: an iterable of strings that is not itself a string."""
     # A string is an iterable of strings too, and ("gpu") for ("gpu",) is a common slip.
     if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be an iterable of tags, not the single {value!r}")
+        raise TypeError(f"{name} must be an iterable of tags, not the single {shown(value)}")
     try:
-        found = frozenset(value)
+        found = tuple(value)
     except TypeError:
         raise TypeError(f"{name} must be an iterable of tags, {got(value)}") from None
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise TypeError(f"{name} must hold strings, {got(tag)}")
-    return found
+    return frozenset(map(str.__str__, found))
 
 
 def error_rule(name: str, value: object) -> None:
     """Check that ``value`` says which errors: a type, a tuple of types, or a function of the error."""
-    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
-    for kind in kinds:
+    given: Any = value
+    is_tuple = isinstance(given, tuple)
+    for kind in cast("tuple[Any, ...]", given if is_tuple else (given,)):
         if isinstance(kind, type):
             if not issubclass(kind, Exception):
                 raise TypeError(f"{name} must name subclasses of Exception, {got(kind)}")

@@ -344,7 +344,7 @@ class Waits:
         pending = [other for other in others if not other.state.is_final]
         if not wait.for_any:
             return [(1, [other]) for other in pending]
-        return [(1, pending)] if len(pending) == len(others) else []
+        return [(1, pending)] if pending and len(pending) == len(others) else []
 
     def _need_of_group(self, group: Group) -> Need:
         """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""

@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._error_words import in_words
 from ._seat import Phase, WorkerState
-from ._tracebacks import in_words
+from ._shown import call_arguments, call_name, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._job import Attempt, Job
+    from ._options import Options
     from ._seat import Seat
 
-_MOST = 200
+Words: TypeAlias = "str | tuple[str, BaseException | Label]"
+"""A text, or one with a gap for an error or a job, which is filled when somebody reads it."""
 
 
-def one_line(text: str, most: int = _MOST) -> str:
-    """The text in one line of ``most`` characters at most, all of them printable."""
-    text = " ".join(text.split())
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def worded(words: Words) -> str:
+    """The text, with the gap filled."""
+    if isinstance(words, str):
+        return words
+    text, about = words
+    return text.format(in_words(about) if isinstance(about, BaseException) else about.text())
+
+
+class Label:
+    """What a job is called in messages, to be put into words when it is read; it doesn't hold the job."""
+
+    __slots__ = ("_args", "_fn", "_options")
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._fn: Callable[..., Any] = job._fn
+        self._args: tuple[Any, ...] = job._args
+        self._options: Options = job._options
+
+    def text(self) -> str:
+        """The name given to the job, or else the call."""
+        if self._options.name:
+            return one_line(self._options.name)
+        name = one_line(call_name(self._fn))
+        arguments = call_arguments(self._fn, self._args) if self._options.show_arguments else ""
+        return f"{name}({arguments})" if arguments else name
+
+
+def label(job: Job[Any]) -> str:
+    """What a job is called in messages: its name, or the call with its arguments. Always the same."""
+    if job._label is None:
+        job._label = Label(job).text()
+    return job._label
+
+
+def full_label(job: Job[Any]) -> str:
+    """The same, but with a name of its own in full, and as it is."""
+    return job._options.name or label(job)
+
+
+def arguments(job: Job[Any]) -> str:
+    """What its function is called with, as far as its label shows that."""
+    return "" if job._options.name else label(job)[len(one_line(job.name)) + 1 : -1]
 
 
 def title(job: Job[Any]) -> str:
     """Which job it is."""
-    return f"job {job.id} ({one_line(job.name)})"
+    return f"job {job.id} ({label(job)})"
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,12 +14,14 @@ import trio
 from . import _validate
 from ._apart import Apart
 from ._error_rule import as_error, without_cancellations
+from ._error_words import in_words
 from ._errors import JobCancelledError
+from ._reporting import report
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
-from ._tracebacks import in_words
-from ._words import doings, one_line
+from ._shown import one_line, shown
+from ._words import doings
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from ._timers import Timers
     from ._verdict import Verdict
     from ._waits import Wait
-
-logger = logging.getLogger("trio_pool")
 
 # How long to wait before a broken resource is opened once more.
 _REOPENING = RetryPolicy.endless()
@@ -252,12 +252,12 @@ class Worker(Seat):
         else:
             self._shift = Shift(self, is_own=False)
             assert self._stand_ins is not None
-            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{self.name}, standing in>")
+            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{one_line(self.name)}, standing in>")
         if following is not None:
             self._deliver(following)
         self._host.carry_out()
 
-    async def _take_back(self, job: Job[Any]) -> Wait | None:  # noqa: ASYNC910  # unless it has lent it
+    async def _take_back(self, job: Job[Any]) -> Wait | None:
         """Wait until a job that has lent the worker has it back. Can't be cancelled.
 
         Returns:
@@ -265,7 +265,7 @@ class Worker(Seat):
         """
         loan = self._loans.get(job)
         if loan is None or loan.is_forfeited:
-            return None
+            return None  # noqa: ASYNC910
         _, returned = self._lent[job]
         self._core.claim(self, job, trio.current_time(), trio.lowlevel.current_task())
         if loan.wait is not None:
@@ -273,7 +273,7 @@ class Worker(Seat):
         self._host.carry_out()
         with trio.CancelScope(shield=True):
             await returned.wait()
-        return loan.wait if job in self._lent else None
+        return loan.wait if job in self._loans else None
 
     def _forfeit(self, loan: Loan) -> None:
         """A job that wants the worker back will never have it, unless it just has: it goes on without it."""
@@ -349,9 +349,10 @@ class Worker(Seat):
             if self._stage is not Stage.LEAVING:
                 failed += 1
                 if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
-                    logger.warning("%s can't be opened, and is tried again", self.name, exc_info=error)
+                    words = "%s can't be opened, and is tried again"
+                    report(words, one_line(self.name), error=error, level=logging.WARNING)
                 self._break_down(error)
-                await self._back_off(failed, error or ResourceBroken())
+                await self._back_off(failed, ResourceBroken() if error is None else error)
             else:
                 failed = 0
                 if error is not None:
@@ -416,7 +417,7 @@ class Worker(Seat):
         if self._stage is not Stage.OPENING:
             broken = self._take_out_of_use()
             if error is not None:  # its attempts have failed with that already: now it is known why
-                broken.reason = f"the lifespan of {self.name} broke: {in_words(error)}"
+                broken.reason = f"the lifespan of {one_line(self.name)} broke: {in_words(error)}"
                 broken.args = (broken.reason,)
                 broken.__cause__ = error
             if self._doomed is not None:
@@ -440,7 +441,7 @@ class Worker(Seat):
     def _take_out_of_use(self) -> ResourceBroken:
         """Its lifespan is ending: it is given no more jobs. Returns what the attempts on it fail with."""
         if self._broken is None:
-            self._broken = ResourceBroken(f"the lifespan of {self.name} ended by itself")
+            self._broken = ResourceBroken(f"the lifespan of {one_line(self.name)} ended by itself")
         if self._phase is Phase.OPEN:  # or that has to be opened anew is known already
             self._core.reopen(self, self._broken, trio.current_time())
         return self._broken
@@ -458,4 +459,4 @@ def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
     _validate.answer(giver, manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {_validate.brief(manager)}")
+    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

@@ -57,6 +57,8 @@ class WorkerEvents(Aftermath):
             self._holds.expire(seat, seat._guard.renew(now))
         self._ledger.tell("worker_started", seat)
         self._dispatch.update(seat, now)
+        if self._staffing is not None and not seat._available:
+            self._staffing.unparked(seat)  # held back while its resource was opened anew
         self._after(now)
         self._look_for_bounced()
 
@@ -138,6 +140,7 @@ class WorkerEvents(Aftermath):
         if self.deadlines.soonest > now:
             return
         is_back = False
+        retiring: Staffing | None = None
         for due, item in self.deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
@@ -152,12 +155,14 @@ class WorkerEvents(Aftermath):
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
-                    self._retire(item, now)
+                    retiring = item
                 elif due is Due.HEDGE:
                     self._races.come_due(item)
                 else:
                     is_back |= self._dispatch.note(item, now)
         self._settle(now)
+        if retiring is not None:
+            self._retire(retiring, now)  # only now are those idle for which there is nothing to do
         self._after(now)
         if is_back:
             self._look_for_bounced()

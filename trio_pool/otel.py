@@ -7,7 +7,7 @@ program brings, nothing is recorded.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -20,6 +20,7 @@ from . import _validate
 from ._instrument import Instrument
 from ._otel_metrics import Metrics
 from ._otel_spans import JobSpans
+from ._public import publish
 from ._telling import engine_of
 from ._version import __version__
 
@@ -69,9 +70,9 @@ class Telemetry(Instrument):
         per_worker: bool | None = None,
     ) -> None:
         if tracer_provider is not None:
-            _validate.instance("tracer_provider", tracer_provider, trace.TracerProvider)
+            _validate.instance("tracer_provider", tracer_provider, cast("Any", trace.TracerProvider))
         if meter_provider is not None:
-            _validate.instance("meter_provider", meter_provider, metrics.MeterProvider)
+            _validate.instance("meter_provider", meter_provider, cast("Any", metrics.MeterProvider))
         _validate.instance("record_exceptions", record_exceptions, bool)
         if per_worker is not None:
             _validate.instance("per_worker", per_worker, bool)
@@ -145,3 +146,6 @@ class Telemetry(Instrument):
             spans.finish(job)
         else:
             spans.abandon()
+
+
+publish(__name__, __all__)

@@ -11,6 +11,7 @@ import trio
 from . import _validate
 from ._base import checked_pool
 from ._open import forced_max_running
+from ._public import publish
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -112,3 +113,6 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     unsettled = list(pool.jobs())
     if unsettled:
         raise AssertionError(f"jobs that have not ended: {unsettled!r}")
+
+
+publish(__name__, __all__)

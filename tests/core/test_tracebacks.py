@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trio_pool import _tracebacks
-from trio_pool._tracebacks import clear_frames, in_words
+from trio_pool._error_words import in_words
+from trio_pool._tracebacks import clear_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
