@@ -26,7 +26,8 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._words import attempt_line, one_line
+from trio_pool._shown import one_line
+from trio_pool._words import attempt_line
 
 A = [Resource("a", name="A")]
 
