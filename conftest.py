@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import os
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
@@ -14,6 +17,8 @@ from sybil import Sybil
 from sybil.parsers.rest import CodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from sybil.example import Example
 
 
@@ -22,8 +27,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about what else the machine does than about the code.
-settings.register_profile("trio_pool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("trio_pool")
+settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# With it the other tests that repeat something very often do a tenth too; see tests/effort.py.
+settings.register_profile("light", settings.get_profile("full"), max_examples=10)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
 
 
 class PythonBlock(CodeBlockParser):
@@ -46,3 +53,9 @@ pytest_collect_file = Sybil(
     parsers=[PythonBlock(), SkipParser()],
     patterns=["README.rst", "docs/*.rst"],
 ).pytest()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """Put ? for what can't be encoded: tests log such names, and parallel workers of pytest send what was logged."""
+    return json.loads(json.dumps((yield), ensure_ascii=False).encode(errors="replace"))

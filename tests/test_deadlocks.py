@@ -306,7 +306,8 @@ async def test_the_error_names_the_jobs_and_their_workers(autojump_clock: MockCl
     async with open_pool(1) as pool:
         assert await pool.run(parent, name="parent") == (
             "the job parent would wait for ever for in the group 0, in the group 1, in the group 2 and 2 more: "
-            "that can't end before one of these does, which wait themselves: parent (on worker-1)"
+            "that can't happen while these jobs wait: parent (on worker-1); "
+            "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
         )
 
 
@@ -327,8 +328,8 @@ async def test_the_error_tells_who_has_lent_a_worker(autojump_clock: MockClock) 
     async with open_pool(2) as pool:
         jobs = [await pool.submit(one, name="one"), await pool.submit(other, name="other")]
     assert messages == [
-        "the job other would wait for ever for one: that can't end before one of these does, "
-        "which wait themselves: other (on worker-2), one (has lent worker-1)"
+        "the job other would wait for ever for one: that can't happen while these jobs wait: "
+        "other (on worker-2), one (has lent worker-1)"
     ]
 
 

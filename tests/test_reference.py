@@ -116,11 +116,7 @@ def test_public_member_has_a_docstring(owner: str, member: str) -> None:
     assert inspect.getdoc(own_members(kind)[member])
 
 
-# They are there in instances alone.
-NAMES_OF_INSTANCES = {f"trio_pool.{kind}.name" for kind in ("Pool", "JobGroup", "SlotJobGroup")}
-
-
-@pytest.mark.parametrize("name", sorted(set(DIRECTIVES) - NAMES_OF_INSTANCES))
+@pytest.mark.parametrize("name", sorted(DIRECTIVES))
 def test_what_the_reference_lists_is_there(name: str) -> None:
     found: object = trio_pool
     for part in name.split(".")[1:]:

@@ -79,7 +79,10 @@ class Admitting:
     def withdraw(self, job: Job[Any]) -> bool:
         """Take a job out of the line for a place; returns whether it stood there."""
         # It doesn't if it has just been let in or turned away. Then what says so is among the
-        # effects, but one before it, a death or an instrument, has led to this call.
+        # effects, but one before it, a death or an instrument, has led to this call. Or else its time is up
+        # at this very moment, which goes before the cancellation.
+        self.core.advance(trio.current_time())
+        self.carry_out()
         if not self.core.waits_for_place(job):
             return False
         del self._submitters[job]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
     from ._job import Job
-    from ._options import JobOptions
+    from ._options import JobOptions, StreamOptions
 
     Ts = TypeVarTuple("Ts")
 
@@ -30,6 +30,8 @@ V = TypeVar("V")
 class ResourceCalls(Submitting, Generic[R]):
     """The calls where functions get a resource as their first argument."""
 
+    __slots__ = ()
+
     @trio.lowlevel.enable_ki_protection
     async def submit(
         self,
@@ -40,7 +42,7 @@ class ResourceCalls(Submitting, Generic[R]):
         """Queue a job; wait while the queue is full.
 
         A checkpoint. If it is cancelled, there is no job. If the job's ``total_timeout``
-        passes while it waits for a place, the job is returned dead.
+        passes while it waits for a place, the job is returned dead, in a tie with a cancellation too.
 
         Arguments:
           fn: an async function; its first argument is the resource.
@@ -101,6 +103,10 @@ class ResourceCalls(Submitting, Generic[R]):
         job's function no longer runs; if that returned a value all the same, so does this
         call, and if the job died, its error is raised.
 
+        The caller's deadline, as `trio.current_effective_deadline` tells it at the call, decides whether a
+        retry is waited for: where one could start only past it, the job is dead at once
+        (`DeadReason.TIMED_OUT`), the last error its cause. It ends nothing else; the caller's cancellation does.
+
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
@@ -123,8 +129,8 @@ class ResourceCalls(Submitting, Generic[R]):
         fn: Callable[[R, T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
         """Run a job for each item and iterate over the results in the items' order.
 
@@ -151,8 +157,8 @@ class ResourceCalls(Submitting, Generic[R]):
         fn: Callable[[R, T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
         """Run a job for each item and iterate over the ended jobs, in the order of ending.
 
@@ -252,6 +258,8 @@ class ResourceCalls(Submitting, Generic[R]):
 class SlotCalls(Submitting):
     """The calls where functions get nothing but their own arguments."""
 
+    __slots__ = ()
+
     @trio.lowlevel.enable_ki_protection
     async def submit(
         self,
@@ -292,8 +300,8 @@ class SlotCalls(Submitting):
         fn: Callable[[T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
         """As `Pool.map`."""
         return self._map(Mapped, fn, items, buffer, options)
@@ -303,8 +311,8 @@ class SlotCalls(Submitting):
         fn: Callable[[T], Awaitable[V]],
         items: Iterable[T] | AsyncIterable[T],
         *,
-        buffer: int | None = None,
-        **options: Unpack[JobOptions],
+        buffer: float | None = None,
+        **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
         """As `Pool.as_completed`."""
         return self._map(Completed, fn, items, buffer, options)

@@ -12,7 +12,6 @@ from ._limits import CircuitBreaker, RateLimit, RetryBudget
 from ._orphans import NO_WORKER, NoWorker
 from ._retry import RetryPolicy
 from ._roster import PICKS, Pick
-from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -105,9 +104,10 @@ class Config:
         self.instruments: tuple[Instrument, ...] = _instruments(instruments)
         self.name: str | None = _validate.text("name", name)
         self.rng: Random | None = _none_or("rng", rng, Random)
-        for field, hook in (("lifespan", lifespan), ("on_failure", on_failure)):
-            if hook is not None:
-                _validate.call(field, hook)
+        if lifespan is not None:
+            _validate.context_maker("lifespan", lifespan)
+        if on_failure is not None:
+            _validate.call("on_failure", on_failure)
 
 
 def _none_or(name: str, value: T | None, kind: type[T]) -> T | None:
@@ -118,7 +118,7 @@ def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
     try:
         found = tuple(value)
     except TypeError:
-        raise TypeError(f"instruments must be an iterable, got {shown(value)}") from None
+        raise TypeError(f"instruments must be an iterable, {_validate.got(value)}") from None
     for instrument in found:
         _validate.instance("instruments", instrument, Instrument)
     return found

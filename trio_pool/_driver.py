@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 import trio
 
 from ._bad_calls import bound_already, not_async, wrong_arguments
-from ._tracebacks import clear_frames
+from ._tracebacks import clear_frames, set_traceback, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_current_job: ContextVar[Job[Any]] = ContextVar("trio_pool_current_job")
+# None in the context of what is no part of the job that it has its variables from.
+_current_job: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
 
 
 def current_job() -> Job[Any]:
@@ -32,15 +33,20 @@ def current_job() -> Job[Any]:
     Raises:
       RuntimeError: if the caller is not part of a job.
     """
-    try:
-        return _current_job.get()
-    except LookupError:
-        raise RuntimeError("current_job() must be called inside a job's function") from None
+    job = _current_job.get()
+    if job is None:
+        raise RuntimeError("current_job() must be called inside a job's function")
+    return job
+
+
+def leave_job() -> None:
+    """Make the context that this is called in one of no job."""
+    _current_job.set(None)
 
 
 def is_in_a_job() -> bool:
     """Whether the caller may be part of any job: a quick answer for those that aren't."""
-    return _current_job.get(None) is not None
+    return _current_job.get() is not None
 
 
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
@@ -48,7 +54,7 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
 
     Only those that have not ended: what a job leaves behind is no part of it.
     """
-    job = _current_job.get(None)
+    job = _current_job.get()
     while job is not None and not job.state.is_final:
         yield job
         context = job._context
@@ -70,10 +76,11 @@ def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
 
 
 class Failure:
-    """What `run_job` returns instead of a value if the job's function has raised an error.
+    """What `run_job` returns instead of a value if the job's function has raised something.
 
     To let it come out as an exception, through one frame of the pool after the other, would
-    cost more than all that becomes of it.
+    cost more than all that becomes of it; and a cancel scope on the way would take an
+    exception group apart that it may not be able to put together again.
 
     Attributes:
       is_bad_call: whether calling the function gave no coroutine, so that calling it again is no use either.
@@ -81,7 +88,7 @@ class Failure:
 
     __slots__ = ("error", "is_bad_call")
 
-    def __init__(self, error: Exception, *, is_bad_call: bool = False) -> None:
+    def __init__(self, error: BaseException, *, is_bad_call: bool = False) -> None:
         self.error = error
         self.is_bad_call = is_bad_call
 
@@ -98,7 +105,7 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
             made: object = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
-            traceback = error.__traceback__
+            traceback = traceback_of(error)
             if traceback is not None and traceback.tb_next is None:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
@@ -106,7 +113,7 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
         if not _is_coroutine(made):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
-    except Exception as error:
+    except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
 
 
@@ -161,7 +168,7 @@ def _checkpoint() -> Generator[Any, Any, None]:
 
 def tidy(error: Exception) -> None:
     """Make an error fit to be kept: its frames hold nothing, and start in user code."""
-    traceback = error.__traceback__
+    traceback = traceback_of(error)
     while traceback is not None and id(code := traceback.tb_frame.f_code) in _OWN_CODE:
         if code is _USER_CODE:
             # Frames refer to those that called them, whatever the traceback says.
@@ -170,7 +177,7 @@ def tidy(error: Exception) -> None:
             if (caller := frame.f_back) is not None and caller.f_code is _RUN_JOB:
                 caller.clear()
         traceback = traceback.tb_next
-    error.__traceback__ = traceback
+    set_traceback(error, traceback)
     # What somebody was about when he cancelled something has nothing to do with this.
     clear_frames(error, strangers=(trio.Cancelled,))
     # One that is raised again and again, by a function that keeps it, grows each time.

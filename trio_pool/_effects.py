@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._waits import Wait
+    from ._window import Window
 
 
 class _AboutAttempt:
@@ -32,12 +33,6 @@ class Start(_AboutAttempt):
 
 class Interrupt(_AboutAttempt):
     """Cancel the attempt of a job that is under way on a worker, or that has lent it."""
-
-    __slots__ = ()
-
-
-class StepAside(_AboutAttempt):
-    """A job lets one that wants its worker back go first, and gets it back itself after that."""
 
     __slots__ = ()
 
@@ -132,6 +127,15 @@ class WaitsInVain:
         self.wait = wait
 
 
+class Moved:
+    """Let those look who wait for a stream's jobs, or for room for more of them."""
+
+    __slots__ = ("window",)
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+
+
 class Quiet:
     """No job is left that has not ended."""
 
@@ -151,7 +155,6 @@ class Tell:
 Effect: TypeAlias = (
     Start
     | Interrupt
-    | StepAside
     | Regain
     | Recall
     | Changed
@@ -163,6 +166,7 @@ Effect: TypeAlias = (
     | Reserved
     | TurnedAway
     | WaitsInVain
+    | Moved
     | Quiet
     | Tell
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+import trio
+
+from ._error_rule import leaves, without_cancellations
 from ._errors import JobFailedError
 
 if sys.version_info < (3, 11):
@@ -12,6 +16,16 @@ if sys.version_info < (3, 11):
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def without_own_cancellation(scope: trio.CancelScope, error: BaseException | None) -> BaseException | None:
+    """What is left of the body's ``error`` when the block's own scope, which has been left, has cancelled the body.
+
+    The cancellation by a scope around the block is not taken out.
+    """
+    if error is None or not scope.cancel_called or trio.current_effective_deadline() == -math.inf:
+        return error
+    return without_cancellations(error)
 
 
 def come_out(name: str, error: BaseException | None, errors: Sequence[BaseException]) -> None:
@@ -29,8 +43,5 @@ def come_out(name: str, error: BaseException | None, errors: Sequence[BaseExcept
 
 def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
     """Whether the body was ended by the very deaths that ended it all."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return all(_is_told(each, errors) for each in group.exceptions)
     deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
-    return isinstance(error, JobFailedError) and error.job in deaths
+    return all(isinstance(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))

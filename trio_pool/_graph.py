@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from . import _validate
 from ._error_words import MOST_OF_ERROR
 from ._errors import GraphError
 from ._shown import own_name, said, shown
@@ -51,7 +52,7 @@ class Node:
         try:
             self.after: tuple[Hashable, ...] = tuple(after)
         except TypeError:
-            raise TypeError(f"after must be an iterable of keys, got {shown(after)}") from None
+            raise TypeError(f"after must be an iterable of keys, {_validate.got(after)}") from None
         self.options: NodeOptions = options
 
     def __repr__(self) -> str:
@@ -72,12 +73,13 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
     # Not at the top, since few programs need it.
     from graphlib import CycleError, TopologicalSorter
 
+    _validate.instance("reverse", reverse, bool)
     if not isinstance(cast("object", nodes), Mapping):
-        raise TypeError(f"a graph must be a mapping of keys to Nodes, got {shown(nodes)}")
+        raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(nodes)}")
     before: dict[K, list[K]] = {key: [] for key in nodes}
     for key, node in nodes.items():
         if not isinstance(cast("object", node), Node):
-            raise TypeError(f"a graph must be a mapping of keys to Nodes, got {shown(node)} for {shown(key)}")
+            raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(node)} for {shown(key)}")
         seen: set[object] = set()
         for other in node.after:
             if other not in nodes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _validate
 from ._reporting import report
 from ._shown import shown
 
@@ -87,7 +88,9 @@ def notify(instruments: list[Instrument], event: str, *arguments: object) -> Non
         if not is_among(instruments, instrument):
             continue  # another one has just removed it
         try:
-            getattr(instrument, event)(*arguments)
+            answer = getattr(instrument, event)(*arguments)
+            if answer is not None:
+                _validate.answer(event, answer)
         except BaseException as error:  # as Trio does: whatever it is, it is the instrument's fault
             remove(instruments, instrument)  # unless it has removed itself before
             report("instrument %s raised in %s and was removed", shown(instrument), event, error=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ._queue import Lane
     from ._seat import Seat
     from ._setback import Setback
+    from ._window import Window
     from ._words import Words
     from ._worker import Worker
 
@@ -134,6 +136,7 @@ ERROR_FIELD = 5  # where among them the error stands
 class JobHost(Protocol):
     """What a job's handle asks of the pool that the job is in."""
 
+    def check_caller(self) -> None: ...
     def cancel_job(self, job: Job[Any]) -> None: ...
     def result_of(self, job: Job[V]) -> V: ...
     async def wait_job(self, job: Job[V]) -> V: ...
@@ -158,6 +161,7 @@ class Job(Handle, Generic[V_co]):
         "_args",
         "_attempt_count",
         "_attempts",
+        "_caller_deadline",
         "_cancelled",
         "_context",
         "_dead_reason",
@@ -180,6 +184,7 @@ class Job(Handle, Generic[V_co]):
         "_ticket",
         "_value",
         "_watchers",
+        "_window",
         "_worker",
     )
 
@@ -202,6 +207,8 @@ class Job(Handle, Generic[V_co]):
         self._options = options
         self._submitted_at = submitted_at
         self._deadline = deadline
+        # When whoever waits for it in run() stops waiting; all that this decides is whether to wait for a retry.
+        self._caller_deadline = math.inf
         # The submitter's context variables; dropped at the end, since a context holds on to
         # the job that submitted this one, which held on to its own submitter, and so on.
         self._context: Context | None = context
@@ -233,6 +240,9 @@ class Job(Handle, Generic[V_co]):
 
         # What it is called in messages, once somebody has read it.
         self._label: str | None = None
+
+        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        self._window: Window | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False
@@ -289,11 +299,15 @@ class Job(Handle, Generic[V_co]):
         the one attempt that is on it. Its timeouts go on running. The lifespan is not left meanwhile.
 
         To enter and to leave the block is a checkpoint. If the job is cancelled, leaving still
-        waits, shielded, until it has the worker back.
+        waits, shielded, until it has the worker back; unless that could never be, since whoever is on the
+        worker waits, shielded too, for this job's end. Then the job goes on without a worker, and
+        must not use the resource any more: `worker` is None.
 
         Raises:
           RuntimeError: if called outside of the job's function, if the job has ended, lends
-              already, or has a `Hedge`.
+              already, goes on without its worker, or has a `Hedge`.
+          JobDeadlockError: at the end of the block, if the job goes on without its worker, with an error of the
+              block's own as the context; but a cancellation goes first.
           ResourceBroken: at the end of the block, if the resource has broken, or the worker has been
               removed, in the meantime.
         """
@@ -326,8 +340,12 @@ class Job(Handle, Generic[V_co]):
 
     @property
     def deadline(self) -> float:
-        """When its ``total_timeout`` ends, in seconds on Trio's clock, or ``inf``."""
-        return self._deadline
+        """Until when there is time for another attempt, in seconds on Trio's clock, or ``inf``.
+
+        The end of its ``total_timeout``, or the deadline that the caller of ``run`` had when it was called,
+        whichever is sooner.
+        """
+        return min(self._deadline, self._caller_deadline)
 
     @property
     def state(self) -> JobState:
@@ -347,8 +365,14 @@ class Job(Handle, Generic[V_co]):
 
     @property
     def worker(self) -> Worker | None:
-        """The worker that runs it now, of several the first that still does, or None."""
-        return cast("Worker | None", self._worker)
+        """The worker that runs it now, of several the first that still does, or None.
+
+        While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
+        """
+        seat = self._worker
+        if seat is not None and self in seat._loans and seat._loans[self].is_forfeited:
+            return None
+        return cast("Worker | None", seat)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -387,8 +411,8 @@ class Job(Handle, Generic[V_co]):
         state = self.state.name.lower()
         if self._state is JobState.DELAYED and self._setback is not None:
             state = f"{state} until {self.attempts[-1].ended_at + self._setback.delay:.1f}"
-        elif self._worker is not None:
-            state = f"{state} on {one_line(self._worker.name)}"
+        elif (worker := self.worker) is not None:
+            state = f"{state} on {one_line(worker.name)}"
         attempts = counted(self._attempt_count, "attempt")
         why = one_line(shortcomings(self))
         return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from . import _validate
+from ._block import Block
 from ._calls import ResourceCalls, SlotCalls
 from ._driver import enclosing_jobs, is_in_a_job
-from ._endings import come_out
+from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of
 from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
+from ._outside import CancellationWatch
 from ._shown import one_line
 from ._statistics import pool_statistics
 from ._submitting import Submitting
@@ -32,23 +33,33 @@ G = TypeVar("G", bound="BaseGroup")
 
 
 class BaseGroup(Submitting):
-    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only.
+    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only."""
 
-    Attributes:
-      name: the name given to ``open_group``, or None.
-    """
+    __slots__ = (
+        "_deaths",
+        "_entered",
+        "_left",
+        "_quiet",
+        "_record",
+        "_scope",
+        "_staffed",
+        "_stopping",
+        "_turned_away",
+    )
 
     def __init__(
         self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
-        self.name: str | None = _validate.text("name", name)
+        plain_name = _validate.text("name", name)
         _validate.instance("must_succeed", must_succeed, bool)
         bound = _validate.bound("max_running", max_running, least=1)
         _validate.count("reserve", reserve, least=0)
         if reserve > (most := engine.core.most_workers):
-            raise ValueError(f"reserve must be at most {most:g}, all the workers that the pool can have, got {reserve}")
-        self._record = Group(name, bound, reserve, must_succeed, engine.effects)
+            raise ValueError(
+                f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}"
+            )
+        self._record = Group(plain_name, bound, reserve, must_succeed, engine.effects)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()
         self._entered = False
@@ -61,6 +72,16 @@ class BaseGroup(Submitting):
         self._turned_away = False
         self._deaths: list[Job[Any]] = []
 
+    @property
+    def name(self) -> str | None:
+        """The name given to ``open_group``, or None."""
+        return self._record.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether jobs from outside are refused: the group, or its pool, has been closed, cancelled or left."""
+        return self._closed or self._engine.closed
+
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Take no more jobs from outside; what is in the group still runs.
@@ -68,6 +89,7 @@ class BaseGroup(Submitting):
         Jobs of the group may go on submitting to it. Whoever waits in ``submit`` for a place
         gets `PoolClosedError`. Leaving the block does this too.
         """
+        self._engine.check_caller()
         self._closed = True
         self._engine.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
 
@@ -77,6 +99,7 @@ class BaseGroup(Submitting):
 
         The block then ends without an exception of the group's.
         """
+        self._engine.check_caller()
         if self._entered and not self._left:
             self._scope.cancel()
             self._stopping = True
@@ -93,6 +116,7 @@ class BaseGroup(Submitting):
         Raises:
           RuntimeError: if called inside a job of this group, which would wait for itself.
         """
+        self._engine.check_caller()
         if is_in_a_job() and self._is_inside_group():
             raise RuntimeError("join() inside a job of the same group would wait for ever")
         if self._record.live:
@@ -150,13 +174,10 @@ class BaseGroup(Submitting):
         """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
         if self._quiet is None:
             self._quiet = trio.Event()
-        if cancelled:
-            async with self._engine.stepping_aside(lambda: self._record.live):
-                await self._quiet.wait()
-        else:
-            quiet = self._quiet  # which may be over by the time that it is waited for
-            with self._engine.waiting_for(lambda: self._record.live):
-                await quiet.wait()
+        quiet = self._quiet  # which may be over by the time that it is waited for
+        waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
+        with waiting(lambda: self._record.live):
+            await quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
@@ -184,16 +205,24 @@ class JobGroup(BaseGroup, ResourceCalls[R]):
     Made by `Pool.open_group`. Submitting to it is as with the pool.
     """
 
+    __slots__ = ()
+
 
 class SlotJobGroup(BaseGroup, SlotCalls):
     """The same for a `SlotPool`."""
 
+    __slots__ = ()
 
-@asynccontextmanager
+
+def run_group(group: G) -> Block[G]:
+    """The group's block, to be entered."""
+    return Block("open_group", _run(group))
+
+
 @trio.lowlevel.enable_ki_protection
-async def run_group(group: G) -> AsyncGenerator[G]:
-    """The group's block."""
+async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: ASYNC911  # of a body that raises
     engine, record = group._engine, group._record
+    engine.check_caller()
     await trio.lowlevel.checkpoint_if_cancelled()
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
@@ -202,27 +231,33 @@ async def run_group(group: G) -> AsyncGenerator[G]:
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None
-    try:
+    watch = CancellationWatch(group.cancel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
         with group._scope:
-            if record.reserve:
-                await group._wait_for_workers()
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            yield group
-            await group._finish()
-    except BaseException as exc:
-        error = exc
-    if error is not None or group._scope.cancel_called:
-        group.cancel()
-        while record.live:
             try:
-                with trio.CancelScope(shield=True):
-                    await group._wait_until_quiet(cancelled=True)
-            except KeyboardInterrupt as interrupt:
-                error = interrupt if error is None else error
+                if record.reserve:
+                    await group._wait_for_workers()
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                error = yield group
+                if error is None:
+                    await group._finish()
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(group._scope, error)
+        if error is not None or group._scope.cancel_called:
+            group.cancel()
+            while record.live:
+                try:
+                    with trio.CancelScope(shield=True):
+                        await group._wait_until_quiet(cancelled=True)
+                except KeyboardInterrupt as interrupt:
+                    error = interrupt if error is None else error
+        watch.stop()
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())
     engine.carry_out()
     name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
-    come_out(name, error, [failure_of(job) for job in group._deaths])
+    come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -11,13 +10,15 @@ import trio
 
 from . import _validate
 from ._base import BasePool
+from ._block import Block
 from ._config import Config
-from ._elastic import Elastic
-from ._endings import come_out
+from ._elastic import MOST_WORKERS, Elastic
+from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of
 from ._errors import PoolError
 from ._from_threads import Home
 from ._instrument import notify
+from ._outside import CancellationWatch
 from ._pool import Pool, SlotPool
 from ._reporting import report, report_deaths
 from ._resource import Resource
@@ -126,7 +127,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       all jobs run to their end. Jobs that no worker may take die. The workers stop, the
       newest first. Dead jobs that nobody has dealt with are raised in a group.
     * When the body raises, or the block is cancelled from outside, all jobs are cancelled,
-      and that very exception comes out.
+      and that very exception comes out. A cancellation is noticed at once, though the body may be
+      behind a shield.
 
     Arguments:
       resources: an iterable of objects, of `Resource` descriptions, or of both; or a number
@@ -188,13 +190,16 @@ def open_pool(resources: Any, **options: Any) -> Any:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
         number = _validate.count("resources", resources, least=1)
+        if number > MOST_WORKERS:
+            raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {_validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
-        return _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number)
+        return Block("open_pool", _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number))
     if elastic is not None:
-        return _run_pool(pool, [pool._staff.add_elastic] * elastic.min)
+        return Block("open_pool", _run_pool(pool, [pool._staff.add_elastic] * elastic.min))
     described = _described(resources)
-    return _run_pool(pool, [partial(pool._staff.add, resource, (resource.value,)) for resource in described])
+    openings = [partial(pool._staff.add, resource, (resource.value,)) for resource in described]
+    return Block("open_pool", _run_pool(pool, openings))
 
 
 def _elastic_of(resources: object) -> Elastic[Any] | None:
@@ -212,45 +217,49 @@ def _described(resources: object) -> list[Resource[Any]]:
         every = list(cast("Iterable[object]", resources))
     except TypeError:
         raise TypeError(
-            f"resources must be an iterable of resources or a number of slots, got {shown(resources)}"
+            f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}"
         ) from None
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 
 
-@asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def _run_pool(pool: P, openings: Sequence[Callable[[], Awaitable[object]]]) -> AsyncGenerator[P]:
+async def _run_pool(
+    pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
+) -> AsyncGenerator[P, BaseException | None]:
     """The pool's block, from opening the first resource until the last worker has gone."""
     engine = pool._engine
     error: BaseException | None = None
     opened = False
+    watch = CancellationWatch(engine.cancel)
     async with trio.open_nursery() as nursery:
         engine.nursery = nursery
         engine.context = copy_context()
         engine.home = Home()
         nursery.start_soon(engine.timers.run)
-        try:
-            await trio.lowlevel.checkpoint()
-            with engine.scope:
+        nursery.start_soon(watch.run)
+        with engine.scope:
+            try:
+                await trio.lowlevel.checkpoint()
                 for open_worker in openings:
                     await open_worker()
                 engine.core.begin(trio.current_time())
                 opened = True
                 notify(engine.instruments, "pool_opened", pool)
-                yield pool
-                await _finish(pool)
-        except BaseException as exc:
-            error = exc
+                error = yield pool
+                if error is None:
+                    await _finish(pool)
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(engine.scope, error)
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
-        for feeding in engine.feeders:
-            feeding.cancel()
         engine.timers.stop()
+        watch.stop()
     engine.nursery = None
     if opened:
         notify(engine.instruments, "pool_closed", pool)
-    _come_out(pool, error, finished)
+    _come_out(pool, watch.outcome(error), finished)
 
 
 async def _finish(pool: BasePool) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 
 import attrs
 
@@ -18,10 +20,14 @@ from ._seat import Seat
 from ._shown import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
     from ._group import Group
     from ._worker import Worker
+
+T = TypeVar("T")
+X = TypeVar("X")
 
 
 class NodeOptions(TypedDict, total=False):
@@ -52,6 +58,30 @@ class JobOptions(NodeOptions, total=False):
 
     after: Iterable[Job[Any]] | None
     """jobs of the pool that must have succeeded before it starts, none by default"""
+
+
+if TYPE_CHECKING:
+    # The same for all jobs of a stream, or a function of each one's item.
+    OfItem: TypeAlias = "X | Callable[[T], X]"
+
+if TYPE_CHECKING or sys.version_info >= (3, 11):
+
+    class StreamOptions(TypedDict, Generic[T], total=False):
+        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, and each may be a function of the item."""
+
+        retry: OfItem[RetryPolicy | None, T]
+        attempt_timeout: OfItem[float | None, T]
+        total_timeout: OfItem[float | None, T]
+        priority: OfItem[float, T]
+        requires: OfItem[Iterable[str], T]
+        worker: OfItem[Worker | None, T]
+        name: OfItem[str | None, T]
+        metadata: OfItem[Mapping[str, Any] | None, T]
+        hedge: OfItem[Hedge | None, T]
+        after: OfItem[Iterable[Job[Any]] | None, T]
+
+else:  # a typed dict can't be generic there
+    StreamOptions = dict
 
 
 def _terms(options: Options) -> Terms:
@@ -91,7 +121,15 @@ class Options:
     # Whether such a job may start at once, on whatever worker there is.
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
-    def replace(self, given: JobOptions | NodeOptions, *, defaults: Options, roster: object, call: str) -> Options:
+    def replace(
+        self,
+        given: JobOptions | NodeOptions | Mapping[str, object],
+        *,
+        defaults: Options,
+        roster: object,
+        call: str,
+        label: str = "{}",
+    ) -> Options:
         """These options with what was ``given`` in their place.
 
         Arguments:
@@ -99,6 +137,7 @@ class Options:
           defaults: where ``None`` is looked up.
           roster: what a ``worker`` must be a worker of.
           call: the name of the method that was called, for messages.
+          label: what an option is called in messages.
         """
         changes: dict[str, Any] = {}
         for name, value in cast("Mapping[str, object]", given).items():
@@ -108,11 +147,55 @@ class Options:
                     f"job are {', '.join(_CHECKS)}, and keyword arguments of the job's own "
                     "function go through functools.partial"
                 )
-            changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](name, value)
+            changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](label.format(name), value)
         worker: Seat | None = changes.get("worker")
         if worker is not None and worker._roster is not roster:
-            raise ValueError(f"worker must be a worker of this pool, got {worker!r}")
+            raise ValueError(f"{label.format('worker')} must be a worker of this pool, {_validate.got(worker)}")
         return attrs.evolve(self, **changes) if changes else self
+
+
+class ItemOptions:
+    """The options of a stream's jobs, of which some may be functions of the item.
+
+    Arguments:
+      given: the keyword arguments of a call, unchecked.
+      defaults, roster, call: as for `Options.replace`.
+
+    Attributes:
+      fixed: those that all the jobs have.
+      by_item: the functions, by the names of the options.
+    """
+
+    __slots__ = ("_call", "_defaults", "_roster", "by_item", "fixed")
+
+    def __init__(self, given: Mapping[str, object], *, defaults: Options, roster: object, call: str) -> None:
+        self._defaults = defaults
+        self._roster = roster
+        self._call = call
+        self.by_item: dict[str, Callable[[Any], object]] = {
+            name: value for name, value in given.items() if callable(value) and name in _CHECKS
+        }
+        for name, fn in self.by_item.items():
+            if inspect.iscoroutinefunction(fn):
+                raise TypeError(f"{name} must be a plain function of the item, not the async {fn!r}")
+        rest = {name: value for name, value in given.items() if name not in self.by_item}
+        self.fixed: Options = defaults.replace(rest, defaults=defaults, roster=roster, call=call)
+
+    def of(self, item: Any) -> Options:
+        """The options of the job of an item.
+
+        Raises:
+          ValueError, TypeError: if a function returns what is no such option.
+          BaseException: whatever a function raises.
+        """
+        given = {name: fn(item) for name, fn in self.by_item.items()}
+        for name, value in given.items():
+            if inspect.iscoroutine(value):
+                value.close()  # or Python warns that it was never awaited
+                raise TypeError(f"the result of {name} must be had without awaiting it, got {value!r}")
+        return self.fixed.replace(
+            given, defaults=self._defaults, roster=self._roster, call=self._call, label="the result of {}"
+        )
 
 
 def _policy(name: str, value: object) -> RetryPolicy:
@@ -125,10 +208,10 @@ def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:
-        raise TypeError(f"{name} must be an iterable of jobs, got {shown(value)}") from None
+        raise TypeError(f"{name} must be an iterable of jobs, {_validate.got(value)}") from None
     for job in jobs:
         if not isinstance(cast("object", job), Job):
-            raise TypeError(f"{name} must hold jobs, got {shown(job)}")
+            raise TypeError(f"{name} must hold jobs, {_validate.got(job)}")
     return jobs
 
 
@@ -138,13 +221,13 @@ def _hedge(name: str, value: object) -> Hedge:
 
 def _worker(name: str, value: object) -> Seat:
     if not isinstance(value, Seat):
-        raise TypeError(f"{name} must be a Worker, got {shown(value)}")
+        raise TypeError(f"{name} must be a Worker, {_validate.got(value)}")
     return value
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, got {shown(value)}")
+        raise TypeError(f"{name} must be a mapping, {_validate.got(value)}")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
 
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ._error_words import in_words
+from ._tracebacks import traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,10 @@ def report(words: str, *args: object, error: BaseException | None = None, level:
 
 def _log(level: int, words: str, args: tuple[object, ...], error: BaseException | None) -> bool:
     """Log it; returns whether that went well."""
+    # Not the error itself, which would be asked for its truth.
+    exc_info = None if error is None else (type(error), error, traceback_of(error))
     try:
-        logger.log(level, words, *args, exc_info=error)
+        logger.log(level, words, *args, exc_info=exc_info)
     except KeyboardInterrupt:
         raise
     except BaseException:  # handlers are the program's, and to show an error is to ask it for its text

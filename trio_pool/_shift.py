@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ._driver import Failure, hide_loop_from_tracebacks, run_job, tidy
+from ._error_rule import as_error, without_cancellations
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
+from ._ledger import begun
 from ._seat import Phase
 from ._verdict import Die, Verdict
 
 if TYPE_CHECKING:
+    from ._apart import Apart
     from ._job import Job
+    from ._scheduler import Scheduler
     from ._worker import Worker
 
 
@@ -29,14 +33,16 @@ class Shift:
 
     Attributes:
       task: its Trio task, while it serves.
+      ends: what is told how the attempt under way ends: the core, unless its job goes on without the worker.
     """
 
-    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "task")
+    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "ends", "task")
 
     def __init__(self, worker: Worker, *, is_own: bool) -> None:
         self._worker = worker
         self._is_own = is_own
         self.task: trio.lowlevel.Task | None = None
+        self.ends: Scheduler | Apart = worker._core
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False
@@ -79,7 +85,7 @@ class Shift:
         except trio.Cancelled:
             # By the lifespan, which is around this: nobody else does. What goes wrong there
             # will come out, but not here.
-            self._worker._strand(self)
+            self._worker._strand()
             raise
 
     async def serve(self) -> None:
@@ -89,10 +95,11 @@ class Shift:
         effects, deadlines, timers = host.effects, core.deadlines, host.timers
         clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
         self.task = task
+        has_lifespan = worker._lifespan is not None
         job: Job[Any] | None = None
         while True:
+            raised: BaseException | None = None
             settled = True
-            interruption: BaseException | None = None
             try:
                 # One scope serves for all attempts until it fires: setting one up costs
                 # more than a checkpoint. Its deadline is left alone after an attempt, as
@@ -128,63 +135,88 @@ class Shift:
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
+                        if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
+                            # The lifespan is ending: the job has not begun, and is not to.
+                            worker._inbox = job
+                            await trio.lowlevel.checkpoint_if_cancelled()
                         settled = False
+                        if worker._draws:
+                            begun(worker, clock.current_time())
                         value = await run_job(job, worker._leading + job._args)
                         if worker._loans:  # it may have left it open
                             await worker._take_back(job)
                         now = clock.current_time()
-                        fired = now >= deadline or self._interrupted
-                        if type(value) is Failure:
-                            job = self._fail(job, value.error, now, is_final=value.is_bad_call)
-                            settled = True
-                            host.carry_out()
-                        else:
-                            job = core.succeeded(worker, value, now)
+                        if type(value) is not Failure:
+                            job = self.ends.succeeded(worker, value, now)
                             settled = True
                             # The next job may have to wait for a limit, which is no effect.
                             if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
+                        elif isinstance(value.error, Exception):
+                            job = self._fail(job, value.error, now, is_final=value.is_bad_call)
+                            settled = True
+                            host.carry_out()
+                        else:
+                            raised = value.error
+                        value = None  # an idle worker keeps nothing alive
+                        # Only now, since who decides about a failure may have cancelled the job.
+                        fired = now >= deadline or self._interrupted or raised is not None
             except BaseException as error:
                 if settled:
                     raise
-                interruption = error
-            if not settled:
+                raised = error  # a Ctrl-C that has struck just where the function had ended
+            if raised is not None:
                 assert job is not None
-                if worker._loans:
-                    await worker._take_back(job)
-                job = self._settle(job, interruption)
+                job = await self._settle(job, raised)
+
+    async def _settle(self, job: Job[Any], raised: BaseException) -> Job[Any] | None:
+        """The attempt was ended by a cancellation, or by what is not an `Exception`.
+
+        Only a cancellation that a scope around the attempt has asked for is one: the attempt's own,
+        for a timeout or since somebody cancels it, or one of the lifespan. It goes where it belongs;
+        what else the function has raised in that moment is its error.
+        """
+        worker, now = self._worker, trio.current_time()
+        ends = self.ends
+        is_own = self._scope.cancel_called
+        is_around = trio.current_effective_deadline() == -math.inf
+        is_lifespan_over = is_around and not worker._session.cancel_called
+        is_stray = False
+        rest = without_cancellations(raised)
+        if not (is_own or is_around):
+            rest = as_error(raised, "the job's function")
+            is_stray = rest is not raised
+        if is_lifespan_over:
+            worker._take_out_of_use()
+        if rest is not None and not isinstance(rest, Exception):
+            worker._host.crash(rest)
+            following = ends.cut_short(worker, JobCancelledError(job), now)
+        elif rest is not None:
+            following = self._fail(job, rest, now, is_final=is_stray)
+        elif is_lifespan_over and not is_own:
+            following = None
+            worker._fail_with_lifespan(job)
+        elif worker._cut_of(job) is None and now >= job._deadline:
+            timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
+            following = ends.timed_out(worker, timeout, now)
+        elif job._cancelled or worker._cut_of(job) is not None:
+            following = ends.cut_short(worker, JobCancelledError(job), now)
+        else:
+            limit = job._options.attempt_timeout
+            late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
+            following = worker._judge(job, late, now)
+        worker._host.carry_out()
+        if is_lifespan_over:  # so there is none that follows
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return following  # noqa: ASYNC910  # it is one where it has to be
 
     def _fail(self, job: Job[Any], error: Exception, now: float, *, is_final: bool = False) -> Job[Any] | None:
         """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
         tidy(error)
         if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-            return self._worker._core.failed(self._worker, error, verdict, now)
+            return self.ends.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)
-
-    def _settle(self, job: Job[Any], error: BaseException | None) -> Job[Any] | None:
-        """The attempt was ended by its scope, or by what is not an `Exception`."""
-        worker, now = self._worker, trio.current_time()
-        core = worker._core
-        if isinstance(error, Exception):
-            following = self._fail(job, error, now)
-        elif isinstance(error, trio.Cancelled):
-            # None of the pool's: the lifespan, around this, must have cancelled it.
-            raise error
-        elif error is not None:
-            worker._host.crash(error)
-            following = core.cut_short(worker, JobCancelledError(job), now)
-        elif worker._cut is None and now >= job._deadline:
-            timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
-            following = core.timed_out(worker, timeout, now)
-        elif job._cancelled or worker._cut is not None:
-            following = core.cut_short(worker, JobCancelledError(job), now)
-        else:
-            limit = job._options.attempt_timeout
-            late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
-            following = worker._judge(job, late, now)
-        worker._host.carry_out()
-        return following
 
 
 hide_loop_from_tracebacks(Shift.serve.__code__)

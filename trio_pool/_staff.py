@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from . import _validate
-from ._driver import call_as_part_of
+from ._driver import call_as_part_of, enclosing_jobs
 from ._effects import Hire
 from ._engine import Engine
 from ._errors import PoolClosedError
@@ -76,6 +76,7 @@ class Staff:
         self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
         self._engine.start_task(worker._run, f"<{one_line(name)}>", self._engine.context)
+        self._engine.note_joined()
         return worker
 
     def _guard_of(self, resource: Resource[Any]) -> Guard | None:
@@ -104,6 +105,7 @@ class Staff:
         factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
+        self._engine.check_caller()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.check_open(inside=True)
         worker = self._recruit(resource, leading, factory)
@@ -132,6 +134,10 @@ class Staff:
     @trio.lowlevel.enable_ki_protection
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
         """Make a worker leave and wait until it has."""
+        self._engine.check_caller()
+        _validate.instance("cancel", cancel, bool)
+        if any(job is worker._current or job in worker._loans for job in enclosing_jobs()):
+            raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
         worker._removers += 1
         try:
             self._engine.core.depart(worker, trio.current_time(), cut=cancel)
@@ -148,16 +154,19 @@ class Staff:
 
     def pause_worker(self, worker: Worker) -> None:
         """Hold a worker back."""
+        self._engine.check_caller()
         self._engine.core.pause(worker, trio.current_time())
         self._engine.carry_out()
 
     def resume_worker(self, worker: Worker) -> None:
         """Let a worker go on."""
+        self._engine.check_caller()
         self._engine.core.resume(worker, trio.current_time())
         self._engine.carry_out()
 
     def rest_worker(self, worker: Worker, seconds: float) -> None:
         """Hold a worker back for a while."""
+        self._engine.check_caller()
         duration = _validate.seconds("seconds", seconds, finite=True)
         now = trio.current_time()
         self._engine.core.rest(worker, now + duration, now)
@@ -165,8 +174,11 @@ class Staff:
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """A snapshot of a worker."""
-        busy = worker._current is not None
-        return worker_statistics(worker, trio.current_time() if busy else None)
+        return worker_statistics(worker, self.current_time())
+
+    def current_time(self) -> float:
+        """The time in the pool's Trio run, for whoever asks from wherever."""
+        return self._engine.home.clock.current_time()
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
         """How long a worker waits before it tries to open its resource once more."""
@@ -188,6 +200,11 @@ class Staff:
         except BaseException as interruption:
             self._engine.crash(interruption)
             return None
+
+    @property
+    def hurries(self) -> bool:
+        """Whether everything is to end at once."""
+        return self._engine.scope.cancel_called
 
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""

@@ -132,10 +132,10 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
-def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
-    """Look at a worker; ``now`` is None where there is no clock any more."""
+def worker_statistics(seat: Seat, now: float) -> WorkerStatistics:
+    """Look at a worker."""
     busy = seat._busy_seconds
-    if seat._current is not None and now is not None:
+    if seat._current is not None:
         busy += now - seat._started_at
     holds = (seat._resting_until, seat._quarantined_until, seat._limited_until)
     return WorkerStatistics(

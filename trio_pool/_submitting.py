@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import trio
 
 from . import _validate
+from ._attributes import Entered, FixedAttributes
 from ._bad_calls import not_callable
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
 from ._job import Job, JobState, has_ended
+from ._options import ItemOptions
 from ._places import Admission, Door
 from ._portable import Handle
-from ._shown import said, shown
+from ._shown import said
 from ._streams import Mapped
 
 if TYPE_CHECKING:
@@ -26,13 +29,13 @@ if TYPE_CHECKING:
 
     from ._engine import Engine
     from ._graph import Node
-    from ._options import JobOptions, NodeOptions, Options
+    from ._options import JobOptions, NodeOptions, Options, StreamOptions
 
 
 K = TypeVar("K")
 
 
-class Submitting(Handle):
+class Submitting(Handle, FixedAttributes, Entered):
     """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
@@ -40,6 +43,8 @@ class Submitting(Handle):
       defaults: the options of jobs that are given none.
       job_ids: where the jobs' numbers come from.
     """
+
+    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
 
     def __init__(self, engine: Engine, defaults: Options, job_ids: Iterator[int]) -> None:
         self._engine = engine
@@ -73,6 +78,7 @@ class Submitting(Handle):
           ValueError, TypeError: if an option is out of its range or of the wrong type; names the
               key of the node.
         """
+        self._engine.check_caller()
         jobs: dict[K, Job[Any]] = {}
         for key, before in in_order(nodes, reverse=reverse).items():
             jobs[key] = self._make_job_of_graph(key, nodes[key], tuple(jobs[other] for other in before))
@@ -129,6 +135,8 @@ class Submitting(Handle):
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
             self._check_call(fn, options)
+        if get_ident() != self._engine.home.thread:
+            self._engine.check_caller()
         now = trio.current_time()
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
@@ -183,10 +191,16 @@ class Submitting(Handle):
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
-        job = await self._submit(fn, args, options)
+        job = self._make_job(fn, args, options)
+        job._caller_deadline = trio.current_effective_deadline()
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
+            if self._lines_up(job):
+                await self._engine.wait_for_place(job)
             await self._engine.wait_for(job, has_ended)
         except BaseException:
+            if job._state is None:
+                raise  # it has never been in the pool
             job.cancel()
             with trio.CancelScope(shield=True):
                 await self._engine.wait_for_end(job)
@@ -200,17 +214,19 @@ class Submitting(Handle):
         kind: Callable[..., Any],
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
-        buffer: int | None,
-        options: JobOptions,
+        buffer: float | None,
+        options: StreamOptions[Any],
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        self._engine.check_caller()
         name = "map" if kind is Mapped else "as_completed"
         if not callable(fn):
             raise TypeError(not_callable(fn))
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
-            raise TypeError(f"items must be an iterable or an async iterable, got {shown(items)}")
+            raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
         if buffer is not None:
-            _validate.count("buffer", buffer, least=1)
-        resolved = self._resolve(options, name)
+            _validate.size("buffer", buffer)
+        given = cast("Mapping[str, object]", options)
+        resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 

@@ -6,14 +6,16 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import trio
+
 from . import _validate
-from ._error_rule import leaves
+from ._error_rule import as_error, leaves
 from ._error_words import MOST_OF_ERROR
 from ._job import DeadReason
 from ._retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
-from ._shown import said, shown
-from ._tracebacks import clear_frames
+from ._shown import said
+from ._tracebacks import clear_frames, context_of, set_context
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -84,23 +86,23 @@ def control_of(error: Exception) -> Control | None:
     """
     if not isinstance(error, _TELLING):
         return None
-    found = leaves(error)
-    for kind in (GiveUp, Discard, ResourceBroken):
-        for leaf in found:
-            if isinstance(leaf, kind):
-                return leaf if _only_controls(found) else None
-    pauses = [leaf for leaf in found if isinstance(leaf, RetryAfter)]
-    if len(pauses) != len(found):
+    found = [leaf for leaf in leaves(error) if isinstance(leaf, _CONTROLS)]
+    if len(found) < len(leaves(error)):
         return None
-    return pauses[0] if len(pauses) == 1 else max(pauses, key=_delay_of)
+    return found[0] if len(found) == 1 else max(found, key=_strength)
 
 
 def _delay_of(pause: RetryAfter) -> float:
     return _validate.seconds("delay", pause.delay, finite=True)
 
 
-def _only_controls(found: list[BaseException]) -> bool:
-    return all(isinstance(leaf, _CONTROLS) for leaf in found)
+def _strength(control: Control) -> tuple[int, float, bool]:
+    """By what one is stronger than another: its kind, a longer pause, and that it counts."""
+    if isinstance(control, RetryAfter):
+        return 0, _delay_of(control), control.counts
+    if isinstance(control, ResourceBroken):
+        return 1, 0.0, control.counts
+    return 3 if isinstance(control, GiveUp) else 2, 0.0, True
 
 
 def judge(
@@ -119,23 +121,23 @@ def judge(
     """
     try:
         control = control_of(error)
-    except Exception as fault:  # what a class of the program's has made of its delay
-        return Verdict(_misjudged(fault, error))
+    except BaseException as fault:  # what a class of the program's has made of its delay
+        return Verdict(_misjudged(fault, error, "what the function has raised"))
     if control is None and on_failure is not None:
         try:
-            control = _asked(on_failure, job, error)
-        except Exception as fault:
-            return Verdict(_misjudged(fault, error))
+            control = _checked(on_failure(job, error))
+        except BaseException as fault:
+            return Verdict(_misjudged(fault, error, "on_failure"))
     if control is None:
         try:
             is_failure = breaker is not None and breaker.counts_error(error)
-        except Exception as fault:
-            return Verdict(_misjudged(fault, error))
+        except BaseException as fault:
+            return Verdict(_misjudged(fault, error, "the breaker's counts"))
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     try:
         return _as_told(job, error, control, policy, rng)
-    except Exception as fault:  # as above
-        return Verdict(_misjudged(fault, error))
+    except BaseException as fault:  # the same
+        return Verdict(_misjudged(fault, error, "what the function has raised"))
 
 
 def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPolicy, rng: Random) -> Verdict:
@@ -148,17 +150,16 @@ def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPol
         delay, rests = _delay_of(control), _validate.instance("rest", control.rest, bool)
         fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
         return Verdict(fate, rest=delay if rests else 0.0)
-    return Verdict(_by_policy(job, error, policy, rng), broken=True, is_failure=True)
-
-
-def _asked(on_failure: OnFailure, job: Job[Any], error: Exception) -> Control | None:
-    return _checked(on_failure(job, error))
+    return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
 
 
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {shown(answer)}")
+    _validate.answer("on_failure", answer)
+    raise TypeError(
+        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}"
+    )
 
 
 def _again_after(
@@ -173,19 +174,25 @@ def _again_after(
     return Retry(delay, placement, policy.front, counts)
 
 
-def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random) -> Retry | Die:
+def _by_policy(
+    job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random, broken: ResourceBroken | None = None
+) -> Retry | Die:
     try:
-        if not policy.covers(error):
+        counts = broken is None or _validate.instance("counts", broken.counts, bool)
+        # Types are about what is wrong with the resource whatever the error is that on_failure takes for it.
+        by_types = isinstance(policy.retry_on, (type, tuple))
+        if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
-        if _used_up(job, policy):
+        if counts and _used_up(job, policy):
             return _exhausted(error)
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
+            _validate.answer("delay", delay)
             _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
-    except Exception as fault:
-        return _misjudged(fault, error)
-    return Retry(delay, policy.placement, policy.front, counts=True)
+    except BaseException as fault:
+        return _misjudged(fault, error, "the retry policy")
+    return Retry(delay, policy.placement, policy.front, counts)
 
 
 def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
@@ -198,9 +205,15 @@ def _exhausted(error: Exception) -> Die:
     return Die(DeadReason.ATTEMPTS_EXHAUSTED, "no attempts left", error)
 
 
-def _misjudged(fault: Exception, error: Exception) -> Die:
-    """The user's own code for deciding is at fault: that isn't mended by trying again."""
-    if fault is not error and fault.__context__ is None:
-        fault.__context__ = error
-    clear_frames(fault)
+def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
+    """The user's own code for deciding is at fault: that isn't mended by trying again.
+
+    What is no `Exception` is raised on.
+    """
+    fault = as_error(fault, source)
+    if not isinstance(fault, Exception):
+        raise fault
+    if fault is not error and context_of(fault) is None:
+        set_context(fault, error)
+    clear_frames(fault, strangers=(trio.Cancelled,))
     return Die(DeadReason.NOT_RETRYABLE, ("the decision about its failure failed: {}", fault), fault)

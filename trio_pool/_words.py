@@ -89,12 +89,8 @@ def attempt_lines(job: Job[Any]) -> list[str]:
     return lines
 
 
-def doings(seat: Seat, now: float | None) -> str:
-    """What a worker is doing, and what keeps it from jobs until when.
-
-    Arguments:
-      now: the time; None where there is no clock.
-    """
+def doings(seat: Seat, now: float) -> str:
+    """What a worker is doing, and what keeps it from jobs until when."""
     state = seat.state
     if state is WorkerState.STARTING or state is WorkerState.STOPPED:
         return state.name.lower()
@@ -105,15 +101,13 @@ def doings(seat: Seat, now: float | None) -> str:
         ("limited", seat._limited_until),
     ):
         if until is not None:
-            left = "" if now is None else f" ({max(until - now, 0):.1f} s left)"
-            holds.append(f"{name} until {until:.1f}{left}")
+            holds.append(f"{name} until {until:.1f} ({max(until - now, 0):.1f} s left)")
     if seat._phase is Phase.REOPENING:
         holds.append("reopening")
     if seat._departing:
         holds.append("leaving")
     if seat._current is not None:
-        lasting = "" if now is None else f" for {now - seat._started_at:.1f} s"
-        busy = f"busy with {title(seat._current)}{lasting}"
+        busy = f"busy with {title(seat._current)} for {now - seat._started_at:.1f} s"
         return f"{busy}, then {', '.join(holds)}" if holds else busy
     if state is WorkerState.IDLE:
         holds.insert(0, state.name.lower())

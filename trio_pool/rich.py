@@ -13,7 +13,7 @@ except ImportError as _error:
     raise ImportError('trio_pool.rich needs rich: pip install "trio-pool[rich]"') from _error
 
 from . import _validate
-from ._base import BasePool
+from ._base import checked_pool
 from ._live_display import Place, console_for
 from ._live_frame import frame, plain_line
 from ._live_reading import Failures, Readings
@@ -75,7 +75,7 @@ def live(
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type; at the call.
     """
-    _validate.instance("pool", pool, BasePool)
+    checked_pool(pool)
     if total is not None:
         _validate.count("total", total, least=0)
     _validate.count("failures", failures, least=0)
@@ -92,6 +92,7 @@ def live(
 async def _show(view: _View) -> AsyncGenerator[None]:
     """The view's block."""
     error: BaseException | None = None
+    view.check_caller()
     await trio.lowlevel.checkpoint()
     async with trio.open_nursery() as nursery:
         view.begin()
@@ -180,6 +181,10 @@ class _View:
     @property
     def _is_on(self) -> bool:
         return self._outlet is not None
+
+    def check_caller(self) -> None:
+        """Check that the caller is where the pool lives."""
+        self._pool._engine.check_caller()
 
     def begin(self) -> None:
         """Show the first frame, or nothing yet where there are lines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections import deque
@@ -18,6 +19,7 @@ from trio_pool._effects import Effect
 from trio_pool._group import Group
 from trio_pool._guard import Guard
 from trio_pool._job import Job
+from trio_pool._ledger import begun
 from trio_pool._options import Options
 from trio_pool._roster import Roster
 from trio_pool._seat import Seat
@@ -40,6 +42,9 @@ V = TypeVar("V")
 
 class NoHost:
     """The host of jobs whose handles nobody uses."""
+
+    def check_caller(self) -> None:
+        raise AssertionError
 
     def cancel_job(self, job: Job[Any]) -> None:
         raise AssertionError(job)
@@ -142,6 +147,11 @@ class Core:
         self.scheduler.opened(seat, now)
         return seat
 
+    def begin(self, now: float) -> None:
+        """The functions of all that has been started begin."""
+        for seat in self.roster.seats.values():
+            begun(seat, now)
+
     def make_group(
         self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, name: str | None = None
     ) -> Group:
@@ -197,7 +207,11 @@ def make_core(
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """How many calls of Python functions it takes, each step of a generator being one."""
+    """How many calls of Python functions it takes, each step of a generator being one.
+
+    The garbage collector is held off meanwhile: it would call what others have it call, as hypothesis
+    does, whenever the garbage of earlier tests sets it going.
+    """
     calls = 0
 
     def note(_: object, event: str, __: object) -> None:
@@ -205,9 +219,13 @@ def calls_of(act: Callable[[], object]) -> int:
         calls += event == "call"
 
     before = sys.getprofile()
+    collects = gc.isenabled()
+    gc.disable()
     sys.setprofile(note)
     try:
         act()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return calls

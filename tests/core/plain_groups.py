@@ -11,13 +11,13 @@ import math
 import attrs
 
 from tests.core.plain_model import PlainPool
-from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
+from tests.core.plain_parts import FINAL, Named, PlainJob, PlainWorker
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Admission, Door
 
 
 @attrs.define(eq=False, repr=False)
-class PlainGroup:
+class PlainGroup(Named):
     """A group."""
 
     max_running: float = math.inf
@@ -98,6 +98,15 @@ class PlainGroupedPool(PlainPool):
         """The times at which something has to happen by itself."""
         return [*super().dues(), *(job.deadline for job in self.those(JobState.BLOCKED))]
 
+    def staying(self) -> list[PlainWorker]:
+        """The workers that have not left and are not to leave."""
+        return [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
+
+    def most_workers(self, group: PlainGroup) -> float:
+        """How many workers a group can have at most."""
+        del group
+        return len(self.staying())
+
     # What everything is made of.
 
     def _queue_up(self, job: PlainJob, *, front: bool = False) -> None:
@@ -132,10 +141,9 @@ class PlainGroupedPool(PlainPool):
 
     def _review(self) -> None:
         """Nothing is set aside for groups that want more workers than there are; at the end they are turned away."""
-        staying = [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
         some_are_back = False
         for group in self.waiting_groups():
-            was_beyond, group.is_beyond = group.is_beyond, group.reserve > len(staying)
+            was_beyond, group.is_beyond = group.is_beyond, group.reserve > self.most_workers(group)
             some_are_back = some_are_back or (was_beyond and not group.is_beyond)
             if group.is_beyond or some_are_back:  # these go before all that came after them
                 self._release(group)
@@ -146,9 +154,9 @@ class PlainGroupedPool(PlainPool):
         self._set_aside(self.idle())
         super()._match()
 
-    def _settle(self) -> None:
+    def _bring_together(self) -> None:
         self._follow_up()
-        super()._settle()
+        super()._bring_together()
 
     def _go_on(self, worker: PlainWorker) -> None:
         self._follow_up()
@@ -256,9 +264,9 @@ class PlainGroupedPool(PlainPool):
         self._settle()
         return Admission.WAITING
 
-    def join(self, worker: PlainWorker) -> None:
+    def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:
         """A worker is about to open its resource: those may hope for it who want so many."""
-        super().join(worker)
+        super().join(worker, ordered=ordered)
         self._review()
         self._set_aside(self.idle())
 

@@ -1,0 +1,117 @@
+"""Core: which of the waiting jobs an idle worker may be able to take."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, TypeAlias
+
+from ._lanes import Lane
+
+if TYPE_CHECKING:
+    from ._group import Group
+    from ._lanes import Index, Rank
+    from ._roster import Roster
+    from ._seat import Seat
+
+    # Where a job may be found that can start.
+    Source: TypeAlias = Lane | Index
+
+# Below this length stale entries aren't worth a thought.
+_LEAST_TO_COMPACT = 64
+
+
+class Startable:
+    """Where to look for jobs that idle workers may take, first where the job is that starts next.
+
+    A lane, or an index of lanes, is noted when it gets a job, or a worker, that may have been missing, and
+    forgotten when it turns out that there is nothing. So nothing is looked at that has not changed.
+    What is noted for a group that may start nothing more is left alone until it may.
+    """
+
+    __slots__ = ("_order", "_ranks", "_roster", "_sequence", "_shelves")
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        # By each source, the rank of its one valid entry: never too late, if too early.
+        self._ranks: dict[Source, Rank] = {}
+        # The entries by groups, and the groups by their first entries.
+        self._shelves: dict[Group | None, list[tuple[Rank, int, Source]]] = {}
+        self._order: list[tuple[Rank, int, Group | None]] = []
+        self._sequence = 0
+
+    def note(self, source: Source, rank: Rank) -> None:
+        """There may be something, and nothing before this rank."""
+        known = self._ranks.get(source)
+        if known is not None and known <= rank:
+            return
+        self._ranks[source] = rank
+        gate = source.terms.gate if isinstance(source, Lane) else None
+        shelf = self._shelves.setdefault(gate, [])
+        self._sequence += 1
+        entry = (rank, self._sequence, source)
+        heapq.heappush(shelf, entry)
+        if shelf[0] is entry:
+            heapq.heappush(self._order, (rank, self._sequence, gate))
+        if len(shelf) > 2 * len(self._ranks) + _LEAST_TO_COMPACT:
+            shelf[:] = [each for each in shelf if self._ranks.get(each[2]) == each[0]]
+            heapq.heapify(shelf)
+        if len(self._order) > 2 * len(self._shelves) + _LEAST_TO_COMPACT:
+            self._order = [(shelf[0][0], 0, gate) for gate, shelf in self._shelves.items() if shelf]
+            heapq.heapify(self._order)
+
+    def reopen(self, group: Group) -> None:
+        """A group that could start nothing more may start something again."""
+        self._put_in_order(group)
+
+    def forget(self, source: Source) -> None:
+        """There is nothing any more."""
+        self._ranks.pop(source, None)
+
+    def forget_group(self, group: Group) -> None:
+        """None of its jobs wait any more."""
+        self._shelves.pop(group, None)
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._ranks.clear()
+        self._shelves.clear()
+        self._order.clear()
+
+    def first(self) -> tuple[Lane, Seat] | None:
+        """The lane whose first job starts next of those that an idle worker may take, and that worker."""
+        order = self._order
+        while order:
+            rank, _, gate = order[0]
+            shelf = self._shelves.get(gate)
+            if not shelf or (gate is not None and gate.is_full):
+                heapq.heappop(order)
+                continue
+            if shelf[0][0] != rank:
+                heapq.heapreplace(order, (shelf[0][0], order[0][1], gate))
+                continue
+            source = shelf[0][2]
+            if self._ranks.get(source) != rank:
+                heapq.heappop(shelf)
+                continue
+            lane, seat = self._look(source)
+            head = None if lane is None else lane.head()
+            if lane is not None and head is not None and seat is not None and head[:2] == rank:
+                return lane, seat
+            heapq.heappop(shelf)
+            del self._ranks[source]
+            if seat is not None and head is not None:
+                self.note(source, head[:2])
+        return None
+
+    def _look(self, source: Source) -> tuple[Lane | None, Seat | None]:
+        if isinstance(source, Lane):
+            return (source, self._roster.choose(source.terms)) if source.size else (None, None)
+        if source.kind is not None and not source.kind.idle:
+            return None, None
+        return source.first_startable(self._roster)
+
+    def _put_in_order(self, gate: Group | None) -> None:
+        shelf = self._shelves.get(gate)
+        if shelf:
+            self._sequence += 1
+            heapq.heappush(self._order, (shelf[0][0], self._sequence, gate))
