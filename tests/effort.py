@@ -6,7 +6,7 @@ import sys
 
 from hypothesis import settings
 
-SHARE = 100 // settings.default.max_examples
+SHARE = 100 // settings().max_examples
 """One in so many is run: one in one, unless conftest.py was asked for less."""
 
 FIRST = sys.version_info.minor % SHARE

@@ -74,6 +74,7 @@ class Parted:
             except JobDeadlockError as error:
                 self.told = error
             return await self._then()
+        raise AssertionError  # the shield is no scope that is cancelled
 
     async def _waits(self, *_: object) -> float:
         await trio.sleep(self._delay)

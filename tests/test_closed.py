@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.openers import OpenPool, both
-from trio_pool import PoolClosedError, open_pool
+from trio_pool import Pool, PoolClosedError, open_pool
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -31,6 +32,12 @@ def check(closeable: Any, closed: bool) -> None:
     assert refuses_jobs(closeable) is closed
 
 
+async def raise_in(block: AbstractAsyncContextManager[Any], seen: list[Any]) -> None:
+    async with block as closeable:
+        seen.append(closeable)
+        raise KeyError
+
+
 async def test_a_pool_is_open_until_it_is_closed() -> None:
     async with open_pool(["a"]) as pool:
         check(pool, False)
@@ -45,10 +52,10 @@ async def test_a_pool_that_was_left_is_closed() -> None:
 
 
 async def test_a_pool_whose_body_raised_is_closed() -> None:
+    pools: list[Pool[str]] = []
     with pytest.raises(KeyError):
-        async with open_pool(["a"]) as pool:
-            raise KeyError
-    check(pool, True)
+        await raise_in(open_pool(["a"]), pools)
+    check(pools[0], True)
 
 
 async def test_a_cancelled_pool_is_closed_at_once() -> None:
@@ -58,10 +65,12 @@ async def test_a_cancelled_pool_is_closed_at_once() -> None:
 
 
 async def test_a_pool_cancelled_from_outside_is_closed(autojump_clock: MockClock) -> None:
+    pools: list[Pool[str]] = []
     with trio.move_on_after(1):
         async with open_pool(["a"]) as pool:
+            pools.append(pool)
             await trio.sleep_forever()
-    check(pool, True)
+    check(pools[0], True)
 
 
 async def test_a_pool_is_closed_once_its_body_has_ended(autojump_clock: MockClock) -> None:
@@ -106,10 +115,10 @@ async def test_a_group_that_was_left_is_closed() -> None:
 
 async def test_a_group_whose_body_raised_is_closed() -> None:
     async with open_pool(["a"]) as pool:
+        groups: list[Any] = []
         with pytest.raises(KeyError):
-            async with pool.open_group() as group:
-                raise KeyError
-        check(group, True)
+            await raise_in(pool.open_group(), groups)
+        check(groups[0], True)
 
 
 async def test_a_cancelled_group_is_closed_at_once() -> None:
@@ -119,16 +128,22 @@ async def test_a_cancelled_group_is_closed_at_once() -> None:
 
 
 async def test_a_group_of_which_a_job_died_that_must_not_is_closed(autojump_clock: MockClock) -> None:
+    groups: list[Any] = []
     closed: list[bool] = []
+
+    async def lets_one_die(pool: Pool[str]) -> None:
+        async with pool.open_group(must_succeed=True) as group:
+            groups.append(group)
+            await group.submit(fails)
+            try:
+                await trio.sleep_forever()
+            finally:
+                closed.append(group.closed)
+
     async with open_pool(["a"]) as pool:
         with pytest.raises(ExceptionGroup, match="ended with errors"):
-            async with pool.open_group(must_succeed=True) as group:
-                await group.submit(fails)
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    closed.append(group.closed)
-        check(group, True)
+            await lets_one_die(pool)
+        check(groups[0], True)
     assert closed == [True]
 
 

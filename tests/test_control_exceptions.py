@@ -238,7 +238,10 @@ async def test_resource_broken_is_a_failure_like_any_other() -> None:
 
 
 async def test_resource_broken_is_subject_to_a_function_as_retry_on() -> None:
-    policy = RetryPolicy.immediate(retry_on=lambda error: isinstance(error, OSError))
+    def refuses(error: Exception) -> bool:
+        return not isinstance(error, ResourceBroken)
+
+    policy = RetryPolicy.immediate(retry_on=refuses)
     async with open_pool(["a"], retry=policy, on_dead="keep") as pool:
         job = await pool.submit(Script(ResourceBroken("no answer")))
     assert job.attempt_count == 1

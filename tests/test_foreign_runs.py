@@ -56,6 +56,10 @@ class Scene:
     lending: Any
 
 
+async def greets(_: object, name: str) -> str:
+    return f"hello {name}"
+
+
 async def enter(manager: AbstractAsyncContextManager[Any]) -> None:
     async with manager:
         pytest.fail("entered")
@@ -67,9 +71,9 @@ CALLS: dict[str, Callable[[Scene], Any]] = {
     "run": lambda scene: scene.pool.run(works),
     "run with options": lambda scene: scene.pool.run(works, priority=1, total_timeout=5),
     "submit_graph": lambda scene: scene.pool.submit_graph({"a": Node(works)}),
-    "submit_graph of nothing": lambda scene: scene.pool.submit_graph({}),
-    "map": lambda scene: scene.pool.map(works, []),
-    "as_completed": lambda scene: scene.pool.as_completed(works, []),
+    "submit_graph of nothing": lambda scene: scene.pool.submit_graph(dict[str, Node]()),
+    "map": lambda scene: scene.pool.map(greets, []),
+    "as_completed": lambda scene: scene.pool.as_completed(greets, []),
     "entering a stream": lambda scene: enter(scene.new_stream),
     "iterating": lambda scene: anext(scene.stream),
     "join": lambda scene: scene.pool.join(),
@@ -142,11 +146,11 @@ async def set_scene(act: Callable[[Scene], Awaitable[None]]) -> None:
     async with open_pool(["a", "b"], instruments=[instrument], on_dead="keep") as pool:
         running = await pool.submit(lends_later)
         dead = await pool.submit(fails)
-        async with pool.open_group() as group, pool.map(works, []) as stream:
+        async with pool.open_group() as group, pool.map(greets, []) as stream:
             await wait_all_tasks_blocked()
             [worker, _] = pool.workers
             snapshots = pool.snapshots(1)
-            streams = stream, pool.as_completed(works, [])
+            streams = stream, pool.as_completed(greets, [])
             scene = Scene(pool, worker, running, dead, instrument, group, *streams, snapshots, lendings.pop())
             before = pool.statistics()
             await act(scene)
@@ -172,7 +176,7 @@ async def call(scene: Scene, name: str) -> None:
 async def test_a_call_in_another_trio_run_is_an_error_at_once(name: str) -> None:
     async def act(scene: Scene) -> None:
         with pytest.raises(RuntimeError, match=CURE):
-            await trio.to_thread.run_sync(partial(trio.run, call, scene, name))
+            await trio.to_thread.run_sync(partial(trio.run, partial(call, scene, name)))
 
     await set_scene(act)
 
@@ -246,7 +250,8 @@ async def test_a_worker_cannot_be_removed_out_of_a_thread_of_its_job() -> None:
 
 async def test_what_trio_calls_in_the_pools_own_thread_for_another_is_no_stranger() -> None:
     async with open_pool(["a"]) as pool:
-        job = await trio.to_thread.run_sync(trio.from_thread.run_sync, pool.submit_nowait, works)
+        submit = partial(trio.from_thread.run_sync, partial(pool.submit_nowait, works))
+        job: Job[str] = await trio.to_thread.run_sync(submit)
         token = trio.lowlevel.current_trio_token()
         await in_plain_thread(partial(trio.from_thread.run_sync, pool.workers[0].pause, trio_token=token))
         await in_plain_thread(partial(trio.from_thread.run, pool.add, "b", trio_token=token))

@@ -1,4 +1,4 @@
-"""Threads that have the context of a job without being part of it, as all that it starts have in some builds of Python."""
+"""Threads that have the context of a job and are no part of it, as all that it starts in some builds of Python."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.actors import works
 from tests.threads import in_plain_thread, in_trios_thread
@@ -65,7 +66,7 @@ async def test_a_closed_pool_lets_in_a_thread_that_the_task_of_a_job_waits_for()
 
 
 async def test_a_thread_that_a_cancelled_job_waits_for_is_part_of_it_still() -> None:
-    cancelled, futures = threading.Event(), []
+    cancelled, futures = threading.Event(), list[Any]()
 
     def submits(pool: Pool[str]) -> None:
         cancelled.wait()
@@ -97,7 +98,7 @@ async def test_what_such_a_thread_submits_waits_for_its_place_as_any_job_from_ou
 
 
 async def test_what_such_a_thread_submits_is_no_part_of_the_job_either() -> None:
-    joined = []
+    joined: list[str] = []
 
     async def joins(_: object, group: Any) -> None:
         await group.join()  # inside a job of the group this would be an error

@@ -1,5 +1,8 @@
 """A lender that could never have its worker back is told so, and goes on without it."""
 
+# A block that raises, or is cancelled, has bound its names all the same.
+# pyright: reportPossiblyUnboundVariable=false
+
 from __future__ import annotations
 
 from functools import partial

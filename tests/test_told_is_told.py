@@ -1,4 +1,4 @@
-"""What counts as being told of the death of a job whose future another thread has: then the pool doesn't raise it too."""
+"""What counts as being told of a death by a future in another thread: then the pool doesn't raise it too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.actors import fails
 from tests.threads import PlainThread, in_plain_thread, in_trios_thread
@@ -30,10 +31,11 @@ def by_asyncio(future: Future[Any]) -> None:
 
 
 def by_asyncio_among_others(future: Future[Any]) -> None:
-    async def program() -> list[Any]:
-        return await asyncio.gather(asyncio.wrap_future(future), asyncio.sleep(0), return_exceptions=True)
+    async def program() -> Any:
+        both: Any = await asyncio.gather(asyncio.wrap_future(future), asyncio.sleep(0), return_exceptions=True)
+        return both[0]
 
-    assert isinstance(asyncio.run(program())[0], JobFailedError)
+    assert isinstance(asyncio.run(program()), JobFailedError)
 
 
 def by_result(future: Future[Any]) -> None:

@@ -68,7 +68,7 @@ async def test_a_worker_shows_what_a_reader_needs(autojump_clock: MockClock) -> 
         [worker] = pool.workers
         assert repr(worker) == "<trio_pool.Worker 1 worker-1, idle>"
         await pool.submit(nap, 3)
-        assert repr(worker) == "<trio_pool.Worker 1 worker-1, busy with job 1 (nap) for 0.0 s>"
+        assert repr(worker) == "<trio_pool.Worker 1 worker-1, busy with job 1 (nap(3)) for 0.0 s>"
     assert repr(worker) == "<trio_pool.Worker 1 worker-1, stopped>"
 
 

@@ -14,8 +14,9 @@ What users import, and nothing else. The layout behind it:
   ``_base`` and ``_pool`` the calls, ``_engine`` carries out, ``_admission`` lets jobs in,
   ``_staff`` and ``_worker`` are for the workers, ``_shift`` for what serves them, ``_driver``
   for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates, ``_job_group`` for
-  groups, ``_lending`` and ``_waiting`` for jobs that wait for jobs, ``_from_threads`` and
-  ``_job_future`` for calls from other threads.
+  groups, ``_lending``, ``_waiting``, ``_deadlock`` and ``_apart`` for jobs that wait for jobs,
+  ``_outside`` for cancellations of the whole, ``_from_threads`` and ``_job_future`` for calls
+  from other threads, ``_attributes`` for what is assigned by mistake.
 * For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
   ``_words`` for how it is put; and ``otel``, imported only where it is used.
 * ``rich`` is a module of its own for users, not imported here: the live view. ``_live_reading``

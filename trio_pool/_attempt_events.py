@@ -258,6 +258,8 @@ class AttemptEvents(WorkerEvents):
             setback.counted += 1
         setback.delay = fate.delay
         setback.placement = fate.placement
+        if fate.placement == "other":
+            self._dispatch.has_bounced = True
         setback.front = fate.front
         if fate.delay:
             until = now + fate.delay

@@ -48,7 +48,7 @@ def not_async(fn: Callable[..., Any], made: object) -> str:
     if hasattr(type(made), "__await__"):
         return f"{name} is not an async function: hand over one that awaits what it returned, {shown(made)}"
     return (
-        "a job's function is declared with async def, and awaits trio.to_thread.run_sync(...) for what blocks: "
+        "use async def, and await trio.to_thread.run_sync(...) for what blocks: "
         f"{name} is not an async function: calling it returned {shown(made)}, not a coroutine"
     )
 

@@ -51,6 +51,7 @@ class Dispatch:
       staffing: what is told of idle workers in an elastic pool, or None.
       budget: what the pool's budget of retries is told of, or None without one.
       races: the attempts that may run on more than one worker.
+      has_bounced: whether jobs have ever been kept from workers that they have failed on.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Dispatch:
         "_roster",
         "_ticket",
         "budget",
+        "has_bounced",
         "max_running",
         "meter",
         "races",
@@ -101,6 +103,7 @@ class Dispatch:
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
         self.staffing: Staffing | None = None
+        self.has_bounced: bool = False
         self.races: Races = Races(roster, deadlines)
         # The last one, while there is no limit: it must not be forgotten what has started.
         self._meter_before: RateMeter | None = None
@@ -203,6 +206,7 @@ class Dispatch:
             self.match(now)  # there may be room for another under max_running
             return None
         if not seat._available:
+            self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
             self.match(now)  # as above
             return None
         if self.is_shared or (together and self._roster.idle_count):

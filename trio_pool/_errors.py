@@ -124,7 +124,11 @@ class JobDeadlockError(PoolError):
     Raised inside a job by what would have waited: ``wait``, ``run``, a group's block, a stream
     of results. Either jobs wait for each other in a circle, or every worker that could
     run what they wait for is held by one of them, or is lent by one and broken. The message
-    names them. The remedy is `Job.lend`, or in the last case another attempt.
+    names them, with their workers, and ``current_job().lend()`` where that is the remedy; in the last case
+    it is another attempt.
+
+    Raised also at the end of the block of `Job.lend`, if the job has been cancelled and the job on its
+    worker waits for its end: it has no worker then, and must not use the resource any more.
     """
 
 

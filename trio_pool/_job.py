@@ -299,11 +299,15 @@ class Job(Handle, Generic[V_co]):
         the one attempt that is on it. Its timeouts go on running. The lifespan is not left meanwhile.
 
         To enter and to leave the block is a checkpoint. If the job is cancelled, leaving still
-        waits, shielded, until it has the worker back.
+        waits, shielded, until it has the worker back; unless that could never be, since whoever is on the
+        worker waits, shielded too, for this job's end. Then the job goes on without a worker, and
+        must not use the resource any more: `worker` is None.
 
         Raises:
           RuntimeError: if called outside of the job's function, if the job has ended, lends
-              already, or has a `Hedge`.
+              already, goes on without its worker, or has a `Hedge`.
+          JobDeadlockError: at the end of the block, if the job goes on without its worker, with an error of the
+              block's own as the context; but a cancellation goes first.
           ResourceBroken: at the end of the block, if the resource has broken, or the worker has been
               removed, in the meantime.
         """

@@ -157,6 +157,12 @@ class Fit:
                 self._urn[place] = last
                 self._places[last] = place
 
+    def has_idle(self, but: Seat) -> bool:
+        """Whether one of their workers is idle, but for this one."""
+        if self._pick == "random":
+            return len(self._urn) > (but in self._places)
+        return self.first(lambda seat: seat is not but) is not None
+
     def draw(self, rng: Random, may_take: Callable[[Seat], bool] | None) -> Seat | None:
         """One of the idle workers that may take something, by chance."""
         urn = self._urn

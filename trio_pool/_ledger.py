@@ -212,6 +212,8 @@ class Ledger:
         assert job is not None
         seat._current = None
         seat._cut = None
+        if not seat._available:
+            seat._roster.count_coming(seat)  # it may have had to wait for this
         if seat._draws:
             begun(seat, seat._started_at)
         seat._busy_seconds += now - seat._started_at

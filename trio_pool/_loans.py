@@ -64,7 +64,6 @@ class Loans:
             self._roster.count_as_available(seat, False)
             self._dispatch.look_again()
         seat._loans[job] = Loan(seat, job)
-        self._roster.count_coming(seat)
         self._ledger.take_off(seat, now)
         job._worker = seat  # it has it still, if for later
         self._ledger.add_surplus(job, -1)
@@ -87,13 +86,13 @@ class Loans:
             self._waits.end(loan.wait)
             loan.wait = None
         del seat._loans[job]
-        self._roster.count_coming(seat)
         self._dispatch.occupy(seat)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
         # Only the time that it has it counts, though the attempt is older.
         seat._busy_seconds -= now - loan.started_at
         seat._current = job
+        self._roster.count_coming(seat)
         seat._started_at = loan.started_at
         seat._attempt_deadline = loan.deadline
         seat._cut = loan.cut

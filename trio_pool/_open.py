@@ -127,7 +127,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       all jobs run to their end. Jobs that no worker may take die. The workers stop, the
       newest first. Dead jobs that nobody has dealt with are raised in a group.
     * When the body raises, or the block is cancelled from outside, all jobs are cancelled,
-      and that very exception comes out.
+      and that very exception comes out. A cancellation is noticed at once, though the body may be
+      behind a shield.
 
     Arguments:
       resources: an iterable of objects, of `Resource` descriptions, or of both; or a number

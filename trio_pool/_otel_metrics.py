@@ -164,16 +164,21 @@ class _Global:
 
 
 _GLOBAL = _Global()
-_measures: weakref.WeakKeyDictionary[object, _Measures] = weakref.WeakKeyDictionary()
+# By identity: a provider is the program's, and so is its way to compare itself.
+_measures: list[tuple[weakref.ref[object], _Measures]] = []
 
 
 def _measures_of(provider: MeterProvider | None) -> _Measures:
     is_global = provider is None or provider is metrics.get_meter_provider()
-    key = _GLOBAL if is_global else provider
+    key: object = _GLOBAL if is_global else provider
     with _lock:
-        if key not in _measures:
-            _measures[key] = _Measures(provider)
-        return _measures[key]
+        _measures[:] = [(ref, measures) for ref, measures in _measures if ref() is not None]
+        for ref, measures in _measures:
+            if ref() is key:
+                return measures
+        made = _Measures(provider)
+        _measures.append((weakref.ref(key), made))
+        return made
 
 
 class Metrics:

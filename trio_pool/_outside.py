@@ -34,15 +34,16 @@ class CancellationWatch:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:  # noqa: ASYNC910  # the body of a task
         """The task."""
-        if self._is_over:
-            return
-        self._waiting = trio.lowlevel.current_task()
         try:
-            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            if self._is_over:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._waiting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         except trio.Cancelled as cancelled:
             # Not raised on, since it is to come out of the block, and only if nothing else does.
             if not self._is_over:
-                self.cancelled = cancelled
+                self.cancelled = cancelled.with_traceback(None)
                 self._act()
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:

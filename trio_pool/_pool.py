@@ -84,7 +84,8 @@ class Pool(ResourceCalls[R], BasePool):
     ) -> AbstractAsyncContextManager[JobGroup[R]]:
         """Open a group of jobs, a scope like a nursery: its block ends when its jobs have ended.
 
-        If the body raises, the group's jobs are cancelled, and the error comes out as it is. To
+        If the body raises, or the block is cancelled, the group's jobs are cancelled, and the error comes
+        out as it is; a cancellation is noticed at once, though the body may be behind a shield. To
         enter the block is a checkpoint, and waits until ``reserve`` workers can be had, first come
         first served. If it is cancelled, they are given back.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ._error_words import in_words
+from ._tracebacks import traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,15 +20,28 @@ MOST_TOLD = 10
 def report(words: str, *args: object, error: BaseException | None = None, level: int = logging.ERROR) -> None:
     """Log something, an error with its traceback.
 
-    Where that fails, since its groups are nested too deep, say, or a handler is at fault, it is logged in
-    one line; and if not even that is possible, it isn't.
+    Where that fails, since the error is a group nested too deep for Python's own way to show it, say, or a
+    handler is at fault, it is logged in one line; and if not even that is possible, it isn't.
     """
-    with suppress(Exception):
-        try:
-            logger.log(level, words, *args, exc_info=error)
-        except Exception:
-            if error is not None:
-                logger.log(level, f"{words}: %s", *args, in_words(error))
+    if _log(level, words, args, error) or error is None:
+        return
+    if any(arg is error for arg in args):
+        _log(level, words, args, None)
+    else:
+        _log(level, f"{words}: %s", (*args, in_words(error)), None)
+
+
+def _log(level: int, words: str, args: tuple[object, ...], error: BaseException | None) -> bool:
+    """Log it; returns whether that went well."""
+    # Not the error itself, which would be asked for its truth.
+    exc_info = None if error is None else (type(error), error, traceback_of(error))
+    try:
+        logger.log(level, words, *args, exc_info=exc_info)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # handlers are the program's, and to show an error is to ask it for its text
+        return False
+    return True
 
 
 def report_deaths(deaths: Sequence[Exception]) -> None:

@@ -19,10 +19,6 @@ LEAST_AGE = 0.001
 R_co = TypeVar("R_co", covariant=True)
 
 
-def _check_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.text(attribute.name, value)
-
-
 def _none_or(kind: type) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
@@ -38,6 +34,10 @@ def _check_jobs(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and _validate.seconds(attribute.name, value) < LEAST_AGE:
         raise ValueError(f"{attribute.name} must be at least {LEAST_AGE} s, {_validate.got(value)}")
+
+
+def _as_name(value: str | None) -> str | None:
+    return _validate.text("name", value)
 
 
 def as_tags(value: Iterable[str]) -> frozenset[str]:
@@ -67,7 +67,7 @@ class Resource(Generic[R_co]):
     """
 
     value: R_co = attrs.field(repr=shown)
-    name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
+    name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True, validator=_none_or(CircuitBreaker))

@@ -310,6 +310,10 @@ class Roster:
     def _may_take(self, terms: Terms, but: Collection[Seat], seat: Seat) -> bool:
         return seat not in but and (not terms.failed or self.admits(terms, seat))
 
+    def has_substitute(self, seat: Seat) -> bool:
+        """Whether another worker is idle that has all the tags of this one, and is there for everybody."""
+        return self._kept[None].fit(seat._tags).has_idle(seat)
+
     def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
         """The kinds of workers that may take such jobs: those that are there for everybody, those of its group alone."""
         kept = None if terms.gate is None else self._kept.get(terms.gate)

@@ -312,10 +312,12 @@ class Scheduler(AttemptEvents):
         """Nobody will submit or resume from outside any more."""
         self.advance(now)
         self.draining = True
+        is_news = bool(self._paused or self._reservations.waiting)
         self._review(now)
         self._resume_all(now)
         self._after(now)
-        self.waits.look_again()
+        if is_news:
+            self.waits.look_again()
 
     # From here on nobody but the scheduler calls.
 

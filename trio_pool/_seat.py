@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._kinds import Kind
     from ._loans import Loan
     from ._meters import RateMeter
+    from ._roster import Roster
 
 
 class WorkerState(enum.Enum):
@@ -97,7 +98,7 @@ class Seat(Handle):
         "_was_open",
     )
 
-    def __init__(self, roster: object, number: int, name: str, tags: frozenset[str]) -> None:
+    def __init__(self, roster: Roster, number: int, name: str, tags: frozenset[str]) -> None:
         self._roster = roster
         self._id = number
         self._name = name

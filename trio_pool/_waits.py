@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ._effects import WaitsInVain
 from ._job import Job, JobState
-from ._roster import terms_of
+from ._roster import Terms, terms_of
 from ._seat import Phase, Seat
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._loans import Loan
     from ._reservations import Reservations
-    from ._roster import Roster, Terms
+    from ._roster import Roster
     from ._standing import Cause, Standing
 
     # What others may need: the end of a job or of a wait, or a worker.
@@ -188,6 +188,17 @@ class Waits:
                 return
             self._note_stuck(told, self._unmet([told.waiter]))
             self._effects.append(WaitsInVain(told))
+
+    def can_spare(self, seat: Seat) -> bool:
+        """Whether a worker that is to leave leaves nobody in the lurch, as far as a look at the counts tells."""
+        if not self._by_waiter:
+            return True
+        if seat._loans or seat._kind.group is not None or self._reservations.waiting or self._dispatch.has_bounced:
+            return False
+        if self._roster.has_substitute(seat):
+            return True
+        others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
+        return len(self._by_waiter) + self._reservations.kept < others
 
     def outlasted(self, job: Job[Any]) -> None:
         """What a cancelled job waits for still, it goes on waiting for."""

@@ -60,7 +60,7 @@ class WorkerEvents(Aftermath):
         if self._staffing is not None and not seat._available:
             self._staffing.unparked(seat)  # held back while its resource was opened anew
         self._after(now)
-        self.waits.look_again()  # a job that bounces may have to try this one first, which may be held
+        self._look_for_bounced()
 
     def reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
@@ -87,7 +87,7 @@ class WorkerEvents(Aftermath):
         """A paused worker may go on."""
         self.advance(now)
         self._resume(seat, now)
-        self.waits.look_again()  # as above
+        self._look_for_bounced()
 
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
@@ -102,13 +102,16 @@ class WorkerEvents(Aftermath):
             for job in (*running, *seat._loans):
                 self._cut(seat, job, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
+            is_spare = self.waits.can_spare(seat)
             self._dismiss(seat, now)
             self._after(now)
-            self.waits.look_again()
+            if not is_spare:
+                self.waits.look_again()
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
+        is_spare = self.waits.can_spare(seat)
         seat._phase = Phase.STOPPED
         self._paused.pop(seat, None)
         self._holds.drop(seat)
@@ -127,7 +130,8 @@ class WorkerEvents(Aftermath):
         self._review(now)
         self._settle(now)
         self._after(now)
-        self.waits.look_again()
+        if not is_spare:
+            self.waits.look_again()
 
     # Time passes.
 
@@ -161,9 +165,14 @@ class WorkerEvents(Aftermath):
             self._retire(retiring, now)  # only now are those idle for which there is nothing to do
         self._after(now)
         if is_back:
-            self.waits.look_again()  # as above
+            self._look_for_bounced()
 
     # From here on nobody calls but who derives from it.
+
+    def _look_for_bounced(self) -> None:
+        """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
+        if self._dispatch.has_bounced:
+            self.waits.look_again()
 
     def _overdue(self, job: Job[Any], now: float) -> None:
         let_go: Job[Any] | None = None

@@ -97,6 +97,13 @@ class CheckedMachine(SchedulerMachine):
         assert len(self.core.dead) == len(self.died) == ledger.count[JobState.DEAD]
 
     @invariant()
+    def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
+        seats = list(self.core.roster.seats.values())
+        assert self.core.roster.coming == sum(seat._may_become_available for seat in seats)
+        assert set(self.core.scheduler._paused) == {seat for seat in seats if seat._paused}
+        assert self.core.roster.leaving == sum(seat._departing for seat in seats)
+
+    @invariant()
     def the_queue_holds_what_is_queued_in_order(self) -> None:
         queue = self.core.scheduler._queue
         plain_jobs = dict(self.jobs)

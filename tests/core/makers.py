@@ -43,6 +43,9 @@ V = TypeVar("V")
 class NoHost:
     """The host of jobs whose handles nobody uses."""
 
+    def check_caller(self) -> None:
+        raise AssertionError
+
     def cancel_job(self, job: Job[Any]) -> None:
         raise AssertionError(job)
 

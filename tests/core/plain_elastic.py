@@ -16,16 +16,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import attrs
 
+from tests.core.plain_groups import PlainGroup
 from tests.core.plain_loans import PlainLendingPool
 from tests.core.plain_parts import PlainJob, PlainWorker
 from trio_pool import JobState
-
-if TYPE_CHECKING:
-    from tests.core.plain_groups import PlainGroup
 
 
 @attrs.frozen
@@ -167,20 +164,15 @@ class PlainElasticPool(PlainLendingPool):
         if is_idle and worker not in self.idlers:
             self.idlers.append(worker)
             self.idle_times.append(self.now)
-            self._look_again()
         elif not is_idle and worker in self.idlers:
             self.idlers.remove(worker)
             self.idle_times.pop()
-
-    def _look_again(self) -> None:
-        if self.not_before == math.inf:
-            self.not_before = self.now
 
     def _retire(self) -> None:
         while self.elastic is not None and self.too_many_at() <= self.now:
             found = [worker for worker in self.idlers if not self._is_needed(worker)]
             if not found:
-                self.not_before = self.now + (self.elastic.idle_timeout or math.inf)
+                self.not_before = self.now + self.elastic.idle_timeout
                 return
             self._dismiss(found[0])
             self._update(found[0])
@@ -189,11 +181,7 @@ class PlainElasticPool(PlainLendingPool):
         waiting = [*self.queue(), *self.ready_line()]
         if worker.phase == "reopening" and (self.wanting() or self.lacking()):
             return True
-        return (
-            worker.kept_for is not None
-            or bool(worker.lenders)
-            or any(job.only_worker is worker for job in waiting)
-        )
+        return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
 
     # What happens.
 
@@ -203,11 +191,6 @@ class PlainElasticPool(PlainLendingPool):
         self.begun = True
         self.advance()
         self._settle()
-
-    def close_group(self, group: PlainGroup) -> None:
-        """A group has come to its end."""
-        super().close_group(group)
-        self._look_again()
 
     def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:
         """A worker is about to open its resource; perhaps as it was ordered."""

@@ -137,7 +137,7 @@ class PlainPool:
         return not self.avoids(worker, job)
 
     def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
-        """Whether the job goes rather to one that it hasn't failed on, in a new round to any but the last (the bounce)."""
+        """Whether the job goes rather to one that it has not failed on, in a new round to any but the last: it bounces."""
         if job.placement != "other" or not job.failed_on:
             return False
         counted = [other for other in self.workers if self.can_serve(other, job) and not other.lenders]
