@@ -340,7 +340,7 @@ class Feeder:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _close(self) -> None:
-        """Close an async generator in the task where the scopes are that it keeps open."""
+        """Close a generator in the task where the scopes are that it keeps open."""
         try:
             await self._close_items()
         except BaseException as error:
@@ -391,3 +391,5 @@ class Feeder:
         for each in (self._iterator, self._items):
             if inspect.isasyncgen(each):
                 await each.aclose()
+            elif inspect.isgenerator(each):
+                each.close()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._effects import Effects
     from ._job import Job
     from ._loans import Loan
+    from ._roster import Roster
     from ._scheduler import Scheduler
     from ._seat import Cut
     from ._statistics import WorkerStatistics
@@ -105,7 +106,7 @@ class Worker(Seat):
 
     def __init__(
         self,
-        roster: object,
+        roster: Roster,
         number: int,
         name: str,
         tags: frozenset[str],
