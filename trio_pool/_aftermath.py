@@ -304,6 +304,8 @@ class Aftermath:
             return False
         if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return False
+        if staffing is not None and staffing.is_letting_go and not count[JobState.RUNNING]:
+            return False  # once the worker has left, another one may be opened for those that wait
         return not self._roster.coming
 
 
