@@ -326,6 +326,24 @@ async def test_a_body_that_waits_behind_a_shield_for_items_goes_on(autojump_cloc
     assert trio.current_time() == 10
 
 
+async def test_a_body_of_a_group_likewise(autojump_clock: MockClock) -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        await trio.sleep(80_000)
+        yield 2
+
+    async with open_pool(["a", "b"]) as pool:
+        with trio.move_on_after(10) as scope:
+            async with pool.open_group() as group, pool.map(sleeps, [11]) as others:
+                with trio.CancelScope(shield=True):
+                    async with group.map(sleeps, items()) as results:
+                        assert await anext(results) == 1
+                        with pytest.raises(PoolClosedError, match="the group ended before the items did"):
+                            await anext(results)
+                    assert await anext(others) == 11
+    assert scope.cancelled_caught
+
+
 # The block is entered or left.
 
 

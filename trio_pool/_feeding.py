@@ -148,11 +148,16 @@ class Feeder:
         self._failure = self._refusal = None
         return error
 
-    def stop(self) -> None:
-        """The pool ends."""
+    def stop(self, what: str = "the pool") -> None:
+        """The pool ends, or the group that the jobs are for."""
         if not self._over:
-            self._end(PoolClosedError("the pool ended before the items did"))
+            self._end(PoolClosedError(f"{what} ended before the items did"))
         self._scope.cancel()
+
+    def stop_with(self, group: Submitting) -> None:
+        """A group ends, which may be the one that the jobs are for."""
+        if self._pool is group:
+            self.stop("the group")
 
     async def finish(self) -> None:
         """The block is being left by one that can't be cancelled."""

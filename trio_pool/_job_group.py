@@ -104,6 +104,8 @@ class BaseGroup(Submitting):
             self._scope.cancel()
             self._stopping = True
             self.close()
+            for feeder in list(self._engine.feeders):
+                feeder.stop_with(self)
             self._engine.core.cancel_group(self._record, trio.current_time())
             self._engine.carry_out()
 

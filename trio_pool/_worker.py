@@ -276,12 +276,11 @@ class Worker(Seat):
         return loan.wait if job in self._loans else None
 
     def _forfeit(self, loan: Loan) -> None:
-        """A job that wants the worker back will never have it, unless it just has: it goes on without it."""
-        if loan in self._claims:
-            self._core.forfeit(loan)
-            shift, returned = self._lent[loan.job]
-            shift.ends = Apart(self._core, loan, partial(self._end_apart, loan.job))
-            returned.set()
+        """A job that wants the worker back will never have it: it goes on without it."""
+        self._core.forfeit(loan)
+        shift, returned = self._lent[loan.job]
+        shift.ends = Apart(self._core, loan, partial(self._end_apart, loan.job))
+        returned.set()
 
     def _end_apart(self, job: Job[Any]) -> None:
         """The attempt of such a job is over."""

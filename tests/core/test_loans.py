@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
 from trio_pool._effects import Interrupt, Recall, Regain, Start, WaitsInVain
@@ -338,16 +340,19 @@ def test_one_that_goes_on_without_its_worker_counts_where_it_has_counted() -> No
     assert (seat._current, seat._loans, seat._attempts) == (holder, {}, 1)
 
 
-def test_a_worker_that_it_alone_had_lent_can_be_relied_on_when_it_has_ended() -> None:
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_worker_that_it_alone_had_lent_can_be_relied_on_when_it_has_ended(others: int) -> None:
     core = make_core()
     seat = core.add_seat()
+    for _ in range(others):
+        lent(core, seat)
     lender, _ = circle(core, seat)
     assert seat._kind.available == 0
     core.scheduler.forfeit(seat._loans[lender])
     race = Race(lender, seat)
     race.runners.clear()
     core.scheduler.end_apart(seat._loans[lender], race, 3.0, ERROR)
-    assert (state_of(lender), seat._kind.available) == (JobState.CANCELLED, 1)
+    assert (state_of(lender), seat._kind.available) == (JobState.CANCELLED, 1 - others)
 
 
 # Breakers.
