@@ -345,6 +345,7 @@ class ReadyQueue:
                 head = lane.head()
                 if head is not None and kind.may_serve(lane.terms):
                     index.advertise(lane, head)
+        index.kind = kind  # which has another record after its last worker was kept for a group meanwhile
         yield index
         if self._shared and kind.group is None:
             for tag in (None, *kind.tags):
