@@ -104,7 +104,7 @@ async def pin(workers: int, jobs: int) -> float:
     async with open_pool(range(workers), max_running=workers - 1, max_queue=math.inf) as pool:
         for worker in pool.workers:
             worker.pause()
-        rounds = max(2, jobs // workers)
+        rounds = 2 + jobs // 100
         for _ in range(rounds):
             for worker in pool.workers:
                 pool.submit_nowait(use, worker=worker)

@@ -58,7 +58,7 @@ class RateLimit:
     seconds hold more than ``count + burst`` starts, wherever they begin, and of the time in
     which nothing started, no more than a burst is made up for. With the default burst of 1, a
     start that comes late, as all do by a little, makes all later ones late: who wants the
-    whole rate takes 2 or more.
+    whole rate takes 2 or more. A start counts when the job's function begins.
 
     A value: compare it, print it. Each pool and each worker that gets it counts for itself.
 

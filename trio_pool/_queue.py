@@ -345,7 +345,7 @@ class ReadyQueue:
                 head = lane.head()
                 if head is not None and kind.may_serve(lane.terms):
                     index.advertise(lane, head)
-        index.kind = kind  # the last worker of the one before may have left
+        index.kind = kind  # the last worker of the one before may have left, or been kept for a group
         yield index
         if self._shared and kind.group is None:
             for tag in (None, *kind.tags):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, TypeAlias
 
-from ._lanes import Lane
+from ._lanes import Lane, rank_of
 
 if TYPE_CHECKING:
     from ._group import Group
@@ -28,7 +28,7 @@ class Startable:
     What is noted for a group that may start nothing more is left alone until it may.
     """
 
-    __slots__ = ("_order", "_ranks", "_roster", "_sequence", "_shelves")
+    __slots__ = ("_order", "_placed", "_ranks", "_roster", "_sequence", "_shelves")
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
@@ -37,6 +37,8 @@ class Startable:
         # The entries by groups, and the groups by their first entries.
         self._shelves: dict[Group | None, list[tuple[Rank, int, Source]]] = {}
         self._order: list[tuple[Rank, int, Group | None]] = []
+        # By group, the rank of its one valid entry there.
+        self._placed: dict[Group | None, Rank] = {}
         self._sequence = 0
 
     def note(self, source: Source, rank: Rank) -> None:
@@ -51,17 +53,16 @@ class Startable:
         entry = (rank, self._sequence, source)
         heapq.heappush(shelf, entry)
         if shelf[0] is entry:
-            heapq.heappush(self._order, (rank, self._sequence, gate))
+            self._place(gate, rank)
         if len(shelf) > 2 * len(self._ranks) + _LEAST_TO_COMPACT:
             shelf[:] = [each for each in shelf if self._ranks.get(each[2]) == each[0]]
             heapq.heapify(shelf)
-        if len(self._order) > 2 * len(self._shelves) + _LEAST_TO_COMPACT:
-            self._order = [(shelf[0][0], 0, gate) for gate, shelf in self._shelves.items() if shelf]
-            heapq.heapify(self._order)
 
     def reopen(self, group: Group) -> None:
         """A group that could start nothing more may start something again."""
-        self._put_in_order(group)
+        shelf = self._shelves.get(group)
+        if shelf and group not in self._placed:
+            self._place(group, shelf[0][0])
 
     def forget(self, source: Source) -> None:
         """There is nothing any more."""
@@ -70,24 +71,29 @@ class Startable:
     def forget_group(self, group: Group) -> None:
         """None of its jobs wait any more."""
         self._shelves.pop(group, None)
+        self._placed.pop(group, None)
 
     def clear(self) -> None:
         """Nothing waits any more."""
         self._ranks.clear()
         self._shelves.clear()
         self._order.clear()
+        self._placed.clear()
 
     def first(self) -> tuple[Lane, Seat] | None:
         """The lane whose first job starts next of those that an idle worker may take, and that worker."""
         order = self._order
         while order:
             rank, _, gate = order[0]
-            shelf = self._shelves.get(gate)
-            if not shelf or (gate is not None and gate.is_full):
+            if self._placed.get(gate) != rank:
                 heapq.heappop(order)
                 continue
-            if shelf[0][0] != rank:
-                heapq.heapreplace(order, (shelf[0][0], order[0][1], gate))
+            shelf = self._shelves[gate]
+            if not shelf or shelf[0][0] != rank or (gate is not None and gate.is_full):
+                heapq.heappop(order)
+                del self._placed[gate]
+                if shelf and shelf[0][0] != rank:
+                    self._place(gate, shelf[0][0])
                 continue
             source = shelf[0][2]
             if self._ranks.get(source) != rank:
@@ -95,7 +101,7 @@ class Startable:
                 continue
             found = self._look(source)
             head = None if found is None else found[0].head()
-            if head is not None and head[:2] == rank:
+            if head is not None and rank_of(head) == rank:
                 return found
             heapq.heappop(shelf)
             del self._ranks[source]
@@ -111,8 +117,11 @@ class Startable:
             return None
         return source.first_startable(self._roster)
 
-    def _put_in_order(self, gate: Group | None) -> None:
-        shelf = self._shelves.get(gate)
-        if shelf:
-            self._sequence += 1
-            heapq.heappush(self._order, (shelf[0][0], self._sequence, gate))
+    def _place(self, gate: Group | None, rank: Rank) -> None:
+        """Enter a group by its first entry."""
+        self._placed[gate] = rank
+        self._sequence += 1
+        heapq.heappush(self._order, (rank, self._sequence, gate))
+        if len(self._order) > 2 * len(self._placed) + _LEAST_TO_COMPACT:
+            self._order = [each for each in self._order if self._placed.get(each[2]) == each[0]]
+            heapq.heapify(self._order)
