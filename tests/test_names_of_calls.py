@@ -190,6 +190,19 @@ async def test_messages_the_log_and_the_live_view_show_them(autojump_clock: Mock
     assert [line for line in said if f"2 {CALL}" in line and "dead: OSError" in line]
 
 
+async def test_a_deadlock_is_told_with_them(autojump_clock: MockClock) -> None:
+    async def parent(resource: object, url: str) -> None:
+        await pool.run(fetch, url)
+
+    async with open_pool(A) as pool:
+        with pytest.raises(JobFailedError) as caught:
+            await pool.run(parent, PAGE)
+    text = str(caught.value.__cause__)
+    assert f"parent('{PAGE}') would wait for ever for {CALL}: " in text
+    assert f"parent('{PAGE}') (on A)" in text
+    assert "current_job().lend()" in text
+
+
 async def test_the_records_of_the_log_have_them_as_an_attribute(autojump_clock: MockClock) -> None:
     watchers, _ = await everything_said()
     [death] = watchers.records("job_dead")

@@ -113,7 +113,7 @@ async def test_a_timeout_is_a_failure(option: str, autojump_clock: MockClock) ->
 
 
 async def test_a_job_that_raises_its_own_former_cancellation_has_failed(autojump_clock: MockClock) -> None:
-    """Kept from an earlier life: a job that was queued again after it was cancelled is another one."""
+    """Of a job that had ended: what it says is not how an attempt ended."""
     watchers = Watchers()
     errors: list[JobCancelledError] = []
 
@@ -122,8 +122,7 @@ async def test_a_job_that_raises_its_own_former_cancellation_has_failed(autojump
 
     async with open_pool(A, instruments=watchers.instruments, on_dead="keep") as pool:
         watchers.watch(pool)
-        first = await pool.submit(raises, name="first", worker=pool.workers[0], after=[await pool.submit(works)])
-        first.cancel()
+        first = await cancelled_job(pool)
         with pytest.raises(JobCancelledError) as caught:
             await first.wait()
         errors.append(caught.value)

@@ -177,6 +177,22 @@ async def test_results_items_and_resources_that_refuse_are_handed_on(autojump_cl
     assert [each is item for each, item in zip(found, [*items, *items, items[0]], strict=True)] == [True] * 5
 
 
+async def test_a_callback_of_a_future_that_tells_nothing_of_itself_is_called(autojump_clock: MockClock) -> None:
+    called: list[object] = []
+
+    class Callback:
+        __repr__ = __str__ = __eq__ = __hash__ = __getattr__ = refuse
+
+        def __call__(self, future: object) -> None:
+            called.append(future)
+
+    async with open_pool(["a"]) as pool:
+        future: Any = await trio.to_thread.run_sync(pool.submit_from_thread, works)
+        future.add_done_callback(Callback())
+        await pool.join()
+    assert called == [future]
+
+
 async def test_instruments_are_told_apart_by_what_they_are() -> None:
     one, other = Watching(), Watching()
     async with open_pool(["a"], instruments=[one]) as pool:

@@ -224,6 +224,16 @@ async def test_a_pool_is_settled_after_join(autojump_clock: MockClock) -> None:
         assert pool.statistics().succeeded == 1
 
 
+async def test_of_many_jobs_that_have_not_ended_some_are_named(autojump_clock: MockClock) -> None:
+    async with open_pool(1) as pool:
+        for _ in range(12):
+            await pool.submit(trio.sleep, 1)
+        with pytest.raises(AssertionError) as caught:
+            assert_settled(pool)
+    assert str(caught.value).startswith("jobs that have not ended: [<trio_pool.Job 1 sleep(1), running")
+    assert str(caught.value).endswith("<trio_pool.Job 10 sleep(1), queued, 0 attempts>] and 2 more")
+
+
 async def test_a_pool_with_jobs_under_way_is_not_settled(autojump_clock: MockClock) -> None:
     async with open_pool(1) as pool:
         job = await pool.submit(trio.sleep, 1, name="the running one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
@@ -24,7 +24,8 @@ R_co = TypeVar("R_co", covariant=True)
 def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     # One made by a function of contextlib can be called, but to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
-        raise TypeError(f"{attribute.name} must return async context managers, not be one, {_validate.got(value)}")
+        got = _validate.got(cast("object", value))
+        raise TypeError(f"{attribute.name} must return async context managers, not be one, {got}")
     _validate.context_maker(attribute.name, value)
 
 

@@ -13,6 +13,7 @@ from ._engine import shortfall_of
 from ._errors import PoolClosedError
 from ._from_threads import through_host
 from ._job import JobState, has_ended
+from ._shown import own_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -84,7 +85,7 @@ class JobFuture(Future[V]):
 
     def add_done_callback(self, fn: Callable[[Future[V]], object]) -> None:
         """As that of any future."""
-        if str(getattr(fn, "__module__", "")).startswith("asyncio"):
+        if own_text(fn, "__module__").startswith("asyncio"):
             # By it `asyncio.wrap_future` has what awaits this told, but not at once: the pool may end before.
             with self._lock:
                 self._waiting += 1

@@ -177,7 +177,7 @@ class ItemOptions:
         }
         for name, fn in self.by_item.items():
             if inspect.iscoroutinefunction(fn):
-                raise TypeError(f"{name} must be a plain function of the item, not the async {fn!r}")
+                raise TypeError(f"{name} must be a plain function of the item, not the async {shown(fn)}")
         rest = {name: value for name, value in given.items() if name not in self.by_item}
         self.fixed: Options = defaults.replace(rest, defaults=defaults, roster=roster, call=call)
 
@@ -192,7 +192,9 @@ class ItemOptions:
         for name, value in given.items():
             if inspect.iscoroutine(value):
                 value.close()  # or Python warns that it was never awaited
-                raise TypeError(f"the result of {name} must be had without awaiting it, got {value!r}")
+                raise TypeError(
+                    f"the result of {name} must be had without awaiting it, got {shown(cast('object', value))}"
+                )
         return self.fixed.replace(
             given, defaults=self._defaults, roster=self._roster, call=self._call, label="the result of {}"
         )

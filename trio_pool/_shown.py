@@ -76,19 +76,18 @@ def call_name(fn: object) -> str:
     """A function's name as a reader would look for it."""
     while issubclass(type(fn), partial):
         fn = _PARTIAL_FUNC(fn)
-    name = own_name(fn)
-    return qualified_type_name(fn) if name is None else name
+    return own_text(fn, "__qualname__") or qualified_type_name(fn)
 
 
-def own_name(fn: object) -> str | None:
-    """The name that a function or a class has itself; None for other things that can be called."""
+def own_text(thing: object, attribute: str) -> str:
+    """What the object has for an attribute if that is a string, or an empty one."""
     try:
-        name: object = getattr(fn, "__qualname__", None)
+        found: object = getattr(thing, attribute, None)
     except KeyboardInterrupt:
         raise
     except BaseException:  # its attributes are made by code of the program's
-        return None
-    return str.__str__(name) if isinstance(name, str) else None
+        return ""
+    return str.__str__(found) if isinstance(found, str) else ""
 
 
 def call_arguments(fn: object, args: Iterable[object]) -> str:

@@ -157,8 +157,8 @@ def error_rule(name: str, value: object) -> None:
     for kind in cast("tuple[Any, ...]", given if is_tuple else (given,)):
         if isinstance(kind, type):
             if not issubclass(kind, Exception):
-                raise TypeError(f"{name} must name subclasses of Exception, {got(kind)}")
-        elif isinstance(value, tuple) or not callable(kind):
+                raise TypeError(f"{name} must name subclasses of Exception, {got(cast('object', kind))}")
+        elif is_tuple or not callable(kind):
             raise TypeError(
                 f"{name} must be an exception type, a tuple of them, or a function of the error, {got(value)}"
             )

@@ -34,7 +34,8 @@ def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
 
 
 def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, BaseException) and not (isinstance(value, type) and issubclass(value, BaseException)):
+    given: Any = value
+    if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):
         raise TypeError(f"error must be an exception or a type of one, {_validate.got(value)}")
 
 
@@ -100,6 +101,9 @@ def one_at_a_time() -> Generator[None]:
         forced_max_running.reset(token)
 
 
+_MOST_NAMED = 10  # jobs
+
+
 def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     """Check that every job of a pool has ended.
 
@@ -112,7 +116,9 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     checked_pool(pool)
     unsettled = list(pool.jobs())
     if unsettled:
-        raise AssertionError(f"jobs that have not ended: {unsettled!r}")
+        named = ", ".join(map(repr, unsettled[:_MOST_NAMED]))
+        rest = len(unsettled) - _MOST_NAMED
+        raise AssertionError(f"jobs that have not ended: [{named}]{f' and {rest} more' if rest > 0 else ''}")
 
 
 publish(__name__, __all__)
