@@ -303,6 +303,7 @@ async def test_by_default_it_is_twice_the_workers(
 @pytest.mark.parametrize(("workers", "taken"), [(499, 998), (501, 1000)])
 async def test_and_at_most_1000(workers: int, taken: int, autojump_clock: MockClock) -> None:
     async with open_pool(workers) as pool, pool.as_completed(wait_for_ever, range(3000)):
+        await trio.sleep(1)
         assert states(pool) == taken
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from random import Random
 from typing import Any
 
 import pytest
@@ -102,30 +101,23 @@ async def test_neither_does_one_that_takes_long(name: str, items: Items, autojum
     assert trio.current_time() == 600
 
 
+@EVERY_KIND
 @EITHER
-async def test_workers_are_as_busy_as_with_submit(name: str, autojump_clock: MockClock) -> None:
-    async def seconds(name: str) -> float:
-        rng = Random(3)
+async def test_workers_are_busy_all_the_time_while_one_job_in_seven_backs_off(
+    name: str, items: Items, autojump_clock: MockClock
+) -> None:
+    async def work(item: int) -> None:
+        await trio.sleep(0.2)
+        if item % 7 == 0 and current_job().attempt_count < 2:
+            raise RetryAfter(2 + item % 5)
 
-        async def work(item: int) -> None:
-            await trio.sleep(0.2)
-            if rng.random() < 0.15:
-                raise OSError
-
-        since = trio.current_time()
-        retry = RetryPolicy(max_attempts=8, base_delay=2, placement="other")
-        async with open_pool(4, retry=retry, rng=Random(0), max_queue=10**6) as pool:
-            if name == "submit":
-                for item in range(1000):
-                    await pool.submit(work, item)
-                await pool.join()
-            else:
-                async with getattr(pool, name)(work, range(1000)) as results:
-                    async for _ in results:
-                        pass
-        return trio.current_time() - since
-
-    assert await seconds(name) <= await seconds("submit")
+    async with open_pool(4, retry=RetryPolicy()) as pool, getattr(pool, name)(work, items(700)) as results:
+        async for _ in results:
+            pass
+    busy = sum(worker.busy_seconds for worker in pool.statistics().workers)
+    assert busy == pytest.approx(0.2 * (700 + 2 * 100))
+    # In the end there are only jobs left that back off, twice at most.
+    assert trio.current_time() <= busy / 4 + 2 * 6 + 1
 
 
 @EVERY_KIND
