@@ -477,9 +477,13 @@ async def test_a_job_of_a_bounded_group_goes_to_a_worker_that_comes_after_all_ot
         yield 1
 
     limit = RateLimit(1, per=2, burst=2)
-    async with trio.open_nursery() as nursery, open_pool(Elastic(opens, max=2), rate_limit=limit) as pool:
-        async with pool.open_group(max_running=1) as group:
-            assert await group.run(works_when_no_more_are_removed) == 2.1
+    elastic = Elastic(opens, max=2)
+    async with (
+        trio.open_nursery() as nursery,
+        open_pool(elastic, rate_limit=limit) as pool,
+        pool.open_group(max_running=1) as group,
+    ):
+        assert await group.run(works_when_no_more_are_removed) == 2.1
 
 
 def current_worker_of(job: Job[Any]) -> Worker:

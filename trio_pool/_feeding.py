@@ -353,12 +353,12 @@ class Feeder:
         rest = without(expected, error)
         if rest is None:
             return
-        told = as_error(rest, "an iterable of items")
+        told = as_error(rest, "taking an item")
         if not isinstance(told, Exception):
             self._engine.crash(told)
             return
         if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
-            told = RuntimeError("an iterable of items raised StopAsyncIteration")
+            told = RuntimeError("taking an item raised StopAsyncIteration")
             told.__cause__ = rest
         if self._failure is None or self._failure is self._stray:
             self._failure = told

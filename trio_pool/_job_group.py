@@ -182,10 +182,10 @@ class BaseGroup(Submitting):
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
-        if record.opener is not None and most - record.occupied < record.reserve <= most:
-            raise JobDeadlockError(
-                f"the job {label(record.opener)} itself holds one of the workers that its group would wait for"
-            )
+        opener = record.opener
+        if opener is not None and opener.worker is not None and most - record.occupied < record.reserve <= most:
+            holder = f"{label(opener)} (on {one_line(opener.worker.name)})"
+            raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
         if self._turned_away:
