@@ -339,7 +339,8 @@ class ReadyQueue:
     def _indexes_for(self, kind: Kind) -> Iterator[Index]:
         """Where the lanes are entered that a kind of workers may serve; its own is made when one first looks."""
         index = self._indexes.get(kind.key)
-        if index is None:
+        if index is None or index.kind is not kind:
+            # Where the last worker of such a kind has left meanwhile, lanes may have come that were not entered.
             index = self._indexes[kind.key] = Index(kind, self._closed)
             for lane in self._lanes_for(kind):
                 head = lane.head()

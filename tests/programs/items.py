@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from types import TracebackType
 from typing import Any
 
 import trio
@@ -101,11 +102,13 @@ class _Around:
             self._scope.deadline = trio.current_time() + self._items.deadline
             self._scope.__enter__()
 
-    async def __aexit__(self, *error: object) -> bool | None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
         if not self._is_there:
             return None
         if self._items.around == "nursery":
-            if error[0] is None:
+            if kind is None:
                 self._scope.cancel()
-            return await self._manager.__aexit__(*error)
-        return self._scope.__exit__(*error)
+            return await self._manager.__aexit__(kind, error, traceback)
+        return self._scope.__exit__(kind, error, traceback)

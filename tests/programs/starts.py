@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import trio
 
 from tests.programs.raising import in_words, leaves
@@ -120,8 +118,8 @@ def policy_of(world: World, book: JobBook) -> RetryPolicy | None:
     """The policy that decides about its failures alone, or None."""
     if world.program.setup.on_failure or world.retry_changed:
         return None
-    policy: Any = book.errand.options.get("retry", world.policy)
-    return policy
+    given: RetryPolicy | None = book.errand.options.get("retry")
+    return world.policy if given is None else given
 
 
 def is_ordinary(error: BaseException) -> bool:

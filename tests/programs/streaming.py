@@ -38,11 +38,14 @@ class Streaming(Making, Telling):
         method = to.map if statement.kind == "map" else to.as_completed
         seen: list[object] = []
         entered = False
+        manager: Any = None
         try:
             with self.told(frame, f"the block of {statement.kind}", loud=True):
                 options = self.options_of(statement.call)
                 first.options |= options
                 manager = method(self.fn, source, buffer=statement.buffer, **options)
+            if manager is None:
+                return
             with Judged(None, lambda error: self._is_over_with(error, statement.kind)):
                 async with manager as results:
                     entered = True
