@@ -648,11 +648,15 @@ class PlainPool:
     def depart(self, worker: PlainWorker, *, cut: bool) -> None:
         """A worker is to leave."""
         self.advance()
-        if cut and worker.job is not None:
-            self._cut(worker)
+        if cut:
+            self._evict(worker)
         if not worker.departing:
             self._dismiss(worker)
             self._ask(worker)
+
+    def _evict(self, worker: PlainWorker) -> None:
+        if worker.job is not None:
+            self._cut(worker)
 
     def _dismiss(self, worker: PlainWorker) -> None:
         worker.departing = True

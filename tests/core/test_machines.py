@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 )
 
 from tests.core.checked_machine import CheckedMachine
+from tests.core.elastic_machine import ElasticMachine
 from tests.core.group_machine import GroupMachine
 from tests.core.lending_machine import LendingMachine
 from tests.effort import part_of
@@ -49,3 +50,7 @@ def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
 
 def test_the_scheduler_agrees_with_the_model_about_lending() -> None:
     run(LendingMachine, 250)
+
+
+def test_the_scheduler_agrees_with_the_model_about_elastic_pools() -> None:
+    run(ElasticMachine, 250)
