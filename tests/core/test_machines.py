@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
 )
@@ -21,6 +21,8 @@ from tests.core.lending_machine import LendingMachine
 from tests.effort import part_of
 
 TIMES = float(os.environ.get("TRIO_POOL_EXAMPLES", "0"))
+# To find the shortest life that goes wrong takes longer than a test may.
+PHASES = (Phase.generate, Phase.shrink) if TIMES else (Phase.generate,)
 
 
 def run(machine: type[CheckedMachine], examples: int, steps: int = 40) -> None:
@@ -34,6 +36,7 @@ def run(machine: type[CheckedMachine], examples: int, steps: int = 40) -> None:
             deadline=None,
             derandomize=not TIMES,
             report_multiple_bugs=False,
+            phases=PHASES,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )
