@@ -368,3 +368,20 @@ async def test_otherwise_the_job_is_tried_again_when_it_has_been_left(autojump_c
     async with open_pool(["slow", "other"], lifespan=slow_to_close, retry=AGAIN) as pool:
         assert await pool.run(nap, 5) == 106
         pool.cancel()
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_a_job_that_comes_as_the_lifespan_ends_is_for_others(cancels: bool, autojump_clock: MockClock) -> None:
+    """At the same instant, so that the worker has been handed the job and has not called its function."""
+    async with open_pool(["slow"], lifespan=slow_to_close) as pool:
+        if not cancels:
+            await pool.add("other")
+        await trio.sleep_until(1)
+        job = await pool.submit(nap, 1)
+        if not cancels:
+            assert await job.wait() == 2
+        else:
+            await trio.sleep(1)
+        pool.cancel()
+    assert trio.current_time() == 2
+    assert job.attempt_count == (0 if cancels else 1)

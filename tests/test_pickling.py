@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import trio
@@ -318,7 +318,7 @@ VALUES: list[object] = [
     CircuitBreaker(3, counts=OSError),
     Hedge(2.0, extra=2),
     Resource("a", name="A", tags=["gpu"], rate_limit=RateLimit(5)),
-    Elastic(open, min=1, max=3),  # type: ignore[arg-type]  # any function that can be pickled will do
+    Elastic(cast("Any", open), min=1, max=3),  # any function that can be pickled will do
     Transition(JobState.QUEUED, 1.5),
     Attempt(1, 2, "A", 0.0, 1.5, None, ((3, "C"),)),
     JobState.DEAD,

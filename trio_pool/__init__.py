@@ -19,6 +19,9 @@ What users import, and nothing else. The layout behind it:
   from other threads, ``_attributes`` for what is assigned by mistake.
 * For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
   ``_words`` for how it is put; and ``otel``, imported only where it is used.
+* What users read: ``_shown`` asks their objects for text, with care, ``_error_words`` puts errors
+  into a line, ``_bad_calls`` says what is wrong with a function, ``_reporting`` logs, ``_portable``
+  has what can be pickled, and ``_public`` gives everything here its public name.
 * ``rich`` is a module of its own for users, not imported here: the live view. ``_live_reading``
   has what it knows of the pool, ``_live_frame`` and ``_live_words`` what it shows of that, and
   ``_live_display`` where. ``timeline`` likewise: what it keeps is in ``_records`` and

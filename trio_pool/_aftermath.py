@@ -9,7 +9,7 @@ from ._group import Group
 from ._job import JobState
 from ._roster import ANYONE, terms_of
 from ._seat import Cut
-from ._words import Label
+from ._shown import one_line
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ._roster import Roster
     from ._seat import Seat
     from ._waits import Waits
-    from ._words import Words
 
 
 class Aftermath:
@@ -143,7 +142,7 @@ class Aftermath:
         self._take_back(job)
         self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
 
-    def _stop_group(self, group: Group, now: float, discarded: Words = "") -> None:
+    def _stop_group(self, group: Group, now: float, discarded: str = "") -> None:
         """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
         for job in list(group.live):
             if not discarded or job._state is JobState.RUNNING:
@@ -155,7 +154,7 @@ class Aftermath:
                 if job._options.group is group:
                     self._discard(job, discarded, now)
 
-    def _discard(self, job: Job[Any], words: Words, now: float) -> None:
+    def _discard(self, job: Job[Any], words: str, now: float) -> None:
         """A job that waits, perhaps for a place, is not to start any more."""
         let_go: Job[Any] | None = None
         if job._state is None:
@@ -233,7 +232,7 @@ class Aftermath:
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
-                self._stop_group(group, now, ("{}, of the same group, is dead", Label(item)))
+                self._stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
             for job in self._dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
                     self._discard(job, waited_in_vain(item), now)
@@ -305,9 +304,11 @@ class Aftermath:
             return False
         if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return False
+        if staffing is not None and staffing.is_letting_go and not count[JobState.RUNNING]:
+            return False  # once the worker has left, another one may be opened for those that wait
         return not self._roster.coming
 
 
-def waited_in_vain(other: Job[Any]) -> Words:
+def waited_in_vain(other: Job[Any]) -> str:
     """Why a job is discarded that waited for this one."""
-    return f"it waited for {{}}, which is {other.state.name.lower()}", Label(other)
+    return f"it waited for {one_line(other.name)}, which is {other.state.name.lower()}"

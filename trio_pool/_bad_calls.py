@@ -24,12 +24,16 @@ def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: Ty
     given = "the" if leading else "no"
     words = f"{_name(fn)} can't be called like this, with {given} resource before its arguments: {said(error)}"
     if leading and type(_bound_to(fn)) is type(leading[0]):
-        return f"{words}. {bound_already(fn, leading[0])}"
+        return f"{words}. {_cure_of_bound(fn, leading[0])}"
     return words if leading else f"{words}. A pool of slots has no resources to hand out, as open_pool([...]) has"
 
 
 def bound_already(fn: Callable[..., Any], resource: object) -> str:
-    """Of a method of one resource, where the function of its class was meant."""
+    """Of a method of the very resource that it would get as an argument, too."""
+    return f"{_name(fn)} can't be called like this. {_cure_of_bound(fn, resource)}"
+
+
+def _cure_of_bound(fn: Callable[..., Any], resource: object) -> str:
     kind = one_line(type_name(resource))
     return (
         f"It is bound to one {kind} already; hand over the function of the class, {_name(fn)}, "

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from . import _validate
 from ._instrument import Instrument
+from ._kinds import PICKS, Pick
 from ._limits import CircuitBreaker, RateLimit, RetryBudget
 from ._orphans import NO_WORKER, NoWorker
 from ._retry import RetryPolicy
-from ._roster import PICKS, Pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -377,10 +377,10 @@ class Dispatch:
         self._effects.append(Start(seat, race.job))
 
     def _count_start(self, seat: Seat, now: float) -> None:
-        meters = (self.meter,)
+        own: RateMeter | None = None
         if seat._guard is not None:
             seat._guard.start(now)
-            meters = (seat._guard.meter, self.meter)
-        seat._draws = tuple([meter for meter in meters if meter is not None])
+            own = seat._guard.meter
+        seat._draws = tuple([meter for meter in (own, self.meter) if meter is not None])
         for meter in seat._draws:
             meter.hand_out(now)

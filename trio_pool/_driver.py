@@ -6,12 +6,11 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import trio
 
 from ._bad_calls import bound_already, not_async, wrong_arguments
-from ._shown import call_name, one_line
 from ._tracebacks import clear_frames, set_traceback, traceback_of
 
 if TYPE_CHECKING:
@@ -100,21 +99,22 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
     _current_job.set(job)
     fn = job._fn
     try:
-        if isinstance(fn, types.MethodType) and len(args) > len(job._args) and fn.__self__ is args[0]:
-            return _bad_call(f"{one_line(call_name(fn))} can't be called like this. {bound_already(fn, args[0])}")
+        if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
+            return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # what drives it makes up for it
         try:
             made: object = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = traceback_of(error)
             if traceback is not None and traceback.tb_next is None:
-                return _bad_call(wrong_arguments(fn, args[: len(args) - len(job._args)], error))
+                leading = args[: len(args) - len(job._args)]
+                return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
         if not _is_coroutine(made):
-            return _bad_call(not_async(fn, made))
+            return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
-        return Failure(error)  # noqa: ASYNC910  # what drives it makes up for it
+        return Failure(error)  # noqa: ASYNC910
 
 
 def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:

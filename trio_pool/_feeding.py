@@ -340,7 +340,7 @@ class Feeder:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _close(self) -> None:
-        """Close an async generator in the task where the scopes are that it keeps open."""
+        """Close a generator in the task where the scopes are that it keeps open."""
         try:
             await self._close_items()
         except BaseException as error:
@@ -353,12 +353,12 @@ class Feeder:
         rest = without(expected, error)
         if rest is None:
             return
-        told = as_error(rest, "an iterable of items")
+        told = as_error(rest, "taking an item")
         if not isinstance(told, Exception):
             self._engine.crash(told)
             return
         if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
-            told = RuntimeError("an iterable of items raised StopAsyncIteration")
+            told = RuntimeError("taking an item raised StopAsyncIteration")
             told.__cause__ = rest
         if self._failure is None or self._failure is self._stray:
             self._failure = told
@@ -391,3 +391,5 @@ class Feeder:
         for each in (self._iterator, self._items):
             if inspect.isasyncgen(each):
                 await each.aclose()
+            elif inspect.isgenerator(each):
+                each.close()

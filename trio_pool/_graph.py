@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from . import _validate
 from ._error_words import MOST_OF_ERROR
 from ._errors import GraphError
-from ._shown import call_name, said, shown
+from ._shown import own_name, said, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -56,7 +56,7 @@ class Node:
         self.options: NodeOptions = options
 
     def __repr__(self) -> str:
-        parts = [call_name(self.fn), *map(shown, self.args)]
+        parts = [own_name(self.fn) or shown(self.fn), *map(shown, self.args)]
         if self.after:
             parts.append(f"after={shown(list(self.after))}")
         parts += [f"{option}={shown(value)}" for option, value in self.options.items()]

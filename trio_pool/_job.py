@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from contextvars import Context
 
+    from ._lanes import Lane
     from ._options import Options
-    from ._queue import Lane
     from ._seat import Seat
     from ._setback import Setback
     from ._window import Window

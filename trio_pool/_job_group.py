@@ -51,7 +51,7 @@ class BaseGroup(Submitting):
         self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
-        _validate.text("name", name)
+        plain_name = _validate.text("name", name)
         _validate.instance("must_succeed", must_succeed, bool)
         bound = _validate.bound("max_running", max_running, least=1)
         _validate.count("reserve", reserve, least=0)
@@ -59,7 +59,7 @@ class BaseGroup(Submitting):
             raise ValueError(
                 f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}"
             )
-        self._record = Group(name, bound, reserve, must_succeed, engine.effects)
+        self._record = Group(plain_name, bound, reserve, must_succeed, engine.effects)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()
         self._entered = False
@@ -182,10 +182,10 @@ class BaseGroup(Submitting):
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
-        if record.opener is not None and most - record.occupied < record.reserve <= most:
-            raise JobDeadlockError(
-                f"the job {label(record.opener)} itself holds one of the workers that its group would wait for"
-            )
+        opener = record.opener
+        if opener is not None and opener.worker is not None and most - record.occupied < record.reserve <= most:
+            holder = f"{label(opener)} (on {one_line(opener.worker.name)})"
+            raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
         if self._turned_away:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._seat import Seat
 
 Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
+PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 
 # So many kinds are asked one after the other.

@@ -144,16 +144,18 @@ class Index:
             return None, LAST
         return (lane if entry[:2] < before else None), entry[:2]
 
-    def first_startable(self, roster: Roster) -> tuple[Lane | None, Seat | None]:
+    def first_startable(self, roster: Roster) -> tuple[Lane, Seat] | None:
         """The best lane whose first job an idle worker may take, with that worker."""
-        seats: list[Seat | None] = []
+        found: list[tuple[Lane, Seat]] = []
 
         def finds_worker(entry: IndexEntry) -> bool:
-            seats.append(roster.choose(entry[3].terms))
-            return seats[-1] is not None
+            seat = roster.choose(entry[3].terms)
+            if seat is not None:
+                found.append((entry[3], seat))
+            return seat is not None
 
-        _, lane = self._search(finds_worker)
-        return (None, None) if lane is None else (lane, seats[-1])
+        self._search(finds_worker)
+        return found[0] if found else None
 
     def first_rank(self) -> Rank | None:
         """The rank of the first job of all, or None."""

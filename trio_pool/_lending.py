@@ -72,7 +72,9 @@ def _check(job: Job[Any]) -> Worker:
     if job._options.hedge is not None:
         raise RuntimeError("a job with a hedge can't lend its worker")
     if job in worker._loans and worker._loans[job].is_forfeited:
-        raise RuntimeError(f"the job goes on without {worker.name}, which it had lent, and has no worker to lend")
+        raise RuntimeError(
+            f"the job goes on without {one_line(worker.name)}, which it had lent, and has no worker to lend"
+        )
     if job in worker._loans:
         raise RuntimeError(f"the job has lent {one_line(worker.name)} already")
     return worker

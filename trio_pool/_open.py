@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from ._config import OnDead, Order
     from ._instrument import Instrument
+    from ._kinds import Pick
     from ._limits import CircuitBreaker, RateLimit, RetryBudget
     from ._orphans import NoWorker
     from ._retry import RetryPolicy
-    from ._roster import Pick
     from ._verdict import OnFailure
 
     class PoolOptions(TypedDict, total=False):

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING or sys.version_info >= (3, 11):
 
     class StreamOptions(TypedDict, Generic[T], total=False):
-        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, and each may be a function of the item."""
+        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, or functions of the item."""
 
         retry: OfItem[RetryPolicy | None, T]
         attempt_timeout: OfItem[float | None, T]

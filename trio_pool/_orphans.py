@@ -56,7 +56,7 @@ class Orphans:
         return self._staffing is None or not self._staffing.could_take(terms)
 
     def bury_new(self, lanes: list[Lane], now: float) -> None:
-        """A worker has left, which all those in these lanes could have waited for: bury the jobs that only it could take."""
+        """A worker has left that the jobs in these lanes may have waited for: bury those that only it could take."""
         if self.policy == "wait":
             return
         lost = sorted((entry for lane in lanes if self.is_one(lane.terms) for entry in lane.entries()), key=rank_of)

@@ -231,7 +231,7 @@ class ReadyQueue:
         return seat in self._pinned
 
     def lanes_for(self, seat: Seat, *, tags: bool) -> list[Lane]:
-        """The lanes of jobs that wait for this worker alone, and with ``tags`` of those that its tags may be wanted for."""
+        """The lanes of jobs that wait for a worker alone, and with ``tags`` of those that may want its tags."""
         found = list(self._pinned.get(seat, {}).values())
         if tags:
             found += (lane for tag in (None, *seat._tags) for lane in self._by_tag.get(tag, ()))
@@ -345,6 +345,7 @@ class ReadyQueue:
                 head = lane.head()
                 if head is not None and kind.may_serve(lane.terms):
                     index.advertise(lane, head)
+        index.kind = kind  # the last worker of the one before may have left
         yield index
         if self._shared and kind.group is None:
             for tag in (None, *kind.tags):

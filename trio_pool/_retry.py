@@ -156,8 +156,8 @@ class _Reasoned(Portable, Exception):
     reason: str = ""  # as above
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
-        self.reason = _validate.instance("reason", reason, str)
+        self.reason = str.__str__(_validate.instance("reason", reason, str))
+        super().__init__(self.reason)
 
 
 class GiveUp(_Reasoned):

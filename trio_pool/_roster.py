@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._kinds import Kind, Kinds, Pick
+from ._kinds import Kind, Kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 
     from ._group import Group
     from ._job import Job
-    from ._kinds import Fit, Key
+    from ._kinds import Fit, Key, Pick
     from ._seat import Seat
-
-PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 
 
 class Terms(NamedTuple):
@@ -315,7 +313,7 @@ class Roster:
         return self._kept[None].fit(seat._tags).has_idle(seat)
 
     def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
-        """The kinds of workers that may take such jobs: those that are there for everybody, those of its group alone."""
+        """The kinds of workers that may take such jobs: those for everybody, and those of its group alone."""
         kept = None if terms.gate is None else self._kept.get(terms.gate)
         return self._kept[None].fit(terms.requires), None if kept is None else kept.fit(terms.requires)
 

@@ -74,15 +74,21 @@ def full_type_name(value: object) -> str:
 
 def call_name(fn: object) -> str:
     """A function's name as a reader would look for it."""
+    while issubclass(type(fn), partial):
+        fn = _PARTIAL_FUNC(fn)
+    name = own_name(fn)
+    return qualified_type_name(fn) if name is None else name
+
+
+def own_name(fn: object) -> str | None:
+    """The name that a function or a class has itself; None for other things that can be called."""
     try:
-        while issubclass(type(fn), partial):
-            fn = cast("Any", fn).func
         name: object = getattr(fn, "__qualname__", None)
     except KeyboardInterrupt:
         raise
     except BaseException:  # its attributes are made by code of the program's
-        name = None
-    return str.__str__(name) if isinstance(name, str) else qualified_type_name(fn)
+        return None
+    return str.__str__(name) if isinstance(name, str) else None
 
 
 def call_arguments(fn: object, args: Iterable[object]) -> str:
@@ -115,6 +121,7 @@ def _slot(kind: type[Any], name: str) -> Any:
 
 _NAME: Callable[[type], str] = _slot(type, "__name__")
 _QUALIFIED_NAME: Callable[[type], str] = _slot(type, "__qualname__")
+_PARTIAL_FUNC: Callable[[object], object] = _slot(partial, "func")
 _PARTIAL_ARGS: Callable[[object], tuple[object, ...]] = _slot(partial, "args")
 _PARTIAL_KEYWORDS: Callable[[object], dict[str, object]] = _slot(partial, "keywords")
 _EXCEPTION_ARGS: Callable[[object], tuple[object, ...]] = _slot(BaseException, "args")

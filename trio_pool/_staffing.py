@@ -98,6 +98,11 @@ class Staffing:
         return self._ordered > 0
 
     @property
+    def is_letting_go(self) -> bool:
+        """Whether a worker is to leave that has not left."""
+        return self._present > len(self._crew)
+
+    @property
     def is_short(self) -> bool:
         """Whether jobs wait for which another worker could be opened."""
         return self._there < self._elastic.max and self._waiting() > 0

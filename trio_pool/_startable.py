@@ -93,21 +93,22 @@ class Startable:
             if self._ranks.get(source) != rank:
                 heapq.heappop(shelf)
                 continue
-            lane, seat = self._look(source)
-            head = None if lane is None else lane.head()
-            if lane is not None and head is not None and seat is not None and head[:2] == rank:
-                return lane, seat
+            found = self._look(source)
+            head = None if found is None else found[0].head()
+            if head is not None and head[:2] == rank:
+                return found
             heapq.heappop(shelf)
             del self._ranks[source]
-            if seat is not None and head is not None:
+            if head is not None:
                 self.note(source, head[:2])
         return None
 
-    def _look(self, source: Source) -> tuple[Lane | None, Seat | None]:
+    def _look(self, source: Source) -> tuple[Lane, Seat] | None:
         if isinstance(source, Lane):
-            return (source, self._roster.choose(source.terms)) if source.size else (None, None)
+            seat = self._roster.choose(source.terms) if source.size else None
+            return None if seat is None else (source, seat)
         if source.kind is not None and not source.kind.idle:
-            return None, None
+            return None
         return source.first_startable(self._roster)
 
     def _put_in_order(self, gate: Group | None) -> None:

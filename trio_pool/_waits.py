@@ -14,6 +14,7 @@ to leave or its resource is broken: its lenders hold it too.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ._effects import WaitsInVain
@@ -244,7 +245,7 @@ class Waits:
         self._standing.look_at(wait)
 
     def _causes_of(self, wait: Wait) -> Iterable[Cause]:
-        """One of those that a wait is for and that have not come, or all if any is enough; none if it is about to end."""
+        """One of those that a wait is for and that have not come, or all if any is enough; none if it will end."""
         if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
             return ()
         if wait.loan is not None:
@@ -254,7 +255,7 @@ class Waits:
         others = wait.jobs()
         if wait.for_any:
             return () if any(other.state.is_final for other in others) else others
-        return (other,) if (other := next((each for each in others if not each.state.is_final), None)) else ()
+        return islice((other for other in others if not other.state.is_final), 1)
 
     def _unmet(self, roots: list[Node]) -> dict[Node, list[Node]]:
         """What will never come about of all that these need.

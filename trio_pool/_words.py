@@ -6,50 +6,31 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._error_words import in_words
 from ._seat import Phase, WorkerState
-from ._shown import call_arguments, call_name, one_line
+from ._shown import call_arguments, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._job import Attempt, Job
-    from ._options import Options
     from ._seat import Seat
 
-Words: TypeAlias = "str | tuple[str, BaseException | Label]"
-"""A text, or one with a gap for an error or a job, which is filled when somebody reads it."""
+Words: TypeAlias = "str | tuple[str, BaseException]"
+"""A text, or one with a gap for an error that is put into words when somebody reads it."""
 
 
 def worded(words: Words) -> str:
     """The text, with the gap filled."""
     if isinstance(words, str):
         return words
-    text, about = words
-    return text.format(in_words(about) if isinstance(about, BaseException) else about.text())
-
-
-class Label:
-    """What a job is called in messages, to be put into words when it is read; it doesn't hold the job."""
-
-    __slots__ = ("_args", "_fn", "_options")
-
-    def __init__(self, job: Job[Any]) -> None:
-        self._fn: Callable[..., Any] = job._fn
-        self._args: tuple[Any, ...] = job._args
-        self._options: Options = job._options
-
-    def text(self) -> str:
-        """The name given to the job, or else the call."""
-        if self._options.name:
-            return one_line(self._options.name)
-        name = one_line(call_name(self._fn))
-        arguments = call_arguments(self._fn, self._args) if self._options.show_arguments else ""
-        return f"{name}({arguments})" if arguments else name
+    text, error = words
+    return text.format(in_words(error))
 
 
 def label(job: Job[Any]) -> str:
-    """What a job is called in messages: its name, or the call with its arguments. Always the same."""
+    """What a job is called in messages: its name, or the call with its arguments. Once read, it stays the same."""
     if job._label is None:
-        job._label = Label(job).text()
+        name = one_line(job.name)
+        shows = job._options.show_arguments and not job._options.name
+        arguments = call_arguments(job._fn, job._args) if shows else ""
+        job._label = f"{name}({arguments})" if arguments else name
     return job._label
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._effects import Effects
     from ._job import Job
     from ._loans import Loan
+    from ._roster import Roster
     from ._scheduler import Scheduler
     from ._seat import Cut
     from ._statistics import WorkerStatistics
@@ -105,7 +106,7 @@ class Worker(Seat):
 
     def __init__(
         self,
-        roster: object,
+        roster: Roster,
         number: int,
         name: str,
         tags: frozenset[str],
@@ -307,8 +308,11 @@ class Worker(Seat):
         self._shift.wake()
 
     def _strand(self) -> None:
-        """The lifespan has cancelled one of the tasks that serve: nobody is to wait for that one."""
-        self._break_down(None)
+        """A task that serves it is being cancelled by the lifespan, which may take its time to end."""
+        if not self._session.cancel_called:
+            self._take_out_of_use()
+        self._give_up_unbegun()
+        self._host.carry_out()
 
     def _hurry(self) -> None:
         """Everything is to end: if it is entering its lifespan, or leaving it, it has to leave at once."""
@@ -394,8 +398,7 @@ class Worker(Seat):
                 try:
                     await self._own_shift.serve()
                 except trio.Cancelled:
-                    if self._loans:  # or they would wait for ever to get it back
-                        self._strand()
+                    self._strand()
                     raise
         except BaseExceptionGroup as group:
             # Cancellations, as a rule: how jobs fail is seen to where they run.
@@ -411,7 +414,7 @@ class Worker(Seat):
                 await self._shift.wait()  # only a recall can come now
 
     def _break_down(self, error: Exception | None) -> None:
-        """The resource can't be used, and not because a job has said so; a job that has not begun is not to."""
+        """The resource can't be used, and not because a job has said so."""
         now = trio.current_time()
         if self._stage is not Stage.OPENING:
             broken = self._take_out_of_use()
@@ -424,10 +427,13 @@ class Worker(Seat):
                 self._judge(job, broken, now)
         elif error is not None:
             self._core.reopen(self, error, now)
+        self._host.carry_out()
+
+    def _give_up_unbegun(self) -> None:
+        """A job that it has been handed and that has not begun is for others."""
         if self._inbox is not None:
             job, self._inbox = self._inbox, None
-            self._core.cut_short(self, JobCancelledError(job), now, begun=False)
-        self._host.carry_out()
+            self._core.cut_short(self, JobCancelledError(job), trio.current_time(), begun=False)
 
     def _fail_with_lifespan(self, job: Job[Any]) -> None:
         """The lifespan is ending, and with it a job's function has: its attempt fails."""

@@ -375,7 +375,7 @@ class GroupMachine(CheckedMachine):
             assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
             assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
             open_groups = [group for group, _ in self.open_groups()]
-            assert all(index.kind.group in (None, *open_groups) for index in queue._indexes.values())
+            assert {group for _, group in queue._indexes} <= {None, *open_groups}
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:

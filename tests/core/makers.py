@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._elastic import Elastic
+    from trio_pool._kinds import Pick
     from trio_pool._ledger import Ledger
     from trio_pool._limits import Hedge
     from trio_pool._options import JobOptions
     from trio_pool._orphans import NoWorker
-    from trio_pool._roster import Pick
     from trio_pool._scheduler import Scheduler
 
 V = TypeVar("V")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.core.makers import Core, calls_of, make_core, make_job
 from trio_pool import Elastic, JobCancelledError, JobState
+from trio_pool._kinds import PICKS
 from trio_pool._places import Door
-from trio_pool._roster import PICKS
 from trio_pool._verdict import Retry, Verdict
 from trio_pool._waits import Wait
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from trio_pool import Job
     from trio_pool._group import Group
-    from trio_pool._roster import Pick
+    from trio_pool._kinds import Pick
     from trio_pool._seat import Seat
 
 RETRY = Verdict(Retry(0.0, "any", False, True))
@@ -76,11 +77,21 @@ def crowd(core: Core, number: int, kind: str) -> list[Seat]:
     free = [core.add_seat("all", "free") for _ in range(4)]
     for tags in ((), ("all",), ("free",)):
         terms = make_job(requires=tags)._options.terms
-        assert core.roster.has_any(terms) and core.roster.choose(terms)  # who fits is found out once
+        assert core.roster.has_any(terms)  # who fits is found out once
+        core.roster.choose(terms)
     return free
 
 
-CROWDS = ["idle workers", "busy workers", "paused workers", "tag sets", "lanes", "waits", "full groups", "groups with workers"]
+CROWDS = [
+    "idle workers",
+    "busy workers",
+    "paused workers",
+    "tag sets",
+    "lanes",
+    "waits",
+    "full groups",
+    "groups with workers",
+]
 
 
 def start(core: Core, **options: Any) -> Seat:
@@ -226,7 +237,7 @@ def test_where_no_more_may_run_an_end_looks_at_no_lanes_but_the_first() -> None:
         total = 0
         for _ in range(10):
             busy = next(seat for seat in seats if seat._current is not None)
-            total += calls_of(lambda busy=busy: core.scheduler.succeeded(busy, None, 0.0))
+            total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
         return total
 
     assert is_flat(calls)
@@ -243,7 +254,7 @@ def test_a_full_groups_jobs_for_one_worker_each_are_no_more_to_look_at() -> None
         total = 0
         for _ in range(10):
             busy = next(seat for seat in seats if seat._current is not None)
-            total += calls_of(lambda busy=busy: core.scheduler.succeeded(busy, None, 0.0))
+            total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
         return total
 
     assert is_flat(calls)
@@ -255,7 +266,7 @@ def test_jobs_that_wait_for_each_other_in_a_row_end_one_by_one() -> None:
         jobs = [submit(core, worker=core.add_seat()) for _ in range(number)]
         waits: list[Wait] = []
         for job, other in zip(jobs[1:], jobs, strict=False):
-            waits.append(Wait(job, lambda other=other: (other,)))
+            waits.append(Wait(job, partial(tuple, [other])))
             assert core.scheduler.begin_wait(waits[-1], 0.0)
         submit(core, worker=jobs[-1]._worker)
         core.scheduler.drain(0.0)

@@ -10,8 +10,9 @@ import pytest
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._effects import Admitted, Refused
+from trio_pool._kinds import PICKS
 from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE, PICKS, Terms, terms_of
+from trio_pool._roster import ANYONE, Terms, terms_of
 from trio_pool._setback import Setback
 from trio_pool._verdict import Retry, Verdict
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from trio_pool import Job
+    from trio_pool._kinds import Pick
     from trio_pool._retry import Placement
-    from trio_pool._roster import Pick
     from trio_pool._seat import Seat
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import trio
 
-from tests.programs.language import Group, Items, Program, Rate, parts_of
+from tests.programs.language import Call, Group, Items, Program, Rate, parts_of
 from tests.programs.raising import in_words, is_among, leaves
 from tests.programs.world import JobBook, World
 from trio_pool import (
@@ -109,11 +109,19 @@ def _check_reason(world: World, book: JobBook) -> None:
         DeadReason.TIMED_OUT: not (
             call.total_timeout is None and setup.total_timeout is None and book.job.deadline == math.inf
         ),
-        DeadReason.NO_WORKER: bool(world.breakages or setup.no_worker != "reject" or world.worker_stopped),
+        DeadReason.NO_WORKER: _may_lack_workers(world, call),
         DeadReason.BUDGET_EXHAUSTED: setup.budget is not None,
     }
     if reason is None or not possible[reason]:
         world.fail(f"outcome: {book.job!r} is dead for {reason}")
+
+
+def _may_lack_workers(world: World, call: Call) -> bool:
+    """Whether there may be no worker for a job."""
+    setup = world.program.setup
+    if call.requires or call.worker is not None or not world.was_open:
+        return True
+    return setup.elastic is None and bool(world.removed)
 
 
 def _check_attempt(world: World, book: JobBook, attempt: Attempt) -> None:

@@ -127,8 +127,12 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
         if statement.deadline is not None:
             self.world.cancellations += 1
         inner = frame.inner(scopes=(scope, *frame.scopes), shields=frame.shields + statement.shield)
-        with self.world.scope(scope):
-            await self.block(inner, statement.body)
+        self.world.scopes.append(scope)
+        try:
+            with scope:
+                await self.block(inner, statement.body)
+        finally:
+            self.world.scopes.remove(scope)
         await trio.lowlevel.checkpoint()
 
     async def _cancel_enclosing(self, frame: Frame, statement: lang.CancelEnclosing) -> None:

@@ -89,6 +89,8 @@ def _check_worker(world: World, book: JobBook, worker: Worker) -> None:
 
 
 def _check_dependencies(world: World, book: JobBook) -> None:
+    if book.again:
+        return  # it stands behind nobody any more
     for other in book.errand.behind:
         jobs = [each.job for each in world.books_of(other)] if isinstance(other, Errand) else [other]
         if not jobs or jobs[0].state is not JobState.SUCCEEDED:

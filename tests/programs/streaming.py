@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -14,9 +11,9 @@ from tests.programs.frames import Frame
 from tests.programs.items import source_of
 from tests.programs.making import Making
 from tests.programs.raising import in_words
-from tests.programs.telling import ORDINARY, Telling
+from tests.programs.telling import ORDINARY, Judged, Telling
 from tests.programs.world import Errand, token
-from trio_pool import Job, JobCancelledError, JobDeadlockError, JobFailedError, PoolClosedError
+from trio_pool import Job, JobCancelledError, JobFailedError, PoolClosedError
 
 
 class Streaming(Making, Telling):
@@ -46,7 +43,7 @@ class Streaming(Making, Telling):
                 options = self.options_of(statement.call)
                 first.options |= options
                 manager = method(self.fn, source, buffer=statement.buffer, **options)
-            with self._around(frame, statement.kind):
+            with Judged(None, lambda error: self._is_over_with(error, statement.kind)):
                 async with manager as results:
                     entered = True
                     if statement.readers == 1:
@@ -65,17 +62,11 @@ class Streaming(Making, Telling):
                         if book.active or not book.job.state.is_final:
                             world.fail(f"outcome: a block of {statement.kind} was left before the end of {book.job!r}")
 
-    @contextmanager
-    def _around(self, frame: Frame, kind: str) -> Generator[None]:
-        """Around the block of a stream: what the body raises comes out, and a closed pool is told on entering."""
-        try:
-            yield
-        except PoolClosedError:
-            pass
-        except Exception as error:
-            if not self.world.has_raised(error):
-                self.world.fail(f"unforeseen: the block of {kind} raised {in_words(error)}")
-            raise
+    def _is_over_with(self, error: BaseException, kind: str) -> bool:
+        """Look at what comes out of the block: what the body raises, or that the pool is closed, on entering."""
+        if isinstance(error, Exception) and not isinstance(error, PoolClosedError) and not self.world.has_raised(error):
+            self.world.fail(f"unforeseen: the block of {kind} raised {in_words(error)}")
+        return isinstance(error, PoolClosedError)
 
     async def _read_apart(self, frame: Frame, *args: Any) -> None:
         """One of several readers, in a task as above."""
@@ -95,15 +86,9 @@ class Streaming(Making, Telling):
         while statement.reads is None or read < statement.reads:
             over = True
             number = len(seen)
-            with self._reading(frame, statement):
+            with Judged(frame.book, lambda error: self._is_read(frame, statement, error)):
                 try:
-                    if frame.book is not None:
-                        frame.book.waiting += 1
-                    try:
-                        value = await anext(results)
-                    finally:
-                        if frame.book is not None:
-                            frame.book.waiting -= 1
+                    value = await anext(results)
                 except StopAsyncIteration:
                     return
                 except (JobFailedError, JobCancelledError):
@@ -124,31 +109,19 @@ class Streaming(Making, Telling):
                 return
             await self.block(frame, statement.each)
 
-    @contextmanager
-    def _reading(self, frame: Frame, statement: lang.Stream) -> Generator[None]:
-        try:
-            yield
-        except trio.Cancelled:
-            if trio.current_effective_deadline() > -math.inf:
-                self.world.fail("cancelled: out of a stream, though no scope around it is cancelled")
-            raise
-        except ORDINARY as error:
-            if isinstance(error, JobFailedError):
-                self.check_death(error, statement.kind)
-            if isinstance(error, JobDeadlockError):
-                self.check_deadlock(frame, error, statement.kind, ())
-            if statement.loud:
-                self.world.note(error)
-                raise
-        except trio.ClosedResourceError:
+    def _is_read(self, frame: Frame, statement: lang.Stream, error: BaseException) -> bool:
+        """Look at what a reader is told; returns whether it goes no further."""
+        if isinstance(error, trio.ClosedResourceError) and not isinstance(error, PoolClosedError):
             if statement.readers == 1:
                 self.world.fail("outcome: the block of a stream has not been left yet")
-        except Exception as error:
-            if not self._is_of_items(error, statement):
-                self.world.fail(f"unforeseen: {statement.kind} raised {in_words(error)}")
-            if statement.loud:
-                self.world.note(error)
-                raise
+            return True
+        if isinstance(error, ORDINARY) or not isinstance(error, Exception):
+            return self.is_over_with(frame, error, statement.kind, loud=statement.loud)
+        if not self._is_of_items(error, statement):
+            self.world.fail(f"unforeseen: {statement.kind} raised {in_words(error)}")
+        if statement.loud:
+            self.world.note(error)
+        return not statement.loud
 
     def _is_of_items(self, error: Exception, statement: lang.Stream) -> bool:
         # A cancellation of its own ends the items by an error of the pool's choice, and so does a stray one.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
 
 from tests.programs.frames import Base, Frame
 from tests.programs.raising import in_words
-from tests.programs.world import Errand
+from tests.programs.world import Errand, JobBook
 from trio_pool import (
     Job,
     JobCancelledError,
@@ -33,46 +32,59 @@ BY_DESIGN = (
 )
 
 
+class Judged:
+    """A block in which a job waits for the pool, with what is made of an error that comes out of it.
+
+    No generator: those of contextlib assign to the error.
+    """
+
+    def __init__(self, book: JobBook | None, judge: Callable[[BaseException], bool]) -> None:
+        self._book = book
+        self._judge = judge
+
+    def __enter__(self) -> None:
+        if self._book is not None:
+            self._book.waiting += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        is_over = error is not None and self._judge(error)
+        if self._book is not None:
+            self._book.waiting -= 1
+        return is_over
+
+
 class Telling(Base):
     """Calls the pool, lets pass what it may say, and notes what it may not."""
 
-    @contextmanager
-    def told(self, frame: Frame, what: str, *, loud: bool = False, of: Sequence[Job[Any]] = ()) -> Generator[None]:
-        """Call the pool: let pass what it may say, and note what it may not."""
-        world, book = self.world, frame.book
-        if book is not None:
-            book.waiting += 1
-        try:
-            yield
-        except trio.Cancelled:
+    def told(self, frame: Frame, what: str, *, loud: bool = False, of: Sequence[Job[Any]] = ()) -> Judged:
+        """Call the pool in this block: let pass what it may say, and note what it may not."""
+        return Judged(frame.book, lambda error: self.is_over_with(frame, error, what, loud=loud, of=of))
+
+    def is_over_with(
+        self, frame: Frame, error: BaseException, what: str, *, loud: bool, of: Sequence[Job[Any]] = ()
+    ) -> bool:
+        """Look at what the pool has raised; returns whether it goes no further."""
+        world = self.world
+        if isinstance(error, trio.Cancelled):
             if trio.current_effective_deadline() > -math.inf:
                 world.fail(f"cancelled: out of {what}, though no scope around it is cancelled")
-            raise
-        except trio.WouldBlock:
-            pass
-        except ORDINARY as error:
+            return False
+        if isinstance(error, trio.WouldBlock):
+            return True
+        if isinstance(error, ORDINARY):
             if isinstance(error, JobFailedError):
                 self.check_death(error, what)
             if isinstance(error, JobDeadlockError):
                 self.check_deadlock(frame, error, what, of)
             if loud:
                 world.note(error)
-                raise
-        except (RuntimeError, ValueError) as error:
-            if type(error) in (RuntimeError, ValueError) and any(words in str(error) for words in BY_DESIGN):
-                return
-            self.unforeseen(error, what)
-        except Exception as error:
-            self.unforeseen(error, what)
-        finally:
-            if book is not None:
-                book.waiting -= 1
-
-    def unforeseen(self, error: Exception, what: str) -> NoReturn:
-        if not self.world.has_raised(error):
+            return not loud
+        if type(error) in (RuntimeError, ValueError) and any(words in str(error) for words in BY_DESIGN):
+            return True
+        if isinstance(error, Exception) and not world.has_raised(error):
             cause = error.__cause__
-            self.world.fail(f"unforeseen: {what} raised {in_words(error)}, {cause and in_words(cause)}")
-        raise error
+            world.fail(f"unforeseen: {what} raised {in_words(error)}, {cause and in_words(cause)}")
+        return False
 
     def check_death(self, error: JobFailedError, what: str) -> None:
         if error.job.state is not JobState.DEAD:

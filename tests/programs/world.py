@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from contextvars import Context, ContextVar
 from functools import partial
 from itertools import count
@@ -302,18 +302,6 @@ class World:
                 nursery.start_soon(dies)
                 yield
                 nursery.cancel_scope.cancel()
-
-    # Scopes.
-
-    @contextmanager
-    def scope(self, scope: trio.CancelScope) -> Generator[trio.CancelScope]:
-        """One that may be cancelled by anybody."""
-        self.scopes.append(scope)
-        try:
-            with scope:
-                yield scope
-        finally:
-            self.scopes.remove(scope)
 
 
 def has_rudeness(error: BaseException) -> bool:

@@ -1,0 +1,139 @@
+"""Which jobs of a stream count, which can be handed out, and who is told: against a plain count of all of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.makers import make_core, make_job
+from trio_pool._effects import Moved
+from trio_pool._job import TRANSITIONS, JobState
+from trio_pool._window import AsTheyEnd, InOrder, Window
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+    from trio_pool._effects import Effect
+
+ORDERS: list[type[Window]] = [InOrder, AsTheyEnd]
+
+
+class Plain:
+    """The same, counted anew each time."""
+
+    def __init__(self, order: type[Window], buffer: float, most_aside: float) -> None:
+        self.in_order = order is InOrder
+        self.buffer = buffer
+        self.most_aside = most_aside
+        self.taken: list[Job[Any]] = []
+        self.ended: list[Job[Any]] = []
+
+    @property
+    def ready(self) -> list[Job[Any]]:
+        """Those that can be handed out."""
+        if not self.in_order:
+            return self.ended
+        first = next((at for at, job in enumerate(self.taken) if not job.state.is_final), len(self.taken))
+        return self.taken[:first]
+
+    def room(self, *, early_ones_count: bool) -> float:
+        """How many more may be taken."""
+        delayed = sum(job.state is JobState.DELAYED for job in self.taken)
+        early = 0 if early_ones_count else sum(job.state.is_final and job not in self.ready for job in self.taken)
+        aside = min(delayed + early, self.most_aside)
+        return self.buffer - (len(self.taken) - aside)
+
+
+def told(effects: list[Effect]) -> bool:
+    """Whether those who wait are to look."""
+    moved = [effect for effect in effects if isinstance(effect, Moved)]
+    assert len(moved) <= 1
+    for effect in moved:
+        effect.window.tell()
+    return bool(moved)
+
+
+@given(
+    st.data(),
+    st.sampled_from(ORDERS),
+    st.integers(1, 4),
+    st.integers(0, 4),
+    st.lists(st.sampled_from(["take", "move", "move", "move", "read", "hold"]), max_size=60),
+)
+def test_it_agrees_with_a_plain_count(
+    data: st.DataObject, order: type[Window], buffer: int, max_queue: int, steps: list[str]
+) -> None:
+    core = make_core()
+    looks: list[None] = []
+    window = order(core.roster, core.effects, buffer, max_queue, lambda: looks.append(None))
+    plain = Plain(order, buffer, max_queue)
+    for step in steps:
+        live = [job for job in plain.taken if not job.state.is_final]
+        before = window.room_if_held
+        window.is_wanted, window.readers = before <= 0, int(not window.ready)
+        core.effects.clear()
+        if step == "take":
+            job = make_job()
+            core.ledger.move(job, JobState.QUEUED, 0.0)
+            window.take(job)
+            plain.taken.append(job)
+        elif step == "move" and live:
+            job = data.draw(st.sampled_from(live))
+            state = data.draw(st.sampled_from(sorted(TRANSITIONS[job.state], key=lambda each: each.name)))
+            core.ledger.move(job, state, 0.0)
+            if state.is_final:
+                plain.ended.append(job)
+            is_told = told(list(core.effects))
+            if (window.is_wanted and window.room_if_held > before and window.room_if_held > 0) or (
+                window.readers and window.ready
+            ):
+                assert is_told
+        elif step == "read" and window.ready:
+            job = window.ready.popleft()
+            assert job is plain.ready[0]
+            plain.taken.remove(job)
+            plain.ended.remove(job)
+        elif step == "hold":
+            window.held_by = window.next
+        assert list(window.ready) == plain.ready
+        assert window.all() == plain.ready + [job for job in plain.taken if job not in plain.ready]
+        assert window.room_if_held == plain.room(early_ones_count=False)
+        assert window.room == plain.room(early_ones_count=window.held_by is None)
+        assert window.held_by is None or not window.held_by.state.is_final
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window]) -> None:
+    core = make_core()
+    window = order(core.roster, core.effects, 5, math.inf, lambda: None)
+    job = make_job()
+    core.ledger.move(job, JobState.QUEUED, 0.0)
+    window.take(job)
+    assert job._window is window
+    core.ledger.move(job, JobState.CANCELLED, 0.0)
+    assert job._window is None
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window]) -> None:
+    core = make_core()
+    window = order(core.roster, core.effects, 5, math.inf, lambda: None)
+    job = make_job()
+    core.ledger.move(job, JobState.DEAD, 0.0)
+    window.take(job)
+    assert window.all() == list(window.ready) == [job]
+    assert job._window is None
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_job_that_never_enters_leaves_no_trace(order: type[Window]) -> None:
+    core = make_core()
+    window = order(core.roster, core.effects, 5, math.inf, lambda: None)
+    job = make_job()
+    window.take(job)
+    assert window.room == 4
+    window.drop(job)
+    assert (window.room, window.all(), job._window) == (5, [], None)
