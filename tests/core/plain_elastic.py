@@ -116,6 +116,9 @@ class PlainElasticPool(PlainLendingPool):
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
+        leaving = any(worker.elastic and worker.departing and worker.phase != "gone" for worker in self.workers)
+        if leaving and not self.those(JobState.RUNNING):
+            return False  # once it has left, another may be opened
         return not self.ordered and super().is_still()
 
     def dues(self) -> list[float]:
