@@ -132,7 +132,7 @@ class ElasticMachine(LendingMachine):
         seats = self.core.roster.seats.values()
         assert sum(seat._elastic for seat in seats) + self.orders <= elastic.max
         staying = sum(seat._elastic and not seat._departing for seat in seats)
-        is_held_up = any(worker.failing for worker in self.model.crew()) or self.model.there() == elastic.max
+        is_held_up = self.model.failing() or self.model.there() == elastic.max
         assert staying + self.orders >= elastic.min or is_held_up
 
     @invariant()

@@ -60,6 +60,11 @@ class PlainElasticPool(PlainLendingPool):
         """How many there are of them, or will be."""
         return self.ordered + sum(1 for worker in self.workers if worker.elastic and worker.phase != "gone")
 
+    def failing(self) -> list[PlainWorker]:
+        """Those of them whose resource could not be opened and is not yet, the first to fail first."""
+        found = [worker for worker in self.crew() if worker.failing and worker.phase != "open"]
+        return sorted(found, key=lambda worker: worker.failing)
+
     def could_take(self, job: PlainJob) -> bool:
         """Whether a worker that is opened may take the job."""
         return self.elastic is not None and job.only_worker is None and job.requires <= self.elastic.tags
@@ -93,7 +98,7 @@ class PlainElasticPool(PlainLendingPool):
 
     def missing_workers(self) -> int:
         """How many workers are to be ordered."""
-        if self.elastic is None or not self.begun or any(worker.failing for worker in self.crew()):
+        if self.elastic is None or not self.begun or self.failing():
             return 0
         coming = [w for w in self.crew() if w.phase in ("starting", "reopening") and not w.lenders]
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
@@ -111,6 +116,9 @@ class PlainElasticPool(PlainLendingPool):
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
+        leaving = any(worker.elastic and worker.departing and worker.phase != "gone" for worker in self.workers)
+        if leaving and not self.those(JobState.RUNNING):
+            return False  # once it has left, another may be opened
         return not self.ordered and super().is_still()
 
     def dues(self) -> list[float]:
@@ -131,19 +139,20 @@ class PlainElasticPool(PlainLendingPool):
         self.hired += missing
         if self.elastic is None or self.wanting() or self.lacking():
             return
-        for worker in sorted(self.crew(), key=lambda worker: worker.failing):
-            if worker.failing and worker.kept_for is None and len(self.crew()) > self.elastic.min:
+        for worker in self.failing():
+            if worker.kept_for is None and len(self.crew()) > self.elastic.min:
                 self._dismiss(worker)
                 self._update(worker)
 
     def _reopen(self, worker: PlainWorker, error: object) -> None:
-        if worker in self.crew() and worker.phase != "open" and not worker.failing:
+        if worker.phase == "open" or worker not in self.crew():
+            worker.failing = 0
+        elif not worker.failing:
             worker.failing = self._next_count()
         super()._reopen(worker, error)
 
     def _dismiss(self, worker: PlainWorker) -> None:
         super()._dismiss(worker)
-        worker.failing = 0
         if worker in self.idlers:
             self.idlers.remove(worker)
             self.idle_times.pop(0)  # it is its time that is up, not that of the others
@@ -200,9 +209,3 @@ class PlainElasticPool(PlainLendingPool):
     def not_hired(self) -> None:
         """A worker that was ordered will not come."""
         self.ordered -= 1
-
-    def opened(self, worker: PlainWorker) -> None:
-        """A worker's resource is open."""
-        self.advance()
-        worker.failing = 0
-        super().opened(worker)

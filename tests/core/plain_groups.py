@@ -27,6 +27,9 @@ class PlainGroup(Named):
     waits: bool = True
     is_beyond: bool = False
     is_turned_away: bool = False
+    # The running job that has opened it, if any has, and in which of its tasks.
+    opener: PlainJob | None = None
+    task: int = 0
 
 
 @attrs.define(eq=False)
@@ -103,9 +106,15 @@ class PlainGroupedPool(PlainPool):
         return [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
 
     def most_workers(self, group: PlainGroup) -> float:
-        """How many workers a group can have at most."""
-        del group
-        return len(self.staying())
+        """How many workers a group can have at most: not the one of the job that has opened it."""
+        return len(self.staying()) - (self.openers_worker(group) in self.staying())
+
+    def openers_worker(self, group: PlainGroup) -> PlainWorker | None:
+        """The worker that the opener of a group runs on, or has lent."""
+        job = group.opener
+        if job is None or job.state is not JobState.RUNNING:
+            return None
+        return job.has_lent or (job.attempt.runners[0] if job.attempt.runners else None)
 
     # What everything is made of.
 
@@ -173,18 +182,26 @@ class PlainGroupedPool(PlainPool):
         if self.draining and self.has_paused():
             self._resume_all()
             return
+        running = len(self.those(JobState.RUNNING))
+        lost = [job for job in self.those(JobState.QUEUED) if not self.is_eligible(job)]
+        if self.draining and running and lost:
+            for job in lost:
+                self._die(job, DeadReason.NO_WORKER)
+            self._follow_up()  # those who wait for them go on
+            return
         # What is set aside for groups that wait may be what they wait for.
         for group in waiting:
             self._release(group)
         super()._match()
         self._set_aside(self.idle())
-        given_back_later = any(worker.kept_for is not None and not worker.kept_for.waits for worker in self.workers)
-        if not self.draining or self.those(JobState.RUNNING) or given_back_later:
+        holders = [worker.kept_for for worker in self.workers if worker.kept_for is not None]
+        given_back_later = any(not group.waits and group.opener is None for group in holders)
+        if not self.draining or len(self.those(JobState.RUNNING)) > running or given_back_later:
             return
         if self.waiting_groups():
             self._turn_group_away(self.waiting_groups()[0])
             self._settle()
-        else:
+        elif not running:
             self._bury_all()
             self._follow_up()
 

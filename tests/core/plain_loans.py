@@ -51,6 +51,11 @@ class PlainLendingPool(PlainGroupedPool):
             job.lent_cut = True
         self.interrupted.append((job.has_lent, job))
 
+    def _evict(self, worker: PlainWorker) -> None:
+        super()._evict(worker)
+        for job in worker.lenders:
+            self._cut_lender(job)
+
     def _give_back(self, worker: PlainWorker) -> None:
         assert worker.job is None
         job = worker.claims.pop(0)
@@ -92,11 +97,3 @@ class PlainLendingPool(PlainGroupedPool):
         if worker.job is None:
             self._give_back(worker)
         self._settle()
-
-    def depart(self, worker: PlainWorker, *, cut: bool) -> None:
-        """A worker is to leave."""
-        self.advance()
-        if cut:
-            for job in worker.lenders:
-                self._cut_lender(job)
-        super().depart(worker, cut=cut)

@@ -137,7 +137,7 @@ class PlainPool:
         return not self.avoids(worker, job)
 
     def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
-        """Whether the job goes rather to one that it has not failed on, in a new round to any but the last: it bounces."""
+        """Whether the job goes rather to one that it has not failed on, in a new round to any but the last."""
         if job.placement != "other" or not job.failed_on:
             return False
         counted = [other for other in self.workers if self.can_serve(other, job) and not other.lenders]
@@ -323,9 +323,16 @@ class PlainPool:
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
-        if self.those(JobState.RUNNING) or self.those(JobState.DELAYED) or self.waits_for_rate():
+        if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
+            return False
+        if self.those(JobState.DELAYED) or self.waits_for_rate():
             return False
         return not any(self._may_become_available(worker) for worker in self.workers)
+
+    def stands(self, job: PlainJob) -> bool:
+        """Whether a running job waits for others."""
+        del job
+        return False
 
     def has_paused(self) -> bool:
         """Whether any worker is paused that has not left."""
@@ -337,6 +344,8 @@ class PlainPool:
 
     def _may_become_available(self, worker: PlainWorker) -> bool:
         if worker.departing or worker.phase == "gone":
+            return False
+        if worker.phase == "reopening" and worker.job is not None:
             return False
         if worker.phase != "open" or worker.rest_until is not None or worker.quarantined_until is not None:
             return True
@@ -648,11 +657,15 @@ class PlainPool:
     def depart(self, worker: PlainWorker, *, cut: bool) -> None:
         """A worker is to leave."""
         self.advance()
-        if cut and worker.job is not None:
-            self._cut(worker)
+        if cut:
+            self._evict(worker)
         if not worker.departing:
             self._dismiss(worker)
             self._ask(worker)
+
+    def _evict(self, worker: PlainWorker) -> None:
+        if worker.job is not None:
+            self._cut(worker)
 
     def _dismiss(self, worker: PlainWorker) -> None:
         worker.departing = True

@@ -150,6 +150,8 @@ class PlainJob(Named):
     # The worker that it has lent, and whether it has been cut short meanwhile.
     has_lent: PlainWorker | None = None
     lent_cut: bool = False
+    # Whether it goes on without that worker, as it could never have had it back.
+    forfeited: bool = False
     after: list[PlainJob] = attrs.field(factory=list["PlainJob"])
     # The one that stands for the graph with which it waits for a place, or itself.
     key: PlainJob = attrs.field(default=attrs.Factory(lambda self: self, takes_self=True))

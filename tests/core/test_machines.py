@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
 )
 
 from tests.core.checked_machine import CheckedMachine
+from tests.core.elastic_machine import ElasticMachine
 from tests.core.group_machine import GroupMachine
 from tests.core.lending_machine import LendingMachine
 from tests.effort import part_of
 
 TIMES = float(os.environ.get("TRIO_POOL_EXAMPLES", "0"))
+# To find the shortest life that goes wrong takes longer than a test may.
+PHASES = (Phase.generate, Phase.shrink) if TIMES else (Phase.generate,)
 
 
 def run(machine: type[CheckedMachine], examples: int, steps: int = 40) -> None:
@@ -33,6 +36,7 @@ def run(machine: type[CheckedMachine], examples: int, steps: int = 40) -> None:
             deadline=None,
             derandomize=not TIMES,
             report_multiple_bugs=False,
+            phases=PHASES,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )
@@ -49,3 +53,7 @@ def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
 
 def test_the_scheduler_agrees_with_the_model_about_lending() -> None:
     run(LendingMachine, 250)
+
+
+def test_the_scheduler_agrees_with_the_model_about_elastic_pools() -> None:
+    run(ElasticMachine, 250)
