@@ -51,7 +51,7 @@ from ._job_group import JobGroup, SlotJobGroup
 from ._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
 from ._logged import Logged, LogLevels
 from ._open import open_pool
-from ._options import JobOptions
+from ._options import JobOptions, StreamOptions
 from ._pool import Pool, SlotPool
 from ._public import publish
 from ._resource import Resource
@@ -98,6 +98,7 @@ __all__ = [
     "RetryPolicy",
     "SlotJobGroup",
     "SlotPool",
+    "StreamOptions",
     "Transition",
     "Worker",
     "WorkerState",
