@@ -301,11 +301,18 @@ async def test_a_result_that_is_no_such_option_ends_the_stream(
 ) -> None:
     value, kind, words = BAD[option]
 
-    def answer(page: Page) -> object:
+    def always(page: Page) -> object:
+        return value
+
+    def none_for_the_third(page: Page) -> object:
         return None if page.rank == 3 else value
 
+    def zero_for_the_third(page: Page) -> object:
+        return 0 if page.rank == 3 else value
+
+    answer = none_for_the_third
     if option in ("priority", "requires"):  # they have no None
-        answer = {"priority": lambda page: 0 if page.rank == 3 else value, "requires": lambda page: value}[option]
+        answer = zero_for_the_third if option == "priority" else always
     async with open_pool(1) as pool:
         async with getattr(pool, name)(fetch, pages(), **{option: answer}) as found:
             if option != "requires":
@@ -402,7 +409,9 @@ async def test_a_coroutine_as_result_is_refused() -> None:
         await trio.lowlevel.checkpoint()
         return page.rank
 
-    answer: Any = lambda page: rank(page)  # noqa: E731
+    def answer(page: Page) -> Any:
+        return rank(page)
+
     async with open_pool(1) as pool, pool.map(fetch, PAGES, priority=answer) as found:
         with pytest.raises(TypeError, match="the result of priority must be had without awaiting it, got <coroutine"):
             await anext(found)
@@ -416,18 +425,22 @@ async def test_fixed_ones_are_checked_at_the_call(name: str) -> None:
                 getattr(pool, name)(fetch, PAGES, **{option: value, "name" if option != "name" else "retry": None})
 
 
+def one(page: Page) -> float:
+    return 1
+
+
 @EITHER
 async def test_an_unknown_option_is_refused_even_if_it_is_a_function(name: str) -> None:
     async with open_pool(1) as pool:
         with pytest.raises(TypeError, match="unexpected keyword argument 'rank'"):
-            getattr(pool, name)(fetch, PAGES, rank=lambda page: 1)
+            getattr(pool, name)(fetch, PAGES, rank=one)
 
 
 @pytest.mark.parametrize("name", ["submit", "run"])
 async def test_elsewhere_an_option_is_no_function(name: str) -> None:
     async with open_pool(1) as pool:
         with pytest.raises(TypeError, match="priority must be a number, got <function"):
-            await getattr(pool, name)(fetch, PAGES[0], priority=lambda page: 1)
+            await getattr(pool, name)(fetch, PAGES[0], priority=one)
 
 
 # What they do to the pool meanwhile

@@ -282,7 +282,7 @@ class Feeder:
             await self._close()
         self._scope.cancel()  # what they have left open goes on no longer
 
-    async def _keep_taking_plain(self) -> None:
+    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # unless the pool has ended
         while not self._over:
             self._take_plain()
             await self._wait_for_room()
@@ -309,7 +309,7 @@ class Feeder:
     def _is_held_up(self) -> bool:
         return not self._over and (self._placing is not None or self._window.room <= 0)
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is one, which the rule does not see
         """Wait until there is room and no job waits for a place; at least, let others run."""
         window = self._window
         try:
@@ -344,7 +344,7 @@ class Feeder:
         self._window.is_wanted = False
         return trio.lowlevel.Abort.SUCCEEDED
 
-    async def _close(self) -> None:
+    async def _close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
         """Close a generator in the task where the scopes are that it keeps open."""
         try:
             await self._close_items()
@@ -376,7 +376,8 @@ class Feeder:
 
     @trio.lowlevel.disable_ki_protection
     def _begin_items(self) -> Any:
-        return aiter(self._items) if isinstance(self._items, AsyncIterable) else iter(self._items)
+        items = self._items
+        return aiter(items) if isinstance(items, AsyncIterable) else iter(items)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # of whatever items
 
     @trio.lowlevel.disable_ki_protection
     async def _next_item(self) -> Any:
@@ -385,7 +386,7 @@ class Feeder:
         try:
             return await anext(self._iterator)
         except StopAsyncIteration:
-            return _END
+            return _END  # noqa: ASYNC910  # the end of the items may come at once
 
     @trio.lowlevel.disable_ki_protection
     def _options_of(self, item: Any) -> Options:

@@ -79,7 +79,7 @@ class Roster:
     )
 
     def __init__(self, pick: Pick, rng: Random) -> None:
-        self._pick = pick
+        self._pick: Pick = pick
         self._rng = rng
         self.seats: dict[int, Seat] = {}
         # How many of them are to leave.

@@ -117,13 +117,13 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             has_waited = True
         job = ready.popleft()
         self._fill()
-        return self._given(job)
+        return self._given(job)  # noqa: ASYNC910  # it has waited in each case
 
     @property
     def _is_at_end(self) -> bool:
         return self._feeder.has_ended and not self._window.pending
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> None:  # noqa: ASYNC910  # its caller is one anyway
         """Wait until something may be handed out, or nothing will be any more."""
         if not is_in_a_job():
             await self._park()

@@ -10,7 +10,7 @@ from ._effects import Moved
 from ._job import FINAL, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from ._effects import Effects
     from ._job import Job
@@ -58,7 +58,7 @@ class Window(abc.ABC):
         "wary",
     )
 
-    pending: Collection[Job[Any]]
+    pending: Any  # a collection of jobs, of a kind of its own for each order
 
     def __init__(
         self, roster: Roster, effects: Effects, buffer: float | None, max_queue: float, look: Callable[[], object]

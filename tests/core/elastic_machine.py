@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from tests.core.scheduler_machine import ShellWorker
     from trio_pool._effects import Effect
 
+
+def make_elastic(least: int, more: int, idle_timeout: float, tags: tuple[str, ...]) -> Elastic[None]:
+    """One of so many workers at least, and so many more at most."""
+    return Elastic(nullcontext[None], min=least, max=least + more, idle_timeout=idle_timeout, tags=frozenset(tags))
+
+
 ELASTICS = st.builds(
-    lambda least, more, idle_timeout, tags: Elastic(
-        nullcontext[None], min=least, max=least + more, idle_timeout=idle_timeout, tags=tags
-    ),
+    make_elastic,
     st.sampled_from([0, 0, 1, 2]),
     st.integers(1, 3),
     st.sampled_from([0.5, 1.0, 1.0, 2.0, math.inf]),  # at once is too soon for a model to tell when

@@ -129,9 +129,10 @@ class LendingMachine(GroupMachine):
                 assert loan.deadline == plain_jobs[job].attempt.deadline
                 assert (loan.cut is not None) is plain_jobs[job].lent_cut
                 assert loan.cut in (None, Cut.CANCELLED, Cut.EVICTED)
-        for job, plain in self.lent():
+        for job, lender in self.lent():
             assert job.state is JobState.RUNNING
-            assert job._worker is seats[plain.has_lent]
+            assert lender.has_lent is not None
+            assert job._worker is seats[lender.has_lent]
 
     @invariant()
     def nobody_waits_for_a_worker_of_his_own_that_runs_nothing(self) -> None:

@@ -35,6 +35,7 @@ from trio_pool._effects import (
     GroupQuiet,
     Hire,
     Interrupt,
+    Moved,
     Quiet,
     Recall,
     Refused,
@@ -239,6 +240,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.turned_away.append(group)
                 case GroupQuiet(group=group):
                     self.quiet_groups.append(group)
+                case Moved():
+                    raise AssertionError("no job is one of a stream")
 
     def carry_out_more(self, effect: Effect) -> None:
         """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
