@@ -81,7 +81,9 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         after: OfItem[Iterable[Job[Any]] | None, T]
 
 else:  # a typed dict can't be generic there
-    StreamOptions = dict
+
+    class StreamOptions(dict):
+        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, or functions of the item."""
 
 
 def _terms(options: Options) -> Terms:
