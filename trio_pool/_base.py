@@ -64,7 +64,7 @@ class BasePool(Submitting):
 
     @property
     def closed(self) -> bool:
-        """Whether jobs from outside are refused: it has been closed, cancelled or left, or its body has ended."""
+        """Whether jobs from outside are refused, it has been closed, cancelled or left, or its body has ended."""
         return self._engine.closed
 
     @property

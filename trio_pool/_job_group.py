@@ -79,7 +79,7 @@ class BaseGroup(Submitting):
 
     @property
     def closed(self) -> bool:
-        """Whether jobs from outside are refused: the group, or its pool, has been closed, cancelled or left."""
+        """Whether jobs from outside are refused, the group, or its pool, has been closed, cancelled or left."""
         return self._closed or self._engine.closed
 
     @trio.lowlevel.enable_ki_protection
