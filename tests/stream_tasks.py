@@ -88,7 +88,7 @@ async def leaves_early(pool: Pool[Session], world: World) -> None:
         async with pool.as_completed(other_item, in_a_nursery(), name=lambda number: f"item {number}") as jobs:
             async for _ in jobs:
                 break
-    assert all(job.state.is_final for job in world.jobs if job.name is not None and job.name.startswith("item"))
+    assert all(job.state.is_final for job in world.jobs if job.name.startswith("item"))
 
 
 async def sets_aside(pool: Pool[Session], world: World) -> None:

@@ -18,6 +18,7 @@ if sys.version_info < (3, 11):
 
 async def test_it_ends_the_pool_and_cancels_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt = KeyboardInterrupt()
+    jobs: list[Job[str]] = []
 
     async def struck(job: Job[Any], args: tuple[Any, ...]) -> None:
         await trio.lowlevel.checkpoint()
@@ -26,7 +27,7 @@ async def test_it_ends_the_pool_and_cancels_the_job(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(_shift, "run_job", struck)
     with pytest.raises(BaseExceptionGroup) as raised:  # noqa: PT012
         async with open_pool(["a"]) as pool:
-            job = await pool.submit(works)
+            jobs.append(await pool.submit(works))
             await trio.sleep_forever()
     assert leaves(raised.value) == [interrupt]
-    assert job.state is JobState.CANCELLED
+    assert [job.state for job in jobs] == [JobState.CANCELLED]
