@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trio_pool import open_pool
-from trio_pool._core import make_scheduler
-from trio_pool._dead import DeadLetters
-from trio_pool._driver import run_job
-from trio_pool._effects import Start
-from trio_pool._job import Job
-from trio_pool._options import Options
-from trio_pool._places import Door
-from trio_pool._roster import Roster
-from trio_pool._seat import Seat
+from trio_pool._core.admission import Door
+from trio_pool._core.commands import Start
+from trio_pool._core.core import make_scheduler
+from trio_pool._core.worker_index import Roster
+from trio_pool._model.dead_letters import DeadLetters
+from trio_pool._model.handles import Job
+from trio_pool._model.job_options import Options
+from trio_pool._model.records import Seat
+from trio_pool._runtime.job_runner import run_job
 
 from .programs import give_back
 

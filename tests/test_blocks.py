@@ -11,7 +11,7 @@ import trio
 
 from tests.actors import works
 from trio_pool import open_pool
-from trio_pool._block import Block
+from trio_pool._runtime.block import Block
 
 
 async def test_a_pool_can_be_entered_only_once() -> None:

@@ -24,7 +24,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._driver import KEPT_FRAMES
+from trio_pool._runtime.job_runner import KEPT_FRAMES
 
 
 class Foreign:

@@ -10,7 +10,7 @@ import trio
 
 from tests.actors import works
 from trio_pool import Job, JobState, _shift, open_pool
-from trio_pool._error_rule import leaves
+from trio_pool._policies.error_rule import leaves
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from tests.watchers import Watchers
 from trio_pool import Job, JobFailedError, Pool, Resource, ResourceBroken, RetryPolicy, open_pool
-from trio_pool._error_words import in_words, only_leaf
+from trio_pool._basics.error_text import in_words, only_leaf
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup

@@ -27,10 +27,10 @@ from trio_pool import (
     SlotPool,
     open_pool,
 )
-from trio_pool._live_frame import frame, plain_line
-from trio_pool._live_reading import LEFT_OVER, RATE_OVER, SAMPLES, Failures, Reading, Readings, Window
-from trio_pool._live_words import LONGEST, clock, encodable, error_in_words, one_line, pace, span
 from trio_pool.rich import live
+from trio_pool.rich._frame import frame, plain_line
+from trio_pool.rich._readings import LEFT_OVER, RATE_OVER, SAMPLES, Failures, Reading, Readings, Window
+from trio_pool.rich._text import LONGEST, clock, encodable, error_in_words, one_line, pace, span
 
 A = Resource("a", name="A")
 B = Resource("b", name="B")

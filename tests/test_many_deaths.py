@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from tests.actors import fails
 from trio_pool import Instrument, JobFailedError, PoolError, Resource, open_pool
-from trio_pool._reporting import MOST_TOLD
+from trio_pool._basics.logs import MOST_TOLD
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trio_pool import _otel_spans
-from trio_pool._shown import shown
+from trio_pool._basics.text import shown
+from trio_pool.otel import _spans as _otel_spans
 
 
 class Several:

@@ -21,7 +21,7 @@ import trio_pool.testing
 import trio_pool.timeline
 from tests.actors import works
 from trio_pool import JobFailedError, open_pool
-from trio_pool._public import publish
+from trio_pool._basics.public_names import publish
 
 MODULES = [trio_pool, trio_pool.otel, trio_pool.rich, trio_pool.testing, trio_pool.timeline]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__ if name != "__version__"]

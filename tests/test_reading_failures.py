@@ -26,8 +26,8 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._shown import one_line
-from trio_pool._words import attempt_line
+from trio_pool._basics.text import one_line
+from trio_pool._model.text import attempt_line
 
 A = [Resource("a", name="A")]
 

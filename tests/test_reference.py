@@ -63,7 +63,7 @@ def own_members(kind: type[Any]) -> dict[str, object]:
     found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
         # What a worker has from the scheduler is the scheduler's.
-        if not base.__module__.startswith("trio_pool") or base.__module__ == "trio_pool._seat":
+        if not base.__module__.startswith("trio_pool") or base.__module__ == "trio_pool._model.records":
             continue
         for name, value in vars(base).items():
             is_member = inspect.isroutine(value) or isinstance(value, (property, classmethod))

@@ -39,9 +39,9 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
-from trio_pool._spans import Row, Span, nested_lanes, separate_lanes
 from trio_pool.testing import Flaky
 from trio_pool.timeline import Timeline
+from trio_pool.timeline._spans import Row, Span, nested_lanes, separate_lanes
 
 A, B = Resource("a", name="A"), Resource("b", name="B")
 

@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.traces import Slice, Trace
 from trio_pool import Instrument, Logged, Pool, SlotPool
-from trio_pool._live_frame import frame, plain_line
-from trio_pool._live_reading import Failures, Readings
 from trio_pool.otel import Telemetry
+from trio_pool.rich._frame import frame, plain_line
+from trio_pool.rich._readings import Failures, Readings
 from trio_pool.timeline import Timeline
 
 

@@ -29,10 +29,15 @@ What users import, and nothing else. The layout behind it:
   ``_spans``, what it writes comes from ``_trace_events`` and ``_timeline_page``.
 """
 
-from ._dead import DeadLetters
-from ._driver import current_job
-from ._elastic import Elastic
-from ._errors import (
+from ._api.graph import Node
+from ._api.instrument import Instrument
+from ._api.job_group import JobGroup, SlotJobGroup
+from ._api.logged import Logged, LogLevels
+from ._api.open_pool import open_pool
+from ._api.pool import Pool, SlotPool
+from ._basics.public_names import publish
+from ._model.dead_letters import DeadLetters
+from ._model.errors import (
     AttemptTimeoutError,
     GraphError,
     JobCancelledError,
@@ -44,22 +49,17 @@ from ._errors import (
     PoolClosedError,
     PoolError,
 )
-from ._graph import Node
-from ._instrument import Instrument
-from ._job import Attempt, DeadReason, Job, JobState, Transition
-from ._job_group import JobGroup, SlotJobGroup
-from ._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
-from ._logged import Logged, LogLevels
-from ._open import open_pool
-from ._options import JobOptions, StreamOptions
-from ._pool import Pool, SlotPool
-from ._public import publish
-from ._resource import Resource
-from ._retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
-from ._seat import WorkerState
-from ._statistics import PoolStatistics, WorkerStatistics
+from ._model.handles import Attempt, DeadReason, Job, JobState, Transition
+from ._model.job_options import JobOptions, StreamOptions
+from ._model.records import WorkerState
+from ._model.statistics import PoolStatistics, WorkerStatistics
+from ._policies.elastic import Elastic
+from ._policies.rate_limit import CircuitBreaker, Hedge, RateLimit, RetryBudget
+from ._policies.resource import Resource
+from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from ._runtime.job_runner import current_job
+from ._runtime.worker_task import Worker
 from ._version import __version__
-from ._worker import Worker
 
 __all__ = [
     "Attempt",

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 import attrs
 import trio
 
-from . import _validate
-from ._base import checked_pool
-from ._open import forced_max_running
-from ._public import publish
+from ._api.base_pool import checked_pool
+from ._api.open_pool import forced_max_running
+from ._basics.public_names import publish
+from ._policies import validate as _validate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from typing_extensions import TypeVar
 
-    from ._pool import Pool, SlotPool
+    from ._api.pool import Pool, SlotPool
 
     V = TypeVar("V", default=None)
 else:

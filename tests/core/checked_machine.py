@@ -11,11 +11,11 @@ from hypothesis.stateful import invariant
 from tests.core.plain_parts import FINAL, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
-from trio_pool._deadlines import FIELDS, Due, _is_current
-from trio_pool._holds import SEAT_DUES
-from trio_pool._meters import BreakerState
-from trio_pool._seat import Phase
-from trio_pool._setback import Setback
+from trio_pool._core.availability import SEAT_DUES
+from trio_pool._core.deadlines import FIELDS, Due, _is_current
+from trio_pool._model.records import Phase
+from trio_pool._model.setback import Setback
+from trio_pool._policies.meters import BreakerState
 
 PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
 

@@ -12,13 +12,13 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from tests.core.lending_machine import LendingMachine
 from tests.core.plain_elastic import PlainElastic, PlainElasticPool
 from trio_pool import Elastic
-from trio_pool._effects import Hire
+from trio_pool._core.commands import Hire
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.scheduler_machine import ShellWorker
-    from trio_pool._effects import Effect
+    from trio_pool._core.commands import Effect
 
 
 def make_elastic(least: int, more: int, idle_timeout: float, tags: tuple[str, ...]) -> Elastic[None]:

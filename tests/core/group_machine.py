@@ -14,14 +14,14 @@ from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
 from tests.core.plain_parts import PlainJob, PlainVerdict
 from trio_pool import DeadReason, JobState
-from trio_pool._places import Door
+from trio_pool._core.admission import Door
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.scheduler_machine import ShellWorker
     from trio_pool import Job
-    from trio_pool._group import Group
+    from trio_pool._model.group import Group
 
 DOORS = st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE])
 # One run has to do with one thing that a group can do, or with all.

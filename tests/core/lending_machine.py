@@ -12,8 +12,8 @@ from tests.core.group_machine import GroupMachine
 from tests.core.machine_draws import WORKER_LIMITS
 from tests.core.plain_loans import PlainLendingPool
 from trio_pool import JobState
-from trio_pool._effects import Regain
-from trio_pool._seat import Cut, Phase
+from trio_pool._core.commands import Regain
+from trio_pool._model.records import Cut, Phase
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.core.plain_parts import PlainJob
     from tests.core.scheduler_machine import ShellWorker
     from trio_pool import Job
-    from trio_pool._effects import Effect
-    from trio_pool._seat import Seat
+    from trio_pool._core.commands import Effect
+    from trio_pool._model.records import Seat
 
 
 class LendingMachine(GroupMachine):

@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from trio_pool._core import make_scheduler
-from trio_pool._dead import DeadLetters
-from trio_pool._effects import Effect
-from trio_pool._group import Group
-from trio_pool._guard import Guard
-from trio_pool._job import Job
-from trio_pool._ledger import begun
-from trio_pool._options import Options
-from trio_pool._roster import Roster
-from trio_pool._seat import Seat
+from trio_pool._core.commands import Effect
+from trio_pool._core.core import make_scheduler
+from trio_pool._core.lifecycle import begun
+from trio_pool._core.worker_index import Roster
+from trio_pool._model.dead_letters import DeadLetters
+from trio_pool._model.group import Group
+from trio_pool._model.handles import Job
+from trio_pool._model.job_options import Options
+from trio_pool._model.records import Seat
+from trio_pool._policies.worker_limits import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
-    from trio_pool._elastic import Elastic
-    from trio_pool._kinds import Pick
-    from trio_pool._ledger import Ledger
-    from trio_pool._limits import Hedge
-    from trio_pool._options import JobOptions
-    from trio_pool._orphans import NoWorker
-    from trio_pool._scheduler import Scheduler
+    from trio_pool._core.job_events import Scheduler
+    from trio_pool._core.lifecycle import Ledger
+    from trio_pool._core.no_worker import NoWorker
+    from trio_pool._core.tag_index import Pick
+    from trio_pool._model.job_options import JobOptions
+    from trio_pool._policies.elastic import Elastic
+    from trio_pool._policies.rate_limit import Hedge
 
 V = TypeVar("V")
 

@@ -13,7 +13,7 @@ import attrs
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import FINAL, Named, PlainJob, PlainWorker
 from trio_pool import DeadReason, JobState
-from trio_pool._places import Admission, Door
+from trio_pool._core.admission import Admission, Door
 
 
 @attrs.define(eq=False, repr=False)

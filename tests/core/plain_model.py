@@ -15,7 +15,7 @@ import attrs
 from tests.core.plain_limits import PlainRate
 from tests.core.plain_parts import FINAL, Outcome, PlainAttempt, PlainJob, PlainVerdict, PlainWorker, decides
 from trio_pool import DeadReason, JobState
-from trio_pool._places import Admission, Door
+from trio_pool._core.admission import Admission, Door
 
 if TYPE_CHECKING:
     from tests.core.plain_limits import PlainBudget

@@ -28,7 +28,8 @@ from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import Named, PlainJob, PlainLimits, PlainVerdict, PlainWorker
 from trio_pool import JobState, RateLimit, RetryBudget
-from trio_pool._effects import (
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import (
     Admitted,
     Changed,
     Died,
@@ -46,9 +47,8 @@ from trio_pool._effects import (
     TurnedAway,
     WaitsInVain,
 )
-from trio_pool._ledger import begun
-from trio_pool._places import Admission, Door
-from trio_pool._seat import Phase
+from trio_pool._core.lifecycle import begun
+from trio_pool._model.records import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
 
     from trio_pool import Elastic, Job
-    from trio_pool._effects import Effect
-    from trio_pool._group import Group
-    from trio_pool._limits import Hedge
-    from trio_pool._seat import Seat
+    from trio_pool._core.commands import Effect
+    from trio_pool._model.group import Group
+    from trio_pool._model.records import Seat
+    from trio_pool._policies.rate_limit import Hedge
 
 
 def is_anybody(_: PlainWorker) -> bool:

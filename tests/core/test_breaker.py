@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool._limits import CircuitBreaker
-from trio_pool._meters import Breaker, BreakerState
+from trio_pool._policies.meters import Breaker, BreakerState
+from trio_pool._policies.rate_limit import CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

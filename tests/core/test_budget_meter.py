@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_pool._limits import RetryBudget
-from trio_pool._meters import BudgetMeter
+from trio_pool._policies.meters import BudgetMeter
+from trio_pool._policies.rate_limit import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

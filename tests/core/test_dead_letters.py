@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_job, no_requeueing
 from trio_pool import DeadLetters, Job
-from trio_pool._options import JobOptions
+from trio_pool._model.job_options import JobOptions
 
 
 def filled(number: int, limit: float = 1000) -> tuple[DeadLetters, list[Job[Any]]]:

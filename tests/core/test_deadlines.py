@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_core, make_job
 from trio_pool import DeadReason, Job, JobState
-from trio_pool._deadlines import Deadlines, Due
-from trio_pool._places import Door
-from trio_pool._roster import Roster
-from trio_pool._seat import Seat
+from trio_pool._core.admission import Door
+from trio_pool._core.deadlines import Deadlines, Due
+from trio_pool._core.worker_index import Roster
+from trio_pool._model.records import Seat
 
 SEAT = Seat(Roster("longest_idle", Random(0)), 1, "worker 1", frozenset())
 

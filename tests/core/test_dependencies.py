@@ -10,13 +10,13 @@ import pytest
 from tests.core.makers import Core, calls_of, make_core, make_job
 from tests.effort import part_of
 from trio_pool import DeadReason, JobState
-from trio_pool._effects import Admitted, Refused, Start
-from trio_pool._places import Admission, Door
-from trio_pool._verdict import Die, Drop, Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Admitted, Refused, Start
+from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
 
 ERROR = ValueError("no")
 AGAIN = Verdict(Retry(0.0, "any", front=False, counts=True))

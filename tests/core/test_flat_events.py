@@ -10,18 +10,18 @@ import pytest
 
 from tests.core.makers import Core, calls_of, make_core, make_job
 from trio_pool import Elastic, JobCancelledError, JobState
-from trio_pool._kinds import PICKS
-from trio_pool._places import Door
-from trio_pool._verdict import Retry, Verdict
-from trio_pool._waits import Wait
+from trio_pool._core.admission import Door
+from trio_pool._core.deadlock import Wait
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.tag_index import PICKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_pool import Job
-    from trio_pool._group import Group
-    from trio_pool._kinds import Pick
-    from trio_pool._seat import Seat
+    from trio_pool._core.tag_index import Pick
+    from trio_pool._model.group import Group
+    from trio_pool._model.records import Seat
 
 RETRY = Verdict(Retry(0.0, "any", False, True))
 BOUNCE = Verdict(Retry(0.0, "other", False, True))

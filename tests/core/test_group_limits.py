@@ -8,15 +8,15 @@ import pytest
 
 from tests.core.makers import Core, calls_of, make_core, make_job
 from trio_pool import JobState
-from trio_pool._effects import Start
-from trio_pool._limits import Hedge
-from trio_pool._places import Admission, Door
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Start
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._policies.rate_limit import Hedge
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._group import Group
-    from trio_pool._seat import Seat
+    from trio_pool._model.group import Group
+    from trio_pool._model.records import Seat
 
 ERROR = ValueError("no")
 

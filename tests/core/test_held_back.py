@@ -9,16 +9,16 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
-from trio_pool._deadlines import Due
-from trio_pool._effects import Recall, Start, Tell
-from trio_pool._meters import BreakerState
-from trio_pool._places import Admission, Door
-from trio_pool._seat import Phase
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Recall, Start, Tell
+from trio_pool._core.deadlines import Due
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._model.records import Phase
+from trio_pool._policies.meters import BreakerState
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
 
 ONE_IN_TEN = RateLimit(1, per=10.0)
 THREE_AT_ONCE = RateLimit(1, per=10.0, burst=3)

@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from tests.core.makers import Core, make_core
-from trio_pool._deadlines import Deadlines, Due
-from trio_pool._effects import Tell
-from trio_pool._holds import Holds
-from trio_pool._seat import Phase, Seat
+from trio_pool._core.availability import Holds
+from trio_pool._core.commands import Tell
+from trio_pool._core.deadlines import Deadlines, Due
+from trio_pool._model.records import Phase, Seat
 
 
 @attrs.define

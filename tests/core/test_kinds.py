@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from trio_pool._kinds import FEW, Pick
-from trio_pool._roster import Roster, Terms
-from trio_pool._seat import Seat
+from trio_pool._core.tag_index import FEW, Pick
+from trio_pool._core.worker_index import Roster, Terms
+from trio_pool._model.records import Seat
 
 ALL = Terms(frozenset({"all"}))
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.core.makers import make_core, make_guard, make_job
 from trio_pool import JobCancelledError, RateLimit
-from trio_pool._effects import Start
-from trio_pool._ledger import begun
-from trio_pool._meters import RateMeter
-from trio_pool._places import Door
+from trio_pool._core.admission import Door
+from trio_pool._core.commands import Start
+from trio_pool._core.lifecycle import begun
+from trio_pool._policies.meters import RateMeter
 
 
 def test_one_that_begins_late_holds_the_next_back_from_then_on() -> None:

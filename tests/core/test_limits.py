@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from trio_pool._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
+from trio_pool._policies.rate_limit import CircuitBreaker, Hedge, RateLimit, RetryBudget
 
 NAN, INF = math.nan, math.inf
 

@@ -8,19 +8,19 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
-from trio_pool._effects import Interrupt, Recall, Regain, Start, WaitsInVain
-from trio_pool._group import Group
-from trio_pool._job import DeadReason
-from trio_pool._meters import BreakerState
-from trio_pool._places import Admission, Door
-from trio_pool._races import Race
-from trio_pool._seat import Cut, Phase
-from trio_pool._verdict import Die, Verdict
-from trio_pool._waits import Wait
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Interrupt, Recall, Regain, Start, WaitsInVain
+from trio_pool._core.deadlock import Wait
+from trio_pool._core.hedging import Race
+from trio_pool._core.retry_decision import Die, Verdict
+from trio_pool._model.group import Group
+from trio_pool._model.handles import DeadReason
+from trio_pool._model.records import Cut, Phase
+from trio_pool._policies.meters import BreakerState
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
 
 ERROR = ResourceBroken("no")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.core.makers import make_core, make_job
-from trio_pool._places import Door
+from trio_pool._core.admission import Door
 
 
 def test_a_graph_in_line_whose_first_job_is_refused_goes_as_a_whole() -> None:

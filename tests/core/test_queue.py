@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import JobState
-from trio_pool._deadlines import Deadlines
-from trio_pool._effects import Start
-from trio_pool._kinds import FEW
-from trio_pool._places import Door
-from trio_pool._queue import ReadyQueue
-from trio_pool._roster import Roster, Terms, terms_of
-from trio_pool._seat import Phase, Seat
-from trio_pool._setback import Setback
+from trio_pool._core.admission import Door
+from trio_pool._core.commands import Start
+from trio_pool._core.deadlines import Deadlines
+from trio_pool._core.ready_queue import ReadyQueue
+from trio_pool._core.tag_index import FEW
+from trio_pool._core.worker_index import Roster, Terms, terms_of
+from trio_pool._model.records import Phase, Seat
+from trio_pool._model.setback import Setback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trio_pool import Job
-    from trio_pool._group import Group
+    from trio_pool._model.group import Group
 
 PRIORITIES = st.integers(-2, 2)
 # For each job: its priority, whether it goes to the front, and an index for its terms.

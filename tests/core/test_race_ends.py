@@ -8,17 +8,17 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerState
-from trio_pool._effects import Interrupt, Tell
-from trio_pool._limits import Hedge
-from trio_pool._meters import BreakerState
-from trio_pool._places import Admission, Door
-from trio_pool._seat import Cut
-from trio_pool._verdict import Die, Drop, Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Interrupt, Tell
+from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
+from trio_pool._model.records import Cut
+from trio_pool._policies.meters import BreakerState
+from trio_pool._policies.rate_limit import Hedge
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._job import Attempt
-    from trio_pool._seat import Seat
+    from trio_pool._model.handles import Attempt
+    from trio_pool._model.records import Seat
 
 ERROR = ValueError("no")
 OTHER_ERROR = OSError("not at all")

@@ -10,16 +10,16 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import CircuitBreaker, Elastic, JobState, RateLimit
-from trio_pool._effects import Hire, Interrupt, Start
-from trio_pool._limits import Hedge
-from trio_pool._meters import BreakerState
-from trio_pool._places import Admission, Door
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Hire, Interrupt, Start
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._policies.meters import BreakerState
+from trio_pool._policies.rate_limit import Hedge
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._retry import Placement
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
+    from trio_pool._policies.retry import Placement
 
 ONE_IN_TEN = RateLimit(1, per=10.0)
 ERROR = ValueError("no")

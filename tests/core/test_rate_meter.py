@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool._limits import RateLimit
-from trio_pool._meters import RateMeter
+from trio_pool._policies.meters import RateMeter
+from trio_pool._policies.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

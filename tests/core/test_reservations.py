@@ -8,19 +8,19 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import DeadReason, JobState, RateLimit
-from trio_pool._effects import Reserved, Start
-from trio_pool._kinds import PICKS
-from trio_pool._limits import Hedge
-from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Reserved, Start
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.tag_index import PICKS
+from trio_pool._core.worker_index import ANYONE
+from trio_pool._policies.rate_limit import Hedge
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._group import Group
-    from trio_pool._kinds import Pick
-    from trio_pool._retry import Placement
-    from trio_pool._seat import Seat
+    from trio_pool._core.tag_index import Pick
+    from trio_pool._model.group import Group
+    from trio_pool._model.records import Seat
+    from trio_pool._policies.retry import Placement
 
 ERROR = ValueError("no")
 

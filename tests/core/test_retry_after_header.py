@@ -373,6 +373,6 @@ def test_all_but_the_header_go_by_name() -> None:
 
 
 def test_the_package_does_not_import_what_reads_the_header() -> None:
-    program = "import sys, trio_pool; sys.exit('trio_pool._retry_after' in sys.modules)"
+    program = "import sys, trio_pool; sys.exit('trio_pool._policies.retry_after_header' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=env)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_pool import AttemptTimeoutError, ResourceBroken, RetryPolicy
-from trio_pool._error_rule import leaves, matches
+from trio_pool._policies.error_rule import leaves, matches
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

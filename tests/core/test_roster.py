@@ -9,20 +9,20 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
-from trio_pool._effects import Admitted, Refused
-from trio_pool._kinds import PICKS
-from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE, Terms, terms_of
-from trio_pool._setback import Setback
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Admitted, Refused
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.tag_index import PICKS
+from trio_pool._core.worker_index import ANYONE, Terms, terms_of
+from trio_pool._model.setback import Setback
 
 if TYPE_CHECKING:
     from typing import Any
 
     from trio_pool import Job
-    from trio_pool._kinds import Pick
-    from trio_pool._retry import Placement
-    from trio_pool._seat import Seat
+    from trio_pool._core.tag_index import Pick
+    from trio_pool._model.records import Seat
+    from trio_pool._policies.retry import Placement
 
 
 def submitted(core: Core, *, priority: float = 0, requires: tuple[str, ...] = (), now: float = 0.0) -> Job[Any]:

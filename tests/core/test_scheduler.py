@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.core.makers import make_core, make_job
 from trio_pool import DeadReason, JobState
-from trio_pool._effects import Admitted, Tell
-from trio_pool._places import Admission, Door
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Admitted, Tell
+from trio_pool._core.retry_decision import Retry, Verdict
 
 ERROR = ValueError("no")
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool._shown import (
+from trio_pool._basics.text import (
     MOST_OF_ARGUMENTS,
     call_arguments,
     call_name,

@@ -10,13 +10,13 @@ import pytest
 
 from tests.core.makers import Core, calls_of, make_core, make_job
 from trio_pool import DeadReason, Elastic, JobState, RateLimit
-from trio_pool._effects import Hire, Recall
-from trio_pool._places import Admission, Door
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Admission, Door
+from trio_pool._core.commands import Hire, Recall
+from trio_pool._core.retry_decision import Retry, Verdict
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
 
 
 def make_elastic_core(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import JobState
-from trio_pool._kinds import FEW
-from trio_pool._places import Door
+from trio_pool._core.admission import Door
+from trio_pool._core.tag_index import FEW
 
 if TYPE_CHECKING:
     from trio_pool import Job

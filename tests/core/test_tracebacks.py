@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_pool import _tracebacks
-from trio_pool._error_words import in_words
-from trio_pool._tracebacks import clear_frames
+from trio_pool._basics import tracebacks as _tracebacks
+from trio_pool._basics.error_text import in_words
+from trio_pool._basics.tracebacks import clear_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator

@@ -8,12 +8,12 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
-from trio_pool._job import TRANSITIONS
-from trio_pool._places import Door
-from trio_pool._verdict import Retry, Verdict
+from trio_pool._core.admission import Door
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._model.handles import TRANSITIONS
 
 if TYPE_CHECKING:
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
 
 FINAL = {JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED}
 UNSUCCESSFUL = FINAL - {JobState.SUCCEEDED}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.makers import make_core
 from trio_pool import Resource, RetryAfter, RetryPolicy
-from trio_pool._options import Options
+from trio_pool._model.job_options import Options
 
 
 def given_to(call: str, options: Any, defaults: Options | None = None) -> Options:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_job
 from trio_pool import DeadReason, Discard, GiveUp, Job, ResourceBroken, RetryAfter, RetryPolicy
-from trio_pool._setback import Setback
-from trio_pool._verdict import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
-from trio_pool._words import Words, worded
+from trio_pool._core.retry_decision import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
+from trio_pool._model.setback import Setback
+from trio_pool._model.text import Words, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

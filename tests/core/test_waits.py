@@ -9,17 +9,17 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import Elastic, RetryPolicy
-from trio_pool._effects import WaitsInVain
-from trio_pool._group import Group
-from trio_pool._places import Door
-from trio_pool._verdict import Retry, Verdict
-from trio_pool._waits import Wait, Waits
+from trio_pool._core.admission import Door
+from trio_pool._core.commands import WaitsInVain
+from trio_pool._core.deadlock import Wait, Waits
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._model.group import Group
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import Job
-    from trio_pool._seat import Seat
+    from trio_pool._model.records import Seat
 
 
 def submit(core: Core, **options: Any) -> Job[Any]:

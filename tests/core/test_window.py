@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_core, make_job
-from trio_pool._effects import Moved
-from trio_pool._job import TRANSITIONS, JobState
-from trio_pool._window import AsTheyEnd, InOrder, Window
+from trio_pool._core.commands import Moved
+from trio_pool._core.stream_window import AsTheyEnd, InOrder, Window
+from trio_pool._model.handles import TRANSITIONS, JobState
 
 if TYPE_CHECKING:
     from trio_pool import Job
-    from trio_pool._effects import Effect
+    from trio_pool._core.commands import Effect
 
 ORDERS: list[type[Window]] = [InOrder, AsTheyEnd]
 

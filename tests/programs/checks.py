@@ -24,7 +24,7 @@ from trio_pool import (
     PoolError,
     ResourceBroken,
 )
-from trio_pool._job import TRANSITIONS
+from trio_pool._model.handles import TRANSITIONS
 
 SLACK = 1e-6
 

@@ -17,8 +17,8 @@ from tests.programs.language import Call, Device, Program, Raise, Rate, Setup, S
 from tests.programs.raising import somebody_elses_cancellation
 from tests.programs.running import failures_of
 from trio_pool import Job, JobDeadlockError, JobOptions, Pool, open_pool
-from trio_pool._instrument import notify
-from trio_pool._shift import Shift
+from trio_pool._api.instrument import notify
+from trio_pool._runtime.attempt_loop import Shift
 
 SHORT = Submit(Call((Sleep(1.0),)))
 LONG = Submit(Call((Sleep(3.0),)))
@@ -167,8 +167,12 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
         patch.object(Shift, "interrupt", logs_an_error),
         Program((LONG,), cancel_at=0.5),
     ),
-    "attempts whose ends are not told": ("events", patch("trio_pool._engine.notify", tells_no_ends), Program((SHORT,))),
-    "a context of its own": ("context", patch("trio_pool._submitting.copy_context", Context), Program((SHORT,))),
+    "attempts whose ends are not told": (
+        "events",
+        patch("trio_pool._runtime.engine.notify", tells_no_ends),
+        Program((SHORT,)),
+    ),
+    "a context of its own": ("context", patch("trio_pool._api.submitting.copy_context", Context), Program((SHORT,))),
     "a job without a history": ("history", patch.object(Job, "history", ()), Program((SHORT,))),
     "jobs that are still there": ("lost", patch.object(Pool, "jobs", has_one_more), Program((SHORT,))),
 }

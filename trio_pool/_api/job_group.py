@@ -1,0 +1,264 @@
+"""Shell: groups of jobs as users see them, and the way through their blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import trio
+
+from .._basics.text import one_line
+from .._model.errors import JobDeadlockError, PoolClosedError
+from .._model.group import Group
+from .._model.statistics import pool_statistics
+from .._model.text import label
+from .._policies import validate as _validate
+from .._runtime.block import Block
+from .._runtime.cancellation_watch import CancellationWatch
+from .._runtime.engine import failure_of
+from .._runtime.job_runner import enclosing_jobs, is_in_a_job
+from .._runtime.outcomes import come_out, without_own_cancellation
+from .calls import ResourceCalls, SlotCalls
+from .submitting import Submitting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from .._model.handles import Job
+    from .._model.statistics import PoolStatistics
+    from .base_pool import BasePool
+
+R = TypeVar("R")
+G = TypeVar("G", bound="BaseGroup")
+
+
+class BaseGroup(Submitting):
+    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only."""
+
+    __slots__ = (
+        "_deaths",
+        "_entered",
+        "_left",
+        "_quiet",
+        "_record",
+        "_scope",
+        "_staffed",
+        "_stopping",
+        "_turned_away",
+    )
+
+    def __init__(
+        self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
+    ) -> None:
+        engine = pool._engine
+        plain_name = _validate.text("name", name)
+        _validate.instance("must_succeed", must_succeed, bool)
+        bound = _validate.bound("max_running", max_running, least=1)
+        _validate.count("reserve", reserve, least=0)
+        if reserve > (most := engine.core.most_workers):
+            raise ValueError(
+                f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}"
+            )
+        self._record = Group(plain_name, bound, reserve, must_succeed, engine.effects)
+        super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
+        self._scope = trio.CancelScope()
+        self._entered = False
+        self._left = False
+        # No more jobs at all, since everything in it stops.
+        self._stopping = False
+        self._quiet: trio.Event | None = None
+        # Set when it has its workers, or can't have them any more.
+        self._staffed = trio.Event()
+        self._turned_away = False
+        self._deaths: list[Job[Any]] = []
+
+    @property
+    def name(self) -> str | None:
+        """The name given to ``open_group``, or None."""
+        return self._record.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether jobs from outside are refused, the group, or its pool, has been closed, cancelled or left."""
+        return self._closed or self._engine.closed
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Take no more jobs from outside; what is in the group still runs.
+
+        Jobs of the group may go on submitting to it. Whoever waits in ``submit`` for a place
+        gets `PoolClosedError`. Leaving the block does this too.
+        """
+        self._engine.check_caller()
+        self._closed = True
+        self._engine.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """Stop everything in the group now: its jobs and the body of its block.
+
+        The block then ends without an exception of the group's.
+        """
+        self._engine.check_caller()
+        if self._entered and not self._left:
+            self._scope.cancel()
+            self._stopping = True
+            self.close()
+            for feeder in list(self._engine.feeders):
+                feeder.stop_with(self)
+            self._engine.core.cancel_group(self._record, trio.current_time())
+            self._engine.carry_out()
+
+    @trio.lowlevel.enable_ki_protection
+    async def join(self) -> None:
+        """Wait until no job of the group is queued, delayed, blocked or running.
+
+        A checkpoint. Being cancelled has no effect on the jobs.
+
+        Raises:
+          RuntimeError: if called inside a job of this group, which would wait for itself.
+        """
+        self._engine.check_caller()
+        if is_in_a_job() and self._is_inside_group():
+            raise RuntimeError("join() inside a job of the same group would wait for ever")
+        if self._record.live:
+            await self._wait_until_quiet()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> PoolStatistics:
+        """A snapshot of what has become of the group's jobs; its workers are those reserved for it."""
+        workers = tuple(worker.statistics() for worker in self._engine.workers_of(self._record))
+        return pool_statistics(self.name, self._record, len(self._record.line), workers)
+
+    def __repr__(self) -> str:
+        name = f" {one_line(self.name)!r}" if self.name is not None else ""
+        return f"<trio_pool.{type(self).__name__}{name}: {len(self._record.live)} jobs>"
+
+    # The rest is for the engine and for the block.
+
+    def _is_inside_group(self) -> bool:
+        """Whether the caller, who is in a job, is in one of this group, or in one submitted by it."""
+        return any(job._options.group is self._record for job in enclosing_jobs())
+
+    def _check_open(self, *, inside: bool) -> None:
+        super()._check_open(inside=inside)
+        if self._stopping or (self._closed and not (inside and self._is_inside_group())):
+            raise PoolClosedError("the group is closed")
+
+    def _note_quiet(self) -> None:
+        """None of its jobs is left that has not ended."""
+        if self._quiet is not None:
+            self._quiet.set()
+            self._quiet = None
+
+    def _note_staffed(self) -> None:
+        """It has the workers that it wants for itself."""
+        self._staffed.set()
+
+    def _note_turned_away(self) -> None:
+        """If it waits for workers, it will never have them."""
+        if not self._staffed.is_set():
+            self._turned_away = True
+            self._staffed.set()
+
+    def _note_death(self, job: Job[Any]) -> None:
+        """One of its jobs is dead."""
+        # What dies because all is cancelled anyway is not what has ended the group.
+        stopped = (self._stopping or self._engine.stopping) and not self._deaths
+        if self._record.must_succeed and not stopped:
+            self._engine.deal_with(job)
+            self._deaths.append(job)
+            self.cancel()
+
+    async def _wait_until_quiet(self, *, cancelled: bool = False) -> None:
+        """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
+        if self._quiet is None:
+            self._quiet = trio.Event()
+        quiet = self._quiet  # which may be over by the time that it is waited for
+        waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
+        with waiting(lambda: self._record.live):
+            await quiet.wait()
+
+    async def _wait_for_workers(self) -> None:
+        """Wait until it has the workers that it wants for itself."""
+        record, most = self._record, self._engine.core.most_workers
+        opener = record.opener
+        if opener is not None and opener.worker is not None and most - record.occupied < record.reserve <= most:
+            holder = f"{label(opener)} (on {one_line(opener.worker.name)})"
+            raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
+        with self._engine.waiting_for(tuple, group=record):
+            await self._staffed.wait()
+        if self._turned_away:
+            raise PoolClosedError("the pool ended before the group had its workers")
+
+    async def _finish(self) -> None:
+        """The body has ended: let its jobs come to their ends."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+        while self._record.live:
+            await self._wait_until_quiet()
+
+
+class JobGroup(BaseGroup, ResourceCalls[R]):
+    """A scope for jobs, like a nursery for tasks: its block ends when its jobs have ended.
+
+    Made by `Pool.open_group`. Submitting to it is as with the pool.
+    """
+
+    __slots__ = ()
+
+
+class SlotJobGroup(BaseGroup, SlotCalls):
+    """The same for a `SlotPool`."""
+
+    __slots__ = ()
+
+
+def run_group(group: G) -> Block[G]:
+    """The group's block, to be entered."""
+    return Block("open_group", _run(group))
+
+
+@trio.lowlevel.enable_ki_protection
+async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: ASYNC911  # of a body that raises
+    engine, record = group._engine, group._record
+    engine.check_caller()
+    await trio.lowlevel.checkpoint_if_cancelled()
+    engine.check_open(inside=is_in_a_job() and group._is_inside())
+    group._entered = True
+    engine.groups[record] = group
+    record.opener, record.task = engine.waiter(), trio.lowlevel.current_task()
+    engine.core.open_group(record, trio.current_time())
+    engine.carry_out()
+    error: BaseException | None = None
+    watch = CancellationWatch(group.cancel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        with group._scope:
+            try:
+                if record.reserve:
+                    await group._wait_for_workers()
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                error = yield group
+                if error is None:
+                    await group._finish()
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(group._scope, error)
+        if error is not None or group._scope.cancel_called:
+            group.cancel()
+            while record.live:
+                try:
+                    with trio.CancelScope(shield=True):
+                        await group._wait_until_quiet(cancelled=True)
+                except KeyboardInterrupt as interrupt:
+                    error = interrupt if error is None else error
+        watch.stop()
+    group._left = group._closed = True
+    del engine.groups[record]
+    engine.core.close_group(record, trio.current_time())
+    engine.carry_out()
+    name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
+    come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

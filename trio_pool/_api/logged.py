@@ -1,0 +1,281 @@
+"""Logging what a pool does."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+import trio
+
+from .._basics.error_text import first_leaf, in_words
+from .._basics.text import one_line, qualified_type_name, shown
+from .._model.handles import JobState
+from .._model.text import arguments, attempt_line, attempt_lines, counted, shortcomings, title
+from .._policies import validate as _validate
+from .instrument import Instrument
+from .origins import engine_of, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Unpack
+
+    from .._model.handles import Attempt, Job
+    from .._runtime.worker_task import Worker
+    from .pool import Pool, SlotPool
+
+
+class LogLevels(TypedDict, total=False):
+    """The kinds of events that `Logged` tells apart, as its keyword arguments. ``None`` leaves one out."""
+
+    pool_opened: int | None
+    """``INFO`` by default"""
+    pool_closed: int | None
+    """``INFO`` by default"""
+    job_submitted: int | None
+    """``DEBUG`` by default"""
+    attempt_started: int | None
+    """``DEBUG`` by default"""
+    attempt_succeeded: int | None
+    """``DEBUG`` by default"""
+    attempt_failed: int | None
+    """``DEBUG`` by default"""
+    attempt_cut_short: int | None
+    """``DEBUG`` by default"""
+    job_delayed: int | None
+    """``DEBUG`` by default"""
+    job_succeeded: int | None
+    """``DEBUG`` by default"""
+    job_dead: int | None
+    """``WARNING`` by default; with a line for each kept attempt"""
+    job_cancelled: int | None
+    """``DEBUG`` by default"""
+    job_discarded: int | None
+    """``INFO`` by default"""
+    worker_started: int | None
+    """``DEBUG`` by default"""
+    worker_paused: int | None
+    """``INFO`` by default"""
+    worker_resumed: int | None
+    """``INFO`` by default"""
+    worker_resting: int | None
+    """``INFO`` by default"""
+    worker_quarantined: int | None
+    """``WARNING`` by default"""
+    worker_reopening: int | None
+    """``WARNING`` by default: its resource is broken, or can't be opened"""
+    worker_recycling: int | None
+    """``DEBUG`` by default: its resource has only done its jobs, or its time"""
+    worker_stopped: int | None
+    """``DEBUG`` by default"""
+
+
+_LEVELS: Mapping[str, int] = {
+    "pool_opened": logging.INFO,
+    "pool_closed": logging.INFO,
+    "job_submitted": logging.DEBUG,
+    "attempt_started": logging.DEBUG,
+    "attempt_succeeded": logging.DEBUG,
+    "attempt_failed": logging.DEBUG,
+    "attempt_cut_short": logging.DEBUG,
+    "job_delayed": logging.DEBUG,
+    "job_succeeded": logging.DEBUG,
+    "job_dead": logging.WARNING,
+    "job_cancelled": logging.DEBUG,
+    "job_discarded": logging.INFO,
+    "worker_started": logging.DEBUG,
+    "worker_paused": logging.INFO,
+    "worker_resumed": logging.INFO,
+    "worker_resting": logging.INFO,
+    "worker_quarantined": logging.WARNING,
+    "worker_reopening": logging.WARNING,
+    "worker_recycling": logging.DEBUG,
+    "worker_stopped": logging.DEBUG,
+}
+
+
+class Logged(Instrument):
+    """An `Instrument` that logs what happens in a pool.
+
+    By default to ``trio_pool.pools``, ``trio_pool.jobs`` and ``trio_pool.workers``, so that
+    the level of each can be set. A message is made only if its level is on.
+
+    Each record has its facts as attributes too: ``pool_event`` is the kind of event,
+    ``pool_name`` the pool's name or None; further ones begin with ``job_``, ``attempt_``,
+    ``worker_``, ``error_`` or ``pool_``, where they apply. Durations are in seconds.
+
+    Arguments:
+      logger: where all of it goes instead.
+      **levels: the level of a kind of event, or None to leave it out; see `LogLevels`.
+
+    Raises:
+      ValueError, TypeError: if an argument is out of its range or of the wrong type.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None, **levels: Unpack[LogLevels]) -> None:
+        if logger is not None:
+            _validate.instance("logger", logger, logging.Logger)
+        self._levels = dict(_LEVELS)
+        for kind, level in cast("Mapping[str, object]", levels).items():
+            if kind not in _LEVELS:
+                raise TypeError(
+                    f"Logged() got an unexpected keyword argument {shown(kind)}; it knows {', '.join(_LEVELS)}"
+                )
+            self._levels[kind] = 0 if level is None else _validate.count(kind, level, least=1)
+        self._pools = logging.getLogger("trio_pool.pools") if logger is None else logger
+        self._jobs = logging.getLogger("trio_pool.jobs") if logger is None else logger
+        self._workers = logging.getLogger("trio_pool.workers") if logger is None else logger
+
+    def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
+        """Logged with the number of its workers."""
+        if level := self._level("pool_opened", self._pools):
+            number = len(pool.workers)
+            facts = _facts("pool_opened", pool.name, pool_workers=number)
+            self._pools.log(level, "%s is open with %s", _pool(pool), counted(number, "worker"), extra=facts)
+
+    def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
+        """Logged with how many jobs have ended in which way."""
+        if level := self._level("pool_closed", self._pools):
+            seen = pool.statistics()
+            ends: dict[str, int] = {state.value: getattr(seen, state.value) for state in JobState if state.is_final}
+            numbers = {f"pool_{end}": number for end, number in ends.items()}
+            facts = _facts("pool_closed", pool.name, pool_submitted=seen.submitted, **numbers)
+            words = ", ".join(f"{number} {end}" for end, number in ends.items())
+            jobs = counted(seen.submitted, "job")
+            self._pools.log(level, "%s is closed after %s: %s", _pool(pool), jobs, words, extra=facts)
+
+    def job_submitted(self, job: Job[Any]) -> None:
+        """Logged with its priority."""
+        if level := self._level("job_submitted", self._jobs):
+            facts = _facts_of_job("job_submitted", job, job_priority=job.priority)
+            self._jobs.log(level, "%s is submitted", title(job), extra=facts)
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        """Logged with its worker."""
+        if level := self._level("attempt_started", self._jobs):
+            number = job.attempt_count + 1
+            facts = _facts_of_job(
+                "attempt_started", job, attempt_number=number, worker_id=worker.id, worker_name=worker.name
+            )
+            self._jobs.log(level, "%s: attempt %d on %s begins", title(job), number, one_line(worker.name), extra=facts)
+
+    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
+        """Logged with its worker, how long it took, and its error."""
+        outcome = outcome_of(job, attempt)
+        event = f"attempt_{outcome}"
+        if level := self._level(event, self._jobs):
+            facts = _facts_of_job(
+                event,
+                job,
+                attempt_number=attempt.number,
+                attempt_seconds=attempt.ended_at - attempt.started_at,
+                worker_id=attempt.worker_id,
+                worker_name=attempt.worker_name,
+            )
+            if outcome == "failed":
+                facts |= _facts_of_error(attempt.error)
+            line = attempt_line(attempt, "cut short" if outcome == "cut_short" else "")
+            self._jobs.log(level, "%s: %s", title(job), line, extra=facts)
+
+    def job_delayed(self, job: Job[Any], until: float) -> None:
+        """Logged with how long it backs off."""
+        if level := self._level("job_delayed", self._jobs):
+            delay = until - trio.current_time()
+            facts = _facts_of_job("job_delayed", job, job_delay=delay)
+            self._jobs.log(level, "%s backs off for %.3f s", title(job), delay, extra=facts)
+
+    def job_finished(self, job: Job[Any]) -> None:
+        """Logged with why it has no result; a dead one with its attempts."""
+        event = f"job_{job.state.value}"
+        if level := self._level(event, self._jobs):
+            assert job.finished_at is not None
+            facts = _facts_of_job(
+                event,
+                job,
+                job_attempts=job.attempt_count,
+                job_seconds=job.finished_at - job.submitted_at,
+                job_reason=job.reason,
+                job_dead_reason=None if job.dead_reason is None else job.dead_reason.name,
+                **_facts_of_error(job._error),
+            )
+            words = f"{_ENDS[job.state]} after {counted(job.attempt_count, 'attempt')}"
+            if job.reason:
+                words = f"{words}: {one_line(shortcomings(job))}"
+            if job.state is JobState.DEAD:
+                words = "\n  ".join([words, *attempt_lines(job)])
+            self._jobs.log(level, "%s %s", title(job), words, extra=facts)
+
+    def worker_started(self, worker: Worker) -> None:
+        """Logged."""
+        self._tell(worker, "worker_started", "has started")
+
+    def worker_paused(self, worker: Worker) -> None:
+        """Logged."""
+        self._tell(worker, "worker_paused", "is paused")
+
+    def worker_resumed(self, worker: Worker) -> None:
+        """Logged."""
+        self._tell(worker, "worker_resumed", "is resumed")
+
+    def worker_resting(self, worker: Worker, until: float) -> None:
+        """Logged with how long it rests."""
+        self._tell(worker, "worker_resting", "rests", until=until)
+
+    def worker_quarantined(self, worker: Worker, until: float) -> None:
+        """Logged with how long, and the error that did it."""
+        self._tell(worker, "worker_quarantined", "is quarantined", until=until, error=worker._last_error)
+
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+        """Logged with what is wrong with its resource, if anything is."""
+        event = "worker_recycling" if error is None else "worker_reopening"
+        self._tell(worker, event, "opens its resource anew", error=error)
+
+    def worker_stopped(self, worker: Worker) -> None:
+        """Logged."""
+        self._tell(worker, "worker_stopped", "has stopped")
+
+    def _tell(
+        self, worker: Worker, event: str, words: str, until: float | None = None, error: Exception | None = None
+    ) -> None:
+        if level := self._level(event, self._workers):
+            facts = _facts(event, engine_of(worker).config.name, worker_id=worker.id, worker_name=worker.name)
+            if until is not None:
+                facts["worker_delay"] = delay = until - trio.current_time()
+                words = f"{words} for {delay:.3f} s"
+            if error is not None:
+                facts |= _facts_of_error(error)
+                words = f"{words}: {one_line(in_words(error))}"
+            self._workers.log(level, "worker %d (%s) %s", worker.id, one_line(worker.name), words, extra=facts)
+
+    def _level(self, event: str, logger: logging.Logger) -> int:
+        """The level at which to log an event, 0 if nobody wants to know."""
+        level = self._levels[event]
+        return level if level and logger.isEnabledFor(level) else 0
+
+
+_ENDS = {
+    JobState.SUCCEEDED: "has succeeded",
+    JobState.DEAD: "is dead",
+    JobState.CANCELLED: "was cancelled",
+    JobState.DISCARDED: "was discarded",
+}
+
+
+def _pool(pool: Pool[Any] | SlotPool) -> str:
+    return "the pool" if pool.name is None else f"the pool {one_line(pool.name)!r}"
+
+
+def _facts(event: str, pool_name: str | None, **facts: object) -> dict[str, object]:
+    return {"pool_event": event, "pool_name": pool_name, **facts}
+
+
+def _facts_of_job(event: str, job: Job[Any], **facts: object) -> dict[str, object]:
+    if shown_arguments := arguments(job):
+        facts["job_arguments"] = shown_arguments
+    return _facts(event, engine_of(job).config.name, job_id=job.id, job_name=job.name, **facts)
+
+
+def _facts_of_error(error: Exception | None) -> dict[str, object]:
+    if error is None:
+        return {}
+    return {"error_type": qualified_type_name(first_leaf(error)), "error_text": in_words(error)}

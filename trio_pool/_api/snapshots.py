@@ -1,0 +1,41 @@
+"""Statistics again and again: what ``pool.snapshots`` iterates over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._model.statistics import PoolStatistics
+    from .._runtime.engine import Engine
+
+
+class Snapshots:
+    """An async iterator: a snapshot at once and after each interval, until it is over."""
+
+    __slots__ = ("_engine", "_interval", "_look", "_next_at")
+
+    def __init__(self, interval: float, look: Callable[[], PoolStatistics], engine: Engine) -> None:
+        self._interval = interval
+        self._look = look
+        self._engine = engine
+        self._next_at: float | None = None
+
+    def __aiter__(self) -> Snapshots:
+        return self
+
+    async def __anext__(self) -> PoolStatistics:
+        self._engine.check_caller()
+        if self._next_at is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            # Who is slow to ask gets one at once, and not all those that were missed.
+            with trio.CancelScope(deadline=self._next_at):
+                await self._engine.over.wait()
+            if self._engine.over.is_set():
+                raise StopAsyncIteration
+        self._next_at = trio.current_time() + self._interval
+        return self._look()

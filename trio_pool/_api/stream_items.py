@@ -1,0 +1,401 @@
+"""Shell: taking the items of a stream and making jobs of them, and what becomes of what they raise."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import AsyncIterable
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._basics.logs import report
+from .._model.errors import PoolClosedError
+from .._policies.error_rule import as_error, without
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .._core.stream_window import Window
+    from .._model.handles import Job
+    from .._model.job_options import ItemOptions, Options
+    from .submitting import Submitting
+
+# To take from one of these runs no code of the program.
+CONTAINERS = frozenset({list, tuple, range, dict, set, frozenset, deque, str, bytes})
+
+BATCH = 100  # items that may be taken before others run
+
+_END = object()
+
+
+class Feeder:
+    """Makes jobs of a stream's items, as long as there is room for more.
+
+    Where that runs no code of the program, whoever makes room takes the items on the way, and a task only
+    where jobs make it that back off or have to wait for their turn. In all other cases a task takes
+    them, since they may keep cancel scopes and nurseries open from one to the next, which have to be on
+    a task of their own. A nursery is around that task: what they leave open when they end is broken off there, and
+    ends nothing but the stream.
+
+    Arguments:
+      pool: what the jobs are submitted to.
+      fn: their function.
+      items: what they are made of.
+      options: their options.
+      window: where they are counted.
+      wake_readers: called when no more may come, or may not for now.
+
+    Attributes:
+      has_ended: whether what is in the window is all there will be, and `take_error` tells why.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_context",
+        "_done",
+        "_engine",
+        "_failure",
+        "_fixed",
+        "_fn",
+        "_is_bringing",
+        "_is_plain",
+        "_items",
+        "_iterator",
+        "_options",
+        "_over",
+        "_parked",
+        "_placing",
+        "_pool",
+        "_refusal",
+        "_scope",
+        "_stray",
+        "_wake_readers",
+        "_window",
+        "has_ended",
+    )
+
+    def __init__(
+        self,
+        pool: Submitting,
+        fn: Callable[..., Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        options: ItemOptions,
+        window: Window,
+        wake_readers: Callable[[], object],
+    ) -> None:
+        self._pool = pool
+        self._engine = pool._engine
+        self._fn = fn
+        self._items: Any = items
+        self._iterator: Any = None
+        self._options = options
+        # Those of all jobs, if none of them is a function of the item.
+        self._fixed = None if options.by_item else options.fixed
+        self._window = window
+        self._wake_readers = wake_readers
+        self._is_plain = type(items) in CONTAINERS and not options.by_item
+        # Of whoever has entered the block: what the jobs see.
+        self._context = Context()
+        # The task that takes items, once there is one: the scope around it, and itself while it waits for room.
+        self._begun = False
+        self._scope = trio.CancelScope(shield=True)
+        self._parked: trio.lowlevel.Task | None = None
+        self._done = trio.Event()
+        # Whether it waits for an item.
+        self._is_bringing = False
+        # The last job while it waits for a place in the queue. No items are taken meanwhile.
+        self._placing: Job[Any] | None = None
+        # No more items will be taken.
+        self._over = False
+        # Why: the items have failed, perhaps by a cancellation that the pool has not asked for; or the pool has ended.
+        self._failure: Exception | None = None
+        self._stray: Exception | None = None
+        self._refusal: PoolClosedError | None = None
+        self.has_ended: bool = False
+
+    # What the stream and the engine ask for.
+
+    def begin(self) -> Callable[[], object]:
+        """The block has been entered; returns what is to be called by a reader that has made room."""
+        self._engine.check_open(inside=True)
+        self._context = copy_context()
+        self._engine.feeders[self] = None
+        if not self._is_plain:
+            self._start()
+            return self.look
+        self._iterator = iter(self._items)
+        self._take_plain()
+        return partial(self._context.run, self._take_plain)
+
+    def look(self) -> None:
+        """There may be room, but nothing may be taken on the spot."""
+        if self._window.is_wanted and self._window.room_if_held > 0:
+            self._rouse()
+
+    @property
+    def may_bring_more(self) -> bool:
+        """Whether another job may come before any of those that are there has ended."""
+        if self._over:
+            return False
+        return self._is_bringing or (self._placing is None and self._window.room_if_held > 0)
+
+    def take_error(self) -> Exception | None:
+        """Why there are no more jobs, for the first reader that asks; None if there are no more items."""
+        error = self._refusal if self._failure is None else self._failure
+        self._failure = self._refusal = None
+        return error
+
+    def stop(self, what: str = "the pool") -> None:
+        """The pool ends, or the group that the jobs are for."""
+        if not self._over:
+            self._end(PoolClosedError(f"{what} ended before the items did"))
+        self._scope.cancel()
+
+    def stop_with(self, group: Submitting) -> None:
+        """A group ends, which may be the one that the jobs are for."""
+        if self._pool is group:
+            self.stop("the group")
+
+    async def finish(self) -> None:
+        """The block is being left by one that can't be cancelled."""
+        self._over = True
+        self._window.is_wanted = False
+        job = self._placing
+        if job is not None and self._engine.withdraw(job):
+            self._placing = None
+            self._window.drop(job)
+        self._scope.cancel()
+        await trio.lowlevel.checkpoint()
+        if self._begun:
+            await self._done.wait()
+        del self._engine.feeders[self]
+        if self._failure is not None:  # too late for the readers
+            report("the items of a stream failed unnoticed", error=self._failure)
+
+    # Making jobs.
+
+    def _take_plain(self) -> None:
+        """Take what there is room for where that runs no code of the program."""
+        window = self._window
+        room = window.room
+        if room > BATCH:
+            room = BATCH
+        try:
+            while room > 0 and self._placing is None and not self._over:
+                room -= 1
+                item = next(self._iterator, _END)
+                if item is _END:
+                    self._end()
+                else:
+                    self._submit(item)
+        except Exception as error:
+            self._failure = error
+            self._end()
+        window.is_wanted = self._placing is None and not self._over
+        if window.is_wanted and window.room > 0:
+            self._rouse()
+
+    def _submit(self, item: Any) -> None:
+        """Make a job of an item."""
+        options = self._fixed or self._options_of(item)
+        job = self._pool._make_job(self._fn, (item,), options)
+        window = self._window
+        try:
+            if self._pool._lines_up(job):
+                self._placing = job
+                self._engine.call_when_placed(job, self._placed)
+        except PoolClosedError as error:
+            self._end(error)
+            return
+        window.take(job)
+        if window.readers and window.ready:  # it has died as it came
+            self._wake_readers()
+        if window.wary:
+            self._warn_readers()
+
+    def _warn_readers(self) -> None:
+        """Let those of them look that must not wait for ever, if it is not as it was for them."""
+        if self._window.is_news(self.may_bring_more):
+            self._wake_readers()
+
+    def _placed(self, error: Exception | None) -> None:
+        """A job has got the place in the queue that it has waited for, or never will."""
+        job, self._placing = self._placing, None
+        if error is not None:
+            assert job is not None
+            self._window.drop(job)
+            if isinstance(error, PoolClosedError):
+                self._end(error)
+            else:
+                self._failure = error
+                self._end()
+        self._rouse()
+
+    def _end(self, refusal: PoolClosedError | None = None) -> None:
+        """Take no more items, perhaps as the pool takes no more jobs."""
+        self._over = True
+        self._window.is_wanted = False
+        self._refusal = self._refusal or refusal
+        self.has_ended = self._is_plain
+        self._wake_readers()
+
+    # The task.
+
+    def _start(self) -> None:
+        self._begun = True
+        # A copy, as the reader that makes room is in the context itself.
+        self._engine.start_task(self._run, "<items of a stream>", self._context.copy())
+
+    def _rouse(self) -> None:
+        """Let the task look; it is started where it is needed for the first time."""
+        self._window.is_wanted = False
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+        elif not (self._begun or self._over):
+            self._start()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run(self) -> None:  # noqa: ASYNC910  # the body of a task
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._feed, name="<items of a stream>")
+        except BaseException as error:  # Trio's complaint about what they have left open
+            self._note(error)
+        self._over = self.has_ended = True
+        self._window.is_wanted = False
+        self._done.set()
+        self._wake_readers()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _feed(self) -> None:  # noqa: ASYNC910  # the body of a task
+        try:
+            await (self._keep_taking_plain() if self._is_plain else self._take_all())
+        except BaseException as error:
+            self._note(error)
+            await self._close()  # here, so that what it raises has the other for its context
+        else:
+            await self._close()
+        self._scope.cancel()  # what they have left open goes on no longer
+
+    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # unless the pool has ended
+        while not self._over:
+            self._take_plain()
+            await self._wait_for_room()
+
+    async def _take_all(self) -> None:
+        self._iterator = self._begin_items()
+        taken = 0
+        while True:
+            if self._is_held_up or taken == BATCH:
+                await self._wait_for_room()
+                taken = 0
+            if self._over:
+                return  # noqa: ASYNC910  # the pool has ended
+            self._is_bringing = True
+            item = await self._next_item()
+            self._is_bringing = False
+            if item is _END:
+                self._end()
+                return
+            self._submit(item)
+            taken += 1
+
+    @property
+    def _is_held_up(self) -> bool:
+        return not self._over and (self._placing is not None or self._window.room <= 0)
+
+    async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is one, which the rule does not see
+        """Wait until there is room and no job waits for a place; at least, let others run."""
+        window = self._window
+        try:
+            if not self._is_held_up:
+                await trio.lowlevel.checkpoint()
+            while self._is_held_up:
+                first = window.next
+                if self._placing is None and first is not None and window.room_if_held > 0:
+                    # Those that end at the same instant do so in any order: see whether this one still does.
+                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.checkpoint()
+                    if window.next is first:
+                        window.held_by = first
+                else:
+                    if window.wary:
+                        self._warn_readers()
+                    self._parked = trio.lowlevel.current_task()
+                    window.is_wanted = self._placing is None
+                    await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        except trio.Cancelled as error:
+            if self._scope.cancel_called:
+                raise
+            words = (
+                "the items of a stream were cancelled while the pool waited for room for more: by a cancel scope "
+                "that they keep open while they yield, as of a timeout or a nursery"
+            )
+            self._stray = RuntimeError(words)
+            raise self._stray from error
+
+    def _abandon(self, _: object) -> trio.lowlevel.Abort:
+        self._parked = None
+        self._window.is_wanted = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
+        """Close a generator in the task where the scopes are that it keeps open."""
+        try:
+            await self._close_items()
+        except BaseException as error:
+            self._note(error, GeneratorExit)
+
+    def _note(self, error: BaseException, *expected: type[BaseException]) -> None:
+        """Tell apart, leaf by leaf, what the items have raised and what the pool itself has caused."""
+        if self._scope.cancel_called:
+            expected += (trio.Cancelled,)
+        rest = without(expected, error)
+        if rest is None:
+            return
+        told = as_error(rest, "taking an item")
+        if not isinstance(told, Exception):
+            self._engine.crash(told)
+            return
+        if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
+            told = RuntimeError("taking an item raised StopAsyncIteration")
+            told.__cause__ = rest
+        if self._failure is None or self._failure is self._stray:
+            self._failure = told
+            if told is not rest:
+                self._stray = told
+        else:
+            report("the items of a stream failed again as they were closed", error=told)
+
+    # Code of the program, which Ctrl-C may strike as ever.
+
+    @trio.lowlevel.disable_ki_protection
+    def _begin_items(self) -> Any:
+        items = self._items
+        return aiter(items) if isinstance(items, AsyncIterable) else iter(items)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # of whatever items
+
+    @trio.lowlevel.disable_ki_protection
+    async def _next_item(self) -> Any:
+        if not isinstance(self._items, AsyncIterable):
+            return next(self._iterator, _END)  # noqa: ASYNC910  # who calls it lets others run now and then
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            return _END  # noqa: ASYNC910  # the end of the items may come at once
+
+    @trio.lowlevel.disable_ki_protection
+    def _options_of(self, item: Any) -> Options:
+        return self._options.of(item)
+
+    @trio.lowlevel.disable_ki_protection
+    async def _close_items(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
+        for each in (self._iterator, self._items):
+            if inspect.isasyncgen(each):
+                await each.aclose()
+            elif inspect.isgenerator(each):
+                each.close()

@@ -1,0 +1,184 @@
+"""Shell: the results of a stream of items, as users iterate over them."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+from .._basics.attributes import OnlyAsync
+from .._core.stream_window import AsTheyEnd, InOrder, Window
+from .._runtime.job_runner import is_in_a_job
+from .stream_items import Feeder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .._model.handles import Job
+    from .._model.job_options import ItemOptions
+    from .submitting import Submitting
+
+V = TypeVar("V")
+X = TypeVar("X")
+
+
+class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
+    """An async context manager to be iterated over inside its block.
+
+    Leaving the block cancels the jobs that are left and waits for their ends.
+    """
+
+    __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_left", "_readers", "_window")
+
+    def __init__(
+        self,
+        pool: Submitting,
+        fn: Callable[..., Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        buffer: float | None,
+        options: ItemOptions,
+    ) -> None:
+        self._engine = engine = pool._engine
+        self._window = self._order()(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
+        self._feeder = Feeder(pool, fn, items, options, self._window, self._wake_readers)
+        self._readers = trio.lowlevel.ParkingLot()
+        # For a reader that has made room; set when the block is entered.
+        self._fill: Callable[[], object]
+        self._entered = False
+        self._left = False
+
+    @abc.abstractmethod
+    def _order(self) -> type[Window]:
+        """The order in which jobs are handed out."""
+
+    @abc.abstractmethod
+    def _given(self, job: Job[V]) -> X:
+        """What a reader gets of a job that has ended."""
+
+    def __aiter__(self) -> AsyncIterator[X]:
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> Self:
+        self._engine.check_caller()
+        if self._entered:
+            raise RuntimeError("a stream of results can be entered only once")
+        # Once the items are being taken, nothing may keep the block from being entered.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._fill = self._feeder.begin()
+        self._entered = True
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._left = True
+        self._wake_readers()
+        with trio.CancelScope(shield=True):
+            await self._feeder.finish()
+            left = self._window.all()
+            for job in left:
+                job.cancel()
+            for job in left:
+                await self._engine.wait_for_end(job)
+                self._engine.deal_with(job)
+        if error is None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __anext__(self) -> X:
+        self._engine.check_caller()
+        if not self._entered:
+            raise RuntimeError("enter the stream of results first: async with pool.map(...)")
+        ready = self._window.ready
+        has_waited = False
+        while not (has_waited and ready) or self._left:
+            if self._left:
+                raise trio.ClosedResourceError("the block of these results has been left")
+            if ready:
+                await trio.lowlevel.checkpoint()
+            elif self._is_at_end:
+                await trio.lowlevel.checkpoint()
+                error = self._feeder.take_error()
+                raise StopAsyncIteration if error is None else error
+            else:
+                await self._wait()
+                # A reader that is cancelled with its jobs is to see that, and not their ends.
+                await trio.lowlevel.checkpoint_if_cancelled()
+            has_waited = True
+        job = ready.popleft()
+        self._fill()
+        return self._given(job)  # noqa: ASYNC910  # it has waited in each case
+
+    @property
+    def _is_at_end(self) -> bool:
+        return self._feeder.has_ended and not self._window.pending
+
+    async def _wait(self) -> None:  # noqa: ASYNC910  # its caller is one anyway
+        """Wait until something may be handed out, or nothing will be any more."""
+        if not is_in_a_job():
+            await self._park()
+            return
+        window = self._window
+        with self._engine.waiting_for(self._awaited, for_any=True):
+            window.wary += 1
+            try:
+                # That the job begins to wait may have led to it.
+                if not (window.ready or self._is_at_end):
+                    await self._park()
+            finally:
+                window.wary -= 1
+
+    async def _park(self) -> None:
+        self._window.readers += 1
+        try:
+            await self._readers.park()
+        finally:
+            self._window.readers -= 1
+
+    def _awaited(self) -> Iterable[Job[Any]]:
+        """The jobs of which one has to end before a reader can go on; none if others may come before that."""
+        return self._window.awaited(self._feeder.may_bring_more)
+
+    def _look(self) -> None:
+        """Something may be handed out, or there is room for more."""
+        if self._window.ready:
+            self._wake_readers()
+        self._feeder.look()
+
+    def _wake_readers(self) -> None:
+        self._readers.unpark_all()
+
+
+class Mapped(Stream[V, V]):
+    """The results in the order of the items."""
+
+    __slots__ = ()
+
+    def _order(self) -> type[Window]:
+        return InOrder
+
+    def _given(self, job: Job[V]) -> V:
+        return self._engine.result_of(job)
+
+
+class Completed(Stream[V, "Job[V]"]):
+    """The jobs in the order in which they end."""
+
+    __slots__ = ()
+
+    def _order(self) -> type[Window]:
+        return AsTheyEnd
+
+    def _given(self, job: Job[V]) -> Job[V]:
+        self._engine.deal_with(job)
+        return job

@@ -1,0 +1,223 @@
+"""Shell: making jobs and letting them in, for pools and groups alike."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import attrs
+import trio
+
+from .._basics.attributes import Entered, FixedAttributes
+from .._basics.pickling import Handle
+from .._basics.text import said
+from .._core.admission import Admission, Door
+from .._model.errors import NoEligibleWorkerError
+from .._model.handles import Job, JobState, has_ended
+from .._model.job_options import ItemOptions
+from .._policies import validate as _validate
+from .._runtime.bad_calls import not_callable
+from .._runtime.job_runner import enclosing_jobs, is_in_a_job
+from .graph import about_node, in_order
+from .streams import Mapped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from contextvars import Context
+
+    from .._model.job_options import JobOptions, NodeOptions, Options, StreamOptions
+    from .._runtime.engine import Engine
+    from .graph import Node
+
+
+K = TypeVar("K")
+
+
+class Submitting(Handle, FixedAttributes, Entered):
+    """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
+
+    Arguments:
+      engine: the engine of the pool.
+      defaults: the options of jobs that are given none.
+      job_ids: where the jobs' numbers come from.
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
+
+    def __init__(self, engine: Engine, defaults: Options, job_ids: Iterator[int]) -> None:
+        self._engine = engine
+        self._defaults = defaults
+        self._job_ids = job_ids
+        # Whether it is closed apart from the pool.
+        self._closed = False
+
+    @trio.lowlevel.enable_ki_protection
+    async def submit_graph(self, nodes: Mapping[K, Node], *, reverse: bool = False) -> dict[K, Job[Any]]:
+        """Queue a whole graph of jobs, each to start when those before it have succeeded.
+
+        All or nothing: the graph is checked first. Where the queue is full, it waits for one
+        place and then enters whole; a job whose ``total_timeout`` passes meanwhile is dead at
+        once, and the rest goes on waiting. What stands behind a job that doesn't succeed is
+        discarded as soon as that is known.
+
+        A checkpoint. If it is cancelled, there are no jobs but those that have ended while it waited.
+
+        Arguments:
+          nodes: the nodes by their keys.
+          reverse: read the edges the other way: each node's ``after`` names what comes behind it.
+
+        Returns:
+          dict: the handles of the jobs by the keys of their nodes, in an order in which they may run.
+
+        Raises:
+          GraphError: if there is a cycle, an unknown key, or an edge that stands there twice.
+          PoolClosedError: if the pool is closed, or gets closed in the meantime.
+          NoEligibleWorkerError: if no worker may take one of them, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type; names the
+              key of the node.
+        """
+        self._engine.check_caller()
+        jobs: dict[K, Job[Any]] = {}
+        for key, before in in_order(nodes, reverse=reverse).items():
+            jobs[key] = self._make_job_of_graph(key, nodes[key], tuple(jobs[other] for other in before))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        inside = is_in_a_job() and self._is_inside()
+        self._check_open(inside=inside)
+        if jobs:
+            await self._let_graph_in(jobs, Door.ALWAYS if inside else Door.QUEUE_UP)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return jobs
+
+    def _make_job_of_graph(self, key: object, node: Node, after: tuple[Job[Any], ...]) -> Job[Any]:
+        """The job of a node; what is wrong with it is said to be that of the node."""
+        try:
+            resolved = self._resolve(node.options, "Node")
+            resolved = attrs.evolve(resolved, after=after, name=resolved.name or _name_of(key))
+            return self._make_job(node.fn, node.args, resolved)
+        except (TypeError, ValueError) as error:
+            if type(error) not in (TypeError, ValueError):
+                raise  # what a program's own iterable or mapping has raised, which nobody can make anew
+            raise about_node(key, error) from error
+
+    async def _let_graph_in(  # noqa: ASYNC910  # its caller is one anyway
+        self, by_key: Mapping[K, Job[Any]], door: Door
+    ) -> None:
+        engine = self._engine
+        jobs = list(by_key.values())
+        key = engine.core.key_of(jobs)
+        try:
+            if engine.let_in(key, door, jobs) is Admission.WAITING:
+                await engine.wait_for_place(key)
+        except NoEligibleWorkerError as error:
+            of_node = next(name for name, job in by_key.items() if job is key)
+            if key.name == _name_of(of_node):
+                raise  # it is named already
+            raise about_node(of_node, error) from None
+
+    def _check_open(self, *, inside: bool) -> None:
+        """Check that jobs are taken, from outside or inside a job of the pool."""
+        self._engine.check_open(inside=inside)
+
+    def _is_inside(self) -> bool:
+        """Whether the caller, who is in a job, is in one of this pool, or in one submitted by it."""
+        return any(job._host is self._engine for job in enclosing_jobs())
+
+    def _resolve(self, options: JobOptions | NodeOptions, call: str) -> Options:
+        if not options:
+            return self._defaults
+        return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
+
+    def _make_job(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
+    ) -> Job[Any]:
+        """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
+        if options.after or not callable(fn):
+            self._check_call(fn, options)
+        if get_ident() != self._engine.home.thread:
+            self._engine.check_caller()
+        now = trio.current_time()
+        deadline = now + options.total_timeout
+        return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
+
+    def _check_call(self, fn: object, options: Options) -> None:
+        """Check what can only be checked where the function and its options meet."""
+        if not callable(fn):
+            raise TypeError(not_callable(fn))
+        if any(other._host is not self._engine for other in options.after):
+            raise ValueError("after must hold jobs of this pool")
+
+    @trio.lowlevel.enable_ki_protection
+    def _submit_nowait(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        options: Options,
+        idle_only: bool = False,
+        context: Context | None = None,
+    ) -> Job[Any]:
+        if idle_only is not False:
+            _validate.instance("idle_only", idle_only, bool)
+        job = self._make_job(fn, args, options, context)
+        engine = self._engine
+        inside = is_in_a_job() and self._is_inside()
+        if engine.closed or self._closed:
+            self._check_open(inside=inside)
+        door = Door.IF_IDLE if idle_only else Door.ALWAYS if inside else Door.AT_ONCE
+        if engine.let_in(job, door) is Admission.FULL:
+            raise trio.WouldBlock
+        return job
+
+    def _lines_up(self, job: Job[Any]) -> bool:
+        """Let a job in, or in line for a place; returns whether it is in line."""
+        engine = self._engine
+        inside = is_in_a_job() and self._is_inside()
+        if engine.closed or self._closed:
+            self._check_open(inside=inside)
+        return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
+        job = self._make_job(fn, args, options)
+        job._caller_deadline = trio.current_effective_deadline()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            if self._lines_up(job):
+                await self._engine.wait_for_place(job)
+            await self._engine.wait_for(job, has_ended)
+        except BaseException:
+            if job._state is None:
+                raise  # it has never been in the pool
+            job.cancel()
+            with trio.CancelScope(shield=True):
+                await self._engine.wait_for_end(job)
+            if job.state in (JobState.DEAD, JobState.SUCCEEDED):
+                return self._engine.result_of(job)
+            raise
+        return self._engine.result_of(job)
+
+    def _map(
+        self,
+        kind: Callable[..., Any],
+        fn: Callable[..., Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        buffer: float | None,
+        options: StreamOptions[Any],
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        self._engine.check_caller()
+        name = "map" if kind is Mapped else "as_completed"
+        if not callable(fn):
+            raise TypeError(not_callable(fn))
+        if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
+            raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
+        if buffer is not None:
+            _validate.size("buffer", buffer)
+        given = cast("Mapping[str, object]", options)
+        resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
+        return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
+
+
+def _name_of(key: object) -> str:
+    """What a job of a graph is called if it has no name of its own."""
+    return str.__str__(key) if isinstance(key, str) else said(key)

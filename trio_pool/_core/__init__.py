@@ -1,0 +1,1 @@
+"""Decides: called with the time, it never waits."""

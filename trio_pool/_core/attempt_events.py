@@ -1,0 +1,277 @@
+"""Core: how attempts end, and what becomes of their jobs and workers then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._model.errors import JobTimeoutError
+from .._model.handles import DeadReason, JobState
+from .._model.records import Cut, Phase
+from .._model.setback import Setback
+from .commands import Interrupt
+from .retry_decision import Die, Retry
+from .worker_events import WorkerEvents
+
+if TYPE_CHECKING:
+    from .._model.handles import Job
+    from .._model.records import Seat
+    from .._model.text import Words
+    from .._policies.worker_limits import Guard
+    from .hedging import Race
+    from .lending import Loan
+    from .retry_decision import Verdict
+
+SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
+
+
+class AttemptEvents(WorkerEvents):
+    """Each of these calls ends an attempt on a worker, and returns the worker's next job.
+
+    It ends altogether once it has ended on every worker that it was started on.
+    """
+
+    __slots__ = ()
+
+    def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
+        """It has ended with a value."""
+        if self._races.under_way and (race := self._races.ending(seat, decides=True)) is not None:
+            return self._succeeded_in_race(race, seat, value, now)
+        if self.deadlines.soonest <= now:
+            self.advance(now)
+        ledger = self._ledger
+        job = ledger.end_attempt(seat, now, None)
+        job._value = value
+        ledger.move(job, SUCCEEDED, now)
+        if seat._guard is not None:
+            seat._guard.succeeded()
+        return self._next_for(seat, now)
+
+    def _succeeded_in_race(self, race: Race, seat: Seat, value: object, now: float) -> Job[Any] | None:
+        self.advance(now)
+        self._leave(race, seat, now)
+        self._ledger.count_for(seat, None)
+        race.succeeded(value)
+        self._left_race(race, now)
+        if seat._guard is not None:
+            seat._guard.succeeded()
+        return self._next_for(seat, now)
+
+    def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
+        """It has ended with an error."""
+        race = self._races.ending(seat, decides=verdict.is_the_last_word) if self._races.under_way else None
+        if self.deadlines.soonest <= now:
+            self.advance(now)
+        if race is None:
+            job = self._ledger.end_attempt(seat, now, error)
+        else:
+            job = self._leave(race, seat, now)
+            if not race.is_decided:
+                self._ledger.count_for(seat, error)
+        setback = job._setback
+        if setback is None:
+            setback = job._setback = Setback()
+        setback.note(seat)
+        # First what it means for the worker: it may end the round of a job before this one.
+        if verdict.rest:
+            self._rest(seat, now + verdict.rest, now)
+        if seat._guard is not None:
+            self._tell_breaker(seat, seat._guard, verdict, now)
+        if verdict.broken and seat._phase is Phase.OPEN:  # or it is known already
+            self._reopen(seat, error, now)
+        if race is None:
+            self._decide(job, error, verdict, now)
+        else:
+            race.failed(error, verdict)
+            self._left_race(race, now)
+        following = self._next_for(seat, now)
+        if verdict.broken or self.waits.holds_up(job):
+            self.waits.look_again()  # those who wait for the job, or for any that needs the worker
+        return following
+
+    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+        """It was cut short by the job's total timeout."""
+        race = self._races.ending(seat, decides=True) if self._races.under_way else None
+        self.advance(now)
+        if seat._guard is not None:
+            seat._guard.ended_otherwise()
+        if race is None:
+            job = self._ledger.end_attempt(seat, now, error)
+            self._time_out_running(job, error, now)
+        else:
+            self._leave(race, seat, now)
+            self._ledger.count_for(seat, error)
+            race.failed(error, None)
+            self._left_race(race, now)
+        return self._next_for(seat, now)
+
+    def cut_short(self, seat: Seat, error: Exception, now: float, *, begun: bool = True) -> Job[Any] | None:
+        """It was cut short by a cancellation: it is neither counted nor kept.
+
+        Arguments:
+          begun: whether the function had been called at all.
+        """
+        race = self._races.ending(seat, decides=False) if self._races.under_way else None
+        if not begun:
+            for meter in seat._draws:
+                meter.give_back()
+            seat._draws = ()
+        self.advance(now)
+        if seat._guard is not None:
+            seat._guard.ended_otherwise()
+        if race is None:
+            job = self._ledger.cut_attempt(seat, now, error)
+            self._go_on_after_cut(job, now)
+        else:
+            job = self._leave(race, seat, now)
+            if not begun and seat is not race.first:
+                del race.took_part[seat]
+            self._left_race(race, now, error)
+        following = self._next_for(seat, now)
+        if self.waits.holds_up(job):
+            self.waits.look_again()  # the job may be for others now, which are held
+        return following
+
+    def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
+        """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
+
+        What it has to say of the worker means nothing any more. Who has that waits for this end, and goes on.
+
+        Arguments:
+          race: says how it has ended, unless ``cut`` tells of a cancellation.
+        """
+        self.advance(now)
+        self._loans.close(loan)
+        if cut is None:
+            self._ledger.count_for(loan.seat, race.error)
+        self._left_race(race, now, cut)
+        self._settle(now)
+        self._after(now)
+
+    # From here on nobody calls but who derives from it.
+
+    def _decide(self, job: Job[Any], error: Exception, verdict: Verdict, now: float) -> None:
+        """An attempt has failed: carry out what becomes of its job."""
+        fate = verdict.fate
+        words: Words
+        if job._cancelled and not verdict.is_the_last_word:
+            words = ("failed after it was cancelled: {}", error)
+            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
+        elif isinstance(fate, Retry):
+            budget = self._dispatch.budget
+            if now + fate.delay >= job._deadline:
+                words = "no time left to try again"
+                timeout = JobTimeoutError(words)
+                timeout.__cause__ = error
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, timeout, now)
+            elif now + fate.delay >= job._caller_deadline:
+                words = "its caller has no time left to try again"
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, error, now)
+            elif budget is not None and not budget.allows_retry(now):
+                words = ("the pool has retried too much lately: {}", error)
+                self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
+            else:
+                if budget is not None:
+                    budget.retry(now)
+                self._retry(job, fate, now)
+        elif isinstance(fate, Die):
+            self._ledger.die(job, fate.reason, fate.words, fate.error, now)
+        else:
+            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
+
+    def _time_out_running(self, job: Job[Any], error: Exception, now: float) -> None:
+        self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
+
+    def _go_on_after_cut(self, job: Job[Any], now: float) -> None:
+        """An attempt was cut short: carry out what becomes of its job."""
+        if job._cancelled:
+            self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
+        elif job._deadline <= now:
+            self._ledger.time_out(job, now)
+        else:
+            self._queue_again(job, now, front=True)
+
+    def _leave(self, race: Race, seat: Seat, now: float) -> Job[Any]:
+        """An attempt that may run elsewhere too has ended on a worker."""
+        job = self._ledger.take_off(seat, now)
+        self._races.leave(race, seat)
+        if race.runners:
+            self._ledger.add_surplus(job, -1)
+        return job
+
+    def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
+        """What that means for the attempt; ``cut`` tells of a cancellation."""
+        if race.is_decided:
+            for seat in race.runners:
+                # A total timeout that has passed ends it there too.
+                if seat._cut is None and (race.won or race.verdict is not None):
+                    seat._cut = Cut.LOST
+                    self._effects.append(Interrupt(seat, race.job))
+        if race.runners:
+            return
+        job, ledger = race.job, self._ledger
+        told = (job, race.first, race.started_at, now)
+        if race.won:
+            ledger.keep_attempt(*told, None, race.hedges)
+            job._value = race.value
+            ledger.move(job, SUCCEEDED, now)
+        elif race.error is None:
+            assert cut is not None
+            ledger.drop_attempt(*told, cut, race.hedges)
+            self._go_on_after_cut(job, now)
+        else:
+            ledger.keep_attempt(*told, race.error, race.hedges)
+            if race.verdict is None:
+                self._time_out_running(job, race.error, now)
+            else:
+                self._decide(job, race.error, race.verdict, now)
+
+    def _next_for(self, seat: Seat, now: float, *, together: bool = False) -> Job[Any] | None:
+        """The next job of a worker that has ended an attempt.
+
+        Arguments:
+          together: whether the end means something for those that are idle too, as far as is known.
+        """
+        if self._ledger.news:
+            self._follow_up(now)
+            together = True
+        if seat._claims:
+            self._loans.give_back(seat, now)
+            self._dispatch.match(now)  # what the end lets start is for others
+            job = None
+        else:
+            if self._reservations.lacking and self._dispatch.set_aside(seat):
+                together = True
+                self.waits.look_again()  # others who wait for what needs the worker may wait for the group
+            guard = seat._guard
+            if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
+                self._reopen(seat, None, now)
+            job = self._dispatch.next_for(seat, now, together)
+        if self._places.line or self.draining or self._staffing is not None or self._reservations.waiting:
+            self._after(now)
+        return job
+
+    def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
+        self._ledger.count_retry(job)
+        setback = job._setback
+        assert setback is not None
+        if fate.counts:
+            setback.counted += 1
+        setback.delay = fate.delay
+        setback.placement = fate.placement
+        if fate.placement == "other":
+            self._dispatch.has_bounced = True
+        setback.front = fate.front
+        if fate.delay:
+            until = now + fate.delay
+            self._ledger.move(job, JobState.DELAYED, now, until)
+            self.deadlines.add_delay(job, until)
+        else:
+            self._queue_again(job, now, front=fate.front)
+
+    def _tell_breaker(self, seat: Seat, guard: Guard, verdict: Verdict, now: float) -> None:
+        if not verdict.is_failure:
+            guard.ended_otherwise()
+        elif (until := guard.failed(now)) is not None:
+            self._holds.quarantine(seat, until)
+            self._dispatch.update(seat, now)
+            self._after(now)

@@ -1,0 +1,260 @@
+"""Core: when an elastic pool opens another worker, and when it retires one."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._model.records import Phase
+from .commands import Hire
+from .deadlines import Due
+
+if TYPE_CHECKING:
+    from .._model.group import Group
+    from .._model.records import Seat
+    from .._policies.elastic import Elastic
+    from .admission import Places
+    from .commands import Effects
+    from .deadlines import Deadlines
+    from .dispatcher import Dispatch
+    from .lifecycle import Ledger
+    from .ready_queue import ReadyQueue
+    from .reservations import Reservations
+    from .worker_index import Terms
+
+
+class Staffing:
+    """Holds the number of elastic workers between ``min`` and ``max``.
+
+    Workers that the program has added itself are none of its business.
+
+    How long a worker has been idle says little: where the longest idle one gets the next job,
+    none is idle for long, however many there are. What counts is since when there has been one idle
+    worker, two idle workers, and so on without a break.
+    """
+
+    __slots__ = (
+        "_crew",
+        "_deadlines",
+        "_dispatch",
+        "_effects",
+        "_elastic",
+        "_failing",
+        "_idle",
+        "_idle_since",
+        "_ledger",
+        "_ordered",
+        "_places",
+        "_present",
+        "_queue",
+        "_reservations",
+        "_retire_at",
+        "_unopened",
+        "begun",
+    )
+
+    def __init__(
+        self,
+        elastic: Elastic[Any],
+        ledger: Ledger,
+        deadlines: Deadlines,
+        queue: ReadyQueue,
+        places: Places,
+        dispatch: Dispatch,
+        reservations: Reservations,
+        effects: Effects,
+    ) -> None:
+        self._elastic = elastic
+        self._ledger = ledger
+        self._deadlines = deadlines
+        self._queue = queue
+        self._places = places
+        queue.counted_tags = places.by_taker.counted_tags = elastic.tags
+        self._dispatch = dispatch
+        self._reservations = reservations
+        self._effects = effects
+        # The first workers are opened by the shell, which gives up if one of them can't be.
+        self.begun: bool = False
+        # How many have joined and not left; and those of them that are not told to leave.
+        self._present = 0
+        self._crew: dict[Seat, None] = {}
+        # Those of them whose resource is about to be opened, and those where that has failed already.
+        self._unopened: set[Seat] = set()
+        self._failing: dict[Seat, None] = {}
+        # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
+        # too old, remains idle: else it would never be retired.
+        self._idle: dict[Seat, None] = {}
+        # Since when there have been so many idle workers: the first for one, the second for two ...
+        self._idle_since: deque[float] = deque()
+        # When it is to be looked for some to retire.
+        self._retire_at: float | None = None
+        # Workers that the shell has been told to open, but that have not joined yet.
+        self._ordered = 0
+
+    @property
+    def is_hiring(self) -> bool:
+        """Whether a worker is about to join."""
+        return self._ordered > 0
+
+    @property
+    def is_letting_go(self) -> bool:
+        """Whether a worker is to leave that has not left."""
+        return self._present > len(self._crew)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether jobs wait for which another worker could be opened."""
+        return self._there < self._elastic.max and self._waiting() > 0
+
+    @property
+    def most(self) -> float:
+        """How many workers it may open at most."""
+        return self._elastic.max
+
+    @property
+    def own(self) -> int:
+        """How many of those that stay are its own."""
+        return len(self._crew)
+
+    @property
+    def _there(self) -> int:
+        return self._present + self._ordered
+
+    def could_open(self, terms: Terms) -> bool:
+        """Whether one more worker is about to join, or may be opened, that may take such a job."""
+        return (self._ordered > 0 or self._there < self._elastic.max) and self.could_take(terms)
+
+    def could_replace(self, terms: Terms) -> bool:
+        """Whether one may be opened that may take such a job, once one of those that are to leave has left."""
+        return len(self._crew) + self._ordered < self._elastic.max and self.could_take(terms)
+
+    def could_take(self, terms: Terms) -> bool:
+        """Whether a worker that could be opened may take such a job."""
+        return terms.pinned is None and terms.requires <= self._elastic.tags
+
+    def joined(self, seat: Seat, *, ordered: bool) -> None:
+        """One of these workers has joined."""
+        self._present += 1
+        self._crew[seat] = None
+        self._unopened.add(seat)
+        self._ordered -= ordered
+        self._look_again()  # some may have been idle for long, and were within the least number
+
+    def opened(self, seat: Seat) -> None:
+        """A worker's resource is open."""
+        self._unopened.discard(seat)
+        self._failing.pop(seat, None)
+
+    def reopening(self, seat: Seat, *, again: bool) -> None:
+        """A worker's resource has to be opened anew, or that has failed and is tried again."""
+        if seat in self._crew:
+            if not seat._loans:  # or it has to wait for those who have lent it, and they perhaps for another
+                self._unopened.add(seat)
+            if again:
+                self._failing[seat] = None
+
+    def refused(self) -> None:
+        """A worker that was ordered will not join: the pool is ending."""
+        self._ordered -= 1
+
+    def left(self, seat: Seat) -> None:
+        """A worker has left: only now may there be another in its place."""
+        if seat._elastic:
+            self._present -= 1
+            self.gone(seat)
+
+    def gone(self, seat: Seat) -> None:
+        """A worker is to leave, or has left."""
+        self._crew.pop(seat, None)
+        self.opened(seat)
+        if seat in self._idle:
+            del self._idle[seat]
+            self._idle_since.popleft()  # it is its time that is up, not that of the others
+
+    def hire(self, now: float) -> None:
+        """Order what is missing: for jobs that wait, and to keep the least number of workers."""
+        if not self.begun or self._there >= self._elastic.max or self._failing:
+            return  # where the resource can't be opened, those that try are enough
+        missing: float = self._elastic.min - len(self._crew) - self._ordered
+        wanted: float = self._reservations.lacking
+        if waiting := self._waiting():
+            wanted += min(waiting, self._startable(now))
+        if wanted:
+            missing = max(missing, wanted - self._ordered - len(self._unopened))
+        if missing <= 0:
+            return
+        for _ in range(int(min(missing, self._elastic.max - self._there))):
+            self._ordered += 1
+            self._effects.append(Hire())
+
+    def not_needed(self) -> Seat | None:
+        """A worker whose resource can't be opened, and for which no job waits any more, or None."""
+        if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
+            return None
+        return next((seat for seat in self._failing if seat._kind.group is None), None)
+
+    def parked(self, seat: Seat, now: float) -> None:
+        """A worker has become idle."""
+        if not seat._elastic or seat in self._idle:
+            return
+        self._idle[seat] = None
+        self._idle_since.append(now)
+        self._look_again()
+
+    def unparked(self, seat: Seat) -> None:
+        """A worker can't be given a job any more, or has just been given one."""
+        if seat in self._idle and seat._phase is Phase.OPEN:
+            del self._idle[seat]
+            self._idle_since.pop()
+
+    def given_back(self) -> None:
+        """Workers that a group had for itself may be retired again."""
+        self._look_again()
+
+    def retire(self, now: float) -> Seat | None:
+        """The next worker to be retired now, or None. It has to depart before this is asked again."""
+        if not self._idle_since or len(self._crew) <= self._elastic.min:
+            return None
+        if self._idle_since[0] + self._elastic.idle_timeout > now:
+            self._look_again()
+            return None
+        longest = next((seat for seat in self._idle if not self._is_needed(seat)), None)
+        if longest is None and self._elastic.idle_timeout:
+            self._look_again_at(now + self._elastic.idle_timeout)
+        return longest
+
+    def _is_needed(self, seat: Seat) -> bool:
+        """Whether an idle worker may not be retired, though there are too many."""
+        if seat._kind.group is not None or seat._loans or self._queue.waits_for(seat):
+            return True
+        # One that is opened anew counts as coming for those that wait.
+        return seat in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)
+
+    def _look_again(self) -> None:
+        """See to it that it is looked for workers to retire, if there may be some."""
+        if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
+            self._look_again_at(self._idle_since[0] + self._elastic.idle_timeout)
+
+    def _look_again_at(self, when: float) -> None:
+        if when < math.inf:
+            self._retire_at = when
+            self._deadlines.add(Due.RETIRE, self, when)
+
+    def _waiting(self) -> int:
+        """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
+        by_gate: dict[Group | None, int] = {}
+        for queue in (self._queue, self._places.by_taker):
+            for gate, size in queue.counted():
+                by_gate[gate] = by_gate.get(gate, 0) + size
+        return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
+
+    def _startable(self, now: float) -> float:
+        """How many more attempts the limits of the pool would let start now."""
+        room = self._dispatch.room
+        meter = self._dispatch.meter
+        if meter is None or room <= 0:
+            return room
+        if (ready := meter.ready_at(now)) > now:
+            self._dispatch.wait_for_meter(ready)
+        return min(room, meter.startable(now))

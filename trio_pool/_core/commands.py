@@ -1,0 +1,173 @@
+"""What the scheduler decides, for the shell to carry out in this order.
+
+The seats are known to the shell as its workers, hence Any. Plain classes, here and in
+the rest of the core: they are made by the thousand, and generating them costs more of the
+time of importing the package than all the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from .._model.group import Group
+    from .._model.handles import Job
+    from .deadlock import Wait
+    from .stream_window import Window
+
+
+class _AboutAttempt:
+    __slots__ = ("job", "seat")
+
+    def __init__(self, seat: Any, job: Job[Any]) -> None:
+        self.seat = seat
+        self.job = job
+
+
+class Start(_AboutAttempt):
+    """Hand the job to a worker that waits for one."""
+
+    __slots__ = ()
+
+
+class Interrupt(_AboutAttempt):
+    """Cancel the attempt of a job that is under way on a worker, or that has lent it."""
+
+    __slots__ = ()
+
+
+class Regain(_AboutAttempt):
+    """A job has got the worker back that it had lent."""
+
+    __slots__ = ()
+
+
+class _AboutSeat:
+    __slots__ = ("seat",)
+
+    def __init__(self, seat: Any) -> None:
+        self.seat = seat
+
+
+class Recall(_AboutSeat):
+    """Wake a worker that waits for a job: it has to leave or to reopen its resource."""
+
+    __slots__ = ()
+
+
+class _AboutJob:
+    __slots__ = ("job",)
+
+    def __init__(self, job: Job[Any]) -> None:
+        self.job = job
+
+
+class Changed(_AboutJob):
+    """Tell those who watch the job that its state has changed."""
+
+    __slots__ = ()
+
+
+class Admitted(_AboutJob):
+    """Let the submitter go on: its job has got a place in the queue, or has ended."""
+
+    __slots__ = ()
+
+
+class Refused(_AboutJob):
+    """Let the submitter go on without its job: no worker may take it."""
+
+    __slots__ = ()
+
+
+class Died(_AboutJob):
+    """A job is dead."""
+
+    __slots__ = ()
+
+
+class Hire:
+    """Open another worker."""
+
+    __slots__ = ()
+
+
+class _AboutGroup:
+    __slots__ = ("group",)
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+
+
+class GroupQuiet(_AboutGroup):
+    """No job of the group is left that has not ended."""
+
+    __slots__ = ()
+
+
+class Reserved(_AboutGroup):
+    """The group has the workers that it wants for itself."""
+
+    __slots__ = ()
+
+
+class TurnedAway(_AboutGroup):
+    """The group will never have the workers that it wants for itself."""
+
+    __slots__ = ()
+
+
+class WaitsInVain:
+    """Let whoever waits see that it would be for ever, if that is not over."""
+
+    __slots__ = ("wait",)
+
+    def __init__(self, wait: Wait) -> None:
+        self.wait = wait
+
+
+class Moved:
+    """Let those look who wait for a stream's jobs, or for room for more of them."""
+
+    __slots__ = ("window",)
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+
+
+class Quiet:
+    """No job is left that has not ended."""
+
+    __slots__ = ()
+
+
+class Tell:
+    """Tell the instruments of an event."""
+
+    __slots__ = ("arguments", "event")
+
+    def __init__(self, event: str, arguments: tuple[object, ...]) -> None:
+        self.event = event
+        self.arguments = arguments
+
+
+Effect: TypeAlias = (
+    Start
+    | Interrupt
+    | Regain
+    | Recall
+    | Changed
+    | Admitted
+    | Refused
+    | Died
+    | Hire
+    | GroupQuiet
+    | Reserved
+    | TurnedAway
+    | WaitsInVain
+    | Moved
+    | Quiet
+    | Tell
+)
+Effects: TypeAlias = deque[Effect]

@@ -1,0 +1,95 @@
+"""Core: its parts put together."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from .admission import Places
+from .autoscaling import Staffing
+from .availability import Holds
+from .deadlines import Deadlines
+from .deadlock import Waits
+from .dependencies import Dependencies
+from .dispatcher import Dispatch
+from .job_events import Scheduler
+from .lending import Loans
+from .lifecycle import Ledger
+from .no_worker import Orphans
+from .ready_queue import ReadyQueue
+from .reservations import Reservations
+from .stalled_jobs import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._model.dead_letters import DeadLetters
+    from .._policies.elastic import Elastic
+    from .._policies.rate_limit import RateLimit, RetryBudget
+    from .commands import Effects
+    from .no_worker import NoWorker
+    from .worker_index import Roster
+
+
+def make_scheduler(
+    roster: Roster,
+    dead: DeadLetters,
+    effects: Effects,
+    instruments: Sequence[object],
+    *,
+    max_queue: float = math.inf,
+    max_running: float = math.inf,
+    no_worker: NoWorker = "reject",
+    rate_limit: RateLimit | None = None,
+    retry_budget: RetryBudget | None = None,
+    elastic: Elastic[Any] | None = None,
+    lifo: bool = False,
+    keep_history: bool = True,
+) -> tuple[Scheduler, Ledger]:
+    """Put a core together; the ledger is handed out to be read."""
+    tickets = count(1)
+    deadlines = Deadlines(tickets)
+    dependencies = Dependencies(deadlines)
+    standing = Standing()
+    ledger = Ledger(effects, dead, dependencies, instruments, keep_history, standing)
+    queue = ReadyQueue(roster, deadlines, tickets, lifo=lifo)
+    by_taker = ReadyQueue(roster, deadlines, tickets, ranked=False)
+    places = Places(ledger, max_queue, by_taker, dependencies)
+    holds = Holds(ledger, deadlines)
+    reservations = Reservations(roster, effects, standing)
+    dispatch = Dispatch(
+        roster,
+        ledger,
+        deadlines,
+        queue,
+        places,
+        holds,
+        dependencies,
+        reservations,
+        effects,
+        max_running,
+        rate_limit,
+        retry_budget,
+    )
+    if elastic is not None:
+        dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
+    orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
+    waits = Waits(roster, dependencies, reservations, dispatch, effects, standing)
+    loans = Loans(roster, ledger, dispatch, waits, effects)
+    scheduler = Scheduler(
+        roster,
+        ledger,
+        deadlines,
+        queue,
+        places,
+        dispatch,
+        holds,
+        dependencies,
+        reservations,
+        loans,
+        waits,
+        effects,
+        orphans,
+    )
+    return scheduler, ledger

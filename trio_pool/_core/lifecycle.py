@@ -1,0 +1,322 @@
+"""Core: the one place where a job's state changes, with all that follows from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._model.handles import (
+    ATTEMPT_FIELDS,
+    ERROR_FIELD,
+    FINAL,
+    KEPT_FIRST_ATTEMPTS,
+    KEPT_LAST_ATTEMPTS,
+    KEPT_TRANSITIONS,
+    TRANSITIONS,
+    Attempt,
+    DeadReason,
+    JobState,
+)
+from .commands import Changed, Died, Quiet, Tell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._model.dead_letters import DeadLetters
+    from .._model.group import Group
+    from .._model.handles import Job
+    from .._model.records import Seat
+    from .._model.text import Words
+    from .commands import Effects
+    from .dependencies import Dependencies
+    from .stalled_jobs import Standing
+
+
+_FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
+_MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
+_FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
+_MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
+
+RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
+
+
+class Ledger:
+    """The jobs of the pool and their counts.
+
+    Arguments:
+      effects: where to note whom to tell.
+      dead: where dead jobs go.
+      instruments: those who want to be told; only asked whether there are any.
+      keep_history: whether jobs keep their transitions.
+      standing: what is told of the jobs that others wait for.
+
+    Attributes:
+      count: how many jobs are in each state; ended ones stay counted.
+      unstarted: how many are in the pool that never started: those that max_queue bounds.
+      live: the jobs that have not ended, by id, in the order in which they entered.
+      surplus: how many more workers are busy than jobs run: there are hedges.
+      groups: how many groups are open: without any, no job is in one.
+      news: ended jobs that mean something for others, and groups that may start something
+          again: what has to be followed up before the event is over.
+    """
+
+    __slots__ = (
+        "_dead",
+        "_dependents",
+        "_effects",
+        "_instruments",
+        "_keep_history",
+        "_standing",
+        "_watched",
+        "attempts",
+        "count",
+        "failures",
+        "groups",
+        "live",
+        "news",
+        "queue_peak",
+        "retries",
+        "submitted",
+        "surplus",
+        "unstarted",
+    )
+
+    def __init__(
+        self,
+        effects: Effects,
+        dead: DeadLetters,
+        dependencies: Dependencies,
+        instruments: Sequence[object],
+        keep_history: bool,
+        standing: Standing,
+    ) -> None:
+        self._effects = effects
+        self._dead = dead
+        self._dependents = dependencies.dependents
+        self._instruments = instruments
+        self._keep_history = keep_history
+        self._standing = standing
+        self._watched = standing.watched
+        self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
+        self.unstarted: int = 0
+        self.submitted: int = 0
+        self.attempts: int = 0
+        self.failures: int = 0
+        self.retries: int = 0
+        self.queue_peak: int = 0
+        self.live: dict[int, Job[Any]] = {}
+        self.surplus: int = 0
+        self.groups: int = 0
+        self.news: deque[Job[Any] | Group] = deque()
+
+    def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:
+        """Change the state of a job, keep its history and tell the instruments.
+
+        Arguments:
+          detail: the worker if ``state`` is ``RUNNING``, the end of the delay if it is
+              ``DELAYED``.
+        """
+        old = job._state
+        if state not in TRANSITIONS[old]:
+            raise AssertionError(f"{job!r} can't become {state.name}")
+        count = self.count
+        if old is None:
+            self.submitted += 1
+            self.unstarted += 1
+            self.live[job._id] = job
+        else:
+            count[old] -= 1
+        count[state] += 1
+        job._state = state
+        history = job._history
+        if history is not None:
+            if len(history) == _MOST_HISTORY_FIELDS:
+                del history[_FIRST_HISTORY_FIELDS : _FIRST_HISTORY_FIELDS + 2]
+            history += (state, now)
+        elif old is None and self._keep_history:
+            job._history = [state, now]
+        if state is RUNNING:
+            if not job._started:
+                job._started = True
+                self.unstarted -= 1
+                if self._watched:
+                    self._standing.note(job)  # some wait for its start only
+        else:
+            if state in FINAL:
+                self._close(job, now)
+            if (window := job._window) is not None:
+                window.note(job, old, state)
+        if self.groups and (group := job._options.group) is not None:
+            if old is RUNNING and group.is_full:
+                self.news.append(group)
+            group.note(job, old, state)
+        if job._watchers is not None:
+            self._effects.append(Changed(job))
+        if self._instruments:
+            self._tell(job, old, state, detail)
+
+    def end(self, job: Job[Any], state: JobState, now: float, words: Words = "") -> None:
+        """A job ends, but not dead; in ``words``, why it has no result."""
+        job._reason = words
+        self.move(job, state, now)
+
+    def die(
+        self,
+        job: Job[Any],
+        reason: DeadReason,
+        words: Words,
+        error: Exception | None,
+        now: float,
+    ) -> None:
+        """A job is dead of ``error``, or of nothing that was raised."""
+        job._reason = words
+        job._value = reason, error
+        self.move(job, JobState.DEAD, now)
+        self._dead._add(job)
+        self._effects.append(Died(job))
+        if (group := job._options.group) is not None and group.must_succeed:
+            self.news.append(job)
+
+    def time_out(self, job: Job[Any], now: float) -> None:
+        """A job that isn't running has run out of time."""
+        self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
+
+    def bury(self, job: Job[Any], now: float) -> None:
+        """No worker may take the job."""
+        words = "no worker of the pool may take it"
+        self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
+
+    def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
+        """Account for an attempt that counts, and take the job off its worker."""
+        job = self.take_off(seat, now)
+        seat._attempts += 1
+        if error is None:
+            seat._succeeded += 1
+        else:
+            seat._last_error = error
+        self.keep_attempt(job, seat, seat._started_at, now, error)
+        return job
+
+    def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
+        """Take the job off its worker after an attempt that doesn't count."""
+        job = self.take_off(seat, now)
+        self.drop_attempt(job, seat, seat._started_at, now, error)
+        return job
+
+    # What the ends of attempts come to, for those that more than one worker took part in.
+
+    def take_off(self, seat: Seat, now: float) -> Job[Any]:
+        """Take the job off its worker."""
+        job = seat._current
+        assert job is not None
+        seat._current = None
+        seat._cut = None
+        if not seat._available:
+            seat._roster.count_coming(seat)  # it may have had to wait for this
+        if seat._draws:
+            begun(seat, seat._started_at)
+        seat._busy_seconds += now - seat._started_at
+        job._worker = None
+        return job
+
+    def count_for(self, seat: Seat, error: Exception | None) -> None:
+        """Add what a worker has done to its statistics; `end_attempt` does it without the call."""
+        seat._attempts += 1
+        if error is None:
+            seat._succeeded += 1
+        else:
+            seat._last_error = error
+
+    def keep_attempt(
+        self,
+        job: Job[Any],
+        seat: Seat,
+        started_at: float,
+        now: float,
+        error: Exception | None,
+        hedges: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        """Count an attempt, and keep it with its job."""
+        job._attempt_count = number = job._attempt_count + 1
+        attempt = (number, seat._id, seat._name, started_at, now, error, hedges)
+        if self._instruments:
+            self.tell("attempt_ended", job, Attempt(*attempt))
+        kept = job._attempts
+        if len(kept) == _MOST_ATTEMPT_FIELDS:
+            kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
+        job._attempts = kept + attempt
+        self.attempts += 1
+        if error is not None:
+            self.failures += 1
+        if self.groups and (group := job._options.group) is not None:
+            group.attempts += 1
+            if error is not None:
+                group.failures += 1
+
+    def add_surplus(self, job: Job[Any], difference: int) -> None:
+        """So many more workers are busy with a job than it being one that runs says."""
+        self.surplus += difference
+        if (group := job._options.group) is not None:
+            if difference < 0 and group.is_full:
+                self.news.append(group)
+            group.surplus += difference
+
+    def count_retry(self, job: Job[Any]) -> None:
+        """A job that has failed gets another attempt."""
+        self.retries += 1
+        if (group := job._options.group) is not None:
+            group.retries += 1
+
+    def drop_attempt(
+        self,
+        job: Job[Any],
+        seat: Seat,
+        started_at: float,
+        now: float,
+        error: Exception,
+        hedges: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        """An attempt doesn't count, but its end is to be told."""
+        if self._instruments:
+            number = job._attempt_count + 1
+            self.tell("attempt_ended", job, Attempt(number, seat._id, seat._name, started_at, now, error, hedges))
+
+    def tell(self, event: str, *arguments: object) -> None:
+        """Note an event for the instruments, if there are any."""
+        if self._instruments:
+            self._effects.append(Tell(event, arguments))
+
+    def _close(self, job: Job[Any], now: float) -> None:
+        """A job has ended: let go of what only a live job needs."""
+        del self.live[job._id]
+        if not job._started:
+            self.unstarted -= 1
+        job._finished_at = now
+        job._context = job._setback = None
+        if self._dependents and job in self._dependents:
+            self.news.append(job)
+        if self._watched:
+            self._standing.note(job)
+        if not self.live:
+            self._effects.append(Quiet())
+
+    def _tell(self, job: Job[Any], old: JobState | None, state: JobState, detail: object) -> None:
+        if old is None:
+            self.tell("job_submitted", job)
+        if state is JobState.RUNNING:
+            self.tell("attempt_started", job, detail)
+        elif state is JobState.DELAYED:
+            self.tell("job_delayed", job, detail)
+        elif state.is_final:
+            self.tell("job_finished", job)
+
+
+def begun(seat: Seat, now: float) -> None:
+    """The function of an attempt begins: its start counts in rate limits from here on."""
+    for meter in seat._draws:
+        meter.begun(now, seat._started_at)
+    seat._draws = ()
+
+
+def _last_error(job: Job[Any]) -> Exception | None:
+    return job._attempts[ERROR_FIELD - ATTEMPT_FIELDS] if job._attempts else None

@@ -1,0 +1,98 @@
+"""Core: the jobs that no worker of the pool may take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from .._model.handles import JobState
+from .commands import Admitted, Refused
+from .lanes import rank_of
+from .worker_index import terms_of
+
+if TYPE_CHECKING:
+    from .._model.handles import Job
+    from .admission import Places
+    from .autoscaling import Staffing
+    from .commands import Effects
+    from .lanes import Lane
+    from .lifecycle import Ledger
+    from .ready_queue import ReadyQueue
+    from .worker_index import Roster, Terms
+
+NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
+NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
+
+
+class Orphans:
+    """Finds them, and does with them what the pool was opened to do."""
+
+    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "_staffing", "policy")
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger: Ledger,
+        queue: ReadyQueue,
+        places: Places,
+        effects: Effects,
+        staffing: Staffing | None,
+        policy: NoWorker,
+    ) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self._queue = queue
+        self._places = places
+        self._effects = effects
+        self._staffing = staffing
+        self.policy = policy
+
+    def is_one(self, terms: Terms) -> bool:
+        """Whether a job on these terms is one, if the pool does not keep them."""
+        return self.policy != "wait" and self._is_lost(terms)
+
+    def _is_lost(self, terms: Terms) -> bool:
+        if self._roster.has_any(terms):
+            return False
+        return self._staffing is None or not self._staffing.could_take(terms)
+
+    def bury_new(self, lanes: list[Lane], now: float) -> None:
+        """A worker has left that the jobs in these lanes may have waited for: bury those that only it could take."""
+        if self.policy == "wait":
+            return
+        lost = sorted((entry for lane in lanes if self.is_one(lane.terms) for entry in lane.entries()), key=rank_of)
+        for _, _, job in lost:
+            if job._state is JobState.QUEUED:
+                self._bury([job], now)
+            elif self._places.has(job):
+                self.turn_away(job, now)
+        for job in self._places.blocked():
+            if self._places.has(job) and self.is_one(terms_of(job)):
+                self.turn_away(job, now)
+
+    def bury_lost(self, now: float) -> bool:
+        """No worker will come any more: bury the jobs that none may take; returns whether there are any."""
+        lanes = [lane for lane in self._queue.lanes() if self._is_lost(lane.terms)]
+        for lane in lanes:
+            self._bury([entry[2] for entry in lane.entries()], now)
+        return bool(lanes)
+
+    def bury_all(self, now: float) -> None:
+        """Nothing that could take any of the queued jobs will ever happen: bury them."""
+        self._bury(list(self._queue), now)
+
+    def _bury(self, jobs: list[Job[Any]], now: float) -> None:
+        for job in jobs:
+            self._queue.remove(job)
+            self._ledger.bury(job, now)
+
+    def turn_away(self, job: Job[Any], now: float) -> None:
+        """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
+        if self.policy == "reject" and job in self._places.line:
+            self._places.withdraw(job)
+            self._effects.append(Refused(job))
+            return
+        # Only the job that stands for a graph turns it away; others are buried like those in the queue.
+        let_go = self._places.leave(job)
+        self._ledger.bury(job, now)
+        if let_go is not None:
+            self._effects.append(Admitted(let_go))

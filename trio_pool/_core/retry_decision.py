@@ -1,0 +1,219 @@
+"""What becomes of a job after a failed attempt: one pure decision."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import trio
+
+from .._basics.error_text import MOST_OF_ERROR
+from .._basics.text import said
+from .._basics.tracebacks import clear_frames, context_of, set_context
+from .._model.handles import DeadReason
+from .._model.setback import Setback
+from .._policies import validate as _validate
+from .._policies.error_rule import as_error, leaves
+from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from .._model.handles import Job
+    from .._model.text import Words
+    from .._policies.meters import Breaker
+
+Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
+OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
+
+
+_FIRST_TIME = Setback()
+_CONTROLS = (RetryAfter, GiveUp, Discard, ResourceBroken)
+_TELLING = (*_CONTROLS, BaseExceptionGroup)
+
+# Named tuples, since generating classes is most of what importing the package takes.
+
+
+class Retry(NamedTuple):
+    """Another attempt in ``delay`` seconds."""
+
+    delay: float
+    placement: Placement
+    front: bool
+    counts: bool
+
+
+class Die(NamedTuple):
+    """No further attempt: the job is dead of ``error``."""
+
+    reason: DeadReason
+    words: Words
+    error: Exception
+
+
+class Drop(NamedTuple):
+    """No further attempt, and no harm done: the job is discarded."""
+
+    words: Words
+
+
+class Verdict(NamedTuple):
+    """What becomes of the job, and what the failure means for its worker."""
+
+    fate: Retry | Die | Drop
+    rest: float = 0.0
+    broken: bool = False
+    # Whether the worker's breaker counts it.
+    is_failure: bool = False
+
+    @property
+    def is_the_last_word(self) -> bool:
+        """Whether the function itself has said what becomes of the job."""
+        fate = self.fate
+        return isinstance(fate, Drop) or (isinstance(fate, Die) and fate.reason is DeadReason.GAVE_UP)
+
+
+def control_of(error: Exception) -> Control | None:
+    """What the function says by ``error``: the strongest control exception in it.
+
+    Only where there is nothing else in it: a group in which something ordinary failed too
+    is an ordinary failure.
+    """
+    if not isinstance(error, _TELLING):
+        return None
+    found = [leaf for leaf in leaves(error) if isinstance(leaf, _CONTROLS)]
+    if len(found) < len(leaves(error)):
+        return None
+    return found[0] if len(found) == 1 else max(found, key=_strength)
+
+
+def _delay_of(pause: RetryAfter) -> float:
+    return _validate.seconds("delay", pause.delay, finite=True)
+
+
+def _strength(control: Control) -> tuple[int, float, bool]:
+    """By what one is stronger than another: its kind, a longer pause, and that it counts."""
+    if isinstance(control, RetryAfter):
+        return 0, _delay_of(control), control.counts
+    if isinstance(control, ResourceBroken):
+        return 1, 0.0, control.counts
+    return 3 if isinstance(control, GiveUp) else 2, 0.0, True
+
+
+def judge(
+    job: Job[Any],
+    error: Exception,
+    *,
+    policy: RetryPolicy,
+    on_failure: OnFailure | None,
+    breaker: Breaker | None = None,
+    rng: Random,
+) -> Verdict:
+    """Decide what becomes of ``job`` after an attempt that failed with ``error``.
+
+    Neither the job nor the clock is touched; but ``on_failure``, ``retry_on`` and
+    ``delay`` are the user's code, as is what a breaker ``counts``, and are called here.
+    """
+    try:
+        control = control_of(error)
+    except BaseException as fault:  # what a class of the program's has made of its delay
+        return Verdict(_misjudged(fault, error, "what the function has raised"))
+    if control is None and on_failure is not None:
+        try:
+            control = _checked(on_failure(job, error))
+        except BaseException as fault:
+            return Verdict(_misjudged(fault, error, "on_failure"))
+    if control is None:
+        try:
+            is_failure = breaker is not None and breaker.counts_error(error)
+        except BaseException as fault:
+            return Verdict(_misjudged(fault, error, "the breaker's counts"))
+        return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
+    try:
+        return _as_told(job, error, control, policy, rng)
+    except BaseException as fault:  # the same
+        return Verdict(_misjudged(fault, error, "what the function has raised"))
+
+
+def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPolicy, rng: Random) -> Verdict:
+    if isinstance(control, GiveUp):
+        reason = said(control.reason, MOST_OF_ERROR)
+        return Verdict(Die(DeadReason.GAVE_UP, f"given up: {reason}" if reason else "given up", error))
+    if isinstance(control, Discard):
+        return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
+    if isinstance(control, RetryAfter):
+        delay, rests = _delay_of(control), _validate.instance("rest", control.rest, bool)
+        fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
+        return Verdict(fate, rest=delay if rests else 0.0)
+    return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
+
+
+def _checked(answer: object) -> Control | None:
+    if answer is None or isinstance(answer, _CONTROLS):
+        return answer
+    _validate.answer("on_failure", answer)
+    raise TypeError(
+        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}"
+    )
+
+
+def _again_after(
+    job: Job[Any], error: Exception, control: RetryAfter, delay: float, policy: RetryPolicy
+) -> Retry | Die:
+    counts, asked = _validate.instance("counts", control.counts, bool), control.placement
+    if counts and _used_up(job, policy):
+        return _exhausted(error)
+    placement = policy.placement if asked is None else _validate.one_of("placement", asked, PLACEMENTS)
+    if control.rest and asked is None and placement == "same":
+        placement = "any"  # the same worker is the one that can't take it now
+    return Retry(delay, placement, policy.front, counts)
+
+
+def _by_policy(
+    job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random, broken: ResourceBroken | None = None
+) -> Retry | Die:
+    try:
+        counts = broken is None or _validate.instance("counts", broken.counts, bool)
+        # Types are about what is wrong with the resource whatever the error is that on_failure takes for it.
+        by_types = isinstance(policy.retry_on, (type, tuple))
+        if not policy.covers(broken if broken is not None and by_types else error):
+            return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
+        if counts and _used_up(job, policy):
+            return _exhausted(error)
+        setback = job._setback or _FIRST_TIME
+        delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
+        if type(policy) is not RetryPolicy:
+            _validate.answer("delay", delay)
+            _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
+    except BaseException as fault:
+        return _misjudged(fault, error, "the retry policy")
+    return Retry(delay, policy.placement, policy.front, counts)
+
+
+def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
+    """Whether the attempt that has just failed, if it counts, was the last one allowed."""
+    most = math.inf if policy.max_attempts is None else policy.max_attempts
+    return (job._setback or _FIRST_TIME).counted + 1 >= most
+
+
+def _exhausted(error: Exception) -> Die:
+    return Die(DeadReason.ATTEMPTS_EXHAUSTED, "no attempts left", error)
+
+
+def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
+    """The user's own code for deciding is at fault: that isn't mended by trying again.
+
+    What is no `Exception` is raised on.
+    """
+    fault = as_error(fault, source)
+    if not isinstance(fault, Exception):
+        raise fault
+    if fault is not error and context_of(fault) is None:
+        set_context(fault, error)
+    clear_frames(fault, strangers=(trio.Cancelled,))
+    return Die(DeadReason.NOT_RETRYABLE, ("the decision about its failure failed: {}", fault), fault)

@@ -1,0 +1,236 @@
+"""Core: the jobs of a stream from being taken to being handed out, and whether there is room for more."""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._model.handles import FINAL, JobState
+from .commands import Moved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .._model.handles import Job
+    from .commands import Effects
+    from .worker_index import Roster
+
+DELAYED = JobState.DELAYED  # looked up with every job, and slow through the enum
+
+MOST_BY_DEFAULT = 1000
+MOST_ASIDE = 1000
+
+
+class Window(abc.ABC):
+    """Which jobs of a stream count, which are set aside, and which can be handed out.
+
+    Those that back off are set aside, and so are ended ones that have to wait for their turn: neither
+    gives a worker anything to do, nor the reader anything to read. All others count.
+
+    Arguments:
+      buffer: how many jobs may count; None for twice the workers.
+      max_queue: how many jobs may wait to start in the pool.
+      look: lets those look who wait for a job or for room.
+
+    Attributes:
+      pending: the jobs that can't be handed out yet.
+      ready: those that can, in their order.
+      readers: how many tasks wait for one of these.
+      wary: how many of them are parts of jobs, and must not wait for ever.
+      is_wanted: whether somebody waits for room.
+      held_by: the job that keeps others from being handed out which have ended, once that is known.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_delayed",
+        "_early",
+        "_effects",
+        "_is_told",
+        "_look",
+        "_most_aside",
+        "_roster",
+        "held_by",
+        "is_wanted",
+        "readers",
+        "ready",
+        "wary",
+    )
+
+    pending: Any  # a collection of jobs, of a kind of its own for each order
+
+    def __init__(
+        self, roster: Roster, effects: Effects, buffer: float | None, max_queue: float, look: Callable[[], object]
+    ) -> None:
+        self._roster = roster
+        self._effects = effects
+        self._buffer = buffer
+        self._most_aside = min(MOST_ASIDE, max_queue)
+        self._look = look
+        # How many back off, and how many have ended and have to wait for their turn.
+        self._delayed = 0
+        self._early = 0
+        # Whether those who wait are about to look already.
+        self._is_told = False
+        self.ready: deque[Job[Any]] = deque()
+        self.readers: int = 0
+        self.wary: int = 0
+        self.is_wanted: bool = False
+        self.held_by: Job[Any] | None = None
+
+    @property
+    def room(self) -> float:
+        """How many more jobs may be taken; zero or less for none."""
+        room = self._limit() - len(self.ready) - len(self.pending)
+        aside = self._delayed if self.held_by is None else self._delayed + self._early
+        return room + min(aside, self._most_aside) if aside else room
+
+    @property
+    def room_if_held(self) -> float:
+        """How many it would be if those that have ended too early had to go on waiting for their turn."""
+        aside = min(self._delayed + self._early, self._most_aside)
+        return self._limit() - len(self.ready) - len(self.pending) + aside
+
+    def _limit(self) -> float:
+        if self._buffer is not None:
+            return self._buffer
+        limit = 2 * (len(self._roster.seats) - self._roster.leaving)
+        return (limit or 2) if limit < MOST_BY_DEFAULT else MOST_BY_DEFAULT
+
+    def take(self, job: Job[Any]) -> None:
+        """A job has been made of the next item, and has entered the pool or waits for a place."""
+        self._add(job)
+        if job._state in FINAL:
+            self._end(job)
+        else:
+            job._window = self
+
+    def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
+        """One of its jobs has changed its state, but not begun to run."""
+        if state in FINAL:
+            job._window = None
+            if old is DELAYED:
+                self._delayed -= 1
+            self._end(job)
+            is_news = (self.readers and self.ready) or (self._early and self.is_wanted)
+        elif state is DELAYED:
+            self._delayed += 1
+            is_news = self.is_wanted
+        else:
+            self._delayed -= old is DELAYED
+            return
+        if is_news and not self._is_told:
+            self._is_told = True
+            self._effects.append(Moved(self))
+
+    def tell(self) -> None:
+        """Let those look who wait."""
+        self._is_told = False
+        self._look()
+
+    def all(self) -> list[Job[Any]]:
+        """Those that have not been handed out."""
+        return [*self.ready, *self.pending]
+
+    # What depends on the order in which they are handed out.
+
+    @property
+    @abc.abstractmethod
+    def next(self) -> Job[Any] | None:
+        """The job whose turn it is before all others, or None if any may be handed out first."""
+
+    @abc.abstractmethod
+    def awaited(self, more: bool) -> Iterable[Job[Any]]:
+        """Those of which one has to end before any can be handed out; ``more`` if others may come before that."""
+
+    @abc.abstractmethod
+    def is_news(self, more: bool) -> bool:
+        """Whether those who wait have to look on account of the last one that was taken."""
+
+    @abc.abstractmethod
+    def drop(self, job: Job[Any]) -> None:
+        """The last one that was taken will not enter the pool."""
+
+    @abc.abstractmethod
+    def _add(self, job: Job[Any]) -> None: ...
+
+    @abc.abstractmethod
+    def _end(self, job: Job[Any]) -> None: ...
+
+
+class InOrder(Window):
+    """Handed out in the order in which they were taken."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.pending: deque[Job[Any]] = deque()
+
+    @property
+    def next(self) -> Job[Any] | None:
+        """The first of those that were taken."""
+        return self.pending[0] if self.pending else None
+
+    def awaited(self, more: bool) -> Iterable[Job[Any]]:
+        """The next one, whatever is taken behind it."""
+        return (self.pending[0],) if self.pending else ()
+
+    def is_news(self, more: bool) -> bool:
+        """Whether it is the next one."""
+        return len(self.pending) == 1
+
+    def _add(self, job: Job[Any]) -> None:
+        self.pending.append(job)
+
+    def drop(self, job: Job[Any]) -> None:
+        """It waited for a place."""
+        job._window = None
+        self.pending.pop()
+
+    def _end(self, job: Job[Any]) -> None:
+        pending = self.pending
+        if pending[0] is not job:
+            self._early += 1
+            return
+        self.held_by = None
+        self.ready.append(pending.popleft())
+        while pending and pending[0]._state in FINAL:
+            self._early -= 1
+            self.ready.append(pending.popleft())
+
+
+class AsTheyEnd(Window):
+    """Handed out in the order in which they end."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.pending: dict[Job[Any], None] = {}
+
+    @property
+    def next(self) -> Job[Any] | None:
+        """None is."""
+        return None
+
+    def awaited(self, more: bool) -> Iterable[Job[Any]]:
+        """Any of them, if no others may come and end instead."""
+        return () if more else self.pending
+
+    def is_news(self, more: bool) -> bool:
+        """Whether no others may come now."""
+        return not more
+
+    def _add(self, job: Job[Any]) -> None:
+        self.pending[job] = None
+
+    def drop(self, job: Job[Any]) -> None:
+        """It waited for a place."""
+        job._window = None
+        del self.pending[job]
+
+    def _end(self, job: Job[Any]) -> None:
+        del self.pending[job]
+        self.ready.append(job)

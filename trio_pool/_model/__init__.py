@@ -1,0 +1,1 @@
+"""What a job, a worker and a group are."""

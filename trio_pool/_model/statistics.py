@@ -1,0 +1,169 @@
+"""Snapshots of a pool and of its workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._basics.error_text import in_words, only_leaf
+from .._basics.text import one_line, shown
+from .handles import JobState
+from .text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._core.lifecycle import Ledger
+    from .group import Group
+    from .records import Seat, WorkerState
+
+
+_identity = id
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStatistics:
+    """What a worker has done so far.
+
+    Attributes:
+      id: the worker's number.
+      name: the worker's name.
+      state: what it is doing.
+      attempts: attempts of its that ended by themselves or by a timeout.
+      succeeded: those of them that returned a value.
+      failed: those of them that failed.
+      busy_seconds: how long it has been running attempts, the present one included.
+      last_error: the error of its last failed attempt, or of reopening its resource; of an exception group that
+          holds a single error, that one.
+      available_at: when, on Trio's clock, its rest, its quarantine and what its rate limit makes it
+          wait for will all be over, or None if nothing of that holds it back.
+    """
+
+    id: int
+    name: str
+    state: WorkerState
+    attempts: int
+    succeeded: int
+    failed: int
+    busy_seconds: float
+    # Its own ways to compare and to show itself may fail.
+    last_error: Exception | None = attrs.field(eq=_identity, repr=shown)
+    available_at: float | None
+
+
+@attrs.frozen(kw_only=True)
+class PoolStatistics:
+    """What a pool has done so far, and what is in it.
+
+    Attributes:
+      name: the pool's name, or None.
+      submitted: jobs that have entered; the sum of all that follow down to discarded.
+      blocked: jobs that wait for other jobs.
+      queued: jobs that wait for a worker.
+      delayed: jobs that are backing off.
+      running: jobs whose attempt is under way.
+      succeeded: jobs that have a result.
+      dead: jobs that failed for good.
+      cancelled: jobs that were cancelled.
+      discarded: jobs that were discarded.
+      attempts: attempts that ended by themselves or by a timeout.
+      failures: those of them that failed.
+      retries: how often a failed job was to be tried again.
+      queue_peak: the most jobs that ever waited for a worker at once.
+      submitters_waiting: calls of ``submit`` that wait for a place in the queue.
+      workers: the statistics of the workers in the pool, or, once it ends, of the last ones.
+    """
+
+    name: str | None
+    submitted: int
+    blocked: int
+    queued: int
+    delayed: int
+    running: int
+    succeeded: int
+    dead: int
+    cancelled: int
+    discarded: int
+    attempts: int
+    failures: int
+    retries: int
+    queue_peak: int
+    submitters_waiting: int
+    workers: tuple[WorkerStatistics, ...]
+
+    def __str__(self) -> str:
+        """Its counts in a few lines, and a table with a line for each worker."""
+        name = "the pool" if self.name is None else f"the pool {one_line(self.name)!r}"
+        states = ", ".join(f"{getattr(self, state.value)} {state.value}" for state in JobState)
+        work = [
+            counted(self.attempts, "attempt"),
+            f"{self.failures} failed",
+            f"{self.retries} retried",
+            f"{self.queue_peak} queued at the peak",
+            f"{counted(self.submitters_waiting, 'submitter')} waiting",
+        ]
+        lines = [f"{name}: {counted(self.submitted, 'job')} submitted", states, ", ".join(work)]
+        if self.workers:
+            lines += _table([_COLUMNS, *map(_row, self.workers)])
+        return "\n  ".join(lines)
+
+
+_COLUMNS = ("worker", "state", "attempts", "succeeded", "failed", "busy", "available at", "last error")
+_PLACES = "<<>>>>><"
+
+
+def _row(worker: WorkerStatistics) -> tuple[str, ...]:
+    return (
+        one_line(worker.name, 40),
+        worker.state.value,
+        str(worker.attempts),
+        str(worker.succeeded),
+        str(worker.failed),
+        f"{worker.busy_seconds:.1f} s",
+        "" if worker.available_at is None else f"{worker.available_at:.1f}",
+        "" if worker.last_error is None else one_line(in_words(worker.last_error), 80),
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The lines of a table whose columns are as wide as what is in them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
+
+
+def worker_statistics(seat: Seat, now: float) -> WorkerStatistics:
+    """Look at a worker."""
+    busy = seat._busy_seconds
+    if seat._current is not None:
+        busy += now - seat._started_at
+    holds = (seat._resting_until, seat._quarantined_until, seat._limited_until)
+    return WorkerStatistics(
+        id=seat.id,
+        name=seat.name,
+        state=seat.state,
+        attempts=seat._attempts,
+        succeeded=seat._succeeded,
+        failed=seat._attempts - seat._succeeded,
+        busy_seconds=busy,
+        last_error=None if seat._last_error is None else only_leaf(seat._last_error),
+        available_at=max((until for until in holds if until is not None), default=None),
+    )
+
+
+def pool_statistics(
+    name: str | None, counts: Ledger | Group, waiting: int, workers: tuple[WorkerStatistics, ...]
+) -> PoolStatistics:
+    """Look at a pool or a group."""
+    count = {state.value: counts.count[state] for state in JobState}
+    return PoolStatistics(
+        name=name,
+        submitted=counts.submitted,
+        attempts=counts.attempts,
+        failures=counts.failures,
+        retries=counts.retries,
+        queue_peak=counts.queue_peak,
+        submitters_waiting=waiting,
+        workers=workers,
+        **count,
+    )

@@ -1,0 +1,112 @@
+"""Jobs, attempts and workers in few words, for those who read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .._basics.error_text import in_words
+from .._basics.text import call_arguments, one_line
+from .records import Phase, WorkerState
+
+if TYPE_CHECKING:
+    from .handles import Attempt, Job
+    from .records import Seat
+
+Words: TypeAlias = "str | tuple[str, BaseException]"
+"""A text, or one with a gap for an error that is put into words when somebody reads it."""
+
+
+def worded(words: tuple[str, BaseException]) -> str:
+    """The text, with the gap filled."""
+    text, error = words
+    return text.format(in_words(error))
+
+
+def label(job: Job[Any]) -> str:
+    """What a job is called in messages: its name, or the call with its arguments. Once read, it stays the same."""
+    if job._label is None:
+        name = one_line(job.name)
+        shows = job._options.show_arguments and not job._options.name
+        arguments = call_arguments(job._fn, job._args) if shows else ""
+        job._label = f"{name}({arguments})" if arguments else name
+    return job._label
+
+
+def full_label(job: Job[Any]) -> str:
+    """The same, but with a name of its own in full, and as it is."""
+    return job._options.name or label(job)
+
+
+def arguments(job: Job[Any]) -> str:
+    """What its function is called with, as far as its label shows that."""
+    return "" if job._options.name else label(job)[len(one_line(job.name)) + 1 : -1]
+
+
+def title(job: Job[Any]) -> str:
+    """Which job it is."""
+    return f"job {job.id} ({label(job)})"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 attempt``, ``2 attempts``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def shortcomings(job: Job[Any]) -> str:
+    """Why a job has no result so far, and its last error unless that says so already."""
+    reason = " ".join(job.reason.split())
+    last = job.attempts[-1].error if job.attempts else None
+    if last is None:
+        return reason
+    words = in_words(last)
+    text = words.partition(": ")[2]
+    # What the pool has raised itself, and what a function gave up with, is the reason already.
+    if words in reason or reason in (text, f"given up: {text}"):
+        return reason
+    return f"{reason}; last error: {words}" if reason else f"last error: {words}"
+
+
+def attempt_line(attempt: Attempt, outcome: str = "") -> str:
+    """An attempt in one line: its number, its worker, how long it took, and its error, or this outcome."""
+    names = [attempt.worker_name, *(name for _, name in attempt.hedges)]
+    workers = " and ".join(one_line(name) for name in names)
+    if not outcome:
+        outcome = "succeeded" if attempt.error is None else one_line(in_words(attempt.error))
+    return f"attempt {attempt.number} on {workers}, {attempt.ended_at - attempt.started_at:.3f} s: {outcome}"
+
+
+def attempt_lines(job: Job[Any]) -> list[str]:
+    """A line for each kept attempt of a job, and one for those in between."""
+    lines: list[str] = []
+    number = 0
+    for attempt in job.attempts:
+        if left_out := attempt.number - number - 1:
+            lines.append(f"({counted(left_out, 'attempt')} left out)")
+        lines.append(attempt_line(attempt))
+        number = attempt.number
+    return lines
+
+
+def doings(seat: Seat, now: float) -> str:
+    """What a worker is doing, and what keeps it from jobs until when."""
+    state = seat.state
+    if state is WorkerState.STARTING or state is WorkerState.STOPPED:
+        return state.name.lower()
+    holds = ["paused"] if seat._paused else []
+    for name, until in (
+        ("quarantined", seat._quarantined_until),
+        ("resting", seat._resting_until),
+        ("limited", seat._limited_until),
+    ):
+        if until is not None:
+            holds.append(f"{name} until {until:.1f} ({max(until - now, 0):.1f} s left)")
+    if seat._phase is Phase.REOPENING:
+        holds.append("reopening")
+    if seat._departing:
+        holds.append("leaving")
+    if seat._current is not None:
+        busy = f"busy with {title(seat._current)} for {now - seat._started_at:.1f} s"
+        return f"{busy}, then {', '.join(holds)}" if holds else busy
+    if state is WorkerState.IDLE:
+        holds.insert(0, state.name.lower())
+    return ", ".join(holds)

@@ -1,0 +1,1 @@
+"""What users say: values, each beside what is counted for it."""

@@ -1,0 +1,66 @@
+"""Shell: the ``async with`` blocks of pools and of groups."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from .._basics.tracebacks import set_traceback, traceback_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from types import TracebackType
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Block(AbstractAsyncContextManager[T_co]):
+    """A block as a generator that yields once, and is sent what the block's body has raised, or None.
+
+    Unlike with `contextlib.asynccontextmanager`, that exception is not thrown into the generator: so it
+    passes through no cancel scope, which would take a group of exceptions apart, and none of its
+    attributes is assigned to, which it may refuse.
+
+    Arguments:
+      call: what makes the block, for the message if it is entered twice.
+      generator: raises what comes out of the block; that it ends means that nothing does.
+    """
+
+    __slots__ = ("_call", "_entered", "_generator")
+
+    def __init__(self, call: str, generator: AsyncGenerator[T_co, BaseException | None]) -> None:
+        self._call = call
+        self._generator = generator
+        self._entered = False
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> T_co:
+        if self._entered:
+            raise RuntimeError(f"what {self._call}() returns can be entered only once; call it again")
+        self._entered = True
+        return await anext(self._generator)
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        shown = None if error is None else traceback_of(error)
+        try:
+            await self._generator.asend(error)
+        except StopAsyncIteration:
+            return error is not None  # noqa: ASYNC910  # the generator is one
+        except BaseException as outcome:
+            if outcome is not error:
+                raise
+            # It goes on as if the block had not been there.
+            set_traceback(outcome, shown)
+            return False  # noqa: ASYNC910
+        raise AssertionError(f"the block of {self._call}() yields once")
+
+    def __repr__(self) -> str:
+        return f"<{self._call}(...), {'entered' if self._entered else 'to be entered with async with'}>"

@@ -1,0 +1,346 @@
+"""Shell: the core at work: what it decides is carried out here, and here it ends."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import Context
+from functools import partial
+from random import Random
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import trio
+
+from .._api.instrument import Instrument, notify
+from .._core.commands import (
+    Admitted,
+    Changed,
+    Died,
+    GroupQuiet,
+    Interrupt,
+    Moved,
+    Quiet,
+    Recall,
+    Refused,
+    Regain,
+    Reserved,
+    Start,
+    Tell,
+    TurnedAway,
+    WaitsInVain,
+)
+from .._core.core import make_scheduler
+from .._core.worker_index import Roster
+from .._model.dead_letters import DeadLetters
+from .._model.errors import (
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    JobTimeoutError,
+    PoolClosedError,
+)
+from .._model.handles import DeadReason, Job, JobState, has_ended
+from .clock import Timers
+from .lend_block import Lending
+from .submitters import Admitting
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._api.job_group import BaseGroup
+    from .._api.stream_items import Feeder
+    from .._api.threads import Home
+    from .._core.commands import Effect
+    from .._core.job_events import Scheduler
+    from .._core.lifecycle import Ledger
+    from .._model.group import Group
+    from .._model.job_options import JobOptions
+    from .._model.pool_config import Config
+    from .._policies.elastic import Elastic
+    from .worker_task import Worker
+
+V = TypeVar("V")
+
+
+class Engine(Admitting, Waiting):
+    """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
+
+    def __init__(
+        self,
+        config: Config,
+        elastic: Elastic[Any] | None,
+        requeue: Callable[[Job[Any], JobOptions], Job[Any]],
+    ) -> None:
+        super().__init__()
+        self.config: Config = config
+        self.rng: Random = Random() if config.rng is None else config.rng
+        self.instruments: list[Instrument] = list(config.instruments)
+        self.effects: deque[Effect] = deque()
+        self.roster: Roster = Roster(config.pick, self.rng)
+        self.dead: DeadLetters = DeadLetters(config.max_dead, requeue, self.check_caller)
+        self.core: Scheduler
+        self.ledger: Ledger
+        self.core, self.ledger = make_scheduler(
+            self.roster,
+            self.dead,
+            self.effects,
+            self.instruments,
+            max_queue=config.max_queue,
+            max_running=config.max_running,
+            elastic=elastic,
+            rate_limit=config.rate_limit,
+            retry_budget=config.retry_budget,
+            no_worker=config.no_worker,
+            lifo=config.order == "lifo",
+            keep_history=config.history,
+        )
+        self.timers: Timers = Timers(self._on_deadline)
+        self._deadlines = self.core.deadlines
+        # The body of the block, and what follows on it until the workers have stopped.
+        self.scope: trio.CancelScope = trio.CancelScope()
+        # Set while the block lasts: where tasks run, and in which context.
+        self.nursery: trio.Nursery | None = None
+        self.context: Context = Context()
+        # Set once it has begun: where it lives, and other threads have to turn to.
+        self.home: Home
+        # No more jobs from outside; nor any more at all, since everything stops.
+        self.closed: bool = False
+        self.stopping: bool = False
+        self.over: trio.Event = trio.Event()
+        # What comes out of the block besides an exception of its body.
+        self.errors: list[BaseException] = []
+        # Those whose block has been entered and not been left, by their records.
+        self.groups: dict[Group, BaseGroup] = {}
+        # What takes the items of the streams whose blocks have not been left.
+        self.feeders: dict[Feeder, None] = {}
+        self._carrying_out = False
+        # What does what the core wants done; the staff adds what is about workers.
+        self.carriers: dict[type[Effect], Callable[[Any], None]] = {
+            Start: self._on_start,
+            Changed: self._on_changed,
+            Moved: self._on_moved,
+            Quiet: self._on_quiet,
+            GroupQuiet: self._on_group_quiet,
+            Reserved: self._on_reserved,
+            TurnedAway: self._on_turned_away,
+            WaitsInVain: self._on_waits_in_vain,
+            Tell: self._on_tell,
+            Interrupt: self._on_interrupt,
+            Regain: self._on_regain,
+            Recall: self._on_recall,
+            Admitted: self._on_admitted,
+            Refused: self._on_refused,
+            Died: self._on_died,
+        }
+        self._quiet: trio.Event | None = None
+
+    def start_task(self, task: Callable[[], Awaitable[None]], name: str, context: Context) -> None:
+        """Start one of the pool's tasks in this context."""
+        self.check_open(inside=True)
+        assert self.nursery is not None
+        context.run(partial(self.nursery.start_soon, task, name=name))
+
+    def check_caller(self) -> None:
+        """Check that the caller is in the Trio run that the pool lives in, as long as it lives.
+
+        Whoever is in another one, or in none, would change under the pool's feet what it goes by, and be
+        woken by the wrong scheduler if at all. What only reads need not ask.
+        """
+        if get_ident() != self.home.thread and self.nursery is not None:
+            raise RuntimeError(
+                "the pool lives in another Trio run or thread: from here, call run_from_thread() or "
+                "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
+            )
+
+    def note_joined(self) -> None:
+        """There is one worker more: streams may take more items by default."""
+        for feeder in self.feeders:
+            feeder.look()
+
+    # Jobs come.
+
+    def check_open(self, *, inside: bool) -> None:
+        """Check that jobs are taken, from outside or inside a job of the pool.
+
+        While the pool is not ``closed`` they are.
+        """
+        if self.stopping or (self.closed and not inside):
+            raise PoolClosedError("the pool is closed")
+
+    # What the handles of jobs ask for.
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel_job(self, job: Job[Any]) -> None:
+        """Cancel a job of this pool."""
+        self.check_caller()
+        if not job.state.is_final:
+            self.core.cancel(job, trio.current_time())
+            self.carry_out()
+
+    def result_of(self, job: Job[V]) -> V:
+        """The job's result, or the error that says why there is none."""
+        state = job.state
+        if state is JobState.SUCCEEDED:
+            return cast("V", job._value)
+        if not state.is_final:
+            raise JobNotFinishedError(f"{job!r} has not ended yet")
+        self.deal_with(job)
+        raise shortfall_of(job)
+
+    async def wait_job(self, job: Job[V]) -> V:
+        """Wait for the job's end."""
+        await self.wait_for(job, has_ended)
+        return self.result_of(job)
+
+    def deal_with(self, job: Job[Any]) -> None:
+        """Note that somebody has been told of the job's end."""
+        if job.state is JobState.DEAD:
+            self.dead._deal_with(job)
+
+    def workers_of(self, group: Group) -> tuple[Worker, ...]:
+        """The workers that a group has for itself."""
+        return cast("tuple[Worker, ...]", tuple(group.seats))
+
+    def lend_worker(self, job: Job[Any]) -> Lending:
+        """The block in which a job lends its worker."""
+        self.check_caller()
+        return Lending(job)
+
+    # Ending.
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Let nobody in from outside any more."""
+        self.check_caller()
+        self.closed = True
+        self.turn_away(self.core.close(), "the pool was closed")
+        self._check_over()
+        self.carry_out()
+
+    def stop(self) -> None:
+        """Let nobody in any more at all."""
+        self.stopping = True
+        for feeder in self.feeders:
+            feeder.stop()
+        for group in self.groups.values():
+            group._note_turned_away()
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """Stop everything now."""
+        self.check_caller()
+        if self.nursery is None or self.scope.cancel_called:
+            return
+        # The body first, so that it sees its own end and not that of its jobs.
+        self.scope.cancel()
+        self.stop()
+        self.close()
+        self.core.cancel_all(trio.current_time())
+        self.carry_out()
+        # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
+        for worker in cast("list[Worker]", list(self.roster.seats.values())):
+            worker._hurry()
+
+    def crash(self, error: BaseException) -> None:
+        """Stop everything because of an exception that is no `Exception`."""
+        self.errors.append(error)
+        self.cancel()
+
+    async def wait_until_quiet(self) -> None:
+        """Wait for the next time that no job is left which has not ended."""
+        if self._quiet is None:
+            self._quiet = trio.Event()
+        await self._quiet.wait()
+
+    def _check_over(self) -> None:
+        if self.closed and not self.ledger.live:
+            self.over.set()
+
+    # Carrying out what the core decides.
+
+    def _on_deadline(self) -> None:
+        self.core.advance(trio.current_time())
+        self.carry_out()
+
+    def carry_out(self) -> None:
+        """Do what the core has decided, and what it decides on account of that."""
+        effects = self.effects
+        if effects and not self._carrying_out:
+            self._carrying_out = True
+            try:
+                while effects:
+                    effect = effects.popleft()
+                    self.carriers[type(effect)](effect)
+            finally:
+                self._carrying_out = False
+        if self._deadlines.soonest < self.timers.until:
+            self.timers.sleep_until(self._deadlines.soonest)
+
+    def _on_start(self, effect: Start) -> None:
+        effect.seat._deliver(effect.job)
+
+    def _on_interrupt(self, effect: Interrupt) -> None:
+        effect.seat._interrupt(effect.job)
+        if self.core.waits.is_waiting(effect.job):
+            self.see_what_outlasts(effect.job)
+
+    def _on_regain(self, effect: Regain) -> None:
+        effect.seat._regain(effect.job)
+
+    def _on_recall(self, effect: Recall) -> None:
+        effect.seat._recall()
+
+    def _on_changed(self, effect: Changed) -> None:
+        job = effect.job
+        for watch in tuple(job._watchers or ()):
+            watch(job)
+
+    def _on_moved(self, effect: Moved) -> None:
+        effect.window.tell()
+
+    def _on_tell(self, effect: Tell) -> None:
+        notify(self.instruments, effect.event, *effect.arguments)
+
+    def _on_quiet(self, _: Quiet) -> None:
+        if self._quiet is not None:
+            self._quiet.set()
+            self._quiet = None
+        self._check_over()
+
+    def _on_group_quiet(self, effect: GroupQuiet) -> None:
+        self.groups[effect.group]._note_quiet()
+
+    def _on_reserved(self, effect: Reserved) -> None:
+        self.groups[effect.group]._note_staffed()
+
+    def _on_turned_away(self, effect: TurnedAway) -> None:
+        self.groups[effect.group]._note_turned_away()
+
+    def _on_died(self, effect: Died) -> None:
+        group = effect.job._options.group
+        if group is not None:
+            self.groups[group]._note_death(effect.job)
+        if self.config.on_dead == "cancel" and not self.scope.cancel_called:
+            self.dead._deal_with(effect.job)
+            self.errors.append(failure_of(effect.job))
+            self.cancel()
+
+
+def shortfall_of(job: Job[Any]) -> JobFailedError | JobCancelledError:
+    """The error that says why an ended job has no result."""
+    return failure_of(job) if job.state is JobState.DEAD else JobCancelledError(job)
+
+
+def failure_of(job: Job[Any]) -> JobFailedError:
+    """The error that tells of a dead job, with its cause."""
+    error = JobFailedError(job)
+    cause = job._error
+    # Before that time it was the caller's deadline that has ended it, which is no timeout of the job's.
+    is_over = job._finished_at is not None and job._finished_at >= job._deadline
+    if is_over and job.dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
+        timeout = JobTimeoutError(job._reason)
+        timeout.__cause__ = cause
+        cause = timeout
+    error.__cause__ = cause
+    return error

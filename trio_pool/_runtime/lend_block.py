@@ -1,0 +1,80 @@
+"""Shell: the block in which a job lends its worker to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from .._basics.attributes import OnlyAsync
+from .._basics.text import one_line
+from .._model.records import Phase
+from .._policies.retry import ResourceBroken
+from .deadlock_error import deadlock_of
+from .job_runner import enclosing_jobs
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .._model.handles import Job
+    from .worker_task import Worker
+
+
+class Lending(OnlyAsync):
+    """What ``job.lend()`` returns; see there."""
+
+    __slots__ = ("_job", "_worker")
+
+    def __init__(self, job: Job[Any]) -> None:
+        _check(job)
+        self._job = job
+        self._worker: Worker | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> None:
+        self._job._host.check_caller()
+        if self._worker is not None:
+            raise RuntimeError("what lend() returns can be entered only once")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._worker = _check(self._job)
+        self._worker._lend(self._job)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        worker = self._worker
+        assert worker is not None
+        in_vain = await worker._take_back(self._job)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if error is None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        if in_vain is not None and (error is None or isinstance(error, Exception)):
+            raise deadlock_of(in_vain)
+        if error is None:
+            if worker._departing:
+                raise ResourceBroken(f"{one_line(worker.name)} was removed while it was lent")
+            if worker._phase is not Phase.OPEN:
+                raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
+
+
+def _check(job: Job[Any]) -> Worker:
+    """The worker that a job may lend now."""
+    if job.state.is_final:
+        raise RuntimeError(f"a job that has ended has no worker to lend: {job!r}")
+    worker = cast("Worker | None", job._worker)
+    if worker is None or job is not next(enclosing_jobs(), None):
+        raise RuntimeError("lend() must be called inside the job's function")
+    if job._options.hedge is not None:
+        raise RuntimeError("a job with a hedge can't lend its worker")
+    if job in worker._loans and worker._loans[job].is_forfeited:
+        raise RuntimeError(
+            f"the job goes on without {one_line(worker.name)}, which it had lent, and has no worker to lend"
+        )
+    if job in worker._loans:
+        raise RuntimeError(f"the job has lent {one_line(worker.name)} already")
+    return worker

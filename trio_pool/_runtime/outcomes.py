@@ -1,0 +1,47 @@
+"""Shell: what comes out of the block of a pool or of a group."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._model.errors import JobFailedError
+from .._policies.error_rule import leaves, without_cancellations
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def without_own_cancellation(scope: trio.CancelScope, error: BaseException | None) -> BaseException | None:
+    """What is left of the body's ``error`` when the block's own scope, which has been left, has cancelled the body.
+
+    The cancellation by a scope around the block is not taken out.
+    """
+    if error is None or not scope.cancel_called or trio.current_effective_deadline() == -math.inf:
+        return error
+    return without_cancellations(error)
+
+
+def come_out(name: str, error: BaseException | None, errors: Sequence[BaseException]) -> None:
+    """Raise what the block of ``name`` ends with: the body's ``error`` as it is, or all in a group."""
+    if error is None and not errors:
+        return
+    if error is not None and not errors:
+        raise error
+    every = list(errors)
+    if error is not None and not _is_told(error, errors):
+        every.insert(0, error)
+    # Its context would be the body's exception, which is in the group already or told by it.
+    raise BaseExceptionGroup(f"{name} ended with errors", every) from None
+
+
+def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
+    """Whether the body was ended by the very deaths that ended it all."""
+    deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
+    return all(isinstance(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))

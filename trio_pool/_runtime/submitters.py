@@ -1,0 +1,120 @@
+"""Shell: jobs that come in, and those who wait for a place for them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._basics.text import one_line, shown
+from .._core.admission import Admission, Door
+from .._model.errors import NoEligibleWorkerError, PoolClosedError
+from .._model.text import label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .._core.commands import Admitted, Refused
+    from .._core.job_events import Scheduler
+    from .._model.handles import Job
+
+
+class _Submitter:
+    """Who waits for a place in the queue, and the error if it is turned away."""
+
+    __slots__ = ("error", "go_on", "released")
+
+    def __init__(self) -> None:
+        # None until it has begun to wait: it may have to go on before that.
+        self.go_on: Callable[[], object] | None = None
+        self.released = False
+        self.error: Exception | None = None
+
+
+class Admitting:
+    """The part of the engine that has to do with jobs that come in."""
+
+    core: Scheduler
+    carry_out: Callable[[], None]
+
+    def __init__(self) -> None:
+        self._submitters: dict[Job[Any], _Submitter] = {}
+
+    def let_in(self, job: Job[Any], door: Door, graph: Sequence[Job[Any]] = ()) -> Admission:
+        """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
+        core, now = self.core, job._submitted_at
+        admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
+        submitter: _Submitter | None = None
+        if admission is Admission.WAITING:
+            submitter = self._submitters[job] = _Submitter()
+        self.carry_out()
+        if submitter is not None and submitter.released:
+            if submitter.error is not None:
+                raise submitter.error
+            return Admission.ENTERED
+        if admission is Admission.NO_WORKER:
+            raise not_eligible(job)
+        return admission
+
+    async def wait_for_place(self, job: Job[Any]) -> None:
+        """Wait until a job that is in line for a place is admitted or turned away."""
+        submitter = self._submitters[job]
+        submitter.go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+
+        # Withdrawn at the very moment of the cancellation: the job can't be admitted
+        # between that and the task's waking up to it.
+        def withdraw(_: object) -> trio.lowlevel.Abort:
+            return trio.lowlevel.Abort.SUCCEEDED if self.withdraw(job) else trio.lowlevel.Abort.FAILED
+
+        await trio.lowlevel.wait_task_rescheduled(withdraw)
+        if submitter.error is not None:
+            raise submitter.error
+
+    def call_when_placed(self, job: Job[Any], placed: Callable[[Exception | None], object]) -> None:
+        """The same for who can't wait: call ``placed`` then, with the error if it is turned away."""
+        submitter = self._submitters[job]
+        submitter.go_on = lambda: placed(submitter.error)
+
+    def withdraw(self, job: Job[Any]) -> bool:
+        """Take a job out of the line for a place; returns whether it stood there."""
+        # It doesn't if it has just been let in or turned away. Then what says so is among the
+        # effects, but one before it, a death or an instrument, has led to this call. Or else its time is up
+        # at this very moment, which goes before the cancellation.
+        self.core.advance(trio.current_time())
+        self.carry_out()
+        if not self.core.waits_for_place(job):
+            return False
+        del self._submitters[job]
+        self.core.withdraw(job)
+        self.carry_out()
+        return True
+
+    def _release(self, job: Job[Any], error: Exception | None) -> None:
+        """Let a submitter go on, with an error if its job is turned away."""
+        submitter = self._submitters.pop(job)
+        submitter.error = error
+        submitter.released = True
+        if submitter.go_on is not None:
+            submitter.go_on()
+
+    def turn_away(self, jobs: Iterable[Job[Any]], why: str) -> None:
+        """Let those go on without their jobs who wait for places."""
+        for job in jobs:
+            self._release(job, PoolClosedError(why))
+
+    def _on_admitted(self, effect: Admitted) -> None:
+        self._release(effect.job, None)
+
+    def _on_refused(self, effect: Refused) -> None:
+        self._release(effect.job, not_eligible(effect.job))
+
+
+def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
+    """The error of a job that no worker may take."""
+    options = job._options
+    asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
+    if options.requires:
+        asked.append(f"the tags {', '.join(shown(tag) for tag in sorted(options.requires))}")
+    wish = f", which asks for {' and '.join(asked)}" if asked else ""
+    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")

@@ -1,0 +1,198 @@
+"""Shell: tasks that wait for jobs, and jobs among them that would wait for ever."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from .._core.deadlock import Wait
+from .._model.handles import has_ended
+from .deadlock_error import deadlock_of
+from .job_runner import enclosing_jobs, is_in_a_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from .._api.threads import Home
+    from .._core.commands import WaitsInVain
+    from .._core.job_events import Scheduler
+    from .._model.group import Group
+    from .._model.handles import Job
+    from .worker_task import Worker
+
+
+class Waiting:
+    """The part of the engine that has to do with those who wait for jobs."""
+
+    core: Scheduler
+    home: Home
+    carry_out: Callable[[], None]
+    check_caller: Callable[[], None]
+
+    async def wait_job_started(self, job: Job[Any]) -> None:
+        """Wait for the start of the job's first attempt, or its end."""
+        await self.wait_for(job, _has_started)
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+        """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
+        if get_ident() != self.home.thread:
+            self.check_caller()
+        if reached(job):
+            await trio.lowlevel.checkpoint()
+            return
+        if is_in_a_job():
+            with self._begun(lambda: () if reached(job) else (job,)) as wait:
+                # That the job begins to wait may have led to it.
+                if reached(job) or (wait is not None and wait.stuck):
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await self._wait_until(job, reached, wait)
+                if wait is not None and wait.stuck and not reached(job):
+                    raise deadlock_of(wait)
+        else:
+            await self._wait_until(job, reached)
+
+    async def _wait_until(self, job: Job[Any], reached: Callable[[Job[Any]], bool], wait: Wait | None = None) -> None:
+        task = trio.lowlevel.current_task()
+
+        def watch(job: Job[Any]) -> None:
+            # Unless one that was told before has just cancelled the task.
+            if reached(job) and job._watchers is not None and watch in job._watchers:
+                del job._watchers[watch]
+                trio.lowlevel.reschedule(task)
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            assert job._watchers is not None
+            del job._watchers[watch]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        def wake() -> None:
+            if job._watchers is not None and watch in job._watchers:  # as above
+                del job._watchers[watch]
+                trio.lowlevel.reschedule(task)
+
+        self.watch(job, watch)
+        if wait is not None:
+            wait.wake = wake
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+
+    @contextmanager
+    def waiting_for(
+        self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False, group: Group | None = None
+    ) -> Generator[None]:
+        """If a job waits for others in this block, see that this will end; raises `JobDeadlockError`.
+
+        What it waits for may have come before the block begins.
+
+        Arguments:
+          jobs: gives those that it waits for.
+          for_any: whether one of them is enough.
+          group: the one for whose workers it waits, and not for jobs.
+        """
+        scope = trio.CancelScope()
+        with self._begun(jobs, for_any=for_any, group=group, wake=scope.cancel) as wait:
+            if wait is None:
+                yield
+                return
+            if wait.stuck:
+                scope.cancel()
+            with scope:
+                yield
+            if scope.cancelled_caught:
+                raise deadlock_of(wait)
+
+    @contextmanager
+    def waiting_for_ends(self, jobs: Callable[[], Iterable[Job[Any]]]) -> Generator[None]:
+        """A job waits in this block for jobs that have been cancelled: until they have ended, come what may."""
+        with self._begun(jobs, for_ends=True):
+            yield
+
+    @contextmanager
+    def _begun(
+        self,
+        jobs: Callable[[], Iterable[Job[Any]]],
+        *,
+        for_any: bool = False,
+        for_ends: bool = False,
+        group: Group | None = None,
+        wake: Callable[[], object] | None = None,
+    ) -> Generator[Wait | None]:
+        """The same for the moment at which it begins; what follows is left to whoever waits.
+
+        A wait that would be for ever is `stuck` when the block begins.
+        """
+        waiter = self.waiter(hedged=for_ends)
+        if waiter is None:
+            yield None
+            return
+        is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
+        task = trio.lowlevel.current_task()
+        wait = Wait(waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
+        wait.wake = wake
+        begins = self.core.begin_wait(wait, trio.current_time())
+        try:
+            self.carry_out()
+            yield wait
+        finally:
+            if begins:
+                self.core.waits.end(wait)
+
+    def _on_waits_in_vain(self, effect: WaitsInVain) -> None:
+        if effect.wait.wake is not None:
+            effect.wait.wake()
+
+    def see_what_outlasts(self, job: Job[Any]) -> None:
+        """A job that waits has been cancelled. That ends its waits, but for those behind a shield."""
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        # The first may come before the tasks have run that the cancellation has woken up, the second can't.
+        soon(soon, self._see_what_outlasts, job)
+
+    def _see_what_outlasts(self, job: Job[Any]) -> None:
+        self.core.outlasted(job, trio.current_time())
+        self.carry_out()
+
+    async def wait_for_end(self, job: Job[Any]) -> None:
+        """Wait for the end of a job that has been cancelled."""
+        with self.waiting_for_ends(lambda: (job,)):
+            if not has_ended(job):
+                await self._wait_until(job, has_ended)
+                return
+        await trio.lowlevel.checkpoint()
+
+    def waiter(self, *, hedged: bool = False) -> Job[Any] | None:
+        """The job that the caller is part of, if it holds or has lent a worker of this pool.
+
+        Arguments:
+          hedged: whether it may be one that runs on several workers, what waits in one of these runs
+              keeping all of it from its end.
+        """
+        job = next(enclosing_jobs(), None)
+        if (
+            job is None
+            or job._host is not cast("object", self)
+            or job._worker is None
+            or (job._options.hedge is not None and not hedged)
+        ):
+            return None
+        workers = cast("list[Worker]", self.core.workers_of(job))
+        tasks = [worker._shift_of(job).task for worker in workers]
+        # What a job has started outside of itself doesn't keep it from ending.
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task not in tasks:
+            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+        return None if task is None else job
+
+    def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
+        """Call ``watch`` after each change of the job's state."""
+        if job._watchers is None:
+            job._watchers = {}
+        job._watchers[watch] = None
+
+
+def _has_started(job: Job[Any]) -> bool:
+    return job._started or job.state.is_final

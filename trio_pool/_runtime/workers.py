@@ -1,0 +1,216 @@
+"""Shell: hiring workers, holding them back, and letting them go."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._basics.logs import report
+from .._basics.text import one_line
+from .._core.commands import Hire
+from .._core.retry_decision import OnFailure, Verdict, judge
+from .._model.errors import PoolClosedError
+from .._model.statistics import WorkerStatistics, worker_statistics
+from .._policies import validate as _validate
+from .._policies.retry import RetryPolicy
+from .._policies.worker_limits import Guard
+from .engine import Engine
+from .job_runner import call_as_part_of, enclosing_jobs
+from .worker_task import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from .._model.handles import Job
+    from .._policies.elastic import Elastic
+    from .._policies.resource import Resource
+
+
+class Staff:
+    """The workers of a pool, and what they ask of it."""
+
+    def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
+        self._engine = engine
+        self._elastic = elastic
+        engine.carriers[Hire] = self._hire
+        self._ids = count(1)
+        # Who was there when the pool began to end, for the statistics after that.
+        self.last_crew: tuple[Worker, ...] = ()
+        self.effects = engine.effects
+        self.timers = engine.timers
+        self.carry_out = engine.carry_out
+        self.crash = engine.crash
+        # What decides about failed jobs; changed while the pool runs.
+        self.retry: RetryPolicy = engine.config.retry
+        self.on_failure: OnFailure | None = engine.config.on_failure
+
+    def _recruit(
+        self,
+        resource: Resource[Any],
+        leading: tuple[Any, ...],
+        factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        *,
+        ordered: bool = False,
+    ) -> Worker:
+        """Add a worker, which begins to open its resource."""
+        number = next(self._ids)
+        name = resource.name or f"worker-{number}"
+        worker = Worker(
+            self._engine.roster,
+            number,
+            name,
+            resource.tags,
+            resource.value,
+            self,
+            self._engine.core,
+            self._engine.config.lifespan if factory is None else lambda _: factory(),
+            leading,
+            insists=ordered,
+        )
+        worker._guard = self._guard_of(resource)
+        worker._elastic = factory is not None
+        self._engine.core.join(worker, ordered=ordered)
+        # In the opener's context, whoever adds it: a worker outlives the job that did.
+        self._engine.start_task(worker._run, f"<{one_line(name)}>", self._engine.context)
+        self._engine.note_joined()
+        return worker
+
+    def _guard_of(self, resource: Resource[Any]) -> Guard | None:
+        breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
+        limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
+        return None if all(limit is None for limit in limits) else Guard(*limits, self._engine.rng)
+
+    def _hire(self, _: Hire) -> None:
+        """Open another worker of an elastic pool; nobody waits for it."""
+        assert self._elastic is not None
+        if self._engine.stopping:
+            self._engine.core.not_hired()
+        else:
+            self._recruit(self._elastic._describe(), (), self._elastic.factory, ordered=True)
+
+    async def add_elastic(self) -> None:
+        """Open one of the workers that an elastic pool begins with."""
+        assert self._elastic is not None
+        await self.add(self._elastic._describe(), (), self._elastic.factory)
+
+    @trio.lowlevel.enable_ki_protection
+    async def add(
+        self,
+        resource: Resource[Any],
+        leading: tuple[Any, ...],
+        factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+    ) -> Worker:
+        """Add a worker and wait until it has opened its resource."""
+        self._engine.check_caller()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._engine.check_open(inside=True)
+        worker = self._recruit(resource, leading, factory)
+        try:
+            await worker._opened.wait()
+        except BaseException:
+            await self.stop(worker, at_once=True)
+            raise
+        if worker._failure is not None:
+            raise worker._failure
+        if worker._gone and not self._engine.stopping:
+            raise RuntimeError(f"{one_line(worker.name)} was removed before it had started")
+        if worker._gone:
+            raise PoolClosedError("the pool was closed before the worker had started")
+        return worker
+
+    async def stop(self, worker: Worker, *, at_once: bool) -> None:
+        """Make a worker leave and wait until it has; ``at_once`` can't be cancelled."""
+        self._engine.core.depart(worker, trio.current_time(), cut=at_once)
+        self._engine.carry_out()
+        with trio.CancelScope(shield=at_once):
+            if at_once:
+                worker._abandon()
+            await worker._stopped.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
+        """Make a worker leave and wait until it has."""
+        self._engine.check_caller()
+        _validate.instance("cancel", cancel, bool)
+        if any(job is worker._current or job in worker._loans for job in enclosing_jobs()):
+            raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
+        worker._removers += 1
+        try:
+            self._engine.core.depart(worker, trio.current_time(), cut=cancel)
+            self._engine.carry_out()
+            await worker._stopped.wait()
+        finally:
+            worker._removers -= 1
+        if worker._farewell is not None:
+            raise worker._farewell
+
+    def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start one of a worker's tasks, in the context of whoever opened the pool."""
+        self._engine.context.run(partial(nursery.start_soon, task, name=name))
+
+    def pause_worker(self, worker: Worker) -> None:
+        """Hold a worker back."""
+        self._engine.check_caller()
+        self._engine.core.pause(worker, trio.current_time())
+        self._engine.carry_out()
+
+    def resume_worker(self, worker: Worker) -> None:
+        """Let a worker go on."""
+        self._engine.check_caller()
+        self._engine.core.resume(worker, trio.current_time())
+        self._engine.carry_out()
+
+    def rest_worker(self, worker: Worker, seconds: float) -> None:
+        """Hold a worker back for a while."""
+        self._engine.check_caller()
+        duration = _validate.seconds("seconds", seconds, finite=True)
+        now = trio.current_time()
+        self._engine.core.rest(worker, now + duration, now)
+        self._engine.carry_out()
+
+    def worker_statistics(self, worker: Worker) -> WorkerStatistics:
+        """A snapshot of a worker."""
+        return worker_statistics(worker, self.current_time())
+
+    def current_time(self) -> float:
+        """The time in the pool's Trio run, for whoever asks from wherever."""
+        return self._engine.home.clock.current_time()
+
+    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
+        """How long a worker waits before it tries to open its resource once more."""
+        return policy.delay(failed, error, 0.0, self._engine.rng)
+
+    def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
+        """What becomes of a job whose attempt has failed; None if that ended the pool."""
+        policy = self.retry if job._options.retry is None else job._options.retry
+        on_failure, rng = self.on_failure, self._engine.rng
+        breaker = None if worker._guard is None else worker._guard.breaker
+        if self._engine.core.is_decided(job):
+            # What the function makes of being cancelled is no failure.
+            policy, on_failure, breaker = RetryPolicy.never(), None, None
+        try:
+            if on_failure is None and breaker is None and policy._is_plain:
+                return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)
+            decide = partial(judge, job, error, policy=policy, on_failure=on_failure, breaker=breaker, rng=rng)
+            return call_as_part_of(job, decide)
+        except BaseException as interruption:
+            self._engine.crash(interruption)
+            return None
+
+    @property
+    def hurries(self) -> bool:
+        """Whether everything is to end at once."""
+        return self._engine.scope.cancel_called
+
+    def blame(self, worker: Worker, error: Exception) -> None:
+        """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
+        if worker._departing and worker._removers:
+            worker._farewell = error
+            return
+        if not worker._departing:  # it may be long until the block is left
+            report("leaving the lifespan of %s failed", one_line(worker.name), error=error)
+        self._engine.errors.append(error)

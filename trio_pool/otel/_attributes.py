@@ -1,0 +1,36 @@
+"""How OpenTelemetry is told of jobs: the names of attributes, and what their values are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._model.handles import DeadReason
+
+POOL_NAME = "trio_pool.pool.name"
+WORKER_ID = "trio_pool.worker.id"
+WORKER_NAME = "trio_pool.worker.name"
+WORKER_STATE = "trio_pool.worker.state"
+JOB_ID = "trio_pool.job.id"
+JOB_NAME = "trio_pool.job.name"
+JOB_FUNCTION = "trio_pool.job.function"
+JOB_PRIORITY = "trio_pool.job.priority"
+JOB_STATE = "trio_pool.job.state"
+JOB_OUTCOME = "trio_pool.job.outcome"
+JOB_DEAD_REASON = "trio_pool.job.dead_reason"
+JOB_REASON = "trio_pool.job.reason"
+JOB_ATTEMPTS = "trio_pool.job.attempts"
+ATTEMPT_NUMBER = "trio_pool.attempt.number"
+ATTEMPT_OUTCOME = "trio_pool.attempt.outcome"
+ATTEMPT_DELAY = "trio_pool.attempt.delay"
+ERROR_TYPE = "error.type"
+
+
+def exportable(text: str) -> str:
+    """The text without what UTF-8 can't hold: one such name would keep an exporter from sending the rest."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def value_of(reason: DeadReason) -> str:
+    """Why a job is dead, as a word."""
+    return reason.name.lower()

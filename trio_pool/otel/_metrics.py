@@ -1,0 +1,252 @@
+"""Shell: what OpenTelemetry measures of pools, with one set of its instruments for each provider."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import trio
+from opentelemetry import metrics
+from opentelemetry.metrics import Observation
+from opentelemetry.util.types import AttributeValue
+
+from .._api.origins import engine_of, outcome_of
+from .._basics.error_text import first_leaf
+from .._basics.text import call_name, full_type_name
+from .._model.handles import JobState
+from .._model.records import WorkerState
+from .._version import __version__
+from ._attributes import (
+    ATTEMPT_OUTCOME,
+    ERROR_TYPE,
+    JOB_DEAD_REASON,
+    JOB_FUNCTION,
+    JOB_OUTCOME,
+    JOB_STATE,
+    POOL_NAME,
+    WORKER_NAME,
+    WORKER_STATE,
+    exportable,
+    value_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import CallbackOptions, MeterProvider
+
+    from .._api.instrument import Instrument
+    from .._model.handles import Attempt, Job
+    from .._runtime.engine import Engine
+    from .._runtime.worker_task import Worker
+
+Attributes: TypeAlias = dict[str, AttributeValue]
+
+# Held while it is noted what is measured: there may be pools in several threads.
+_lock = threading.Lock()
+
+# What the conventions have for what is not told apart.
+_OTHER = "_OTHER"
+
+# Where the histograms' classes end, in seconds.
+_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_PRESENT = [state for state in JobState if not state.is_final]
+_ENGAGED = [state for state in WorkerState if state is not WorkerState.STOPPED]
+
+
+class _Names:
+    """Names of one kind that may tell metrics apart: the first ones; all others count as one."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, str] = {}
+
+    def label(self, name: str, most: int) -> str:
+        label = self._labels.get(name)
+        if label is None:
+            if len(self._labels) >= most:
+                return _OTHER
+            label = self._labels[name] = exportable(name)
+        return label
+
+
+class _Watching:
+    """That an instrument watches a pool. It keeps neither of them alive."""
+
+    def __init__(self, engine: Engine, instrument: Instrument, label: Attributes) -> None:
+        self.engine = weakref.ref(engine)
+        self.instrument = weakref.ref(instrument)
+        self.label = label
+
+    def holds(self) -> bool:
+        engine, instrument = self.engine(), self.instrument()
+        # By identity, since another instrument's way to compare itself may not be fit for any thread.
+        return engine is not None and any(each is instrument for each in engine.instruments)
+
+
+class _Measures:
+    """What is measured through one provider, whoever watches and however many pools.
+
+    The SDK takes the callbacks of the first of several observables of the same name and no
+    others, so it is made once. The names are counted here, as what they bound is the provider's.
+    """
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        self.pools = _Names()
+        self.workers = _Names()
+        self.functions = _Names()
+        self.errors = _Names()
+        # Replaced, never changed, since it is read by whichever thread collects the metrics.
+        self._watching: tuple[_Watching, ...] = ()
+        meter = metrics.get_meter("trio_pool", __version__, provider)
+        self.finished = meter.create_counter(
+            "trio_pool.finished.jobs", "{job}", "Jobs that have ended, by how they did."
+        )
+        self.attempts = meter.create_counter(
+            "trio_pool.job.attempts", "{attempt}", "Attempts that have ended, by how they did."
+        )
+        self.retries = meter.create_counter(
+            "trio_pool.job.retries", "{retry}", "How often a failed job was to be tried again."
+        )
+        self.wait_time = meter.create_histogram(
+            "trio_pool.job.wait_time",
+            "s",
+            "How long jobs have waited from being submitted until they first started.",
+            explicit_bucket_boundaries_advisory=_BOUNDARIES,
+        )
+        self.duration = meter.create_histogram(
+            "trio_pool.attempt.duration",
+            "s",
+            "How long attempts have taken.",
+            explicit_bucket_boundaries_advisory=_BOUNDARIES,
+        )
+        meter.create_observable_up_down_counter(
+            "trio_pool.job.count", [self._jobs], "{job}", "Jobs that are in the pool, by their state."
+        )
+        meter.create_observable_up_down_counter(
+            "trio_pool.worker.count", [self._workers], "{worker}", "Workers that are in the pool, by their state."
+        )
+
+    def watch(self, engine: Engine, instrument: Instrument, label: Attributes) -> None:
+        """An instrument has begun to watch a pool."""
+        with _lock:
+            self._watching = (*self._still(), _Watching(engine, instrument, label))
+
+    def close(self, engine: Engine) -> None:
+        """A pool has been closed."""
+        with _lock:
+            self._watching = tuple(each for each in self._still() if each.engine() is not engine)
+
+    def _still(self) -> Iterable[_Watching]:
+        return [each for each in self._watching if each.engine() is not None and each.instrument() is not None]
+
+    def _pools(self) -> Iterable[tuple[Engine, Attributes]]:
+        """The pools that are watched, each once, with what tells it apart."""
+        found = {each.engine(): each.label for each in self._watching if each.holds()}
+        return [(engine, label) for engine, label in found.items() if engine is not None]
+
+    def _jobs(self, _: CallbackOptions) -> Iterable[Observation]:
+        for engine, label in self._pools():
+            for state in _PRESENT:
+                yield Observation(engine.ledger.count[state], {**label, JOB_STATE: state.value})
+
+    def _workers(self, _: CallbackOptions) -> Iterable[Observation]:
+        for engine, label in self._pools():
+            count = Counter(seat.state for seat in list(engine.roster.seats.values()))
+            for state in _ENGAGED:
+                yield Observation(count[state], {**label, WORKER_STATE: state.value})
+
+
+class _Global:
+    """Stands for whatever provider is the global one, which is set at some time."""
+
+
+_GLOBAL = _Global()
+# By identity: a provider is the program's, and so is its way to compare itself.
+_measures: list[tuple[weakref.ref[object], _Measures]] = []
+
+
+def _measures_of(provider: MeterProvider | None) -> _Measures:
+    is_global = provider is None or provider is metrics.get_meter_provider()
+    key: object = _GLOBAL if is_global else provider
+    with _lock:
+        _measures[:] = [(ref, measures) for ref, measures in _measures if ref() is not None]
+        for ref, measures in _measures:
+            if ref() is key:
+                return measures
+        made = _Measures(provider)
+        _measures.append((weakref.ref(key), made))
+        return made
+
+
+class Metrics:
+    """What one instrument measures of the pools that it watches.
+
+    Arguments:
+      provider: where it goes; None for the global one.
+      most: how many names of each kind tell metrics apart.
+      per_worker: whether they tell workers apart; None for those whose names are bounded.
+    """
+
+    def __init__(self, provider: MeterProvider | None, *, most: int, per_worker: bool | None) -> None:
+        self._measures = _measures_of(provider)
+        self._most = most
+        self._per_worker = per_worker
+        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+    def watch(self, engine: Engine, instrument: Instrument) -> None:
+        """Count what is in a pool, unless that is done already."""
+        if engine not in self._engines:
+            self._engines.add(engine)
+            self._measures.watch(engine, instrument, self._of_pool(engine))
+
+    def close(self, engine: Engine) -> None:
+        """What is in a pool is counted no longer, since it is closed."""
+        self._engines.discard(engine)
+        self._measures.close(engine)
+
+    def started(self, job: Job[Any], context: Context) -> None:
+        """A job has started for the first time."""
+        waited = trio.current_time() - job.submitted_at
+        self._measures.wait_time.record(waited, self._of_job(job), context)
+
+    def attempt_ended(self, job: Job[Any], attempt: Attempt, context: Context) -> None:
+        """An attempt has ended."""
+        attributes = self._of_job(job)
+        outcome = outcome_of(job, attempt)
+        if outcome == "failed" and not job.state.is_final:
+            self._measures.retries.add(1, dict(attributes), context)
+        attributes[ATTEMPT_OUTCOME] = outcome
+        if outcome == "failed":
+            assert attempt.error is not None
+            attributes[ERROR_TYPE] = self._measures.errors.label(full_type_name(first_leaf(attempt.error)), self._most)
+        worker = cast("Worker | None", engine_of(job).roster.seats.get(attempt.worker_id))
+        if self._tells_apart(worker):
+            attributes[WORKER_NAME] = self._measures.workers.label(attempt.worker_name, self._most)
+        self._measures.attempts.add(1, attributes, context)
+        self._measures.duration.record(attempt.ended_at - attempt.started_at, attributes, context)
+
+    def finished(self, job: Job[Any], context: Context) -> None:
+        """A job has ended."""
+        attributes = self._of_job(job)
+        attributes[JOB_OUTCOME] = job.state.value
+        if job.dead_reason is not None:
+            attributes[JOB_DEAD_REASON] = value_of(job.dead_reason)
+        self._measures.finished.add(1, attributes, context)
+
+    def _of_pool(self, engine: Engine) -> Attributes:
+        name = engine.config.name
+        return {} if name is None else {POOL_NAME: self._measures.pools.label(name, self._most)}
+
+    def _of_job(self, job: Job[Any]) -> Attributes:
+        attributes = self._of_pool(engine_of(job))
+        attributes[JOB_FUNCTION] = self._measures.functions.label(call_name(job.fn), self._most)
+        return attributes
+
+    def _tells_apart(self, worker: Worker | None) -> bool:
+        if self._per_worker is not None:
+            return self._per_worker
+        # Slots are all alike, and the workers of an elastic pool come and go without end.
+        return worker is not None and bool(worker._leading) and not worker._elastic

@@ -1,0 +1,303 @@
+"""What the live view shows of a reading: a frame for a terminal, a line for anything else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+
+from .._model.records import WorkerState
+from .._model.text import label
+from ._text import clock, encodable, error_in_words, one_line, pace, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    from .._model.statistics import WorkerStatistics
+    from ._readings import Failure, Reading
+
+    Piece: TypeAlias = tuple[str, str]
+    """A text and its style."""
+
+# Laid out here and not by rich's tables: those find out how wide their columns are to be, which
+# is known here, and take seven times as long in all, on the thread that the pool runs on. Nor is
+# anything here read for markup, which names may hold.
+
+IN_THE_POOL = {"running": "cyan", "queued": "blue", "delayed": "magenta", "blocked": "dim"}
+ENDED = {"succeeded": "green", "dead": "red", "cancelled": "yellow", "discarded": "bright_yellow"}
+WORKERS = {
+    WorkerState.STARTING: "yellow",
+    WorkerState.IDLE: "dim",
+    WorkerState.BUSY: "cyan",
+    WorkerState.PAUSED: "magenta",
+    WorkerState.QUARANTINED: "red",
+    WorkerState.RESTING: "yellow",
+    WorkerState.REOPENING: "yellow",
+    WorkerState.STOPPED: "dim",
+}
+HELD_BACK = {
+    WorkerState.QUARANTINED: "left",
+    WorkerState.RESTING: "left",
+    WorkerState.IDLE: "until its rate limit allows a job",
+}
+"""What is said after how long a worker still gets no job."""
+PLAIN, FAINT = "none", "dim"
+
+HEAD = 4
+"""Lines of a frame above its tables."""
+TABLE_HEAD = 2
+"""Lines of a table above its rows, an empty one among them."""
+GAP = "  "
+
+
+@attrs.frozen
+class Column:
+    """A column of a table. Its width doesn't depend on what is in it, or it would never be still.
+
+    Attributes:
+      header: what stands above it.
+      width: how many columns of the terminal it takes; 0 for a name, which takes its share of the
+          terminal, and None for the one column that gets what is left.
+      is_number: whether it stands to the right.
+      from_width: it is left out where the terminal is narrower.
+    """
+
+    header: str
+    width: int | None
+    is_number: bool = False
+    from_width: int = 0
+
+
+CREW = (
+    Column("worker", 0),
+    Column("state", len("quarantined")),
+    Column("", len("1:00:00"), is_number=True),
+    Column("job", None),
+    Column("attempts", len("attempts"), is_number=True, from_width=96),  # the sum of the next two
+    Column("ok", 6, is_number=True, from_width=50),
+    Column("failed", 6, is_number=True, from_width=50),
+    Column("rate", len("59.9/min"), is_number=True, from_width=66),
+)
+FAILURES = (
+    Column("worker", 0),
+    Column("failed", len("1:00:00 ago")),
+    Column("job", 0),
+    Column("error", None),
+)
+
+
+def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") -> list[list[Segment]]:
+    """The lines of a frame.
+
+    Arguments:
+      reading: what to show.
+      width, height: how many columns and lines there are for it; it always takes those four at its top.
+      encoding: of the terminal; what it doesn't have becomes a question mark.
+    """
+    lines = height - HEAD
+    failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
+    if failures:
+        lines -= failures + TABLE_HEAD
+    rows = [
+        _apart(_name(reading), (clock(reading.elapsed), FAINT), width),
+        _bar(reading, width, ("━", "─", "┈") if encoding.startswith("utf") else ("#", "=", ".")),
+        _apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
+        _apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
+    ]
+    if lines > TABLE_HEAD:
+        rows += _crew(reading, width, lines - TABLE_HEAD)
+    if failures:
+        rows += _failures(reading, width, failures)
+    return [[_segment(piece, encoding) for piece in row] for row in rows]
+
+
+def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
+    """The reading in one line of plain text."""
+    pool = reading.pool
+    of = f" of {reading.expected}" if reading.is_total else ""
+    words = [f"{reading.ended}{of} ended{_percent(reading)}", *_speed(reading)]
+    words += [f"{getattr(pool, state)} {state}" for state in ("running", "queued", "delayed")]
+    rare = {state: getattr(pool, state) for state in ("blocked", "dead", "cancelled", "discarded")}
+    words += [f"{count} {state}" for state, count in rare.items() if count]
+    name = f"{one_line(pool.name)} " if pool.name is not None else ""
+    workers = _in_states(pool.workers) or "none"
+    return encodable(f"{name}{clock(reading.elapsed)}  {', '.join(words)}; workers: {workers}", encoding)
+
+
+# The top of a frame
+
+
+def _name(reading: Reading) -> list[Piece]:
+    return [("pool" if reading.pool.name is None else one_line(reading.pool.name), "bold")]
+
+
+def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:
+    """All jobs by state: thick those that have ended, thin those in the pool, dotted those to come."""
+    ended, inside, to_come = chars
+    parts = [(getattr(reading.pool, state), ended, style) for state, style in ENDED.items()]
+    parts += [(getattr(reading.pool, state), inside, style) for state, style in IN_THE_POOL.items()]
+    pieces: list[Piece] = []
+    so_far = drawn = 0
+    for count, char, style in parts:
+        so_far += count
+        # Rounded where each part ends, and not each by itself: together they fill the line.
+        end = round(width * so_far / reading.expected) if count else drawn
+        pieces.append((char * (end - drawn), style))
+        drawn = end
+    return [*pieces, (to_come * (width - drawn), FAINT)]
+
+
+def _counts(reading: Reading, styles: dict[str, str]) -> list[Piece]:
+    """How many jobs are in these states, those in the pool exactly above those that have ended."""
+    pieces: list[Piece] = []
+    for above, below in zip(IN_THE_POOL, ENDED, strict=True):
+        state = above if above in styles else below
+        count: int = getattr(reading.pool, state)
+        digits = max(4, *(len(str(getattr(reading.pool, each))) for each in (above, below)))
+        label = max(len(above), len(below))
+        pieces.append((f"{count:>{digits}} {state:<{label}} ", styles[state] if count else FAINT))
+    return pieces
+
+
+def _speed(reading: Reading) -> list[str]:
+    """How many jobs end in a second, and when the last will have."""
+    words = [pace(reading.rate)] if reading.rate is not None else []
+    if reading.left is not None and reading.ended < reading.expected:
+        words.append(f"{span(reading.left, digits=0)} left")
+    return words
+
+
+def _done(reading: Reading) -> str:
+    return f"{reading.ended} of {reading.expected}{_percent(reading) if reading.is_total else ' so far'}"
+
+
+def _percent(reading: Reading) -> str:
+    """How much of what there is to do has been done."""
+    if not reading.is_total or not reading.expected:
+        return ""
+    # Rounded down: all is done when it says 100.
+    return f" ({100 * reading.ended // reading.expected} %)"
+
+
+# The tables
+
+
+def _crew(reading: Reading, width: int, lines: int) -> list[list[Piece]]:
+    """The workers in so many rows, of which the last says how many more there are."""
+    workers = reading.pool.workers
+    if not workers:
+        return [[], [("no workers", FAINT)]]
+    shown = workers if len(workers) <= lines else workers[: lines - 1]
+    table = _table(CREW, width, [_worker(reading, worker) for worker in shown])
+    if len(shown) < len(workers):
+        rest = workers[len(shown) :]
+        table.append([(_fit(f"and {len(rest)} more: {_in_states(rest)}", width), FAINT)])
+    return table
+
+
+def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
+    style = WORKERS[worker.state]
+    seconds, what = _doing(reading, worker)
+    return [
+        (one_line(worker.name), PLAIN),
+        (worker.state.value, style),
+        ("" if seconds is None else span(seconds), style),
+        what,
+        (str(worker.attempts), PLAIN),
+        (str(worker.succeeded), "green" if worker.succeeded else FAINT),
+        (str(worker.failed), "red" if worker.failed else FAINT),
+        (pace(reading.rate_of(worker)), PLAIN),
+    ]
+
+
+def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:
+    """For how long and with what a worker is busy, or for how long still it gets no job, and why."""
+    seat = reading.crew.get(worker.id)
+    if seat is not None and seat.job is not None:
+        return reading.now - seat._started_at, (f"{seat.job.id} {one_line(label(seat.job))}", PLAIN)
+    if worker.state is WorkerState.REOPENING and worker.last_error is not None:
+        return None, (error_in_words(worker.last_error), FAINT)
+    if worker.available_at is not None and worker.state in HELD_BACK:
+        return max(0.0, worker.available_at - reading.now), (HELD_BACK[worker.state], FAINT)
+    return None, ("", PLAIN)
+
+
+def _failures(reading: Reading, width: int, count: int) -> list[list[Piece]]:
+    """The last failures, the newest first."""
+    newest = list(reversed(reading.failures))[:count]
+    return _table(FAILURES, width, [_failure(reading, failure) for failure in newest])
+
+
+def _failure(reading: Reading, failure: Failure) -> list[Piece]:
+    words = one_line(failure.job.reason) if failure.error is None else error_in_words(failure.error)
+    return [
+        (one_line(failure.worker or ""), PLAIN),
+        (f"{span(reading.now - failure.at)} ago", FAINT),
+        (f"{failure.job.id} {one_line(label(failure.job))}", PLAIN),
+        (f"dead: {words}", "red") if failure.is_last else (words, "yellow"),
+    ]
+
+
+def _in_states(workers: Iterable[WorkerStatistics]) -> str:
+    """How many workers are in which state."""
+    count = Counter(worker.state for worker in workers)
+    return ", ".join(f"{count[state]} {state.value}" for state in WorkerState if count[state])
+
+
+# Laying it out
+
+
+def _table(columns: Sequence[Column], width: int, rows: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
+    """An empty line, the headers and the rows, each cell as wide as its column."""
+    shown = [index for index, column in enumerate(columns) if width >= column.from_width]
+    name = max(12, width // 6)
+    widths = {index: name if columns[index].width == 0 else columns[index].width for index in shown}
+    fixed = sum(taken for taken in widths.values() if taken is not None) + len(GAP) * (len(shown) - 1)
+    headers = [(column.header, FAINT) for column in columns]
+    lines: list[list[Piece]] = [[]]
+    for row in (headers, *rows):
+        line: list[Piece] = []
+        for index in shown:
+            text, style = row[index]
+            taken = widths[index]
+            cell = _fit(text, max(0, width - fixed) if taken is None else taken, to_right=columns[index].is_number)
+            line += [(cell, style), (GAP, PLAIN)]
+        lines.append(_cut(line[:-1], width))
+    return lines
+
+
+def _apart(left: list[Piece], right: Piece, width: int) -> list[Piece]:
+    """A line with something at its beginning and something at its end, which goes first where both don't fit."""
+    end = cell_len(right[0])
+    room = max(0, width - end - (len(GAP) if end else 0))
+    used = sum(cell_len(text) for text, _ in left)
+    return _cut([*_cut(left, room), (" " * (width - end - min(used, room)), PLAIN), right], width)
+
+
+def _cut(pieces: list[Piece], width: int) -> list[Piece]:
+    """As much of a line as there is room for."""
+    line: list[Piece] = []
+    for text, style in pieces:
+        taken = cell_len(text)
+        line.append((text if taken <= width else _fit(text, width), style))
+        width = max(0, width - taken)
+    return line
+
+
+def _fit(text: str, width: int, *, to_right: bool = False) -> str:
+    """The text in exactly so many cells."""
+    taken = cell_len(text)
+    if taken <= width:
+        return " " * (width - taken) + text if to_right else text + " " * (width - taken)
+    # Half of a wide character would be left over: that makes a blank.
+    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def _segment(piece: Piece, encoding: str) -> Segment:
+    text, style = piece
+    return Segment(encodable(text, encoding), Style.parse(style))

@@ -1,0 +1,84 @@
+"""A timeline as a page of HTML that shows it as a chart."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._spans import HINDRANCES, OUTCOMES, pool_names, row_names, separate_lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from ._spans import Recording, Span
+
+K = TypeVar("K", bound="Hashable")
+
+# What would mean something to the parser of HTML. In JSON they can only stand in strings.
+_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})
+
+
+def page(recording: Recording) -> str:
+    """The whole page. There is nothing in it but ASCII, so that its encoding doesn't matter."""
+    here = files("trio_pool")
+    template = (here / "_page.html").read_text(encoding="ascii")
+    script = (here / "_page.js").read_text(encoding="ascii")
+    data = json.dumps(_data(recording), separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+    # The data comes last: it is not looked through for another place to fill.
+    return template.replace("/* the script */", script).replace("{the data}", data)
+
+
+def _data(recording: Recording) -> dict[str, Any]:
+    """What the script draws. Its first lines say what the places in the lists mean."""
+    pools, rows = pool_names(recording), row_names(recording)
+    pool_at = {pool: place for place, pool in enumerate(pools)}
+    row_at = {row: place for place, row in enumerate(rows)}
+    jobs: dict[tuple[int, int], int] = {}
+    names: list[tuple[int, str]] = []
+
+    def job_at(span: Span) -> int:
+        key = (span.row.pool, span.job)
+        if key not in jobs:
+            jobs[key] = len(names)
+            names.append((span.job, span.name))
+        return jobs[key]
+
+    def rest(span: Span) -> list[object]:
+        return [span.start, span.end, int(span.unfinished), span.until, span.text]
+
+    attempts = [span for span in recording.spans if span.is_attempt]
+    delays = [span for span in recording.spans if span.kind == "delay"]
+    holds = [span for span in recording.spans if span.kind in HINDRANCES]
+    return {
+        "end": recording.end,
+        "dropped": recording.dropped,
+        "pools": list(pools.values()),
+        "rows": [[pool_at[row.pool], name, row.start, row.end] for row, name in rows.items()],
+        "outcomes": OUTCOMES,
+        "hindrances": HINDRANCES,
+        "attempts": [
+            [
+                *(row_at[span.row], lane, OUTCOMES.index(span.kind), *rest(span), job_at(span), span.number),
+                [name for _, name in span.hedges],
+            ]
+            for lane, span in _in_lanes(attempts, lambda span: span.row)
+        ],
+        "holds": [[row_at[span.row], HINDRANCES.index(span.kind), *rest(span)] for span in holds],
+        "delays": [
+            [pool_at[span.row.pool], lane, *rest(span), job_at(span), span.number]
+            for lane, span in _in_lanes(delays, lambda span: span.row.pool)
+        ],
+        "jobs": names,
+    }
+
+
+def _in_lanes(spans: list[Span], key: Callable[[Span], K]) -> Iterator[tuple[int, Span]]:
+    """Each of the spans with its lane among those of the same key."""
+    groups: defaultdict[K, list[Span]] = defaultdict(list)
+    for span in spans:
+        groups[key(span)].append(span)
+    for members in groups.values():
+        members.sort(key=lambda span: (span.start, span.end))  # what took no time at all comes first
+        yield from zip(separate_lanes(members), members, strict=True)

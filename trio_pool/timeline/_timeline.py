@@ -1,0 +1,294 @@
+"""The instrument that records, and how users get what it has recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+import trio
+
+from .._api.instrument import Instrument
+from .._api.origins import outcome_of
+from .._basics.error_text import in_words
+from .._model.handles import JobState
+from .._model.text import full_label
+from .._policies import validate as _validate
+from .._policies.retry import RetryAfter
+from ._page import page
+from ._recorder import Collector, Hold, Member, Pool, Setback
+from ._trace import trace_events
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from .._model.handles import Attempt, Job
+    from .._runtime.engine import Engine
+    from .._runtime.worker_task import Worker
+    from .._runtime.workers import Staff
+    from ._recorder import Record
+    from ._spans import Kind, Recording
+
+_LONGEST_TEXT = 300
+
+
+class Timeline(Instrument):
+    """An instrument that records what workers do, and when.
+
+    Recorded are each attempt, each delay of a job that backs off, and of each worker its rests,
+    quarantines and pauses, the times when its resource was opened anew, and when it came and left.
+    Pass it as one of the ``instruments`` of `trio_pool.open_pool`, and write what it has recorded
+    whenever you like, also while the pool runs. What is not over then is shown up to that moment,
+    and marked.
+
+    One timeline can watch several pools, at once or one after the other; a pool in a later
+    ``trio.run`` follows where the earlier one ended. Errors are kept as text, so that they
+    hold nothing alive, and of an error's text and of a job's name no more than 300 characters. A job without a name
+    of its own is shown with its arguments, unless the pool was opened with ``show_arguments=False``.
+
+    Arguments:
+      keep: how many records to keep. When there are more, the oldest is dropped, and counted in
+          `dropped`, which both outputs show. What is under way is kept besides.
+    """
+
+    def __init__(self, *, keep: int = 100_000) -> None:
+        self._keep = _validate.count("keep", keep, least=1)
+        self._records: deque[Record] = deque()
+        self._dropped = 0
+        # Weak, since a pool that could not be opened never tells that it is over.
+        self._pools: WeakKeyDictionary[Engine, Pool] = WeakKeyDictionary()
+        self._pools_seen = 0
+        # The attempts under way, by their jobs, and since when; and the jobs to be tried again.
+        self._running: dict[Job[Any], tuple[Member, float]] = {}
+        self._setbacks: dict[Job[Any], Setback] = {}
+        # The clock of the present run of Trio, and how far it is behind that of the first run.
+        self._clock: object = None
+        self._shift = 0.0
+        self._origin = 0.0
+
+    @property
+    def dropped(self) -> int:
+        """How many records were dropped because there were more than ``keep``."""
+        return self._dropped
+
+    def trace(self) -> dict[str, Any]:
+        """The record as a trace for Perfetto and for Chrome, in the Trace Event Format.
+
+        Each pool is a process and each worker a thread, with its attempts, rests, quarantines, pauses
+        and reopenings as slices; where two overlap without one being part of the other, the later
+        one is on a further thread of that worker. Flows join the attempts of a job, and its delays
+        are asynchronous slices of the pool. Times are in microseconds since the timeline's
+        beginning.
+
+        Returns:
+          dict: a value for ``json.dumps``.
+        """
+        return trace_events(self._recording())
+
+    def html(self) -> str:
+        """The record as a page with a chart, which needs nothing besides itself."""
+        return page(self._recording())
+
+    def write_trace(self, file: str | PathLike[str] | TextIO) -> None:
+        """Write `trace` as JSON, which https://ui.perfetto.dev and chrome://tracing can open.
+
+        No checkpoint: Trio's loop stands still meanwhile.
+
+        Arguments:
+          file: a path, or a text file that is open for writing.
+
+        Raises:
+          OSError: if the file can't be written.
+        """
+        _write(json.dumps(self.trace(), separators=(",", ":"), allow_nan=False), file)
+
+    def write_html(self, file: str | PathLike[str] | TextIO) -> None:
+        """Write the page that `html` gives, to be opened in a browser.
+
+        No checkpoint: Trio's loop stands still meanwhile.
+
+        Arguments:
+          file: a path, or a text file that is open for writing.
+
+        Raises:
+          OSError: if the file can't be written.
+        """
+        _write(self.html(), file)
+
+    # What the pool tells.
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        self._end_delay(job)
+        self._running[job] = (self._member(worker), trio.current_time())
+
+    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
+        error = attempt.error
+        started_at = attempt.started_at
+        running = self._running.pop(job, None)
+        if running is not None:
+            member = running[0]
+        else:  # it was under way already when the timeline was added to the pool
+            member = self._member_of(cast("Engine", job._host), attempt.worker_id, attempt.worker_name)
+            self._origin = min(self._origin, started_at + member.pool.shift)
+        kind = _kind(job, attempt)
+        text = "" if error is None else _in_words(error)
+        name = _shortened(full_label(job))
+        self._append((member, kind, started_at, attempt.ended_at, job.id, name, attempt.number, text, attempt.hedges))
+        if error is not None and not job.state.is_final:
+            self._setbacks[job] = Setback(member, attempt.number)
+
+    def job_delayed(self, job: Job[Any], until: float) -> None:
+        setback = self._setbacks.get(job)
+        if setback is not None:  # it is, if the timeline was added to the pool after the failure
+            setback.started_at = trio.current_time()
+            setback.until = until
+
+    def job_finished(self, job: Job[Any]) -> None:
+        self._end_delay(job)
+
+    def worker_started(self, worker: Worker) -> None:
+        self._release(self._member(worker), "reopening")
+
+    def worker_paused(self, worker: Worker) -> None:
+        self._hold(worker, "paused")
+
+    def worker_resumed(self, worker: Worker) -> None:
+        self._release(self._member(worker), "paused")
+
+    def worker_resting(self, worker: Worker, until: float) -> None:
+        self._hold(worker, "resting", until)
+
+    def worker_quarantined(self, worker: Worker, until: float) -> None:
+        self._hold(worker, "quarantined", until)
+
+    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
+        self._release(self._member(worker), "reopening")  # each failure to open it is one of its own
+        self._hold(worker, "reopening", text="" if error is None else _in_words(error))
+
+    def worker_stopped(self, worker: Worker) -> None:
+        member = self._member(worker)
+        for kind in tuple(member.holds):
+            self._release(member, kind)
+        self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", ()))
+        del member.pool.members[worker.id]
+
+    # How it is kept.
+
+    def _append(self, record: Record) -> None:
+        records = self._records
+        if len(records) == self._keep:
+            records.popleft()
+            self._dropped += 1
+        records.append(record)
+
+    def _member(self, worker: Worker) -> Member:
+        return self._member_of(cast("Staff", worker._host)._engine, worker.id, worker.name)
+
+    def _member_of(self, engine: Engine, number: int, name: str) -> Member:
+        pool = self._pools.get(engine)
+        if pool is None:
+            pool = self._meet(engine)
+        member = pool.members.get(number)
+        if member is None:
+            member = pool.members[number] = Member(pool, number, name, trio.current_time())
+        return member
+
+    def _meet(self, engine: Engine) -> Pool:
+        """A pool that tells something for the first time."""
+        clock, now = trio.lowlevel.current_clock(), trio.current_time()
+        if self._clock is None:
+            self._origin = now
+        elif clock is not self._clock:  # another run of Trio, whose clock has nothing to do with the last one's
+            self._shift = self._latest() - now
+        self._clock = clock
+        self._pools_seen += 1
+        pool = self._pools[engine] = Pool(self._pools_seen, engine.config.name, self._shift)
+        return pool
+
+    def _hold(self, worker: Worker, kind: Kind, until: float = math.inf, text: str = "") -> None:
+        member, now = self._member(worker), trio.current_time()
+        held = member.holds.get(kind)
+        if held is not None and now < held.until:
+            held.until = until  # its end was moved
+        else:
+            self._release(member, kind)
+            member.holds[kind] = Hold(now, until, text)
+
+    def _release(self, member: Member, kind: Kind) -> None:
+        """Record that it is over, or was: nobody tells of the end of a rest or a quarantine."""
+        hold = member.holds.pop(kind, None)
+        if hold is not None:
+            ended_at = min(hold.until, trio.current_time())
+            self._append((member, kind, hold.started_at, ended_at, 0, "", 0, hold.text, ()))
+
+    def _end_delay(self, job: Job[Any]) -> None:
+        setback = self._setbacks.pop(job, None)
+        if setback is not None and setback.until is not None:
+            ended_at = min(setback.until, trio.current_time())
+            name = _shortened(full_label(job))
+            self._append((setback.member, "delay", setback.started_at, ended_at, job.id, name, setback.number, "", ()))
+
+    # How it is read.
+
+    def _latest(self) -> float:
+        """The latest time that a record tells of, on the timeline's clock."""
+        return max((ended_at + member.pool.shift for member, _, _, ended_at, *_ in self._records), default=self._origin)
+
+    def _now(self) -> float:
+        """The present on the timeline's clock, or when all was over."""
+        is_over = not (self._running or self._setbacks or any(pool.members for pool in self._pools.values()))
+        try:
+            if not is_over and trio.lowlevel.current_clock() is self._clock:
+                return trio.current_time() + self._shift
+        except RuntimeError:  # Trio isn't running
+            pass
+        return self._latest()
+
+    def _recording(self) -> Recording:
+        found = Collector(self._origin, self._now())
+        for record in self._records:
+            found.add(record)
+        for pool in self._pools.values():
+            for member in pool.members.values():
+                found.add_open(member, "worker", member.started_at)
+                for kind, hold in member.holds.items():
+                    found.add_open(member, kind, hold.started_at, hold.until, text=hold.text)
+        for job, (member, started_at) in self._running.items():
+            found.add_open(member, "running", started_at, job=job, number=job.attempt_count + 1)
+        for job, setback in self._setbacks.items():
+            if setback.until is not None:
+                found.add_open(
+                    setback.member, "delay", setback.started_at, setback.until, job=job, number=setback.number
+                )
+        return found.recording(self._dropped)
+
+
+def _kind(job: Job[Any], attempt: Attempt) -> Kind:
+    """What came of an attempt. The pool tells of it when it is settled what becomes of the job."""
+    outcome = outcome_of(job, attempt)
+    if outcome != "failed":
+        return "cut short" if outcome == "cut_short" else outcome
+    if job.state is JobState.DEAD:
+        return "dead"
+    if job.state is JobState.DISCARDED:
+        return "discarded"
+    return "put off" if isinstance(attempt.error, RetryAfter) else "failed"
+
+
+def _in_words(error: Exception) -> str:
+    return _shortened(in_words(error, raw=True))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+
+
+def _write(text: str, file: str | PathLike[str] | TextIO) -> None:
+    if isinstance(file, (str, PathLike)):
+        Path(file).write_text(text, encoding="utf-8")
+    else:
+        file.write(text)
