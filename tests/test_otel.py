@@ -877,7 +877,8 @@ def test_the_global_provider_may_be_set_before_or_after() -> None:
 
 def test_without_opentelemetry_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "trio_pool.otel")
+    for name in [name for name in sys.modules if name.startswith("trio_pool.otel")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r'pip install "trio-pool\[otel\]"'):
         importlib.import_module("trio_pool.otel")
 

@@ -702,7 +702,8 @@ def test_what_is_no_pool_is_refused_at_the_call() -> None:
 
 
 def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "trio_pool.rich")
+    for name in [name for name in sys.modules if name.startswith("trio_pool.rich")]:
+        monkeypatch.delitem(sys.modules, name)
     for name in [*sys.modules]:
         if name.partition(".")[0] == "rich":
             monkeypatch.delitem(sys.modules, name)

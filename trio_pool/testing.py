@@ -11,7 +11,7 @@ import trio
 from ._api.base_pool import checked_pool
 from ._api.open_pool import forced_max_running
 from ._basics.public_names import publish
-from ._policies import validate as _validate
+from ._policies import validate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,13 +30,13 @@ __all__ = ["Flaky", "assert_settled", "one_at_a_time"]
 
 
 def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
-    _validate.count("times", value, least=0)
+    validate.count("times", value, least=0)
 
 
 def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
     given: Any = value
     if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):
-        raise TypeError(f"error must be an exception or a type of one, {_validate.got(value)}")
+        raise TypeError(f"error must be an exception or a type of one, {validate.got(value)}")
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,7 @@ from .._core.admission import Door
 from .._model.handles import Job, JobState
 from .._model.job_options import Options
 from .._model.statistics import PoolStatistics, pool_statistics
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.rate_limit import RateLimit
 from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def checked_pool(pool: object) -> BasePool:
     """Return ``pool``: a pool of either kind."""
     if not isinstance(pool, BasePool):
-        raise TypeError(f"pool must be a Pool or a SlotPool, {_validate.got(pool)}")
+        raise TypeError(f"pool must be a Pool or a SlotPool, {validate.got(pool)}")
     return pool
 
 
@@ -95,7 +95,7 @@ class BasePool(Submitting):
     @retry.setter
     def retry(self, policy: RetryPolicy) -> None:
         self._engine.check_caller()
-        self._staff.retry = _validate.instance("retry", policy, RetryPolicy)
+        self._staff.retry = validate.instance("retry", policy, RetryPolicy)
 
     @property
     def on_failure(self) -> OnFailure | None:
@@ -106,7 +106,7 @@ class BasePool(Submitting):
     def on_failure(self, hook: OnFailure | None) -> None:
         self._engine.check_caller()
         if hook is not None:
-            _validate.call("on_failure", hook)
+            validate.call("on_failure", hook)
         self._staff.on_failure = hook
 
     @property
@@ -118,7 +118,7 @@ class BasePool(Submitting):
     @max_running.setter
     def max_running(self, limit: float | None) -> None:
         self._engine.check_caller()
-        bound = _validate.bound("max_running", limit, least=1)
+        bound = validate.bound("max_running", limit, least=1)
         self._engine.core.set_max_running(bound, trio.current_time())
         self._engine.carry_out()
 
@@ -135,7 +135,7 @@ class BasePool(Submitting):
     def rate_limit(self, limit: RateLimit | None) -> None:
         self._engine.check_caller()
         if limit is not None:
-            _validate.instance("rate_limit", limit, RateLimit)
+            validate.instance("rate_limit", limit, RateLimit)
         self._engine.core.set_rate_limit(limit, trio.current_time())
         self._engine.carry_out()
 
@@ -148,7 +148,7 @@ class BasePool(Submitting):
           ValueError: if a state is final, since ended jobs are not kept.
         """
         for state in states:
-            if _validate.instance("state", state, JobState).is_final:
+            if validate.instance("state", state, JobState).is_final:
                 raise ValueError(f"ended jobs are not kept, so none can be {state.name}")
         live = list(self._engine.ledger.live.values())
         return iter([job for job in live if job.state in states] if states else live)
@@ -167,7 +167,7 @@ class BasePool(Submitting):
         Arguments:
           interval: seconds between two of them, more than zero.
         """
-        if _validate.seconds("interval", interval) == 0:
+        if validate.seconds("interval", interval) == 0:
             raise ValueError("interval must be more than 0, got 0")
         self._engine.check_caller()
         return Snapshots(interval, self.statistics, self._engine)
@@ -175,7 +175,7 @@ class BasePool(Submitting):
     def add_instrument(self, instrument: Instrument) -> None:
         """Let an instrument watch from now on; no effect if it does already."""
         self._engine.check_caller()
-        _validate.instance("instrument", instrument, Instrument)
+        validate.instance("instrument", instrument, Instrument)
         if not is_among(self._engine.instruments, instrument):
             self._engine.instruments.append(instrument)
 

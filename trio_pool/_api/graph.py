@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from .._basics.error_text import MOST_OF_ERROR
 from .._basics.text import own_text, said, shown
 from .._model.errors import GraphError
-from .._policies import validate as _validate
+from .._policies import validate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -52,7 +52,7 @@ class Node:
         try:
             self.after: tuple[Hashable, ...] = tuple(after)
         except TypeError:
-            raise TypeError(f"after must be an iterable of keys, {_validate.got(after)}") from None
+            raise TypeError(f"after must be an iterable of keys, {validate.got(after)}") from None
         self.options: NodeOptions = options
 
     def __repr__(self) -> str:
@@ -73,13 +73,13 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
     # Not at the top, since few programs need it.
     from graphlib import CycleError, TopologicalSorter
 
-    _validate.instance("reverse", reverse, bool)
+    validate.instance("reverse", reverse, bool)
     if not isinstance(cast("object", nodes), Mapping):
-        raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(nodes)}")
+        raise TypeError(f"a graph must be a mapping of keys to Nodes, {validate.got(nodes)}")
     before: dict[K, list[K]] = {key: [] for key in nodes}
     for key, node in nodes.items():
         if not isinstance(cast("object", node), Node):
-            raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(node)} for {shown(key)}")
+            raise TypeError(f"a graph must be a mapping of keys to Nodes, {validate.got(node)} for {shown(key)}")
         seen: set[object] = set()
         for other in node.after:
             if other not in nodes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._basics.logs import report
 from .._basics.text import shown
-from .._policies import validate as _validate
+from .._policies import validate
 
 if TYPE_CHECKING:
     from .._model.handles import Attempt, Job
@@ -90,7 +90,7 @@ def notify(instruments: list[Instrument], event: str, *arguments: object) -> Non
         try:
             answer = getattr(instrument, event)(*arguments)
             if answer is not None:
-                _validate.answer(event, answer)
+                validate.answer(event, answer)
         except BaseException as error:  # as Trio does: whatever it is, it is the instrument's fault
             remove(instruments, instrument)  # unless it has removed itself before
             report("instrument %s raised in %s and was removed", shown(instrument), event, error=error)

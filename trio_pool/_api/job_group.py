@@ -12,7 +12,7 @@ from .._model.errors import JobDeadlockError, PoolClosedError
 from .._model.group import Group
 from .._model.statistics import pool_statistics
 from .._model.text import label
-from .._policies import validate as _validate
+from .._policies import validate
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
@@ -51,13 +51,13 @@ class BaseGroup(Submitting):
         self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
-        plain_name = _validate.text("name", name)
-        _validate.instance("must_succeed", must_succeed, bool)
-        bound = _validate.bound("max_running", max_running, least=1)
-        _validate.count("reserve", reserve, least=0)
+        plain_name = validate.text("name", name)
+        validate.instance("must_succeed", must_succeed, bool)
+        bound = validate.bound("max_running", max_running, least=1)
+        validate.count("reserve", reserve, least=0)
         if reserve > (most := engine.core.most_workers):
             raise ValueError(
-                f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}"
+                f"reserve must be at most {most:g}, all the workers that the pool can have, {validate.got(reserve)}"
             )
         self._record = Group(plain_name, bound, reserve, must_succeed, engine.effects)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)

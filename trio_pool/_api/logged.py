@@ -11,7 +11,7 @@ from .._basics.error_text import first_leaf, in_words
 from .._basics.text import one_line, qualified_type_name, shown
 from .._model.handles import JobState
 from .._model.text import arguments, attempt_line, attempt_lines, counted, shortcomings, title
-from .._policies import validate as _validate
+from .._policies import validate
 from .instrument import Instrument
 from .origins import engine_of, outcome_of
 
@@ -114,14 +114,14 @@ class Logged(Instrument):
 
     def __init__(self, logger: logging.Logger | None = None, **levels: Unpack[LogLevels]) -> None:
         if logger is not None:
-            _validate.instance("logger", logger, logging.Logger)
+            validate.instance("logger", logger, logging.Logger)
         self._levels = dict(_LEVELS)
         for kind, level in cast("Mapping[str, object]", levels).items():
             if kind not in _LEVELS:
                 raise TypeError(
                     f"Logged() got an unexpected keyword argument {shown(kind)}; it knows {', '.join(_LEVELS)}"
                 )
-            self._levels[kind] = 0 if level is None else _validate.count(kind, level, least=1)
+            self._levels[kind] = 0 if level is None else validate.count(kind, level, least=1)
         self._pools = logging.getLogger("trio_pool.pools") if logger is None else logger
         self._jobs = logging.getLogger("trio_pool.jobs") if logger is None else logger
         self._workers = logging.getLogger("trio_pool.workers") if logger is None else logger

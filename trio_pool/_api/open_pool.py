@@ -12,7 +12,7 @@ from .._basics.logs import report, report_deaths
 from .._basics.text import one_line, shown
 from .._model.errors import PoolError
 from .._model.pool_config import Config
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.elastic import MOST_WORKERS, Elastic
 from .._policies.resource import Resource
 from .._runtime.block import Block
@@ -189,9 +189,9 @@ def open_pool(resources: Any, **options: Any) -> Any:
     if forced is not None:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
-        number = _validate.count("resources", resources, least=1)
+        number = validate.count("resources", resources, least=1)
         if number > MOST_WORKERS:
-            raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {_validate.got(number)}")
+            raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
         return Block("open_pool", _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number))
@@ -217,7 +217,7 @@ def _described(resources: object) -> list[Resource[Any]]:
         every = list(cast("Iterable[object]", resources))
     except TypeError:
         raise TypeError(
-            f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}"
+            f"resources must be an iterable of resources or a number of slots, {validate.got(resources)}"
         ) from None
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 

@@ -16,7 +16,7 @@ from .._core.admission import Admission, Door
 from .._model.errors import NoEligibleWorkerError
 from .._model.handles import Job, JobState, has_ended
 from .._model.job_options import ItemOptions
-from .._policies import validate as _validate
+from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_runner import enclosing_jobs, is_in_a_job
 from .graph import about_node, in_order
@@ -158,7 +158,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         context: Context | None = None,
     ) -> Job[Any]:
         if idle_only is not False:
-            _validate.instance("idle_only", idle_only, bool)
+            validate.instance("idle_only", idle_only, bool)
         job = self._make_job(fn, args, options, context)
         engine = self._engine
         inside = is_in_a_job() and self._is_inside()
@@ -210,9 +210,9 @@ class Submitting(Handle, FixedAttributes, Entered):
         if not callable(fn):
             raise TypeError(not_callable(fn))
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
-            raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
+            raise TypeError(f"items must be an iterable or an async iterable, {validate.got(items)}")
         if buffer is not None:
-            _validate.size("buffer", buffer)
+            validate.size("buffer", buffer)
         given = cast("Mapping[str, object]", options)
         resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))

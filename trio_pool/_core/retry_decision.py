@@ -13,7 +13,7 @@ from .._basics.text import said
 from .._basics.tracebacks import clear_frames, context_of, set_context
 from .._model.handles import DeadReason
 from .._model.setback import Setback
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.error_rule import as_error, leaves
 from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 
@@ -93,7 +93,7 @@ def control_of(error: Exception) -> Control | None:
 
 
 def _delay_of(pause: RetryAfter) -> float:
-    return _validate.seconds("delay", pause.delay, finite=True)
+    return validate.seconds("delay", pause.delay, finite=True)
 
 
 def _strength(control: Control) -> tuple[int, float, bool]:
@@ -147,7 +147,7 @@ def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPol
     if isinstance(control, Discard):
         return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
     if isinstance(control, RetryAfter):
-        delay, rests = _delay_of(control), _validate.instance("rest", control.rest, bool)
+        delay, rests = _delay_of(control), validate.instance("rest", control.rest, bool)
         fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
         return Verdict(fate, rest=delay if rests else 0.0)
     return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
@@ -156,19 +156,19 @@ def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPol
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    _validate.answer("on_failure", answer)
+    validate.answer("on_failure", answer)
     raise TypeError(
-        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}"
+        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {validate.got(answer)}"
     )
 
 
 def _again_after(
     job: Job[Any], error: Exception, control: RetryAfter, delay: float, policy: RetryPolicy
 ) -> Retry | Die:
-    counts, asked = _validate.instance("counts", control.counts, bool), control.placement
+    counts, asked = validate.instance("counts", control.counts, bool), control.placement
     if counts and _used_up(job, policy):
         return _exhausted(error)
-    placement = policy.placement if asked is None else _validate.one_of("placement", asked, PLACEMENTS)
+    placement = policy.placement if asked is None else validate.one_of("placement", asked, PLACEMENTS)
     if control.rest and asked is None and placement == "same":
         placement = "any"  # the same worker is the one that can't take it now
     return Retry(delay, placement, policy.front, counts)
@@ -178,7 +178,7 @@ def _by_policy(
     job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random, broken: ResourceBroken | None = None
 ) -> Retry | Die:
     try:
-        counts = broken is None or _validate.instance("counts", broken.counts, bool)
+        counts = broken is None or validate.instance("counts", broken.counts, bool)
         # Types are about what is wrong with the resource whatever the error is that on_failure takes for it.
         by_types = isinstance(policy.retry_on, (type, tuple))
         if not policy.covers(broken if broken is not None and by_types else error):
@@ -188,8 +188,8 @@ def _by_policy(
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
-            _validate.answer("delay", delay)
-            _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
+            validate.answer("delay", delay)
+            validate.seconds("the delay of a RetryPolicy", delay, finite=True)
     except BaseException as fault:
         return _misjudged(fault, error, "the retry policy")
     return Retry(delay, policy.placement, policy.front, counts)

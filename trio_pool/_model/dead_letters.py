@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._basics.pickling import Handle
-from .._policies import validate as _validate
+from .._policies import validate
 from .handles import Job
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class DeadLetters(Handle):
         return f"<trio_pool.DeadLetters: {len(self)} kept, {self._dropped} dropped>"
 
     def _check(self, job: Job[Any]) -> None:
-        _validate.instance("job", job, Job)
+        validate.instance("job", job, Job)
         if job not in self:
             raise KeyError(f"{job!r} is not among the dead letters")
 

@@ -13,7 +13,7 @@ import attrs
 
 from .._basics.text import shown
 from .._core.worker_index import ANYONE, Terms
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.rate_limit import Hedge
 from .._policies.retry import RetryPolicy
 from .handles import NO_METADATA, Job
@@ -152,7 +152,7 @@ class Options:
             changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](label.format(name), value)
         worker: Seat | None = changes.get("worker")
         if worker is not None and worker._roster is not roster:
-            raise ValueError(f"{label.format('worker')} must be a worker of this pool, {_validate.got(worker)}")
+            raise ValueError(f"{label.format('worker')} must be a worker of this pool, {validate.got(worker)}")
         return attrs.evolve(self, **changes) if changes else self
 
 
@@ -203,7 +203,7 @@ class ItemOptions:
 
 
 def _policy(name: str, value: object) -> RetryPolicy:
-    return _validate.instance(name, value, RetryPolicy)
+    return validate.instance(name, value, RetryPolicy)
 
 
 def _after(name: str, value: object) -> tuple[Job[Any], ...]:
@@ -212,42 +212,42 @@ def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:
-        raise TypeError(f"{name} must be an iterable of jobs, {_validate.got(value)}") from None
+        raise TypeError(f"{name} must be an iterable of jobs, {validate.got(value)}") from None
     for job in jobs:
         if not isinstance(cast("object", job), Job):
-            raise TypeError(f"{name} must hold jobs, {_validate.got(job)}")
+            raise TypeError(f"{name} must hold jobs, {validate.got(job)}")
     return jobs
 
 
 def _hedge(name: str, value: object) -> Hedge:
-    return _validate.instance(name, value, Hedge)
+    return validate.instance(name, value, Hedge)
 
 
 def _worker(name: str, value: object) -> Seat:
     if not isinstance(value, Seat):
-        raise TypeError(f"{name} must be a Worker, {_validate.got(value)}")
+        raise TypeError(f"{name} must be a Worker, {validate.got(value)}")
     return value
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, {_validate.got(value)}")
+        raise TypeError(f"{name} must be a mapping, {validate.got(value)}")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
 
 
 def _priority(name: str, value: object) -> float:
-    _validate.real(name, value)
+    validate.real(name, value)
     return cast("float", value)
 
 
 _CHECKS: Mapping[str, Any] = {
     "retry": _policy,
-    "attempt_timeout": _validate.seconds,
-    "total_timeout": _validate.seconds,
+    "attempt_timeout": validate.seconds,
+    "total_timeout": validate.seconds,
     "priority": _priority,
-    "requires": _validate.tags,
+    "requires": validate.tags,
     "worker": _worker,
-    "name": _validate.text,
+    "name": validate.text,
     "metadata": _metadata,
     "after": _after,
     "hedge": _hedge,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from .._api.instrument import Instrument
 from .._core.no_worker import NO_WORKER, NoWorker
 from .._core.tag_index import PICKS, Pick
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.rate_limit import CircuitBreaker, RateLimit, RetryBudget
 from .._policies.retry import RetryPolicy
 
@@ -81,7 +81,7 @@ class Config:
         name: str | None = None,
         rng: Random | None = None,
     ) -> None:
-        instance, seconds, bound, one_of = _validate.instance, _validate.seconds, _validate.bound, _validate.one_of
+        instance, seconds, bound, one_of = validate.instance, validate.seconds, validate.bound, validate.one_of
         self.retry: RetryPolicy = instance("retry", retry, RetryPolicy)
         self.attempt_timeout: float = (
             math.inf if attempt_timeout is None else seconds("attempt_timeout", attempt_timeout)
@@ -102,23 +102,23 @@ class Config:
         self.history: bool = instance("history", history, bool)
         self.show_arguments: bool = instance("show_arguments", show_arguments, bool)
         self.instruments: tuple[Instrument, ...] = _instruments(instruments)
-        self.name: str | None = _validate.text("name", name)
+        self.name: str | None = validate.text("name", name)
         self.rng: Random | None = _none_or("rng", rng, Random)
         if lifespan is not None:
-            _validate.context_maker("lifespan", lifespan)
+            validate.context_maker("lifespan", lifespan)
         if on_failure is not None:
-            _validate.call("on_failure", on_failure)
+            validate.call("on_failure", on_failure)
 
 
 def _none_or(name: str, value: T | None, kind: type[T]) -> T | None:
-    return None if value is None else _validate.instance(name, value, kind)
+    return None if value is None else validate.instance(name, value, kind)
 
 
 def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
     try:
         found = tuple(value)
     except TypeError:
-        raise TypeError(f"instruments must be an iterable, {_validate.got(value)}") from None
+        raise TypeError(f"instruments must be an iterable, {validate.got(value)}") from None
     for instrument in found:
-        _validate.instance("instruments", instrument, Instrument)
+        validate.instance("instruments", instrument, Instrument)
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import attrs
 
 from .._basics.text import shown
-from . import validate as _validate
+from . import validate
 from .rate_limit import CircuitBreaker, RateLimit
 from .resource import Resource, as_tags
 
@@ -24,25 +24,25 @@ R_co = TypeVar("R_co", covariant=True)
 def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     # One made by a function of contextlib can be called, but to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
-        got = _validate.got(cast("object", value))
+        got = validate.got(cast("object", value))
         raise TypeError(f"{attribute.name} must return async context managers, not be one, {got}")
-    _validate.context_maker(attribute.name, value)
+    validate.context_maker(attribute.name, value)
 
 
 def _check_min(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    least = _validate.count(attribute.name, value, least=0)
+    least = validate.count(attribute.name, value, least=0)
     if least > MOST_WORKERS:
-        raise ValueError(f"{attribute.name} must be at most {MOST_WORKERS}, {_validate.got(least)}")
+        raise ValueError(f"{attribute.name} must be at most {MOST_WORKERS}, {validate.got(least)}")
 
 
 def _check_max(elastic: Elastic[Any], attribute: attrs.Attribute[Any], value: object) -> None:
-    most = _validate.count(attribute.name, value, least=1)
+    most = validate.count(attribute.name, value, least=1)
     if most < elastic.min:
-        raise ValueError(f"max must be at least min ({elastic.min}), {_validate.got(most)}")
+        raise ValueError(f"max must be at least min ({elastic.min}), {validate.got(most)}")
 
 
 def _check_timeout(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.seconds(attribute.name, value)
+    validate.seconds(attribute.name, value)
 
 
 def _check_rest(elastic: Elastic[Any], _: object, __: object) -> None:
@@ -73,7 +73,7 @@ class Elastic(Generic[R_co]):
     min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
     max: int = attrs.field(validator=_check_max, kw_only=True)
     idle_timeout: float = attrs.field(
-        default=60.0, converter=_validate.no_bound_if_none, validator=_check_timeout, kw_only=True
+        default=60.0, converter=validate.no_bound_if_none, validator=_check_timeout, kw_only=True
     )
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=as_tags, kw_only=True)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)

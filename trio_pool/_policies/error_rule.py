@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from .._basics.tracebacks import exceptions_of, set_cause, set_traceback, traceback_of
-from . import validate as _validate
+from . import validate
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -38,8 +38,8 @@ def applies(name: str, rule: ErrorRule, error: Exception, besides: tuple[type[Ex
         kinds = cast("tuple[type[Exception], ...]", rule if isinstance(rule, tuple) else (rule,))
         return matches(error, kinds + besides)
     answer = rule(error)
-    _validate.answer(name, answer)
-    return _validate.instance(f"the result of {name}", answer, bool)
+    validate.answer(name, answer)
+    return validate.instance(f"the result of {name}", answer, bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

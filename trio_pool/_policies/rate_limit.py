@@ -7,45 +7,45 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._basics.text import shown
-from . import validate as _validate
+from . import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    _validate.seconds(attribute.name, value, finite=True)
+    validate.seconds(attribute.name, value, finite=True)
 
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if _validate.seconds(attribute.name, value, finite=True) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, {_validate.got(value)}")
+    if validate.seconds(attribute.name, value, finite=True) == 0:
+        raise ValueError(f"{attribute.name} must be more than 0, {validate.got(value)}")
 
 
 def _check_from_0(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    _validate.count(attribute.name, value, least=0)
+    validate.count(attribute.name, value, least=0)
 
 
 def _check_from_1(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    _validate.count(attribute.name, value, least=1)
+    validate.count(attribute.name, value, least=1)
 
 
 def _check_burst(_: object, attribute: attrs.Attribute[int], value: object) -> None:
     # The meter takes fractions of it, so it must be small enough for a float.
-    _validate.real(attribute.name, _validate.count(attribute.name, value, least=1))
+    validate.real(attribute.name, validate.count(attribute.name, value, least=1))
 
 
 def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], value: object) -> None:
     if value is None:
         return
-    if _validate.seconds("max_reset_after", value) < breaker.reset_after:
+    if validate.seconds("max_reset_after", value) < breaker.reset_after:
         raise ValueError(
-            f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {_validate.got(value)}"
+            f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {validate.got(value)}"
         )
 
 
 def _check_counts(_: object, __: object, value: object) -> None:
-    _validate.error_rule("counts", value)
+    validate.error_rule("counts", value)
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from .._basics.text import shown
-from . import validate as _validate
+from . import validate
 from .rate_limit import CircuitBreaker, RateLimit
 
 if TYPE_CHECKING:
@@ -22,27 +22,27 @@ R_co = TypeVar("R_co", covariant=True)
 def _none_or(kind: type) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
-            _validate.instance(attribute.name, value, kind)
+            validate.instance(attribute.name, value, kind)
 
     return check
 
 
 def _check_jobs(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.bound(attribute.name, value, least=1)
+    validate.bound(attribute.name, value, least=1)
 
 
 def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and _validate.seconds(attribute.name, value) < LEAST_AGE:
-        raise ValueError(f"{attribute.name} must be at least {LEAST_AGE} s, {_validate.got(value)}")
+    if value is not None and validate.seconds(attribute.name, value) < LEAST_AGE:
+        raise ValueError(f"{attribute.name} must be at least {LEAST_AGE} s, {validate.got(value)}")
 
 
 def _as_name(value: str | None) -> str | None:
-    return _validate.text("name", value)
+    return validate.text("name", value)
 
 
 def as_tags(value: Iterable[str]) -> frozenset[str]:
     """Tags as they are kept, from any iterable of them."""
-    return _validate.tags("tags", value)
+    return validate.tags("tags", value)
 
 
 @attrs.frozen

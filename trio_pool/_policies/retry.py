@@ -11,7 +11,7 @@ import attrs
 from .._basics.pickling import Portable
 from .._basics.text import shown
 from .._model.errors import AttemptTimeoutError
-from . import validate as _validate
+from . import validate
 from .error_rule import applies
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class RetryAfter(Portable, Exception):
         placement: Placement | None = None,
         counts: bool = True,
     ) -> None:
-        self.delay = _validate.seconds("delay", delay, finite=True)
-        self.rest = _validate.instance("rest", rest, bool)
+        self.delay = validate.seconds("delay", delay, finite=True)
+        self.rest = validate.instance("rest", rest, bool)
         if placement is not None:
-            self.placement = _validate.one_of("placement", placement, PLACEMENTS)
-        self.counts = _validate.instance("counts", counts, bool)
+            self.placement = validate.one_of("placement", placement, PLACEMENTS)
+        self.counts = validate.instance("counts", counts, bool)
         super().__init__(delay)
 
     # With a default there need not be a header.
@@ -130,13 +130,13 @@ class RetryAfter(Portable, Exception):
         # which neither Trio nor attrs needs, for a header that few programs read.
         from .retry_after_header import seconds_to_wait
 
-        otherwise = 0.0 if default is None else _validate.seconds("default", default, finite=True)
+        otherwise = 0.0 if default is None else validate.seconds("default", default, finite=True)
         # No header at all is as good as one that says nothing.
-        header = _validate.instance("value", "" if value is None and default is not None else value, str)
-        highest = _validate.seconds("max_delay", max_delay, finite=True)
-        at = time.time() if now is None else _validate.seconds("now", now, finite=True)
+        header = validate.instance("value", "" if value is None and default is not None else value, str)
+        highest = validate.seconds("max_delay", max_delay, finite=True)
+        at = time.time() if now is None else validate.seconds("now", now, finite=True)
         if at >= TOO_LATE:
-            raise ValueError(f"now must be POSIX seconds before the year 5138, {_validate.got(now)}")
+            raise ValueError(f"now must be POSIX seconds before the year 5138, {validate.got(now)}")
         try:
             delay = min(max(0.0, seconds_to_wait(header, at)), highest)
         except ValueError:
@@ -156,7 +156,7 @@ class _Reasoned(Portable, Exception):
     reason: str = ""  # as above
 
     def __init__(self, reason: str = "") -> None:
-        self.reason = str.__str__(_validate.instance("reason", reason, str))
+        self.reason = str.__str__(validate.instance("reason", reason, str))
         super().__init__(self.reason)
 
 
@@ -202,7 +202,7 @@ class ResourceBroken(_Reasoned):
 
     def __init__(self, reason: str = "", *, counts: bool = True) -> None:
         super().__init__(reason)
-        self.counts = _validate.instance("counts", counts, bool)
+        self.counts = validate.instance("counts", counts, bool)
 
 
 NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
@@ -210,39 +210,39 @@ NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
 
 
 def _check_attempts(_: object, __: object, value: object) -> None:
-    _validate.bound("max_attempts", value, least=1)
+    validate.bound("max_attempts", value, least=1)
 
 
 def _check_multiplier(_: object, __: object, value: object) -> None:
-    if _validate.seconds("multiplier", value, finite=True) < 1:
-        raise ValueError(f"multiplier must be at least 1, {_validate.got(value)}")
+    if validate.seconds("multiplier", value, finite=True) < 1:
+        raise ValueError(f"multiplier must be at least 1, {validate.got(value)}")
 
 
 def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    _validate.seconds(attribute.name, value, finite=True)
+    validate.seconds(attribute.name, value, finite=True)
 
 
 def _check_seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    _validate.seconds(attribute.name, value)
+    validate.seconds(attribute.name, value)
 
 
 def _check_jitter(_: object, __: object, value: object) -> None:
     if isinstance(value, str):
-        _validate.one_of("jitter", value, JITTERS)
+        validate.one_of("jitter", value, JITTERS)
     else:
-        _validate.seconds("jitter", value, finite=True)
+        validate.seconds("jitter", value, finite=True)
 
 
 def _check_retry_on(_: object, __: object, value: object) -> None:
-    _validate.error_rule("retry_on", value)
+    validate.error_rule("retry_on", value)
 
 
 def _check_flag(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
-    _validate.instance(attribute.name, value, bool)
+    validate.instance(attribute.name, value, bool)
 
 
 def _check_placement(_: object, __: object, value: object) -> None:
-    _validate.one_of("placement", value, PLACEMENTS)
+    validate.one_of("placement", value, PLACEMENTS)
 
 
 @attrs.frozen(kw_only=True)
@@ -277,7 +277,7 @@ class RetryPolicy:
     max_attempts: float | None = attrs.field(default=3, validator=_check_attempts)
     base_delay: float = attrs.field(default=0.1, validator=_check_finite)
     multiplier: float = attrs.field(default=2.0, validator=_check_multiplier)
-    max_delay: float = attrs.field(default=20.0, converter=_validate.no_bound_if_none, validator=_check_seconds)
+    max_delay: float = attrs.field(default=20.0, converter=validate.no_bound_if_none, validator=_check_seconds)
     jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
     retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
         default=Exception, validator=_check_retry_on, repr=shown
@@ -287,7 +287,7 @@ class RetryPolicy:
 
     def __attrs_post_init__(self) -> None:
         if type(self) is not RetryPolicy:
-            _validate.call("delay", self.delay)
+            validate.call("delay", self.delay)
 
     @classmethod
     def never(cls) -> Self:

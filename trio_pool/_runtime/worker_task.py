@@ -17,7 +17,7 @@ from .._basics.text import one_line, shown
 from .._model.errors import JobCancelledError
 from .._model.records import Phase, Seat
 from .._model.text import doings
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.error_rule import as_error, without_cancellations
 from .._policies.retry import ResourceBroken, RetryPolicy
 from .attempt_loop import Shift
@@ -462,5 +462,5 @@ class Worker(Seat):
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
-    _validate.answer(giver, manager)
+    validate.answer(giver, manager)
     raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

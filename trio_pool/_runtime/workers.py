@@ -14,7 +14,7 @@ from .._core.commands import Hire
 from .._core.retry_decision import OnFailure, Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.statistics import WorkerStatistics, worker_statistics
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import Guard
 from .engine import Engine
@@ -135,7 +135,7 @@ class Staff:
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
         """Make a worker leave and wait until it has."""
         self._engine.check_caller()
-        _validate.instance("cancel", cancel, bool)
+        validate.instance("cancel", cancel, bool)
         if any(job is worker._current or job in worker._loans for job in enclosing_jobs()):
             raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
         worker._removers += 1
@@ -167,7 +167,7 @@ class Staff:
     def rest_worker(self, worker: Worker, seconds: float) -> None:
         """Hold a worker back for a while."""
         self._engine.check_caller()
-        duration = _validate.seconds("seconds", seconds, finite=True)
+        duration = validate.seconds("seconds", seconds, finite=True)
         now = trio.current_time()
         self._engine.core.rest(worker, now + duration, now)
         self._engine.carry_out()

@@ -14,7 +14,7 @@ except ImportError as _missing:
 
 from .._api.instrument import Instrument
 from .._api.origins import engine_of
-from .._policies import validate as _validate
+from .._policies import validate
 from .._version import __version__
 from ._metrics import Metrics
 from ._spans import JobSpans
@@ -63,13 +63,13 @@ class Telemetry(Instrument):
         per_worker: bool | None = None,
     ) -> None:
         if tracer_provider is not None:
-            _validate.instance("tracer_provider", tracer_provider, cast("Any", trace.TracerProvider))
+            validate.instance("tracer_provider", tracer_provider, cast("Any", trace.TracerProvider))
         if meter_provider is not None:
-            _validate.instance("meter_provider", meter_provider, cast("Any", metrics.MeterProvider))
-        _validate.instance("record_exceptions", record_exceptions, bool)
+            validate.instance("meter_provider", meter_provider, cast("Any", metrics.MeterProvider))
+        validate.instance("record_exceptions", record_exceptions, bool)
         if per_worker is not None:
-            _validate.instance("per_worker", per_worker, bool)
-        most = _validate.count("max_names", max_names, least=1)
+            validate.instance("per_worker", per_worker, bool)
+        most = validate.count("max_names", max_names, least=1)
         self._metrics = Metrics(meter_provider, most=most, per_worker=per_worker)
         self._tracer = trace.get_tracer("trio_pool", __version__, tracer_provider)
         self._record_exceptions = record_exceptions

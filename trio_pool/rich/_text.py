@@ -6,8 +6,8 @@ import math
 
 from rich.cells import cell_len
 
-from .._basics import text as _shown
 from .._basics.error_text import in_words
+from .._basics.text import one_line as _one_line
 
 LONGEST = 300
 """Characters of a name or an error that are looked at; no terminal shows more of it in a line."""
@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
     White space is one blank each. What can't be printed, such as the escape that begins a
     command to the terminal, is shown as Python writes it: ``\\x1b``.
     """
-    return _shown.one_line(text[:LONGEST], LONGEST)
+    return _one_line(text[:LONGEST], LONGEST)
 
 
 def encodable(text: str, encoding: str) -> str:

@@ -15,7 +15,7 @@ except ImportError as _error:
 from .._api.base_pool import checked_pool
 from .._basics.logs import report
 from .._basics.text import one_line, shown
-from .._policies import validate as _validate
+from .._policies import validate
 from ._frame import frame, plain_line
 from ._readings import Failures, Readings
 from ._terminal import Place, console_for
@@ -74,13 +74,13 @@ def live(
     """
     checked_pool(pool)
     if total is not None:
-        _validate.count("total", total, least=0)
-    _validate.count("failures", failures, least=0)
+        validate.count("total", total, least=0)
+    validate.count("failures", failures, least=0)
     for name, seconds in (("frame_interval", frame_interval), ("line_interval", line_interval)):
-        if _validate.seconds(name, seconds) == 0:
+        if validate.seconds(name, seconds) == 0:
             raise ValueError(f"{name} must be more than 0, got {shown(seconds)}")
     if console is not None:
-        _validate.instance("console", console, Console)
+        validate.instance("console", console, Console)
     return _show(_View(pool, total, failures, frame_interval, line_interval, console))
 
 

@@ -22,7 +22,7 @@ _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in
 
 def page(recording: Recording) -> str:
     """The whole page. There is nothing in it but ASCII, so that its encoding doesn't matter."""
-    here = files("trio_pool")
+    here = files("trio_pool.timeline")
     template = (here / "_page.html").read_text(encoding="ascii")
     script = (here / "_page.js").read_text(encoding="ascii")
     data = json.dumps(_data(recording), separators=(",", ":"), allow_nan=False).translate(_ESCAPES)

@@ -17,7 +17,7 @@ from .._api.origins import outcome_of
 from .._basics.error_text import in_words
 from .._model.handles import JobState
 from .._model.text import full_label
-from .._policies import validate as _validate
+from .._policies import validate
 from .._policies.retry import RetryAfter
 from ._page import page
 from ._recorder import Collector, Hold, Member, Pool, Setback
@@ -56,7 +56,7 @@ class Timeline(Instrument):
     """
 
     def __init__(self, *, keep: int = 100_000) -> None:
-        self._keep = _validate.count("keep", keep, least=1)
+        self._keep = validate.count("keep", keep, least=1)
         self._records: deque[Record] = deque()
         self._dropped = 0
         # Weak, since a pool that could not be opened never tells that it is over.
