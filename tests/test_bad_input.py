@@ -6,11 +6,10 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import (
     CircuitBreaker,
@@ -29,6 +28,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 NAN, INF = float("nan"), float("inf")
 

@@ -6,10 +6,9 @@ import inspect
 import pickle
 import sys
 import traceback
-from collections.abc import Callable
 from functools import wraps
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -22,6 +21,9 @@ import trio_pool.timeline
 from tests.actors import works
 from trio_pool import JobFailedError, open_pool
 from trio_pool._basics.public_names import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODULES = [trio_pool, trio_pool.otel, trio_pool.rich, trio_pool.testing, trio_pool.timeline]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__ if name != "__version__"]

@@ -49,16 +49,15 @@ from ._model.errors import (
     PoolClosedError,
     PoolError,
 )
-from ._model.handles import Attempt, DeadReason, Job, JobState, Transition
+from ._model.handles import Job, Worker
 from ._model.job_options import JobOptions, StreamOptions
-from ._model.records import WorkerState
+from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
 from ._model.statistics import PoolStatistics, WorkerStatistics
 from ._policies.elastic import Elastic
 from ._policies.rate_limit import CircuitBreaker, Hedge, RateLimit, RetryBudget
 from ._policies.resource import Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._runtime.job_runner import current_job
-from ._runtime.worker_task import Worker
 from ._version import __version__
 
 __all__ = [

@@ -10,8 +10,9 @@ import trio
 
 from .._basics.text import one_line
 from .._core.admission import Door
-from .._model.handles import Job, JobState
-from .._model.job_options import Options
+from .._model.job_options import revised
+from .._model.records import Options
+from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
     from .._core.retry_decision import OnFailure
     from .._model.dead_letters import DeadLetters
+    from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
     from .._policies.elastic import Elastic
-    from .._runtime.worker_task import Worker
 
 
 def checked_pool(pool: object) -> BasePool:
@@ -150,7 +151,7 @@ class BasePool(Submitting):
         for state in states:
             if validate.instance("state", state, JobState).is_final:
                 raise ValueError(f"ended jobs are not kept, so none can be {state.name}")
-        live = list(self._engine.ledger.live.values())
+        live = cast("list[Job[Any]]", list(self._engine.ledger.live.values()))
         return iter([job for job in live if job.state in states] if states else live)
 
     def statistics(self) -> PoolStatistics:
@@ -231,7 +232,7 @@ class BasePool(Submitting):
 
     @trio.lowlevel.enable_ki_protection
     def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
-        options = job._options.replace(given, defaults=self._defaults, roster=self._engine.roster, call="requeue")
+        options = revised(job._options, given, defaults=self._defaults, crew=self._engine.roster, call="requeue")
         self._engine.check_open(inside=True)
         if options.group is not None:
             group = self._engine.groups.get(options.group)

@@ -9,8 +9,8 @@ from .._basics.text import shown
 from .._policies import validate
 
 if TYPE_CHECKING:
-    from .._model.handles import Attempt, Job
-    from .._runtime.worker_task import Worker
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
     from .pool import Pool, SlotPool
 
 

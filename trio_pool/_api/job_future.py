@@ -11,7 +11,8 @@ import trio
 
 from .._basics.text import own_text
 from .._model.errors import PoolClosedError
-from .._model.handles import JobState, has_ended
+from .._model.records import JobRecord, has_ended
+from .._model.states import JobState
 from .._runtime.engine import shortfall_of
 from .threads import through_host
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from .._model.handles import Job
-    from .._model.job_options import Options
+    from .._model.records import Options
     from .submitting import Submitting
     from .threads import Home
 
@@ -169,7 +170,7 @@ class JobFuture(Future[V]):
         else:
             self._submitting._engine.watch(job, self._watch)
 
-    def _watch(self, job: Job[V]) -> None:
+    def _watch(self, job: JobRecord) -> None:
         if has_ended(job):
             assert job._watchers is not None
             del job._watchers[self._watch]

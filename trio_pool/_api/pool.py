@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from .._model.handles import Worker
     from .._policies.rate_limit import CircuitBreaker, RateLimit
-    from .._runtime.worker_task import Worker
 
 R = TypeVar("R")
 

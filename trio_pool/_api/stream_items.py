@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from .._core.stream_window import Window
     from .._model.handles import Job
-    from .._model.job_options import ItemOptions, Options
+    from .._model.job_options import ItemOptions
+    from .._model.records import Options
     from .submitting import Submitting
 
 # To take from one of these runs no code of the program.

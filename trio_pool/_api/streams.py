@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from .._model.job_options import ItemOptions
+    from .._model.records import JobRecord
     from .submitting import Submitting
 
 V = TypeVar("V")
@@ -85,7 +86,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._wake_readers()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            left = self._window.all()
+            left = cast("list[Job[Any]]", self._window.all())
             for job in left:
                 job.cancel()
             for job in left:
@@ -117,7 +118,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             has_waited = True
         job = ready.popleft()
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # it has waited in each case
+        return self._given(cast("Job[V]", job))  # noqa: ASYNC910  # it has waited in each case
 
     @property
     def _is_at_end(self) -> bool:
@@ -145,7 +146,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         finally:
             self._window.readers -= 1
 
-    def _awaited(self) -> Iterable[Job[Any]]:
+    def _awaited(self) -> Iterable[JobRecord]:
         """The jobs of which one has to end before a reader can go on; none if others may come before that."""
         return self._window.awaited(self._feeder.may_bring_more)
 

@@ -14,8 +14,10 @@ from .._basics.pickling import Handle
 from .._basics.text import said
 from .._core.admission import Admission, Door
 from .._model.errors import NoEligibleWorkerError
-from .._model.handles import Job, JobState, has_ended
-from .._model.job_options import ItemOptions
+from .._model.handles import Job
+from .._model.job_options import ItemOptions, revised
+from .._model.records import has_ended
+from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_runner import enclosing_jobs, is_in_a_job
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from contextvars import Context
 
-    from .._model.job_options import JobOptions, NodeOptions, Options, StreamOptions
+    from .._model.job_options import JobOptions, NodeOptions, StreamOptions
+    from .._model.records import Options
     from .._runtime.engine import Engine
     from .graph import Node
 
@@ -127,7 +130,7 @@ class Submitting(Handle, FixedAttributes, Entered):
     def _resolve(self, options: JobOptions | NodeOptions, call: str) -> Options:
         if not options:
             return self._defaults
-        return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
+        return revised(self._defaults, options, defaults=self._defaults, crew=self._engine.roster, call=call)
 
     def _make_job(
         self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
@@ -214,7 +217,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         if buffer is not None:
             validate.size("buffer", buffer)
         given = cast("Mapping[str, object]", options)
-        resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
+        resolved = ItemOptions(given, defaults=self._defaults, crew=self._engine.roster, call=name)
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextvars import Context
 
-    from .._model.job_options import JobOptions, Options
+    from .._model.job_options import JobOptions
+    from .._model.records import Options
     from .job_future import JobFuture
     from .submitting import Submitting
 

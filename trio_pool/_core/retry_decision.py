@@ -11,8 +11,8 @@ import trio
 from .._basics.error_text import MOST_OF_ERROR
 from .._basics.text import said
 from .._basics.tracebacks import clear_frames, context_of, set_context
-from .._model.handles import DeadReason
-from .._model.setback import Setback
+from .._model.records import Setback
+from .._model.states import DeadReason
 from .._policies import validate
 from .._policies.error_rule import as_error, leaves
 from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from .._basics.error_text import Words
     from .._model.handles import Job
-    from .._model.text import Words
     from .._policies.meters import Breaker
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken

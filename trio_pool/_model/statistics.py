@@ -8,15 +8,15 @@ import attrs
 
 from .._basics.error_text import in_words, only_leaf
 from .._basics.text import one_line, shown
-from .handles import JobState
+from .states import JobState
 from .text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.lifecycle import Ledger
-    from .group import Group
-    from .records import Seat, WorkerState
+    from .records import Group, WorkerRecord
+    from .states import WorkerState
 
 
 _identity = id
@@ -132,7 +132,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
-def worker_statistics(seat: Seat, now: float) -> WorkerStatistics:
+def worker_statistics(seat: WorkerRecord, now: float) -> WorkerStatistics:
     """Look at a worker."""
     busy = seat._busy_seconds
     if seat._current is not None:

@@ -9,11 +9,12 @@ import attrs
 
 from .._basics.text import shown
 from . import validate
-from .rate_limit import CircuitBreaker, RateLimit
 from .resource import Resource, as_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .rate_limit import CircuitBreaker, RateLimit
 
 MOST_WORKERS = 1_000_000
 """Of those that are opened with a pool. Each has a Trio task of its own."""

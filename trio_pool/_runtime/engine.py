@@ -39,7 +39,8 @@ from .._model.errors import (
     JobTimeoutError,
     PoolClosedError,
 )
-from .._model.handles import DeadReason, Job, JobState, has_ended
+from .._model.records import has_ended
+from .._model.states import DeadReason, JobState
 from .clock import Timers
 from .lend_block import Lending
 from .submitters import Admitting
@@ -54,11 +55,11 @@ if TYPE_CHECKING:
     from .._core.commands import Effect
     from .._core.job_events import Scheduler
     from .._core.lifecycle import Ledger
-    from .._model.group import Group
+    from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
+    from .._model.records import Group
     from .._policies.elastic import Elastic
-    from .worker_task import Worker
 
 V = TypeVar("V")
 
@@ -240,7 +241,7 @@ class Engine(Admitting, Waiting):
         self.carry_out()
         # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
         for worker in cast("list[Worker]", list(self.roster.seats.values())):
-            worker._hurry()
+            worker._task.hurry()
 
     def crash(self, error: BaseException) -> None:
         """Stop everything because of an exception that is no `Exception`."""
@@ -278,18 +279,18 @@ class Engine(Admitting, Waiting):
             self.timers.sleep_until(self._deadlines.soonest)
 
     def _on_start(self, effect: Start) -> None:
-        effect.seat._deliver(effect.job)
+        effect.seat._task.deliver(effect.job)
 
     def _on_interrupt(self, effect: Interrupt) -> None:
-        effect.seat._interrupt(effect.job)
+        effect.seat._task.interrupt(effect.job)
         if self.core.waits.is_waiting(effect.job):
             self.see_what_outlasts(effect.job)
 
     def _on_regain(self, effect: Regain) -> None:
-        effect.seat._regain(effect.job)
+        effect.seat._task.regain(effect.job)
 
     def _on_recall(self, effect: Recall) -> None:
-        effect.seat._recall()
+        effect.seat._task.recall()
 
     def _on_changed(self, effect: Changed) -> None:
         job = effect.job

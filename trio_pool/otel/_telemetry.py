@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from .._api.pool import Pool, SlotPool
-    from .._model.handles import Attempt, Job
-    from .._runtime.worker_task import Worker
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
 
 
 class Telemetry(Instrument):
