@@ -34,7 +34,7 @@ from trio_pool import (
     WorkerState,
     open_pool,
 )
-from trio_pool._core.tag_index import PICKS, Pick
+from trio_pool._model.pool_config import PICKS, Pick
 from trio_pool.testing import Flaky, assert_settled
 
 if TYPE_CHECKING:

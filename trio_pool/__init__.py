@@ -30,11 +30,10 @@ What users import, and nothing else. The layout behind it:
 """
 
 from ._api.graph import Node
-from ._api.instrument import Instrument
 from ._api.job_group import JobGroup, SlotJobGroup
 from ._api.logged import Logged, LogLevels
 from ._api.open_pool import open_pool
-from ._api.pool import Pool, SlotPool
+from ._api.pool import Instrument, Pool, SlotPool
 from ._basics.public_names import publish
 from ._model.dead_letters import DeadLetters
 from ._model.errors import (

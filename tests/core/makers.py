@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from trio_pool._core.commands import Effect
     from trio_pool._core.job_events import Scheduler
     from trio_pool._core.lifecycle import Ledger
-    from trio_pool._core.no_worker import NoWorker
-    from trio_pool._core.tag_index import Pick
     from trio_pool._model.job_options import JobOptions
+    from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._policies.elastic import Elastic
     from trio_pool._policies.rate_limit import Hedge
 

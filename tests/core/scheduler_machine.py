@@ -99,7 +99,7 @@ class ShellWorker(Named):
     plain: PlainWorker
     # It waits on its channel; or it was handed a job, which it runs.
     waiting: bool = False
-    running: Job[Any] | None = None
+    running: JobRecord | None = None
     # The jobs whose attempts on it get Trio's cancellation.
     interrupted: list[Job[Any]] = attrs.field(factory=list["Job[Any]"])
 
@@ -170,8 +170,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.died: list[Job[Any]] = []
         self.let_go: list[Job[Any]] = []
         self.refused: list[Job[Any]] = []
-        self.started: list[tuple[WorkerRecord, Job[Any]]] = []
-        self.interrupted: list[tuple[WorkerRecord, Job[Any]]] = []
+        self.started: list[tuple[WorkerRecord, JobRecord]] = []
+        self.interrupted: list[tuple[WorkerRecord, JobRecord]] = []
         self.recalled: list[WorkerRecord] = []
         self.quiet = 0
         self.staffed: list[Group] = []

@@ -13,13 +13,13 @@ from trio_pool import Elastic, JobCancelledError, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlock import Wait
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.tag_index import PICKS
+from trio_pool._model.pool_config import PICKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_pool._core.tag_index import Pick
     from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import Pick
     from trio_pool._model.records import Group, WorkerRecord
 
 RETRY = Verdict(Retry(0.0, "any", False, True))

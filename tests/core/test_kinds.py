@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_pool._core.tag_index import FEW, Pick
+from trio_pool._core.tag_index import FEW
 from trio_pool._core.worker_index import Roster
 from trio_pool._model.records import Terms, WorkerRecord
+
+if TYPE_CHECKING:
+    from trio_pool._model.pool_config import Pick
 
 ALL = Terms(frozenset({"all"}))
 

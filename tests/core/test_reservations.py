@@ -11,13 +11,13 @@ from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Reserved, Start
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.tag_index import PICKS
+from trio_pool._model.pool_config import PICKS
 from trio_pool._model.records import ANYONE, JobRecord
 from trio_pool._policies.rate_limit import Hedge
 
 if TYPE_CHECKING:
-    from trio_pool._core.tag_index import Pick
     from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import Pick
     from trio_pool._model.records import Group, WorkerRecord
     from trio_pool._policies.retry import Placement
 

@@ -12,15 +12,15 @@ from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Admitted, Refused
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.tag_index import PICKS
 from trio_pool._core.worker_index import terms_of
+from trio_pool._model.pool_config import PICKS
 from trio_pool._model.records import ANYONE, Setback, Terms
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from trio_pool._core.tag_index import Pick
     from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import Pick
     from trio_pool._model.records import WorkerRecord
     from trio_pool._policies.retry import Placement
 

@@ -16,9 +16,9 @@ from tests.programs.language import Call, Device, Program, Raise, Rate, Setup, S
 from tests.programs.raising import somebody_elses_cancellation
 from tests.programs.running import failures_of
 from trio_pool import Job, JobDeadlockError, JobOptions, Pool, open_pool
-from trio_pool._api.instrument import notify
 from trio_pool._model.job_options import revised
 from trio_pool._runtime.attempt_loop import Shift
+from trio_pool._runtime.notify import notify
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

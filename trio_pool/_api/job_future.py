@@ -14,7 +14,7 @@ from .._model.errors import PoolClosedError
 from .._model.records import JobRecord, has_ended
 from .._model.states import JobState
 from .._runtime.engine import shortfall_of
-from .threads import through_host
+from .._runtime.home import through_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from .._model.records import Options
+    from .._runtime.home import Home
     from .submitting import Submitting
-    from .threads import Home
 
 V = TypeVar("V")
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from .._model.statistics import PoolStatistics
-    from .base_pool import BasePool
 
 R = TypeVar("R")
 G = TypeVar("G", bound="BaseGroup")
@@ -49,7 +48,7 @@ class BaseGroup(Submitting):
     )
 
     def __init__(
-        self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
+        self, pool: Submitting, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
         plain_name = validate.text("name", name)

@@ -12,8 +12,8 @@ from .._basics.text import one_line, qualified_type_name, shown
 from .._model.states import JobState
 from .._model.text import arguments, attempt_line, attempt_lines, counted, shortcomings, title
 from .._policies import validate
-from .instrument import Instrument
 from .origins import engine_of, outcome_of
+from .pool import Instrument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

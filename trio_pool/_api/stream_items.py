@@ -155,7 +155,7 @@ class Feeder:
             self._end(PoolClosedError(f"{what} ended before the items did"))
         self._scope.cancel()
 
-    def stop_with(self, group: Submitting) -> None:
+    def stop_with(self, group: object) -> None:
         """A group ends, which may be the one that the jobs are for."""
         if self._pool is group:
             self.stop("the group")

@@ -9,17 +9,21 @@ import trio
 
 from .._basics.attributes import OnlyAsync
 from .._core.stream_window import AsTheyEnd, InOrder, Window
+from .._model.job_options import ItemOptions
+from .._policies import validate
+from .._runtime.bad_calls import not_callable
 from .._runtime.job_runner import is_in_a_job
 from .stream_items import Feeder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from typing_extensions import Self
 
     from .._model.handles import Job
-    from .._model.job_options import ItemOptions
+    from .._model.job_options import StreamOptions
     from .._model.records import JobRecord
     from .submitting import Submitting
 
@@ -183,3 +187,25 @@ class Completed(Stream[V, "Job[V]"]):
     def _given(self, job: Job[V]) -> Job[V]:
         self._engine.deal_with(job)
         return job
+
+
+def open_stream(
+    pool: Submitting,
+    kind: Callable[..., Any],
+    fn: Callable[..., Any],
+    items: Iterable[Any] | AsyncIterable[Any],
+    buffer: float | None,
+    options: StreamOptions[Any],
+) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+    """The block of a stream of this kind, with its arguments checked."""
+    pool._engine.check_caller()
+    name = "map" if kind is Mapped else "as_completed"
+    if not callable(fn):
+        raise TypeError(not_callable(fn))
+    if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
+        raise TypeError(f"items must be an iterable or an async iterable, {validate.got(items)}")
+    if buffer is not None:
+        validate.size("buffer", buffer)
+    given = cast("Mapping[str, object]", options)
+    resolved = ItemOptions(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
+    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))

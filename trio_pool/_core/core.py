@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.dead_letters import DeadLetters
+    from .._model.pool_config import NoWorker
     from .._policies.elastic import Elastic
     from .._policies.rate_limit import RateLimit, RetryBudget
     from .commands import Effects
-    from .no_worker import NoWorker
     from .worker_index import Roster
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from .._model.states import JobState
 from .commands import Admitted, Refused
@@ -10,6 +10,7 @@ from .lanes import rank_of
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
+    from .._model.pool_config import NoWorker
     from .._model.records import JobRecord, Terms
     from .admission import Places
     from .autoscaling import Staffing
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from .lifecycle import Ledger
     from .ready_queue import ReadyQueue
     from .worker_index import Roster
-
-NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
-NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
 
 
 class Orphans:

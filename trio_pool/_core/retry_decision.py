@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -21,15 +21,12 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
     from .._basics.error_text import Words
     from .._model.handles import Job
+    from .._model.pool_config import Control, OnFailure
     from .._policies.meters import Breaker
-
-Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
-OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 
 
 _FIRST_TIME = Setback()

@@ -9,16 +9,15 @@ of them all as well: how many workers they have, and which of these are idle.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
+    from .._model.pool_config import Pick
     from .._model.records import Group, Terms, WorkerRecord
 
-Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
-PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 
 # So many kinds are asked one after the other.

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from random import Random
 
+    from .._model.pool_config import Pick
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit, Key, Pick
+    from .tag_index import Fit, Key
 
 
 def terms_of(job: JobRecord) -> Terms:

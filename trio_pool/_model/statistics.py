@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -14,9 +14,19 @@ from .text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.lifecycle import Ledger
-    from .records import Group, WorkerRecord
+    from .records import WorkerRecord
     from .states import WorkerState
+
+
+class Counts(Protocol):
+    """What the jobs of a pool or of a group come to."""
+
+    count: dict[JobState, int]
+    submitted: int
+    attempts: int
+    failures: int
+    retries: int
+    queue_peak: int
 
 
 _identity = id
@@ -152,7 +162,7 @@ def worker_statistics(seat: WorkerRecord, now: float) -> WorkerStatistics:
 
 
 def pool_statistics(
-    name: str | None, counts: Ledger | Group, waiting: int, workers: tuple[WorkerStatistics, ...]
+    name: str | None, counts: Counts, waiting: int, workers: tuple[WorkerStatistics, ...]
 ) -> PoolStatistics:
     """Look at a pool or a group."""
     count = {state.value: counts.count[state] for state in JobState}

@@ -17,11 +17,11 @@ from .job_runner import enclosing_jobs, is_in_a_job
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from .._api.threads import Home
     from .._core.commands import WaitsInVain
     from .._core.job_events import Scheduler
     from .._model.handles import Worker
     from .._model.records import Group, JobRecord
+    from .home import Home
 
 
 class Waiting:

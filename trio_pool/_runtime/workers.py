@@ -11,7 +11,7 @@ import trio
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._core.commands import Hire
-from .._core.retry_decision import OnFailure, Verdict, judge
+from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
 from .._model.statistics import WorkerStatistics, worker_statistics
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from .._model.pool_config import OnFailure
     from .._policies.elastic import Elastic
     from .._policies.resource import Resource
     from .engine import Engine

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, MeterProvider
 
-    from .._api.instrument import Instrument
+    from .._api.pool import Instrument
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
     from .._runtime.engine import Engine

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 import trio
 
-from .._api.instrument import Instrument
 from .._api.origins import outcome_of
+from .._api.pool import Instrument
 from .._model.states import JobState
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from .._api.instrument import Instrument
 from .._api.origins import outcome_of
+from .._api.pool import Instrument
 from .._basics.error_text import in_words
 from .._model.states import JobState
 from .._model.text import full_label
