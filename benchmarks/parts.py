@@ -19,7 +19,8 @@ import trio
 from trio_pool import open_pool
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import Start
-from trio_pool._core.core import make_scheduler
+from trio_pool._core.core import Core
+from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import Roster
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
@@ -67,7 +68,7 @@ class Bench:
     def __init__(self) -> None:
         self.effects: deque[Any] = deque()
         roster = Roster("longest_idle", Random(0))
-        self.core, _ = make_scheduler(roster, DeadLetters(1000, self.refuse), self.effects, [])
+        self.core = Core(roster, DeadLetters(1000, self.refuse), self.effects, [], CoreSettings())
         self.seats = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
         for seat in self.seats:
             self.core.join(seat)

@@ -100,12 +100,12 @@ class CheckedMachine(SchedulerMachine):
     def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
         seats = list(self.core.roster.seats.values())
         assert self.core.roster.coming == sum(seat._may_become_available for seat in seats)
-        assert set(self.core.scheduler._paused) == {seat for seat in seats if seat._paused}
+        assert set(self.core.scheduler.state.paused) == {seat for seat in seats if seat._paused}
         assert self.core.roster.leaving == sum(seat._departing for seat in seats)
 
     @invariant()
     def the_queue_holds_what_is_queued_in_order(self) -> None:
-        queue = self.core.scheduler._queue
+        queue = self.core.scheduler.state.queue
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert len(queue) == self.core.ledger.count[JobState.QUEUED]
         assert set(queue) == {job for job, plain in self.jobs if plain.state is JobState.QUEUED}
@@ -126,7 +126,7 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
-        races = self.core.scheduler._races
+        races = self.core.scheduler.state.races
         running = [worker.running for worker in self.busy()]
         lent = self.lenders()
         assert not lent & set(running)
@@ -141,7 +141,7 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def each_attempt_is_where_the_model_has_it(self) -> None:
-        races, seats = self.core.scheduler._races.under_way, self.seats()
+        races, seats = self.core.scheduler.state.races.under_way, self.seats()
         for job, plain in self.jobs:
             if job.state is not JobState.RUNNING:
                 assert job._worker is None
@@ -163,7 +163,7 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def those_wait_for_one_more_worker_that_do_so_in_the_model_in_the_same_order(self) -> None:
-        races = self.core.scheduler._races
+        races = self.core.scheduler.state.races
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert set(races.waiting) <= set(races.under_way.values())
         assert [plain_jobs[race.job] for race in races.waiting] == self.plain.waiting()
@@ -208,12 +208,12 @@ class CheckedMachine(SchedulerMachine):
         holds: list[tuple[Due, object]] = []
         for worker in self.workers:
             holds.extend((due, worker.seat) for due in SEAT_DUES if getattr(worker.seat, FIELDS[due]) is not None)
-        races = self.core.scheduler._races.under_way.values()
+        races = self.core.scheduler.state.races.under_way.values()
         holds.extend((Due.HEDGE, race) for race in races if race.next_at is not None)
-        dispatch = self.core.scheduler._dispatch
-        if dispatch._limited_until is not None:
-            holds.append((Due.RATE, dispatch))
-        staffing = self.core.scheduler._staffing
+        limits = self.core.scheduler.state.limits
+        if limits.limited_until is not None:
+            holds.append((Due.RATE, limits))
+        staffing = self.core.scheduler._features.staffing
         if staffing is not None and staffing._retire_at is not None:
             holds.append((Due.RETIRE, staffing))
         assert Counter(found) == Counter(holds)

@@ -86,7 +86,7 @@ class ElasticMachine(LendingMachine):
         """The same; and as many workers are ordered, and have been idle for as long."""
         super().check_news(told_before)
         assert self.new_orders == self.model.hired
-        staffing, model = self.core.scheduler._staffing, self.model
+        staffing, model = self.core.scheduler._features.staffing, self.model
         if staffing is not None:
             assert set(staffing._idle) == {seat for plain, seat in self.seats().items() if plain in model.idlers}
             # A break of no length may count as one: a job goes to an idle worker, and then another falls idle.
@@ -141,7 +141,7 @@ class ElasticMachine(LendingMachine):
 
     @invariant()
     def those_that_are_idle_are_so_in_the_same_order(self) -> None:
-        staffing, seats = self.core.scheduler._staffing, self.seats()
+        staffing, seats = self.core.scheduler._features.staffing, self.seats()
         if staffing is not None:
             assert list(staffing._idle) == [seats[worker] for worker in self.model.idlers]
 

@@ -301,7 +301,7 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def each_blocked_job_waits_for_exactly_what_the_model_says(self) -> None:
-        dependencies = self.core.scheduler._dependencies
+        dependencies = self.core.scheduler.state.dependencies
         by_plain = {plain: job for job, plain in self.jobs}
         waiting = [plain for plain in [*self.plain.line, *self.plain.live()] if self.model.missing(plain)]
         missing = {by_plain[plain]: {by_plain[other] for other in self.model.missing(plain)} for plain in waiting}
@@ -331,7 +331,7 @@ class GroupMachine(CheckedMachine):
             assert set(group.seats) == {worker.seat for worker in self.workers if worker.plain.kept_for is plain}
             assert 0 <= group.lacks == plain.reserve - len(group.seats)
             lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
-        reservations = self.core.scheduler._reservations
+        reservations = self.core.scheduler.state.reservations
         assert reservations.lacking == lacking
         served = [group for group, _ in self.open_groups() if group not in reservations.waiting]
         assert reservations.kept == sum(len(group.seats) for group in served)
@@ -370,7 +370,7 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
-        for queue in (self.core.scheduler._queue, self.core.scheduler._places.by_taker):
+        for queue in (self.core.scheduler.state.queue, self.core.scheduler.state.places.by_taker):
             gated = {lane for lane in queue._lanes.values() if lane.terms.gate is not None}
             assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
             assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
@@ -379,11 +379,11 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:
-        queue = self.core.scheduler._places.by_taker
+        queue = self.core.scheduler.state.places.by_taker
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         in_order = sorted(queue, key=lambda job: job._ticket)
         assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
-        places = self.core.scheduler._places
+        places = self.core.scheduler.state.places
         assert [plain_jobs[job] for job in places.line] == self.plain.submitters()
         for group, plain_group in self.groups:
             in_line = [job for job in self.plain.line if job.group is plain_group]
@@ -409,5 +409,5 @@ class GroupMachine(CheckedMachine):
     @invariant()
     def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
         for group, plain in self.open_groups():
-            if group in self.core.scheduler._reservations.waiting:
+            if group in self.core.scheduler.state.reservations.waiting:
                 assert not group.seats or group.reserve <= self.model.most_workers(plain)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from trio_pool._core.core import make_scheduler
+from trio_pool._core.core import Core as Scheduler
 from trio_pool._core.lifecycle import begun
+from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import Roster
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._core.commands import Effect
-    from trio_pool._core.job_events import Scheduler
     from trio_pool._core.lifecycle import Ledger
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
@@ -186,11 +186,7 @@ def make_core(
     roster = Roster(pick, Random(seed))
     dead = DeadLetters(max_dead, no_requeueing)
     effects: deque[Effect] = deque()
-    scheduler, ledger = make_scheduler(
-        roster,
-        dead,
-        effects,
-        [object()],
+    settings = CoreSettings(
         max_queue=max_queue,
         max_running=max_running,
         no_worker=no_worker,
@@ -198,9 +194,9 @@ def make_core(
         retry_budget=retry_budget,
         lifo=lifo,
         keep_history=keep_history,
-        elastic=elastic,
     )
-    return Core(roster, dead, effects, scheduler, ledger)
+    scheduler = Scheduler(roster, dead, effects, [object()], settings, elastic)
+    return Core(roster, dead, effects, scheduler, scheduler.ledger)
 
 
 def calls_of(act: Callable[[], object]) -> int:

@@ -60,7 +60,7 @@ def chain(core: Core, length: int, **options: Any) -> list[Job[Any]]:
 
 def nothing_is_left(core: Core) -> bool:
     """Whether nobody waits for anybody, and nothing is to come due."""
-    dependencies = core.scheduler._dependencies
+    dependencies = core.scheduler.state.dependencies
     entries = core.scheduler.deadlines._stale == len(core.scheduler.deadlines)
     return not (dependencies.missing or dependencies.dependents or core.ledger.news) and entries
 
@@ -128,7 +128,7 @@ def test_a_job_waits_only_for_those_that_have_not_succeeded_yet() -> None:
     core.scheduler.succeeded(seat, None, 1.0)
     running = submit(core, now=1.0)
     waiting = submit(core, after=[first, running], now=1.0)
-    assert list(core.scheduler._dependencies.missing[waiting]) == [running]
+    assert list(core.scheduler.state.dependencies.missing[waiting]) == [running]
 
 
 def test_a_job_named_twice_is_waited_for_once() -> None:
@@ -381,7 +381,7 @@ def full_core() -> tuple[Core, WorkerRecord, Job[Any]]:
 def test_who_waits_for_a_place_with_a_blocked_job_gets_it_in_turn() -> None:
     core, _, running = full_core()
     first, second = line_up(core, after=[running]), line_up(core)
-    (queued,) = core.scheduler._queue
+    (queued,) = core.scheduler.state.queue
     core.scheduler.cancel(queued, 1.0)
     assert states_of(first, second) == [JobState.BLOCKED, None]
     assert admitted(core) == [first]
@@ -390,7 +390,7 @@ def test_who_waits_for_a_place_with_a_blocked_job_gets_it_in_turn() -> None:
 def test_a_blocked_job_that_got_its_place_starts_when_it_may() -> None:
     core, seat, running = full_core()
     blocked = line_up(core, after=[running])
-    (queued,) = core.scheduler._queue
+    (queued,) = core.scheduler.state.queue
     core.scheduler.cancel(queued, 1.0)
     assert core.scheduler.succeeded(seat, None, 2.0) is blocked
 
@@ -444,7 +444,7 @@ def test_a_blocked_job_in_line_runs_out_of_time() -> None:
 def test_a_blocked_job_runs_out_of_time_after_it_has_got_its_place() -> None:
     core, _, running = full_core()
     blocked = line_up(core, after=[running], total_timeout=5.0)
-    (queued,) = core.scheduler._queue
+    (queued,) = core.scheduler.state.queue
     core.scheduler.cancel(queued, 1.0)
     core.scheduler.advance(5.0)
     assert blocked.dead_reason is DeadReason.TIMED_OUT

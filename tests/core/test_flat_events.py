@@ -11,8 +11,8 @@ import pytest
 from tests.core.makers import Core, calls_of, make_core, make_job
 from trio_pool import Elastic, JobCancelledError, JobState
 from trio_pool._core.admission import Door
-from trio_pool._core.deadlock import Wait
 from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.waits import Wait
 from trio_pool._model.pool_config import PICKS
 
 if TYPE_CHECKING:

@@ -314,7 +314,7 @@ def test_shutting_a_group_turns_away_its_submitters_alone() -> None:
     assert len(group.line) == 2
     assert core.scheduler.shut_group(group) == [own, blocked]
     assert core.scheduler.close() == [other]
-    assert not core.scheduler._dependencies.missing
+    assert not core.scheduler.state.dependencies.missing
 
 
 # Whole graphs.

@@ -28,7 +28,7 @@ def many(pick: Pick) -> tuple[Roster, list[WorkerRecord]]:
     roster.kinds_for(ALL)  # from here on it is kept who fits
     for seat in seats:
         roster.set_available(seat, True)
-        roster.park(seat)
+        roster.park(seat, 0.0)
     return roster, seats
 
 
@@ -60,7 +60,7 @@ def test_coming_and_going_leaves_nothing_behind() -> None:
     for _ in range(100):
         for seat in seats:
             roster.unpark(seat)
-            roster.park(seat)
+            roster.park(seat, 0.0)
     fit, _ = roster.kinds_for(ALL)
     assert fit.is_wide
     assert len(fit._idle) <= 64 + 1

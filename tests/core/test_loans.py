@@ -10,9 +10,9 @@ from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Recall, Regain, Start, WaitsInVain
-from trio_pool._core.deadlock import Wait
 from trio_pool._core.hedging import Race
 from trio_pool._core.retry_decision import Die, Verdict
+from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group
 from trio_pool._model.states import Cut, DeadReason, Phase
 from trio_pool._policies.meters import BreakerState

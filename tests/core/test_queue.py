@@ -158,7 +158,7 @@ def test_jobs_that_wait_for_the_worker_that_they_failed_on_go_to_others_once_it(
     job = make_job()
     job._setback = Setback(placement="same", last=first)
     core.ledger.move(job, JobState.QUEUED, 0.0)
-    let_wait(core.scheduler._queue, job)
+    let_wait(core.scheduler.state.queue, job)
     if how == "is to leave":
         core.scheduler.depart(first, 0.0)
     else:
@@ -288,9 +288,9 @@ def test_handing_out_a_job_takes_it_from_the_queue() -> None:
     first, second = make_job(), make_job()
     for job in (first, second):
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
-    assert list(core.scheduler._queue) == [second]
+    assert list(core.scheduler.state.queue) == [second]
     core.scheduler.succeeded(seat, None, 1.0)
-    assert list(core.scheduler._queue) == []
+    assert list(core.scheduler.state.queue) == []
     assert [effect.job for effect in core.effects_of(Start)] == [first, second]
 
 
@@ -459,11 +459,11 @@ def test_jobs_of_a_group_that_wait_for_one_worker_go_to_others_once_it_has_left(
     if placement == "same":
         job._setback = Setback(placement="same", last=first)
     core.ledger.move(job, JobState.QUEUED, 0.0)
-    let_wait(core.scheduler._queue, job)
-    assert core.scheduler._queue.waits_for(first)
+    let_wait(core.scheduler.state.queue, job)
+    assert core.scheduler.state.queue.waits_for(first)
     core.scheduler.depart(first, 0.0)
     core.scheduler.left(first, 0.0)
-    assert not core.scheduler._queue.waits_for(first)
+    assert not core.scheduler.state.queue.waits_for(first)
     assert (job.state, second._current) == ((JobState.RUNNING, job) if placement == "same" else (JobState.DEAD, None))
 
 
@@ -477,7 +477,7 @@ def test_lanes_for_many_kinds_of_workers_share_an_index_by_a_tag_that_they_requi
     jobs = [make_job(requires=["all"]), make_job(requires=["all"], group=group)]
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
-    queue = core.scheduler._queue
+    queue = core.scheduler.state.queue
     assert len(queue._shared) == 1
     for seat in list(core.roster.seats.values()):
         core.scheduler.resume(seat, 0.0)

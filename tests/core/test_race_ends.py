@@ -414,7 +414,7 @@ def test_if_all_are_evicted_the_job_is_queued_again_in_front_and_the_attempt_is_
     waiting = queue(core, 4.0)
     for seat in seats:
         evict(core, seat, 4.0)
-    assert list(core.scheduler._queue) == [job, waiting]
+    assert list(core.scheduler.state.queue) == [job, waiting]
     assert (job.attempts, job.attempt_count, core.ledger.attempts) == ((), 0, 0)
     ((_, attempt),) = told(core, "attempt_ended")
     assert (attempt.worker_id, attempt.hedges) == (seats[0].id, ((seats[1].id, seats[1].name),))
@@ -494,6 +494,6 @@ def test_an_attempt_that_has_ended_leaves_nothing_behind() -> None:
     for now in range(1000):
         core.scheduler.submit(make_job(hedge=Hedge(5000.0)), Door.QUEUE_UP, float(now))
         core.scheduler.succeeded(seat, None, now + 0.5)
-    races = core.scheduler._races
+    races = core.scheduler.state.races
     assert (races.under_way, races.waiting, core.ledger.surplus) == ({}, {}, 0)
     assert len(core.scheduler.deadlines) < 100

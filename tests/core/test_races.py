@@ -270,7 +270,7 @@ def test_a_retry_on_the_same_worker_is_started_on_no_other() -> None:
     first, _ = core.add_seat(), core.add_seat()
     job = submit(core, 0.0)
     fail(core, first, 0.5, placement="same")
-    assert core.scheduler._races.under_way == {}
+    assert core.scheduler.state.races.under_way == {}
     pass_time(core, 9.0)
     assert runners(core, job) == [first]
 
@@ -479,7 +479,7 @@ def test_it_is_not_started_elsewhere_at_its_deadline_or_after() -> None:
     core.scheduler.succeeded(first, None, 0.5)
     jobs.append(submit(core, 1.0, attempt_timeout=2.0))
     pass_time(core, 2.5)
-    assert core.scheduler._races.waiting
+    assert core.scheduler.state.races.waiting
     second = core.add_seat(now=3.0)
     assert second._current is None
 
@@ -531,7 +531,7 @@ def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_ano
     core.scheduler.depart(first, 0.5, cut=True)
     core.scheduler.cut_short(first, ERROR, 1.0)
     assert runners(core, job) == [second]
-    assert core.scheduler._races.under_way[job].first is second
+    assert core.scheduler.state.races.under_way[job].first is second
 
 
 def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_started_there() -> None:

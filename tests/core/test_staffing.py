@@ -54,7 +54,7 @@ def hired(core: Core) -> list[WorkerRecord]:
 
 
 def core_tags(core: Core) -> frozenset[str]:
-    staffing = core.scheduler._staffing
+    staffing = core.scheduler._features.staffing
     assert staffing is not None
     return staffing._elastic.tags
 

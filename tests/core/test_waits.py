@@ -11,8 +11,9 @@ from tests.core.makers import Core, make_core, make_job
 from trio_pool import Elastic, RetryPolicy
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import WaitsInVain
-from trio_pool._core.deadlock import Wait, Waits
+from trio_pool._core.deadlock import DeadlockSearch
 from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group, JobRecord
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def running(core: Core, seat: WorkerRecord, **options: Any) -> Job[Any]:
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
     """A job begins to wait for others; returns who would wait for ever."""
     wait = Wait(waiter, lambda: jobs, for_any=for_any)
-    assert core.scheduler.waits.begin(wait) is not bool(wait.stuck)
+    assert core.scheduler.begin_wait(wait, 0.0) is not bool(wait.stuck)
     return wait.stuck
 
 
@@ -77,7 +78,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
     wait = Wait(one, lambda: [child])
-    assert core.scheduler.waits.begin(wait)
+    assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.waits.end(wait)
     assert begin(core, other, child) == []
 
@@ -87,7 +88,7 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
     first = Wait(one, lambda: [other])
-    assert core.scheduler.waits.begin(first)
+    assert core.scheduler.begin_wait(first, 0.0)
     assert begin(core, one, child) == []
     core.scheduler.waits.end(first)
     assert begin(core, other, child) == [other, one]
@@ -143,7 +144,7 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
     for job in jobs:
         core.scheduler.cancel(job, 0.0)
     wait = Wait(waiter, lambda: jobs, for_ends=True)
-    assert core.scheduler.waits.begin(wait)
+    assert core.scheduler.begin_wait(wait, 0.0)
     return wait
 
 
@@ -156,7 +157,7 @@ def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     wait = Wait(other, lambda: [one], outlasts=True)
-    assert core.scheduler.waits.begin(wait)
+    assert core.scheduler.begin_wait(wait, 0.0)
     begin_for_ends(core, one, other)
     assert told(core) == [wait]
 
@@ -181,7 +182,7 @@ def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
     core.scheduler.lend(seat, 0.0)
     holder, other = running(core, seat), running(core, core.add_seat())
     wait = Wait(other, lambda: [lender], outlasts=True)
-    assert core.scheduler.waits.begin(wait)
+    assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.cancel(lender, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
     begin_for_ends(core, holder, other)
@@ -219,7 +220,7 @@ def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) ->
     else:
         child = submit(core, worker=seat)
         wait = Wait(job, lambda: [child])
-    assert not core.scheduler.waits.begin(wait)
+    assert not core.scheduler.begin_wait(wait, 0.0)
     assert wait.lending_helps is not lends
 
 
@@ -267,12 +268,12 @@ def test_a_job_that_is_to_be_retried_on_the_same_worker_has_that_one_only() -> N
 def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
     is_held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[Waits] = []
+    looked: list[DeadlockSearch] = []
 
-    def look_again(waits: Waits) -> None:
+    def look_again(waits: DeadlockSearch) -> None:
         looked.append(waits)
 
-    monkeypatch.setattr(Waits, "look_again", look_again)
+    monkeypatch.setattr(DeadlockSearch, "look_again", look_again)
     core = make_core()
     held, busy = core.add_seat(), core.add_seat()
     seat, other = core.add_seat("x"), core.add_seat("x")
@@ -346,9 +347,9 @@ def test_max_running_can_be_held(most: float, is_stuck: bool) -> None:
     core.add_seat()
     core.scheduler.pause(core.add_seat(), 0.0)
     child = make_job()
-    core.scheduler._dispatch.max_running = 0  # so that it has to wait
+    core.scheduler.state.limits.max_running = 0  # so that it has to wait
     core.scheduler.submit(child, Door.QUEUE_UP, 0.0)
-    core.scheduler._dispatch.max_running = most
+    core.scheduler.state.limits.max_running = most
     assert begin(core, job, child) == ([job] if is_stuck else [])
 
 

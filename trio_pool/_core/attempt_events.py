@@ -9,55 +9,78 @@ from .._model.records import Setback
 from .._model.states import Cut, DeadReason, JobState, Phase
 from .commands import Interrupt
 from .retry_decision import Die, Retry
-from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
     from .._basics.error_text import Words
     from .._model.records import JobRecord, Loan, WorkerRecord
     from .._policies.worker_limits import Guard
+    from .changes import Changes, Features
     from .hedging import Race
     from .retry_decision import Verdict
+    from .settle import Settling
+    from .state import PoolState
 
 SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
 
 
-class AttemptEvents(WorkerEvents):
+class AttemptEvents:
     """Each of these calls ends an attempt on a worker, and returns the worker's next job.
 
     It ends altogether once it has ended on every worker that it was started on.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "_changes",
+        "_deadlines",
+        "_dispatch",
+        "_ledger",
+        "_loans",
+        "_races",
+        "_search",
+        "_settling",
+        "_state",
+    )
+
+    def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
+        self._state = state
+        self._deadlines = state.deadlines
+        self._ledger = state.ledger
+        self._races = state.races
+        self._dispatch = features.dispatch
+        self._loans = features.loans
+        self._search = features.search
+        self._changes = changes
+        self._settling = settling
 
     def succeeded(self, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
         """It has ended with a value."""
         if self._races.under_way and (race := self._races.ending(seat, decides=True)) is not None:
             return self._succeeded_in_race(race, seat, value, now)
-        if self.deadlines.soonest <= now:
-            self.advance(now)
+        if self._deadlines.soonest <= now:
+            self._settling.advance(now)
         ledger = self._ledger
         job = ledger.end_attempt(seat, now, None)
         job._value = value
         ledger.move(job, SUCCEEDED, now)
         if seat._guard is not None:
             seat._guard.succeeded()
-        return self._next_for(seat, now)
+        return self._settling.next_for(seat, now)
 
     def _succeeded_in_race(self, race: Race, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
-        self.advance(now)
+        self._settling.advance(now)
         self._leave(race, seat, now)
         self._ledger.count_for(seat, None)
         race.succeeded(value)
         self._left_race(race, now)
         if seat._guard is not None:
             seat._guard.succeeded()
-        return self._next_for(seat, now)
+        return self._settling.next_for(seat, now)
 
     def failed(self, seat: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> JobRecord | None:
         """It has ended with an error."""
         race = self._races.ending(seat, decides=verdict.is_the_last_word) if self._races.under_way else None
-        if self.deadlines.soonest <= now:
-            self.advance(now)
+        if self._deadlines.soonest <= now:
+            self._settling.advance(now)
         if race is None:
             job = self._ledger.end_attempt(seat, now, error)
         else:
@@ -70,25 +93,24 @@ class AttemptEvents(WorkerEvents):
         setback.note(seat)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
-            self._rest(seat, now + verdict.rest, now)
+            self._changes.rest(seat, now + verdict.rest, now)
         if seat._guard is not None:
             self._tell_breaker(seat, seat._guard, verdict, now)
         if verdict.broken and seat._phase is Phase.OPEN:  # or it is known already
-            self._reopen(seat, error, now)
+            self._changes.take_out_of_use(seat, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        following = self._next_for(seat, now)
-        if verdict.broken or self.waits.holds_up(job):
-            self.waits.look_again()  # those who wait for the job, or for any that needs the worker
-        return following
+        if verdict.broken or self._search.holds_up(job):
+            self._state.may_be_stuck = True  # those who wait for the job, or for any that needs the worker
+        return self._settling.next_for(seat, now)
 
     def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
         """It was cut short by the job's total timeout."""
         race = self._races.ending(seat, decides=True) if self._races.under_way else None
-        self.advance(now)
+        self._settling.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
         if race is None:
@@ -99,7 +121,7 @@ class AttemptEvents(WorkerEvents):
             self._ledger.count_for(seat, error)
             race.failed(error, None)
             self._left_race(race, now)
-        return self._next_for(seat, now)
+        return self._settling.next_for(seat, now)
 
     def cut_short(self, seat: WorkerRecord, error: Exception, now: float, *, begun: bool = True) -> JobRecord | None:
         """It was cut short by a cancellation: it is neither counted nor kept.
@@ -112,7 +134,7 @@ class AttemptEvents(WorkerEvents):
             for meter in seat._draws:
                 meter.give_back()
             seat._draws = ()
-        self.advance(now)
+        self._settling.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
         if race is None:
@@ -123,10 +145,9 @@ class AttemptEvents(WorkerEvents):
             if not begun and seat is not race.first:
                 del race.took_part[seat]
             self._left_race(race, now, error)
-        following = self._next_for(seat, now)
-        if self.waits.holds_up(job):
-            self.waits.look_again()  # the job may be for others now, which are held
-        return following
+        if self._search.holds_up(job):
+            self._state.may_be_stuck = True  # the job may be for others now, which are held
+        return self._settling.next_for(seat, now)
 
     def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
         """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
@@ -136,15 +157,13 @@ class AttemptEvents(WorkerEvents):
         Arguments:
           race: says how it has ended, unless ``cut`` tells of a cancellation.
         """
-        self.advance(now)
+        self._settling.advance(now)
         self._loans.close(loan)
         if cut is None:
             self._ledger.count_for(loan.seat, race.error)
         self._left_race(race, now, cut)
-        self._settle(now)
-        self._after(now)
-
-    # From here on nobody calls but who derives from it.
+        self._state.may_start = True
+        self._settling.settle(now)
 
     def _decide(self, job: JobRecord, error: Exception, verdict: Verdict, now: float) -> None:
         """An attempt has failed: carry out what becomes of its job."""
@@ -154,7 +173,7 @@ class AttemptEvents(WorkerEvents):
             words = ("failed after it was cancelled: {}", error)
             self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif isinstance(fate, Retry):
-            budget = self._dispatch.budget
+            budget = self._state.limits.budget
             if now + fate.delay >= job._deadline:
                 words = "no time left to try again"
                 timeout = JobTimeoutError(words)
@@ -185,7 +204,7 @@ class AttemptEvents(WorkerEvents):
         elif job._deadline <= now:
             self._ledger.time_out(job, now)
         else:
-            self._queue_again(job, now, front=True)
+            self._changes.queue_again(job, now, front=True)
 
     def _leave(self, race: Race, seat: WorkerRecord, now: float) -> JobRecord:
         """An attempt that may run elsewhere too has ended on a worker."""
@@ -202,7 +221,7 @@ class AttemptEvents(WorkerEvents):
                 # A total timeout that has passed ends it there too.
                 if seat._cut is None and (race.won or race.verdict is not None):
                     seat._cut = Cut.LOST
-                    self._effects.append(Interrupt(seat, race.job))
+                    self._state.effects.append(Interrupt(seat, race.job))
         if race.runners:
             return
         job, ledger = race.job, self._ledger
@@ -222,31 +241,6 @@ class AttemptEvents(WorkerEvents):
             else:
                 self._decide(job, race.error, race.verdict, now)
 
-    def _next_for(self, seat: WorkerRecord, now: float, *, together: bool = False) -> JobRecord | None:
-        """The next job of a worker that has ended an attempt.
-
-        Arguments:
-          together: whether the end means something for those that are idle too, as far as is known.
-        """
-        if self._ledger.news:
-            self._follow_up(now)
-            together = True
-        if seat._claims:
-            self._loans.give_back(seat, now)
-            self._dispatch.match(now)  # what the end lets start is for others
-            job = None
-        else:
-            if self._reservations.lacking and self._dispatch.set_aside(seat):
-                together = True
-                self.waits.look_again()  # others who wait for what needs the worker may wait for the group
-            guard = seat._guard
-            if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
-                self._reopen(seat, None, now)
-            job = self._dispatch.next_for(seat, now, together)
-        if self._places.line or self.draining or self._staffing is not None or self._reservations.waiting:
-            self._after(now)
-        return job
-
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
         self._ledger.count_retry(job)
         setback = job._setback
@@ -256,19 +250,18 @@ class AttemptEvents(WorkerEvents):
         setback.delay = fate.delay
         setback.placement = fate.placement
         if fate.placement == "other":
-            self._dispatch.has_bounced = True
+            self._state.has_bounced = True
         setback.front = fate.front
         if fate.delay:
             until = now + fate.delay
             self._ledger.move(job, JobState.DELAYED, now, until)
-            self.deadlines.add_delay(job, until)
+            self._deadlines.add_delay(job, until)
         else:
-            self._queue_again(job, now, front=fate.front)
+            self._changes.queue_again(job, now, front=fate.front)
 
     def _tell_breaker(self, seat: WorkerRecord, guard: Guard, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
             guard.ended_otherwise()
         elif (until := guard.failed(now)) is not None:
-            self._holds.quarantine(seat, until)
-            self._dispatch.update(seat, now)
-            self._after(now)
+            self._state.holds.quarantine(seat, until)
+            self._dispatch.note(seat, now)

@@ -13,13 +13,7 @@ from .deadlines import Due
 if TYPE_CHECKING:
     from .._model.records import Group, Terms, WorkerRecord
     from .._policies.elastic import Elastic
-    from .admission import Places
-    from .commands import Effects
-    from .deadlines import Deadlines
-    from .dispatcher import Dispatch
-    from .lifecycle import Ledger
-    from .ready_queue import ReadyQueue
-    from .reservations import Reservations
+    from .state import PoolState
 
 
 class Staffing:
@@ -35,43 +29,30 @@ class Staffing:
     __slots__ = (
         "_crew",
         "_deadlines",
-        "_dispatch",
-        "_effects",
         "_elastic",
         "_failing",
         "_idle",
         "_idle_since",
-        "_ledger",
         "_ordered",
         "_places",
         "_present",
         "_queue",
         "_reservations",
         "_retire_at",
+        "_state",
         "_unopened",
         "begun",
     )
 
-    def __init__(
-        self,
-        elastic: Elastic[Any],
-        ledger: Ledger,
-        deadlines: Deadlines,
-        queue: ReadyQueue,
-        places: Places,
-        dispatch: Dispatch,
-        reservations: Reservations,
-        effects: Effects,
-    ) -> None:
+    def __init__(self, elastic: Elastic[Any], state: PoolState) -> None:
         self._elastic = elastic
-        self._ledger = ledger
-        self._deadlines = deadlines
-        self._queue = queue
-        self._places = places
-        queue.counted_tags = places.by_taker.counted_tags = elastic.tags
-        self._dispatch = dispatch
-        self._reservations = reservations
-        self._effects = effects
+        self._state = state
+        self._deadlines = state.deadlines
+        self._queue = state.queue
+        self._places = state.places
+        self._reservations = state.reservations
+        state.queue.counted_tags = state.places.by_taker.counted_tags = elastic.tags
+        state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The first workers are opened by the shell, which gives up if one of them can't be.
         self.begun: bool = False
         # How many have joined and not left; and those of them that are not told to leave.
@@ -184,7 +165,7 @@ class Staffing:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
             self._ordered += 1
-            self._effects.append(Hire())
+            self._state.effects.append(Hire())
 
     def not_needed(self) -> WorkerRecord | None:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""
@@ -249,10 +230,10 @@ class Staffing:
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""
-        room = self._dispatch.room
-        meter = self._dispatch.meter
+        room = self._state.limits.room
+        meter = self._state.limits.meter
         if meter is None or room <= 0:
             return room
         if (ready := meter.ready_at(now)) > now:
-            self._dispatch.wait_for_meter(ready)
+            self._state.limits.wait_for_meter(ready)
         return min(room, meter.startable(now))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from .._model.records import Group
-    from .deadlock import Wait
+    from .waits import Wait
 
 
 class _AboutAttempt:

@@ -14,24 +14,19 @@ to leave or its resource is broken: its lenders hold it too.
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .._model.records import JobRecord, Terms, WorkerRecord
 from .._model.states import JobState, Phase
 from .commands import WaitsInVain
+from .waits import Wait
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from .._model.records import Group, Loan
-    from .commands import Effects
-    from .dependencies import Dependencies
-    from .dispatcher import Dispatch
-    from .reservations import Reservations
-    from .stalled_jobs import Cause, Standing
-    from .worker_index import Roster
+    from .state import PoolState
 
     # What others may need: the end of a job or of a wait, or a worker.
     Node: TypeAlias = "JobRecord | Wait | Vacancy"
@@ -53,113 +48,24 @@ class Vacancy(NamedTuple):
     given_back: bool = False
 
 
-class Wait:
-    """One wait of a running job.
+class DeadlockSearch:
+    """Finds the waits that would be for ever."""
 
-    Attributes:
-      waiter: the job that waits.
-      task: the one of its tasks that does.
-      jobs: gives the jobs that it waits for.
-      for_any: whether one of them is enough.
-      group: the group that waits for workers of its own here, or None.
-      loan: the loan whose end it waits for, to have the worker back, or None.
-      outlasts: whether it goes on though its job has been cancelled.
-      for_ends: whether it is for the ends of jobs that have been cancelled, come what may.
-      number: which wait of the pool it is.
-      stuck: if it turns out that it would be for ever, the running jobs that would do so with
-          it; then it is about to end.
-      lending_helps: whether it would not be for ever had these lent their workers.
-      wake: lets whoever waits see that; None while there is nothing to wake.
-    """
+    __slots__ = ("_as_if_lent", "_by_waiter", "_dependencies", "_reservations", "_roster", "_state", "_waits")
 
-    __slots__ = (
-        "for_any",
-        "for_ends",
-        "group",
-        "jobs",
-        "lending_helps",
-        "loan",
-        "number",
-        "outlasts",
-        "stuck",
-        "task",
-        "waiter",
-        "wake",
-    )
-
-    def __init__(
-        self,
-        waiter: JobRecord,
-        jobs: Callable[[], Iterable[JobRecord]],
-        *,
-        for_any: bool = False,
-        for_ends: bool = False,
-        outlasts: bool = False,
-        group: Group | None = None,
-        loan: Loan | None = None,
-        task: object = None,
-    ) -> None:
-        self.task: object = task
-        self.for_ends: bool = for_ends
-        self.outlasts: bool = outlasts or for_ends or loan is not None  # these are shielded
-        self.loan: Loan | None = loan
-        self.waiter: JobRecord = waiter
-        self.jobs: Callable[[], Iterable[JobRecord]] = jobs
-        self.for_any: bool = for_any
-        self.group: Group | None = group
-        self.number: int = 0
-        self.stuck: list[JobRecord] = []
-        self.lending_helps: bool = False
-        self.wake: Callable[[], object] | None = None
-
-    @property
-    def can_be_told(self) -> bool:
-        """Whether whoever waits can go on before it is over."""
-        return not self.for_ends if self.loan is None else self.waiter._cancelled
-
-
-class Waits:
-    """The waits of running jobs for other jobs of the pool."""
-
-    __slots__ = (
-        "_as_if_lent",
-        "_by_waiter",
-        "_dependencies",
-        "_dispatch",
-        "_effects",
-        "_number",
-        "_reservations",
-        "_roster",
-        "_standing",
-    )
-
-    def __init__(
-        self,
-        roster: Roster,
-        dependencies: Dependencies,
-        reservations: Reservations,
-        dispatch: Dispatch,
-        effects: Effects,
-        standing: Standing,
-    ) -> None:
-        self._roster = roster
-        self._dependencies = dependencies
-        self._reservations = reservations
-        self._dispatch = dispatch
-        self._effects = effects
-        self._standing = standing
-        standing.causes_of = self._causes_of
-        self._number = 0
-        self._by_waiter: dict[JobRecord, dict[Wait, None]] = {}
+    def __init__(self, state: PoolState) -> None:
+        self._state = state
+        self._roster = state.roster
+        self._dependencies = state.dependencies
+        self._reservations = state.reservations
+        self._waits = state.waits
+        self._by_waiter = state.waits.by_waiter
         # Jobs that are taken to have lent their workers, to find out what that would change.
         self._as_if_lent: Collection[JobRecord] = ()
 
     def begin(self, wait: Wait) -> bool:
         """A running job begins to wait, unless that would be for ever; returns whether it does."""
-        self._number += 1
-        wait.number = self._number
-        self._by_waiter.setdefault(wait.waiter, {})[wait] = None
-        self._standing.look_at(wait)
+        self._waits.begin(wait)
         unmet = self._unmet([wait.waiter])
         if wait not in unmet:
             return True
@@ -169,7 +75,7 @@ class Waits:
         if not _waits_for_itself(wait, unmet):
             return True  # for what is for ever itself, and will be told when that is possible
         self._note_stuck(wait, unmet)
-        self.end(wait)
+        self._waits.end(wait)
         return False
 
     def look_again(self) -> None:
@@ -187,29 +93,18 @@ class Waits:
             if told is None:
                 return
             self._note_stuck(told, self._unmet([told.waiter]))
-            self._effects.append(WaitsInVain(told))
+            self._state.effects.append(WaitsInVain(told))
 
     def can_spare(self, seat: WorkerRecord) -> bool:
         """Whether a worker that is to leave leaves nobody in the lurch, as far as a look at the counts tells."""
         if not self._by_waiter:
             return True
-        if seat._loans or seat._kind.group is not None or self._reservations.waiting or self._dispatch.has_bounced:
+        if seat._loans or seat._kind.group is not None or self._reservations.waiting or self._state.has_bounced:
             return False
         if self._roster.has_substitute(seat):
             return True
         others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
         return len(self._by_waiter) + self._reservations.kept < others
-
-    def outlasted(self, job: JobRecord) -> None:
-        """What a cancelled job waits for still, it goes on waiting for."""
-        for wait in self._by_waiter.get(job, ()):
-            wait.outlasts = True
-            self._standing.look_at(wait)
-
-    def cancelled(self, job: JobRecord) -> None:
-        """A running job has been cancelled: that ends those of its waits that are not shielded."""
-        for wait in self._by_waiter.get(job, ()):
-            self._standing.look_at(wait)
 
     def holds_up(self, job: JobRecord) -> bool:
         """Whether a job that is to run again has to wait for something that those hold who wait."""
@@ -218,22 +113,6 @@ class Waits:
         needs = self._needs_of_waiting(job)
         return any(sum(not self._needs(other) for other in others) < number for number, others in needs)
 
-    def is_waiting(self, job: JobRecord) -> bool:
-        """Whether any part of a running job waits."""
-        return job in self._by_waiter
-
-    def standing(self) -> int:
-        """How many running jobs wait for what has not come."""
-        return self._standing.count()
-
-    def end(self, wait: Wait) -> None:
-        """It waits no longer."""
-        self._standing.drop(wait)
-        waits = self._by_waiter[wait.waiter]
-        del waits[wait]
-        if not waits:
-            del self._by_waiter[wait.waiter]
-
     def _note_stuck(self, wait: Wait, unmet: dict[Node, list[Node]]) -> None:
         """Note who will never get on with a wait, its own job first, and whether lending would help them."""
         jobs = [node for node in unmet if isinstance(node, JobRecord) and node in self._by_waiter]
@@ -241,20 +120,7 @@ class Waits:
         wait.lending_helps = wait not in self._unmet([wait.waiter])
         self._as_if_lent = ()
         wait.stuck = jobs
-        self._standing.look_at(wait)
-
-    def _causes_of(self, wait: Wait) -> Iterable[Cause]:
-        """One of those that a wait is for and that have not come, or all if any is enough; none if it will end."""
-        if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
-            return ()
-        if wait.loan is not None:
-            return (wait.loan,)
-        if wait.group is not None:
-            return (wait.group,) if wait.group in self._reservations.waiting else ()
-        others = wait.jobs()
-        if wait.for_any:
-            return () if any(other.state.is_final for other in others) else others
-        return islice((other for other in others if not other.state.is_final), 1)
+        self._waits.look_at(wait)
 
     def _unmet(self, roots: list[Node]) -> dict[Node, list[Node]]:
         """What will never come about of all that these need.
@@ -324,7 +190,7 @@ class Waits:
         """A job that waits for a worker, or will."""
         terms = terms_of(job)
         needs = self._need_of_worker(terms)
-        needs += self._need_of_room(self._dispatch.max_running, self._holders())
+        needs += self._need_of_room(self._state.limits.max_running, self._holders())
         if terms.gate is not None:
             of_gate = (holder for holder in self._holders() if holder._options.group is terms.gate)
             needs += self._need_of_room(terms.gate.max_running, of_gate)
@@ -347,8 +213,8 @@ class Waits:
 
     def _need_of_group(self, group: Group) -> Need:
         """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""
-        staffing = self._dispatch.staffing
-        free = 0.0 if staffing is None else staffing.most - staffing.own
+        growth = self._state.growth
+        free = 0.0 if growth is None else growth.most - growth.own
         held: list[Vacancy] = []
         own = None if group.opener is None else group.opener._worker
         for seat in self._roster.seats.values():
@@ -388,8 +254,8 @@ class Waits:
         """
         roster = self._roster
         workers = roster.count(terms)
-        staffing = self._dispatch.staffing
-        if not workers or (staffing is not None and staffing.could_open(terms)):
+        growth = self._state.growth
+        if not workers or (growth is not None and growth.could_open(terms)):
             return []
         # Each of them holds one at most, beside those of its groups.
         held = len(self._by_waiter) + self._reservations.kept
@@ -401,7 +267,7 @@ class Waits:
             # Those that it avoids now won't take it before others have failed, or can't be counted on any more.
             staying = [seat for seat in staying if not roster.is_avoided(terms, seat)]
         vacancies = [Vacancy(seat, wholly=False, given_back=self._is_kept_from(terms.gate, seat)) for seat in staying]
-        if staffing is not None and staffing.could_replace(terms):
+        if growth is not None and growth.could_replace(terms):
             leaving = (seat for seat in roster.seats.values() if seat._elastic and seat._departing)
             vacancies += [Vacancy(seat, wholly=True) for seat in leaving]
         if not vacancies:

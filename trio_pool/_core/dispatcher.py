@@ -14,26 +14,16 @@ import math
 from typing import TYPE_CHECKING
 
 from .._model.states import JobState, Phase
-from .._policies.meters import BudgetMeter, RateMeter
 from .commands import Admitted, Start
-from .hedging import Races
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms, WorkerRecord
-    from .._policies.rate_limit import RateLimit, RetryBudget
-    from .admission import Places
-    from .autoscaling import Staffing
-    from .availability import Holds
-    from .commands import Effects
-    from .deadlines import Deadlines
-    from .dependencies import Dependencies
+    from .._policies.meters import RateMeter
     from .hedging import Race
     from .lanes import Lane
-    from .lifecycle import Ledger
     from .ready_queue import ReadyQueue
-    from .reservations import Reservations
-    from .worker_index import Roster
+    from .state import PoolState
 
 # Looked up with every job, and slow through the enum.
 QUEUED = JobState.QUEUED
@@ -41,121 +31,48 @@ RUNNING = JobState.RUNNING
 
 
 class Dispatch:
-    """Gives queued jobs to workers, within the limits of the pool and of each worker.
-
-    Attributes:
-      max_running: how many attempts may be under way at once.
-      meter: what the pool's rate limit lets start, or None without one.
-      staffing: what is told of idle workers in an elastic pool, or None.
-      budget: what the pool's budget of retries is told of, or None without one.
-      races: the attempts that may run on more than one worker.
-      has_bounced: whether jobs have ever been kept from workers that they have failed on.
-    """
+    """Gives queued jobs to workers, within the limits of the pool and of each worker."""
 
     __slots__ = (
-        "_deadlines",
-        "_dependencies",
         "_effects",
-        "_holds",
         "_ledger",
-        "_limited_until",
-        "_meter_before",
+        "_limits",
         "_places",
         "_queue",
+        "_races",
         "_reservations",
         "_roster",
-        "_ticket",
-        "budget",
-        "has_bounced",
-        "max_running",
-        "meter",
-        "races",
-        "staffing",
+        "_state",
     )
 
-    def __init__(
-        self,
-        roster: Roster,
-        ledger: Ledger,
-        deadlines: Deadlines,
-        queue: ReadyQueue,
-        places: Places,
-        holds: Holds,
-        dependencies: Dependencies,
-        reservations: Reservations,
-        effects: Effects,
-        max_running: float,
-        rate_limit: RateLimit | None,
-        retry_budget: RetryBudget | None,
-    ) -> None:
-        self._roster = roster
-        self._ledger = ledger
-        self._deadlines = deadlines
-        self._queue = queue
-        self._places = places
-        self._holds = holds
-        self._dependencies = dependencies
-        self._reservations = reservations
-        self._effects = effects
-        self.max_running: float = max_running
-        self.meter = None if rate_limit is None else RateMeter(rate_limit)
-        self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
-        self.staffing: Staffing | None = None
-        self.has_bounced: bool = False
-        self.races: Races = Races(roster, deadlines)
-        # The last one, while there is no limit: it must not be forgotten what has started.
-        self._meter_before: RateMeter | None = None
-        # Until when the pool's rate limit keeps a job waiting that could start otherwise.
-        self._limited_until: float | None = None
-        # Names the entry for that in the heap of deadlines, and is 0 without one.
-        self._ticket = 0
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether workers hold each other back: whose job starts may depend on all of them."""
-        return self.max_running != math.inf or self.meter is not None
+    def __init__(self, state: PoolState) -> None:
+        self._state = state
+        self._roster = state.roster
+        self._ledger = state.ledger
+        self._limits = state.limits
+        self._queue = state.queue
+        self._places = state.places
+        self._races = state.races
+        self._reservations = state.reservations
+        self._effects = state.effects
 
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
-        if self._ledger.count[RUNNING] + self._ledger.surplus >= self.max_running:
+        if self._limits.room <= 0:
             return None
-        return None if self._is_limited(now) else self._roster.choose(terms)
-
-    @property
-    def room(self) -> float:
-        """How many more attempts may be under way."""
-        return self.max_running - self._ledger.count[RUNNING] - self._ledger.surplus
+        return None if self._limits.is_rate_limited(now) else self._roster.choose(terms)
 
     @property
     def is_waiting_for_meter(self) -> bool:
         """Whether a job waits for nothing but the pool's rate limit."""
-        if self._limited_until is None:
+        if self._limits.limited_until is None:
             return False
-        if self.staffing is not None and self.staffing.is_short:
-            return True
         # One may have begun to wait for it and be gone.
         return self._first_match(self._queue) is not None
 
     def idle(self, now: float) -> list[WorkerRecord]:
         """The workers that no limit keeps from starting a job now, the longest idle first."""
-        return [] if self._is_limited(now) else self._roster.idle()
-
-    def _is_limited(self, now: float) -> bool:
-        """Whether the pool's rate limit lets nothing start now."""
-        return self.meter is not None and self.meter.ready_at(now) > now
-
-    def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
-        """Change how often attempts may start in the pool, without handing out a fresh burst."""
-        meter = self.meter or self._meter_before
-        if limit is None:
-            self._meter_before, self.meter = meter, None
-        elif meter is None:
-            self.meter = RateMeter(limit)
-        else:
-            meter.change(limit, now)
-            self._meter_before, self.meter = None, meter
-        if self.meter is None:
-            self.wait_for_meter(None)
+        return [] if self._limits.is_rate_limited(now) else self._roster.idle()
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
         """Let in whoever waits with the job that a worker has ``taken`` from the line, or has waited longest."""
@@ -163,7 +80,7 @@ class Dispatch:
         assert first is not None
         key, jobs = self._places.let_in(first)
         for job in jobs:
-            if job in self._dependencies.missing:
+            if job in self._state.dependencies.missing:
                 self._ledger.move(job, JobState.BLOCKED, now)
                 continue
             self._ledger.move(job, QUEUED, now)
@@ -188,7 +105,7 @@ class Dispatch:
 
     def hand_over(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
-        self.occupy(seat)
+        self._roster.unpark(seat)
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
@@ -201,16 +118,16 @@ class Dispatch:
         # Whatever else may hold it back: its statistics tell when all of that is over.
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
             self._limit(seat, ready)
-            self.match(now)  # there may be room for another under max_running
+            self._state.may_start = True  # there may be room for another under max_running
             return None
         if not seat._available:
             self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
-            self.match(now)  # as above
+            self._state.may_start = True  # as above
             return None
-        if self.is_shared or (together and self._roster.idle_count):
+        if self._limits.is_shared or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker happens to ask.
-            self._park(seat, now)
-            self.match(now)
+            self._roster.park(seat, now)
+            self._state.may_start = True
             return None
         if (job := self._queue.take(seat)) is not None:
             self._begin(seat, job, now)
@@ -218,15 +135,10 @@ class Dispatch:
             self.admit(job, now)
             self._begin(seat, job, now)
         else:
-            self._park(seat, now, is_fresh=False)
-        if self.races.waiting:
-            self.match(now)  # even if it has a job: what it ended may be one that others may join now
+            self._roster.park(seat, now, is_fresh=False)
+        if self._races.waiting:
+            self._state.may_start = True  # even if it has a job: what it ended may be one that others may join now
         return job
-
-    def update(self, seat: WorkerRecord, now: float) -> None:
-        """Something about a worker has changed."""
-        if self.note(seat, now):
-            self.match(now)
 
     def note(self, seat: WorkerRecord, now: float) -> bool:
         """Work out whether a worker can be counted on to take a job; returns whether that is new."""
@@ -237,12 +149,10 @@ class Dispatch:
         available = seat._phase is Phase.OPEN and not held_back
         if available == seat._available:
             return False
-        was_idle = self._roster.set_available(seat, available)
-        if was_idle and self.staffing is not None:
-            self.staffing.unparked(seat)
+        self._roster.set_available(seat, available)
         if available and seat._current is None:
             self.rest_idle(seat, now)
-        self.look_again()
+        self._state.look_again()
         return True
 
     def rest_idle(self, seat: WorkerRecord, now: float) -> None:
@@ -250,22 +160,12 @@ class Dispatch:
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
             self._limit(seat, ready)
         elif seat._limited_until is None:
-            self._park(seat, now)
+            self._roster.park(seat, now)
 
     def _limit(self, seat: WorkerRecord, ready: float) -> None:
         """A worker's own rate limit holds it back."""
-        self._holds.limit(seat, ready)
+        self._state.holds.limit(seat, ready)
         self._roster.count_coming(seat)
-
-    def _park(self, seat: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
-        self._roster.park(seat, is_fresh=is_fresh)
-        if self.staffing is not None:
-            self.staffing.parked(seat, now)
-
-    def occupy(self, seat: WorkerRecord) -> None:
-        """A worker is idle no longer, if it was."""
-        if self._roster.unpark(seat) and self.staffing is not None:
-            self.staffing.unparked(seat)
 
     def match(self, now: float) -> None:
         """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
@@ -275,17 +175,17 @@ class Dispatch:
 
     def give_out(self, now: float) -> None:
         """Give the idle workers what waits for them."""
-        while self.room > 0:
+        while self._limits.room > 0:
             queue = self._queue
             found = self._first_match(queue)
             if found is None:
                 queue = self._places.by_taker
                 found = self._first_match(queue)
-            race = self.races.first_match(now) if found is None and self.races.waiting else None
+            race = self._races.first_match(now) if found is None and self._races.waiting else None
             if found is None and race is None:
                 return
-            if self.meter is not None and (ready := self.meter.ready_at(now)) > now:
-                self.wait_for_meter(ready)
+            if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
+                self._limits.wait_for_meter(ready)
                 return
             if found is None:
                 assert race is not None
@@ -301,7 +201,7 @@ class Dispatch:
         """Keep free workers for the groups that want some for themselves; returns whether there are any."""
         kept = [seat for seat in seats if self._reservations.offer(seat)]
         if kept:
-            self.look_again()
+            self._state.look_again()
         return bool(kept)
 
     def set_aside_idle(self) -> None:
@@ -315,27 +215,6 @@ class Dispatch:
         while reservations.lacking and (seat := roster.longest_idle(refused)) is not None:
             if not self.set_aside(seat):
                 refused[seat] = None
-
-    def look_again(self) -> None:
-        """Who may take what has changed, with who is available and for whom."""
-        self._queue.look_again()
-        self._places.by_taker.look_again()
-
-    def no_longer_limited(self) -> None:
-        """The time has come at which the pool's rate limit lets an attempt start."""
-        self._limited_until = None
-        self._ticket = 0
-
-    def wait_for_meter(self, ready: float | None) -> None:
-        """A job could start, or get a worker, but for the pool's rate limit; or none any more."""
-        if self._limited_until == ready:
-            return
-        if self._limited_until is not None:
-            self._ticket = 0
-            self._deadlines.forget()
-        self._limited_until = ready
-        if ready is not None:
-            self._deadlines.add_rate(self, ready)
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, WorkerRecord] | None:
         fresh = self._roster.fresh
@@ -355,23 +234,23 @@ class Dispatch:
             deadline = now + limit
         seat._attempt_deadline = deadline
         job._worker = seat
-        if seat._guard is not None or self.meter is not None:
+        if seat._guard is not None or self._limits.meter is not None:
             self._count_start(seat, now)
-        if self.budget is not None:
-            self.budget.attempt(now)
+        if self._limits.budget is not None:
+            self._limits.budget.attempt(now)
         if job._options.hedge is not None:
-            self.races.begin(seat, job, now)
+            self._races.begin(seat, job, now)
         self._ledger.move(job, RUNNING, now, seat)
 
     def _begin_further(self, race: Race, seat: WorkerRecord, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
-        self.occupy(seat)
+        self._roster.unpark(seat)
         seat._current = race.job
         seat._started_at = now
         seat._attempt_deadline = race.deadline
         self._ledger.add_surplus(race.job, 1)
         self._count_start(seat, now)
-        self.races.join(race, seat, now)
+        self._races.join(race, seat, now)
         self._effects.append(Start(seat, race.job))
 
     def _count_start(self, seat: WorkerRecord, now: float) -> None:
@@ -379,6 +258,6 @@ class Dispatch:
         if seat._guard is not None:
             seat._guard.start(now)
             own = seat._guard.meter
-        seat._draws = tuple([meter for meter in (own, self.meter) if meter is not None])
+        seat._draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
         for meter in seat._draws:
             meter.hand_out(now)

@@ -1,12 +1,4 @@
-"""Core: which job goes to which worker, and when.
-
-The scheduler is called with the time and decides; what has to be done about it, it notes
-as effects, for the shell to carry out. It never waits and knows nothing of Trio.
-
-How jobs come and go is here, how attempts end in ``_attempt_events``, and what can happen
-to workers in ``_worker_events``; how jobs and workers are brought together is in
-``_dispatch``, what becomes of a job's state in ``_ledger``.
-"""
+"""How jobs come and go, wait for each other, and stand in groups; and what holds for all of them."""
 
 from __future__ import annotations
 
@@ -17,15 +9,16 @@ import attrs
 
 from .._model.states import JobState
 from .admission import Admission, Door
-from .attempt_events import AttemptEvents
-from .settle import waited_in_vain
+from .settle import Settling, waited_in_vain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.records import Group, JobRecord, Loan, WorkerRecord
     from .._policies.rate_limit import RateLimit
-    from .deadlock import Wait
+    from .changes import Changes, Features
+    from .state import PoolState
+    from .waits import Wait
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -33,20 +26,49 @@ QUEUED = JobState.QUEUED
 SUCCEEDED = JobState.SUCCEEDED
 
 
-class Scheduler(AttemptEvents):
-    """The core's front: every event in the life of jobs and workers is a call of it."""
+class JobEvents:
+    """Each of these calls is an event in the life of jobs and of their groups."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_changes",
+        "_deadlines",
+        "_dependencies",
+        "_dispatch",
+        "_ledger",
+        "_loans",
+        "_orphans",
+        "_places",
+        "_roster",
+        "_search",
+        "_settling",
+        "_staffing",
+        "_state",
+    )
+
+    def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
+        self._state = state
+        self._deadlines = state.deadlines
+        self._dependencies = state.dependencies
+        self._ledger = state.ledger
+        self._places = state.places
+        self._roster = state.roster
+        self._dispatch = features.dispatch
+        self._loans = features.loans
+        self._orphans = features.orphans
+        self._search = features.search
+        self._staffing = features.staffing
+        self._changes = changes
+        self._settling = settling
 
     # Jobs come.
 
     def submit(self, job: JobRecord, door: Door, now: float) -> Admission:
         """A job asks to be let in."""
-        if self.deadlines.soonest <= now:
-            self.advance(now)
+        if self._deadlines.soonest <= now:
+            self._settling.advance(now)
         if job._deadline <= now:
             self._ledger.time_out(job, now)
-            self._after(now)
+            self._settling.settle(now)
             return Admission.ENTERED
         options = job._options
         if not (options.is_simple and self._roster.seats):
@@ -61,12 +83,12 @@ class Scheduler(AttemptEvents):
         if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free()):
             self._ledger.move(job, QUEUED, now)
             self._dispatch.let_wait(job, terms)
-            self._after_waiting(now)
+            self._settle_waiting(now)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
             return Admission.FULL
         self._places.line_up(job, terms)
-        self._after_waiting(now)
+        self._settle_waiting(now)
         return Admission.WAITING
 
     def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
@@ -75,7 +97,7 @@ class Scheduler(AttemptEvents):
             if self._orphans.policy == "reject":
                 return Admission.NO_WORKER
             self._ledger.bury(job, now)
-            self._after(now)
+            self._settling.settle(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
 
@@ -103,7 +125,7 @@ class Scheduler(AttemptEvents):
 
     def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
         """A graph asks to be let in, under the job that `key_of` has named."""
-        self.advance(now)
+        self._settling.advance(now)
         if self._orphans.policy == "reject" and self._orphans.is_one(key._options.terms):
             return Admission.NO_WORKER
         if door is Door.ALWAYS or self._places.is_free() or any(self._may_start(job, now) for job in jobs):
@@ -118,11 +140,11 @@ class Scheduler(AttemptEvents):
         # What can't be run at all need not wait for that.
         for job in jobs:
             if job._deadline <= now:
-                self._overdue(job, now)
+                self._changes.time_out(job, now)
             elif self._orphans.is_one(job._options.terms):
                 self._orphans.turn_away(job, now)
-        self._settle(now)
-        self._after(now)
+        self._state.may_start = True
+        self._settling.settle(now)
         return Admission.WAITING
 
     def _may_start(self, job: JobRecord, now: float) -> bool:
@@ -162,30 +184,30 @@ class Scheduler(AttemptEvents):
 
     def cancel(self, job: JobRecord, now: float) -> None:
         """A job is no longer wanted."""
-        self.advance(now)
+        self._settling.advance(now)
         if not job.state.is_final:
-            self._cancel(job, now)
-            self._after(now)
+            self._changes.cancel(job, now)
+            self._settling.settle(now)
 
     def is_decided(self, job: JobRecord) -> bool:
         """Whether another worker has decided already how the attempt under way ends."""
-        return self._races.is_decided(job)
+        return self._state.races.is_decided(job)
 
     def workers_of(self, job: JobRecord) -> list[WorkerRecord]:
         """The workers that run a job, or that it has lent."""
-        return self._races.runners_of(job)
+        return self._state.races.runners_of(job)
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
-        self.advance(now)
-        self._queue.clear()
+        self._settling.advance(now)
+        self._state.queue.clear()
         self._dependencies.clear()
         for job in list(self._ledger.live.values()):
             if job._state is JobState.RUNNING:
-                self._cancel(job, now)  # whatever may have come due since: nothing starts now
+                self._changes.cancel(job, now)  # whatever may have come due since: nothing starts now
             else:
                 if job._state is JobState.DELAYED or job._deadline != math.inf:
-                    self.deadlines.forget()
+                    self._deadlines.forget()
                 job._ticket = 0
                 job._lane = None
                 job._cancelled = True
@@ -195,16 +217,18 @@ class Scheduler(AttemptEvents):
 
     def lend(self, seat: WorkerRecord, now: float) -> JobRecord | None:
         """A job lends its worker; returns the worker's next job."""
-        self.advance(now)
+        self._settling.advance(now)
         self._loans.lend(seat, now)
-        return self._next_for(seat, now, together=True)
+        self._state.may_start = True
+        return self._settling.next_for(seat, now)
 
     def claim(self, seat: WorkerRecord, job: JobRecord, now: float, task: object = None) -> None:
         """A job that has lent its worker wants it back; ``task`` is the one of its tasks that waits for it."""
-        self.advance(now)
-        self._loans.claim(seat._loans[job], task, now)
-        if self._is_watched:
-            self._after(now)  # it may have been the last that did something
+        self._settling.advance(now)
+        wait = self._loans.claim(seat._loans[job], task, now)
+        if wait is not None:
+            self._search.begin(wait)
+        self._settling.settle(now)  # it may have been the last that did something
 
     def forfeit(self, loan: Loan) -> None:
         """A job that wants its worker back goes on without it."""
@@ -212,49 +236,41 @@ class Scheduler(AttemptEvents):
 
     def begin_wait(self, wait: Wait, now: float) -> bool:
         """A job begins to wait, unless that would be for ever; returns whether it does."""
-        is_watched = self._is_watched
-        if is_watched:
-            self.advance(now)
-        begins = self.waits.begin(wait)
-        if is_watched and begins:
-            self._after(now)  # as above
+        self._settling.advance(now)
+        begins = self._search.begin(wait)
+        self._settling.settle(now)  # it may have been the last that did something
         return begins
-
-    @property
-    def _is_watched(self) -> bool:
-        """Whether something is to be done once nothing happens by itself any more."""
-        return bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
 
     def outlasted(self, job: JobRecord, now: float) -> None:
         """A job has been cancelled, and some of its waits have not ended by that."""
-        self.advance(now)
-        self.waits.outlasted(job)
-        self.waits.look_again()
+        self._settling.advance(now)
+        self._state.waits.outlasted(job)
+        self._state.may_be_stuck = True
+        self._settling.settle(now)
 
     # Groups come and go.
 
     def open_group(self, group: Group, now: float) -> None:
         """A group is about to be opened."""
-        self.advance(now)
+        self._settling.advance(now)
         self._ledger.groups += 1
         if group.reserve:
-            self._reservations.open(group)
-            self._review(now)
-            self._after(now)
+            self._state.reservations.open(group)
+            self._state.may_reserve = True
+            self._settling.settle(now)
 
     def close_group(self, group: Group, now: float) -> None:
         """A group is over: all its jobs have ended."""
-        self.advance(now)
+        self._settling.advance(now)
         self._ledger.groups -= 1
         if group.reserve:
-            self._reservations.close(group)
-            for queue in (self._queue, self._places.by_taker):
+            self._state.reservations.close(group)
+            for queue in (self._state.queue, self._places.by_taker):
                 queue.forget_kinds(group)
-                queue.look_again()
+            self._state.look_again()
             if self._staffing is not None:
                 self._staffing.given_back()
-            self._dispatch.match(now)
-            self._after(now)
+            self._settling.settle(now)
 
     def shut_group(self, group: Group) -> list[JobRecord]:
         """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
@@ -265,17 +281,17 @@ class Scheduler(AttemptEvents):
 
     def cancel_group(self, group: Group, now: float) -> None:
         """No job of a group is wanted any more."""
-        self.advance(now)
-        self._follow_up(now)  # one of its jobs may be dead: then that is why they end
-        self._stop_group(group, now)
-        self._after(now)
+        self._settling.advance(now)
+        self._settling.follow_up(now)  # one of its jobs may be dead: then that is why they end
+        self._changes.stop_group(group, now)
+        self._settling.settle(now)
 
     # The limits change.
 
     @property
     def max_running(self) -> float:
         """How many attempts may be under way at once."""
-        return self._dispatch.max_running
+        return self._state.limits.max_running
 
     def idle(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the longest idle first."""
@@ -284,39 +300,41 @@ class Scheduler(AttemptEvents):
     @property
     def rate_limit(self) -> RateLimit | None:
         """How often attempts may start."""
-        return None if self._dispatch.meter is None else self._dispatch.meter.limit
+        meter = self._state.limits.meter
+        return None if meter is None else meter.limit
 
     def set_max_running(self, limit: float, now: float) -> None:
         """Change how many attempts may be under way at once."""
-        self.advance(now)
-        self._dispatch.max_running = limit
-        self._dispatch.match(now)
-        self._after(now)
-        self.waits.look_again()
+        self._settling.advance(now)
+        self._state.limits.max_running = limit
+        self._state.may_start = self._state.may_be_stuck = True
+        self._settling.settle(now)
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
         """Change how often attempts may start."""
-        self.advance(now)
-        self._dispatch.set_rate_limit(limit, now)
-        self._dispatch.match(now)
-        self._after(now)
+        self._settling.advance(now)
+        self._state.limits.set_rate_limit(limit, now)
+        self._state.may_start = True
+        self._settling.settle(now)
 
     def drain(self, now: float) -> None:
         """Nobody will submit or resume from outside any more."""
-        self.advance(now)
-        self.draining = True
-        is_news = bool(self._paused or self._reservations.waiting)
-        self._review(now)
-        self._resume_all(now)
-        self._after(now)
-        if is_news:
-            self.waits.look_again()
+        self._settling.advance(now)
+        state = self._state
+        state.draining = state.may_reserve = True
+        state.may_be_stuck |= bool(state.paused or state.reservations.waiting)
+        self._changes.resume_all(now)
+        self._settling.settle(now)
 
-    # From here on nobody but the scheduler calls.
-
-    def _after_waiting(self, now: float) -> None:
-        """A job has begun to wait: see that somebody looks at it when it may start."""
-        if self._dispatch.meter is not None:
-            self._dispatch.match(now)
-        if self._places.line or self.draining or self._staffing is not None or self._reservations.waiting:
-            self._after(now)
+    def _settle_waiting(self, now: float) -> None:
+        """A job has begun to wait, which no idle worker may take: that means something for few pools."""
+        state = self._state
+        state.may_start |= state.limits.meter is not None  # somebody has to look at it when it may start
+        if (
+            state.may_start
+            or state.draining
+            or self._places.line
+            or self._staffing is not None
+            or state.reservations.waiting
+        ):
+            self._settling.settle(now)

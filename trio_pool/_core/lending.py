@@ -6,28 +6,23 @@ from typing import TYPE_CHECKING
 
 from .._model.records import Loan
 from .commands import Regain
-from .deadlock import Wait
+from .waits import Wait
 
 if TYPE_CHECKING:
     from .._model.records import WorkerRecord
-    from .commands import Effects
-    from .deadlock import Waits
-    from .dispatcher import Dispatch
-    from .lifecycle import Ledger
-    from .worker_index import Roster
+    from .state import PoolState
 
 
 class Loans:
     """Lets jobs go on without their workers for a while; each gets the same one back."""
 
-    __slots__ = ("_dispatch", "_effects", "_ledger", "_roster", "_waits")
+    __slots__ = ("_ledger", "_roster", "_state", "_waits")
 
-    def __init__(self, roster: Roster, ledger: Ledger, dispatch: Dispatch, waits: Waits, effects: Effects) -> None:
-        self._roster = roster
-        self._ledger = ledger
-        self._dispatch = dispatch
-        self._waits = waits
-        self._effects = effects
+    def __init__(self, state: PoolState) -> None:
+        self._state = state
+        self._roster = state.roster
+        self._ledger = state.ledger
+        self._waits = state.waits
 
     def lend(self, seat: WorkerRecord, now: float) -> None:
         """Take the job off its worker, which is free then; its attempt goes on."""
@@ -35,21 +30,25 @@ class Loans:
         assert job is not None
         if not seat._loans:
             self._roster.count_as_available(seat, False)
-            self._dispatch.look_again()
+            self._state.look_again()
         seat._loans[job] = Loan(seat, job)
         self._ledger.take_off(seat, now)
         job._worker = seat  # it has it still, if for later
         self._ledger.add_surplus(job, -1)
 
-    def claim(self, loan: Loan, task: object, now: float) -> None:
-        """The job wants its worker back: at once, or as soon as the attempt on it has ended."""
+    def claim(self, loan: Loan, task: object, now: float) -> Wait | None:
+        """The job wants its worker back: at once, or as soon as the attempt on it has ended.
+
+        Returns:
+          the wait for that, which has to begin.
+        """
         seat = loan.seat
         seat._claims.append(loan)
         if seat._current is None:
             self.give_back(seat, now)
-        else:
-            loan.wait = Wait(loan.job, tuple, loan=loan, task=task)
-            self._waits.begin(loan.wait)
+            return None
+        wait = loan.wait = Wait(loan.job, tuple, loan=loan, task=task)
+        return wait
 
     def give_back(self, seat: WorkerRecord, now: float) -> None:
         """A worker that runs nothing goes back to the first job that wants it back."""
@@ -59,7 +58,7 @@ class Loans:
             self._waits.end(loan.wait)
             loan.wait = None
         del seat._loans[job]
-        self._dispatch.occupy(seat)
+        self._roster.unpark(seat)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
         # Only the time that it has it counts, though the attempt is older.
@@ -72,9 +71,10 @@ class Loans:
         if seat._guard is not None:
             seat._guard.is_probe = loan.is_probe
         self._ledger.add_surplus(job, 1)
-        self._effects.append(Regain(seat, job))
+        self._state.effects.append(Regain(seat, job))
+        self._state.may_start = True  # for others: it is not this worker that may take a job now
         if self._waits.is_waiting(job):
-            self._waits.look_again()  # another task of the job may wait for what needs this worker
+            self._state.may_be_stuck = True  # another task of the job may wait for what needs this worker
 
     def forfeit(self, loan: Loan) -> None:
         """A job that wants its worker back, and could never have it, goes on without it.
@@ -99,4 +99,4 @@ class Loans:
         self._ledger.add_surplus(job, 1)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
-            self._dispatch.look_again()
+            self._state.look_again()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, WorkerRecord
     from .commands import Effects
     from .dependencies import Dependencies
-    from .stalled_jobs import Standing
+    from .waits import Waits
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -47,7 +47,7 @@ class Ledger:
       dead: where dead jobs go.
       instruments: those who want to be told; only asked whether there are any.
       keep_history: whether jobs keep their transitions.
-      standing: what is told of the jobs that others wait for.
+      waits: what is told of the jobs that others wait for.
 
     Attributes:
       count: how many jobs are in each state; ended ones stay counted.
@@ -65,7 +65,7 @@ class Ledger:
         "_effects",
         "_instruments",
         "_keep_history",
-        "_standing",
+        "_waits",
         "_watched",
         "attempts",
         "count",
@@ -87,15 +87,15 @@ class Ledger:
         dependencies: Dependencies,
         instruments: Sequence[object],
         keep_history: bool,
-        standing: Standing,
+        waits: Waits,
     ) -> None:
         self._effects = effects
         self._dead = dead
         self._dependents = dependencies.dependents
         self._instruments = instruments
         self._keep_history = keep_history
-        self._standing = standing
-        self._watched = standing.watched
+        self._waits = waits
+        self._watched = waits.watched
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
         self.unstarted: int = 0
         self.submitted: int = 0
@@ -139,7 +139,7 @@ class Ledger:
                 job._started = True
                 self.unstarted -= 1
                 if self._watched:
-                    self._standing.note(job)  # some wait for its start only
+                    self._waits.note(job)  # some wait for its start only
         else:
             if state in FINAL:
                 self._close(job, now)
@@ -296,7 +296,7 @@ class Ledger:
         if self._dependents and job in self._dependents:
             self.news.append(job)
         if self._watched:
-            self._standing.note(job)
+            self._waits.note(job)
         if not self.live:
             self._effects.append(Quiet())
 

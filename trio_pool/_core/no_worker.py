@@ -12,37 +12,23 @@ from .worker_index import terms_of
 if TYPE_CHECKING:
     from .._model.pool_config import NoWorker
     from .._model.records import JobRecord, Terms
-    from .admission import Places
-    from .autoscaling import Staffing
-    from .commands import Effects
     from .lanes import Lane
-    from .lifecycle import Ledger
-    from .ready_queue import ReadyQueue
-    from .worker_index import Roster
+    from .state import PoolState
 
 
 class Orphans:
     """Finds them, and does with them what the pool was opened to do."""
 
-    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "_staffing", "policy")
+    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "_state", "policy")
 
-    def __init__(
-        self,
-        roster: Roster,
-        ledger: Ledger,
-        queue: ReadyQueue,
-        places: Places,
-        effects: Effects,
-        staffing: Staffing | None,
-        policy: NoWorker,
-    ) -> None:
-        self._roster = roster
-        self._ledger = ledger
-        self._queue = queue
-        self._places = places
-        self._effects = effects
-        self._staffing = staffing
-        self.policy = policy
+    def __init__(self, state: PoolState, policy: NoWorker) -> None:
+        self._state = state
+        self._roster = state.roster
+        self._ledger = state.ledger
+        self._queue = state.queue
+        self._places = state.places
+        self._effects = state.effects
+        self.policy: NoWorker = policy
 
     def is_one(self, terms: Terms) -> bool:
         """Whether a job on these terms is one, if the pool does not keep them."""
@@ -51,7 +37,8 @@ class Orphans:
     def _is_lost(self, terms: Terms) -> bool:
         if self._roster.has_any(terms):
             return False
-        return self._staffing is None or not self._staffing.could_take(terms)
+        growth = self._state.growth
+        return growth is None or not growth.could_take(terms)
 
     def bury_new(self, lanes: list[Lane], now: float) -> None:
         """A worker has left that the jobs in these lanes may have waited for: bury those that only it could take."""

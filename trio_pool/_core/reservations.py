@@ -5,7 +5,7 @@
 2. A group that waits for more than the pool can have has none set aside: that would keep them
    from others for nothing. It goes on waiting, as long as workers may come.
 3. Where nothing happens by itself any more, what is set aside for groups that wait runs jobs
-   first, since what the groups wait for may wait for these. `Aftermath` sees to that.
+   first, since what the groups wait for may wait for these. `Settling` sees to that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .commands import Reserved, TurnedAway
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
     from .commands import Effects
-    from .stalled_jobs import Standing
+    from .waits import Waits
     from .worker_index import Roster
 
 
@@ -41,17 +41,17 @@ class Reservations:
         "_line",
         "_number",
         "_roster",
-        "_standing",
+        "_waits",
         "has_grown",
         "kept",
         "lacking",
         "waiting",
     )
 
-    def __init__(self, roster: Roster, effects: Effects, standing: Standing) -> None:
+    def __init__(self, roster: Roster, effects: Effects, waits: Waits) -> None:
         self._roster = roster
         self._effects = effects
-        self._standing = standing
+        self._waits = waits
         self._number = 0
         # Each with its number, in the order of these; and those that lack workers, or have lacked some.
         self._groups: dict[Group, int] = {}
@@ -61,7 +61,7 @@ class Reservations:
         self.kept: int = 0
         # Those of them whose groups were opened outside of the pool's jobs.
         self._kept_outside = 0
-        self.waiting: dict[Group, None] = {}
+        self.waiting: dict[Group, None] = waits.groups
         # Those that wait for more than the pool can have.
         self._beyond: set[Group] = set()
         # No group that waits wants more than this.
@@ -87,7 +87,7 @@ class Reservations:
         del self._groups[group]
         self._count(group, -len(group.seats))
         self.waiting.pop(group, None)
-        self._standing.note(group)
+        self._waits.note(group)
         if group in self._beyond:
             self._beyond.remove(group)
         else:
@@ -148,7 +148,7 @@ class Reservations:
             if group in self.waiting:
                 del self.waiting[group]
                 self._count(group, len(group.seats))
-            self._standing.note(group)
+            self._waits.note(group)
             self._effects.append(Reserved(group))
         return True
 

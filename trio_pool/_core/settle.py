@@ -1,4 +1,4 @@
-"""Core: what every event can lead to: what waits for the ends of jobs, for places, for workers."""
+"""After every event: what follows from it, in one fixed order, until nothing is left to be done."""
 
 from __future__ import annotations
 
@@ -6,264 +6,152 @@ from typing import TYPE_CHECKING
 
 from .._basics.text import one_line
 from .._model.group import GroupRecord
-from .._model.records import ANYONE, Group
-from .._model.states import Cut, JobState
-from .commands import Admitted, Interrupt, Recall
-from .worker_index import terms_of
+from .._model.states import JobState, Phase
+from .changes import is_kept
+from .commands import Recall
+from .deadlines import FIELDS, Due
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, WorkerRecord
-    from .admission import Places
-    from .availability import Holds
-    from .commands import Effects
-    from .deadlines import Deadlines
-    from .deadlock import Waits
-    from .dependencies import Dependencies
-    from .dispatcher import Dispatch
-    from .lending import Loans
-    from .lifecycle import Ledger
-    from .no_worker import Orphans
-    from .ready_queue import ReadyQueue
-    from .reservations import Reservations
-    from .worker_index import Roster
+    from .changes import Changes, Features
+    from .state import PoolState
 
 
-class Aftermath:
-    """What events have in common. Nobody calls these methods but who derives from it.
-
-    Attributes:
-      deadlines: what comes due; its ``soonest`` tells when to call `advance` next.
-      draining: no more jobs will come but from jobs, and nobody resumes a worker.
-      waits: who of the running jobs waits for which jobs.
-    """
+class Settling:
+    """Follows up what events have marked. They end with `settle`, and place no follow-ups of their own."""
 
     __slots__ = (
-        "_dependencies",
+        "_changes",
         "_dispatch",
-        "_effects",
-        "_holds",
         "_ledger",
         "_loans",
         "_orphans",
-        "_paused",
         "_places",
-        "_queue",
-        "_races",
         "_reservations",
-        "_roster",
+        "_search",
         "_staffing",
-        "deadlines",
-        "draining",
-        "waits",
+        "_state",
     )
 
-    def __init__(
-        self,
-        roster: Roster,
-        ledger: Ledger,
-        deadlines: Deadlines,
-        queue: ReadyQueue,
-        places: Places,
-        dispatch: Dispatch,
-        holds: Holds,
-        dependencies: Dependencies,
-        reservations: Reservations,
-        loans: Loans,
-        waits: Waits,
-        effects: Effects,
-        orphans: Orphans,
-    ) -> None:
-        self._roster = roster
-        self._ledger = ledger
-        self.deadlines: Deadlines = deadlines
-        self._queue = queue
-        self._places = places
-        self._dispatch = dispatch
-        self._staffing = dispatch.staffing
-        self._races = dispatch.races
-        self._holds = holds
-        self._dependencies = dependencies
-        self._reservations = reservations
-        self._loans = loans
-        self.waits: Waits = waits
-        self._effects = effects
-        self._orphans = orphans
-        self.draining: bool = False
-        self._paused: dict[WorkerRecord, None] = {}
+    def __init__(self, state: PoolState, features: Features, changes: Changes) -> None:
+        self._state = state
+        self._ledger = state.ledger
+        self._places = state.places
+        self._reservations = state.reservations
+        self._dispatch = features.dispatch
+        self._loans = features.loans
+        self._orphans = features.orphans
+        self._search = features.search
+        self._staffing = features.staffing
+        self._changes = changes
 
-    # How jobs go on, or don't.
+    def settle(self, now: float) -> None:
+        """Let everything follow that follows from what has happened."""
+        while self._follow(now):
+            pass
+        if self._state.may_be_stuck:
+            self._state.may_be_stuck = False
+            self._search.look_again()
 
-    def _queue_again(self, job: JobRecord, now: float, *, front: bool, at_once: bool = True) -> None:
-        terms = terms_of(job)
-        if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
-            self._ledger.bury(job, now)
-            return
-        self._ledger.move(job, JobState.QUEUED, now)
-        # Unless it is the only news, and it can't have been for want of room that others
-        # wait, it is brought together with the workers when all is known.
-        alone = at_once and not self._dispatch.is_shared and not self._ledger.news
-        seat = self._dispatch.idle_worker_for(terms, now) if alone else None
-        if seat is not None:
-            self._dispatch.hand_over(seat, job, now)
+    def next_for(self, seat: WorkerRecord, now: float) -> JobRecord | None:
+        """The next job of a worker that runs none any more, or None; whatever else follows from that."""
+        state = self._state
+        if self._ledger.news:
+            self.follow_up(now)
+        if seat._claims:
+            self._loans.give_back(seat, now)
+            job = None
         else:
-            self._dispatch.let_wait(job, terms, front=front)
+            if self._reservations.lacking and self._dispatch.set_aside(seat):
+                state.may_be_stuck = True  # others who wait for what needs the worker may wait for the group
+            guard = seat._guard
+            if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not is_kept(seat):
+                self._changes.take_out_of_use(seat, None, now)
+            job = self._dispatch.next_for(seat, now, state.may_start)
+        if (
+            state.may_start
+            or state.may_be_stuck
+            or state.draining
+            or self._places.line
+            or self._staffing is not None
+            or self._reservations.waiting
+        ):
+            self.settle(now)
+        return job
 
-    def _take_back(self, job: JobRecord) -> None:
-        """Take a job out of where it waits."""
-        if job._state is JobState.DELAYED:
-            job._ticket = 0
-            self.deadlines.forget()
-        elif job._state is JobState.BLOCKED:
-            self._dependencies.drop(job)
-        else:
-            self._queue.remove(job)
-
-    def _cut(self, seat: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
-        """Cut an attempt short, unless a timeout has passed that ends it."""
-        loan = seat._loans.get(job)
-        if loan is not None:
-            if loan.cut is None and now < loan.deadline:
-                loan.cut = cut
-        elif seat._cut is None and now < seat._attempt_deadline:
-            seat._cut = cut
-        self._effects.append(Interrupt(seat, job))
-
-    def _cancel(self, job: JobRecord, now: float) -> None:
-        """Nobody wants a job any longer that has not ended."""
-        if job._cancelled:
-            return
-        job._cancelled = True
-        if job._state is JobState.RUNNING:
-            self.waits.cancelled(job)
-            for seat in self._races.cancel(job):
-                self._cut(seat, job, Cut.CANCELLED, now)
-            return
-        self._take_back(job)
-        self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
-
-    def _stop_group(self, group: Group, now: float, discarded: str = "") -> None:
-        """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
-        for job in list(group.live):
-            if not discarded or job._state is JobState.RUNNING:
-                self._cancel(job, now)
-            else:
-                self._discard(job, discarded, now)
-        if discarded:
-            for job in self._places.all_of(group):
-                self._discard(job, discarded, now)
-
-    def _discard(self, job: JobRecord, words: str, now: float) -> None:
-        """A job that waits, perhaps for a place, is not to start any more."""
-        let_go: JobRecord | None = None
-        if job._state is None:
-            state = JobState.BLOCKED if job in self._dependencies.missing else JobState.QUEUED
-            let_go = self._places.leave(job)
-            self._ledger.move(job, state, now)
-        else:
-            self._take_back(job)
-        self._ledger.end(job, JobState.DISCARDED, now, words)
-        if let_go is not None:
-            self._effects.append(Admitted(let_go))
-
-    # How workers go on, or don't.
-
-    def _resume(self, seat: WorkerRecord, now: float) -> None:
-        if seat._paused and not seat._gone:
-            seat._paused = False
-            del self._paused[seat]
-            self._ledger.tell("worker_resumed", seat)
-            self._dispatch.update(seat, now)
-            self._after(now)
-
-    def _resume_all(self, now: float) -> None:
-        for seat in sorted(self._paused, key=lambda seat: seat._id):
-            self._resume(seat, now)
-
-    def _is_kept(self, seat: WorkerRecord) -> bool:
-        """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
-        return seat._departing or bool(seat._loans)
-
-    def _dismiss(self, seat: WorkerRecord, now: float) -> None:
-        seat._departing = True
-        self._roster.leaving += 1
-        self._queue.release(seat)  # what waits for it only because it has failed there need not any more
-        self._reservations.lose(seat)
-        if self._staffing is not None:
-            self._staffing.gone(seat)
-        self._dispatch.note(seat, now)  # or it would be given something
-        self._review(now)
-        self._dispatch.match(now)
-        if seat._current is None:
-            self._effects.append(Recall(seat))
-
-    @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have, as far as it sees to that itself."""
-        own = self._roster.staying
-        return own if self._staffing is None else self._staffing.most + own - self._staffing.own
-
-    def _review(self, now: float) -> None:
-        """There are more workers or fewer, or more who want some: see who can have them."""
-        reservations = self._reservations
-        if not reservations.waiting:
-            return
-        changed = reservations.review(self.most_workers)
-        if self.draining:
-            changed |= reservations.turn_away_beyond()
-        if changed:
-            self._dispatch.look_again()
+    def _follow(self, now: float) -> bool:
+        """Each step once; returns whether there may be more to be done."""
+        state, reservations = self._state, self._reservations
+        if self._ledger.news:
+            self.follow_up(now)
+        if state.may_reserve:
+            self._review()
+        if state.may_start or reservations.lacking:
+            state.may_start = False
             self._dispatch.match(now)
+        if state.places.line:
+            self._dispatch.fill_places(now)
+        if self._staffing is not None:
+            self._staffing.hire(now)
+            while (seat := self._staffing.not_needed()) is not None:
+                self._changes.dismiss(seat, now)
+        if self._ledger.news or state.may_reserve or state.may_start:
+            return True
+        if reservations.waiting or (state.draining and self._ledger.count[JobState.QUEUED]):
+            return self._is_still() and self._set_going(now)
+        return False
 
-    # What waits for the ends of jobs.
-
-    def _follow_up(self, now: float) -> None:
-        """See to what the ends of jobs mean for others, and to groups that may start something again.
-
-        What may start on account of that is brought together with the workers afterwards.
-        """
-        news = self._ledger.news
+    def follow_up(self, now: float) -> None:
+        """See to what the ends of jobs mean for others, and to groups that may start something again."""
+        state, news = self._state, self._ledger.news
         while news:
+            state.may_start = True
             item = news.popleft()
             if isinstance(item, GroupRecord):
-                self._queue.reopen(item)
-                self._places.by_taker.reopen(item)
+                state.queue.reopen(item)
+                state.places.by_taker.reopen(item)
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
-                self._stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
-            for job in self._dependencies.settle(item):
+                self._changes.stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
+            for job in state.dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
-                    self._discard(job, waited_in_vain(item), now)
-                elif self._dependencies.meet(job, item):
+                    self._changes.discard(job, waited_in_vain(item), now)
+                elif state.dependencies.meet(job, item):
                     self._unblock(job, now)
 
     def _unblock(self, job: JobRecord, now: float) -> None:
         """All that a job has waited for has succeeded."""
         if job._state is None:
-            self._places.by_taker.push(job, job._options.terms)
+            self._state.places.by_taker.push(job, job._options.terms)
         else:
-            self._queue_again(job, now, front=False, at_once=False)
+            self._changes.queue_again(job, now, front=False, at_once=False)
 
-    def _settle(self, now: float) -> None:
-        """Follow up what has happened; then bring jobs and workers together."""
-        if self._ledger.news:
-            self._follow_up(now)
-        self._dispatch.match(now)
+    def _review(self) -> None:
+        """There are more workers or fewer, or more who want some: see who can have them."""
+        state, reservations = self._state, self._reservations
+        state.may_reserve = False
+        if not reservations.waiting:
+            return
+        changed = reservations.review(state.most_workers)
+        if state.draining:
+            changed |= reservations.turn_away_beyond()
+        if changed:
+            state.look_again()
 
-    def _after(self, now: float) -> None:
-        """At the end of every event: follow it up; fill free places; see to the workers; let nothing hang."""
-        if self._ledger.news or self._reservations.lacking:
-            self._settle(now)
-        if self._places.line:
-            self._dispatch.fill_places(now)
-        staffing = self._staffing
+    def _is_still(self) -> bool:
+        """Whether all that goes on is jobs that wait for others, and nothing will come due."""
+        count, staffing = self._ledger.count, self._staffing
+        if count[JobState.DELAYED] or count[JobState.RUNNING] > self._state.waits.standing():
+            return False
+        if self._dispatch.is_waiting_for_meter:
+            return False
         if staffing is not None:
-            staffing.hire(now)
-            while (seat := staffing.not_needed()) is not None:
-                self._dismiss(seat, now)
-        while self._reservations.waiting or (self.draining and self._ledger.count[JobState.QUEUED]):
-            if not (self._is_still() and self._set_going(now)):
-                return
+            if staffing.is_hiring or (self._state.limits.limited_until is not None and staffing.is_short):
+                return False
+            if staffing.is_letting_go and not count[JobState.RUNNING]:
+                return False  # once the worker has left, another one may be opened for those that wait
+        return not self._state.roster.coming
 
     def _set_going(self, now: float) -> bool:
         """Jobs or groups wait, and nothing happens by itself any more: do what there is to be done about that.
@@ -271,40 +159,76 @@ class Aftermath:
         Returns:
           whether there may be more to be done.
         """
-        reservations, count = self._reservations, self._ledger.count
-        if self.draining and self._paused:
-            self._resume_all(now)
-            return False
+        state, reservations, count = self._state, self._reservations, self._ledger.count
+        if state.draining and state.paused:
+            self._changes.resume_all(now)
+            return True
         running = count[JobState.RUNNING]
-        if self.draining and running and self._orphans.bury_lost(now):
-            self._follow_up(now)  # those who wait for them go on
-            return False
+        if state.draining and running and self._orphans.bury_lost(now):
+            return True  # those who wait for them go on
         if reservations.give_way():
-            self._dispatch.look_again()
+            state.look_again()
             self._dispatch.give_out(now)
             self._dispatch.set_aside_idle()
-        if not self.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
+            state.may_start = False
+        if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
             reservations.turn_away(next(iter(reservations.waiting)))
-            self._dispatch.look_again()
-            self._settle(now)
+            state.look_again()
             return True
         if not running:
             self._orphans.bury_all(now)
-            self._follow_up(now)
+            return True
         return False
 
-    def _is_still(self) -> bool:
-        """Whether all that goes on is jobs that wait for others, and nothing will come due."""
-        count, staffing = self._ledger.count, self._staffing
-        if count[JobState.DELAYED] or count[JobState.RUNNING] > self.waits.standing():
-            return False
-        if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
-            return False
-        if staffing is not None and staffing.is_letting_go and not count[JobState.RUNNING]:
-            return False  # once the worker has left, another one may be opened for those that wait
-        return not self._roster.coming
+    # Time passes.
+
+    def advance(self, now: float) -> None:
+        """Deal with what has come due, before anything else at the same instant."""
+        state = self._state
+        if state.deadlines.soonest > now:
+            return
+        is_retiring = False
+        for due, item in state.deadlines.pop_due(now):
+            if due is Due.TOTAL_TIMEOUT:
+                self._changes.time_out(item, now)
+            elif due is Due.DELAY:
+                self._changes.queue_again(item, now, front=item._setback.front, at_once=False)
+            elif due is Due.RATE:
+                item.no_longer_limited()
+            else:
+                setattr(item, FIELDS[due], None)
+                if due is Due.AGE:
+                    self._grown_old(item, now)
+                elif due is Due.LIMIT:
+                    self._no_longer_limited(item, now)
+                elif due is Due.RETIRE:
+                    is_retiring = True
+                elif due is Due.HEDGE:
+                    state.races.come_due(item)
+                elif self._dispatch.note(item, now):
+                    self._changes.look_for_bounced()
+        state.may_start = True
+        self.settle(now)
+        if is_retiring and self._staffing is not None:
+            # Only now are those idle for which there is nothing to do.
+            while (seat := self._staffing.retire(now)) is not None:
+                self._changes.dismiss(seat, now)
+                self.settle(now)
+
+    def _grown_old(self, seat: WorkerRecord, now: float) -> None:
+        guard = seat._guard
+        assert guard is not None
+        guard.grow_old()
+        if seat._current is None and seat._phase is Phase.OPEN and not is_kept(seat):
+            self._changes.take_out_of_use(seat, None, now)
+            self._state.effects.append(Recall(seat))
+
+    def _no_longer_limited(self, seat: WorkerRecord, now: float) -> None:
+        self._state.roster.count_coming(seat)
+        if seat._available and seat._current is None:
+            self._dispatch.rest_idle(seat, now)
 
 
 def waited_in_vain(other: JobRecord) -> str:

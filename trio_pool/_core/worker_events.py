@@ -1,44 +1,49 @@
-"""Core: what happens to workers, what comes due, and what both mean for the jobs.
-
-Whatever has come due is dealt with before anything else at the same instant.
-"""
+"""What happens to workers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .._model.states import Cut, Phase
-from .commands import Admitted, Recall
-from .deadlines import FIELDS, Due
-from .settle import Aftermath
 
 if TYPE_CHECKING:
-    from .._model.records import JobRecord, WorkerRecord
-    from .autoscaling import Staffing
+    from .._model.records import WorkerRecord
+    from .changes import Changes, Features
     from .lanes import Lane
+    from .settle import Settling
+    from .state import PoolState
 
 
-class WorkerEvents(Aftermath):
-    """What happens to workers, and what comes due."""
+class WorkerEvents:
+    """Each of these calls is an event in the life of a worker."""
 
-    __slots__ = ()
+    __slots__ = ("_changes", "_dispatch", "_ledger", "_orphans", "_search", "_settling", "_staffing", "_state")
 
-    # Workers come and go.
+    def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
+        self._state = state
+        self._ledger = state.ledger
+        self._dispatch = features.dispatch
+        self._orphans = features.orphans
+        self._search = features.search
+        self._staffing = features.staffing
+        self._changes = changes
+        self._settling = settling
 
     def join(self, seat: WorkerRecord, *, ordered: bool = False) -> None:
         """A worker is about to open its resource for the first time; perhaps as it was ordered."""
-        self._roster.join(seat)
+        state = self._state
+        state.roster.join(seat)
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
-        if self._reservations.waiting and self._reservations.review(self.most_workers):
+        if state.reservations.waiting and state.reservations.review(state.most_workers):
             self._dispatch.set_aside_idle()
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""
         if self._staffing is not None:
             self._staffing.begun = True
-            self.advance(now)
-            self._after(now)
+            self._settling.advance(now)
+            self._settling.settle(now)
 
     def not_hired(self) -> None:
         """A worker that was ordered won't be opened."""
@@ -47,19 +52,19 @@ class WorkerEvents(Aftermath):
 
     def opened(self, seat: WorkerRecord, now: float) -> None:
         """A worker's resource is open."""
-        self.advance(now)
+        self._settling.advance(now)
         seat._phase = Phase.OPEN
         seat._was_open = True
         if self._staffing is not None:
             self._staffing.opened(seat)
         if seat._guard is not None:
-            self._holds.expire(seat, seat._guard.renew(now))
+            self._state.holds.expire(seat, seat._guard.renew(now))
         self._ledger.tell("worker_started", seat)
-        self._dispatch.update(seat, now)
+        self._dispatch.note(seat, now)
         if self._staffing is not None and not seat._available:
             self._staffing.unparked(seat)  # held back while its resource was opened anew
-        self._after(now)
-        self._look_for_bounced()
+        self._changes.look_for_bounced()
+        self._settling.settle(now)
 
     def reopen(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
@@ -67,155 +72,64 @@ class WorkerEvents(Aftermath):
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
         """
-        self._take_out_of_use(seat, error, now)  # before it is given what comes due now
-        self.advance(now)
-        self._dispatch.match(now)
-        self._after(now)
+        self._changes.take_out_of_use(seat, error, now)  # before it is given what comes due now
+        self._settling.advance(now)
+        self._settling.settle(now)
 
     def pause(self, seat: WorkerRecord, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
-        self.advance(now)
+        self._settling.advance(now)
         if not (seat._paused or seat._gone):
             seat._paused = True
-            self._paused[seat] = None
+            self._state.paused[seat] = None
             self._ledger.tell("worker_paused", seat)
-            self._dispatch.update(seat, now)
-            self._after(now)
+            self._dispatch.note(seat, now)
+            self._settling.settle(now)
 
     def resume(self, seat: WorkerRecord, now: float) -> None:
         """A paused worker may go on."""
-        self.advance(now)
-        self._resume(seat, now)
-        self._look_for_bounced()
+        self._settling.advance(now)
+        self._changes.resume(seat, now)
+        self._changes.look_for_bounced()
+        self._settling.settle(now)
 
     def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
-        self.advance(now)
-        self._rest(seat, until, now)
+        self._settling.advance(now)
+        self._changes.rest(seat, until, now)
+        self._settling.settle(now)
 
     def depart(self, seat: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
-        self.advance(now)
+        self._settling.advance(now)
         if cut:
             running = [seat._current] if seat._current is not None else []
             for job in (*running, *seat._loans):
-                self._cut(seat, job, Cut.EVICTED, now)
+                self._changes.cut(seat, job, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
-            is_spare = self.waits.can_spare(seat)
-            self._dismiss(seat, now)
-            self._after(now)
-            if not is_spare:
-                self.waits.look_again()
+            self._state.may_be_stuck |= not self._search.can_spare(seat)
+            self._changes.dismiss(seat, now)
+            self._settling.settle(now)
 
     def left(self, seat: WorkerRecord, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
-        self.advance(now)
-        is_spare = self.waits.can_spare(seat)
+        self._settling.advance(now)
+        state = self._state
+        state.may_be_stuck |= not self._search.can_spare(seat)
         seat._phase = Phase.STOPPED
-        self._paused.pop(seat, None)
-        self._holds.drop(seat)
-        self._reservations.lose(seat)
-        is_last = self._roster.leave(seat)
+        state.paused.pop(seat, None)
+        state.holds.drop(seat)
+        state.reservations.lose(seat)
+        is_last = state.roster.leave(seat)
         if self._staffing is not None:
             self._staffing.left(seat)
         lost: list[Lane] = []
-        for queue in (self._queue, self._places.by_taker):
+        for queue in (state.queue, state.places.by_taker):
             queue.release(seat)
-            queue.look_again()
             lost += queue.lanes_for(seat, tags=is_last)
+        state.look_again()
         if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
         self._orphans.bury_new(lost, now)
-        self._review(now)
-        self._settle(now)
-        self._after(now)
-        if not is_spare:
-            self.waits.look_again()
-
-    # Time passes.
-
-    def advance(self, now: float) -> None:
-        """Deal with what has come due."""
-        if self.deadlines.soonest > now:
-            return
-        is_back = False
-        retiring: Staffing | None = None
-        for due, item in self.deadlines.pop_due(now):
-            if due is Due.TOTAL_TIMEOUT:
-                self._overdue(item, now)
-            elif due is Due.DELAY:
-                self._queue_again(item, now, front=item._setback.front, at_once=False)
-            elif due is Due.RATE:
-                item.no_longer_limited()
-            else:
-                setattr(item, FIELDS[due], None)
-                if due is Due.AGE:
-                    self._grown_old(item, now)
-                elif due is Due.LIMIT:
-                    self._no_longer_limited(item, now)
-                elif due is Due.RETIRE:
-                    retiring = item
-                elif due is Due.HEDGE:
-                    self._races.come_due(item)
-                else:
-                    is_back |= self._dispatch.note(item, now)
-        self._settle(now)
-        if retiring is not None:
-            self._retire(retiring, now)  # only now are those idle for which there is nothing to do
-        self._after(now)
-        if is_back:
-            self._look_for_bounced()
-
-    # From here on nobody calls but who derives from it.
-
-    def _look_for_bounced(self) -> None:
-        """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
-        if self._dispatch.has_bounced:
-            self.waits.look_again()
-
-    def _overdue(self, job: JobRecord, now: float) -> None:
-        let_go: JobRecord | None = None
-        if job._state is None:
-            let_go = self._places.leave(job)
-        else:
-            self._take_back(job)
-        self._ledger.time_out(job, now)
-        if let_go is not None:
-            self._effects.append(Admitted(let_go))
-
-    def _rest(self, seat: WorkerRecord, until: float, now: float) -> None:
-        if self._holds.rest(seat, until, now):
-            self._dispatch.update(seat, now)
-            self._after(now)
-
-    def _reopen(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
-        self._take_out_of_use(seat, error, now)
-        self._dispatch.match(now)
-        self._after(now)
-
-    def _take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
-        """A worker's resource is to be opened anew; what that means for the jobs is left to others."""
-        if self._staffing is not None:
-            self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
-        seat._phase = Phase.REOPENING
-        self._dispatch.note(seat, now)
-        if error is not None:
-            seat._last_error = error
-        self._ledger.tell("worker_reopening", seat, error)
-
-    def _grown_old(self, seat: WorkerRecord, now: float) -> None:
-        guard = seat._guard
-        assert guard is not None
-        guard.grow_old()
-        if seat._current is None and seat._phase is Phase.OPEN and not self._is_kept(seat):
-            self._take_out_of_use(seat, None, now)
-            self._effects.append(Recall(seat))
-
-    def _retire(self, staffing: Staffing, now: float) -> None:
-        while (seat := staffing.retire(now)) is not None:
-            self._dismiss(seat, now)
-
-    def _no_longer_limited(self, seat: WorkerRecord, now: float) -> None:
-        self._roster.count_coming(seat)
-        if seat._available and seat._current is None:
-            self._dispatch.rest_idle(seat, now)
+        state.may_reserve = True
+        self._settling.settle(now)

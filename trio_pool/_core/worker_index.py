@@ -54,6 +54,8 @@ class Roster:
         "fresh",
         "idle_count",
         "leaving",
+        "on_parked",
+        "on_unparked",
         "seats",
     )
 
@@ -75,6 +77,9 @@ class Roster:
         # The sum over the kinds, since it is asked for with every job; and what is asked
         # when there is but one of them, and no chance in it.
         self.idle_count: int = 0
+        # What is told when a worker becomes idle, and when it is so no longer.
+        self.on_parked: Callable[[WorkerRecord, float], object] | None = None
+        self.on_unparked: Callable[[WorkerRecord], object] | None = None
         self._only: Kind | None = None
         self._in_order: Callable[[dict[WorkerRecord, int]], Iterator[WorkerRecord]] = (
             reversed if pick == "last_used" else iter
@@ -178,7 +183,7 @@ class Roster:
             seat._coming = coming
             self.coming += 1 if coming else -1
 
-    def park(self, seat: WorkerRecord, *, is_fresh: bool = True) -> None:
+    def park(self, seat: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
         """An available worker has nothing to do; it is fresh unless it has just looked for something itself."""
         self._sequence = number = self._sequence + 1
         kind = seat._kind
@@ -188,6 +193,8 @@ class Roster:
         self.idle_count += 1
         if is_fresh:
             self.fresh[seat] = None
+        if self.on_parked is not None:
+            self.on_parked(seat, now)
 
     def unpark(self, seat: WorkerRecord) -> bool:
         """A worker is idle no longer; returns whether it was."""
@@ -199,6 +206,8 @@ class Roster:
         else:
             del kind.idle[seat]
         self.idle_count -= 1
+        if self.on_unparked is not None:
+            self.on_unparked(seat)
         return True
 
     def is_idle(self, seat: WorkerRecord) -> bool:

@@ -16,7 +16,7 @@ from .job_runner import Failure, run_job, tidy
 
 if TYPE_CHECKING:
     from .._core.commands import Effects
-    from .._core.job_events import Scheduler
+    from .._core.core import Core
     from .._model.handles import Worker
     from .._model.records import JobRecord
     from .._model.states import Cut
@@ -38,7 +38,7 @@ class Owner(Protocol):
     """What a shift asks of the worker that it serves: its Trio half."""
 
     worker: Worker
-    core: Scheduler
+    core: Core
     leading: tuple[Any, ...]
     inbox: JobRecord | None
     session: trio.CancelScope
@@ -78,7 +78,7 @@ class Shift:
         self._owner = owner
         self._is_own = is_own
         self.task: trio.lowlevel.Task | None = None
-        self.ends: Scheduler | Apart = owner.core
+        self.ends: Core | Apart = owner.core
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False

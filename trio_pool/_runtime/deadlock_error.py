@@ -12,7 +12,7 @@ from .._model.text import label
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._core.deadlock import Wait
+    from .._core.waits import Wait
     from .._model.records import JobRecord, WorkerRecord
 
 _CURE = "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"

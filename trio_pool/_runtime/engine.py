@@ -28,7 +28,8 @@ from .._core.commands import (
     TurnedAway,
     WaitsInVain,
 )
-from .._core.core import make_scheduler
+from .._core.core import Core
+from .._core.state import CoreSettings
 from .._core.worker_index import Roster
 from .._model.dead_letters import DeadLetters
 from .._model.errors import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._core.commands import Effect
-    from .._core.job_events import Scheduler
     from .._core.lifecycle import Ledger
     from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions
@@ -97,22 +97,17 @@ class Engine(Admitting, Waiting):
         self.effects: deque[Effect] = deque()
         self.roster: Roster = Roster(config.pick, self.rng)
         self.dead: DeadLetters = DeadLetters(config.max_dead, requeue, self.check_caller)
-        self.core: Scheduler
-        self.ledger: Ledger
-        self.core, self.ledger = make_scheduler(
-            self.roster,
-            self.dead,
-            self.effects,
-            self.instruments,
+        settings = CoreSettings(
             max_queue=config.max_queue,
             max_running=config.max_running,
-            elastic=elastic,
+            no_worker=config.no_worker,
             rate_limit=config.rate_limit,
             retry_budget=config.retry_budget,
-            no_worker=config.no_worker,
             lifo=config.order == "lifo",
             keep_history=config.history,
         )
+        self.core: Core = Core(self.roster, self.dead, self.effects, self.instruments, settings, elastic)
+        self.ledger: Ledger = self.core.ledger
         self.timers: Timers = Timers(self._on_deadline)
         self._deadlines = self.core.deadlines
         # The body of the block, and what follows on it until the workers have stopped.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .._core.commands import Admitted, Refused
-    from .._core.job_events import Scheduler
+    from .._core.core import Core
     from .._model.records import JobRecord
 
 
@@ -35,7 +35,7 @@ class _Submitter:
 class Admitting:
     """The part of the engine that has to do with jobs that come in."""
 
-    core: Scheduler
+    core: Core
     carry_out: Callable[[], None]
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from .._core.deadlock import Wait
+from .._core.waits import Wait
 from .._model.records import has_ended
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs, is_in_a_job
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from .._core.commands import WaitsInVain
-    from .._core.job_events import Scheduler
+    from .._core.core import Core
     from .._model.handles import Worker
     from .._model.records import Group, JobRecord
     from .home import Home
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Waiting:
     """The part of the engine that has to do with those who wait for jobs."""
 
-    core: Scheduler
+    core: Core
     home: Home
     carry_out: Callable[[], None]
     check_caller: Callable[[], None]

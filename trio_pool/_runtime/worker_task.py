@@ -28,9 +28,9 @@ if sys.version_info < (3, 11):
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._core.deadlock import Wait
-    from .._core.job_events import Scheduler
+    from .._core.core import Core
     from .._core.retry_decision import Verdict
+    from .._core.waits import Wait
     from .._model.handles import Job, Worker
     from .._model.records import JobRecord, Loan
     from .._model.states import Cut
@@ -97,7 +97,7 @@ class WorkerTask:
         self,
         worker: Worker,
         host: PoolOfWorker,
-        core: Scheduler,
+        core: Core,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None,
         leading: tuple[Any, ...],
         *,

@@ -9,7 +9,7 @@ from .._core.hedging import Race
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.job_events import Scheduler
+    from .._core.core import Core
     from .._core.retry_decision import Verdict
     from .._model.records import Loan, WorkerRecord
 
@@ -27,7 +27,7 @@ class Apart:
 
     __slots__ = ("_core", "_loan", "_over")
 
-    def __init__(self, core: Scheduler, loan: Loan, over: Callable[[], object]) -> None:
+    def __init__(self, core: Core, loan: Loan, over: Callable[[], object]) -> None:
         self._core = core
         self._loan = loan
         self._over = over

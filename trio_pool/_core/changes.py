@@ -1,0 +1,184 @@
+"""What more than one event does to a job or to a worker. What follows on that is left to `Settling`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._model.records import ANYONE
+from .._model.states import Cut, JobState, Phase
+from .commands import Admitted, Interrupt, Recall
+from .worker_index import terms_of
+
+if TYPE_CHECKING:
+    from .._model.records import Group, JobRecord, WorkerRecord
+    from .autoscaling import Staffing
+    from .deadlock import DeadlockSearch
+    from .dispatcher import Dispatch
+    from .lending import Loans
+    from .no_worker import Orphans
+    from .state import PoolState
+
+
+class Features(NamedTuple):
+    """The parts of the core that decide. They know the state, and nothing of each other."""
+
+    dispatch: Dispatch
+    loans: Loans
+    search: DeadlockSearch
+    orphans: Orphans
+    staffing: Staffing | None
+
+
+class Changes:
+    """The changes that events have in common."""
+
+    __slots__ = ("_dispatch", "_ledger", "_orphans", "_staffing", "_state")
+
+    def __init__(self, state: PoolState, features: Features) -> None:
+        self._state = state
+        self._ledger = state.ledger
+        self._dispatch = features.dispatch
+        self._orphans = features.orphans
+        self._staffing = features.staffing
+
+    # Jobs.
+
+    def queue_again(self, job: JobRecord, now: float, *, front: bool, at_once: bool = True) -> None:
+        """A job waits for a worker again, or gets one if nothing else has happened that others may start on."""
+        state = self._state
+        terms = terms_of(job)
+        if (terms is not ANYONE or not state.roster.seats) and self._orphans.is_one(terms):
+            self._ledger.bury(job, now)
+            return
+        self._ledger.move(job, JobState.QUEUED, now)
+        # Unless it is the only news, and it can't have been for want of room that others
+        # wait, it is brought together with the workers when all is known.
+        alone = at_once and not state.limits.is_shared and not (self._ledger.news or state.may_start)
+        seat = self._dispatch.idle_worker_for(terms, now) if alone else None
+        if seat is not None:
+            self._dispatch.hand_over(seat, job, now)
+        else:
+            self._dispatch.let_wait(job, terms, front=front)
+            state.may_start |= not alone
+
+    def take_back(self, job: JobRecord) -> None:
+        """Take a job out of where it waits."""
+        if job._state is JobState.DELAYED:
+            job._ticket = 0
+            self._state.deadlines.forget()
+        elif job._state is JobState.BLOCKED:
+            self._state.dependencies.drop(job)
+        else:
+            self._state.queue.remove(job)
+
+    def time_out(self, job: JobRecord, now: float) -> None:
+        """The total timeout of a job that waits, perhaps for a place, has passed."""
+        let_go: JobRecord | None = None
+        if job._state is None:
+            let_go = self._state.places.leave(job)
+        else:
+            self.take_back(job)
+        self._ledger.time_out(job, now)
+        if let_go is not None:
+            self._state.effects.append(Admitted(let_go))
+
+    def cut(self, seat: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
+        """Cut an attempt short, unless a timeout has passed that ends it."""
+        loan = seat._loans.get(job)
+        if loan is not None:
+            if loan.cut is None and now < loan.deadline:
+                loan.cut = cut
+        elif seat._cut is None and now < seat._attempt_deadline:
+            seat._cut = cut
+        self._state.effects.append(Interrupt(seat, job))
+
+    def cancel(self, job: JobRecord, now: float) -> None:
+        """Nobody wants a job any longer that has not ended."""
+        if job._cancelled:
+            return
+        job._cancelled = True
+        if job._state is JobState.RUNNING:
+            self._state.waits.cancelled(job)
+            for seat in self._state.races.cancel(job):
+                self.cut(seat, job, Cut.CANCELLED, now)
+            return
+        self.take_back(job)
+        self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
+
+    def stop_group(self, group: Group, now: float, discarded: str = "") -> None:
+        """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
+        for job in list(group.live):
+            if not discarded or job._state is JobState.RUNNING:
+                self.cancel(job, now)
+            else:
+                self.discard(job, discarded, now)
+        if discarded:
+            for job in self._state.places.all_of(group):
+                self.discard(job, discarded, now)
+
+    def discard(self, job: JobRecord, words: str, now: float) -> None:
+        """A job that waits, perhaps for a place, is not to start any more."""
+        let_go: JobRecord | None = None
+        if job._state is None:
+            state = JobState.BLOCKED if job in self._state.dependencies.missing else JobState.QUEUED
+            let_go = self._state.places.leave(job)
+            self._ledger.move(job, state, now)
+        else:
+            self.take_back(job)
+        self._ledger.end(job, JobState.DISCARDED, now, words)
+        if let_go is not None:
+            self._state.effects.append(Admitted(let_go))
+
+    # Workers.
+
+    def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
+        """A worker takes no more jobs until then; of two rests the later end holds."""
+        if self._state.holds.rest(seat, until, now):
+            self._dispatch.note(seat, now)
+
+    def resume(self, seat: WorkerRecord, now: float) -> None:
+        """A paused worker goes on."""
+        if seat._paused and not seat._gone:
+            seat._paused = False
+            del self._state.paused[seat]
+            self._ledger.tell("worker_resumed", seat)
+            self._dispatch.note(seat, now)
+
+    def resume_all(self, now: float) -> None:
+        """All paused workers go on."""
+        for seat in sorted(self._state.paused, key=lambda seat: seat._id):
+            self.resume(seat, now)
+
+    def dismiss(self, seat: WorkerRecord, now: float) -> None:
+        """A worker is to leave."""
+        seat._departing = True
+        self._state.roster.leaving += 1
+        self._state.queue.release(seat)  # what waits for it only because it has failed there need not any more
+        self._state.reservations.lose(seat)
+        if self._staffing is not None:
+            self._staffing.gone(seat)
+        self._dispatch.note(seat, now)  # or it would be given something
+        self._state.may_reserve = self._state.may_start = True
+        if seat._current is None:
+            self._state.effects.append(Recall(seat))
+
+    def take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
+        """A worker's resource is to be opened anew."""
+        if self._staffing is not None:
+            self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
+        seat._phase = Phase.REOPENING
+        self._dispatch.note(seat, now)
+        if error is not None:
+            seat._last_error = error
+        self._ledger.tell("worker_reopening", seat, error)
+        self._state.may_start = True
+
+    def look_for_bounced(self) -> None:
+        """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
+        if self._state.has_bounced:
+            self._state.may_be_stuck = True
+
+
+def is_kept(seat: WorkerRecord) -> bool:
+    """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
+    return seat._departing or bool(seat._loans)

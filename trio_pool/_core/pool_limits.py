@@ -1,0 +1,91 @@
+"""What the pool as a whole lets start: so many attempts at once, so many a second, so many retries."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .._model.states import JobState
+from .._policies.meters import BudgetMeter, RateMeter
+
+if TYPE_CHECKING:
+    from .._policies.rate_limit import RateLimit, RetryBudget
+    from .deadlines import Deadlines
+    from .lifecycle import Ledger
+
+RUNNING = JobState.RUNNING  # looked up with every job, and slow through the enum
+
+
+class PoolLimits:
+    """The limits of a pool, and what is counted for them.
+
+    Attributes:
+      max_running: how many attempts may be under way at once.
+      meter: what the pool's rate limit lets start, or None without one.
+      budget: what the pool's budget of retries is told of, or None without one.
+      limited_until: until when the pool's rate limit keeps a job waiting that could start otherwise.
+    """
+
+    __slots__ = ("_deadlines", "_ledger", "_meter_before", "_ticket", "budget", "limited_until", "max_running", "meter")
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        deadlines: Deadlines,
+        max_running: float,
+        rate_limit: RateLimit | None,
+        retry_budget: RetryBudget | None,
+    ) -> None:
+        self._ledger = ledger
+        self._deadlines = deadlines
+        self.max_running: float = max_running
+        self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
+        self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
+        # The last one, while there is no limit: it must not be forgotten what has started.
+        self._meter_before: RateMeter | None = None
+        self.limited_until: float | None = None
+        # Names the entry for that in the heap of deadlines, and is 0 without one.
+        self._ticket = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether workers hold each other back: whose job starts may depend on all of them."""
+        return self.max_running != math.inf or self.meter is not None
+
+    @property
+    def room(self) -> float:
+        """How many more attempts may be under way."""
+        return self.max_running - self._ledger.count[RUNNING] - self._ledger.surplus
+
+    def is_rate_limited(self, now: float) -> bool:
+        """Whether the pool's rate limit lets nothing start now."""
+        return self.meter is not None and self.meter.ready_at(now) > now
+
+    def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
+        """Change how often attempts may start in the pool, without handing out a fresh burst."""
+        meter = self.meter or self._meter_before
+        if limit is None:
+            self._meter_before, self.meter = meter, None
+        elif meter is None:
+            self.meter = RateMeter(limit)
+        else:
+            meter.change(limit, now)
+            self._meter_before, self.meter = None, meter
+        if self.meter is None:
+            self.wait_for_meter(None)
+
+    def no_longer_limited(self) -> None:
+        """The time has come at which the pool's rate limit lets an attempt start."""
+        self.limited_until = None
+        self._ticket = 0
+
+    def wait_for_meter(self, ready: float | None) -> None:
+        """A job could start, or get a worker, but for the pool's rate limit; or none any more."""
+        if self.limited_until == ready:
+            return
+        if self.limited_until is not None:
+            self._ticket = 0
+            self._deadlines.forget()
+        self.limited_until = ready
+        if ready is not None:
+            self._deadlines.add_rate(self, ready)

@@ -1,0 +1,132 @@
+"""All that the core knows at one moment, and what of it has not been followed up."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from .admission import Places
+from .availability import Holds
+from .deadlines import Deadlines
+from .dependencies import Dependencies
+from .hedging import Races
+from .lifecycle import Ledger
+from .pool_limits import PoolLimits
+from .ready_queue import ReadyQueue
+from .reservations import Reservations
+from .waits import Waits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._model.dead_letters import DeadLetters
+    from .._model.pool_config import NoWorker
+    from .._model.records import Terms, WorkerRecord
+    from .._policies.rate_limit import RateLimit, RetryBudget
+    from .commands import Effects
+    from .worker_index import Roster
+
+
+class CoreSettings(NamedTuple):
+    """What a core is told of how its pool was opened; the fields are arguments of `open_pool`."""
+
+    max_queue: float = math.inf
+    max_running: float = math.inf
+    no_worker: NoWorker = "reject"
+    rate_limit: RateLimit | None = None
+    retry_budget: RetryBudget | None = None
+    lifo: bool = False
+    keep_history: bool = True
+
+
+class Growth(Protocol):
+    """What others have to know of an elastic pool: which workers may come yet."""
+
+    @property
+    def most(self) -> float: ...
+    @property
+    def own(self) -> int: ...
+    def could_open(self, terms: Terms) -> bool: ...
+    def could_replace(self, terms: Terms) -> bool: ...
+    def could_take(self, terms: Terms) -> bool: ...
+
+
+class PoolState:
+    """What two features need stands here; whoever changes it marks it, and `Settling` does the rest.
+
+    Attributes:
+      draining: no more jobs will come but from jobs, and nobody resumes a worker.
+      paused: the workers that are paused.
+      has_bounced: whether jobs have ever been kept from workers that they have failed on.
+      growth: what may come of an elastic pool; None for any other.
+      may_start: whether something may start that could not when it was last looked for.
+      may_reserve: whether other groups may have workers for themselves than before.
+      may_be_stuck: whether somebody may wait for ever now.
+    """
+
+    __slots__ = (
+        "deadlines",
+        "dependencies",
+        "draining",
+        "effects",
+        "growth",
+        "has_bounced",
+        "holds",
+        "ledger",
+        "limits",
+        "may_be_stuck",
+        "may_reserve",
+        "may_start",
+        "paused",
+        "places",
+        "queue",
+        "races",
+        "reservations",
+        "roster",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        roster: Roster,
+        dead: DeadLetters,
+        effects: Effects,
+        instruments: Sequence[object],
+        settings: CoreSettings,
+    ) -> None:
+        tickets = count(1)
+        self.effects = effects
+        self.roster = roster
+        self.deadlines = Deadlines(tickets)
+        self.dependencies = Dependencies(self.deadlines)
+        self.waits = Waits()
+        self.ledger = Ledger(effects, dead, self.dependencies, instruments, settings.keep_history, self.waits)
+        self.queue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
+        by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
+        self.places = Places(self.ledger, settings.max_queue, by_taker, self.dependencies)
+        self.limits = PoolLimits(
+            self.ledger, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
+        )
+        self.holds = Holds(self.ledger, self.deadlines)
+        self.reservations = Reservations(roster, effects, self.waits)
+        self.races = Races(roster, self.deadlines)
+        self.growth: Growth | None = None
+        self.draining: bool = False
+        self.paused: dict[WorkerRecord, None] = {}
+        self.has_bounced: bool = False
+        self.may_start: bool = False
+        self.may_reserve: bool = False
+        self.may_be_stuck: bool = False
+
+    @property
+    def most_workers(self) -> float:
+        """How many workers the pool can have, as far as it sees to that itself."""
+        own = self.roster.staying
+        return own if self.growth is None else self.growth.most + own - self.growth.own
+
+    def look_again(self) -> None:
+        """Who may take what has changed, with who is available and for whom."""
+        self.queue.look_again()
+        self.places.by_taker.look_again()
+        self.may_start = True
