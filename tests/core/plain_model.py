@@ -352,9 +352,11 @@ class PlainPool:
         return worker.ready_at(self.now) > self.now
 
     def _resume_all(self) -> None:
-        for worker in [worker for worker in self.workers if worker.paused and worker.phase != "gone"]:
+        paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
+        for worker in paused:  # all of them before any is asked: who gets a job doesn't depend on their order
             worker.paused = False
-            self._ask(worker)
+            self._update(worker)
+        self._settle()
 
     def _cut(self, worker: PlainWorker) -> None:
         assert worker.job is not None
