@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from tests.exceptions import WAYS, Refuses, Unruly, nested, stray
 from tests.streams import EITHER, check_it_goes_on, collect, ending_of, nap
 from trio_pool import open_pool
-from trio_pool._policies.error_rule import leaves
+from trio_pool._basics.exceptions import leaves
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -27,7 +27,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._policies.error_rule import leaves
+from trio_pool._basics.exceptions import leaves
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_pool import AttemptTimeoutError, ResourceBroken, RetryPolicy
-from trio_pool._policies.error_rule import leaves, matches
+from trio_pool._basics.exceptions import leaves
+from trio_pool._policies.error_rule import matches
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -9,7 +9,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .error_rule import applies
-from .retry import NOT_OF_THE_FUNCTION
 
 if TYPE_CHECKING:
     from .rate_limit import CircuitBreaker, RateLimit, RetryBudget
@@ -279,7 +278,7 @@ class Breaker:
         Raises:
           TypeError: if ``counts`` is a function and returns something else than a bool.
         """
-        return applies("counts", self.policy.counts, error, NOT_OF_THE_FUNCTION)
+        return applies("counts", self.policy.counts, error)
 
     def _open(self, now: float) -> None:
         self._probing = False

@@ -10,9 +10,8 @@ import attrs
 
 from .._basics.pickling import Portable
 from .._basics.text import shown
-from .._model.errors import AttemptTimeoutError
 from . import validate
-from .error_rule import applies
+from .error_rule import NotOfTheFunction, applies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +181,7 @@ class Discard(_Reasoned):
     """
 
 
-class ResourceBroken(_Reasoned):
+class ResourceBroken(_Reasoned, NotOfTheFunction):
     """Raise it in a job's function: a failure, and the resource has to be reopened.
 
     The worker leaves its lifespan and enters it again before it takes another job. The job is tried again,
@@ -203,10 +202,6 @@ class ResourceBroken(_Reasoned):
     def __init__(self, reason: str = "", *, counts: bool = True) -> None:
         super().__init__(reason)
         self.counts = validate.instance("counts", counts, bool)
-
-
-NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
-"""What the pool says of an attempt and of a resource: rules that name types are about these in any case."""
 
 
 def _check_attempts(_: object, __: object, value: object) -> None:
@@ -366,4 +361,4 @@ class RetryPolicy:
         Raises:
           TypeError: if ``retry_on`` is a function and returns something else than a bool.
         """
-        return applies("retry_on", self.retry_on, error, NOT_OF_THE_FUNCTION)
+        return applies("retry_on", self.retry_on, error)

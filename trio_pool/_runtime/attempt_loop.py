@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._basics.exceptions import as_error, without_cancellations
 from .._core.lifecycle import begun
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from .._model.handles import DeadReason
 from .._model.records import Phase
-from .._policies.error_rule import as_error, without_cancellations
 from .job_runner import Failure, run_job, tidy
 
 if TYPE_CHECKING:

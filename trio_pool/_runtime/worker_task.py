@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import trio
 
 from .._basics.error_text import in_words
+from .._basics.exceptions import as_error, without_cancellations
 from .._basics.logs import report
 from .._basics.text import one_line, shown
 from .._model.errors import JobCancelledError
 from .._model.records import Phase, Seat
 from .._model.text import doings
 from .._policies import validate
-from .._policies.error_rule import as_error, without_cancellations
 from .._policies.retry import ResourceBroken, RetryPolicy
 from .attempt_loop import Shift
 from .workerless_attempt import Apart
