@@ -9,7 +9,7 @@ from trio_pool import JobCancelledError, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import Start
 from trio_pool._core.lifecycle import begun
-from trio_pool._policies.meters import RateMeter
+from trio_pool._policies.rate_limit import RateMeter
 
 
 def test_one_that_begins_late_holds_the_next_back_from_then_on() -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import attrs
 import pytest
 
-from trio_pool._policies.rate_limit import CircuitBreaker, Hedge, RateLimit, RetryBudget
+from trio_pool._policies.circuit_breaker import CircuitBreaker
+from trio_pool._policies.hedge import Hedge
+from trio_pool._policies.rate_limit import RateLimit
+from trio_pool._policies.retry_budget import RetryBudget
 
 NAN, INF = math.nan, math.inf
 

@@ -16,7 +16,7 @@ from trio_pool._core.retry_decision import Die, Verdict
 from trio_pool._model.group import Group
 from trio_pool._model.handles import DeadReason
 from trio_pool._model.records import Cut, Phase
-from trio_pool._policies.meters import BreakerState
+from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
     from trio_pool import Job

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool._policies.meters import RateMeter
-from trio_pool._policies.rate_limit import RateLimit
+from trio_pool._policies.rate_limit import RateLimit, RateMeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ from trio_pool._core.commands import Reserved, Start
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.tag_index import PICKS
 from trio_pool._core.worker_index import ANYONE
-from trio_pool._policies.rate_limit import Hedge
+from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from trio_pool import Job

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
-    from .._policies.elastic import Elastic
+    from .._policies.resource import Elastic
     from .._runtime.worker_task import Worker
 
 
@@ -134,8 +134,7 @@ class BasePool(Submitting):
     @rate_limit.setter
     def rate_limit(self, limit: RateLimit | None) -> None:
         self._engine.check_caller()
-        if limit is not None:
-            validate.instance("rate_limit", limit, RateLimit)
+        validate.optional("rate_limit", limit, RateLimit)
         self._engine.core.set_rate_limit(limit, trio.current_time())
         self._engine.carry_out()
 
@@ -167,8 +166,7 @@ class BasePool(Submitting):
         Arguments:
           interval: seconds between two of them, more than zero.
         """
-        if validate.seconds("interval", interval) == 0:
-            raise ValueError("interval must be more than 0, got 0")
+        validate.positive("interval", interval)
         self._engine.check_caller()
         return Snapshots(interval, self.statistics, self._engine)
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from .._policies.rate_limit import CircuitBreaker, RateLimit
+    from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.rate_limit import RateLimit
     from .._runtime.worker_task import Worker
 
 R = TypeVar("R")

@@ -13,7 +13,7 @@ from .deadlines import Due
 if TYPE_CHECKING:
     from .._model.group import Group
     from .._model.records import Seat
-    from .._policies.elastic import Elastic
+    from .._policies.resource import Elastic
     from .admission import Places
     from .commands import Effects
     from .deadlines import Deadlines

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._model.handles import JobState
 from .._model.records import Phase
-from .._policies.meters import BudgetMeter, RateMeter
+from .._policies.rate_limit import RateMeter
+from .._policies.retry_budget import BudgetMeter
 from .commands import Admitted, Start
 from .hedging import Races
 from .worker_index import terms_of
@@ -23,7 +24,8 @@ from .worker_index import terms_of
 if TYPE_CHECKING:
     from .._model.handles import Job
     from .._model.records import Seat
-    from .._policies.rate_limit import RateLimit, RetryBudget
+    from .._policies.rate_limit import RateLimit
+    from .._policies.retry_budget import RetryBudget
     from .admission import Places
     from .autoscaling import Staffing
     from .availability import Holds

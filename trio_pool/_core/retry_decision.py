@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from .._model.text import Words
-    from .._policies.meters import Breaker
+    from .._policies.circuit_breaker import Breaker
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
 OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"

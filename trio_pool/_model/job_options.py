@@ -14,7 +14,7 @@ import attrs
 from .._basics.text import shown
 from .._core.worker_index import ANYONE, Terms
 from .._policies import validate
-from .._policies.rate_limit import Hedge
+from .._policies.hedge import Hedge
 from .._policies.retry import RetryPolicy
 from .handles import NO_METADATA, Job
 from .records import Seat

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .._core.lending import Loan
     from .._core.tag_index import Kind
     from .._core.worker_index import Roster
-    from .._policies.meters import RateMeter
+    from .._policies.rate_limit import RateMeter
     from .._policies.worker_limits import Guard
     from .handles import Job
 

@@ -204,40 +204,16 @@ class ResourceBroken(_Reasoned, NotOfTheFunction):
         self.counts = validate.instance("counts", counts, bool)
 
 
-def _check_attempts(_: object, __: object, value: object) -> None:
-    validate.bound("max_attempts", value, least=1)
+def _check_multiplier(name: str, value: object) -> None:
+    if validate.seconds(name, value, finite=True) < 1:
+        raise ValueError(f"{name} must be at least 1, {validate.got(value)}")
 
 
-def _check_multiplier(_: object, __: object, value: object) -> None:
-    if validate.seconds("multiplier", value, finite=True) < 1:
-        raise ValueError(f"multiplier must be at least 1, {validate.got(value)}")
-
-
-def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    validate.seconds(attribute.name, value, finite=True)
-
-
-def _check_seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    validate.seconds(attribute.name, value)
-
-
-def _check_jitter(_: object, __: object, value: object) -> None:
+def _check_jitter(name: str, value: object) -> None:
     if isinstance(value, str):
-        validate.one_of("jitter", value, JITTERS)
+        validate.one_of(name, value, JITTERS)
     else:
-        validate.seconds("jitter", value, finite=True)
-
-
-def _check_retry_on(_: object, __: object, value: object) -> None:
-    validate.error_rule("retry_on", value)
-
-
-def _check_flag(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
-    validate.instance(attribute.name, value, bool)
-
-
-def _check_placement(_: object, __: object, value: object) -> None:
-    validate.one_of("placement", value, PLACEMENTS)
+        validate.seconds(name, value, finite=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -269,16 +245,18 @@ class RetryPolicy:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    max_attempts: float | None = attrs.field(default=3, validator=_check_attempts)
-    base_delay: float = attrs.field(default=0.1, validator=_check_finite)
-    multiplier: float = attrs.field(default=2.0, validator=_check_multiplier)
-    max_delay: float = attrs.field(default=20.0, converter=validate.no_bound_if_none, validator=_check_seconds)
-    jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
-    retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_retry_on, repr=shown
+    max_attempts: float | None = attrs.field(default=3, validator=validate.by(validate.bound, least=1))
+    base_delay: float = attrs.field(default=0.1, validator=validate.by(validate.seconds, finite=True))
+    multiplier: float = attrs.field(default=2.0, validator=validate.by(_check_multiplier))
+    max_delay: float = attrs.field(
+        default=20.0, converter=validate.no_bound_if_none, validator=validate.by(validate.seconds)
     )
-    placement: Placement = attrs.field(default="any", validator=_check_placement)
-    front: bool = attrs.field(default=False, validator=_check_flag)
+    jitter: Jitter | float = attrs.field(default="full", validator=validate.by(_check_jitter))
+    retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
+        default=Exception, validator=validate.by(validate.error_rule), repr=shown
+    )
+    placement: Placement = attrs.field(default="any", validator=validate.by(validate.one_of, PLACEMENTS))
+    front: bool = attrs.field(default=False, validator=validate.by(validate.instance, bool))
 
     def __attrs_post_init__(self) -> None:
         if type(self) is not RetryPolicy:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .._model.group import Group
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
-    from .._policies.elastic import Elastic
+    from .._policies.resource import Elastic
     from .worker_task import Worker
 
 V = TypeVar("V")

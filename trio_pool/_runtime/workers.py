@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .._model.handles import Job
-    from .._policies.elastic import Elastic
-    from .._policies.resource import Resource
+    from .._policies.resource import Elastic, Resource
 
 
 class Staff:
