@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,8 @@ from engine import IDLE_TIMEOUT, connect_submitter, connect_worker
 from parent import cancel_at_end_of_input
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+
     from streaq import Worker
 
     from trio_pool import SlotPool

@@ -23,8 +23,7 @@ from trio_pool._core.core import make_scheduler
 from trio_pool._core.worker_index import Roster
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
-from trio_pool._model.job_options import Options
-from trio_pool._model.records import Seat
+from trio_pool._model.records import Options, WorkerRecord
 from trio_pool._runtime.job_runner import run_job
 
 from .programs import give_back
@@ -69,7 +68,7 @@ class Bench:
         self.effects: deque[Any] = deque()
         roster = Roster("longest_idle", Random(0))
         self.core, _ = make_scheduler(roster, DeadLetters(1000, self.refuse), self.effects, [])
-        self.seats = deque(Seat(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
+        self.seats = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
         for seat in self.seats:
             self.core.join(seat)
             self.core.opened(seat, 0.0)

@@ -25,7 +25,6 @@ import hashlib
 import subprocess
 import sys
 import sysconfig
-from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +58,8 @@ from trio_pool import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from rich.console import Console
 
 HAS_RICH = find_spec("rich") is not None

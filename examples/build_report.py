@@ -6,13 +6,15 @@ import math
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from import_graph import ImportGraph, Unit
+from typing import TYPE_CHECKING, Any
 
 from trio_pool import Job, JobState, SlotPool
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from import_graph import ImportGraph, Unit
 
 
 @dataclass(frozen=True)

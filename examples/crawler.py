@@ -22,7 +22,6 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +35,8 @@ try:
     import httpx
 except ImportError:
     sys.exit("This example needs httpx. Install it with: python -m pip install httpx")
+
+from typing import TYPE_CHECKING
 
 from ctrl_c import run_until_interrupted
 from site_links import Link, Page, file_url, read_page
@@ -53,6 +54,9 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FRONT_PAGE = file_url("/")

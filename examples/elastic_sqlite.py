@@ -18,16 +18,19 @@ import hashlib
 import math
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import trio
 from ctrl_c import run_until_interrupted
 
 from trio_pool import Elastic, Instrument, Pool, PoolStatistics, RetryPolicy, Worker, WorkerState, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
 
 MAX_WORKERS = 8
 ROWS_PER_WAVE = 250

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ast
 import sysconfig
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
 
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test", "idlelib"}

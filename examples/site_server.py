@@ -10,12 +10,15 @@ import contextlib
 import sys
 import threading
 import traceback
-from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 class Server(ThreadingHTTPServer):

@@ -6,10 +6,9 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import trio
@@ -27,6 +26,9 @@ from trio_pool import (
     SlotPool,
     Worker,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
 
 STEADY = {name: token for name, token in TOKENS.items() if not token.mortal}
 """The tokens that can be relied on: what is possible in theory is worked out from their quotas alone."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from tests.actors import of_any_arguments
 from trio_pool import Job, JobDeadlockError, current_job
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 @of_any_arguments

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -26,6 +25,9 @@ from tests.harness import (
     works_a_while,
 )
 from trio_pool import Pool, current_job
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
 
 
 @contextmanager

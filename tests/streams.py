@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 
 from trio_pool import Job, SlotPool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 EITHER = pytest.mark.parametrize("name", ["map", "as_completed"])
 """Both kinds of streams, by the names of the methods."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 import traceback
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import (
     Attempt,
@@ -25,6 +24,9 @@ from trio_pool import (
     Transition,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 UNBOUNDED = RetryPolicy.immediate(max_attempts=None)
 

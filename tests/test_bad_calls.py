@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import socket
-from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trio_pool import DeadReason, JobFailedError, RetryPolicy, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 
 class Client:

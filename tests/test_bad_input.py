@@ -6,11 +6,10 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.bad_values import BAD_SECONDS, INF, NAN, bad_counts, bad_limits_of_a_resource, says
 from trio_pool import (
@@ -30,6 +29,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 # Typed as the callers that don't check their types would see them.
 open_anything: Any = open_pool

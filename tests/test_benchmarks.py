@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 # Behind everything else, so that what is tested is the library that is installed.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from typing import TYPE_CHECKING
 
 from benchmarks import programs
 from benchmarks.catalogue import CATALOGUE
@@ -21,6 +22,9 @@ from benchmarks.growth import Counted
 from benchmarks.measure import CallCounter, Figure, Stopwatch, in_turn, ratio
 from benchmarks.rows import FULL, QUICK, Measured, Row, Scale, Unit, failures, table
 from benchmarks.waiting import HELD, KINDS, subsets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def row(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -12,6 +10,10 @@ import trio
 from tests.actors import works
 from trio_pool import open_pool
 from trio_pool._runtime.block import Block
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
 
 async def test_a_pool_can_be_entered_only_once() -> None:

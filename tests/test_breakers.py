@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -33,6 +32,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

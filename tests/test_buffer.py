@@ -6,11 +6,10 @@ import itertools
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import (
     Elastic,
@@ -23,6 +22,9 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 EITHER = pytest.mark.parametrize("name", ["map", "as_completed"])
 FOREVER = RetryPolicy.fixed(10.0**6, max_attempts=None)

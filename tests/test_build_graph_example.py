@@ -8,15 +8,17 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from tests.test_examples import EXAMPLES, PATIENCE, STDLIB, first_line, running
 from trio_pool import Node, open_pool
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def table_of(output: str) -> dict[str, tuple[int, int]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -28,6 +27,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 TEN = RetryPolicy.fixed(10.0, max_attempts=5)
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import Doors, fails, is_stubborn, nap, sleeps, sleeps_forever
 from tests.lenders import lends
@@ -29,6 +27,11 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

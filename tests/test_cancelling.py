@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -30,6 +29,9 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

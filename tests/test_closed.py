@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.openers import OpenPool, both
 from trio_pool import Pool, PoolClosedError, open_pool
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

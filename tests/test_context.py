@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import sleeps, works
 from trio_pool import DeadReason, Job, JobFailedError, JobState, Pool, RetryPolicy, current_job, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trio.testing import MockClock
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import trio
@@ -24,6 +23,9 @@ from trio_pool import (
     WorkerState,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -7,13 +7,16 @@ import os
 import re
 import signal
 import sys
-from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from tests.test_examples import EXAMPLES, PATIENCE, first_line, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
 
 
 def make_site(folder: Path, pages: dict[str, str]) -> None:

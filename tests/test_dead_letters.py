@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import (
     DeadReason,
@@ -19,6 +18,9 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 
 class Mended:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -36,6 +35,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky, assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 BLOCKED = JobState.BLOCKED
 CANCELLED = JobState.CANCELLED

@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 import trio_pool
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 TUTORIAL = Path(__file__).resolve().parent.parent / "docs" / "tutorial"
 PROGRAMS = sorted(path.stem for path in TUTORIAL.glob("step*.py"))

@@ -12,12 +12,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -26,6 +24,10 @@ import trio.testing
 
 import trio_pool
 import trio_pool.testing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from types import ModuleType
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 RECIPES = DOCS / "recipes"

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import partial
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -32,6 +31,9 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 
 def troubled(count: int) -> list[BaseException]:

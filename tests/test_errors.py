@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 import trio_pool
 from trio_pool import (
@@ -26,6 +25,9 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

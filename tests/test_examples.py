@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import re
 import signal
@@ -11,18 +10,21 @@ import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import httpx
 import pytest
 
 import trio_pool
 from tests.terminal import Terminal
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Generator
+    from types import ModuleType
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STDLIB = Path(sysconfig.get_path("stdlib"))

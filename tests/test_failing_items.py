@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.exceptions import WAYS, Refuses, Unruly, nested, stray
 from tests.streams import EITHER, check_it_goes_on, collect, ending_of, nap
 from trio_pool import open_pool
 from trio_pool._basics.exceptions import leaves
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

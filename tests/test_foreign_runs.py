@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import io
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -33,6 +31,10 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.rich import live
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
 CURE = (
     r"^the pool lives in another Trio run or thread: from here, call run_from_thread\(\) or submit_from_thread\(\) "

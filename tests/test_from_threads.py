@@ -34,7 +34,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._api.threads import Home
+from trio_pool._runtime.home import Home
 from trio_pool.testing import Flaky, assert_settled
 
 if sys.version_info < (3, 11):

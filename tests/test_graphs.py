@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -34,6 +33,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky, assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLOCKED = JobState.BLOCKED
 CANCELLED = JobState.CANCELLED

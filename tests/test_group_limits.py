@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -35,8 +34,11 @@ from trio_pool import (
     WorkerState,
     open_pool,
 )
-from trio_pool._core.tag_index import PICKS, Pick
+from trio_pool._model.pool_config import PICKS, Pick
 from trio_pool.testing import Flaky, assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING

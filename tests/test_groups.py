@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -28,6 +27,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky, assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 PATIENT = RetryPolicy.fixed(5.0)
 

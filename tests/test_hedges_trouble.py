@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -48,6 +47,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 if sys.version_info < (3, 11):
     pass

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import (
     Attempt,
@@ -30,6 +28,11 @@ from trio_pool import (
     WorkerState,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trio.testing import MockClock
 
 EVENTS = [
     "pool_opened",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.streams import EITHER, check_it_goes_on, collect, nap, read_to_the_end
 from trio_pool import open_pool
 from trio_pool._basics.exceptions import leaves
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     pass

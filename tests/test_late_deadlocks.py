@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import nap, of_any_arguments
 from tests.ways_to_wait import WAYS
@@ -27,6 +25,11 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio.testing import MockClock
 
 # What goes wrong later, while a job waits already
 

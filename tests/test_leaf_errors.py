@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.exceptions import nested
 from tests.watchers import Watchers
 from trio_pool import Job, JobFailedError, Pool, Resource, ResourceBroken, RetryPolicy, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

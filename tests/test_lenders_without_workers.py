@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import nap, state_of, works
 from tests.lenders import Parted, lends, nothing
@@ -31,6 +30,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import assert_settled
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 # What it is told, and what it can do.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -28,6 +27,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool._basics.exceptions import leaves
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
 from rich.cells import cell_len
-from trio.testing import MockClock
 
 from tests.actors import Doors, Mint, fails, sleeps, sleeps_forever, works
 from tests.terminal import Terminal
@@ -31,6 +29,11 @@ from trio_pool.rich import live
 from trio_pool.rich._frame import frame, plain_line
 from trio_pool.rich._readings import LEFT_OVER, RATE_OVER, SAMPLES, Failures, Reading, Readings, Window
 from trio_pool.rich._text import LONGEST, clock, encodable, error_in_words, one_line, pace, span
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trio.testing import MockClock
 
 A = Resource("a", name="A")
 B = Resource("b", name="B")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import Doors, fails, sleeps, sleeps_forever, works
 from trio_pool import (
@@ -23,6 +22,9 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 A = [Resource("a", name="A")]
 PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from trio.testing import MockClock
 
 from tests.actors import fails
 from trio_pool import Instrument, JobFailedError, PoolError, Resource, open_pool
 from trio_pool._basics.logs import MOST_TOLD
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -33,6 +32,9 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.watchers import Watchers
 from trio_pool import (
@@ -24,6 +22,11 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio.testing import MockClock
 
 A = [Resource("a", name="A")]
 PAGE = "/page/17"

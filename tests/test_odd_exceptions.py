@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from random import Random
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import nap
 from tests.exceptions import Refuses, Unruly, nested
@@ -26,6 +24,11 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool._basics.exceptions import leaves
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.exceptions import WAYS, Refuses, stray
 from trio_pool import (
@@ -27,6 +25,11 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
+    from trio.testing import MockClock
 
 EITHER = pytest.mark.parametrize("name", ["map", "as_completed"])
 

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import urllib.request
 import weakref
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -39,6 +38,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.otel import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 A = [Resource("a", name="A")]
 

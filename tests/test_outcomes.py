@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import fails, sleeps_forever, works
 from tests.watchers import Watchers
 from trio_pool import Job, JobCancelledError, JobState, Pool, Resource, RetryPolicy, open_pool
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 A = [Resource("a", name="A"), Resource("b", name="B")]
 TWICE = RetryPolicy.fixed(1, max_attempts=2)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import fails, sleeps_forever, works
 from trio_pool import (
@@ -49,6 +48,9 @@ from trio_pool import (
     WorkerStatistics,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import Doors, fails, state_of, works
 from trio_pool import (
@@ -29,6 +27,11 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     pass

@@ -6,12 +6,10 @@ import logging
 import subprocess
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import Doors, fails, sleeps, sleeps_forever, works
 from trio_pool import (
@@ -28,6 +26,11 @@ from trio_pool import (
 )
 from trio_pool._basics.text import one_line
 from trio_pool._model.text import attempt_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio.testing import MockClock
 
 A = [Resource("a", name="A")]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +14,9 @@ import trio_pool.otel
 import trio_pool.rich
 import trio_pool.testing
 import trio_pool.timeline
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import fails, is_stubborn, sleeps_forever, works
 from tests.openers import OpenPool, both
@@ -24,6 +23,9 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 NONE_AT_ALL = RetryBudget(ratio=0.0, minimum=0)
 TWO_FREE = RetryBudget(ratio=0.0, minimum=2, window=60.0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import DeadReason, Job, JobState, RetryPolicy, open_pool
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pickle
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.watchers import Watchers
 from trio_pool import (
@@ -30,6 +29,9 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.testing import MockClock
 
 from tests.openers import OpenPool, both
-from trio_pool import PoolStatistics
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from trio_pool import PoolStatistics
 
 
 async def nap(*args: Any) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import Elastic, Instrument, Job, JobFailedError, JobState, ResourceBroken, Worker, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from trio.testing import MockClock
 
 
 class Unasked(Exception):

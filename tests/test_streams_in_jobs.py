@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.streams import EITHER, collect
 from trio_pool import JobDeadlockError, JobFailedError, Pool, RetryAfter, RetryPolicy, current_job, open_pool
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 # Items are the names of workers.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -12,6 +11,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.streams import EITHER, collect, nap, read_to_the_end
 from trio_pool import Job, PoolClosedError, SlotPool, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 if sys.version_info < (3, 11):
     pass

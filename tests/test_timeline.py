@@ -6,13 +6,12 @@ import gc
 import json
 import re
 import weakref
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -42,6 +41,9 @@ from trio_pool import (
 from trio_pool.testing import Flaky
 from trio_pool.timeline import Timeline
 from trio_pool.timeline._spans import Row, Span, nested_lanes, separate_lanes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 A, B = Resource("a", name="A"), Resource("b", name="B")
 

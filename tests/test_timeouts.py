@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import fails, is_stubborn, sleeps, sleeps_forever, sulks, works
 from trio_pool import (
@@ -21,6 +20,9 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 PATIENT = RetryPolicy.fixed(5.0)
 PROMPT = RetryPolicy.immediate(max_attempts=3)

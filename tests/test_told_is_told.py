@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -16,6 +14,10 @@ import trio.testing
 from tests.actors import fails
 from tests.threads import PlainThread, in_plain_thread, in_trios_thread
 from trio_pool import JobFailedError, Pool, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

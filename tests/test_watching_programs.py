@@ -8,14 +8,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 import trio_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "watching"
 PAGE = (FOLDER.parent / "watching.rst").read_text(encoding="utf-8")

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -35,6 +34,9 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 BOUNCE = RetryPolicy.fixed(1.0, placement="other")
 PROMPT = RetryPolicy.immediate(max_attempts=3)

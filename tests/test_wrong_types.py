@@ -5,14 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, works
 from tests.openers import OpenPool, both
@@ -30,6 +27,12 @@ from trio_pool import (
     open_pool,
 )
 from trio_pool.testing import Flaky, assert_settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from random import Random
+
+    from trio.testing import MockClock
 
 # Typed as the callers that don't check their types would see them.
 open_anything: Any = open_pool

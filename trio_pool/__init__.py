@@ -30,11 +30,10 @@ What users import, and nothing else. The layout behind it:
 """
 
 from ._api.graph import Node
-from ._api.instrument import Instrument
 from ._api.job_group import JobGroup, SlotJobGroup
 from ._api.logged import Logged, LogLevels
 from ._api.open_pool import open_pool
-from ._api.pool import Pool, SlotPool
+from ._api.pool import Instrument, Pool, SlotPool
 from ._basics.public_names import publish
 from ._model.dead_letters import DeadLetters
 from ._model.errors import (
@@ -49,9 +48,9 @@ from ._model.errors import (
     PoolClosedError,
     PoolError,
 )
-from ._model.handles import Attempt, DeadReason, Job, JobState, Transition
+from ._model.handles import Job, Worker
 from ._model.job_options import JobOptions, StreamOptions
-from ._model.records import WorkerState
+from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
 from ._model.statistics import PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
 from ._policies.hedge import Hedge
@@ -60,7 +59,6 @@ from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._policies.retry_budget import RetryBudget
 from ._runtime.job_runner import current_job
-from ._runtime.worker_task import Worker
 from ._version import __version__
 
 __all__ = [

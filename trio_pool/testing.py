@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 import attrs
 import trio
 
-from ._api.base_pool import checked_pool
 from ._api.open_pool import forced_max_running
+from ._api.pool import checked_pool
 from ._basics.public_names import publish
 from ._policies import validate
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from itertools import count
+from typing import TYPE_CHECKING
 
 import trio
 
 from trio_pool import Job, RetryPolicy, SlotPool, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 async def every(period: float, pool: SlotPool, fn: Callable[[], Awaitable[None]]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from trio_pool import JobFailedError, RetryPolicy, open_pool
 from trio_pool.testing import Flaky, assert_settled, one_at_a_time
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rules import REDELIVERED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from streaq import Worker
     from streaq.task import TaskResult
     from tasks import Delivery

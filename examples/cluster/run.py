@@ -18,7 +18,6 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,8 @@ from pathlib import Path
 import trio
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens.py and its modules are
+
+from typing import TYPE_CHECKING
 
 import broker
 import worker
@@ -35,6 +36,9 @@ from engine import GRACE_PERIOD, connect_submitter
 from fleet import FleetReport, count_files, read_accounts
 from submit import print_report, submit_all
 from token_report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 BROKER, WORKER = broker.__file__, worker.__file__
 

@@ -11,7 +11,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -23,11 +23,13 @@ from ctrl_c import run_until_interrupted
 from engine import connect_submitter
 from fleet import FleetReport, read_accounts
 from streaq import TaskStatus, Worker
-from streaq.task import Task, TaskResult
 from tasks import Delivery, Tasks
 from token_report import ProgressLine, progress_line
 
 from trio_pool import open_pool
+
+if TYPE_CHECKING:
+    from streaq.task import Task, TaskResult
 
 WAITERS = 100
 """The results that are waited for at once."""

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import httpx
 from api_tokens import Source, fetch
 from rules import OverstayedError, ReturnedError, Rules
-from streaq import Worker
 
 from trio_pool import (
     DeadReason,
@@ -29,6 +27,10 @@ from trio_pool import (
     current_job,
 )
 from trio_pool import Worker as TokenWorker
+
+if TYPE_CHECKING:
+    import httpx
+    from streaq import Worker
 
 
 @dataclass(frozen=True)

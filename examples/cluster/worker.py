@@ -12,7 +12,6 @@ import argparse
 import logging
 import math
 import sys
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,8 @@ from token_server import TOKENS
 from trio_pool import CircuitBreaker, Resource, RetryPolicy, open_pool
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     import httpx
 
     from trio_pool import Pool

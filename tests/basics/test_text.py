@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +22,9 @@ from trio_pool._basics.text import (
     shown,
     type_name,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class FaultError(BaseException):

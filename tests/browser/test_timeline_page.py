@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Generator
 from functools import cache
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 import trio
@@ -16,6 +15,9 @@ from trio.testing import MockClock
 from trio_pool import Resource, RetryAfter, RetryPolicy, open_pool
 from trio_pool.testing import Flaky
 from trio_pool.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Open: TypeAlias = Callable[[Callable[[], Awaitable[str]]], Page]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,6 +11,9 @@ import trio
 from tests.cluster.gate import BODY
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from types import ModuleType
+
     from streaq import Worker
     from streaq.task import Task, TaskResult
 

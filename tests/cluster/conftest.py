@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Generator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from tests.cluster.gate import Gate
 from tests.test_examples import EXAMPLES, PATIENCE, first_line, running
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Generator
+    from types import ModuleType
 
 HERE = Path(__file__).parent
 PROCESSES = Path("/proc")

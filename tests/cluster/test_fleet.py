@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sysconfig
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from tests.cluster.client import LONG, Client, connect
-from tests.cluster.conftest import StartWorker
 from tests.cluster.gate import BODY, Gate
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Awaitable, Callable
+    from types import ModuleType
+
+    from tests.cluster.conftest import StartWorker
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 

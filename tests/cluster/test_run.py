@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
+from typing import TYPE_CHECKING
 
 from tests.test_examples import first_line, running
+
+if TYPE_CHECKING:
+    import subprocess
 
 LONG = 120.0
 """Seconds after which a run of the fleet is taken for hung."""

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from hypothesis.stateful import invariant
 
-from tests.core.plain_parts import FINAL, PlainVerdict
+from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
 from trio_pool._core.availability import SEAT_DUES
 from trio_pool._core.deadlines import FIELDS, Due, _is_current
-from trio_pool._model.records import Phase
-from trio_pool._model.setback import Setback
+from trio_pool._model.records import JobRecord, Setback
+from trio_pool._model.states import Phase
 from trio_pool._policies.circuit_breaker import BreakerState
 
 PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
@@ -106,10 +106,10 @@ class CheckedMachine(SchedulerMachine):
     @invariant()
     def the_queue_holds_what_is_queued_in_order(self) -> None:
         queue = self.core.scheduler._queue
-        plain_jobs = dict(self.jobs)
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert len(queue) == self.core.ledger.count[JobState.QUEUED]
         assert set(queue) == {job for job, plain in self.jobs if plain.state is JobState.QUEUED}
-        in_order = sorted(queue, key=lambda job: (job.priority, job._ticket))
+        in_order = sorted(queue, key=lambda job: (job._options.priority, job._ticket))
         assert [plain_jobs[job] for job in in_order] == self.plain.queue()
 
     @invariant()
@@ -163,7 +163,8 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def those_wait_for_one_more_worker_that_do_so_in_the_model_in_the_same_order(self) -> None:
-        races, plain_jobs = self.core.scheduler._races, dict(self.jobs)
+        races = self.core.scheduler._races
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert set(races.waiting) <= set(races.under_way.values())
         assert [plain_jobs[race.job] for race in races.waiting] == self.plain.waiting()
 

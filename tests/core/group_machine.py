@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.scheduler_machine import ShellWorker
-    from trio_pool import Job
-    from trio_pool._model.group import Group
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import Group, JobRecord
 
 DOORS = st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE])
 # One run has to do with one thing that a group can do, or with all.
@@ -282,7 +282,7 @@ class GroupMachine(CheckedMachine):
     def cancel_one_group(self, pair: tuple[Group, PlainGroup], *, is_shut: bool) -> None:
         group, plain = pair
         if is_shut:
-            plain_jobs = dict(self.jobs)
+            plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
             waiting = [job for job in self.plain.submitters() if job.group is plain]
             assert len(group.line) == len(waiting)
             assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
@@ -380,7 +380,7 @@ class GroupMachine(CheckedMachine):
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:
         queue = self.core.scheduler._places.by_taker
-        plain_jobs = dict(self.jobs)
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         in_order = sorted(queue, key=lambda job: job._ticket)
         assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
         places = self.core.scheduler._places

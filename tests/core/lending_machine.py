@@ -13,16 +13,16 @@ from tests.core.machine_draws import WORKER_LIMITS
 from tests.core.plain_loans import PlainLendingPool
 from trio_pool import JobState
 from trio_pool._core.commands import Regain
-from trio_pool._model.records import Cut, Phase
+from trio_pool._model.states import Cut, Phase
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.plain_parts import PlainJob
     from tests.core.scheduler_machine import ShellWorker
-    from trio_pool import Job
     from trio_pool._core.commands import Effect
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import JobRecord, WorkerRecord
 
 
 class LendingMachine(GroupMachine):
@@ -42,7 +42,7 @@ class LendingMachine(GroupMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.regained: list[tuple[Seat, Job[Any]]] = []
+        self.regained: list[tuple[WorkerRecord, Job[Any]]] = []
 
     def carry_out_more(self, effect: Effect) -> None:
         if not isinstance(effect, Regain):
@@ -62,7 +62,7 @@ class LendingMachine(GroupMachine):
     def check_news(self, told_before: int) -> None:
         """The same; and those jobs get their workers back that get them in the model."""
         super().check_news(told_before)
-        plain_jobs = dict(self.jobs)
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         plain_seats = {worker.seat: worker.plain for worker in self.workers}
         assert [(plain_seats[seat], plain_jobs[job]) for seat, job in self.regained] == self.model.regained
 
@@ -121,7 +121,7 @@ class LendingMachine(GroupMachine):
         seats = self.seats()
         for worker in self.workers:
             seat, plain = worker.seat, worker.plain
-            plain_jobs = dict(self.jobs)
+            plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
             assert [plain_jobs[job] for job in seat._loans] == plain.lenders
             assert [plain_jobs[loan.job] for loan in seat._claims] == plain.claims
             for job, loan in seat._loans.items():

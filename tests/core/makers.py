@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from trio_pool._core.commands import Effect
 from trio_pool._core.core import make_scheduler
 from trio_pool._core.lifecycle import begun
 from trio_pool._core.worker_index import Roster
 from trio_pool._model.dead_letters import DeadLetters
-from trio_pool._model.group import Group
 from trio_pool._model.handles import Job
-from trio_pool._model.job_options import Options
-from trio_pool._model.records import Seat
+from trio_pool._model.records import Group, Options, WorkerRecord
 from trio_pool._policies.worker_limits import Guard
 
 if TYPE_CHECKING:
@@ -29,11 +26,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
+    from trio_pool._core.commands import Effect
     from trio_pool._core.job_events import Scheduler
     from trio_pool._core.lifecycle import Ledger
-    from trio_pool._core.no_worker import NoWorker
-    from trio_pool._core.tag_index import Pick
     from trio_pool._model.job_options import JobOptions
+    from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._policies.hedge import Hedge
     from trio_pool._policies.resource import Elastic
 
@@ -74,7 +71,7 @@ def make_job(
     now: float = 0.0,
     priority: float = 0,
     requires: Iterable[str] = (),
-    worker: Seat | None = None,
+    worker: WorkerRecord | None = None,
     total_timeout: float = math.inf,
     attempt_timeout: float = math.inf,
     hedge: Hedge | None = None,
@@ -133,14 +130,14 @@ class Core:
     ledger: Ledger
     _seat_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
 
-    def make_seat(self, *tags: str, guard: Guard | None = None) -> Seat:
+    def make_seat(self, *tags: str, guard: Guard | None = None) -> WorkerRecord:
         """A worker that has not joined yet."""
         number = next(self._seat_ids)
-        seat = Seat(self.roster, number, f"worker {number}", frozenset(tags))
+        seat = WorkerRecord(self.roster, number, f"worker {number}", frozenset(tags))
         seat._guard = guard
         return seat
 
-    def add_seat(self, *tags: str, guard: Guard | None = None, now: float = 0.0) -> Seat:
+    def add_seat(self, *tags: str, guard: Guard | None = None, now: float = 0.0) -> WorkerRecord:
         """A worker whose resource is open."""
         seat = self.make_seat(*tags, guard=guard)
         self.scheduler.join(seat)
@@ -156,7 +153,7 @@ class Core:
         self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, name: str | None = None
     ) -> Group:
         """A group that has not been opened yet."""
-        return Group(name, max_running, reserve, must_succeed, self.effects)
+        return Group(name, max_running, reserve, must_succeed)
 
     def open_group(
         self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, now: float = 0.0

@@ -16,13 +16,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_groups import PlainGroup
 from tests.core.plain_loans import PlainLendingPool
 from tests.core.plain_parts import PlainJob, PlainWorker
 from trio_pool import JobState
+
+if TYPE_CHECKING:
+    from tests.core.plain_groups import PlainGroup
 
 
 @attrs.frozen

@@ -48,17 +48,17 @@ from trio_pool._core.commands import (
     WaitsInVain,
 )
 from trio_pool._core.lifecycle import begun
-from trio_pool._model.records import Phase
+from trio_pool._model.states import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hypothesis.strategies import DataObject, SearchStrategy
 
-    from trio_pool import Elastic, Job
+    from trio_pool import Elastic
     from trio_pool._core.commands import Effect
-    from trio_pool._model.group import Group
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import Group, JobRecord, WorkerRecord
     from trio_pool._policies.hedge import Hedge
 
 
@@ -95,11 +95,11 @@ def is_not_paused(worker: PlainWorker) -> bool:
 class ShellWorker(Named):
     """The test's stand-in for a worker's loop."""
 
-    seat: Seat
+    seat: WorkerRecord
     plain: PlainWorker
     # It waits on its channel; or it was handed a job, which it runs.
     waiting: bool = False
-    running: Job[Any] | None = None
+    running: JobRecord | None = None
     # The jobs whose attempts on it get Trio's cancellation.
     interrupted: list[Job[Any]] = attrs.field(factory=list["Job[Any]"])
 
@@ -170,9 +170,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.died: list[Job[Any]] = []
         self.let_go: list[Job[Any]] = []
         self.refused: list[Job[Any]] = []
-        self.started: list[tuple[Seat, Job[Any]]] = []
-        self.interrupted: list[tuple[Seat, Job[Any]]] = []
-        self.recalled: list[Seat] = []
+        self.started: list[tuple[WorkerRecord, JobRecord]] = []
+        self.interrupted: list[tuple[WorkerRecord, JobRecord]] = []
+        self.recalled: list[WorkerRecord] = []
         self.quiet = 0
         self.staffed: list[Group] = []
         self.turned_away: list[Group] = []
@@ -196,11 +196,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # Carrying out what the core decides.
 
-    def seats(self) -> dict[PlainWorker, Seat]:
+    def seats(self) -> dict[PlainWorker, WorkerRecord]:
         """The workers as the core knows them, by the model's."""
         return {worker.plain: worker.seat for worker in self.workers}
 
-    def shell_of(self, seat: Seat) -> ShellWorker:
+    def shell_of(self, seat: WorkerRecord) -> ShellWorker:
         (worker,) = [worker for worker in self.workers if worker.seat is seat]
         return worker
 
@@ -247,7 +247,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
         raise AssertionError(effect)
 
-    def run(self, worker: ShellWorker, job: Job[Any]) -> None:
+    def run(self, worker: ShellWorker, job: JobRecord) -> None:
         assert worker.running is None
         assert worker.seat._current is job
         worker.waiting = False
@@ -286,7 +286,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def check_news(self, told_before: int) -> None:
         """The same has happened in both; so many things had been told before."""
         model = self.plain
-        plain_jobs = dict(self.jobs)
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         plain_seats = {worker.seat: worker.plain for worker in self.workers}
         assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
         assert len(self.started) == len(model.started)
@@ -319,7 +319,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self,
         worker: ShellWorker,
         plain: Callable[[], object],
-        core: Callable[[], Job[Any] | None],
+        core: Callable[[], JobRecord | None],
         *,
         goes_on: bool = False,
     ) -> None:
@@ -680,7 +680,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not rarely:
             self.closed = True
             turned_away = self.core.scheduler.close()
-            plain_jobs = dict(self.jobs)
+            plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
             assert [plain_jobs[job] for job in turned_away] == self.plain.submitters()
             self.plain.line.clear()
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_job, no_requeueing
-from trio_pool import DeadLetters, Job
-from trio_pool._model.job_options import JobOptions
+from trio_pool import DeadLetters
+
+if TYPE_CHECKING:
+    from trio_pool._model.handles import Job
+    from trio_pool._model.job_options import JobOptions
 
 
 def filled(number: int, limit: float = 1000) -> tuple[DeadLetters, list[Job[Any]]]:

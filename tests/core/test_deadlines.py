@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from itertools import count
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_core, make_job
-from trio_pool import DeadReason, Job, JobState
+from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlines import Deadlines, Due
 from trio_pool._core.worker_index import Roster
-from trio_pool._model.records import Seat
+from trio_pool._model.records import WorkerRecord
 
-SEAT = Seat(Roster("longest_idle", Random(0)), 1, "worker 1", frozenset())
+if TYPE_CHECKING:
+    from trio_pool._model.handles import Job
+
+SEAT = WorkerRecord(Roster("longest_idle", Random(0)), 1, "worker 1", frozenset())
 
 
 def test_nothing_comes_due_by_itself() -> None:
@@ -104,7 +107,7 @@ def test_the_heap_does_not_grow_by_the_timeouts_of_jobs_that_have_ended() -> Non
     for _ in range(5000):
         core.scheduler.submit(job := make_job(total_timeout=1000.0), Door.ALWAYS, 0.0)
         seat = job._worker
-        assert isinstance(seat, Seat)
+        assert isinstance(seat, WorkerRecord)
         core.scheduler.succeeded(seat, None, 0.0)
     assert len(core.scheduler.deadlines) <= 66
 

@@ -15,8 +15,8 @@ from trio_pool._core.commands import Admitted, Refused, Start
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import JobRecord, WorkerRecord
 
 ERROR = ValueError("no")
 AGAIN = Verdict(Retry(0.0, "any", front=False, counts=True))
@@ -180,7 +180,7 @@ def test_a_job_does_not_hold_on_to_what_it_has_waited_for() -> None:
 # Not starting.
 
 
-def end(core: Core, seat: Seat, how: str) -> Job[Any]:
+def end(core: Core, seat: WorkerRecord, how: str) -> JobRecord:
     """Let the job that a worker runs end without success."""
     job = seat._current
     assert job is not None
@@ -369,7 +369,7 @@ def test_a_job_after_others_is_never_let_in_for_an_idle_worker() -> None:
     assert core.scheduler.submit(make_job(after=[first]), Door.IF_IDLE, 0.0) is Admission.FULL
 
 
-def full_core() -> tuple[Core, Seat, Job[Any]]:
+def full_core() -> tuple[Core, WorkerRecord, Job[Any]]:
     """A core whose queue is full, with a worker and the job that it runs."""
     core = make_core(max_queue=1)
     seat = core.add_seat()

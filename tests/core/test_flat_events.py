@@ -13,15 +13,14 @@ from trio_pool import Elastic, JobCancelledError, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlock import Wait
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.tag_index import PICKS
+from trio_pool._model.pool_config import PICKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_pool import Job
-    from trio_pool._core.tag_index import Pick
-    from trio_pool._model.group import Group
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import Pick
+    from trio_pool._model.records import Group, WorkerRecord
 
 RETRY = Verdict(Retry(0.0, "any", False, True))
 BOUNCE = Verdict(Retry(0.0, "other", False, True))
@@ -38,7 +37,7 @@ def is_flat(calls: Callable[[int], int], few: int = 20, many: int = 200) -> bool
     return calls(many) <= 1.3 * calls(few)
 
 
-def crowd(core: Core, number: int, kind: str) -> list[Seat]:
+def crowd(core: Core, number: int, kind: str) -> list[WorkerRecord]:
     """Many of one thing or the other, and four idle workers that have nothing to do with it but for what they are."""
     scheduler = core.scheduler
     if kind == "idle workers":
@@ -94,38 +93,38 @@ CROWDS = [
 ]
 
 
-def start(core: Core, **options: Any) -> Seat:
+def start(core: Core, **options: Any) -> WorkerRecord:
     job = submit(core, **options)
     assert job._worker is not None, job
     return job._worker
 
 
-def a_job(core: Core, free: list[Seat]) -> int:
+def a_job(core: Core, free: list[WorkerRecord]) -> int:
     return calls_of(lambda: submit(core)) + calls_of(lambda: submit(core, requires=["all"]))
 
 
-def an_end(core: Core, free: list[Seat]) -> int:
+def an_end(core: Core, free: list[WorkerRecord]) -> int:
     seat = start(core)
     return calls_of(lambda: core.scheduler.succeeded(seat, None, 0.0))
 
 
-def an_end_before_a_queued_job(core: Core, free: list[Seat]) -> int:
+def an_end_before_a_queued_job(core: Core, free: list[WorkerRecord]) -> int:
     seats = [start(core, worker=seat) for seat in free]
     submit(core, requires=["free"])
     return calls_of(lambda: core.scheduler.succeeded(seats[0], None, 0.0))
 
 
-def a_failure(core: Core, free: list[Seat]) -> int:
+def a_failure(core: Core, free: list[WorkerRecord]) -> int:
     seat = start(core, worker=free[0])
     return calls_of(lambda: core.scheduler.failed(seat, ValueError(), RETRY, 0.0))
 
 
-def a_bounce(core: Core, free: list[Seat]) -> int:
+def a_bounce(core: Core, free: list[WorkerRecord]) -> int:
     seat = start(core, requires=["free"])
     return calls_of(lambda: core.scheduler.failed(seat, ValueError(), BOUNCE, 0.0))
 
 
-def a_cancellation(core: Core, free: list[Seat]) -> int:
+def a_cancellation(core: Core, free: list[WorkerRecord]) -> int:
     job = submit(core)
     assert job._worker is not None
     seat = job._worker
@@ -137,39 +136,39 @@ def a_cancellation(core: Core, free: list[Seat]) -> int:
     return calls_of(cancel)
 
 
-def a_pause(core: Core, free: list[Seat]) -> int:
+def a_pause(core: Core, free: list[WorkerRecord]) -> int:
     calls = calls_of(lambda: core.scheduler.pause(free[0], 0.0))
     return calls + calls_of(lambda: core.scheduler.resume(free[0], 0.0))
 
 
-def a_rest(core: Core, free: list[Seat]) -> int:
+def a_rest(core: Core, free: list[WorkerRecord]) -> int:
     calls = calls_of(lambda: core.scheduler.rest(free[0], 1.0, 0.0))
     return calls + calls_of(lambda: core.scheduler.advance(1.0))
 
 
-def a_removal(core: Core, free: list[Seat]) -> int:
+def a_removal(core: Core, free: list[WorkerRecord]) -> int:
     calls = calls_of(lambda: core.scheduler.depart(free[0], 0.0))
     return calls + calls_of(lambda: core.scheduler.left(free[0], 0.0))
 
 
-def a_newcomer(core: Core, free: list[Seat]) -> int:
+def a_newcomer(core: Core, free: list[WorkerRecord]) -> int:
     return calls_of(lambda: core.add_seat("all", "free"))
 
 
-def a_wait(core: Core, free: list[Seat]) -> int:
+def a_wait(core: Core, free: list[WorkerRecord]) -> int:
     waiter, awaited = submit(core, worker=free[0]), submit(core, worker=free[1])
     wait = Wait(waiter, lambda: (awaited,))
     calls = calls_of(lambda: core.scheduler.begin_wait(wait, 0.0))
     return calls + calls_of(lambda: core.scheduler.waits.end(wait))
 
 
-def a_loan(core: Core, free: list[Seat]) -> int:
+def a_loan(core: Core, free: list[WorkerRecord]) -> int:
     job = submit(core, worker=free[0])
     calls = calls_of(lambda: core.scheduler.lend(free[0], 0.0))
     return calls + calls_of(lambda: core.scheduler.claim(free[0], job, 0.0))
 
 
-def a_group(core: Core, free: list[Seat]) -> int:
+def a_group(core: Core, free: list[WorkerRecord]) -> int:
     opened: list[Group] = []
     calls = calls_of(lambda: opened.append(core.open_group(max_running=1)))
     return calls + calls_of(lambda: core.scheduler.close_group(opened[0], 0.0))
@@ -195,7 +194,9 @@ EVENTS = [
 @pytest.mark.parametrize("kind", CROWDS)
 @pytest.mark.parametrize("state", ["open", "draining", "bounded"])
 @pytest.mark.parametrize("event", EVENTS)
-def test_an_event_costs_no_more_in_a_crowd(event: Callable[[Core, list[Seat]], int], state: str, kind: str) -> None:
+def test_an_event_costs_no_more_in_a_crowd(
+    event: Callable[[Core, list[WorkerRecord]], int], state: str, kind: str
+) -> None:
     def calls(number: int) -> int:
         core = make_core(max_running=2 * number + 10 if state == "bounded" else math.inf)
         free = crowd(core, number, kind)

@@ -13,9 +13,8 @@ from trio_pool._core.commands import Admitted, GroupQuiet, Interrupt
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.group import Group
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import Group, WorkerRecord
 
 ERROR = ValueError("no")
 AGAIN = Verdict(Retry(0.0, "any", front=False, counts=True))
@@ -40,7 +39,7 @@ def states_of(*jobs: Job[Any]) -> list[JobState | None]:
     return [job._state for job in jobs]
 
 
-def interrupted(core: Core) -> list[Seat]:
+def interrupted(core: Core) -> list[WorkerRecord]:
     return [effect.seat for effect in core.effects_of(Interrupt)]
 
 

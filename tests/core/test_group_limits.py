@@ -14,9 +14,8 @@ from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.group import Group
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import Group, JobRecord, WorkerRecord
 
 ERROR = ValueError("no")
 
@@ -34,7 +33,9 @@ def line_up(core: Core, group: Group | None = None, **options: Any) -> Job[Any]:
     return job
 
 
-def fail(core: Core, seat: Seat, *, delay: float = 0.0, front: bool = False, now: float = 0.0) -> Job[Any] | None:
+def fail(
+    core: Core, seat: WorkerRecord, *, delay: float = 0.0, front: bool = False, now: float = 0.0
+) -> JobRecord | None:
     return core.scheduler.failed(seat, ERROR, Verdict(Retry(delay, "any", front=front, counts=True)), now)
 
 
@@ -42,7 +43,7 @@ def running(*jobs: Job[Any]) -> list[bool]:
     return [job.state is JobState.RUNNING for job in jobs]
 
 
-def started(core: Core) -> list[tuple[Seat, Job[Any]]]:
+def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
     found = [(start.seat, start.job) for start in core.effects_of(Start)]
     core.effects.clear()

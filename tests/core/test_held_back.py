@@ -13,12 +13,12 @@ from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Recall, Start, Tell
 from trio_pool._core.deadlines import Due
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._model.records import Phase
+from trio_pool._model.states import Phase
 from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
 
 ONE_IN_TEN = RateLimit(1, per=10.0)
 THREE_AT_ONCE = RateLimit(1, per=10.0, burst=3)
@@ -31,19 +31,21 @@ def submit(core: Core, now: float, **options: Any) -> Job[Any]:
     return job
 
 
-def fail(core: Core, seat: Seat, now: float, *, delay: float = 0.0, rest: float = 0.0, counts: bool = False) -> None:
+def fail(
+    core: Core, seat: WorkerRecord, now: float, *, delay: float = 0.0, rest: float = 0.0, counts: bool = False
+) -> None:
     verdict = Verdict(Retry(delay, "any", front=False, counts=True), rest=rest, is_failure=counts)
     core.scheduler.failed(seat, ERROR, verdict, now)
 
 
-def started(core: Core) -> list[tuple[Seat, Job[Any]]]:
+def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
     found = [(start.seat, start.job) for start in core.effects_of(Start)]
     core.effects.clear()
     return found
 
 
-def run_all(core: Core, seats: list[Seat], now: float) -> int:
+def run_all(core: Core, seats: list[WorkerRecord], now: float) -> int:
     """End whatever runs, at once, until nothing more starts; returns how many attempts that were."""
     count = 0
     while busy := [seat for seat in seats if seat._current is not None]:
@@ -52,7 +54,7 @@ def run_all(core: Core, seats: list[Seat], now: float) -> int:
     return count
 
 
-def state_of(item: Seat | Job[Any]) -> WorkerState | JobState:
+def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
     """Its state now: type checkers hold an attribute that they have seen once to stay as it was."""
     return item.state
 
@@ -369,7 +371,7 @@ def test_a_resource_that_would_have_got_too_old_while_it_is_reopened_is_as_good_
 # Breakers.
 
 
-def open_breaker(core: Core) -> tuple[Seat, Job[Any]]:
+def open_breaker(core: Core) -> tuple[WorkerRecord, Job[Any]]:
     """A worker whose breaker opens at 1 and lets a probe start at 6, and the job that is it."""
     seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0)))
     job = submit(core, 0.0, total_timeout=9.0)
@@ -379,7 +381,7 @@ def open_breaker(core: Core) -> tuple[Seat, Job[Any]]:
     return seat, job
 
 
-def breaker_of(seat: Seat) -> BreakerState:
+def breaker_of(seat: WorkerRecord) -> BreakerState:
     guard = seat._guard
     assert guard is not None
     assert guard.breaker is not None

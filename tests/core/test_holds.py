@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import count
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -12,7 +13,10 @@ from tests.core.makers import Core, make_core
 from trio_pool._core.availability import Holds
 from trio_pool._core.commands import Tell
 from trio_pool._core.deadlines import Deadlines, Due
-from trio_pool._model.records import Phase, Seat
+from trio_pool._model.states import Phase
+
+if TYPE_CHECKING:
+    from trio_pool._model.records import WorkerRecord
 
 
 @attrs.define
@@ -20,7 +24,7 @@ class Held:
     """A worker, and what holds it."""
 
     core: Core
-    seat: Seat
+    seat: WorkerRecord
     deadlines: Deadlines
     holds: Holds
 

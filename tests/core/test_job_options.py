@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from tests.core.makers import make_core
-from trio_pool._model.job_options import Options
+from trio_pool._model.job_options import revised
+from trio_pool._model.records import Options
 
 
 def given_to(call: str, options: Any, defaults: Options | None = None) -> Options:
     """The options of a job that a call was given these."""
     before = defaults or Options()
-    return before.replace(options, defaults=before, roster=make_core().roster, call=call)
+    return revised(before, options, defaults=before, crew=make_core().roster, call=call)
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_pool._core.tag_index import FEW, Pick
-from trio_pool._core.worker_index import Roster, Terms
-from trio_pool._model.records import Seat
+from trio_pool._core.tag_index import FEW
+from trio_pool._core.worker_index import Roster
+from trio_pool._model.records import Terms, WorkerRecord
+
+if TYPE_CHECKING:
+    from trio_pool._model.pool_config import Pick
 
 ALL = Terms(frozenset({"all"}))
 
 
-def many(pick: Pick) -> tuple[Roster, list[Seat]]:
+def many(pick: Pick) -> tuple[Roster, list[WorkerRecord]]:
     """So many workers with tags of their own each that they are not asked one after the other; all idle."""
     roster = Roster(pick, Random(0))
-    seats = [Seat(roster, number, str(number), frozenset({"all", f"tag {number}"})) for number in range(1, FEW + 3)]
+    seats = [
+        WorkerRecord(roster, number, str(number), frozenset({"all", f"tag {number}"})) for number in range(1, FEW + 3)
+    ]
     for seat in seats:
         roster.join(seat)
     roster.kinds_for(ALL)  # from here on it is kept who fits

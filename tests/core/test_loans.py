@@ -13,14 +13,13 @@ from trio_pool._core.commands import Interrupt, Recall, Regain, Start, WaitsInVa
 from trio_pool._core.deadlock import Wait
 from trio_pool._core.hedging import Race
 from trio_pool._core.retry_decision import Die, Verdict
-from trio_pool._model.group import Group
-from trio_pool._model.handles import DeadReason
-from trio_pool._model.records import Cut, Phase
+from trio_pool._model.records import Group
+from trio_pool._model.states import Cut, DeadReason, Phase
 from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
 
 ERROR = ResourceBroken("no")
 
@@ -31,19 +30,19 @@ def submit(core: Core, now: float = 0.0, **options: Any) -> Job[Any]:
     return job
 
 
-def taken(core: Core, kind: type[Start | Regain]) -> list[tuple[Seat, Job[Any]]]:
+def taken(core: Core, kind: type[Start | Regain]) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was given to workers since this was last asked."""
     found = [(effect.seat, effect.job) for effect in core.effects_of(kind)]
     core.effects.clear()
     return found
 
 
-def state_of(item: Seat | Job[Any]) -> WorkerState | JobState:
+def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
     """Its state now: type checkers hold an attribute that they have seen once to stay as it was."""
     return item.state
 
 
-def lent(core: Core, seat: Seat, now: float = 0.0) -> Job[Any]:
+def lent(core: Core, seat: WorkerRecord, now: float = 0.0) -> Job[Any]:
     """A job that has lent this worker, for which nothing waited."""
     job = submit(core, now, worker=seat)
     assert core.scheduler.lend(seat, now) is None
@@ -159,7 +158,7 @@ def test_a_lender_makes_room_under_max_running_and_takes_it_back() -> None:
 def test_a_lender_makes_room_in_its_group() -> None:
     core = make_core()
     seats = [core.add_seat(), core.add_seat()]
-    group = Group(None, 1, 0, False, core.effects)
+    group = Group(None, 1, 0, False)
     core.scheduler.open_group(group, 0.0)
     jobs = [make_job(group=group) for _ in range(2)]
     for job in jobs:
@@ -282,7 +281,7 @@ def test_nobody_is_to_rely_on_a_lent_worker() -> None:
 # Lenders that could never have it back.
 
 
-def circle(core: Core, seat: Seat) -> tuple[Job[Any], Job[Any]]:
+def circle(core: Core, seat: WorkerRecord) -> tuple[Job[Any], Job[Any]]:
     """A cancelled job that wants its worker back, and who has that and waits for its end."""
     lender = lent(core, seat)
     holder = submit(core, worker=seat)
@@ -358,7 +357,7 @@ def test_a_worker_that_it_alone_had_lent_can_be_relied_on_when_it_has_ended(othe
 # Breakers.
 
 
-def probing(core: Core) -> tuple[Seat, Job[Any]]:
+def probing(core: Core) -> tuple[WorkerRecord, Job[Any]]:
     """A worker whose breaker is open, and the job that is its probe."""
     seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(1, reset_after=10.0)))
     failing = submit(core, worker=seat)
@@ -370,7 +369,7 @@ def probing(core: Core) -> tuple[Seat, Job[Any]]:
     return seat, probe
 
 
-def state_of_breaker(seat: Seat) -> BreakerState:
+def state_of_breaker(seat: WorkerRecord) -> BreakerState:
     assert seat._guard is not None
     assert seat._guard.breaker is not None
     return seat._guard.breaker.state

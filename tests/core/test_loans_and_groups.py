@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -13,9 +13,8 @@ from trio_pool._core.commands import Interrupt
 from trio_pool._core.retry_decision import Die, Retry, Verdict
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.group import Group
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import Group, JobRecord, WorkerRecord
     from trio_pool._policies.retry import Placement
 
 ERROR = ValueError("no")
@@ -27,7 +26,7 @@ def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **option
     return job
 
 
-def fail(core: Core, seat: Seat, placement: Placement, *, now: float = 0.0) -> Job[Any] | None:
+def fail(core: Core, seat: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
     return core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
 
 
@@ -40,10 +39,9 @@ def available(core: Core) -> list[int]:
     return [kind.available for kind in core.roster._kinds.values()]
 
 
-def lender_and_next(core: Core, seat: Seat, **options: Any) -> tuple[Job[Any], Job[Any]]:
+def lender_and_next(core: Core, seat: WorkerRecord, **options: Any) -> tuple[Job[Any], Job[Any]]:
     """A job that has lent a worker and wants it back, and one that has it meanwhile."""
-    lender = seat._current
-    assert lender is not None
+    lender = cast("Job[Any]", seat._current)
     core.scheduler.lend(seat, 0.0)
     other = submit(core, worker=seat, **options)
     assert seat._current is other

@@ -17,15 +17,15 @@ from trio_pool._core.commands import Start
 from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
-from trio_pool._core.worker_index import Roster, Terms, terms_of
-from trio_pool._model.records import Phase, Seat
-from trio_pool._model.setback import Setback
+from trio_pool._core.worker_index import Roster, terms_of
+from trio_pool._model.records import Setback, Terms, WorkerRecord
+from trio_pool._model.states import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trio_pool import Job
-    from trio_pool._model.group import Group
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import Group
 
 PRIORITIES = st.integers(-2, 2)
 # For each job: its priority, whether it goes to the front, and an index for its terms.
@@ -37,7 +37,7 @@ class CountingRoster(Roster):
 
     asked = 0
 
-    def admits(self, terms: Terms, seat: Seat) -> bool:
+    def admits(self, terms: Terms, seat: WorkerRecord) -> bool:
         self.asked += 1
         return super().admits(terms, seat)
 
@@ -46,19 +46,19 @@ def let_wait(queue: ReadyQueue, job: Job[Any], *, front: bool = False) -> None:
     queue.push(job, terms_of(job), front=front)
 
 
-def available_seat(roster: Roster, number: int, *tags: str) -> Seat:
-    seat = Seat(roster, number, f"worker {number}", frozenset(tags))
+def available_seat(roster: Roster, number: int, *tags: str) -> WorkerRecord:
+    seat = WorkerRecord(roster, number, f"worker {number}", frozenset(tags))
     roster.join(seat)
     seat._phase = Phase.OPEN
     roster.set_available(seat, True)
     return seat
 
 
-def seats_of(roster: Roster) -> list[Seat]:
+def seats_of(roster: Roster) -> list[WorkerRecord]:
     return [available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a"), available_seat(roster, 3)]
 
 
-def job_on_terms(kind: int, priority: float, seats: list[Seat]) -> Job[Any]:
+def job_on_terms(kind: int, priority: float, seats: list[WorkerRecord]) -> Job[Any]:
     """A job for anybody, for those with a tag or two, for one worker, or bounced."""
     if kind in (0, 1, 2):
         return make_job(priority=priority, requires=("a", "b")[:kind])
@@ -69,7 +69,7 @@ def job_on_terms(kind: int, priority: float, seats: list[Seat]) -> Job[Any]:
     return job
 
 
-def may_take(seat: Seat, job: Job[Any]) -> bool:
+def may_take(seat: WorkerRecord, job: Job[Any]) -> bool:
     """Whether the worker may take a job of `job_on_terms`, all workers being available."""
     pinned = job._options.worker
     return (
@@ -214,7 +214,7 @@ def test_picking_a_job_asks_nothing_about_jobs_whose_tags_the_worker_lacks() -> 
     assert roster.asked <= 49
 
 
-def bounced(seats: Iterable[Seat], last: Seat, priority: float) -> Job[Any]:
+def bounced(seats: Iterable[WorkerRecord], last: WorkerRecord, priority: float) -> Job[Any]:
     job = make_job(priority=priority)
     job._setback = Setback(placement="other", failed_on=frozenset(seats), last=last)
     return job
@@ -349,7 +349,7 @@ def make_group(core: Core, *, max_running: float) -> Group:
     return core.make_group(max_running=max_running)
 
 
-def gated_job(number: int, seats: list[Seat], groups: list[Group]) -> Job[Any]:
+def gated_job(number: int, seats: list[WorkerRecord], groups: list[Group]) -> Job[Any]:
     """A job with some priority, of some group or none, for some workers."""
     group = [None, None, *groups][number % 5]
     job = make_job(priority=number % 3, requires=("a",)[: number % 2], group=group)
@@ -360,19 +360,19 @@ def gated_job(number: int, seats: list[Seat], groups: list[Group]) -> Job[Any]:
     return job
 
 
-def may_take_of_group(seat: Seat, job: Job[Any]) -> bool:
+def may_take_of_group(seat: WorkerRecord, job: Job[Any]) -> bool:
     """The same as `may_take` where groups may be full, and workers be kept for them."""
     group = job._options.group
     able = [other for other in seat_list(seat) if other._kind.group in (None, group)]
     able = [other for other in able if job._options.requires <= other.tags]
-    failed = job._setback.failed_on if job._setback else frozenset[Seat]()
+    failed = job._setback.failed_on if job._setback else frozenset[WorkerRecord]()
     rested = [other for other in able if other not in failed] or able
     may_serve = seat in rested and job._options.worker in (None, seat)
     return may_serve and (group is None or not group.is_full)
 
 
-def seat_list(seat: Seat) -> list[Seat]:
-    roster = seat._roster
+def seat_list(seat: WorkerRecord) -> list[WorkerRecord]:
+    roster = seat._crew
     assert isinstance(roster, Roster)
     return list(roster.seats.values())
 

@@ -11,14 +11,14 @@ from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerS
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Tell
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
-from trio_pool._model.records import Cut
+from trio_pool._model.states import Cut
 from trio_pool._policies.circuit_breaker import BreakerState
 from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.handles import Attempt
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
+    from trio_pool._model.states import Attempt
 
 ERROR = ValueError("no")
 OTHER_ERROR = OSError("not at all")
@@ -28,7 +28,7 @@ GIVEN_UP = Verdict(Die(DeadReason.GAVE_UP, "given up", ERROR))
 DISCARDED = Verdict(Drop("forget it"))
 
 
-def race(core: Core, number: int = 2, **options: Any) -> tuple[Job[Any], list[Seat]]:
+def race(core: Core, number: int = 2, **options: Any) -> tuple[Job[Any], list[WorkerRecord]]:
     """A job that runs on so many new workers, the first from 0 on, and each of the others a second later."""
     seats = [core.add_seat() for _ in range(number)]
     job = make_job(hedge=Hedge(1.0, max(1, number - 1)), **options)
@@ -46,12 +46,12 @@ def queue(core: Core, now: float) -> Job[Any]:
     return job
 
 
-def state_of(item: Seat | Job[Any]) -> WorkerState | JobState:
+def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
     """Its state now: type checkers hold an attribute that they have seen once to stay as it was."""
     return item.state
 
 
-def cut_off(core: Core) -> list[Seat]:
+def cut_off(core: Core) -> list[WorkerRecord]:
     """The workers whose attempt is to be cancelled, one for each time that it was said."""
     return [effect.seat for effect in core.effects_of(Interrupt)]
 
@@ -390,7 +390,7 @@ def test_what_a_probe_that_has_lost_means_for_the_breaker(end: str, state: Break
 # Cut short.
 
 
-def evict(core: Core, seat: Seat, now: float) -> None:
+def evict(core: Core, seat: WorkerRecord, now: float) -> None:
     core.scheduler.depart(seat, now, cut=True)
     core.scheduler.cut_short(seat, ERROR, now)
 

@@ -17,8 +17,8 @@ from trio_pool._policies.circuit_breaker import BreakerState
 from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import JobRecord, WorkerRecord
     from trio_pool._policies.retry import Placement
 
 ONE_IN_TEN = RateLimit(1, per=10.0)
@@ -36,14 +36,14 @@ def submit_plain(core: Core, now: float, **options: Any) -> Job[Any]:
     return job
 
 
-def fail(core: Core, seat: Seat, now: float, *, placement: Placement = "any") -> Job[Any] | None:
+def fail(core: Core, seat: WorkerRecord, now: float, *, placement: Placement = "any") -> JobRecord | None:
     verdict = Verdict(Retry(0.0, placement, front=False, counts=True))
     return core.scheduler.failed(seat, ERROR, verdict, now)
 
 
-def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Placement) -> list[Seat]:
+def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Placement) -> list[WorkerRecord]:
     """The job fails, attempt after attempt; returns the workers it did so on."""
-    found: list[Seat] = []
+    found: list[WorkerRecord] = []
     for _ in range(times):
         seat = job._worker
         assert seat is not None
@@ -52,7 +52,7 @@ def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Pla
     return found
 
 
-def runners(core: Core, job: Job[Any]) -> list[Seat]:
+def runners(core: Core, job: Job[Any]) -> list[WorkerRecord]:
     """The workers that run the job, in the order in which they joined the pool."""
     return [seat for seat in core.roster.seats.values() if seat._current is job]
 

@@ -11,15 +11,14 @@ from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Reserved, Start
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.tag_index import PICKS
-from trio_pool._core.worker_index import ANYONE
+from trio_pool._model.pool_config import PICKS
+from trio_pool._model.records import ANYONE, JobRecord
 from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._core.tag_index import Pick
-    from trio_pool._model.group import Group
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import Pick
+    from trio_pool._model.records import Group, WorkerRecord
     from trio_pool._policies.retry import Placement
 
 ERROR = ValueError("no")
@@ -31,11 +30,11 @@ def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **option
     return job
 
 
-def fail(core: Core, seat: Seat, placement: Placement, *, now: float = 0.0) -> Job[Any] | None:
+def fail(core: Core, seat: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
     return core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
 
 
-def seats_of(group: Group) -> list[Seat]:
+def seats_of(group: Group) -> list[WorkerRecord]:
     return list(group.seats)
 
 
@@ -51,7 +50,7 @@ def staffed(core: Core) -> list[Group]:
     return found
 
 
-def core_with_group(*, workers: int = 2, reserve: int = 1) -> tuple[Core, list[Seat], Group]:
+def core_with_group(*, workers: int = 2, reserve: int = 1) -> tuple[Core, list[WorkerRecord], Group]:
     """A core with idle workers, the first of which are set aside for a group."""
     core = make_core()
     seats = [core.add_seat() for _ in range(workers)]

@@ -12,16 +12,16 @@ from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Admitted, Refused
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.tag_index import PICKS
-from trio_pool._core.worker_index import ANYONE, Terms, terms_of
-from trio_pool._model.setback import Setback
+from trio_pool._core.worker_index import terms_of
+from trio_pool._model.pool_config import PICKS
+from trio_pool._model.records import ANYONE, Setback, Terms
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from trio_pool import Job
-    from trio_pool._core.tag_index import Pick
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import Pick
+    from trio_pool._model.records import WorkerRecord
     from trio_pool._policies.retry import Placement
 
 
@@ -31,11 +31,11 @@ def submitted(core: Core, *, priority: float = 0, requires: tuple[str, ...] = ()
     return job
 
 
-def fail(core: Core, seat: Seat, placement: Placement, *, delay: float = 0.0, now: float = 0.0) -> None:
+def fail(core: Core, seat: WorkerRecord, placement: Placement, *, delay: float = 0.0, now: float = 0.0) -> None:
     core.scheduler.failed(seat, ValueError(), Verdict(Retry(delay, placement, False, True)), now)
 
 
-def used_last(core: Core, seats: list[Seat]) -> None:
+def used_last(core: Core, seats: list[WorkerRecord]) -> None:
     """Let each of the workers run a job, so that they become idle in this order."""
     for seat in seats:
         core.scheduler.submit(make_job(worker=seat), Door.ALWAYS, 0.0)
@@ -104,7 +104,7 @@ def test_a_job_bounces_over_all_workers_before_a_new_round_begins() -> None:
     for _ in range(4):
         core.add_seat()
     job = submitted(core)
-    order: list[Seat] = []
+    order: list[WorkerRecord] = []
     for _ in range(12):
         seat = job._worker
         assert seat is not None

@@ -15,8 +15,8 @@ from trio_pool._core.commands import Hire, Recall
 from trio_pool._core.retry_decision import Retry, Verdict
 
 if TYPE_CHECKING:
-    from trio_pool import Job
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
 
 
 def make_elastic_core(
@@ -41,9 +41,9 @@ def ordered(core: Core) -> int:
     return len(core.effects_of(Hire))
 
 
-def hired(core: Core) -> list[Seat]:
+def hired(core: Core) -> list[WorkerRecord]:
     """The workers that were ordered have joined; their resources are not open yet."""
-    seats: list[Seat] = []
+    seats: list[WorkerRecord] = []
     for effect in core.effects_of(Hire):
         core.effects.remove(effect)
         seat = core.make_seat(*core_tags(core))
@@ -59,7 +59,7 @@ def core_tags(core: Core) -> frozenset[str]:
     return staffing._elastic.tags
 
 
-def staffed(core: Core, now: float = 0.0) -> list[Seat]:
+def staffed(core: Core, now: float = 0.0) -> list[WorkerRecord]:
     """The workers that were ordered are open."""
     seats = hired(core)
     for seat in seats:
@@ -74,7 +74,7 @@ def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) 
     return jobs
 
 
-def recalled(core: Core) -> list[Seat]:
+def recalled(core: Core) -> list[WorkerRecord]:
     return [effect.seat for effect in core.effects_of(Recall)]
 
 
@@ -238,7 +238,7 @@ def test_one_that_is_to_leave_does_not_keep_others_from_being_ordered() -> None:
 # Retiring.
 
 
-def end_all(core: Core, seats: list[Seat], now: float) -> None:
+def end_all(core: Core, seats: list[WorkerRecord], now: float) -> None:
     for seat in seats:
         core.scheduler.succeeded(seat, None, now)
 

@@ -10,7 +10,8 @@ from trio_pool._core.admission import Door
 from trio_pool._core.tag_index import FEW
 
 if TYPE_CHECKING:
-    from trio_pool import Job
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import JobRecord
 
 
 def submit(core: Core, **options: Any) -> Job[Any]:
@@ -47,7 +48,7 @@ def test_the_first_of_all_that_idle_workers_may_take_starts_when_there_is_room()
         submit(core, priority=4),
         submit(core, requires=["all", "tag 5"], priority=0),
     ]
-    order: list[Job[Any]] = []
+    order: list[JobRecord] = []
     for _ in waiting:
         core.scheduler.succeeded(busy, None, 0.0)
         busy = next(seat for seat in seats if seat._current is not None)

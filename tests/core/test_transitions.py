@@ -10,10 +10,10 @@ from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._model.handles import TRANSITIONS
+from trio_pool._model.states import TRANSITIONS
 
 if TYPE_CHECKING:
-    from trio_pool._model.records import Seat
+    from trio_pool._model.records import WorkerRecord
 
 FINAL = {JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED}
 UNSUCCESSFUL = FINAL - {JobState.SUCCEEDED}
@@ -65,7 +65,7 @@ def test_the_ledger_refuses_what_is_not_in_the_table(old: JobState, new: JobStat
         assert job._state is old
 
 
-def run_and_fail(core: Core, seat: Seat, times: int) -> None:
+def run_and_fail(core: Core, seat: WorkerRecord, times: int) -> None:
     """Let the worker fail as often, each attempt taking a second."""
     again = Verdict(Retry(0.0, "any", False, True))
     for number in range(times):

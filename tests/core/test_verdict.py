@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_job
-from trio_pool import DeadReason, Discard, GiveUp, Job, ResourceBroken, RetryAfter, RetryPolicy
-from trio_pool._core.retry_decision import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
-from trio_pool._model.setback import Setback
-from trio_pool._model.text import Words, worded
+from trio_pool import DeadReason, Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from trio_pool._basics.error_text import Words, worded
+from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict, control_of, judge
+from trio_pool._model.records import Setback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trio_pool._model.handles import Job
+    from trio_pool._model.pool_config import OnFailure
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -13,13 +13,13 @@ from trio_pool._core.admission import Door
 from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.deadlock import Wait, Waits
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._model.group import Group
+from trio_pool._model.records import Group, JobRecord
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from trio_pool import Job
-    from trio_pool._model.records import Seat
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
 
 
 def submit(core: Core, **options: Any) -> Job[Any]:
@@ -28,14 +28,14 @@ def submit(core: Core, **options: Any) -> Job[Any]:
     return job
 
 
-def running(core: Core, seat: Seat, **options: Any) -> Job[Any]:
+def running(core: Core, seat: WorkerRecord, **options: Any) -> Job[Any]:
     """A job that runs on this worker."""
     job = submit(core, worker=seat, **options)
     assert seat._current is job
     return job
 
 
-def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[Job[Any]]:
+def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
     """A job begins to wait for others; returns who would wait for ever."""
     wait = Wait(waiter, lambda: jobs, for_any=for_any)
     assert core.scheduler.waits.begin(wait) is not bool(wait.stuck)
@@ -355,7 +355,7 @@ def test_max_running_can_be_held(most: float, is_stuck: bool) -> None:
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_groups_max_running_can_be_held_by_jobs_of_the_group(inside: bool) -> None:
     core = make_core()
-    group = Group(None, 1, 0, False, core.effects)
+    group = Group(None, 1, 0, False)
     core.scheduler.open_group(group, 0.0)
     job = running(core, core.add_seat(), group=group if inside else None)
     if not inside:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.core.makers import make_core, make_job
 from trio_pool._core.commands import Moved
 from trio_pool._core.stream_window import AsTheyEnd, InOrder, Window
-from trio_pool._model.handles import TRANSITIONS, JobState
+from trio_pool._model.states import TRANSITIONS, JobState
 
 if TYPE_CHECKING:
-    from trio_pool import Job
     from trio_pool._core.commands import Effect
+    from trio_pool._model.handles import Job
 
 ORDERS: list[type[Window]] = [InOrder, AsTheyEnd]
 
@@ -92,10 +92,11 @@ def test_it_agrees_with_a_plain_count(
             ):
                 assert is_told
         elif step == "read" and window.ready:
-            job = window.ready.popleft()
-            assert job is plain.ready[0]
-            plain.taken.remove(job)
-            plain.ended.remove(job)
+            given = window.ready.popleft()
+            first = plain.ready[0]
+            assert given is first
+            plain.taken.remove(first)
+            plain.ended.remove(first)
         elif step == "hold":
             window.held_by = window.next
         assert list(window.ready) == plain.ready

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import trio
 
 from tests.programs.language import Call, Group, Items, Program, Rate, parts_of
 from tests.programs.raising import in_words, is_among, leaves
-from tests.programs.world import JobBook, World
 from trio_pool import (
     Attempt,
     AttemptTimeoutError,
@@ -24,7 +22,13 @@ from trio_pool import (
     PoolError,
     ResourceBroken,
 )
-from trio_pool._model.handles import TRANSITIONS
+from trio_pool._model.states import TRANSITIONS
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Sequence
+
+    from tests.programs.world import JobBook, World
 
 SLACK = 1e-6
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import trio
 
-from tests.programs.language import Block
-from tests.programs.world import Errand, GroupBook, JobBook, Usable, World
 from trio_pool import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    import trio
+
+    from tests.programs.language import Block
+    from tests.programs.world import Errand, GroupBook, JobBook, Usable, World
 
 
 class Odd:

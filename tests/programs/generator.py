@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from tests.programs import language as lang
 from tests.programs.language import Block, Call, Device, Disturbance, Items, Policy, Program, Rate, Setup, Statement
 from tests.programs.raising import CONTROLS, DEEP, DEEP_STRAY, ODD, ORDINARY, RUDE, STRAY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
 
 T = TypeVar("T")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.programs import language as lang
-from tests.programs.frames import Frame
 from tests.programs.raising import in_words, is_among, leaves
 from tests.programs.telling import Telling
 from tests.programs.world import GroupBook
 from trio_pool import JobDeadlockError, JobFailedError, PoolClosedError, ResourceBroken
+
+if TYPE_CHECKING:
+    from tests.programs import language as lang
+    from tests.programs.frames import Frame
 
 
 class Grouping(Telling):

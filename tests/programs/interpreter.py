@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,6 +16,9 @@ from tests.programs.streaming import Streaming
 from tests.programs.submitting import Submitting
 from tests.programs.world import Errand, Usable, World, has_rudeness, token
 from trio_pool import current_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 
 class Interpreter(Submitting, Streaming, Grouping, Staffing):

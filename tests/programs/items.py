@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.programs.language import Items
 from tests.programs.world import World, has_rudeness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+    from types import TracebackType
+
+    from tests.programs.language import Items
 
 
 def source_of(world: World, items: Items, make: Callable[[], Any]) -> Iterable[Any] | AsyncIterable[Any]:

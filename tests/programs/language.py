@@ -7,10 +7,12 @@ is, so that a program of which something is left out is a program still.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Block: TypeAlias = "tuple[Statement, ...]"
 

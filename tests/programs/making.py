@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.programs import language as lang
 from tests.programs.frames import Base
 from tests.programs.raising import in_words
 from tests.programs.world import Errand, Usable
 from trio_pool import CircuitBreaker, Hedge, RateLimit, Resource, RetryPolicy
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tests.programs import language as lang
 
 
 class OwnCurve(RetryPolicy):

@@ -9,8 +9,10 @@ import trio
 
 from tests.programs.language import Disturbance
 from tests.programs.raising import in_words
-from tests.programs.world import World
 from trio_pool import Instrument, Worker
+
+if TYPE_CHECKING:
+    from tests.programs.world import World
 
 MOST_REMOVALS = 6
 """So many workers are removed at most."""

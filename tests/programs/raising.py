@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import trio
 
 from trio_pool import Discard, GiveUp, ResourceBroken, RetryAfter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup

@@ -7,24 +7,20 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from random import Random
-from types import FrameType
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from unittest.mock import patch
 
 import trio
 import trio.testing
 
 from tests.harness import HangError, no_hanging, repeatable_schedule, where_tasks_wait
-from tests.programs import language as lang
 from tests.programs.book import Book
 from tests.programs.checks import check
 from tests.programs.frames import Frame
 from tests.programs.interpreter import Interpreter
-from tests.programs.language import Program
 from tests.programs.meddling import Calling, Disturber, Raising, cancel_from_outside
 from tests.programs.raising import in_words, somebody_elses_cancellation
 from tests.programs.world import Usable, World
@@ -40,6 +36,13 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import FrameType
+
+    from tests.programs import language as lang
+    from tests.programs.language import Program
 
 LIMIT = 600.0
 """Seconds on the mock clock by which a program has ended, unless it waits for what can't come."""

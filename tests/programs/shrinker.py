@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 from tests.programs.language import Part, Program, Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def shrunk(program: Program, fails: Callable[[Program], bool], *, seconds: float = 60.0) -> Program:

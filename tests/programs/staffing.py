@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.programs import language as lang
-from tests.programs.frames import Frame
 from tests.programs.making import Making
 from tests.programs.meddling import break_a_lifespan, cancel_pool, pause, remove, rest
 from tests.programs.telling import Telling
 from tests.programs.world import Errand, token
 from trio_pool import RateLimit, RetryPolicy, Worker
+
+if TYPE_CHECKING:
+    from tests.programs import language as lang
+    from tests.programs.frames import Frame
 
 
 class Staffing(Making, Telling):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.programs import language as lang
-from tests.programs.frames import Frame
 from tests.programs.items import source_of
 from tests.programs.making import Making
 from tests.programs.raising import in_words
 from tests.programs.telling import ORDINARY, Judged, Telling
 from tests.programs.world import Errand, token
 from trio_pool import Job, JobCancelledError, JobFailedError, PoolClosedError
+
+if TYPE_CHECKING:
+    from tests.programs import language as lang
+    from tests.programs.frames import Frame
 
 
 class Streaming(Making, Telling):

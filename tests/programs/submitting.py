@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.programs import language as lang
-from tests.programs.frames import Frame
 from tests.programs.making import Making
 from tests.programs.telling import Telling
 from trio_pool import Job, JobCancelledError, JobFailedError, JobNotFinishedError, JobState, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.programs import language as lang
+    from tests.programs.frames import Frame
 
 
 class Submitting(Making, Telling):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from tests.programs.frames import Base, Frame
 from tests.programs.raising import in_words
-from tests.programs.world import Errand, JobBook
 from trio_pool import (
     Job,
     JobCancelledError,
@@ -20,6 +18,11 @@ from trio_pool import (
     NoEligibleWorkerError,
     PoolClosedError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.programs.world import Errand, JobBook
 
 ORDINARY = (JobFailedError, JobCancelledError, JobDeadlockError, PoolClosedError, NoEligibleWorkerError)
 """What the pool may tell those who call it."""

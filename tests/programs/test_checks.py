@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
@@ -17,8 +16,12 @@ from tests.programs.language import Call, Device, Program, Raise, Rate, Setup, S
 from tests.programs.raising import somebody_elses_cancellation
 from tests.programs.running import failures_of
 from trio_pool import Job, JobDeadlockError, JobOptions, Pool, open_pool
-from trio_pool._api.instrument import notify
+from trio_pool._model.job_options import revised
 from trio_pool._runtime.attempt_loop import Shift
+from trio_pool._runtime.notify import notify
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
 
 SHORT = Submit(Call((Sleep(1.0),)))
 LONG = Submit(Call((Sleep(3.0),)))
@@ -55,7 +58,7 @@ def resources_that_are_left_too_soon(
 
 def without_priorities(pool: Pool[Any], options: JobOptions, call: str) -> Any:
     options.pop("priority", None)
-    return pool._defaults.replace(options, defaults=pool._defaults, roster=pool._engine.roster, call=call)
+    return revised(pool._defaults, options, defaults=pool._defaults, crew=pool._engine.roster, call=call)
 
 
 def says_something_wrong(job: Job[Any]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context, ContextVar
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -18,6 +17,9 @@ import trio
 from tests.programs.language import Call, Device, Program
 from tests.programs.raising import is_among, leaves, made
 from trio_pool import Job, Pool, RetryPolicy, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
 MOST_JOBS = 300
 """Of a program that multiplies, no more than these are submitted."""

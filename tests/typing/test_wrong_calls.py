@@ -8,13 +8,16 @@ say what comes of such a call where nobody has checked the types.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.threads import in_trios_thread
 from trio_pool import Job, JobFailedError, Node, Pool, Resource, RetryPolicy, SlotPool, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 
 class Client:

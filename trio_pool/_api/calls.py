@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import trio
 
-from .streams import Completed, Mapped
+from .streams import Completed, Mapped, open_stream
 from .submitting import Submitting
 from .threads import run_from_thread, submit_from_thread
 
@@ -150,7 +150,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Raises:
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
         """
-        return self._map(Mapped, fn, items, buffer, options)
+        return open_stream(self, Mapped, fn, items, buffer, options)
 
     def as_completed(
         self,
@@ -174,7 +174,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Raises:
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
         """
-        return self._map(Completed, fn, items, buffer, options)
+        return open_stream(self, Completed, fn, items, buffer, options)
 
     def run_from_thread(
         self,
@@ -304,7 +304,7 @@ class SlotCalls(Submitting):
         **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
         """As `Pool.map`."""
-        return self._map(Mapped, fn, items, buffer, options)
+        return open_stream(self, Mapped, fn, items, buffer, options)
 
     def as_completed(
         self,
@@ -315,7 +315,7 @@ class SlotCalls(Submitting):
         **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
         """As `Pool.as_completed`."""
-        return self._map(Completed, fn, items, buffer, options)
+        return open_stream(self, Completed, fn, items, buffer, options)
 
     def run_from_thread(
         self,

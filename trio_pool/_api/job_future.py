@@ -11,18 +11,19 @@ import trio
 
 from .._basics.text import own_text
 from .._model.errors import PoolClosedError
-from .._model.handles import JobState, has_ended
+from .._model.records import JobRecord, has_ended
+from .._model.states import JobState
 from .._runtime.engine import shortfall_of
-from .threads import through_host
+from .._runtime.home import through_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from contextvars import Context
 
     from .._model.handles import Job
-    from .._model.job_options import Options
+    from .._model.records import Options
+    from .._runtime.home import Home
     from .submitting import Submitting
-    from .threads import Home
 
 V = TypeVar("V")
 
@@ -169,7 +170,7 @@ class JobFuture(Future[V]):
         else:
             self._submitting._engine.watch(job, self._watch)
 
-    def _watch(self, job: Job[V]) -> None:
+    def _watch(self, job: JobRecord) -> None:
         if has_ended(job):
             assert job._watchers is not None
             del job._watchers[self._watch]

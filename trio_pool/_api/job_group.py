@@ -8,8 +8,9 @@ import attrs
 import trio
 
 from .._basics.text import one_line
+from .._core.reservations import occupied_by_opener
 from .._model.errors import JobDeadlockError, PoolClosedError
-from .._model.group import Group
+from .._model.records import Group
 from .._model.statistics import pool_statistics
 from .._model.text import label
 from .._policies import validate
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from .._model.statistics import PoolStatistics
-    from .base_pool import BasePool
 
 R = TypeVar("R")
 G = TypeVar("G", bound="BaseGroup")
@@ -48,7 +48,7 @@ class BaseGroup(Submitting):
     )
 
     def __init__(
-        self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
+        self, pool: Submitting, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
         plain_name = validate.text("name", name)
@@ -59,7 +59,7 @@ class BaseGroup(Submitting):
             raise ValueError(
                 f"reserve must be at most {most:g}, all the workers that the pool can have, {validate.got(reserve)}"
             )
-        self._record = Group(plain_name, bound, reserve, must_succeed, engine.effects)
+        self._record = Group(plain_name, bound, reserve, must_succeed)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()
         self._entered = False
@@ -184,8 +184,12 @@ class BaseGroup(Submitting):
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
         opener = record.opener
-        if opener is not None and opener.worker is not None and most - record.occupied < record.reserve <= most:
-            holder = f"{label(opener)} (on {one_line(opener.worker.name)})"
+        if (
+            opener is not None
+            and opener._worker is not None
+            and most - occupied_by_opener(record) < record.reserve <= most
+        ):
+            holder = f"{label(opener)} (on {one_line(opener._worker.name)})"
             raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()

@@ -9,19 +9,19 @@ import trio
 
 from .._basics.error_text import first_leaf, in_words
 from .._basics.text import one_line, qualified_type_name, shown
-from .._model.handles import JobState
+from .._model.states import JobState
 from .._model.text import arguments, attempt_line, attempt_lines, counted, shortcomings, title
 from .._policies import validate
-from .instrument import Instrument
 from .origins import engine_of, outcome_of
+from .pool import Instrument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Unpack
 
-    from .._model.handles import Attempt, Job
-    from .._runtime.worker_task import Worker
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
     from .pool import Pool, SlotPool
 
 

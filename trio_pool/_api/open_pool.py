@@ -17,11 +17,10 @@ from .._policies.resource import MOST_WORKERS, Elastic, Resource
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
+from .._runtime.home import Home
+from .._runtime.notify import notify
 from .._runtime.outcomes import come_out, without_own_cancellation
-from .base_pool import BasePool
-from .instrument import notify
-from .pool import Pool, SlotPool
-from .threads import Home
+from .pool import BasePool, Instrument, Pool, SlotPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -31,15 +30,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from .._core.no_worker import NoWorker
-    from .._core.retry_decision import OnFailure
-    from .._core.tag_index import Pick
-    from .._model.pool_config import OnDead, Order
+    from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.rate_limit import RateLimit
     from .._policies.retry import RetryPolicy
     from .._policies.retry_budget import RetryBudget
-    from .instrument import Instrument
 
     class PoolOptions(TypedDict, total=False):
         """The keyword arguments of `open_pool`, ``lifespan`` aside."""
@@ -182,6 +177,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
     except TypeError as error:
         # What is missing here is missing there too: name the function that was called.
         raise TypeError(str(error).replace("Config.__init__", "open_pool")) from None
+    for instrument in config.instruments:
+        validate.instance("instruments", instrument, Instrument)
     elastic = _elastic_of(resources)
     if elastic is not None and config.lifespan is not None:
         raise ValueError("lifespan can't be given with Elastic, whose factory gives one already")

@@ -8,9 +8,9 @@ from .._model.errors import JobCancelledError
 from .._model.handles import Job
 
 if TYPE_CHECKING:
-    from .._model.handles import Attempt
+    from .._model.handles import Worker
+    from .._model.states import Attempt
     from .._runtime.engine import Engine
-    from .._runtime.worker_task import Worker
     from .._runtime.workers import Staff
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from .._core.stream_window import Window
     from .._model.handles import Job
-    from .._model.job_options import ItemOptions, Options
+    from .._model.job_options import ItemOptions
+    from .._model.records import Options
     from .submitting import Submitting
 
 # To take from one of these runs no code of the program.
@@ -154,7 +155,7 @@ class Feeder:
             self._end(PoolClosedError(f"{what} ended before the items did"))
         self._scope.cancel()
 
-    def stop_with(self, group: Submitting) -> None:
+    def stop_with(self, group: object) -> None:
         """A group ends, which may be the one that the jobs are for."""
         if self._pool is group:
             self.stop("the group")

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
 from .._basics.attributes import OnlyAsync
 from .._core.stream_window import AsTheyEnd, InOrder, Window
+from .._model.job_options import ItemOptions
+from .._policies import validate
+from .._runtime.bad_calls import not_callable
 from .._runtime.job_runner import is_in_a_job
 from .stream_items import Feeder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from typing_extensions import Self
 
     from .._model.handles import Job
-    from .._model.job_options import ItemOptions
+    from .._model.job_options import StreamOptions
+    from .._model.records import JobRecord
     from .submitting import Submitting
 
 V = TypeVar("V")
@@ -85,7 +90,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._wake_readers()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            left = self._window.all()
+            left = cast("list[Job[Any]]", self._window.all())
             for job in left:
                 job.cancel()
             for job in left:
@@ -117,7 +122,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             has_waited = True
         job = ready.popleft()
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # it has waited in each case
+        return self._given(cast("Job[V]", job))  # noqa: ASYNC910  # it has waited in each case
 
     @property
     def _is_at_end(self) -> bool:
@@ -145,7 +150,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         finally:
             self._window.readers -= 1
 
-    def _awaited(self) -> Iterable[Job[Any]]:
+    def _awaited(self) -> Iterable[JobRecord]:
         """The jobs of which one has to end before a reader can go on; none if others may come before that."""
         return self._window.awaited(self._feeder.may_bring_more)
 
@@ -182,3 +187,25 @@ class Completed(Stream[V, "Job[V]"]):
     def _given(self, job: Job[V]) -> Job[V]:
         self._engine.deal_with(job)
         return job
+
+
+def open_stream(
+    pool: Submitting,
+    kind: Callable[..., Any],
+    fn: Callable[..., Any],
+    items: Iterable[Any] | AsyncIterable[Any],
+    buffer: float | None,
+    options: StreamOptions[Any],
+) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+    """The block of a stream of this kind, with its arguments checked."""
+    pool._engine.check_caller()
+    name = "map" if kind is Mapped else "as_completed"
+    if not callable(fn):
+        raise TypeError(not_callable(fn))
+    if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
+        raise TypeError(f"items must be an iterable or an async iterable, {validate.got(items)}")
+    if buffer is not None:
+        validate.size("buffer", buffer)
+    given = cast("Mapping[str, object]", options)
+    resolved = ItemOptions(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
+    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
@@ -14,20 +14,21 @@ from .._basics.pickling import Handle
 from .._basics.text import said
 from .._core.admission import Admission, Door
 from .._model.errors import NoEligibleWorkerError
-from .._model.handles import Job, JobState, has_ended
-from .._model.job_options import ItemOptions
+from .._model.handles import Job
+from .._model.job_options import revised
+from .._model.records import has_ended
+from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_runner import enclosing_jobs, is_in_a_job
 from .graph import about_node, in_order
-from .streams import Mapped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Iterator, Mapping
     from contextvars import Context
 
-    from .._model.job_options import JobOptions, NodeOptions, Options, StreamOptions
+    from .._model.job_options import JobOptions, NodeOptions
+    from .._model.records import Options
     from .._runtime.engine import Engine
     from .graph import Node
 
@@ -127,7 +128,7 @@ class Submitting(Handle, FixedAttributes, Entered):
     def _resolve(self, options: JobOptions | NodeOptions, call: str) -> Options:
         if not options:
             return self._defaults
-        return self._defaults.replace(options, defaults=self._defaults, roster=self._engine.roster, call=call)
+        return revised(self._defaults, options, defaults=self._defaults, crew=self._engine.roster, call=call)
 
     def _make_job(
         self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
@@ -196,26 +197,6 @@ class Submitting(Handle, FixedAttributes, Entered):
                 return self._engine.result_of(job)
             raise
         return self._engine.result_of(job)
-
-    def _map(
-        self,
-        kind: Callable[..., Any],
-        fn: Callable[..., Any],
-        items: Iterable[Any] | AsyncIterable[Any],
-        buffer: float | None,
-        options: StreamOptions[Any],
-    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        self._engine.check_caller()
-        name = "map" if kind is Mapped else "as_completed"
-        if not callable(fn):
-            raise TypeError(not_callable(fn))
-        if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
-            raise TypeError(f"items must be an iterable or an async iterable, {validate.got(items)}")
-        if buffer is not None:
-            validate.size("buffer", buffer)
-        given = cast("Mapping[str, object]", options)
-        resolved = ItemOptions(given, defaults=self._defaults, roster=self._engine.roster, call=name)
-        return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 
 def _name_of(key: object) -> str:

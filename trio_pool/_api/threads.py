@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,46 +9,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._model.errors import PoolClosedError
+from .._runtime.home import Home, through_host
 from .._runtime.job_runner import is_in_a_job, leave_job
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from contextvars import Context
 
-    from .._model.job_options import JobOptions, Options
+    from .._model.job_options import JobOptions
+    from .._model.records import Options
     from .job_future import JobFuture
     from .submitting import Submitting
-
-
-class Home:
-    """Where a pool lives: the Trio run and the thread that have entered its block.
-
-    As long as it lives, there is no other Trio run in that thread.
-
-    Attributes:
-      thread: the thread's identifier, to be compared with that of a caller.
-      clock: that of the Trio run, which any thread may read.
-    """
-
-    __slots__ = ("_process", "_token", "clock", "thread")
-
-    def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
-        self._process = os.getpid()
-        self.thread: int = threading.get_ident()
-        self.clock: trio.abc.Clock = trio.lowlevel.current_clock()
-
-    def is_here(self) -> bool:
-        """Whether the caller is in the pool's own thread."""
-        return threading.get_ident() == self.thread
-
-    def is_left_behind(self) -> bool:
-        """Whether the caller is in a process that was forked from the pool's: nothing runs there."""
-        return os.getpid() != self._process
-
-    def call_soon(self, fn: Callable[[], object]) -> None:
-        """Call ``fn`` in the pool's thread, after what was to be called there before."""
-        self._token.run_sync_soon(fn)
 
 
 def submit_from_thread(
@@ -80,26 +49,6 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
     except BaseException:
         future.stop()
         raise
-
-
-def through_host(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
-    """Have the task that waits for this thread await ``fn()``, if there is one in the pool's Trio run.
-
-    So it is cancelled with that task, and is found where a job would wait for itself by way of
-    a thread. Returns whether there is such a task, and the value.
-    """
-    try:
-        trio.from_thread.check_cancelled()
-    except RuntimeError:  # it is none of the threads of `trio.to_thread.run_sync`
-        return False, None
-    return trio.from_thread.run(_await_at_home, home, fn)
-
-
-async def _await_at_home(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
-    if home.is_here():
-        return True, await fn()
-    await trio.lowlevel.checkpoint()
-    return False, None
 
 
 def _check(submitting: Submitting, fn: object, options: Options, call: str) -> Home:

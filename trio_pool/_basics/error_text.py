@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from .exceptions import CANCELLATIONS, is_group, leaves
 from .text import said, type_name
 
@@ -43,3 +45,13 @@ def _leaf(error: BaseException) -> tuple[BaseException, int]:
     every = leaves(error)
     found = [leaf for leaf in every if not isinstance(leaf, CANCELLATIONS)] or every
     return found[0], len(found) - 1
+
+
+Words: TypeAlias = "str | tuple[str, BaseException]"
+"""A text, or one with a gap for an error that is put into words when somebody reads it."""
+
+
+def worded(words: tuple[str, BaseException]) -> str:
+    """The text, with the gap filled."""
+    text, error = words
+    return text.format(in_words(error))

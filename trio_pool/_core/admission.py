@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._model.group import Group
-    from .._model.handles import Job
+    from .._model.records import Group, JobRecord, Terms
     from .dependencies import Dependencies
     from .lifecycle import Ledger
     from .ready_queue import ReadyQueue
-    from .worker_index import Terms
 
 
 class Admission(enum.Enum):
@@ -44,9 +42,9 @@ class Party:
 
     __slots__ = ("jobs", "key")
 
-    def __init__(self, key: Job[Any], jobs: Sequence[Job[Any]]) -> None:
-        self.key: Job[Any] = key
-        self.jobs: dict[Job[Any], None] = dict.fromkeys(jobs)
+    def __init__(self, key: JobRecord, jobs: Sequence[JobRecord]) -> None:
+        self.key: JobRecord = key
+        self.jobs: dict[JobRecord, None] = dict.fromkeys(jobs)
 
 
 class Places:
@@ -68,21 +66,21 @@ class Places:
         self._dependencies = dependencies
         self._limit = limit
         self.by_taker: ReadyQueue = by_taker
-        self.line: dict[Job[Any], Party | None] = {}
+        self.line: dict[JobRecord, Party | None] = {}
         # By each job of a graph that waits, the graph.
-        self._parties: dict[Job[Any], Party] = {}
+        self._parties: dict[JobRecord, Party] = {}
 
     def is_free(self) -> bool:
         """Whether one more job that never started is within the bound."""
         return self._ledger.unstarted < self._limit
 
-    def line_up(self, job: Job[Any], terms: Terms | None) -> None:
+    def line_up(self, job: JobRecord, terms: Terms | None) -> None:
         """A submitter has to wait; without terms, as long as the job is blocked."""
         self._append(job, None)
         if terms is not None:
             self.by_taker.push(job, terms)
 
-    def line_up_graph(self, key: Job[Any], jobs: Sequence[Job[Any]]) -> None:
+    def line_up_graph(self, key: JobRecord, jobs: Sequence[JobRecord]) -> None:
         """A submitter has to wait with a graph; those of its jobs that wait for others are blocked already."""
         party = Party(key, jobs)
         self._append(key, party)
@@ -91,7 +89,7 @@ class Places:
             if job not in self._dependencies.missing:
                 self.by_taker.push(job, job._options.terms)
 
-    def leave(self, job: Job[Any]) -> Job[Any] | None:
+    def leave(self, job: JobRecord) -> JobRecord | None:
         """A job no longer waits for a place, nor for others; returns the key of a submitter that has nothing left."""
         if job._lane is not None:
             self.by_taker.remove(job)
@@ -107,7 +105,7 @@ class Places:
         self._take_out(party.key)
         return party.key
 
-    def let_in(self, job: Job[Any]) -> tuple[Job[Any], list[Job[Any]]]:
+    def let_in(self, job: JobRecord) -> tuple[JobRecord, list[JobRecord]]:
         """A job enters, and with it all that its submitter waits with.
 
         Returns:
@@ -122,42 +120,42 @@ class Places:
                 self.by_taker.remove(each)
         return key, jobs
 
-    def withdraw(self, key: Job[Any]) -> None:
+    def withdraw(self, key: JobRecord) -> None:
         """A submitter waits no longer, and nothing that it waits with is to enter."""
         for job in self._jobs_of(key):
             self.leave(job)
             job._cancelled = True
 
-    def first(self) -> Job[Any] | None:
+    def first(self) -> JobRecord | None:
         """A job of the submitter that has waited longest, or None."""
         key = next(iter(self.line), None)
         return None if key is None else self._jobs_of(key)[0]
 
-    def has(self, job: Job[Any]) -> bool:
+    def has(self, job: JobRecord) -> bool:
         """Whether the job waits for a place."""
         return job in self._parties or self.line.get(job, False) is None
 
-    def all_of(self, group: Group) -> list[Job[Any]]:
+    def all_of(self, group: Group) -> list[JobRecord]:
         """The jobs of those who wait with jobs of a group, first come first."""
         return [job for key in group.line for job in self._jobs_of(key)]
 
-    def blocked(self) -> list[Job[Any]]:
+    def blocked(self) -> list[JobRecord]:
         """Those of them that wait for others as well."""
         if not self.line or not self._dependencies.missing:
             return []
         return [job for key in self.line for job in self._jobs_of(key) if job._lane is None]
 
-    def _append(self, key: Job[Any], party: Party | None) -> None:
+    def _append(self, key: JobRecord, party: Party | None) -> None:
         self.line[key] = party
         if (group := key._options.group) is not None:
             group.line[key] = None
 
-    def _take_out(self, key: Job[Any]) -> None:
+    def _take_out(self, key: JobRecord) -> None:
         del self.line[key]
         if (group := key._options.group) is not None:
             del group.line[key]
 
-    def _jobs_of(self, key: Job[Any]) -> list[Job[Any]]:
+    def _jobs_of(self, key: JobRecord) -> list[JobRecord]:
         party = self.line[key]
         return [key] if party is None else list(party.jobs)
 

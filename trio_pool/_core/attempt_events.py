@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._model.errors import JobTimeoutError
-from .._model.handles import DeadReason, JobState
-from .._model.records import Cut, Phase
-from .._model.setback import Setback
+from .._model.records import Setback
+from .._model.states import Cut, DeadReason, JobState, Phase
 from .commands import Interrupt
 from .retry_decision import Die, Retry
 from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
-    from .._model.records import Seat
-    from .._model.text import Words
+    from .._basics.error_text import Words
+    from .._model.records import JobRecord, Loan, WorkerRecord
     from .._policies.worker_limits import Guard
     from .hedging import Race
-    from .lending import Loan
     from .retry_decision import Verdict
 
 SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
@@ -32,7 +29,7 @@ class AttemptEvents(WorkerEvents):
 
     __slots__ = ()
 
-    def succeeded(self, seat: Seat, value: object, now: float) -> Job[Any] | None:
+    def succeeded(self, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
         """It has ended with a value."""
         if self._races.under_way and (race := self._races.ending(seat, decides=True)) is not None:
             return self._succeeded_in_race(race, seat, value, now)
@@ -46,7 +43,7 @@ class AttemptEvents(WorkerEvents):
             seat._guard.succeeded()
         return self._next_for(seat, now)
 
-    def _succeeded_in_race(self, race: Race, seat: Seat, value: object, now: float) -> Job[Any] | None:
+    def _succeeded_in_race(self, race: Race, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
         self.advance(now)
         self._leave(race, seat, now)
         self._ledger.count_for(seat, None)
@@ -56,7 +53,7 @@ class AttemptEvents(WorkerEvents):
             seat._guard.succeeded()
         return self._next_for(seat, now)
 
-    def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
+    def failed(self, seat: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> JobRecord | None:
         """It has ended with an error."""
         race = self._races.ending(seat, decides=verdict.is_the_last_word) if self._races.under_way else None
         if self.deadlines.soonest <= now:
@@ -88,7 +85,7 @@ class AttemptEvents(WorkerEvents):
             self.waits.look_again()  # those who wait for the job, or for any that needs the worker
         return following
 
-    def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
+    def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
         """It was cut short by the job's total timeout."""
         race = self._races.ending(seat, decides=True) if self._races.under_way else None
         self.advance(now)
@@ -104,7 +101,7 @@ class AttemptEvents(WorkerEvents):
             self._left_race(race, now)
         return self._next_for(seat, now)
 
-    def cut_short(self, seat: Seat, error: Exception, now: float, *, begun: bool = True) -> Job[Any] | None:
+    def cut_short(self, seat: WorkerRecord, error: Exception, now: float, *, begun: bool = True) -> JobRecord | None:
         """It was cut short by a cancellation: it is neither counted nor kept.
 
         Arguments:
@@ -149,7 +146,7 @@ class AttemptEvents(WorkerEvents):
 
     # From here on nobody calls but who derives from it.
 
-    def _decide(self, job: Job[Any], error: Exception, verdict: Verdict, now: float) -> None:
+    def _decide(self, job: JobRecord, error: Exception, verdict: Verdict, now: float) -> None:
         """An attempt has failed: carry out what becomes of its job."""
         fate = verdict.fate
         words: Words
@@ -178,10 +175,10 @@ class AttemptEvents(WorkerEvents):
         else:
             self._ledger.end(job, JobState.DISCARDED, now, fate.words)
 
-    def _time_out_running(self, job: Job[Any], error: Exception, now: float) -> None:
+    def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:
         self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
-    def _go_on_after_cut(self, job: Job[Any], now: float) -> None:
+    def _go_on_after_cut(self, job: JobRecord, now: float) -> None:
         """An attempt was cut short: carry out what becomes of its job."""
         if job._cancelled:
             self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
@@ -190,7 +187,7 @@ class AttemptEvents(WorkerEvents):
         else:
             self._queue_again(job, now, front=True)
 
-    def _leave(self, race: Race, seat: Seat, now: float) -> Job[Any]:
+    def _leave(self, race: Race, seat: WorkerRecord, now: float) -> JobRecord:
         """An attempt that may run elsewhere too has ended on a worker."""
         job = self._ledger.take_off(seat, now)
         self._races.leave(race, seat)
@@ -225,7 +222,7 @@ class AttemptEvents(WorkerEvents):
             else:
                 self._decide(job, race.error, race.verdict, now)
 
-    def _next_for(self, seat: Seat, now: float, *, together: bool = False) -> Job[Any] | None:
+    def _next_for(self, seat: WorkerRecord, now: float, *, together: bool = False) -> JobRecord | None:
         """The next job of a worker that has ended an attempt.
 
         Arguments:
@@ -250,7 +247,7 @@ class AttemptEvents(WorkerEvents):
             self._after(now)
         return job
 
-    def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:
+    def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
         self._ledger.count_retry(job)
         setback = job._setback
         assert setback is not None
@@ -268,7 +265,7 @@ class AttemptEvents(WorkerEvents):
         else:
             self._queue_again(job, now, front=fate.front)
 
-    def _tell_breaker(self, seat: Seat, guard: Guard, verdict: Verdict, now: float) -> None:
+    def _tell_breaker(self, seat: WorkerRecord, guard: Guard, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
             guard.ended_otherwise()
         elif (until := guard.failed(now)) is not None:

@@ -6,13 +6,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .._model.records import Phase
+from .._model.states import Phase
 from .commands import Hire
 from .deadlines import Due
 
 if TYPE_CHECKING:
-    from .._model.group import Group
-    from .._model.records import Seat
+    from .._model.records import Group, Terms, WorkerRecord
     from .._policies.resource import Elastic
     from .admission import Places
     from .commands import Effects
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from .lifecycle import Ledger
     from .ready_queue import ReadyQueue
     from .reservations import Reservations
-    from .worker_index import Terms
 
 
 class Staffing:
@@ -78,13 +76,13 @@ class Staffing:
         self.begun: bool = False
         # How many have joined and not left; and those of them that are not told to leave.
         self._present = 0
-        self._crew: dict[Seat, None] = {}
+        self._crew: dict[WorkerRecord, None] = {}
         # Those of them whose resource is about to be opened, and those where that has failed already.
-        self._unopened: set[Seat] = set()
-        self._failing: dict[Seat, None] = {}
+        self._unopened: set[WorkerRecord] = set()
+        self._failing: dict[WorkerRecord, None] = {}
         # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
         # too old, remains idle: else it would never be retired.
-        self._idle: dict[Seat, None] = {}
+        self._idle: dict[WorkerRecord, None] = {}
         # Since when there have been so many idle workers: the first for one, the second for two ...
         self._idle_since: deque[float] = deque()
         # When it is to be looked for some to retire.
@@ -133,7 +131,7 @@ class Staffing:
         """Whether a worker that could be opened may take such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
-    def joined(self, seat: Seat, *, ordered: bool) -> None:
+    def joined(self, seat: WorkerRecord, *, ordered: bool) -> None:
         """One of these workers has joined."""
         self._present += 1
         self._crew[seat] = None
@@ -141,12 +139,12 @@ class Staffing:
         self._ordered -= ordered
         self._look_again()  # some may have been idle for long, and were within the least number
 
-    def opened(self, seat: Seat) -> None:
+    def opened(self, seat: WorkerRecord) -> None:
         """A worker's resource is open."""
         self._unopened.discard(seat)
         self._failing.pop(seat, None)
 
-    def reopening(self, seat: Seat, *, again: bool) -> None:
+    def reopening(self, seat: WorkerRecord, *, again: bool) -> None:
         """A worker's resource has to be opened anew, or that has failed and is tried again."""
         if seat in self._crew:
             if not seat._loans:  # or it has to wait for those who have lent it, and they perhaps for another
@@ -158,13 +156,13 @@ class Staffing:
         """A worker that was ordered will not join: the pool is ending."""
         self._ordered -= 1
 
-    def left(self, seat: Seat) -> None:
+    def left(self, seat: WorkerRecord) -> None:
         """A worker has left: only now may there be another in its place."""
         if seat._elastic:
             self._present -= 1
             self.gone(seat)
 
-    def gone(self, seat: Seat) -> None:
+    def gone(self, seat: WorkerRecord) -> None:
         """A worker is to leave, or has left."""
         self._crew.pop(seat, None)
         self.opened(seat)
@@ -188,13 +186,13 @@ class Staffing:
             self._ordered += 1
             self._effects.append(Hire())
 
-    def not_needed(self) -> Seat | None:
+    def not_needed(self) -> WorkerRecord | None:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""
         if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
             return None
         return next((seat for seat in self._failing if seat._kind.group is None), None)
 
-    def parked(self, seat: Seat, now: float) -> None:
+    def parked(self, seat: WorkerRecord, now: float) -> None:
         """A worker has become idle."""
         if not seat._elastic or seat in self._idle:
             return
@@ -202,7 +200,7 @@ class Staffing:
         self._idle_since.append(now)
         self._look_again()
 
-    def unparked(self, seat: Seat) -> None:
+    def unparked(self, seat: WorkerRecord) -> None:
         """A worker can't be given a job any more, or has just been given one."""
         if seat in self._idle and seat._phase is Phase.OPEN:
             del self._idle[seat]
@@ -212,7 +210,7 @@ class Staffing:
         """Workers that a group had for itself may be retired again."""
         self._look_again()
 
-    def retire(self, now: float) -> Seat | None:
+    def retire(self, now: float) -> WorkerRecord | None:
         """The next worker to be retired now, or None. It has to depart before this is asked again."""
         if not self._idle_since or len(self._crew) <= self._elastic.min:
             return None
@@ -224,7 +222,7 @@ class Staffing:
             self._look_again_at(now + self._elastic.idle_timeout)
         return longest
 
-    def _is_needed(self, seat: Seat) -> bool:
+    def _is_needed(self, seat: WorkerRecord) -> bool:
         """Whether an idle worker may not be retired, though there are too many."""
         if seat._kind.group is not None or seat._loans or self._queue.waits_for(seat):
             return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .deadlines import FIELDS, Due
 
 if TYPE_CHECKING:
-    from .._model.records import Seat
+    from .._model.records import WorkerRecord
     from .deadlines import Deadlines
     from .lifecycle import Ledger
 
@@ -24,7 +24,7 @@ class Holds:
         self._ledger = ledger
         self._deadlines = deadlines
 
-    def rest(self, seat: Seat, until: float, now: float) -> bool:
+    def rest(self, seat: WorkerRecord, until: float, now: float) -> bool:
         """Let a worker rest; of two rests the later end holds. Returns whether it is this one."""
         held = seat._resting_until
         if seat._gone or until <= now or (held is not None and held >= until):
@@ -33,21 +33,21 @@ class Holds:
         self._ledger.tell("worker_resting", seat, until)
         return True
 
-    def quarantine(self, seat: Seat, until: float) -> None:
+    def quarantine(self, seat: WorkerRecord, until: float) -> None:
         """A worker's breaker has opened."""
         self._hold(seat, Due.QUARANTINE, until)
         self._ledger.tell("worker_quarantined", seat, until)
 
-    def limit(self, seat: Seat, until: float) -> None:
+    def limit(self, seat: WorkerRecord, until: float) -> None:
         """A worker's rate limit lets nothing start until then."""
         self._hold(seat, Due.LIMIT, until)
 
-    def expire(self, seat: Seat, at: float) -> None:
+    def expire(self, seat: WorkerRecord, at: float) -> None:
         """A worker's resource will be too old then, if ever."""
         if at != math.inf:
             self._hold(seat, Due.AGE, at)
 
-    def drop(self, seat: Seat) -> None:
+    def drop(self, seat: WorkerRecord) -> None:
         """The worker has left: nothing holds it any longer."""
         for due in SEAT_DUES:
             field = FIELDS[due]
@@ -55,7 +55,7 @@ class Holds:
                 setattr(seat, field, None)
                 self._deadlines.forget()
 
-    def _hold(self, seat: Seat, due: Due, until: float) -> None:
+    def _hold(self, seat: WorkerRecord, due: Due, until: float) -> None:
         """Put a time in place of what may be there."""
         field = FIELDS[due]
         held = getattr(seat, field)

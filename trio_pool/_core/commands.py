@@ -11,8 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from .._model.group import Group
-    from .._model.handles import Job
+    from .._model.records import Group
     from .deadlock import Wait
     from .stream_window import Window
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 class _AboutAttempt:
     __slots__ = ("job", "seat")
 
-    def __init__(self, seat: Any, job: Job[Any]) -> None:
+    def __init__(self, seat: Any, job: Any) -> None:
         self.seat = seat
         self.job = job
 
@@ -59,7 +58,7 @@ class Recall(_AboutSeat):
 class _AboutJob:
     __slots__ = ("job",)
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: Any) -> None:
         self.job = job
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.dead_letters import DeadLetters
+    from .._model.pool_config import NoWorker
     from .._policies.rate_limit import RateLimit
     from .._policies.resource import Elastic
     from .._policies.retry_budget import RetryBudget
     from .commands import Effects
-    from .no_worker import NoWorker
     from .worker_index import Roster
 
 

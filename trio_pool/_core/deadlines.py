@@ -11,8 +11,7 @@ from .run_heap import RunHeap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import JobRecord, WorkerRecord
     from .autoscaling import Staffing
     from .dispatcher import Dispatch
     from .hedging import Race
@@ -69,23 +68,23 @@ class Deadlines(RunHeap[Entry]):
         self._stale = 0
         self.soonest: float = math.inf
 
-    def add_timeout(self, job: Job[Any]) -> None:
+    def add_timeout(self, job: JobRecord) -> None:
         """The total timeout of a job that has begun to wait and has one."""
         self._push(job._deadline, Due.TOTAL_TIMEOUT, abs(job._ticket), job)
 
-    def add_blocked(self, job: Job[Any]) -> None:
+    def add_blocked(self, job: JobRecord) -> None:
         """A job has begun to wait for others; its ticket names what entry there is."""
         job._ticket = next(self._tickets)
         if job._deadline != math.inf:
             self.add_timeout(job)
 
-    def drop_blocked(self, job: Job[Any]) -> None:
+    def drop_blocked(self, job: JobRecord) -> None:
         """It waits for them no longer."""
         job._ticket = 0
         if job._deadline != math.inf:
             self.forget()
 
-    def add_delay(self, job: Job[Any], until: float) -> None:
+    def add_delay(self, job: JobRecord, until: float) -> None:
         """The end of the job's backing off; its ticket names the entry."""
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
@@ -95,7 +94,7 @@ class Deadlines(RunHeap[Entry]):
         dispatch._ticket = next(self._tickets)
         self._push(ready, Due.RATE, dispatch._ticket, dispatch)
 
-    def add(self, due: Due, item: Seat | Staffing | Race, when: float) -> None:
+    def add(self, due: Due, item: WorkerRecord | Staffing | Race, when: float) -> None:
         """What has to do with workers; ``when`` must stand in the field that is meant for it."""
         self._push(when, due, next(self._tickets), item)
 
@@ -118,7 +117,9 @@ class Deadlines(RunHeap[Entry]):
                 self._stale -= 1  # who takes the job out of where it waits says that it is over
             yield entry[1], entry[3]
 
-    def _push(self, when: float, due: Due, sequence: int, item: Job[Any] | Seat | Dispatch | Staffing | Race) -> None:
+    def _push(
+        self, when: float, due: Due, sequence: int, item: JobRecord | WorkerRecord | Dispatch | Staffing | Race
+    ) -> None:
         self._add((when, due, sequence, item))
         if when < self.soonest:
             self.soonest = when

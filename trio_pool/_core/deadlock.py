@@ -15,27 +15,26 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .._model.handles import Job, JobState
-from .._model.records import Phase, Seat
+from .._model.records import JobRecord, Terms, WorkerRecord
+from .._model.states import JobState, Phase
 from .commands import WaitsInVain
-from .worker_index import Terms, terms_of
+from .worker_index import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from .._model.group import Group
+    from .._model.records import Group, Loan
     from .commands import Effects
     from .dependencies import Dependencies
     from .dispatcher import Dispatch
-    from .lending import Loan
     from .reservations import Reservations
     from .stalled_jobs import Cause, Standing
     from .worker_index import Roster
 
     # What others may need: the end of a job or of a wait, or a worker.
-    Node: TypeAlias = "Job[Any] | Wait | Vacancy"
+    Node: TypeAlias = "JobRecord | Wait | Vacancy"
     # So many of these have to come about.
     Need: TypeAlias = tuple[int, Sequence[Node]]
 
@@ -49,7 +48,7 @@ class Vacancy(NamedTuple):
       given_back: whether the group that has it for itself has to be over first.
     """
 
-    seat: Seat
+    seat: WorkerRecord
     wholly: bool
     given_back: bool = False
 
@@ -90,8 +89,8 @@ class Wait:
 
     def __init__(
         self,
-        waiter: Job[Any],
-        jobs: Callable[[], Iterable[Job[Any]]],
+        waiter: JobRecord,
+        jobs: Callable[[], Iterable[JobRecord]],
         *,
         for_any: bool = False,
         for_ends: bool = False,
@@ -104,12 +103,12 @@ class Wait:
         self.for_ends: bool = for_ends
         self.outlasts: bool = outlasts or for_ends or loan is not None  # these are shielded
         self.loan: Loan | None = loan
-        self.waiter: Job[Any] = waiter
-        self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
+        self.waiter: JobRecord = waiter
+        self.jobs: Callable[[], Iterable[JobRecord]] = jobs
         self.for_any: bool = for_any
         self.group: Group | None = group
         self.number: int = 0
-        self.stuck: list[Job[Any]] = []
+        self.stuck: list[JobRecord] = []
         self.lending_helps: bool = False
         self.wake: Callable[[], object] | None = None
 
@@ -151,9 +150,9 @@ class Waits:
         self._standing = standing
         standing.causes_of = self._causes_of
         self._number = 0
-        self._by_waiter: dict[Job[Any], dict[Wait, None]] = {}
+        self._by_waiter: dict[JobRecord, dict[Wait, None]] = {}
         # Jobs that are taken to have lent their workers, to find out what that would change.
-        self._as_if_lent: Collection[Job[Any]] = ()
+        self._as_if_lent: Collection[JobRecord] = ()
 
     def begin(self, wait: Wait) -> bool:
         """A running job begins to wait, unless that would be for ever; returns whether it does."""
@@ -190,7 +189,7 @@ class Waits:
             self._note_stuck(told, self._unmet([told.waiter]))
             self._effects.append(WaitsInVain(told))
 
-    def can_spare(self, seat: Seat) -> bool:
+    def can_spare(self, seat: WorkerRecord) -> bool:
         """Whether a worker that is to leave leaves nobody in the lurch, as far as a look at the counts tells."""
         if not self._by_waiter:
             return True
@@ -201,25 +200,25 @@ class Waits:
         others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
         return len(self._by_waiter) + self._reservations.kept < others
 
-    def outlasted(self, job: Job[Any]) -> None:
+    def outlasted(self, job: JobRecord) -> None:
         """What a cancelled job waits for still, it goes on waiting for."""
         for wait in self._by_waiter.get(job, ()):
             wait.outlasts = True
             self._standing.look_at(wait)
 
-    def cancelled(self, job: Job[Any]) -> None:
+    def cancelled(self, job: JobRecord) -> None:
         """A running job has been cancelled: that ends those of its waits that are not shielded."""
         for wait in self._by_waiter.get(job, ()):
             self._standing.look_at(wait)
 
-    def holds_up(self, job: Job[Any]) -> bool:
+    def holds_up(self, job: JobRecord) -> bool:
         """Whether a job that is to run again has to wait for something that those hold who wait."""
         if not self._by_waiter or job._state not in (JobState.DELAYED, JobState.QUEUED):
             return False
         needs = self._needs_of_waiting(job)
         return any(sum(not self._needs(other) for other in others) < number for number, others in needs)
 
-    def is_waiting(self, job: Job[Any]) -> bool:
+    def is_waiting(self, job: JobRecord) -> bool:
         """Whether any part of a running job waits."""
         return job in self._by_waiter
 
@@ -237,7 +236,7 @@ class Waits:
 
     def _note_stuck(self, wait: Wait, unmet: dict[Node, list[Node]]) -> None:
         """Note who will never get on with a wait, its own job first, and whether lending would help them."""
-        jobs = [node for node in unmet if isinstance(node, Job) and node in self._by_waiter]
+        jobs = [node for node in unmet if isinstance(node, JobRecord) and node in self._by_waiter]
         self._as_if_lent = jobs
         wait.lending_helps = wait not in self._unmet([wait.waiter])
         self._as_if_lent = ()
@@ -309,7 +308,7 @@ class Waits:
             return self._needs_of_vacancy(node)
         return self._needs_of_running(node) if node._state is JobState.RUNNING else self._needs_of_waiting(node)
 
-    def _needs_of_running(self, job: Job[Any]) -> list[Need]:
+    def _needs_of_running(self, job: JobRecord) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._by_waiter.get(job, ())]
         loan = None if job._worker is None else job._worker._loans.get(job)
         if loan is not None and loan.wait is None and not loan.is_forfeited:
@@ -321,7 +320,7 @@ class Waits:
         holder = loan.seat._current
         return [] if holder is None or holder in self._as_if_lent else [(1, [holder])]
 
-    def _needs_of_waiting(self, job: Job[Any]) -> list[Need]:
+    def _needs_of_waiting(self, job: JobRecord) -> list[Need]:
         """A job that waits for a worker, or will."""
         terms = terms_of(job)
         needs = self._need_of_worker(terms)
@@ -377,7 +376,7 @@ class Waits:
             needs += [(1, [wait]) for wait in self._by_waiter.get(group.opener, ()) if wait.task is group.task]
         return needs
 
-    def _is_kept_from(self, group: Group | None, seat: Seat) -> bool:
+    def _is_kept_from(self, group: Group | None, seat: WorkerRecord) -> bool:
         """Whether a worker is another group's; while such a one waits for more, it gives up what it has if need be."""
         other = seat._kind.group
         return other is not None and other is not group and other not in self._reservations.waiting
@@ -409,14 +408,14 @@ class Waits:
             return [(1, [Vacancy(seat, wholly=True)]) for seat in seats]
         return [(1, vacancies)]
 
-    def _need_of_room(self, most: float, holders: Iterable[Job[Any]]) -> list[Need]:
+    def _need_of_room(self, most: float, holders: Iterable[JobRecord]) -> list[Need]:
         """Of the waiting jobs that are all that may run at once, or more, so many have to end that there is room."""
         if len(self._by_waiter) < most:
             return []
         held = list(holders)
         return [(int(len(held) - most) + 1, held)] if len(held) >= most else []
 
-    def _holders(self) -> Iterable[Job[Any]]:
+    def _holders(self) -> Iterable[JobRecord]:
         """The waiting jobs that hold their workers meanwhile."""
         waiting = (job for job in self._by_waiter if job not in self._as_if_lent)
         return (job for job in waiting if job._worker is not None and job._worker._current is job)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._model.handles import Job
+    from .._model.records import JobRecord
     from .deadlines import Deadlines
 
 
@@ -23,17 +23,17 @@ class Dependencies:
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
-        self.dependents: dict[Job[Any], dict[Job[Any], None]] = {}
-        self.missing: dict[Job[Any], dict[Job[Any], None]] = {}
+        self.dependents: dict[JobRecord, dict[JobRecord, None]] = {}
+        self.missing: dict[JobRecord, dict[JobRecord, None]] = {}
 
-    def block(self, job: Job[Any], after: Iterable[Job[Any]]) -> None:
+    def block(self, job: JobRecord, after: Iterable[JobRecord]) -> None:
         """Let a job wait for others that have not ended."""
         self._deadlines.add_blocked(job)
         self.missing[job] = dict.fromkeys(after)
         for other in self.missing[job]:
             self.dependents.setdefault(other, {})[job] = None
 
-    def meet(self, job: Job[Any], other: Job[Any]) -> bool:
+    def meet(self, job: JobRecord, other: JobRecord) -> bool:
         """One that a job waits for has succeeded; returns whether it was the last."""
         missing = self.missing[job]
         del missing[other]
@@ -43,7 +43,7 @@ class Dependencies:
         self._deadlines.drop_blocked(job)
         return True
 
-    def drop(self, job: Job[Any]) -> None:
+    def drop(self, job: JobRecord) -> None:
         """A job waits no longer, though not everything has succeeded."""
         self._deadlines.drop_blocked(job)
         for other in self.missing.pop(job):
@@ -53,7 +53,7 @@ class Dependencies:
                 if not dependents:
                     del self.dependents[other]
 
-    def settle(self, ended: Job[Any]) -> Iterable[Job[Any]]:
+    def settle(self, ended: JobRecord) -> Iterable[JobRecord]:
         """A job has ended; returns those that wait for it."""
         return self.dependents.pop(ended, ())
 

@@ -11,10 +11,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .._model.handles import JobState
-from .._model.records import Phase
+from .._model.states import JobState, Phase
 from .._policies.rate_limit import RateMeter
 from .._policies.retry_budget import BudgetMeter
 from .commands import Admitted, Start
@@ -22,8 +21,7 @@ from .hedging import Races
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import JobRecord, Terms, WorkerRecord
     from .._policies.rate_limit import RateLimit
     from .._policies.retry_budget import RetryBudget
     from .admission import Places
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from .lifecycle import Ledger
     from .ready_queue import ReadyQueue
     from .reservations import Reservations
-    from .worker_index import Roster, Terms
+    from .worker_index import Roster
 
 # Looked up with every job, and slow through the enum.
 QUEUED = JobState.QUEUED
@@ -119,7 +117,7 @@ class Dispatch:
         """Whether workers hold each other back: whose job starts may depend on all of them."""
         return self.max_running != math.inf or self.meter is not None
 
-    def idle_worker_for(self, terms: Terms, now: float) -> Seat | None:
+    def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
         if self._ledger.count[RUNNING] + self._ledger.surplus >= self.max_running:
             return None
@@ -140,7 +138,7 @@ class Dispatch:
         # One may have begun to wait for it and be gone.
         return self._first_match(self._queue) is not None
 
-    def idle(self, now: float) -> list[Seat]:
+    def idle(self, now: float) -> list[WorkerRecord]:
         """The workers that no limit keeps from starting a job now, the longest idle first."""
         return [] if self._is_limited(now) else self._roster.idle()
 
@@ -161,7 +159,7 @@ class Dispatch:
         if self.meter is None:
             self.wait_for_meter(None)
 
-    def admit(self, taken: Job[Any] | None, now: float) -> None:
+    def admit(self, taken: JobRecord | None, now: float) -> None:
         """Let in whoever waits with the job that a worker has ``taken`` from the line, or has waited longest."""
         first = self._places.first() if taken is None else taken
         assert first is not None
@@ -180,7 +178,7 @@ class Dispatch:
         while self._places.line and self._places.is_free():
             self.admit(None, now)
 
-    def let_wait(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
+    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""
         self._queue.push(job, terms, front=front)
         ledger = self._ledger
@@ -190,13 +188,13 @@ class Dispatch:
         if ledger.groups and (group := job._options.group) is not None:
             group.note_queued()
 
-    def hand_over(self, seat: Seat, job: Job[Any], now: float) -> None:
+    def hand_over(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self.occupy(seat)
         self._begin(seat, job, now)
         self._effects.append(Start(seat, job))
 
-    def next_for(self, seat: Seat, now: float, together: bool) -> Job[Any] | None:
+    def next_for(self, seat: WorkerRecord, now: float, together: bool) -> JobRecord | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait.
 
         Arguments:
@@ -227,12 +225,12 @@ class Dispatch:
             self.match(now)  # even if it has a job: what it ended may be one that others may join now
         return job
 
-    def update(self, seat: Seat, now: float) -> None:
+    def update(self, seat: WorkerRecord, now: float) -> None:
         """Something about a worker has changed."""
         if self.note(seat, now):
             self.match(now)
 
-    def note(self, seat: Seat, now: float) -> bool:
+    def note(self, seat: WorkerRecord, now: float) -> bool:
         """Work out whether a worker can be counted on to take a job; returns whether that is new."""
         self._roster.count_coming(seat)
         held_back = (
@@ -249,24 +247,24 @@ class Dispatch:
         self.look_again()
         return True
 
-    def rest_idle(self, seat: Seat, now: float) -> None:
+    def rest_idle(self, seat: WorkerRecord, now: float) -> None:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
             self._limit(seat, ready)
         elif seat._limited_until is None:
             self._park(seat, now)
 
-    def _limit(self, seat: Seat, ready: float) -> None:
+    def _limit(self, seat: WorkerRecord, ready: float) -> None:
         """A worker's own rate limit holds it back."""
         self._holds.limit(seat, ready)
         self._roster.count_coming(seat)
 
-    def _park(self, seat: Seat, now: float, *, is_fresh: bool = True) -> None:
+    def _park(self, seat: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
         self._roster.park(seat, is_fresh=is_fresh)
         if self.staffing is not None:
             self.staffing.parked(seat, now)
 
-    def occupy(self, seat: Seat) -> None:
+    def occupy(self, seat: WorkerRecord) -> None:
         """A worker is idle no longer, if it was."""
         if self._roster.unpark(seat) and self.staffing is not None:
             self.staffing.unparked(seat)
@@ -301,7 +299,7 @@ class Dispatch:
                 self.admit(job, now)
             self.hand_over(seat, job, now)
 
-    def set_aside(self, *seats: Seat) -> bool:
+    def set_aside(self, *seats: WorkerRecord) -> bool:
         """Keep free workers for the groups that want some for themselves; returns whether there are any."""
         kept = [seat for seat in seats if self._reservations.offer(seat)]
         if kept:
@@ -315,7 +313,7 @@ class Dispatch:
             self.set_aside(*roster.fresh_idle())  # a group may have given them back in any order
             return
         reservations.has_grown = False
-        refused: dict[Seat, None] = {}
+        refused: dict[WorkerRecord, None] = {}
         while reservations.lacking and (seat := roster.longest_idle(refused)) is not None:
             if not self.set_aside(seat):
                 refused[seat] = None
@@ -341,7 +339,7 @@ class Dispatch:
         if ready is not None:
             self._deadlines.add_rate(self, ready)
 
-    def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
+    def _first_match(self, queue: ReadyQueue) -> tuple[Lane, WorkerRecord] | None:
         fresh = self._roster.fresh
         if fresh:
             for each in self._queue, self._places.by_taker:
@@ -350,7 +348,7 @@ class Dispatch:
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
-    def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
+    def _begin(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
         seat._current = job
         seat._started_at = now
         deadline = job._deadline
@@ -367,7 +365,7 @@ class Dispatch:
             self.races.begin(seat, job, now)
         self._ledger.move(job, RUNNING, now, seat)
 
-    def _begin_further(self, race: Race, seat: Seat, now: float) -> None:
+    def _begin_further(self, race: Race, seat: WorkerRecord, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
         self.occupy(seat)
         seat._current = race.job
@@ -378,7 +376,7 @@ class Dispatch:
         self.races.join(race, seat, now)
         self._effects.append(Start(seat, race.job))
 
-    def _count_start(self, seat: Seat, now: float) -> None:
+    def _count_start(self, seat: WorkerRecord, now: float) -> None:
         own: RateMeter | None = None
         if seat._guard is not None:
             seat._guard.start(now)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .deadlines import Due
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import JobRecord, WorkerRecord
     from .deadlines import Deadlines
     from .retry_decision import Verdict
     from .worker_index import Roster
@@ -45,13 +44,13 @@ class Race:
         "won",
     )
 
-    def __init__(self, job: Job[Any], first: Seat) -> None:
-        self.job: Job[Any] = job
-        self.first: Seat = first
+    def __init__(self, job: JobRecord, first: WorkerRecord) -> None:
+        self.job: JobRecord = job
+        self.first: WorkerRecord = first
         self.started_at: float = first._started_at
         self.deadline: float = first._attempt_deadline
-        self.took_part: dict[Seat, None] = {first: None}
-        self.runners: dict[Seat, None] = {first: None}
+        self.took_part: dict[WorkerRecord, None] = {first: None}
+        self.runners: dict[WorkerRecord, None] = {first: None}
         self.won: bool = False
         self.value: object = None
         self.error: Exception | None = None
@@ -102,10 +101,10 @@ class Races:
     def __init__(self, roster: Roster, deadlines: Deadlines) -> None:
         self._roster = roster
         self._deadlines = deadlines
-        self.under_way: dict[Job[Any], Race] = {}
+        self.under_way: dict[JobRecord, Race] = {}
         self.waiting: dict[Race, None] = {}
 
-    def begin(self, seat: Seat, job: Job[Any], now: float) -> None:
+    def begin(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
         """An attempt of a job that has a hedge has started."""
         if terms_of(job).pinned is None:  # else there is nobody to start it on
             race = self.under_way[job] = Race(job, seat)
@@ -115,7 +114,7 @@ class Races:
         """An attempt has run for long enough to be started on one more worker."""
         self.waiting[race] = None
 
-    def first_match(self, now: float) -> tuple[Race, Seat] | None:
+    def first_match(self, now: float) -> tuple[Race, WorkerRecord] | None:
         """The first that waits for a worker which is idle, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
@@ -127,14 +126,14 @@ class Races:
                     return race, seat
         return None
 
-    def join(self, race: Race, seat: Seat, now: float) -> None:
+    def join(self, race: Race, seat: WorkerRecord, now: float) -> None:
         """An attempt has been started on one more worker."""
         race.took_part[seat] = None
         race.runners[seat] = None
         del self.waiting[race]
         self._wait(race, now)
 
-    def cancel(self, job: Job[Any]) -> list[Seat]:
+    def cancel(self, job: JobRecord) -> list[WorkerRecord]:
         """A running job was cancelled; returns the workers that run it."""
         race = self.under_way.get(job)
         if race is not None:
@@ -142,7 +141,7 @@ class Races:
             race.cancelled()
         return self.runners_of(job)
 
-    def runners_of(self, job: Job[Any]) -> list[Seat]:
+    def runners_of(self, job: JobRecord) -> list[WorkerRecord]:
         """The workers that run a job, or that it has lent."""
         race = self.under_way.get(job)
         if race is not None:
@@ -150,7 +149,7 @@ class Races:
         assert job._worker is not None
         return [job._worker]
 
-    def ending(self, seat: Seat, *, decides: bool) -> Race | None:
+    def ending(self, seat: WorkerRecord, *, decides: bool) -> Race | None:
         """The race, if it is one, of an attempt that is about to end on a worker, and perhaps altogether."""
         job = seat._current
         assert job is not None
@@ -159,12 +158,12 @@ class Races:
             self.stop(race)  # what ends at the very time for it isn't started once more
         return race
 
-    def is_decided(self, job: Job[Any]) -> bool:
+    def is_decided(self, job: JobRecord) -> bool:
         """Whether only a value can change any more how the attempt under way ends."""
         race = self.under_way.get(job)
         return race is not None and race.is_decided
 
-    def leave(self, race: Race, seat: Seat) -> None:
+    def leave(self, race: Race, seat: WorkerRecord) -> None:
         """An attempt has ended on one of its workers."""
         del race.runners[seat]
         race.job._worker = next(iter(race.runners), None)

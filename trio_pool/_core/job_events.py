@@ -11,11 +11,11 @@ to workers in ``_worker_events``; how jobs and workers are brought together is i
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
-from .._model.handles import JobState
+from .._model.states import JobState
 from .admission import Admission, Door
 from .attempt_events import AttemptEvents
 from .settle import waited_in_vain
@@ -23,12 +23,9 @@ from .settle import waited_in_vain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._model.group import Group
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import Group, JobRecord, Loan, WorkerRecord
     from .._policies.rate_limit import RateLimit
     from .deadlock import Wait
-    from .lending import Loan
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -43,7 +40,7 @@ class Scheduler(AttemptEvents):
 
     # Jobs come.
 
-    def submit(self, job: Job[Any], door: Door, now: float) -> Admission:
+    def submit(self, job: JobRecord, door: Door, now: float) -> Admission:
         """A job asks to be let in."""
         if self.deadlines.soonest <= now:
             self.advance(now)
@@ -72,7 +69,7 @@ class Scheduler(AttemptEvents):
         self._after_waiting(now)
         return Admission.WAITING
 
-    def _submit_special(self, job: Job[Any], door: Door, now: float) -> Admission | None:
+    def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
         """What comes of it where perhaps nobody may take the job, or it can't start yet; or None."""
         if self._orphans.is_one(job._options.terms):
             if self._orphans.policy == "reject":
@@ -82,7 +79,7 @@ class Scheduler(AttemptEvents):
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
 
-    def _submit_blocked(self, job: Job[Any], door: Door, now: float) -> Admission:
+    def _submit_blocked(self, job: JobRecord, door: Door, now: float) -> Admission:
         """The same for a job that is to start after others."""
         after = job._options.after
         job._options = attrs.evolve(job._options, after=())  # it may outlive what they hold by far
@@ -104,7 +101,7 @@ class Scheduler(AttemptEvents):
         self._places.line_up(job, None)
         return Admission.WAITING
 
-    def submit_graph(self, key: Job[Any], jobs: Sequence[Job[Any]], door: Door, now: float) -> Admission:
+    def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
         """A graph asks to be let in, under the job that `key_of` has named."""
         self.advance(now)
         if self._orphans.policy == "reject" and self._orphans.is_one(key._options.terms):
@@ -128,20 +125,20 @@ class Scheduler(AttemptEvents):
         self._after(now)
         return Admission.WAITING
 
-    def _may_start(self, job: Job[Any], now: float) -> bool:
+    def _may_start(self, job: JobRecord, now: float) -> bool:
         """Whether an idle worker may take a job of a graph that has not been submitted."""
         is_ready = not job._options.after and now < job._deadline
         return is_ready and self._dispatch.idle_worker_for(job._options.terms, now) is not None
 
-    def withdraw(self, job: Job[Any]) -> None:
+    def withdraw(self, job: JobRecord) -> None:
         """A submitter that waits for a place has gone."""
         self._places.withdraw(job)
 
-    def waits_for_place(self, job: Job[Any]) -> bool:
+    def waits_for_place(self, job: JobRecord) -> bool:
         """Whether the submitter of a job, or of the graph whose key it is, waits still."""
         return job in self._places.line
 
-    def close(self) -> list[Job[Any]]:
+    def close(self) -> list[JobRecord]:
         """Nobody is let in from outside any more; returns whose submitters wait in vain."""
         turned_away = list(self._places.line)
         for job in turned_away:
@@ -153,7 +150,7 @@ class Scheduler(AttemptEvents):
         """How many submitters wait for a place."""
         return len(self._places)
 
-    def key_of(self, jobs: Sequence[Job[Any]]) -> Job[Any]:
+    def key_of(self, jobs: Sequence[JobRecord]) -> JobRecord:
         """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
         if self._orphans.policy == "reject":
             for job in jobs:
@@ -163,18 +160,18 @@ class Scheduler(AttemptEvents):
 
     # Jobs go.
 
-    def cancel(self, job: Job[Any], now: float) -> None:
+    def cancel(self, job: JobRecord, now: float) -> None:
         """A job is no longer wanted."""
         self.advance(now)
         if not job.state.is_final:
             self._cancel(job, now)
             self._after(now)
 
-    def is_decided(self, job: Job[Any]) -> bool:
+    def is_decided(self, job: JobRecord) -> bool:
         """Whether another worker has decided already how the attempt under way ends."""
         return self._races.is_decided(job)
 
-    def workers_of(self, job: Job[Any]) -> list[Seat]:
+    def workers_of(self, job: JobRecord) -> list[WorkerRecord]:
         """The workers that run a job, or that it has lent."""
         return self._races.runners_of(job)
 
@@ -196,13 +193,13 @@ class Scheduler(AttemptEvents):
 
     # Jobs wait for jobs.
 
-    def lend(self, seat: Seat, now: float) -> Job[Any] | None:
+    def lend(self, seat: WorkerRecord, now: float) -> JobRecord | None:
         """A job lends its worker; returns the worker's next job."""
         self.advance(now)
         self._loans.lend(seat, now)
         return self._next_for(seat, now, together=True)
 
-    def claim(self, seat: Seat, job: Job[Any], now: float, task: object = None) -> None:
+    def claim(self, seat: WorkerRecord, job: JobRecord, now: float, task: object = None) -> None:
         """A job that has lent its worker wants it back; ``task`` is the one of its tasks that waits for it."""
         self.advance(now)
         self._loans.claim(seat._loans[job], task, now)
@@ -228,7 +225,7 @@ class Scheduler(AttemptEvents):
         """Whether something is to be done once nothing happens by itself any more."""
         return bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
 
-    def outlasted(self, job: Job[Any], now: float) -> None:
+    def outlasted(self, job: JobRecord, now: float) -> None:
         """A job has been cancelled, and some of its waits have not ended by that."""
         self.advance(now)
         self.waits.outlasted(job)
@@ -259,7 +256,7 @@ class Scheduler(AttemptEvents):
             self._dispatch.match(now)
             self._after(now)
 
-    def shut_group(self, group: Group) -> list[Job[Any]]:
+    def shut_group(self, group: Group) -> list[JobRecord]:
         """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
         turned_away = list(group.line)
         for job in turned_away:
@@ -280,7 +277,7 @@ class Scheduler(AttemptEvents):
         """How many attempts may be under way at once."""
         return self._dispatch.max_running
 
-    def idle(self, now: float) -> list[Seat]:
+    def idle(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the longest idle first."""
         return self._dispatch.idle(now)
 

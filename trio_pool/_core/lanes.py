@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .run_heap import RunHeap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._model.group import Group
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import Group, JobRecord, Terms, WorkerRecord
     from .tag_index import Kind
-    from .worker_index import Roster, Terms
+    from .worker_index import Roster
 
 # Priority and ticket are never equal in two entries, so that no two jobs are compared.
-Entry: TypeAlias = "tuple[float, int, Job[Any]]"
+Entry: TypeAlias = "tuple[float, int, JobRecord]"
 Rank: TypeAlias = tuple[float, float]
 
 LAST: Rank = (math.inf, math.inf)
@@ -64,7 +62,7 @@ class Lane(RunHeap[Entry]):
             heapq.heappop(heap)
         return self._first()
 
-    def take(self) -> Job[Any] | None:
+    def take(self) -> JobRecord | None:
         """Take out the first job, or None: what `head` and `pop` come to, in one."""
         if self._heap:
             return None if self.head() is None else self.pop()
@@ -76,7 +74,7 @@ class Lane(RunHeap[Entry]):
                 return job
         return None
 
-    def pop(self) -> Job[Any]:
+    def pop(self) -> JobRecord:
         """Take out the job of the first entry, which must have been found by `head`."""
         self.size -= 1
         return self._pop()[2]
@@ -133,7 +131,7 @@ class Index:
         self._valid[lane] = entry
         heapq.heappush(self._heap, entry)
 
-    def first(self, roster: Roster, seat: Seat, before: Rank) -> tuple[Lane | None, Rank]:
+    def first(self, roster: Roster, seat: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
         """The best lane for a worker whose first job goes before that.
 
         Returns:
@@ -144,9 +142,9 @@ class Index:
             return None, LAST
         return (lane if entry[:2] < before else None), entry[:2]
 
-    def first_startable(self, roster: Roster) -> tuple[Lane, Seat] | None:
+    def first_startable(self, roster: Roster) -> tuple[Lane, WorkerRecord] | None:
         """The best lane whose first job an idle worker may take, with that worker."""
-        found: list[tuple[Lane, Seat]] = []
+        found: list[tuple[Lane, WorkerRecord]] = []
 
         def finds_worker(entry: IndexEntry) -> bool:
             seat = roster.choose(entry[3].terms)

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._model.records import Loan
 from .commands import Regain
 from .deadlock import Wait
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
-    from .._model.records import Cut, Seat
+    from .._model.records import WorkerRecord
     from .commands import Effects
     from .deadlock import Waits
     from .dispatcher import Dispatch
     from .lifecycle import Ledger
     from .worker_index import Roster
-
-
-class Loan:
-    """The attempt of a job that lends its worker: what the worker's record had of it.
-
-    Attributes:
-      seat: the worker.
-      job: the job.
-      started_at: when the attempt began.
-      deadline: when a timeout ends it.
-      cut: why it has been cut short in the meantime, timeouts aside.
-      is_probe: whether it is the probe of the worker's breaker.
-      wait: while the job wants its worker back and has to wait for it, that wait; it stays if that is in vain.
-      is_forfeited: whether the job goes on without the worker, as it could never have had it back.
-    """
-
-    __slots__ = ("cut", "deadline", "is_forfeited", "is_probe", "job", "seat", "started_at", "wait")
-
-    def __init__(self, seat: Seat, job: Job[Any]) -> None:
-        self.seat: Seat = seat
-        self.job: Job[Any] = job
-        self.started_at: float = seat._started_at
-        self.deadline: float = seat._attempt_deadline
-        self.cut: Cut | None = seat._cut
-        self.is_probe: bool = seat._guard is not None and seat._guard.is_probe
-        self.wait: Wait | None = None
-        self.is_forfeited: bool = False
 
 
 class Loans:
@@ -56,7 +29,7 @@ class Loans:
         self._waits = waits
         self._effects = effects
 
-    def lend(self, seat: Seat, now: float) -> None:
+    def lend(self, seat: WorkerRecord, now: float) -> None:
         """Take the job off its worker, which is free then; its attempt goes on."""
         job = seat._current
         assert job is not None
@@ -78,7 +51,7 @@ class Loans:
             loan.wait = Wait(loan.job, tuple, loan=loan, task=task)
             self._waits.begin(loan.wait)
 
-    def give_back(self, seat: Seat, now: float) -> None:
+    def give_back(self, seat: WorkerRecord, now: float) -> None:
         """A worker that runs nothing goes back to the first job that wants it back."""
         loan = seat._claims.popleft()
         job = loan.job

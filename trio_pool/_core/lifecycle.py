@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from .._model.handles import (
+from .._model.states import (
     ATTEMPT_FIELDS,
     ERROR_FIELD,
     FINAL,
@@ -17,16 +17,15 @@ from .._model.handles import (
     DeadReason,
     JobState,
 )
-from .commands import Changed, Died, Quiet, Tell
+from .commands import Changed, Died, GroupQuiet, Quiet, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .._basics.error_text import Words
     from .._model.dead_letters import DeadLetters
-    from .._model.group import Group
     from .._model.handles import Job
-    from .._model.records import Seat
-    from .._model.text import Words
+    from .._model.records import Group, JobRecord, WorkerRecord
     from .commands import Effects
     from .dependencies import Dependencies
     from .stalled_jobs import Standing
@@ -104,12 +103,12 @@ class Ledger:
         self.failures: int = 0
         self.retries: int = 0
         self.queue_peak: int = 0
-        self.live: dict[int, Job[Any]] = {}
+        self.live: dict[int, JobRecord] = {}
         self.surplus: int = 0
         self.groups: int = 0
-        self.news: deque[Job[Any] | Group] = deque()
+        self.news: deque[JobRecord | Group] = deque()
 
-    def move(self, job: Job[Any], state: JobState, now: float, detail: Any = None) -> None:
+    def move(self, job: JobRecord, state: JobState, now: float, detail: Any = None) -> None:
         """Change the state of a job, keep its history and tell the instruments.
 
         Arguments:
@@ -149,20 +148,21 @@ class Ledger:
         if self.groups and (group := job._options.group) is not None:
             if old is RUNNING and group.is_full:
                 self.news.append(group)
-            group.note(job, old, state)
+            if group.note(job, old, state):
+                self._effects.append(GroupQuiet(group))
         if job._watchers is not None:
             self._effects.append(Changed(job))
         if self._instruments:
             self._tell(job, old, state, detail)
 
-    def end(self, job: Job[Any], state: JobState, now: float, words: Words = "") -> None:
+    def end(self, job: JobRecord, state: JobState, now: float, words: Words = "") -> None:
         """A job ends, but not dead; in ``words``, why it has no result."""
         job._reason = words
         self.move(job, state, now)
 
     def die(
         self,
-        job: Job[Any],
+        job: JobRecord,
         reason: DeadReason,
         words: Words,
         error: Exception | None,
@@ -172,21 +172,21 @@ class Ledger:
         job._reason = words
         job._value = reason, error
         self.move(job, JobState.DEAD, now)
-        self._dead._add(job)
+        self._dead._add(cast("Job[Any]", job))
         self._effects.append(Died(job))
         if (group := job._options.group) is not None and group.must_succeed:
             self.news.append(job)
 
-    def time_out(self, job: Job[Any], now: float) -> None:
+    def time_out(self, job: JobRecord, now: float) -> None:
         """A job that isn't running has run out of time."""
         self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 
-    def bury(self, job: Job[Any], now: float) -> None:
+    def bury(self, job: JobRecord, now: float) -> None:
         """No worker may take the job."""
         words = "no worker of the pool may take it"
         self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
 
-    def end_attempt(self, seat: Seat, now: float, error: Exception | None) -> Job[Any]:
+    def end_attempt(self, seat: WorkerRecord, now: float, error: Exception | None) -> JobRecord:
         """Account for an attempt that counts, and take the job off its worker."""
         job = self.take_off(seat, now)
         seat._attempts += 1
@@ -197,7 +197,7 @@ class Ledger:
         self.keep_attempt(job, seat, seat._started_at, now, error)
         return job
 
-    def cut_attempt(self, seat: Seat, now: float, error: Exception) -> Job[Any]:
+    def cut_attempt(self, seat: WorkerRecord, now: float, error: Exception) -> JobRecord:
         """Take the job off its worker after an attempt that doesn't count."""
         job = self.take_off(seat, now)
         self.drop_attempt(job, seat, seat._started_at, now, error)
@@ -205,21 +205,21 @@ class Ledger:
 
     # What the ends of attempts come to, for those that more than one worker took part in.
 
-    def take_off(self, seat: Seat, now: float) -> Job[Any]:
+    def take_off(self, seat: WorkerRecord, now: float) -> JobRecord:
         """Take the job off its worker."""
         job = seat._current
         assert job is not None
         seat._current = None
         seat._cut = None
         if not seat._available:
-            seat._roster.count_coming(seat)  # it may have had to wait for this
+            seat._crew.count_coming(seat)  # it may have had to wait for this
         if seat._draws:
             begun(seat, seat._started_at)
         seat._busy_seconds += now - seat._started_at
         job._worker = None
         return job
 
-    def count_for(self, seat: Seat, error: Exception | None) -> None:
+    def count_for(self, seat: WorkerRecord, error: Exception | None) -> None:
         """Add what a worker has done to its statistics; `end_attempt` does it without the call."""
         seat._attempts += 1
         if error is None:
@@ -229,8 +229,8 @@ class Ledger:
 
     def keep_attempt(
         self,
-        job: Job[Any],
-        seat: Seat,
+        job: JobRecord,
+        seat: WorkerRecord,
         started_at: float,
         now: float,
         error: Exception | None,
@@ -253,7 +253,7 @@ class Ledger:
             if error is not None:
                 group.failures += 1
 
-    def add_surplus(self, job: Job[Any], difference: int) -> None:
+    def add_surplus(self, job: JobRecord, difference: int) -> None:
         """So many more workers are busy with a job than it being one that runs says."""
         self.surplus += difference
         if (group := job._options.group) is not None:
@@ -261,7 +261,7 @@ class Ledger:
                 self.news.append(group)
             group.surplus += difference
 
-    def count_retry(self, job: Job[Any]) -> None:
+    def count_retry(self, job: JobRecord) -> None:
         """A job that has failed gets another attempt."""
         self.retries += 1
         if (group := job._options.group) is not None:
@@ -269,8 +269,8 @@ class Ledger:
 
     def drop_attempt(
         self,
-        job: Job[Any],
-        seat: Seat,
+        job: JobRecord,
+        seat: WorkerRecord,
         started_at: float,
         now: float,
         error: Exception,
@@ -286,7 +286,7 @@ class Ledger:
         if self._instruments:
             self._effects.append(Tell(event, arguments))
 
-    def _close(self, job: Job[Any], now: float) -> None:
+    def _close(self, job: JobRecord, now: float) -> None:
         """A job has ended: let go of what only a live job needs."""
         del self.live[job._id]
         if not job._started:
@@ -300,7 +300,7 @@ class Ledger:
         if not self.live:
             self._effects.append(Quiet())
 
-    def _tell(self, job: Job[Any], old: JobState | None, state: JobState, detail: object) -> None:
+    def _tell(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
         if old is None:
             self.tell("job_submitted", job)
         if state is JobState.RUNNING:
@@ -311,12 +311,12 @@ class Ledger:
             self.tell("job_finished", job)
 
 
-def begun(seat: Seat, now: float) -> None:
+def begun(seat: WorkerRecord, now: float) -> None:
     """The function of an attempt begins: its start counts in rate limits from here on."""
     for meter in seat._draws:
         meter.begun(now, seat._started_at)
     seat._draws = ()
 
 
-def _last_error(job: Job[Any]) -> Exception | None:
+def _last_error(job: JobRecord) -> Exception | None:
     return job._attempts[ERROR_FIELD - ATTEMPT_FIELDS] if job._attempts else None

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from .._model.handles import JobState
+from .._model.states import JobState
 from .commands import Admitted, Refused
 from .lanes import rank_of
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
+    from .._model.pool_config import NoWorker
+    from .._model.records import JobRecord, Terms
     from .admission import Places
     from .autoscaling import Staffing
     from .commands import Effects
     from .lanes import Lane
     from .lifecycle import Ledger
     from .ready_queue import ReadyQueue
-    from .worker_index import Roster, Terms
-
-NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
-NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
+    from .worker_index import Roster
 
 
 class Orphans:
@@ -80,12 +78,12 @@ class Orphans:
         """Nothing that could take any of the queued jobs will ever happen: bury them."""
         self._bury(list(self._queue), now)
 
-    def _bury(self, jobs: list[Job[Any]], now: float) -> None:
+    def _bury(self, jobs: list[JobRecord], now: float) -> None:
         for job in jobs:
             self._queue.remove(job)
             self._ledger.bury(job, now)
 
-    def turn_away(self, job: Job[Any], now: float) -> None:
+    def turn_away(self, job: JobRecord, now: float) -> None:
         """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
         if self.policy == "reject" and job in self._places.line:
             self._places.withdraw(job)

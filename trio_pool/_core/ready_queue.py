@@ -13,19 +13,18 @@ more are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from .._model.records import ANYONE, Terms
 from .lanes import LAST, Index, Lane
 from .startable import Startable
 from .tag_index import a_tag_of
-from .worker_index import ANYONE, Terms, terms_of
+from .worker_index import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .._model.group import Group
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
     from .lanes import Closed, Entry, Rank
     from .tag_index import Key, Kind
@@ -81,7 +80,7 @@ class ReadyQueue:
         self._ranked = ranked
         self._open = Lane(ANYONE)
         # By each worker, the lanes of the jobs that wait for it alone.
-        self._pinned: dict[Seat, dict[Terms, Lane]] = {}
+        self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
         # Those that are neither for anybody nor for any job of one worker; and of these, by a tag that
         # they require or None, those that are for more than one worker.
         self._lanes: dict[Terms, Lane] = {}
@@ -98,9 +97,9 @@ class ReadyQueue:
         # Counts what may give a worker something that it didn't find before. By worker, when it
         # last searched, in these terms, and the rank before which it found nothing.
         self._round = 0
-        self._nothing_before: dict[Seat, tuple[int, Rank]] = {}
+        self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
-    def push(self, job: Job[Any], terms: Terms, *, front: bool = False) -> None:
+    def push(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
         """Let a job wait on its terms, behind those of its priority or in front of them."""
         ticket = next(self._tickets)
         if front or self._lifo:
@@ -117,7 +116,7 @@ class ReadyQueue:
         else:
             self._place(entry, terms)
 
-    def take(self, seat: Seat) -> Job[Any] | None:
+    def take(self, seat: WorkerRecord) -> JobRecord | None:
         """Take out the first job that an available worker may take."""
         lane = self._open
         if not (self._lanes or self._pinned):
@@ -153,21 +152,20 @@ class ReadyQueue:
                 return self.pop(best)
         return None if head is None else self.pop(lane)
 
-    def _is_known_to_be_best(self, seat: Seat, head: Entry | None) -> bool:
+    def _is_known_to_be_best(self, seat: WorkerRecord, head: Entry | None) -> bool:
         """Whether an earlier search has shown that no lane has anything before ``head``."""
         searched_in, nothing_before = self._nothing_before.get(seat, (-1, LAST))
         return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
 
-    def pop(self, lane: Lane) -> Job[Any]:
+    def pop(self, lane: Lane) -> JobRecord:
         """Take out the first job of a lane, whose `head` has just been seen to be one."""
         job = lane.pop()
         self._took_out(job, lane)
         return job
 
-    def remove(self, job: Job[Any]) -> None:
+    def remove(self, job: JobRecord) -> None:
         """Take out a job that waits here."""
-        lane = job._lane
-        assert lane is not None
+        lane = cast("Lane", job._lane)
         self._took_out(job, lane, forget=True)
 
     def clear(self) -> None:
@@ -195,14 +193,14 @@ class ReadyQueue:
         """Whether all jobs are for anybody; then nothing is noted about who may be able to take what."""
         return not (self._lanes or self._pinned)
 
-    def first_startable(self) -> tuple[Lane, Seat] | None:
+    def first_startable(self) -> tuple[Lane, WorkerRecord] | None:
         """The lane whose first job starts next of those that an idle worker may take, and that worker."""
         if self.is_plain:  # what the rest comes to then
             seat = None if self._open.head() is None else self._roster.choose(ANYONE)
             return None if seat is None else (self._open, seat)
         return self._startable.first()
 
-    def note_idle(self, seats: Iterable[Seat]) -> None:
+    def note_idle(self, seats: Iterable[WorkerRecord]) -> None:
         """Idle workers have not looked for jobs themselves."""
         self._note_startable(self._open)
         for seat in seats:
@@ -218,7 +216,7 @@ class ReadyQueue:
         if head is not None:
             self._startable.note(lane, head[:2])
 
-    def release(self, seat: Seat) -> None:
+    def release(self, seat: WorkerRecord) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""
         self._nothing_before.pop(seat, None)
         for lane in list(self._pinned.get(seat, {}).values()):
@@ -226,11 +224,11 @@ class ReadyQueue:
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
 
-    def waits_for(self, seat: Seat) -> bool:
+    def waits_for(self, seat: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
         return seat in self._pinned
 
-    def lanes_for(self, seat: Seat, *, tags: bool) -> list[Lane]:
+    def lanes_for(self, seat: WorkerRecord, *, tags: bool) -> list[Lane]:
         """The lanes of jobs that wait for a worker alone, and with ``tags`` of those that may want its tags."""
         found = list(self._pinned.get(seat, {}).values())
         if tags:
@@ -262,7 +260,7 @@ class ReadyQueue:
             for lane in self._bounced:
                 self._note_startable(lane)
 
-    def __iter__(self) -> Iterator[Job[Any]]:
+    def __iter__(self) -> Iterator[JobRecord]:
         for lane in self.lanes():
             for entry in lane.entries():
                 yield entry[2]
@@ -376,7 +374,7 @@ class ReadyQueue:
             self._closed.pop(terms.gate, None)
             self._startable.forget_group(terms.gate)
 
-    def _took_out(self, job: Job[Any], lane: Lane, *, forget: bool = False) -> None:
+    def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
         job._lane = None
         if job._deadline != math.inf:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from .commands import Reserved, TurnedAway
 
 if TYPE_CHECKING:
-    from .._model.group import Group
-    from .._model.records import Seat
+    from .._model.records import Group, WorkerRecord
     from .commands import Effects
     from .stalled_jobs import Standing
     from .worker_index import Roster
@@ -99,7 +98,7 @@ class Reservations:
         """The pool can have so many workers now; returns whether that changes who gets some."""
         if not self._beyond and self._largest < most:  # one of them may be its opener's
             return False
-        beyond = {group for group in self.waiting if group.reserve > most - group.occupied}
+        beyond = {group for group in self.waiting if group.reserve > most - occupied_by_opener(group)}
         if beyond == self._beyond:
             return False
         in_line = list(self.waiting)
@@ -136,7 +135,7 @@ class Reservations:
                 self._release(group)
         return found
 
-    def offer(self, seat: Seat) -> bool:
+    def offer(self, seat: WorkerRecord) -> bool:
         """A worker is free: set it aside if it is wanted and may be; returns whether it was."""
         if not self.lacking or seat._kind.group is not None or not self._is_free(seat):
             return False
@@ -153,7 +152,7 @@ class Reservations:
             self._effects.append(Reserved(group))
         return True
 
-    def lose(self, seat: Seat) -> None:
+    def lose(self, seat: WorkerRecord) -> None:
         """A worker is to leave the pool."""
         group = seat._kind.group
         if group is not None:
@@ -188,5 +187,11 @@ class Reservations:
                 return group
             heapq.heappop(line)
 
-    def _is_free(self, seat: Seat) -> bool:
+    def _is_free(self, seat: WorkerRecord) -> bool:
         return seat._available and seat._current is None and not seat._loans
+
+
+def occupied_by_opener(group: Group) -> int:
+    """How many of the workers that stay in the pool a group can't have, since its opener has them."""
+    seat = None if group.opener is None else group.opener._worker
+    return int(seat is not None and not seat._departing)

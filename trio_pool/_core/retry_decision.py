@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._basics.error_text import MOST_OF_ERROR
 from .._basics.exceptions import CANCELLATIONS, as_error, leaves
 from .._basics.text import said
 from .._basics.tracebacks import clear_frames, context_of, set_context
-from .._model.handles import DeadReason
-from .._model.setback import Setback
+from .._model.records import Setback
+from .._model.states import DeadReason
 from .._policies import validate
 from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 
@@ -19,15 +19,12 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
+    from .._basics.error_text import Words
     from .._model.handles import Job
-    from .._model.text import Words
+    from .._model.pool_config import Control, OnFailure
     from .._policies.circuit_breaker import Breaker
-
-Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
-OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 
 
 _FIRST_TIME = Setback()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._basics.text import one_line
-from .._model.group import Group
-from .._model.handles import JobState
-from .._model.records import Cut
+from .._model.group import GroupRecord
+from .._model.records import ANYONE, Group
+from .._model.states import Cut, JobState
 from .commands import Admitted, Interrupt, Recall
-from .worker_index import ANYONE, terms_of
+from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import JobRecord, WorkerRecord
     from .admission import Places
     from .availability import Holds
     from .commands import Effects
@@ -90,11 +89,11 @@ class Aftermath:
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
-        self._paused: dict[Seat, None] = {}
+        self._paused: dict[WorkerRecord, None] = {}
 
     # How jobs go on, or don't.
 
-    def _queue_again(self, job: Job[Any], now: float, *, front: bool, at_once: bool = True) -> None:
+    def _queue_again(self, job: JobRecord, now: float, *, front: bool, at_once: bool = True) -> None:
         terms = terms_of(job)
         if (terms is not ANYONE or not self._roster.seats) and self._orphans.is_one(terms):
             self._ledger.bury(job, now)
@@ -109,7 +108,7 @@ class Aftermath:
         else:
             self._dispatch.let_wait(job, terms, front=front)
 
-    def _take_back(self, job: Job[Any]) -> None:
+    def _take_back(self, job: JobRecord) -> None:
         """Take a job out of where it waits."""
         if job._state is JobState.DELAYED:
             job._ticket = 0
@@ -119,7 +118,7 @@ class Aftermath:
         else:
             self._queue.remove(job)
 
-    def _cut(self, seat: Seat, job: Job[Any], cut: Cut, now: float) -> None:
+    def _cut(self, seat: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
         """Cut an attempt short, unless a timeout has passed that ends it."""
         loan = seat._loans.get(job)
         if loan is not None:
@@ -129,7 +128,7 @@ class Aftermath:
             seat._cut = cut
         self._effects.append(Interrupt(seat, job))
 
-    def _cancel(self, job: Job[Any], now: float) -> None:
+    def _cancel(self, job: JobRecord, now: float) -> None:
         """Nobody wants a job any longer that has not ended."""
         if job._cancelled:
             return
@@ -153,9 +152,9 @@ class Aftermath:
             for job in self._places.all_of(group):
                 self._discard(job, discarded, now)
 
-    def _discard(self, job: Job[Any], words: str, now: float) -> None:
+    def _discard(self, job: JobRecord, words: str, now: float) -> None:
         """A job that waits, perhaps for a place, is not to start any more."""
-        let_go: Job[Any] | None = None
+        let_go: JobRecord | None = None
         if job._state is None:
             state = JobState.BLOCKED if job in self._dependencies.missing else JobState.QUEUED
             let_go = self._places.leave(job)
@@ -168,7 +167,7 @@ class Aftermath:
 
     # How workers go on, or don't.
 
-    def _resume(self, seat: Seat, now: float) -> None:
+    def _resume(self, seat: WorkerRecord, now: float) -> None:
         if seat._paused and not seat._gone:
             seat._paused = False
             del self._paused[seat]
@@ -180,11 +179,11 @@ class Aftermath:
         for seat in sorted(self._paused, key=lambda seat: seat._id):
             self._resume(seat, now)
 
-    def _is_kept(self, seat: Seat) -> bool:
+    def _is_kept(self, seat: WorkerRecord) -> bool:
         """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
         return seat._departing or bool(seat._loans)
 
-    def _dismiss(self, seat: Seat, now: float) -> None:
+    def _dismiss(self, seat: WorkerRecord, now: float) -> None:
         seat._departing = True
         self._roster.leaving += 1
         self._queue.release(seat)  # what waits for it only because it has failed there need not any more
@@ -225,7 +224,7 @@ class Aftermath:
         news = self._ledger.news
         while news:
             item = news.popleft()
-            if isinstance(item, Group):
+            if isinstance(item, GroupRecord):
                 self._queue.reopen(item)
                 self._places.by_taker.reopen(item)
                 continue
@@ -238,7 +237,7 @@ class Aftermath:
                 elif self._dependencies.meet(job, item):
                     self._unblock(job, now)
 
-    def _unblock(self, job: Job[Any], now: float) -> None:
+    def _unblock(self, job: JobRecord, now: float) -> None:
         """All that a job has waited for has succeeded."""
         if job._state is None:
             self._places.by_taker.push(job, job._options.terms)
@@ -308,6 +307,6 @@ class Aftermath:
         return not self._roster.coming
 
 
-def waited_in_vain(other: Job[Any]) -> str:
+def waited_in_vain(other: JobRecord) -> str:
     """Why a job is discarded that waited for this one."""
     return f"it waited for {one_line(other.name)}, which is {other.state.name.lower()}"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .._model.group import Group
-    from .._model.handles import Job
+    from .._model.records import Group, JobRecord, Loan
     from .deadlock import Wait
-    from .lending import Loan
 
     # What a wait can be for.
-    Cause: TypeAlias = "Job[Any] | Group | Loan"
+    Cause: TypeAlias = "JobRecord | Group | Loan"
 
 
 class Standing:
@@ -35,7 +33,7 @@ class Standing:
         self.watched: dict[Cause, dict[Wait, None]] = {}
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
         # By each job that waits, how many of its waits stand.
-        self._waiters: dict[Job[Any], int] = {}
+        self._waiters: dict[JobRecord, int] = {}
         self._changed: list[Cause] = []
 
     def note(self, cause: Cause) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .lanes import Lane, rank_of
 
 if TYPE_CHECKING:
-    from .._model.group import Group
-    from .._model.records import Seat
+    from .._model.records import Group, WorkerRecord
     from .lanes import Index, Rank
     from .worker_index import Roster
 
@@ -80,7 +79,7 @@ class Startable:
         self._order.clear()
         self._placed.clear()
 
-    def first(self) -> tuple[Lane, Seat] | None:
+    def first(self) -> tuple[Lane, WorkerRecord] | None:
         """The lane whose first job starts next of those that an idle worker may take, and that worker."""
         order = self._order
         while order:
@@ -109,7 +108,7 @@ class Startable:
                 self.note(source, head[:2])
         return None
 
-    def _look(self, source: Source) -> tuple[Lane, Seat] | None:
+    def _look(self, source: Source) -> tuple[Lane, WorkerRecord] | None:
         if isinstance(source, Lane):
             seat = self._roster.choose(source.terms) if source.size else None
             return None if seat is None else (source, seat)

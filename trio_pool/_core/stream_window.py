@@ -6,13 +6,13 @@ import abc
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .._model.handles import FINAL, JobState
+from .._model.states import FINAL, JobState
 from .commands import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .._model.handles import Job
+    from .._model.records import JobRecord
     from .commands import Effects
     from .worker_index import Roster
 
@@ -73,11 +73,11 @@ class Window(abc.ABC):
         self._early = 0
         # Whether those who wait are about to look already.
         self._is_told = False
-        self.ready: deque[Job[Any]] = deque()
+        self.ready: deque[JobRecord] = deque()
         self.readers: int = 0
         self.wary: int = 0
         self.is_wanted: bool = False
-        self.held_by: Job[Any] | None = None
+        self.held_by: JobRecord | None = None
 
     @property
     def room(self) -> float:
@@ -98,7 +98,7 @@ class Window(abc.ABC):
         limit = 2 * (len(self._roster.seats) - self._roster.leaving)
         return (limit or 2) if limit < MOST_BY_DEFAULT else MOST_BY_DEFAULT
 
-    def take(self, job: Job[Any]) -> None:
+    def take(self, job: JobRecord) -> None:
         """A job has been made of the next item, and has entered the pool or waits for a place."""
         self._add(job)
         if job._state in FINAL:
@@ -106,7 +106,7 @@ class Window(abc.ABC):
         else:
             job._window = self
 
-    def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
+    def note(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
         """One of its jobs has changed its state, but not begun to run."""
         if state in FINAL:
             job._window = None
@@ -129,7 +129,7 @@ class Window(abc.ABC):
         self._is_told = False
         self._look()
 
-    def all(self) -> list[Job[Any]]:
+    def all(self) -> list[JobRecord]:
         """Those that have not been handed out."""
         return [*self.ready, *self.pending]
 
@@ -137,11 +137,11 @@ class Window(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def next(self) -> Job[Any] | None:
+    def next(self) -> JobRecord | None:
         """The job whose turn it is before all others, or None if any may be handed out first."""
 
     @abc.abstractmethod
-    def awaited(self, more: bool) -> Iterable[Job[Any]]:
+    def awaited(self, more: bool) -> Iterable[JobRecord]:
         """Those of which one has to end before any can be handed out; ``more`` if others may come before that."""
 
     @abc.abstractmethod
@@ -149,14 +149,14 @@ class Window(abc.ABC):
         """Whether those who wait have to look on account of the last one that was taken."""
 
     @abc.abstractmethod
-    def drop(self, job: Job[Any]) -> None:
+    def drop(self, job: JobRecord) -> None:
         """The last one that was taken will not enter the pool."""
 
     @abc.abstractmethod
-    def _add(self, job: Job[Any]) -> None: ...
+    def _add(self, job: JobRecord) -> None: ...
 
     @abc.abstractmethod
-    def _end(self, job: Job[Any]) -> None: ...
+    def _end(self, job: JobRecord) -> None: ...
 
 
 class InOrder(Window):
@@ -166,14 +166,14 @@ class InOrder(Window):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.pending: deque[Job[Any]] = deque()
+        self.pending: deque[JobRecord] = deque()
 
     @property
-    def next(self) -> Job[Any] | None:
+    def next(self) -> JobRecord | None:
         """The first of those that were taken."""
         return self.pending[0] if self.pending else None
 
-    def awaited(self, more: bool) -> Iterable[Job[Any]]:
+    def awaited(self, more: bool) -> Iterable[JobRecord]:
         """The next one, whatever is taken behind it."""
         return (self.pending[0],) if self.pending else ()
 
@@ -181,15 +181,15 @@ class InOrder(Window):
         """Whether it is the next one."""
         return len(self.pending) == 1
 
-    def _add(self, job: Job[Any]) -> None:
+    def _add(self, job: JobRecord) -> None:
         self.pending.append(job)
 
-    def drop(self, job: Job[Any]) -> None:
+    def drop(self, job: JobRecord) -> None:
         """It waited for a place."""
         job._window = None
         self.pending.pop()
 
-    def _end(self, job: Job[Any]) -> None:
+    def _end(self, job: JobRecord) -> None:
         pending = self.pending
         if pending[0] is not job:
             self._early += 1
@@ -208,14 +208,14 @@ class AsTheyEnd(Window):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.pending: dict[Job[Any], None] = {}
+        self.pending: dict[JobRecord, None] = {}
 
     @property
-    def next(self) -> Job[Any] | None:
+    def next(self) -> JobRecord | None:
         """None is."""
         return None
 
-    def awaited(self, more: bool) -> Iterable[Job[Any]]:
+    def awaited(self, more: bool) -> Iterable[JobRecord]:
         """Any of them, if no others may come and end instead."""
         return () if more else self.pending
 
@@ -223,14 +223,14 @@ class AsTheyEnd(Window):
         """Whether no others may come now."""
         return not more
 
-    def _add(self, job: Job[Any]) -> None:
+    def _add(self, job: JobRecord) -> None:
         self.pending[job] = None
 
-    def drop(self, job: Job[Any]) -> None:
+    def drop(self, job: JobRecord) -> None:
         """It waited for a place."""
         job._window = None
         del self.pending[job]
 
-    def _end(self, job: Job[Any]) -> None:
+    def _end(self, job: JobRecord) -> None:
         del self.pending[job]
         self.ready.append(job)

@@ -9,18 +9,15 @@ of them all as well: how many workers they have, and which of these are idle.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
-    from .._model.group import Group
-    from .._model.records import Seat
-    from .worker_index import Terms
+    from .._model.pool_config import Pick
+    from .._model.records import Group, Terms, WorkerRecord
 
-Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
-PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 
 # So many kinds are asked one after the other.
@@ -48,7 +45,7 @@ class Kind:
         self.members: int = 0
         self.available: int = 0
         # In the order in which they became idle; each with a number for that order.
-        self.idle: dict[Seat, int] = {}
+        self.idle: dict[WorkerRecord, int] = {}
         # The fits of many kinds that this one is in: they keep sums over all of them.
         self.wide: dict[Fit, None] = {}
 
@@ -68,13 +65,13 @@ class Kind:
         for fit in self.wide:
             fit.available += number
 
-    def park(self, seat: Seat, number: int) -> None:
+    def park(self, seat: WorkerRecord, number: int) -> None:
         """One of them is idle."""
         self.idle[seat] = number
         for fit in self.wide:
             fit.park(seat, number)
 
-    def unpark(self, seat: Seat) -> int | None:
+    def unpark(self, seat: WorkerRecord) -> int | None:
         """One of them is idle no longer; returns its number if it was."""
         number = self.idle.pop(seat, None)
         if number is not None:
@@ -104,10 +101,10 @@ class Fit:
         self._pick: Pick = pick
         # Where they are many, a heap of their idle workers, first the preferred one. What isn't idle
         # since then is dropped when met.
-        self._idle: list[tuple[int, Seat]] = []
+        self._idle: list[tuple[int, WorkerRecord]] = []
         # Where one is picked at random, all that are idle instead, each with its place among them.
-        self._urn: list[Seat] = []
-        self._places: dict[Seat, int] = {}
+        self._urn: list[WorkerRecord] = []
+        self._places: dict[WorkerRecord, int] = {}
 
     def add(self, kind: Kind) -> None:
         """There is one more."""
@@ -139,7 +136,7 @@ class Fit:
         """How many of these can be counted on."""
         return self.available if self.is_wide else sum([kind.available for kind in self.kinds])
 
-    def park(self, seat: Seat, number: int) -> None:
+    def park(self, seat: WorkerRecord, number: int) -> None:
         """A worker of one of many kinds is idle."""
         if self._pick == "random":
             self._places[seat] = len(self._urn)
@@ -151,7 +148,7 @@ class Fit:
             self._idle = list({entry[1]: entry for entry in idle if self._is_idle(*entry)}.values())
             heapq.heapify(self._idle)
 
-    def unpark(self, seat: Seat) -> None:
+    def unpark(self, seat: WorkerRecord) -> None:
         """A worker of one of many kinds is idle no longer."""
         if self._pick == "random":
             place, last = self._places.pop(seat), self._urn.pop()
@@ -159,13 +156,13 @@ class Fit:
                 self._urn[place] = last
                 self._places[last] = place
 
-    def has_idle(self, but: Seat) -> bool:
+    def has_idle(self, but: WorkerRecord) -> bool:
         """Whether one of their workers is idle, but for this one."""
         if self._pick == "random":
             return len(self._urn) > (but in self._places)
         return self.first(lambda seat: seat is not but) is not None
 
-    def draw(self, rng: Random, may_take: Callable[[Seat], bool] | None) -> Seat | None:
+    def draw(self, rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """One of the idle workers that may take something, by chance."""
         urn = self._urn
         if not urn or may_take is None:
@@ -177,11 +174,11 @@ class Fit:
         found = [seat for seat in urn if may_take(seat)]
         return rng.choice(found) if found else None
 
-    def _is_idle(self, number: int, seat: Seat) -> bool:
+    def _is_idle(self, number: int, seat: WorkerRecord) -> bool:
         kind = seat._kind
         return kind.idle.get(seat) == abs(number) and kind in self.kinds
 
-    def first(self, may_take: Callable[[Seat], bool] | None) -> tuple[int, Seat] | None:
+    def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[int, WorkerRecord] | None:
         """The preferred one of the idle workers that may take something, all of them if that is None, with its rank."""
         if not self.is_wide:
             found = [
@@ -189,8 +186,8 @@ class Fit:
             ]
             return min(found, default=None)
         idle = self._idle
-        refused: list[tuple[int, Seat]] = []
-        best: tuple[int, Seat] | None = None
+        refused: list[tuple[int, WorkerRecord]] = []
+        best: tuple[int, WorkerRecord] | None = None
         while idle and best is None:
             if not self._is_idle(*idle[0]):
                 heapq.heappop(idle)
@@ -202,7 +199,7 @@ class Fit:
             heapq.heappush(idle, entry)
         return best
 
-    def _first_of(self, kind: Kind, may_take: Callable[[Seat], bool] | None) -> tuple[int, Seat] | None:
+    def _first_of(self, kind: Kind, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[int, WorkerRecord] | None:
         sign = -1 if self._pick == "last_used" else 1
         for seat, number in reversed(kind.idle.items()) if sign < 0 else kind.idle.items():
             if may_take is None or may_take(seat):

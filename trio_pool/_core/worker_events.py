@@ -5,16 +5,15 @@ Whatever has come due is dealt with before anything else at the same instant.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .._model.records import Cut, Phase
+from .._model.states import Cut, Phase
 from .commands import Admitted, Recall
 from .deadlines import FIELDS, Due
 from .settle import Aftermath
 
 if TYPE_CHECKING:
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import JobRecord, WorkerRecord
     from .autoscaling import Staffing
     from .lanes import Lane
 
@@ -26,7 +25,7 @@ class WorkerEvents(Aftermath):
 
     # Workers come and go.
 
-    def join(self, seat: Seat, *, ordered: bool = False) -> None:
+    def join(self, seat: WorkerRecord, *, ordered: bool = False) -> None:
         """A worker is about to open its resource for the first time; perhaps as it was ordered."""
         self._roster.join(seat)
         if self._staffing is not None and seat._elastic:
@@ -46,7 +45,7 @@ class WorkerEvents(Aftermath):
         assert self._staffing is not None
         self._staffing.refused()
 
-    def opened(self, seat: Seat, now: float) -> None:
+    def opened(self, seat: WorkerRecord, now: float) -> None:
         """A worker's resource is open."""
         self.advance(now)
         seat._phase = Phase.OPEN
@@ -62,7 +61,7 @@ class WorkerEvents(Aftermath):
         self._after(now)
         self._look_for_bounced()
 
-    def reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
+    def reopen(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
 
         Arguments:
@@ -73,7 +72,7 @@ class WorkerEvents(Aftermath):
         self._dispatch.match(now)
         self._after(now)
 
-    def pause(self, seat: Seat, now: float) -> None:
+    def pause(self, seat: WorkerRecord, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
         self.advance(now)
         if not (seat._paused or seat._gone):
@@ -83,18 +82,18 @@ class WorkerEvents(Aftermath):
             self._dispatch.update(seat, now)
             self._after(now)
 
-    def resume(self, seat: Seat, now: float) -> None:
+    def resume(self, seat: WorkerRecord, now: float) -> None:
         """A paused worker may go on."""
         self.advance(now)
         self._resume(seat, now)
         self._look_for_bounced()
 
-    def rest(self, seat: Seat, until: float, now: float) -> None:
+    def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
         self.advance(now)
         self._rest(seat, until, now)
 
-    def depart(self, seat: Seat, now: float, *, cut: bool = False) -> None:
+    def depart(self, seat: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
         self.advance(now)
         if cut:
@@ -108,7 +107,7 @@ class WorkerEvents(Aftermath):
             if not is_spare:
                 self.waits.look_again()
 
-    def left(self, seat: Seat, now: float) -> None:
+    def left(self, seat: WorkerRecord, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
         is_spare = self.waits.can_spare(seat)
@@ -174,8 +173,8 @@ class WorkerEvents(Aftermath):
         if self._dispatch.has_bounced:
             self.waits.look_again()
 
-    def _overdue(self, job: Job[Any], now: float) -> None:
-        let_go: Job[Any] | None = None
+    def _overdue(self, job: JobRecord, now: float) -> None:
+        let_go: JobRecord | None = None
         if job._state is None:
             let_go = self._places.leave(job)
         else:
@@ -184,17 +183,17 @@ class WorkerEvents(Aftermath):
         if let_go is not None:
             self._effects.append(Admitted(let_go))
 
-    def _rest(self, seat: Seat, until: float, now: float) -> None:
+    def _rest(self, seat: WorkerRecord, until: float, now: float) -> None:
         if self._holds.rest(seat, until, now):
             self._dispatch.update(seat, now)
             self._after(now)
 
-    def _reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
+    def _reopen(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
         self._take_out_of_use(seat, error, now)
         self._dispatch.match(now)
         self._after(now)
 
-    def _take_out_of_use(self, seat: Seat, error: Exception | None, now: float) -> None:
+    def _take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
         """A worker's resource is to be opened anew; what that means for the jobs is left to others."""
         if self._staffing is not None:
             self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
@@ -204,7 +203,7 @@ class WorkerEvents(Aftermath):
             seat._last_error = error
         self._ledger.tell("worker_reopening", seat, error)
 
-    def _grown_old(self, seat: Seat, now: float) -> None:
+    def _grown_old(self, seat: WorkerRecord, now: float) -> None:
         guard = seat._guard
         assert guard is not None
         guard.grow_old()
@@ -216,7 +215,7 @@ class WorkerEvents(Aftermath):
         while (seat := staffing.retire(now)) is not None:
             self._dismiss(seat, now)
 
-    def _no_longer_limited(self, seat: Seat, now: float) -> None:
+    def _no_longer_limited(self, seat: WorkerRecord, now: float) -> None:
         self._roster.count_coming(seat)
         if seat._available and seat._current is None:
             self._dispatch.rest_idle(seat, now)

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+from .._model.records import ANYONE, Terms
 from .tag_index import Kind, Kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from random import Random
 
-    from .._model.group import Group
-    from .._model.handles import Job
-    from .._model.records import Seat
-    from .tag_index import Fit, Key, Pick
+    from .._model.pool_config import Pick
+    from .._model.records import Group, JobRecord, WorkerRecord
+    from .tag_index import Fit, Key
 
 
-class Terms(NamedTuple):
-    """Who may take a job. Jobs of equal terms are interchangeable but for their order.
-
-    Attributes:
-      requires: tags that the worker must have.
-      pinned: the only worker that may take it, or None.
-      failed: workers to be avoided as long as another is available (the bounce).
-      last: of those, the one to be avoided even when a new round begins.
-      gate: the job's group, if that limits its jobs or has workers for itself.
-    """
-
-    requires: frozenset[str] = frozenset()
-    pinned: Seat | None = None
-    failed: frozenset[Seat] = frozenset()
-    last: Seat | None = None
-    gate: Group | None = None
-
-
-ANYONE = Terms()
-
-
-def terms_of(job: Job[Any]) -> Terms:
+def terms_of(job: JobRecord) -> Terms:
     """The terms on which the job waits now."""
     options = job._options
     setback = job._setback
@@ -81,7 +60,7 @@ class Roster:
     def __init__(self, pick: Pick, rng: Random) -> None:
         self._pick: Pick = pick
         self._rng = rng
-        self.seats: dict[int, Seat] = {}
+        self.seats: dict[int, WorkerRecord] = {}
         # How many of them are to leave.
         self.leaving: int = 0
         # How many can't start anything now, but may later without anybody's doing.
@@ -91,15 +70,17 @@ class Roster:
         self._kept: dict[Group | None, Kinds] = {None: Kinds(pick)}
         self._everybody = Kinds(pick)
         # Idle workers for which nobody has looked what waits that they may take.
-        self.fresh: dict[Seat, None] = {}
+        self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
         # The sum over the kinds, since it is asked for with every job; and what is asked
         # when there is but one of them, and no chance in it.
         self.idle_count: int = 0
         self._only: Kind | None = None
-        self._in_order: Callable[[dict[Seat, int]], Iterator[Seat]] = reversed if pick == "last_used" else iter
+        self._in_order: Callable[[dict[WorkerRecord, int]], Iterator[WorkerRecord]] = (
+            reversed if pick == "last_used" else iter
+        )
 
-    def join(self, seat: Seat) -> None:
+    def join(self, seat: WorkerRecord) -> None:
         """A worker enters the pool, not yet available."""
         self.seats[seat._id] = seat
         kind = self._everybody.by_tags.get(seat._tags)
@@ -110,7 +91,7 @@ class Roster:
         self._enter(seat, None)
         self.count_coming(seat)
 
-    def leave(self, seat: Seat) -> bool:
+    def leave(self, seat: WorkerRecord) -> bool:
         """A worker that is no longer available leaves the pool; returns whether it was the last with its tags."""
         del self.seats[seat._id]
         self.leaving -= seat._departing
@@ -128,7 +109,7 @@ class Roster:
         """How many workers there are that are not to leave."""
         return len(self.seats) - self.leaving
 
-    def reserve(self, seat: Seat, group: Group | None) -> None:
+    def reserve(self, seat: WorkerRecord, group: Group | None) -> None:
         """Keep a worker for a group from here on, or for none."""
         kind = seat._kind
         since = kind.unpark(seat)
@@ -145,7 +126,7 @@ class Roster:
                 kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
             self.fresh[seat] = None
 
-    def _enter(self, seat: Seat, group: Group | None) -> None:
+    def _enter(self, seat: WorkerRecord, group: Group | None) -> None:
         key = (seat._tags, group)
         kind = self._kinds.get(key)
         if kind is None:
@@ -157,7 +138,7 @@ class Roster:
         kind.add_members(1)
         seat._kind = kind
 
-    def _quit(self, seat: Seat) -> None:
+    def _quit(self, seat: WorkerRecord) -> None:
         kind = seat._kind
         kind.add_members(-1)
         if not kind.members:
@@ -172,7 +153,7 @@ class Roster:
         only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
         self._only = only if only is not None and only.group is None and self._pick != "random" else None
 
-    def set_available(self, seat: Seat, available: bool) -> bool:
+    def set_available(self, seat: WorkerRecord, available: bool) -> bool:
         """Note that a worker can, or can no longer, be counted on to take a job.
 
         Returns:
@@ -183,21 +164,21 @@ class Roster:
             seat._kind.add_available(1 if available else -1)
         return not available and self.unpark(seat)
 
-    def count_as_available(self, seat: Seat, counts: bool) -> None:
+    def count_as_available(self, seat: WorkerRecord, counts: bool) -> None:
         """A worker is lent, so that others are not to rely on it, or is so no longer."""
         if seat._available:
             seat._kind.add_available(1 if counts else -1)
         if counts and self.is_idle(seat):
             self.fresh[seat] = None
 
-    def count_coming(self, seat: Seat) -> None:
+    def count_coming(self, seat: WorkerRecord) -> None:
         """What holds a worker back has changed."""
         coming = seat._may_become_available
         if coming is not seat._coming:
             seat._coming = coming
             self.coming += 1 if coming else -1
 
-    def park(self, seat: Seat, *, is_fresh: bool = True) -> None:
+    def park(self, seat: WorkerRecord, *, is_fresh: bool = True) -> None:
         """An available worker has nothing to do; it is fresh unless it has just looked for something itself."""
         self._sequence = number = self._sequence + 1
         kind = seat._kind
@@ -208,7 +189,7 @@ class Roster:
         if is_fresh:
             self.fresh[seat] = None
 
-    def unpark(self, seat: Seat) -> bool:
+    def unpark(self, seat: WorkerRecord) -> bool:
         """A worker is idle no longer; returns whether it was."""
         kind = seat._kind
         if seat not in kind.idle:
@@ -220,21 +201,21 @@ class Roster:
         self.idle_count -= 1
         return True
 
-    def is_idle(self, seat: Seat) -> bool:
+    def is_idle(self, seat: WorkerRecord) -> bool:
         """Whether a worker has nothing to do."""
         return seat in seat._kind.idle
 
-    def idle(self) -> list[Seat]:
+    def idle(self) -> list[WorkerRecord]:
         """The idle workers, the longest idle first."""
         # Copied first: another thread may be asking.
         found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
         return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
 
-    def fresh_idle(self) -> list[Seat]:
+    def fresh_idle(self) -> list[WorkerRecord]:
         """The fresh ones that are idle, the longest idle first."""
         return sorted(filter(self.is_idle, self.fresh), key=lambda seat: seat._kind.idle[seat])
 
-    def longest_idle(self, but: Collection[Seat]) -> Seat | None:
+    def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
         """Of the idle workers that are there for everybody the one that has been it longest, ``but`` none of these."""
         if self._pick == "longest_idle":
             return self.choose(ANYONE, but)
@@ -256,14 +237,14 @@ class Roster:
             return int(self.has_any(terms))
         return self._everybody.fit(terms.requires).count()
 
-    def fitting(self, terms: Terms) -> list[Seat]:
+    def fitting(self, terms: Terms) -> list[WorkerRecord]:
         """The workers of the pool that may take such a job, now or ever."""
         pinned = terms.pinned
         if pinned is not None:
             return [pinned] if self.has_any(terms) else []
         return [seat for seat in self.seats.values() if terms.requires <= seat._tags]
 
-    def admits(self, terms: Terms, seat: Seat) -> bool:
+    def admits(self, terms: Terms, seat: WorkerRecord) -> bool:
         """Whether an available worker may take such a job now."""
         if not seat._kind.may_serve(terms):
             return False
@@ -279,7 +260,7 @@ class Roster:
         # is if others can be counted on. It counts itself only while it is not lent.
         return seat is not terms.last or available == (0 if seat._loans else 1)
 
-    def is_avoided(self, terms: Terms, seat: Seat) -> bool:
+    def is_avoided(self, terms: Terms, seat: WorkerRecord) -> bool:
         """Whether a worker that may take such a job won't, whatever its own state, as long as others are available."""
         if seat not in terms.failed or not seat._kind.may_serve(terms):
             return False
@@ -287,7 +268,7 @@ class Roster:
         failed = sum(1 for other in terms.failed if other is not seat and _is_relied_on(other, terms))
         return others > failed or (seat is terms.last and others > 0)
 
-    def choose(self, terms: Terms, but: Collection[Seat] = ()) -> Seat | None:
+    def choose(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> WorkerRecord | None:
         """The idle worker that such a job goes to, ``but`` none of these, or None."""
         if not self.idle_count:
             return None
@@ -309,10 +290,10 @@ class Roster:
                 return own
         return self._choose_of(self._kept[None].fit(terms.requires), may_take)
 
-    def _may_take(self, terms: Terms, but: Collection[Seat], seat: Seat) -> bool:
+    def _may_take(self, terms: Terms, but: Collection[WorkerRecord], seat: WorkerRecord) -> bool:
         return seat not in but and (not terms.failed or self.admits(terms, seat))
 
-    def has_substitute(self, seat: Seat) -> bool:
+    def has_substitute(self, seat: WorkerRecord) -> bool:
         """Whether another worker is idle that has all the tags of this one, and is there for everybody."""
         return self._kept[None].fit(seat._tags).has_idle(seat)
 
@@ -321,7 +302,7 @@ class Roster:
         kept = None if terms.gate is None else self._kept.get(terms.gate)
         return self._kept[None].fit(terms.requires), None if kept is None else kept.fit(terms.requires)
 
-    def _choose_of(self, fit: Fit, may_take: Callable[[Seat], bool] | None) -> Seat | None:
+    def _choose_of(self, fit: Fit, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that may take something, or None."""
         if self._pick == "random":
             return fit.draw(self._rng, may_take)
@@ -334,5 +315,5 @@ class Roster:
         return everybodys.count_available() + (0 if own is None else own.count_available())
 
 
-def _is_relied_on(seat: Seat, terms: Terms) -> bool:
+def _is_relied_on(seat: WorkerRecord, terms: Terms) -> bool:
     return seat._available and not seat._loans and seat._kind.may_serve(terms)

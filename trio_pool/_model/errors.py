@@ -12,6 +12,7 @@ from .text import attempt_lines, counted, shortcomings, title
 
 if TYPE_CHECKING:
     from .handles import Job
+    from .records import JobRecord
 
 
 class PoolError(Portable, Exception):
@@ -50,7 +51,7 @@ class _ErrorOfJob(PoolError):
     job: Job[Any] | Any
     _text: str | None = None
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: JobRecord) -> None:
         super().__init__(job)
         self.job = job
 
@@ -102,7 +103,7 @@ class JobCancelledError(_ErrorOfJob):
       job: the `Job` in question; None in a copy of the error, pickled or not.
     """
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: JobRecord) -> None:
         super().__init__(job)
         # Whether it is the pool's word for how an attempt of the job ended, and not for how the job did.
         self._tells_of_attempt: bool = not job.state.is_final

@@ -1,30 +1,26 @@
-"""Core: what is known of a group of jobs, and which workers it has for itself."""
+"""What is known of a group of jobs, and which workers it has for itself."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Generic, TypeVar
 
-from .._core.commands import GroupQuiet
-from .handles import JobState
+from .states import JobState
 
-if TYPE_CHECKING:
-    from .._core.commands import Effects
-    from .handles import Job
-    from .records import Seat
+J = TypeVar("J")
+W = TypeVar("W")
 
 RUNNING = JobState.RUNNING
 
 
-class Group:
-    """The scheduler's record of a group.
+class GroupRecord(Generic[J, W]):
+    """The scheduler's record of a group, whatever its jobs and its workers are.
 
     Arguments:
       name: what it is called.
       max_running: how many of its attempts may be under way at once.
       reserve: how many workers it is to have for itself.
       must_succeed: whether all of it ends with its first dead job.
-      effects: where to note whom to tell.
 
     Attributes:
       is_gate: whether its jobs can't simply stand among the others.
@@ -39,7 +35,6 @@ class Group:
     """
 
     __slots__ = (
-        "_effects",
         "attempts",
         "count",
         "failures",
@@ -59,21 +54,18 @@ class Group:
         "task",
     )
 
-    def __init__(
-        self, name: str | None, max_running: float, reserve: int, must_succeed: bool, effects: Effects
-    ) -> None:
+    def __init__(self, name: str | None, max_running: float, reserve: int, must_succeed: bool) -> None:
         self.name: str | None = name
         self.max_running: float = max_running
         self.reserve: int = reserve
         self.must_succeed: bool = must_succeed
-        self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
-        self.opener: Job[Any] | None = None
+        self.opener: J | None = None
         self.task: object = None
         self.surplus: int = 0
-        self.seats: dict[Seat, None] = {}
-        self.live: dict[Job[Any], None] = {}
-        self.line: dict[Job[Any], None] = {}
+        self.seats: dict[W, None] = {}
+        self.live: dict[J, None] = {}
+        self.line: dict[J, None] = {}
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
         self.submitted: int = 0
         self.attempts: int = 0
@@ -96,25 +88,19 @@ class Group:
         """How many workers of its own it waits for."""
         return self.reserve - len(self.seats)
 
-    @property
-    def occupied(self) -> int:
-        """How many of the workers that stay in the pool it can't have, since its opener has them."""
-        seat = None if self.opener is None else self.opener._worker
-        return int(seat is not None and not seat._departing)
-
     def note_queued(self) -> None:
         """One of its jobs has begun to wait for a worker."""
         self.queue_peak = max(self.queue_peak, self.count[JobState.QUEUED])
 
-    def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
-        """One of its jobs has changed its state."""
+    def note(self, job: J, old: JobState | None, state: JobState) -> bool:
+        """One of its jobs has changed its state; returns whether it was the last that had not ended."""
         if old is None:
             self.submitted += 1
             self.live[job] = None
         else:
             self.count[old] -= 1
         self.count[state] += 1
-        if state.is_final:
-            del self.live[job]
-            if not self.live:
-                self._effects.append(GroupQuiet(self))
+        if not state.is_final:
+            return False
+        del self.live[job]
+        return not self.live

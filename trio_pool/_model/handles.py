@@ -2,135 +2,22 @@
 
 from __future__ import annotations
 
-import enum
-import math
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-import attrs
-
-from .._basics.pickling import Handle
-from .._basics.text import call_name, one_line, shown
-from .text import counted, label, shortcomings, worded
+from .._basics.text import one_line
+from .records import Crew, JobRecord, WorkerRecord
+from .states import DeadReason, JobState, Transition
+from .text import counted, doings, label, shortcomings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from contextvars import Context
 
-    from .._core.lanes import Lane
-    from .._core.stream_window import Window
-    from .._runtime.worker_task import Worker
-    from .job_options import Options
-    from .records import Seat
-    from .setback import Setback
-    from .text import Words
+    from .statistics import WorkerStatistics
+
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
-
-
-class JobState(enum.Enum):
-    """Where a job stands. The last four are final."""
-
-    BLOCKED = "blocked"
-    """waits for other jobs"""
-    QUEUED = "queued"
-    """waits for a worker, or for a limit that lets it start"""
-    RUNNING = "running"
-    """an attempt is under way"""
-    DELAYED = "delayed"
-    """backing off until its next attempt"""
-    SUCCEEDED = "succeeded"
-    """has a result"""
-    DEAD = "dead"
-    """failed for good"""
-    CANCELLED = "cancelled"
-    """was cancelled before it had a result"""
-    DISCARDED = "discarded"
-    """ended without a result and without being dead"""
-
-    is_final: bool
-    """whether the job has ended"""
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__  # Enum hashes the name, in Python code
-
-
-FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED})
-for _state in JobState:
-    _state.is_final = _state in FINAL
-
-# Rule 1: a job enters the pool blocked, queued, or, if its time was up before there was a
-# place for it, dead. Rule 2: every state that isn't final can be left for every end but
-# success. Rule 3: only a running job succeeds. Rule 4: what is final stays.
-_ENDS = frozenset({JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED})
-TRANSITIONS: Mapping[JobState | None, frozenset[JobState]] = {
-    None: frozenset({JobState.BLOCKED, JobState.QUEUED, JobState.DEAD}),
-    JobState.BLOCKED: _ENDS | {JobState.QUEUED},
-    JobState.QUEUED: _ENDS | {JobState.RUNNING},
-    JobState.RUNNING: _ENDS | {JobState.SUCCEEDED, JobState.DELAYED, JobState.QUEUED},
-    JobState.DELAYED: _ENDS | {JobState.QUEUED},
-    **dict.fromkeys(FINAL, frozenset[JobState]()),
-}
-
-
-class DeadReason(enum.Enum):
-    """Why a job is dead."""
-
-    ATTEMPTS_EXHAUSTED = "attempts exhausted"
-    """its policy allows no further attempt"""
-    NOT_RETRYABLE = "not retryable"
-    """its policy doesn't retry such an error, the error came after a cancellation, or deciding about it failed"""
-    GAVE_UP = "gave up"
-    """its function raised `GiveUp`"""
-    TIMED_OUT = "timed out"
-    """its ``total_timeout`` passed, or would have before the next attempt"""
-    NO_WORKER = "no worker"
-    """no worker of the pool may take it"""
-    BUDGET_EXHAUSTED = "budget exhausted"
-    """its policy allows another attempt, but the pool's `RetryBudget` doesn't"""
-
-
-@attrs.frozen
-class Transition:
-    """A change of a job's state.
-
-    Attributes:
-      state: the `JobState` entered.
-      at: when, in seconds on Trio's clock.
-    """
-
-    state: JobState
-    at: float
-
-
-@attrs.frozen
-class Attempt:
-    """One execution of a job by a worker, or by several if it has a `Hedge`.
-
-    Attributes:
-      number: counted from 1.
-      worker_id: the worker that ran it, of several the first.
-      worker_name: that worker's name.
-      started_at: in seconds on Trio's clock.
-      ended_at: in seconds on Trio's clock.
-      error: what it failed with, of several errors the one that counted, or None.
-      hedges: the (id, name) of each further worker that took part.
-    """
-
-    number: int
-    worker_id: int
-    worker_name: str
-    started_at: float
-    ended_at: float
-    # Its own ways to compare and to show itself may fail.
-    error: Exception | None = attrs.field(eq=id, repr=shown)
-    hedges: tuple[tuple[int, str], ...] = ()
-
-
-ATTEMPT_FIELDS = 7
-ERROR_FIELD = 5  # where among them the error stands
 
 
 class JobHost(Protocol):
@@ -144,108 +31,27 @@ class JobHost(Protocol):
     def lend_worker(self, job: Job[Any]) -> AbstractAsyncContextManager[None]: ...
 
 
-KEPT_FIRST_ATTEMPTS = 1
-KEPT_LAST_ATTEMPTS = 31
-KEPT_TRANSITIONS = 64  # of the first, and of the last
+class WorkerHost(Protocol):
+    """What a worker's handle asks of the pool that the worker is in."""
+
+    def current_time(self) -> float: ...
+    def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
+    def pause_worker(self, worker: Worker) -> None: ...
+    def resume_worker(self, worker: Worker) -> None: ...
+    def rest_worker(self, worker: Worker, seconds: float) -> None: ...
+    async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
 
-class Job(Handle, Generic[V_co]):
+class Job(JobRecord, Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
     Made by the pool only. Everything here may be read at any time, also after the pool's
     block has been left.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_args",
-        "_attempt_count",
-        "_attempts",
-        "_caller_deadline",
-        "_cancelled",
-        "_context",
-        "_deadline",
-        "_dealt_with",
-        "_finished_at",
-        "_fn",
-        "_history",
-        "_host",
-        "_id",
-        "_label",
-        "_lane",
-        "_options",
-        "_reason",
-        "_setback",
-        "_started",
-        "_state",
-        "_submitted_at",
-        "_ticket",
-        "_value",
-        "_watchers",
-        "_window",
-        "_worker",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        host: JobHost,
-        number: int,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        options: Options,
-        submitted_at: float,
-        deadline: float,
-        context: Context,
-    ) -> None:
-        # What it is, never changed.
-        self._host = host
-        self._id = number
-        self._fn = fn
-        self._args = args
-        self._options = options
-        self._submitted_at = submitted_at
-        self._deadline = deadline
-        # When whoever waits for it in run() stops waiting; all that this decides is whether to wait for a retry.
-        self._caller_deadline = math.inf
-        # The submitter's context variables; dropped at the end, since a context holds on to
-        # the job that submitted this one, which held on to its own submitter, and so on.
-        self._context: Context | None = context
-
-        # Owned by the ledger.
-        self._state: JobState | None = None
-        # The fields of transitions, one after another: they are made when somebody looks;
-        # attempts likewise.
-        self._history: list[Any] | None = None
-        self._finished_at: float | None = None
-
-        # Owned by the scheduler.
-        self._worker: Seat | None = None
-        self._attempts: tuple[Any, ...] = ()
-        self._attempt_count = 0
-        self._started = False
-        self._cancelled = False
-        # The result; of a dead job, why it is dead and of what error, for which most jobs need no room.
-        self._value: Any = None
-        self._reason: Words = ""
-        # None until an attempt has failed: most jobs never need it.
-        self._setback: Setback | None = None
-
-        # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap
-        # holds it, so that others can be left to be found stale; 0 while it is in none.
-        self._ticket = 0
-        self._lane: Lane | None = None
-
-        # What it is called in messages, once somebody has read it.
-        self._label: str | None = None
-
-        # Owned by the stream that it is a job of, until it has ended; None for all others.
-        self._window: Window | None = None
-
-        # Owned by the dead letters.
-        self._dealt_with = False
-
-        # Owned by the shell: called after each change of state.
-        self._watchers: dict[Callable[[Job[Any]], object], None] | None = None
+    _host: JobHost
 
     async def wait(self) -> V_co:
         """Wait for the job's end and return its result.
@@ -311,16 +117,6 @@ class Job(Handle, Generic[V_co]):
         return self._host.lend_worker(self)
 
     @property
-    def id(self) -> int:
-        """A number of its own within the pool, counted from 1."""
-        return self._id
-
-    @property
-    def name(self) -> str:
-        """The name given to ``submit``, or the function's."""
-        return self._options.name or call_name(self._fn)
-
-    @property
     def fn(self) -> Callable[..., Any]:
         """The function."""
         return self._fn
@@ -343,17 +139,6 @@ class Job(Handle, Generic[V_co]):
         whichever is sooner.
         """
         return min(self._deadline, self._caller_deadline)
-
-    @property
-    def state(self) -> JobState:
-        """Where the job stands; ``QUEUED`` while it waits for a place in the queue."""
-        return self._state or JobState.QUEUED
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """The attempts that have ended, of many the first and the last 31."""
-        fields = self._attempts
-        return tuple(Attempt(*fields[at : at + ATTEMPT_FIELDS]) for at in range(0, len(fields), ATTEMPT_FIELDS))
 
     @property
     def attempt_count(self) -> int:
@@ -402,13 +187,6 @@ class Job(Handle, Generic[V_co]):
         """What it is dead of, or None."""
         return cast("Exception | None", self._value[1]) if self._state is JobState.DEAD else None
 
-    @property
-    def reason(self) -> str:
-        """Why it ended without a result, in words; empty if it didn't."""
-        if not isinstance(self._reason, str):
-            self._reason = worded(self._reason)
-        return self._reason
-
     def __repr__(self) -> str:
         state = self.state.name.lower()
         if self._state is JobState.DELAYED and self._setback is not None:
@@ -420,9 +198,76 @@ class Job(Handle, Generic[V_co]):
         return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
-def has_ended(job: Job[Any]) -> bool:
-    """Whether the job is in a final state."""
-    return job.state.is_final
+class Worker(WorkerRecord):
+    """The loop that serves one resource, one attempt at a time.
 
+    Made by the pool only: by `open_pool` and by ``pool.add``.
+    """
 
-NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+    __slots__ = ("_host", "_resource")
+
+    def __init__(
+        self, crew: Crew, number: int, name: str, tags: frozenset[str], resource: Any, host: WorkerHost
+    ) -> None:
+        super().__init__(crew, number, name, tags)
+        self._resource = resource
+        self._host = host
+
+    @property
+    def resource(self) -> Any:
+        """The resource as it was given, before its lifespan was entered.
+
+        In an elastic pool what was opened last, None before that.
+        """
+        return self._resource
+
+    @property
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """The jobs that it runs now, in the order of their start; one that has lent it is not among them."""
+        job = cast("Job[Any] | None", self._current)
+        return () if job is None else (job,)
+
+    @property
+    def job(self) -> Job[Any] | None:
+        """The first of `jobs`, or None."""
+        return cast("Job[Any] | None", self._current)
+
+    def statistics(self) -> WorkerStatistics:
+        """What the worker has done so far."""
+        return self._host.worker_statistics(self)
+
+    def pause(self) -> None:
+        """Take no more jobs until `resume`; the attempt under way finishes."""
+        self._host.pause_worker(self)
+
+    def resume(self) -> None:
+        """Undo `pause`. Neither a rest nor a quarantine is ended by it."""
+        self._host.resume_worker(self)
+
+    def rest(self, seconds: float) -> None:
+        """Take no more jobs for a while; the attempt under way finishes.
+
+        Of two rests the later end holds.
+
+        Arguments:
+          seconds: how long, from now on; finite, zero or more.
+        """
+        self._host.rest_worker(self, seconds)
+
+    async def remove(self, *, cancel: bool = False) -> None:
+        """Take the worker out of the pool, and wait until it has left its lifespan.
+
+        A checkpoint. If it is cancelled, the worker leaves all the same.
+
+        Arguments:
+          cancel: cancel the attempt under way, and queue its job again in front of
+              those of its priority, instead of letting it finish.
+
+        Raises:
+          RuntimeError: if called by a job that runs on this worker.
+          Exception: whatever leaving the lifespan raises.
+        """
+        await self._host.remove_worker(self, cancel=cancel)
+
+    def __repr__(self) -> str:
+        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, self._host.current_time())}>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,19 +11,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 import attrs
 
 from .._basics.text import shown
-from .._core.worker_index import ANYONE, Terms
 from .._policies import validate
 from .._policies.hedge import Hedge
 from .._policies.retry import RetryPolicy
-from .handles import NO_METADATA, Job
-from .records import Seat
+from .handles import Job
+from .records import Options, WorkerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from .._runtime.worker_task import Worker
-    from .group import Group
+    from .handles import Worker
 
 T = TypeVar("T")
 X = TypeVar("X")
@@ -86,74 +83,37 @@ else:  # a typed dict can't be generic there
         """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, or functions of the item."""
 
 
-def _terms(options: Options) -> Terms:
-    gate = options.group if options.group is not None and options.group.is_gate else None
-    if options.worker is None and not options.requires and gate is None:
-        return ANYONE
-    return Terms(options.requires, options.worker, gate=gate)
+def revised(
+    options: Options,
+    given: JobOptions | NodeOptions | Mapping[str, object],
+    *,
+    defaults: Options,
+    crew: object,
+    call: str,
+    label: str = "{}",
+) -> Options:
+    """Options with what was ``given`` in their place.
 
-
-def _is_simple(options: Options) -> bool:
-    return options.terms is ANYONE and not options.after
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Options:
-    """The options of a job, checked. Shared by all jobs that were given none.
-
-    ``retry`` is None where the pool's policy holds, which may change while the pool runs.
+    Arguments:
+      given: the keyword arguments of a call, unchecked.
+      defaults: where ``None`` is looked up.
+      crew: what a ``worker`` must be a worker of.
+      call: the name of the method that was called, for messages.
+      label: what an option is called in messages.
     """
-
-    retry: RetryPolicy | None = None
-    attempt_timeout: float = math.inf
-    total_timeout: float = math.inf
-    priority: float = 0
-    requires: frozenset[str] = frozenset()
-    worker: Seat | None = None
-    name: str | None = None
-    metadata: Mapping[str, Any] = NO_METADATA
-    hedge: Hedge | None = None
-    # Until the job has entered: it isn't to hold on to what it has waited for.
-    after: tuple[Job[Any], ...] = ()
-    group: Group | None = None
-    # Whether messages about the job show what its function is called with.
-    show_arguments: bool = True
-    # Who may take such a job, until it has failed.
-    terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
-    # Whether such a job may start at once, on whatever worker there is.
-    is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
-
-    def replace(
-        self,
-        given: JobOptions | NodeOptions | Mapping[str, object],
-        *,
-        defaults: Options,
-        roster: object,
-        call: str,
-        label: str = "{}",
-    ) -> Options:
-        """These options with what was ``given`` in their place.
-
-        Arguments:
-          given: the keyword arguments of a call, unchecked.
-          defaults: where ``None`` is looked up.
-          roster: what a ``worker`` must be a worker of.
-          call: the name of the method that was called, for messages.
-          label: what an option is called in messages.
-        """
-        changes: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in _CHECKS:
-                raise TypeError(
-                    f"{call}() got an unexpected keyword argument {name!r}; the options of a "
-                    f"job are {', '.join(_CHECKS)}, and keyword arguments of the job's own "
-                    "function go through functools.partial"
-                )
-            changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](label.format(name), value)
-        worker: Seat | None = changes.get("worker")
-        if worker is not None and worker._roster is not roster:
-            raise ValueError(f"{label.format('worker')} must be a worker of this pool, {validate.got(worker)}")
-        return attrs.evolve(self, **changes) if changes else self
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _CHECKS:
+            raise TypeError(
+                f"{call}() got an unexpected keyword argument {name!r}; the options of a "
+                f"job are {', '.join(_CHECKS)}, and keyword arguments of the job's own "
+                "function go through functools.partial"
+            )
+        changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](label.format(name), value)
+    worker: WorkerRecord | None = changes.get("worker")
+    if worker is not None and worker._crew is not crew:
+        raise ValueError(f"{label.format('worker')} must be a worker of this pool, {validate.got(worker)}")
+    return attrs.evolve(options, **changes) if changes else options
 
 
 class ItemOptions:
@@ -161,18 +121,18 @@ class ItemOptions:
 
     Arguments:
       given: the keyword arguments of a call, unchecked.
-      defaults, roster, call: as for `Options.replace`.
+      defaults, crew, call: as for `revised`.
 
     Attributes:
       fixed: those that all the jobs have.
       by_item: the functions, by the names of the options.
     """
 
-    __slots__ = ("_call", "_defaults", "_roster", "by_item", "fixed")
+    __slots__ = ("_call", "_crew", "_defaults", "by_item", "fixed")
 
-    def __init__(self, given: Mapping[str, object], *, defaults: Options, roster: object, call: str) -> None:
+    def __init__(self, given: Mapping[str, object], *, defaults: Options, crew: object, call: str) -> None:
         self._defaults = defaults
-        self._roster = roster
+        self._crew = crew
         self._call = call
         self.by_item: dict[str, Callable[[Any], object]] = {
             name: value for name, value in given.items() if callable(value) and name in _CHECKS
@@ -181,7 +141,7 @@ class ItemOptions:
             if inspect.iscoroutinefunction(fn):
                 raise TypeError(f"{name} must be a plain function of the item, not the async {shown(fn)}")
         rest = {name: value for name, value in given.items() if name not in self.by_item}
-        self.fixed: Options = defaults.replace(rest, defaults=defaults, roster=roster, call=call)
+        self.fixed: Options = revised(defaults, rest, defaults=defaults, crew=crew, call=call)
 
     def of(self, item: Any) -> Options:
         """The options of the job of an item.
@@ -197,8 +157,8 @@ class ItemOptions:
                 raise TypeError(
                     f"the result of {name} must be had without awaiting it, got {shown(cast('object', value))}"
                 )
-        return self.fixed.replace(
-            given, defaults=self._defaults, roster=self._roster, call=self._call, label="the result of {}"
+        return revised(
+            self.fixed, given, defaults=self._defaults, crew=self._crew, call=self._call, label="the result of {}"
         )
 
 
@@ -223,8 +183,8 @@ def _hedge(name: str, value: object) -> Hedge:
     return validate.instance(name, value, Hedge)
 
 
-def _worker(name: str, value: object) -> Seat:
-    if not isinstance(value, Seat):
+def _worker(name: str, value: object) -> WorkerRecord:
+    if not isinstance(value, WorkerRecord):
         raise TypeError(f"{name} must be a Worker, {validate.got(value)}")
     return value
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from .._api.instrument import Instrument
-from .._core.no_worker import NO_WORKER, NoWorker
-from .._core.tag_index import PICKS, Pick
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
 from .._policies.rate_limit import RateLimit
-from .._policies.retry import RetryPolicy
+from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from .._core.retry_decision import OnFailure
+    from .handles import Job
 
 Order: TypeAlias = Literal["fifo", "lifo"]
 OnDead: TypeAlias = Literal["raise", "keep", "cancel"]
+Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
+PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
+NoWorker: TypeAlias = Literal["reject", "wait", "bury"]
+NO_WORKER: tuple[NoWorker, ...] = ("reject", "wait", "bury")
+Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
+OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 ORDERS: tuple[Order, ...] = ("fifo", "lifo")
 ON_DEAD: tuple[OnDead, ...] = ("raise", "keep", "cancel")
 NEVER = RetryPolicy.never()
@@ -76,7 +79,7 @@ class Config:
         max_dead: float | None = 1000,
         history: bool = True,
         show_arguments: bool = True,
-        instruments: Iterable[Instrument] = (),
+        instruments: Iterable[object] = (),
         name: str | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -99,7 +102,8 @@ class Config:
         self.max_dead: float = bound("max_dead", max_dead, least=0)
         self.history: bool = instance("history", history, bool)
         self.show_arguments: bool = instance("show_arguments", show_arguments, bool)
-        self.instruments: tuple[Instrument, ...] = _instruments(instruments)
+        # What they are is known above this folder, where that is checked.
+        self.instruments: tuple[Any, ...] = _all_of("instruments", instruments)
         self.name: str | None = validate.text("name", name)
         self.rng: Random | None = optional("rng", rng, Random)
         if lifespan is not None:
@@ -108,11 +112,8 @@ class Config:
             validate.call("on_failure", on_failure)
 
 
-def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
+def _all_of(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
     try:
-        found = tuple(value)
+        return tuple(value)
     except TypeError:
-        raise TypeError(f"instruments must be an iterable, {validate.got(value)}") from None
-    for instrument in found:
-        validate.instance("instruments", instrument, Instrument)
-    return found
+        raise TypeError(f"{name} must be an iterable, {validate.got(value)}") from None

@@ -1,69 +1,319 @@
-"""What the scheduler knows of a worker: who it is, what it may do now, what it did."""
+"""What is known of jobs and of workers: the records that the rest of the library goes by.
+
+They name each other, so they stand together. What users hold are handles, which are records too.
+"""
 
 from __future__ import annotations
 
-import enum
+import math
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+import attrs
+
+from .._basics.error_text import Words, worded
 from .._basics.pickling import Handle
+from .._basics.text import call_name
+from .group import GroupRecord
+from .states import _PHASE_STATES, ATTEMPT_FIELDS, Attempt, JobState, Phase, WorkerState
 
 if TYPE_CHECKING:
-    from .._core.lending import Loan
-    from .._core.tag_index import Kind
-    from .._core.worker_index import Roster
+    from collections.abc import Callable, Mapping
+    from contextvars import Context
+
+    from .._policies.hedge import Hedge
     from .._policies.rate_limit import RateMeter
+    from .._policies.retry import Placement, RetryPolicy
     from .._policies.worker_limits import Guard
-    from .handles import Job
+    from .states import Cut
+
+NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+
+Group: TypeAlias = GroupRecord["JobRecord", "WorkerRecord"]
 
 
-class WorkerState(enum.Enum):
-    """What a worker is doing."""
+class Terms(NamedTuple):
+    """Who may take a job. Jobs of equal terms are interchangeable but for their order.
 
-    STARTING = "starting"
-    """its lifespan is being entered for the first time"""
-    IDLE = "idle"
-    """has nothing to do, or nothing but a rate limit holds it back"""
-    BUSY = "busy"
-    """an attempt is under way, whatever comes after it"""
-    PAUSED = "paused"
-    """takes no job until it is resumed"""
-    QUARANTINED = "quarantined"
-    """its breaker is open, and the time for a probe has not come"""
-    RESTING = "resting"
-    """takes no job until its rest is over"""
-    REOPENING = "reopening"
-    """its lifespan is left and entered again"""
-    STOPPED = "stopped"
-    """has left the pool"""
+    Attributes:
+      requires: tags that the worker must have.
+      pinned: the only worker that may take it, or None.
+      failed: workers to be avoided as long as another is available (the bounce).
+      last: of those, the one to be avoided even when a new round begins.
+      gate: the job's group, if that limits its jobs or has workers for itself.
+    """
+
+    requires: frozenset[str] = frozenset()
+    pinned: WorkerRecord | None = None
+    failed: frozenset[WorkerRecord] = frozenset()
+    last: WorkerRecord | None = None
+    gate: Group | None = None
 
 
-class Phase(enum.Enum):
-    """Whether a worker's resource is open."""
-
-    STARTING = enum.auto()
-    OPEN = enum.auto()
-    REOPENING = enum.auto()
-    STOPPED = enum.auto()
+ANYONE = Terms()
 
 
-class Cut(enum.Enum):
-    """Why an attempt was cut short, timeouts aside."""
+def terms_of(job: JobRecord) -> Terms:
+    """The terms on which the job waits now."""
+    options = job._options
+    setback = job._setback
+    if setback is None:
+        return options.terms
+    pinned = options.worker
+    if pinned is None:
+        if setback.placement == "other" and setback.failed_on:
+            return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
+        # A worker that is to leave takes no more jobs.
+        last = setback.last
+        if setback.placement == "same" and last is not None and not (last._departing or last._gone):
+            pinned = last
+    return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
-    CANCELLED = enum.auto()
-    EVICTED = enum.auto()
-    LOST = enum.auto()  # another worker that runs the same attempt has settled it
+
+def _terms(options: Options) -> Terms:
+    gate = options.group if options.group is not None and options.group.is_gate else None
+    if options.worker is None and not options.requires and gate is None:
+        return ANYONE
+    return Terms(options.requires, options.worker, gate=gate)
 
 
-_PHASE_STATES = {
-    Phase.STARTING: WorkerState.STARTING,
-    Phase.OPEN: WorkerState.IDLE,
-    Phase.REOPENING: WorkerState.REOPENING,
-    Phase.STOPPED: WorkerState.STOPPED,
-}
+def _is_simple(options: Options) -> bool:
+    return options.terms is ANYONE and not options.after
 
 
-class Seat(Handle):
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Options:
+    """The options of a job, checked. Shared by all jobs that were given none.
+
+    ``retry`` is None where the pool's policy holds, which may change while the pool runs.
+    """
+
+    retry: RetryPolicy | None = None
+    attempt_timeout: float = math.inf
+    total_timeout: float = math.inf
+    priority: float = 0
+    requires: frozenset[str] = frozenset()
+    worker: WorkerRecord | None = None
+    name: str | None = None
+    metadata: Mapping[str, Any] = NO_METADATA
+    hedge: Hedge | None = None
+    # Until the job has entered: it isn't to hold on to what it has waited for.
+    after: tuple[JobRecord, ...] = ()
+    group: Group | None = None
+    # Whether messages about the job show what its function is called with.
+    show_arguments: bool = True
+    # Who may take such a job, until it has failed.
+    terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
+    # Whether such a job may start at once, on whatever worker there is.
+    is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
+
+
+_NOBODY: frozenset[WorkerRecord] = frozenset()
+
+
+class Setback:
+    """What a job that has failed remembers for its further attempts.
+
+    Attributes:
+      counted: failures that count against ``max_attempts``.
+      delay: the seconds before the attempt that comes next, or was last.
+      placement: where that is to be.
+      front: whether it goes before the jobs that wait.
+      failed_on: the workers that it has failed on in this round of the bounce.
+      last: the worker that it failed on last.
+    """
+
+    __slots__ = ("counted", "delay", "failed_on", "front", "last", "placement")
+
+    def __init__(
+        self,
+        counted: int = 0,
+        delay: float = 0.0,
+        placement: Placement = "any",
+        front: bool = False,
+        failed_on: frozenset[WorkerRecord] = _NOBODY,
+        last: WorkerRecord | None = None,
+    ) -> None:
+        self.counted = counted
+        self.delay = delay
+        self.placement = placement
+        self.front = front
+        self.failed_on = failed_on
+        self.last = last
+
+    def note(self, seat: WorkerRecord) -> None:
+        """It has failed on this worker."""
+        if self.placement == "other" and seat in self.failed_on:
+            self.failed_on = _NOBODY  # a new round has begun
+        # Most jobs fail on one worker at most: they share a set.
+        self.failed_on = self.failed_on | {seat} if self.failed_on else seat._alone
+        self.last = seat
+
+
+class Loan:
+    """The attempt of a job that lends its worker: what the worker's record had of it.
+
+    Attributes:
+      seat: the worker.
+      job: the job.
+      started_at: when the attempt began.
+      deadline: when a timeout ends it.
+      cut: why it has been cut short in the meantime, timeouts aside.
+      is_probe: whether it is the probe of the worker's breaker.
+      wait: while the job wants its worker back and has to wait for it, that wait; it stays if that is in vain.
+      is_forfeited: whether the job goes on without the worker, as it could never have had it back.
+    """
+
+    __slots__ = ("cut", "deadline", "is_forfeited", "is_probe", "job", "seat", "started_at", "wait")
+
+    def __init__(self, seat: WorkerRecord, job: JobRecord) -> None:
+        self.seat: WorkerRecord = seat
+        self.job: JobRecord = job
+        self.started_at: float = seat._started_at
+        self.deadline: float = seat._attempt_deadline
+        self.cut: Cut | None = seat._cut
+        self.is_probe: bool = seat._guard is not None and seat._guard.is_probe
+        self.wait: Any = None
+        self.is_forfeited: bool = False
+
+
+class Crew(Protocol):
+    """The workers of a pool, by which it is known whose a worker is."""
+
+    def count_coming(self, seat: WorkerRecord) -> None: ...
+
+
+class Watcher(Protocol):
+    """The stream that a job is one of."""
+
+    def note(self, job: JobRecord, old: JobState | None, state: JobState) -> None: ...
+
+
+class JobRecord(Handle):
+    """What is known of a job. The underscored fields are the library's own."""
+
+    __slots__ = (
+        "__weakref__",
+        "_args",
+        "_attempt_count",
+        "_attempts",
+        "_caller_deadline",
+        "_cancelled",
+        "_context",
+        "_deadline",
+        "_dealt_with",
+        "_finished_at",
+        "_fn",
+        "_history",
+        "_host",
+        "_id",
+        "_label",
+        "_lane",
+        "_options",
+        "_reason",
+        "_setback",
+        "_started",
+        "_state",
+        "_submitted_at",
+        "_ticket",
+        "_value",
+        "_watchers",
+        "_window",
+        "_worker",
+    )
+
+    def __init__(
+        self,
+        host: Any,
+        number: int,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        options: Options,
+        submitted_at: float,
+        deadline: float,
+        context: Context,
+    ) -> None:
+        # What it is, never changed.
+        self._host = host
+        self._id = number
+        self._fn = fn
+        self._args = args
+        self._options = options
+        self._submitted_at = submitted_at
+        self._deadline = deadline
+        # When whoever waits for it in run() stops waiting; all that this decides is whether to wait for a retry.
+        self._caller_deadline = math.inf
+        # The submitter's context variables; dropped at the end, since a context holds on to
+        # the job that submitted this one, which held on to its own submitter, and so on.
+        self._context: Context | None = context
+
+        # Owned by the ledger.
+        self._state: JobState | None = None
+        # The fields of transitions, one after another: they are made when somebody looks;
+        # attempts likewise.
+        self._history: list[Any] | None = None
+        self._finished_at: float | None = None
+
+        # Owned by the scheduler.
+        self._worker: WorkerRecord | None = None
+        self._attempts: tuple[Any, ...] = ()
+        self._attempt_count = 0
+        self._started = False
+        self._cancelled = False
+        # The result; of a dead job, why it is dead and of what error, for which most jobs need no room.
+        self._value: Any = None
+        self._reason: Words = ""
+        # None until an attempt has failed: most jobs never need it.
+        self._setback: Setback | None = None
+
+        # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap
+        # holds it, so that others can be left to be found stale; 0 while it is in none.
+        self._ticket = 0
+        self._lane: object | None = None
+
+        # What it is called in messages, once somebody has read it.
+        self._label: str | None = None
+
+        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        self._window: Watcher | None = None
+
+        # Owned by the dead letters.
+        self._dealt_with = False
+
+        # Owned by the shell: called after each change of state.
+        self._watchers: dict[Callable[[JobRecord], object], None] | None = None
+
+    @property
+    def id(self) -> int:
+        """A number of its own within the pool, counted from 1."""
+        return self._id
+
+    @property
+    def name(self) -> str:
+        """The name given to ``submit``, or the function's."""
+        return self._options.name or call_name(self._fn)
+
+    @property
+    def state(self) -> JobState:
+        """Where the job stands; ``QUEUED`` while it waits for a place in the queue."""
+        return self._state or JobState.QUEUED
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attempts that have ended, of many the first and the last 31."""
+        fields = self._attempts
+        return tuple(Attempt(*fields[at : at + ATTEMPT_FIELDS]) for at in range(0, len(fields), ATTEMPT_FIELDS))
+
+    @property
+    def reason(self) -> str:
+        """Why it ended without a result, in words; empty if it didn't."""
+        if not isinstance(self._reason, str):
+            self._reason = worded(self._reason)
+        return self._reason
+
+
+class WorkerRecord(Handle):
     """The scheduler's record of a worker. The underscored fields are its own."""
 
     __slots__ = (
@@ -74,6 +324,7 @@ class Seat(Handle):
         "_busy_seconds",
         "_claims",
         "_coming",
+        "_crew",
         "_current",
         "_cut",
         "_departing",
@@ -91,19 +342,21 @@ class Seat(Handle):
         "_phase",
         "_quarantined_until",
         "_resting_until",
-        "_roster",
         "_started_at",
         "_succeeded",
         "_tags",
+        "_task",
         "_was_open",
     )
 
-    def __init__(self, roster: Roster, number: int, name: str, tags: frozenset[str]) -> None:
-        self._roster = roster
+    def __init__(self, crew: Crew, number: int, name: str, tags: frozenset[str]) -> None:
+        self._crew = crew
         self._id = number
         self._name = name
         self._tags = tags
         self._alone = frozenset((self,))
+        # Its Trio half, which only the runtime knows.
+        self._task: Any = None
         # None for a worker without limits of its own.
         self._guard: Guard | None = None
 
@@ -122,14 +375,14 @@ class Seat(Handle):
         self._departing = False
 
         # The attempt under way. ``_cut`` is set only while there is one.
-        self._current: Job[Any] | None = None
+        self._current: JobRecord | None = None
         self._started_at = 0.0
         self._attempt_deadline = 0.0
         self._cut: Cut | None = None
         # What has counted it as started, and is to know when it begins.
         self._draws: tuple[RateMeter, ...] = ()
         # Owned by the loans: the attempts of jobs that have lent it, and those that want it back.
-        self._loans: dict[Job[Any], Loan] = {}
+        self._loans: dict[JobRecord, Loan] = {}
         self._claims: deque[Loan] = deque()
 
         self._attempts = 0
@@ -142,7 +395,7 @@ class Seat(Handle):
         self._available = False
         # The last value of ``_may_become_available`` that was counted.
         self._coming = False
-        self._kind: Kind
+        self._kind: Any
 
     @property
     def id(self) -> int:
@@ -186,3 +439,8 @@ class Seat(Handle):
         if self._resting_until is not None:
             return WorkerState.RESTING
         return _PHASE_STATES[self._phase]
+
+
+def has_ended(job: JobRecord) -> bool:
+    """Whether the job is in a final state."""
+    return job.state.is_final

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from .._basics.error_text import in_words, only_leaf
 from .._basics.text import one_line, shown
-from .handles import JobState
+from .states import JobState
 from .text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.lifecycle import Ledger
-    from .group import Group
-    from .records import Seat, WorkerState
+    from .records import WorkerRecord
+    from .states import WorkerState
+
+
+class Counts(Protocol):
+    """What the jobs of a pool or of a group come to."""
+
+    count: dict[JobState, int]
+    submitted: int
+    attempts: int
+    failures: int
+    retries: int
+    queue_peak: int
 
 
 _identity = id
@@ -132,7 +142,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
-def worker_statistics(seat: Seat, now: float) -> WorkerStatistics:
+def worker_statistics(seat: WorkerRecord, now: float) -> WorkerStatistics:
     """Look at a worker."""
     busy = seat._busy_seconds
     if seat._current is not None:
@@ -152,7 +162,7 @@ def worker_statistics(seat: Seat, now: float) -> WorkerStatistics:
 
 
 def pool_statistics(
-    name: str | None, counts: Ledger | Group, waiting: int, workers: tuple[WorkerStatistics, ...]
+    name: str | None, counts: Counts, waiting: int, workers: tuple[WorkerStatistics, ...]
 ) -> PoolStatistics:
     """Look at a pool or a group."""
     count = {state.value: counts.count[state] for state in JobState}

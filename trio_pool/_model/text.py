@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from .._basics.error_text import in_words
 from .._basics.text import call_arguments, one_line
-from .records import Phase, WorkerState
+from .states import Phase, WorkerState
 
 if TYPE_CHECKING:
-    from .handles import Attempt, Job
-    from .records import Seat
-
-Words: TypeAlias = "str | tuple[str, BaseException]"
-"""A text, or one with a gap for an error that is put into words when somebody reads it."""
+    from .records import JobRecord, WorkerRecord
+    from .states import Attempt
 
 
-def worded(words: tuple[str, BaseException]) -> str:
-    """The text, with the gap filled."""
-    text, error = words
-    return text.format(in_words(error))
-
-
-def label(job: Job[Any]) -> str:
+def label(job: JobRecord) -> str:
     """What a job is called in messages: its name, or the call with its arguments. Once read, it stays the same."""
     if job._label is None:
         name = one_line(job.name)
@@ -32,17 +23,17 @@ def label(job: Job[Any]) -> str:
     return job._label
 
 
-def full_label(job: Job[Any]) -> str:
+def full_label(job: JobRecord) -> str:
     """The same, but with a name of its own in full, and as it is."""
     return job._options.name or label(job)
 
 
-def arguments(job: Job[Any]) -> str:
+def arguments(job: JobRecord) -> str:
     """What its function is called with, as far as its label shows that."""
     return "" if job._options.name else label(job)[len(one_line(job.name)) + 1 : -1]
 
 
-def title(job: Job[Any]) -> str:
+def title(job: JobRecord) -> str:
     """Which job it is."""
     return f"job {job.id} ({label(job)})"
 
@@ -52,7 +43,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def shortcomings(job: Job[Any]) -> str:
+def shortcomings(job: JobRecord) -> str:
     """Why a job has no result so far, and its last error unless that says so already."""
     reason = " ".join(job.reason.split())
     last = job.attempts[-1].error if job.attempts else None
@@ -75,7 +66,7 @@ def attempt_line(attempt: Attempt, outcome: str = "") -> str:
     return f"attempt {attempt.number} on {workers}, {attempt.ended_at - attempt.started_at:.3f} s: {outcome}"
 
 
-def attempt_lines(job: Job[Any]) -> list[str]:
+def attempt_lines(job: JobRecord) -> list[str]:
     """A line for each kept attempt of a job, and one for those in between."""
     lines: list[str] = []
     number = 0
@@ -87,7 +78,7 @@ def attempt_lines(job: Job[Any]) -> list[str]:
     return lines
 
 
-def doings(seat: Seat, now: float) -> str:
+def doings(seat: WorkerRecord, now: float) -> str:
     """What a worker is doing, and what keeps it from jobs until when."""
     state = seat.state
     if state is WorkerState.STARTING or state is WorkerState.STOPPED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -11,15 +11,51 @@ from .._basics.exceptions import as_error, without_cancellations
 from .._core.lifecycle import begun
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
-from .._model.handles import DeadReason
-from .._model.records import Phase
+from .._model.states import DeadReason, Phase
 from .job_runner import Failure, run_job, tidy
 
 if TYPE_CHECKING:
+    from .._core.commands import Effects
     from .._core.job_events import Scheduler
-    from .._model.handles import Job
-    from .worker_task import Worker
+    from .._model.handles import Worker
+    from .._model.records import JobRecord
+    from .._model.states import Cut
+    from .clock import Timers
     from .workerless_attempt import Apart
+
+
+class Host(Protocol):
+    """What a worker's tasks ask of their pool."""
+
+    effects: Effects
+    timers: Timers
+
+    def crash(self, error: BaseException) -> None: ...
+    def carry_out(self) -> None: ...
+
+
+class Owner(Protocol):
+    """What a shift asks of the worker that it serves: its Trio half."""
+
+    worker: Worker
+    core: Scheduler
+    leading: tuple[Any, ...]
+    inbox: JobRecord | None
+    session: trio.CancelScope
+    shift: Shift
+
+    @property
+    def host(self) -> Host: ...
+    @property
+    def lifespan(self) -> object: ...
+    def is_own_shift_free(self) -> bool: ...
+    def hand_over(self, job: JobRecord | None) -> None: ...
+    def strand(self) -> None: ...
+    async def take_back(self, job: JobRecord) -> object: ...
+    def take_out_of_use(self) -> object: ...
+    def fail_with_lifespan(self, job: JobRecord) -> None: ...
+    def cut_of(self, job: JobRecord) -> Cut | None: ...
+    def judge(self, job: JobRecord, error: Exception, now: float) -> JobRecord | None: ...
 
 
 class Shift:
@@ -36,13 +72,13 @@ class Shift:
       ends: what is told how the attempt under way ends: the core, unless its job goes on without the worker.
     """
 
-    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "ends", "task")
+    __slots__ = ("_interrupted", "_is_own", "_owner", "_scope", "_waiting", "ends", "task")
 
-    def __init__(self, worker: Worker, *, is_own: bool) -> None:
-        self._worker = worker
+    def __init__(self, owner: Owner, *, is_own: bool) -> None:
+        self._owner = owner
         self._is_own = is_own
         self.task: trio.lowlevel.Task | None = None
-        self.ends: Scheduler | Apart = worker._core
+        self.ends: Scheduler | Apart = owner.core
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False
@@ -71,10 +107,9 @@ class Shift:
 
     def _is_over(self, stopping: bool) -> bool:
         """Whether there is nothing more to do for it, nor will be; ``stopping`` if the worker is to leave or reopen."""
-        worker = self._worker
-        is_on_duty = worker._shift is self
+        is_on_duty = self._owner.shift is self
         if self._is_own:  # the lifespan is not left while a job has lent the worker
-            return is_on_duty and stopping and not worker._loans
+            return is_on_duty and stopping and not self._owner.worker._loans
         return stopping or not is_on_duty
 
     @trio.lowlevel.enable_ki_protection
@@ -85,18 +120,19 @@ class Shift:
         except trio.Cancelled:
             # By the lifespan, which is around this: nobody else does. What goes wrong there
             # will come out, but not here.
-            self._worker._strand()
+            self._owner.strand()
             raise
 
     async def serve(self) -> None:
         """Run one attempt after another until told to leave or to reopen."""
-        worker, stands_in = self._worker, not self._is_own
-        core, host = worker._core, worker._host
+        owner, stands_in = self._owner, not self._is_own
+        worker = owner.worker
+        core, host = owner.core, owner.host
         effects, deadlines, timers = host.effects, core.deadlines, host.timers
         clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
         self.task = task
-        has_lifespan = worker._lifespan is not None
-        job: Job[Any] | None = None
+        has_lifespan = owner.lifespan is not None
+        job: JobRecord | None = None
         while True:
             raised: BaseException | None = None
             settled = True
@@ -110,19 +146,19 @@ class Shift:
                     self._interrupted = fired = False
                     armed = math.inf
                     while not fired:
-                        if stands_in and worker._shift is self and worker._is_own_shift_free():
-                            worker._hand_over(job)
+                        if stands_in and owner.shift is self and owner.is_own_shift_free():
+                            owner.hand_over(job)
                             return
                         if job is None:
                             # Something may have handed it a job since it asked.
-                            if worker._inbox is None or worker._shift is not self:
+                            if owner.inbox is None or owner.shift is not self:
                                 stopping = worker._departing or worker._phase is Phase.REOPENING
                                 if (stopping or stands_in) and self._is_over(stopping):
                                     return
                                 self._waiting = task
                                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
                                 continue
-                            job, worker._inbox = worker._inbox, None
+                            job, owner.inbox = owner.inbox, None
                         if worker._cut is not None:  # cancelled before it began
                             fired = True
                             error = JobCancelledError(job)
@@ -137,14 +173,14 @@ class Shift:
                             scope.deadline = armed = deadline
                         if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
                             # The lifespan is ending: the job has not begun, and is not to.
-                            worker._inbox = job
+                            owner.inbox = job
                             await trio.lowlevel.checkpoint_if_cancelled()
                         settled = False
                         if worker._draws:
                             begun(worker, clock.current_time())
-                        value = await run_job(job, worker._leading + job._args)
+                        value = await run_job(job, owner.leading + job._args)
                         if worker._loans:  # it may have left it open
-                            await worker._take_back(job)
+                            await owner.take_back(job)
                         now = clock.current_time()
                         if type(value) is not Failure:
                             job = self.ends.succeeded(worker, value, now)
@@ -169,51 +205,52 @@ class Shift:
                 assert job is not None
                 job = await self._settle(job, raised)
 
-    async def _settle(self, job: Job[Any], raised: BaseException) -> Job[Any] | None:
+    async def _settle(self, job: JobRecord, raised: BaseException) -> JobRecord | None:
         """The attempt was ended by a cancellation, or by what is not an `Exception`.
 
         Only a cancellation that a scope around the attempt has asked for is one: the attempt's own,
         for a timeout or since somebody cancels it, or one of the lifespan. It goes where it belongs;
         what else the function has raised in that moment is its error.
         """
-        worker, now = self._worker, trio.current_time()
+        owner, now = self._owner, trio.current_time()
+        worker = owner.worker
         ends = self.ends
         is_own = self._scope.cancel_called
         is_around = trio.current_effective_deadline() == -math.inf
-        is_lifespan_over = is_around and not worker._session.cancel_called
+        is_lifespan_over = is_around and not owner.session.cancel_called
         is_stray = False
         rest = without_cancellations(raised)
         if not (is_own or is_around):
             rest = as_error(raised, "the job's function")
             is_stray = rest is not raised
         if is_lifespan_over:
-            worker._take_out_of_use()
+            owner.take_out_of_use()
         if rest is not None and not isinstance(rest, Exception):
-            worker._host.crash(rest)
+            owner.host.crash(rest)
             following = ends.cut_short(worker, JobCancelledError(job), now)
         elif rest is not None:
             following = self._fail(job, rest, now, is_final=is_stray)
         elif is_lifespan_over and not is_own:
             following = None
-            worker._fail_with_lifespan(job)
-        elif worker._cut_of(job) is None and now >= job._deadline:
+            owner.fail_with_lifespan(job)
+        elif owner.cut_of(job) is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
             following = ends.timed_out(worker, timeout, now)
-        elif job._cancelled or worker._cut_of(job) is not None:
+        elif job._cancelled or owner.cut_of(job) is not None:
             following = ends.cut_short(worker, JobCancelledError(job), now)
         else:
             limit = job._options.attempt_timeout
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
-            following = worker._judge(job, late, now)
-        worker._host.carry_out()
+            following = owner.judge(job, late, now)
+        owner.host.carry_out()
         if is_lifespan_over:  # so there is none that follows
             await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # it is one where it has to be
 
-    def _fail(self, job: Job[Any], error: Exception, now: float, *, is_final: bool = False) -> Job[Any] | None:
+    def _fail(self, job: JobRecord, error: Exception, now: float, *, is_final: bool = False) -> JobRecord | None:
         """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
         tidy(error)
         if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-            return self.ends.failed(self._worker, error, verdict, now)
-        return self._worker._judge(job, error, now)
+            return self.ends.failed(self._owner.worker, error, verdict, now)
+        return self._owner.judge(job, error, now)

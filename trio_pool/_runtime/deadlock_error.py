@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._basics.text import one_line
 from .._model.errors import JobDeadlockError
-from .._model.records import Phase
+from .._model.states import Phase
 from .._model.text import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .._core.deadlock import Wait
-    from .._model.handles import Job
-    from .._model.records import Seat
+    from .._model.records import JobRecord, WorkerRecord
 
 _CURE = "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
 
@@ -35,12 +34,12 @@ def deadlock_of(wait: Wait) -> JobDeadlockError:
     return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
 
 
-def _names_of(jobs: Iterable[Job[Any]]) -> str:
+def _names_of(jobs: Iterable[JobRecord]) -> str:
     """Those of the jobs that have not ended."""
     return _in_short([label(job) for job in jobs if not job.state.is_final])
 
 
-def _holders(jobs: Iterable[Job[Any]]) -> str:
+def _holders(jobs: Iterable[JobRecord]) -> str:
     """Waiting jobs, with what they have to do with their workers."""
     return _in_short([f"{label(job)} ({_hold_of(job, job._worker)})" for job in jobs if job._worker is not None])
 
@@ -49,7 +48,7 @@ def _in_short(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _hold_of(job: Job[Any], seat: Seat) -> str:
+def _hold_of(job: JobRecord, seat: WorkerRecord) -> str:
     """What a waiting job has to do with its worker."""
     loan, name = seat._loans.get(job), one_line(seat.name)
     if loan is None:

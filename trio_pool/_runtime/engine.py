@@ -7,11 +7,10 @@ from contextvars import Context
 from functools import partial
 from random import Random
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import trio
 
-from .._api.instrument import Instrument, notify
 from .._core.commands import (
     Admitted,
     Changed,
@@ -39,28 +38,47 @@ from .._model.errors import (
     JobTimeoutError,
     PoolClosedError,
 )
-from .._model.handles import DeadReason, Job, JobState, has_ended
+from .._model.records import has_ended
+from .._model.states import DeadReason, JobState
 from .clock import Timers
 from .lend_block import Lending
+from .notify import notify
 from .submitters import Admitting
 from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._api.job_group import BaseGroup
-    from .._api.stream_items import Feeder
-    from .._api.threads import Home
     from .._core.commands import Effect
     from .._core.job_events import Scheduler
     from .._core.lifecycle import Ledger
-    from .._model.group import Group
+    from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
+    from .._model.records import Group
     from .._policies.resource import Elastic
-    from .worker_task import Worker
+    from .home import Home
 
 V = TypeVar("V")
+
+
+class OpenGroup(Protocol):
+    """What the engine tells a group whose block has been entered."""
+
+    _stopping: bool
+
+    def _note_quiet(self) -> None: ...
+    def _note_staffed(self) -> None: ...
+    def _note_turned_away(self) -> None: ...
+    def _note_death(self, job: Job[Any]) -> None: ...
+
+
+class ItemSource(Protocol):
+    """What takes the items of a stream and makes jobs of them."""
+
+    def look(self) -> None: ...
+    def stop(self) -> None: ...
+    def stop_with(self, group: object) -> None: ...
 
 
 class Engine(Admitting, Waiting):
@@ -75,7 +93,7 @@ class Engine(Admitting, Waiting):
         super().__init__()
         self.config: Config = config
         self.rng: Random = Random() if config.rng is None else config.rng
-        self.instruments: list[Instrument] = list(config.instruments)
+        self.instruments: list[Any] = list(config.instruments)
         self.effects: deque[Effect] = deque()
         self.roster: Roster = Roster(config.pick, self.rng)
         self.dead: DeadLetters = DeadLetters(config.max_dead, requeue, self.check_caller)
@@ -111,9 +129,9 @@ class Engine(Admitting, Waiting):
         # What comes out of the block besides an exception of its body.
         self.errors: list[BaseException] = []
         # Those whose block has been entered and not been left, by their records.
-        self.groups: dict[Group, BaseGroup] = {}
+        self.groups: dict[Group, OpenGroup] = {}
         # What takes the items of the streams whose blocks have not been left.
-        self.feeders: dict[Feeder, None] = {}
+        self.feeders: dict[ItemSource, None] = {}
         self._carrying_out = False
         # What does what the core wants done; the staff adds what is about workers.
         self.carriers: dict[type[Effect], Callable[[Any], None]] = {
@@ -240,7 +258,7 @@ class Engine(Admitting, Waiting):
         self.carry_out()
         # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
         for worker in cast("list[Worker]", list(self.roster.seats.values())):
-            worker._hurry()
+            worker._task.hurry()
 
     def crash(self, error: BaseException) -> None:
         """Stop everything because of an exception that is no `Exception`."""
@@ -278,18 +296,18 @@ class Engine(Admitting, Waiting):
             self.timers.sleep_until(self._deadlines.soonest)
 
     def _on_start(self, effect: Start) -> None:
-        effect.seat._deliver(effect.job)
+        effect.seat._task.deliver(effect.job)
 
     def _on_interrupt(self, effect: Interrupt) -> None:
-        effect.seat._interrupt(effect.job)
+        effect.seat._task.interrupt(effect.job)
         if self.core.waits.is_waiting(effect.job):
             self.see_what_outlasts(effect.job)
 
     def _on_regain(self, effect: Regain) -> None:
-        effect.seat._regain(effect.job)
+        effect.seat._task.regain(effect.job)
 
     def _on_recall(self, effect: Recall) -> None:
-        effect.seat._recall()
+        effect.seat._task.recall()
 
     def _on_changed(self, effect: Changed) -> None:
         job = effect.job

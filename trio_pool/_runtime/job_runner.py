@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from .._model.handles import Job
+    from .._model.records import JobRecord
 
 T = TypeVar("T")
 
@@ -95,9 +96,9 @@ class Failure:
 
 
 @trio.lowlevel.disable_ki_protection
-async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
+async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
     """Call the job's function and await it. From here on Ctrl-C may strike as ever."""
-    _current_job.set(job)
+    _current_job.set(cast("Job[Any]", job))
     fn = job._fn
     try:
         if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
@@ -127,7 +128,7 @@ def _bad_call(words: str) -> Failure:
 
 
 @types.coroutine
-def run_job(job: Job[Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
+def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     """Await the job's function, each of its steps in a copy of its submitter's context.
 
     What it yields goes to Trio, and what Trio sends goes to it. If it ends without having

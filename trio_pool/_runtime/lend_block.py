@@ -8,7 +8,7 @@ import trio
 
 from .._basics.attributes import OnlyAsync
 from .._basics.text import one_line
-from .._model.records import Phase
+from .._model.states import Phase
 from .._policies.retry import ResourceBroken
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs
@@ -16,8 +16,7 @@ from .job_runner import enclosing_jobs
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .._model.handles import Job
-    from .worker_task import Worker
+    from .._model.handles import Job, Worker
 
 
 class Lending(OnlyAsync):
@@ -37,7 +36,7 @@ class Lending(OnlyAsync):
             raise RuntimeError("what lend() returns can be entered only once")
         await trio.lowlevel.checkpoint_if_cancelled()
         self._worker = _check(self._job)
-        self._worker._lend(self._job)
+        self._worker._task.lend(self._job)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @trio.lowlevel.enable_ki_protection
@@ -49,7 +48,7 @@ class Lending(OnlyAsync):
     ) -> None:
         worker = self._worker
         assert worker is not None
-        in_vain = await worker._take_back(self._job)
+        in_vain = await worker._task.take_back(self._job)
         await trio.lowlevel.cancel_shielded_checkpoint()
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()

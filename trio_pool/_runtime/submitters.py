@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .._core.commands import Admitted, Refused
     from .._core.job_events import Scheduler
-    from .._model.handles import Job
+    from .._model.records import JobRecord
 
 
 class _Submitter:
@@ -39,9 +39,9 @@ class Admitting:
     carry_out: Callable[[], None]
 
     def __init__(self) -> None:
-        self._submitters: dict[Job[Any], _Submitter] = {}
+        self._submitters: dict[JobRecord, _Submitter] = {}
 
-    def let_in(self, job: Job[Any], door: Door, graph: Sequence[Job[Any]] = ()) -> Admission:
+    def let_in(self, job: JobRecord, door: Door, graph: Sequence[JobRecord] = ()) -> Admission:
         """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
         core, now = self.core, job._submitted_at
         admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
@@ -57,7 +57,7 @@ class Admitting:
             raise not_eligible(job)
         return admission
 
-    async def wait_for_place(self, job: Job[Any]) -> None:
+    async def wait_for_place(self, job: JobRecord) -> None:
         """Wait until a job that is in line for a place is admitted or turned away."""
         submitter = self._submitters[job]
         submitter.go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
@@ -71,12 +71,12 @@ class Admitting:
         if submitter.error is not None:
             raise submitter.error
 
-    def call_when_placed(self, job: Job[Any], placed: Callable[[Exception | None], object]) -> None:
+    def call_when_placed(self, job: JobRecord, placed: Callable[[Exception | None], object]) -> None:
         """The same for who can't wait: call ``placed`` then, with the error if it is turned away."""
         submitter = self._submitters[job]
         submitter.go_on = lambda: placed(submitter.error)
 
-    def withdraw(self, job: Job[Any]) -> bool:
+    def withdraw(self, job: JobRecord) -> bool:
         """Take a job out of the line for a place; returns whether it stood there."""
         # It doesn't if it has just been let in or turned away. Then what says so is among the
         # effects, but one before it, a death or an instrument, has led to this call. Or else its time is up
@@ -90,7 +90,7 @@ class Admitting:
         self.carry_out()
         return True
 
-    def _release(self, job: Job[Any], error: Exception | None) -> None:
+    def _release(self, job: JobRecord, error: Exception | None) -> None:
         """Let a submitter go on, with an error if its job is turned away."""
         submitter = self._submitters.pop(job)
         submitter.error = error
@@ -98,7 +98,7 @@ class Admitting:
         if submitter.go_on is not None:
             submitter.go_on()
 
-    def turn_away(self, jobs: Iterable[Job[Any]], why: str) -> None:
+    def turn_away(self, jobs: Iterable[JobRecord], why: str) -> None:
         """Let those go on without their jobs who wait for places."""
         for job in jobs:
             self._release(job, PoolClosedError(why))
@@ -110,7 +110,7 @@ class Admitting:
         self._release(effect.job, not_eligible(effect.job))
 
 
-def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
+def not_eligible(job: JobRecord) -> NoEligibleWorkerError:
     """The error of a job that no worker may take."""
     options = job._options
     asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []

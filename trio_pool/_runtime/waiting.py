@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from .._core.deadlock import Wait
-from .._model.handles import has_ended
+from .._model.records import has_ended
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs, is_in_a_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from .._api.threads import Home
     from .._core.commands import WaitsInVain
     from .._core.job_events import Scheduler
-    from .._model.group import Group
-    from .._model.handles import Job
-    from .worker_task import Worker
+    from .._model.handles import Worker
+    from .._model.records import Group, JobRecord
+    from .home import Home
 
 
 class Waiting:
@@ -33,12 +32,12 @@ class Waiting:
     carry_out: Callable[[], None]
     check_caller: Callable[[], None]
 
-    async def wait_job_started(self, job: Job[Any]) -> None:
+    async def wait_job_started(self, job: JobRecord) -> None:
         """Wait for the start of the job's first attempt, or its end."""
         await self.wait_for(job, _has_started)
 
     @trio.lowlevel.enable_ki_protection
-    async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
+    async def wait_for(self, job: JobRecord, reached: Callable[[JobRecord], bool]) -> None:
         """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
         if get_ident() != self.home.thread:
             self.check_caller()
@@ -57,10 +56,10 @@ class Waiting:
         else:
             await self._wait_until(job, reached)
 
-    async def _wait_until(self, job: Job[Any], reached: Callable[[Job[Any]], bool], wait: Wait | None = None) -> None:
+    async def _wait_until(self, job: JobRecord, reached: Callable[[JobRecord], bool], wait: Wait | None = None) -> None:
         task = trio.lowlevel.current_task()
 
-        def watch(job: Job[Any]) -> None:
+        def watch(job: JobRecord) -> None:
             # Unless one that was told before has just cancelled the task.
             if reached(job) and job._watchers is not None and watch in job._watchers:
                 del job._watchers[watch]
@@ -83,7 +82,7 @@ class Waiting:
 
     @contextmanager
     def waiting_for(
-        self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False, group: Group | None = None
+        self, jobs: Callable[[], Iterable[JobRecord]], *, for_any: bool = False, group: Group | None = None
     ) -> Generator[None]:
         """If a job waits for others in this block, see that this will end; raises `JobDeadlockError`.
 
@@ -107,7 +106,7 @@ class Waiting:
                 raise deadlock_of(wait)
 
     @contextmanager
-    def waiting_for_ends(self, jobs: Callable[[], Iterable[Job[Any]]]) -> Generator[None]:
+    def waiting_for_ends(self, jobs: Callable[[], Iterable[JobRecord]]) -> Generator[None]:
         """A job waits in this block for jobs that have been cancelled: until they have ended, come what may."""
         with self._begun(jobs, for_ends=True):
             yield
@@ -115,7 +114,7 @@ class Waiting:
     @contextmanager
     def _begun(
         self,
-        jobs: Callable[[], Iterable[Job[Any]]],
+        jobs: Callable[[], Iterable[JobRecord]],
         *,
         for_any: bool = False,
         for_ends: bool = False,
@@ -146,17 +145,17 @@ class Waiting:
         if effect.wait.wake is not None:
             effect.wait.wake()
 
-    def see_what_outlasts(self, job: Job[Any]) -> None:
+    def see_what_outlasts(self, job: JobRecord) -> None:
         """A job that waits has been cancelled. That ends its waits, but for those behind a shield."""
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         # The first may come before the tasks have run that the cancellation has woken up, the second can't.
         soon(soon, self._see_what_outlasts, job)
 
-    def _see_what_outlasts(self, job: Job[Any]) -> None:
+    def _see_what_outlasts(self, job: JobRecord) -> None:
         self.core.outlasted(job, trio.current_time())
         self.carry_out()
 
-    async def wait_for_end(self, job: Job[Any]) -> None:
+    async def wait_for_end(self, job: JobRecord) -> None:
         """Wait for the end of a job that has been cancelled."""
         with self.waiting_for_ends(lambda: (job,)):
             if not has_ended(job):
@@ -164,7 +163,7 @@ class Waiting:
                 return
         await trio.lowlevel.checkpoint()
 
-    def waiter(self, *, hedged: bool = False) -> Job[Any] | None:
+    def waiter(self, *, hedged: bool = False) -> JobRecord | None:
         """The job that the caller is part of, if it holds or has lent a worker of this pool.
 
         Arguments:
@@ -180,19 +179,19 @@ class Waiting:
         ):
             return None
         workers = cast("list[Worker]", self.core.workers_of(job))
-        tasks = [worker._shift_of(job).task for worker in workers]
+        tasks = [worker._task.shift_of(job).task for worker in workers]
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None and task not in tasks:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return None if task is None else job
 
-    def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
+    def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> None:
         """Call ``watch`` after each change of the job's state."""
         if job._watchers is None:
             job._watchers = {}
         job._watchers[watch] = None
 
 
-def _has_started(job: Job[Any]) -> bool:
+def _has_started(job: JobRecord) -> bool:
     return job._started or job.state.is_final

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._core.job_events import Scheduler
-    from .._core.lending import Loan
     from .._core.retry_decision import Verdict
-    from .._model.records import Seat
+    from .._model.records import Loan, WorkerRecord
 
 
 class Apart:
@@ -33,29 +32,29 @@ class Apart:
         self._loan = loan
         self._over = over
 
-    def succeeded(self, seat: Seat, value: object, now: float) -> None:
+    def succeeded(self, seat: WorkerRecord, value: object, now: float) -> None:
         """It has ended with a value."""
         race = self._race_on(seat)
         race.succeeded(value)
         self._end(race, now)
 
-    def failed(self, seat: Seat, error: Exception, verdict: Verdict, now: float) -> None:
+    def failed(self, seat: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> None:
         """It has ended with an error."""
         race = self._race_on(seat)
         race.failed(error, verdict)
         self._end(race, now)
 
-    def timed_out(self, seat: Seat, error: Exception, now: float) -> None:
+    def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> None:
         """It was cut short by the job's total timeout."""
         race = self._race_on(seat)
         race.failed(error, None)
         self._end(race, now)
 
-    def cut_short(self, seat: Seat, error: Exception, now: float) -> None:
+    def cut_short(self, seat: WorkerRecord, error: Exception, now: float) -> None:
         """It was cut short by a cancellation."""
         self._end(self._race_on(seat), now, error)
 
-    def _race_on(self, seat: Seat) -> Race:
+    def _race_on(self, seat: WorkerRecord) -> Race:
         """What says how it ends: like one that has been started on other workers, it runs on none any more."""
         race = Race(self._loan.job, seat)
         race.started_at = self._loan.started_at

@@ -11,22 +11,23 @@ import trio
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._core.commands import Hire
-from .._core.retry_decision import OnFailure, Verdict, judge
+from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
+from .._model.handles import Job, Worker
 from .._model.statistics import WorkerStatistics, worker_statistics
 from .._policies import validate
 from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import Guard
-from .engine import Engine
 from .job_runner import call_as_part_of, enclosing_jobs
-from .worker_task import Worker
+from .worker_task import WorkerTask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from .._model.handles import Job
+    from .._model.pool_config import OnFailure
     from .._policies.resource import Elastic, Resource
+    from .engine import Engine
 
 
 class Staff:
@@ -58,23 +59,14 @@ class Staff:
         """Add a worker, which begins to open its resource."""
         number = next(self._ids)
         name = resource.name or f"worker-{number}"
-        worker = Worker(
-            self._engine.roster,
-            number,
-            name,
-            resource.tags,
-            resource.value,
-            self,
-            self._engine.core,
-            self._engine.config.lifespan if factory is None else lambda _: factory(),
-            leading,
-            insists=ordered,
-        )
+        worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
+        lifespan = self._engine.config.lifespan if factory is None else lambda _: factory()
+        worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         worker._guard = self._guard_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
-        self._engine.start_task(worker._run, f"<{one_line(name)}>", self._engine.context)
+        self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_joined()
         return worker
 
@@ -109,12 +101,12 @@ class Staff:
         self._engine.check_open(inside=True)
         worker = self._recruit(resource, leading, factory)
         try:
-            await worker._opened.wait()
+            await worker._task.opened.wait()
         except BaseException:
             await self.stop(worker, at_once=True)
             raise
-        if worker._failure is not None:
-            raise worker._failure
+        if worker._task.failure is not None:
+            raise worker._task.failure
         if worker._gone and not self._engine.stopping:
             raise RuntimeError(f"{one_line(worker.name)} was removed before it had started")
         if worker._gone:
@@ -127,8 +119,8 @@ class Staff:
         self._engine.carry_out()
         with trio.CancelScope(shield=at_once):
             if at_once:
-                worker._abandon()
-            await worker._stopped.wait()
+                worker._task.abandon()
+            await worker._task.stopped.wait()
 
     @trio.lowlevel.enable_ki_protection
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
@@ -137,15 +129,15 @@ class Staff:
         validate.instance("cancel", cancel, bool)
         if any(job is worker._current or job in worker._loans for job in enclosing_jobs()):
             raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
-        worker._removers += 1
+        worker._task.removers += 1
         try:
             self._engine.core.depart(worker, trio.current_time(), cut=cancel)
             self._engine.carry_out()
-            await worker._stopped.wait()
+            await worker._task.stopped.wait()
         finally:
-            worker._removers -= 1
-        if worker._farewell is not None:
-            raise worker._farewell
+            worker._task.removers -= 1
+        if worker._task.farewell is not None:
+            raise worker._task.farewell
 
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None:
         """Start one of a worker's tasks, in the context of whoever opened the pool."""
@@ -207,8 +199,8 @@ class Staff:
 
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
-        if worker._departing and worker._removers:
-            worker._farewell = error
+        if worker._departing and worker._task.removers:
+            worker._task.farewell = error
             return
         if not worker._departing:  # it may be long until the block is left
             report("leaving the lifespan of %s failed", one_line(worker.name), error=error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .._model.handles import DeadReason
+    from .._model.states import DeadReason
 
 POOL_NAME = "trio_pool.pool.name"
 WORKER_ID = "trio_pool.worker.id"

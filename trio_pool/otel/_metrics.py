@@ -15,8 +15,7 @@ from opentelemetry.util.types import AttributeValue
 from .._api.origins import engine_of, outcome_of
 from .._basics.error_text import first_leaf
 from .._basics.text import call_name, full_type_name
-from .._model.handles import JobState
-from .._model.records import WorkerState
+from .._model.states import JobState, WorkerState
 from .._version import __version__
 from ._attributes import (
     ATTEMPT_OUTCOME,
@@ -38,10 +37,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, MeterProvider
 
-    from .._api.instrument import Instrument
-    from .._model.handles import Attempt, Job
+    from .._api.pool import Instrument
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
     from .._runtime.engine import Engine
-    from .._runtime.worker_task import Worker
 
 Attributes: TypeAlias = dict[str, AttributeValue]
 
@@ -249,4 +248,4 @@ class Metrics:
         if self._per_worker is not None:
             return self._per_worker
         # Slots are all alike, and the workers of an elastic pool come and go without end.
-        return worker is not None and bool(worker._leading) and not worker._elastic
+        return worker is not None and bool(worker._task.leading) and not worker._elastic

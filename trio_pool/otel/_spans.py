@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
     from opentelemetry.util.types import AttributeValue
 
-    from .._model.handles import Attempt, Job
+    from .._model.handles import Job
+    from .._model.states import Attempt
 
 _NANOSECONDS = 1_000_000_000
 

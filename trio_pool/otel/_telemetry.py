@@ -12,8 +12,8 @@ try:
 except ImportError as _missing:
     raise ImportError('trio_pool.otel needs OpenTelemetry: pip install "trio-pool[otel]"') from _missing
 
-from .._api.instrument import Instrument
 from .._api.origins import engine_of
+from .._api.pool import Instrument
 from .._policies import validate
 from .._version import __version__
 from ._metrics import Metrics
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from .._api.pool import Pool, SlotPool
-    from .._model.handles import Attempt, Job
-    from .._runtime.worker_task import Worker
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
 
 
 class Telemetry(Instrument):

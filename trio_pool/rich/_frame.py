@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from .._model.records import WorkerState
+from .._model.states import WorkerState
 from .._model.text import label
 from ._text import clock, encodable, error_in_words, one_line, pace, span
 

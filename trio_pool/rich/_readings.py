@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 import trio
 
-from .._api.instrument import Instrument
 from .._api.origins import outcome_of
-from .._model.handles import JobState
+from .._api.pool import Instrument
+from .._model.states import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .._api.pool import Pool, SlotPool
-    from .._model.handles import Attempt, Job
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
     from .._model.statistics import PoolStatistics, WorkerStatistics
-    from .._runtime.worker_task import Worker
 
 V = TypeVar("V")
 

@@ -12,7 +12,7 @@ try:
 except ImportError as _error:
     raise ImportError('trio_pool.rich needs rich: pip install "trio-pool[rich]"') from _error
 
-from .._api.base_pool import checked_pool
+from .._api.pool import checked_pool
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._policies import validate

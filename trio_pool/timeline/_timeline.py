@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from .._api.instrument import Instrument
 from .._api.origins import outcome_of
+from .._api.pool import Instrument
 from .._basics.error_text import in_words
-from .._model.handles import JobState
+from .._model.states import JobState
 from .._model.text import full_label
 from .._policies import validate
 from .._policies.retry import RetryAfter
@@ -26,9 +26,9 @@ from ._trace import trace_events
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from .._model.handles import Attempt, Job
+    from .._model.handles import Job, Worker
+    from .._model.states import Attempt
     from .._runtime.engine import Engine
-    from .._runtime.worker_task import Worker
     from .._runtime.workers import Staff
     from ._recorder import Record
     from ._spans import Kind, Recording
