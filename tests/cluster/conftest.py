@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.cluster.gate import Gate
-from tests.test_examples import EXAMPLES, PATIENCE, first_line, running
+from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
 
 if TYPE_CHECKING:
     import subprocess

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.test_examples import PATIENCE, running
+from tests.project.test_examples import PATIENCE, running
 
 BROKER = ["--broker", "redis://127.0.0.1:6379"]
 API = ["--api", "http://127.0.0.1:8000"]

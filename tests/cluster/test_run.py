@@ -6,7 +6,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from tests.test_examples import first_line, running
+from tests.project.test_examples import first_line, running
 
 if TYPE_CHECKING:
     import subprocess

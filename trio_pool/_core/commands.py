@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from .._model.records import Group
     from .deadlock import Wait
-    from .stream_window import Window
 
 
 class _AboutAttempt:
@@ -131,7 +130,7 @@ class Moved:
 
     __slots__ = ("window",)
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Any) -> None:
         self.window = window
 
 

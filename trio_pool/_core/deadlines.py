@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .run_heap import RunHeap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._model.records import JobRecord, WorkerRecord
-    from .autoscaling import Staffing
-    from .dispatcher import Dispatch
-    from .hedging import Race
+    from .._model.records import JobRecord
 
 
 class Due(enum.IntEnum):
@@ -45,6 +42,12 @@ FIELDS = {
 
 
 Entry: TypeAlias = "tuple[float, Due, int, Any]"
+
+
+class Ticketed(Protocol):
+    """What waits for a time that may move; its ticket names its one valid entry."""
+
+    _ticket: int
 
 
 class Deadlines(RunHeap[Entry]):
@@ -89,12 +92,12 @@ class Deadlines(RunHeap[Entry]):
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
 
-    def add_rate(self, dispatch: Dispatch, ready: float) -> None:
+    def add_rate(self, waiting: Ticketed, ready: float) -> None:
         """When the pool's rate limit lets an attempt start; its ticket names the entry."""
-        dispatch._ticket = next(self._tickets)
-        self._push(ready, Due.RATE, dispatch._ticket, dispatch)
+        waiting._ticket = next(self._tickets)
+        self._push(ready, Due.RATE, waiting._ticket, waiting)
 
-    def add(self, due: Due, item: WorkerRecord | Staffing | Race, when: float) -> None:
+    def add(self, due: Due, item: object, when: float) -> None:
         """What has to do with workers; ``when`` must stand in the field that is meant for it."""
         self._push(when, due, next(self._tickets), item)
 
@@ -117,9 +120,7 @@ class Deadlines(RunHeap[Entry]):
                 self._stale -= 1  # who takes the job out of where it waits says that it is over
             yield entry[1], entry[3]
 
-    def _push(
-        self, when: float, due: Due, sequence: int, item: JobRecord | WorkerRecord | Dispatch | Staffing | Race
-    ) -> None:
+    def _push(self, when: float, due: Due, sequence: int, item: object) -> None:
         self._add((when, due, sequence, item))
         if when < self.soonest:
             self.soonest = when

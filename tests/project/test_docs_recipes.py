@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import ModuleType
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECIPES = DOCS / "recipes"
 PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
 ON_TRIOS_CLOCK = ["api_keys", "periodic"]

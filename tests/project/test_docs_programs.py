@@ -19,7 +19,7 @@ import trio_pool
 if TYPE_CHECKING:
     from types import ModuleType
 
-TUTORIAL = Path(__file__).resolve().parent.parent / "docs" / "tutorial"
+TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial"
 PROGRAMS = sorted(path.stem for path in TUTORIAL.glob("step*.py"))
 PAGE = (TUTORIAL.parent / "tutorial.rst").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.test_examples import EXAMPLES, PATIENCE, first_line, running
+from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.test_examples import EXAMPLES, PATIENCE, STDLIB, first_line, running
+from tests.project.test_examples import EXAMPLES, PATIENCE, STDLIB, first_line, running
 from trio_pool import Node, open_pool
 
 if TYPE_CHECKING:

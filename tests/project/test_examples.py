@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import ModuleType
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 STDLIB = Path(sysconfig.get_path("stdlib"))
 PATIENCE = 120.0
 """Seconds after which a process that should have ended is taken for hung."""

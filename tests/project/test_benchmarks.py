@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # Behind everything else, so that what is tested is the library that is installed.
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from typing import TYPE_CHECKING
 

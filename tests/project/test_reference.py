@@ -18,7 +18,7 @@ import trio_pool.timeline
 if TYPE_CHECKING:
     from types import ModuleType
 
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.rst"
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.rst"
 
 MODULES: dict[str, ModuleType] = {
     module.__name__: module

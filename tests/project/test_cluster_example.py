@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.test_examples import PATIENCE, running
+from tests.project.test_examples import PATIENCE, running
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ import trio_pool
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "watching"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "watching"
 PAGE = (FOLDER.parent / "watching.rst").read_text(encoding="utf-8")
 
 
