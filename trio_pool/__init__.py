@@ -52,10 +52,12 @@ from ._model.handles import Job, Worker
 from ._model.job_options import JobOptions, StreamOptions
 from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
 from ._model.statistics import PoolStatistics, WorkerStatistics
-from ._policies.elastic import Elastic
-from ._policies.rate_limit import CircuitBreaker, Hedge, RateLimit, RetryBudget
-from ._policies.resource import Resource
+from ._policies.circuit_breaker import CircuitBreaker
+from ._policies.hedge import Hedge
+from ._policies.rate_limit import RateLimit
+from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from ._policies.retry_budget import RetryBudget
 from ._runtime.job_runner import current_job
 from ._version import __version__
 

@@ -29,14 +29,10 @@ else:
 __all__ = ["Flaky", "assert_settled", "one_at_a_time"]
 
 
-def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
-    validate.count("times", value, least=0)
-
-
-def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
+def _check_error(name: str, value: object) -> None:
     given: Any = value
     if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):
-        raise TypeError(f"error must be an exception or a type of one, {validate.got(value)}")
+        raise TypeError(f"{name} must be an exception or a type of one, {validate.got(value)}")
 
 
 @attrs.define(eq=False)
@@ -56,9 +52,11 @@ class Flaky(Generic[V]):
       calls: the arguments of each call so far, the resource included.
     """
 
-    times: int = attrs.field(validator=_check_times)
+    times: int = attrs.field(validator=validate.by(validate.count, least=0))
     result: V = attrs.field(kw_only=True, default=None)
-    error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError, validator=_check_error)
+    error: Exception | type[Exception] = attrs.field(
+        kw_only=True, default=RuntimeError, validator=validate.by(_check_error)
+    )
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
     # How many have failed, or are under way and going to.
     _failures: int = attrs.field(default=0, init=False, repr=False)

@@ -15,7 +15,7 @@ from trio_pool._core.availability import SEAT_DUES
 from trio_pool._core.deadlines import FIELDS, Due, _is_current
 from trio_pool._model.records import JobRecord, Setback
 from trio_pool._model.states import Phase
-from trio_pool._policies.meters import BreakerState
+from trio_pool._policies.circuit_breaker import BreakerState
 
 PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.core.plain_parts import PlainLimits, PlainVerdict
 from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
-from trio_pool._policies.rate_limit import Hedge
+from trio_pool._policies.hedge import Hedge
 
 TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
 REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from trio_pool._core.lifecycle import Ledger
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
-    from trio_pool._policies.elastic import Elastic
-    from trio_pool._policies.rate_limit import Hedge
+    from trio_pool._policies.hedge import Hedge
+    from trio_pool._policies.resource import Elastic
 
 V = TypeVar("V")
 

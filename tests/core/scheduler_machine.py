@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from trio_pool._core.commands import Effect
     from trio_pool._model.handles import Job
     from trio_pool._model.records import Group, JobRecord, WorkerRecord
-    from trio_pool._policies.rate_limit import Hedge
+    from trio_pool._policies.hedge import Hedge
 
 
 def is_anybody(_: PlainWorker) -> bool:

@@ -11,7 +11,7 @@ from trio_pool import JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Start
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._policies.rate_limit import Hedge
+from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job

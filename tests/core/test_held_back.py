@@ -14,7 +14,7 @@ from trio_pool._core.commands import Recall, Start, Tell
 from trio_pool._core.deadlines import Due
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._model.states import Phase
-from trio_pool._policies.meters import BreakerState
+from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job

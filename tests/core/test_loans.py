@@ -15,7 +15,7 @@ from trio_pool._core.retry_decision import Die, Verdict
 from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group
 from trio_pool._model.states import Cut, DeadReason, Phase
-from trio_pool._policies.meters import BreakerState
+from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job

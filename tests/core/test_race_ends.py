@@ -12,8 +12,8 @@ from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Tell
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 from trio_pool._model.states import Cut
-from trio_pool._policies.meters import BreakerState
-from trio_pool._policies.rate_limit import Hedge
+from trio_pool._policies.circuit_breaker import BreakerState
+from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job

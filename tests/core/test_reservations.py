@@ -13,7 +13,7 @@ from trio_pool._core.commands import Reserved, Start
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._model.pool_config import PICKS
 from trio_pool._model.records import ANYONE, JobRecord
-from trio_pool._policies.rate_limit import Hedge
+from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job

@@ -113,8 +113,7 @@ class Logged(Instrument):
     """
 
     def __init__(self, logger: logging.Logger | None = None, **levels: Unpack[LogLevels]) -> None:
-        if logger is not None:
-            validate.instance("logger", logger, logging.Logger)
+        validate.optional("logger", logger, logging.Logger)
         self._levels = dict(_LEVELS)
         for kind, level in cast("Mapping[str, object]", levels).items():
             if kind not in _LEVELS:

@@ -13,8 +13,7 @@ from .._basics.text import one_line, shown
 from .._model.errors import PoolError
 from .._model.pool_config import Config
 from .._policies import validate
-from .._policies.elastic import MOST_WORKERS, Elastic
-from .._policies.resource import Resource
+from .._policies.resource import MOST_WORKERS, Elastic, Resource
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
@@ -32,8 +31,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
-    from .._policies.rate_limit import CircuitBreaker, RateLimit, RetryBudget
+    from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.rate_limit import RateLimit
     from .._policies.retry import RetryPolicy
+    from .._policies.retry_budget import RetryBudget
 
     class PoolOptions(TypedDict, total=False):
         """The keyword arguments of `open_pool`, ``lifespan`` aside."""

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config, OnFailure
     from .._model.states import Attempt
-    from .._policies.elastic import Elastic
-    from .._policies.rate_limit import CircuitBreaker
+    from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.resource import Elastic
 
 R = TypeVar("R")
 
@@ -189,8 +189,7 @@ class BasePool(Submitting):
     @rate_limit.setter
     def rate_limit(self, limit: RateLimit | None) -> None:
         self._engine.check_caller()
-        if limit is not None:
-            validate.instance("rate_limit", limit, RateLimit)
+        validate.optional("rate_limit", limit, RateLimit)
         self._engine.core.set_rate_limit(limit, trio.current_time())
         self._engine.carry_out()
 
@@ -222,8 +221,7 @@ class BasePool(Submitting):
         Arguments:
           interval: seconds between two of them, more than zero.
         """
-        if validate.seconds("interval", interval) == 0:
-            raise ValueError("interval must be more than 0, got 0")
+        validate.positive("interval", interval)
         self._engine.check_caller()
         return Snapshots(interval, self.statistics, self._engine)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._basics.exceptions import as_error, without
 from .._basics.logs import report
 from .._model.errors import PoolClosedError
-from .._policies.error_rule import as_error, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import trio
-
-from .._policies.error_rule import is_group, leaves
+from .exceptions import CANCELLATIONS, is_group, leaves
 from .text import said, type_name
 
 MOST_OF_ERROR = 1000
@@ -45,7 +43,7 @@ def _leaf(error: BaseException) -> tuple[BaseException, int]:
     if not is_group(error):
         return error, 0
     every = leaves(error)
-    found = [leaf for leaf in every if not isinstance(leaf, trio.Cancelled)] or every
+    found = [leaf for leaf in every if not isinstance(leaf, CANCELLATIONS)] or every
     return found[0], len(found) - 1
 
 

@@ -12,7 +12,7 @@ from .deadlines import Due
 
 if TYPE_CHECKING:
     from .._model.records import Group, Terms, WorkerRecord
-    from .._policies.elastic import Elastic
+    from .._policies.resource import Elastic
     from .state import PoolState
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.dead_letters import DeadLetters
-    from .._policies.elastic import Elastic
     from .._policies.rate_limit import RateLimit
+    from .._policies.resource import Elastic
     from .commands import Effects
     from .worker_index import Roster
 

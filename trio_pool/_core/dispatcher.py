@@ -19,7 +19,7 @@ from .worker_index import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms, WorkerRecord
-    from .._policies.meters import RateMeter
+    from .._policies.rate_limit import RateMeter
     from .hedging import Race
     from .lanes import Lane
     from .ready_queue import ReadyQueue

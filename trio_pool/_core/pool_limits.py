@@ -6,10 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from .._model.states import JobState
-from .._policies.meters import BudgetMeter, RateMeter
+from .._policies.rate_limit import RateMeter
+from .._policies.retry_budget import BudgetMeter
 
 if TYPE_CHECKING:
-    from .._policies.rate_limit import RateLimit, RetryBudget
+    from .._policies.rate_limit import RateLimit
+    from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
     from .lifecycle import Ledger
 

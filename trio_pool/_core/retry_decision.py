@@ -6,15 +6,13 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import trio
-
 from .._basics.error_text import MOST_OF_ERROR
+from .._basics.exceptions import CANCELLATIONS, as_error, leaves
 from .._basics.text import said
 from .._basics.tracebacks import clear_frames, context_of, set_context
 from .._model.records import Setback
 from .._model.states import DeadReason
 from .._policies import validate
-from .._policies.error_rule import as_error, leaves
 from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 
 if sys.version_info < (3, 11):
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from .._basics.error_text import Words
     from .._model.handles import Job
     from .._model.pool_config import Control, OnFailure
-    from .._policies.meters import Breaker
+    from .._policies.circuit_breaker import Breaker
 
 
 _FIRST_TIME = Setback()
@@ -212,5 +210,5 @@ def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
         raise fault
     if fault is not error and context_of(fault) is None:
         set_context(fault, error)
-    clear_frames(fault, strangers=(trio.Cancelled,))
+    clear_frames(fault, strangers=CANCELLATIONS)
     return Die(DeadReason.NOT_RETRYABLE, ("the decision about its failure failed: {}", fault), fault)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.pool_config import NoWorker
     from .._model.records import Terms, WorkerRecord
-    from .._policies.rate_limit import RateLimit, RetryBudget
+    from .._policies.rate_limit import RateLimit
+    from .._policies.retry_budget import RetryBudget
     from .commands import Effects
     from .worker_index import Roster
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._basics.pickling import Portable
+from .._policies.error_rule import NotOfTheFunction
 from .text import attempt_lines, counted, shortcomings, title
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class GraphError(PoolError):
     """
 
 
-class AttemptTimeoutError(Portable, trio.TooSlowError):
+class AttemptTimeoutError(Portable, NotOfTheFunction, trio.TooSlowError):
     """An attempt took longer than its ``attempt_timeout`` and was cancelled.
 
     Recorded as the error of the attempt; never raised inside a job's function.

@@ -12,7 +12,7 @@ import attrs
 
 from .._basics.text import shown
 from .._policies import validate
-from .._policies.rate_limit import Hedge
+from .._policies.hedge import Hedge
 from .._policies.retry import RetryPolicy
 from .handles import Job
 from .records import Options, WorkerRecord

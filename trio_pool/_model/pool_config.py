@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._policies import validate
-from .._policies.rate_limit import CircuitBreaker, RateLimit, RetryBudget
+from .._policies.circuit_breaker import CircuitBreaker
+from .._policies.rate_limit import RateLimit
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from .._policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from .handles import Job
-
-T = TypeVar("T")
 
 Order: TypeAlias = Literal["fifo", "lifo"]
 OnDead: TypeAlias = Literal["raise", "keep", "cancel"]
@@ -84,17 +83,16 @@ class Config:
         name: str | None = None,
         rng: Random | None = None,
     ) -> None:
-        instance, seconds, bound, one_of = validate.instance, validate.seconds, validate.bound, validate.one_of
+        instance, optional, one_of = validate.instance, validate.optional, validate.one_of
+        bound, seconds, unbounded = validate.bound, validate.seconds, validate.no_bound_if_none
         self.retry: RetryPolicy = instance("retry", retry, RetryPolicy)
-        self.attempt_timeout: float = (
-            math.inf if attempt_timeout is None else seconds("attempt_timeout", attempt_timeout)
-        )
-        self.total_timeout: float = math.inf if total_timeout is None else seconds("total_timeout", total_timeout)
+        self.attempt_timeout: float = seconds("attempt_timeout", unbounded(attempt_timeout))
+        self.total_timeout: float = seconds("total_timeout", unbounded(total_timeout))
         self.max_queue: float = bound("max_queue", max_queue, least=0)
         self.max_running: float = bound("max_running", max_running, least=1)
-        self.rate_limit: RateLimit | None = _none_or("rate_limit", rate_limit, RateLimit)
-        self.retry_budget: RetryBudget | None = _none_or("retry_budget", retry_budget, RetryBudget)
-        self.breaker: CircuitBreaker | None = _none_or("breaker", breaker, CircuitBreaker)
+        self.rate_limit: RateLimit | None = optional("rate_limit", rate_limit, RateLimit)
+        self.retry_budget: RetryBudget | None = optional("retry_budget", retry_budget, RetryBudget)
+        self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
         self.order: Order = one_of("order", order, ORDERS)
         self.pick: Pick = one_of("pick", pick, PICKS)
@@ -107,15 +105,11 @@ class Config:
         # What they are is known above this folder, where that is checked.
         self.instruments: tuple[Any, ...] = _all_of("instruments", instruments)
         self.name: str | None = validate.text("name", name)
-        self.rng: Random | None = _none_or("rng", rng, Random)
+        self.rng: Random | None = optional("rng", rng, Random)
         if lifespan is not None:
             validate.context_maker("lifespan", lifespan)
         if on_failure is not None:
             validate.call("on_failure", on_failure)
-
-
-def _none_or(name: str, value: T | None, kind: type[T]) -> T | None:
-    return None if value is None else validate.instance(name, value, kind)
 
 
 def _all_of(name: str, value: Iterable[Any]) -> tuple[Any, ...]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Context
 
-    from .._policies.meters import RateMeter
-    from .._policies.rate_limit import Hedge
+    from .._policies.hedge import Hedge
+    from .._policies.rate_limit import RateMeter
     from .._policies.retry import Placement, RetryPolicy
     from .._policies.worker_limits import Guard
     from .states import Cut

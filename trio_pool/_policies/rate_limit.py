@@ -1,51 +1,12 @@
-"""Limits as values: a rate, a budget of retries, a circuit breaker, a hedge."""
+"""How often attempts may start."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
 import attrs
 
-from .._basics.text import shown
 from . import validate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    validate.seconds(attribute.name, value, finite=True)
-
-
-def _check_positive(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if validate.seconds(attribute.name, value, finite=True) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, {validate.got(value)}")
-
-
-def _check_from_0(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    validate.count(attribute.name, value, least=0)
-
-
-def _check_from_1(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    validate.count(attribute.name, value, least=1)
-
-
-def _check_burst(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    # The meter takes fractions of it, so it must be small enough for a float.
-    validate.real(attribute.name, validate.count(attribute.name, value, least=1))
-
-
-def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], value: object) -> None:
-    if value is None:
-        return
-    if validate.seconds("max_reset_after", value) < breaker.reset_after:
-        raise ValueError(
-            f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {validate.got(value)}"
-        )
-
-
-def _check_counts(_: object, __: object, value: object) -> None:
-    validate.error_rule("counts", value)
 
 
 @attrs.frozen
@@ -72,102 +33,114 @@ class RateLimit:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    count: float = attrs.field(validator=_check_positive)
-    per: float = attrs.field(default=1.0, validator=_check_positive)
-    burst: int = attrs.field(default=1, validator=_check_burst)
+    count: float = attrs.field(validator=validate.by(validate.positive, finite=True))
+    per: float = attrs.field(default=1.0, validator=validate.by(validate.positive, finite=True))
+    # The meter takes fractions of it, so it must be small enough for a float.
+    burst: int = attrs.field(default=1, validator=[validate.by(validate.count, least=1), validate.by(validate.real)])
 
 
-@attrs.frozen
-class RetryBudget:
-    """How many retries there may be for the attempts there are: retries must not feed an outage.
+class RateMeter:
+    """When the next attempt may start under a `RateLimit`.
 
-    Within ``window`` seconds there may be ``ratio`` times as many retries as attempts, those
-    that are retries included, or ``minimum`` if that is more. Where that allows no further
-    one, a failed job is dead (`DeadReason.BUDGET_EXHAUSTED`). After Finagle's
-    ``RetryBudget``, and the retry budgets in Google's "Site Reliability Engineering"
-    (O'Reilly 2016), chapter 21.
+    Virtual scheduling keeps the time at which the next start is due, and adds ``per / count``
+    to it with each. The rounding of these sums would add up, mostly in one direction, and at
+    a million starts a second the rate would drift. So that time is worked out anew with each
+    start, from the last moment at which a whole burst could start and from how many have
+    started since. Its error is that of one sum, however many there were.
 
-    A value: compare it, print it. Each pool that gets it counts for itself.
+    The clock has to tell times ``per / count`` apart, or more than a burst may start at what
+    it takes for one instant.
 
-    Arguments:
-      ratio: retries for each attempt, zero or more.
-      minimum: how many retries are always allowed, zero or more.
-      window: seconds after which attempts and retries no longer count, more than zero; exact
-          to a thousandth of it.
-
-    Raises:
-      ValueError, TypeError: if a field is out of its range or of the wrong type.
+    Attributes:
+      limit: what it holds to; `change` it.
     """
 
-    ratio: float = attrs.field(default=0.2, validator=_check_finite)
-    minimum: int = attrs.field(default=3, validator=_check_from_0)
-    window: float = attrs.field(default=60.0, validator=_check_positive)
+    __slots__ = ("_at_once", "_pending", "_ready", "_since", "_started", "limit")
 
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit: RateLimit = limit
+        # How many could start at the time ``_since``, and how many have started from then on.
+        self._since = -math.inf
+        self._at_once: float = limit.burst
+        self._started = 0
+        # When the next may start: follows from the above, but is asked for more often.
+        self._ready = -math.inf
+        # How many of these have been handed out and have not begun.
+        self._pending = 0
 
-@attrs.frozen
-class CircuitBreaker:
-    """When a worker gets no more jobs because it fails them, and when it is tried again.
+    def ready_at(self, now: float) -> float:
+        """The earliest time from ``now`` on at which an attempt may start.
 
-    After ``failures`` of them in a row the worker is quarantined: the breaker is open. After
-    ``reset_after`` seconds it gets one job as a probe. If the probe succeeds, the breaker is
-    closed and all is as at the start; if it fails, the breaker is open again, for twice as
-    long as before if ``max_reset_after`` allows it. If it ends as neither, the next job is
-    the probe.
+        Until something starts or the limit changes, the answer is the same: who sleeps until
+        then may start. But while as many have been handed out and not begun as may start at once, it
+        is not known when the next may, and it is worth asking again then.
+        """
+        if self._ready <= now and self._pending and self._pending + 1 > self.limit.burst:
+            return now + float(self.limit.per) / self.limit.count
+        return max(now, self._ready)
 
-    Failures are errors that the breaker ``counts``, attempt timeouts, and
-    `ResourceBroken` in any case. Whatever else ends an attempt without a value, such as
-    `RetryAfter`, `GiveUp`, `Discard`, a total timeout or a cancellation, is neither success
-    nor failure, and leaves the row as it is.
+    def startable(self, now: float) -> int:
+        """How many attempts may start now, one right after the other."""
+        if self.ready_at(now) > now:
+            return 0
+        at_once = min(self._level(now), self.limit.burst - self._pending)
+        return max(1, math.floor(at_once))  # at least the one, however the sum is rounded
 
-    The pattern is Michael T. Nygard's "Circuit Breaker" in "Release It!" (Pragmatic
-    Bookshelf 2007).
+    def start(self, now: float) -> None:
+        """An attempt starts. Call it only when one may."""
+        full_at = self._time_of(self._started + self.limit.burst - self._at_once)
+        # Not at ``full_at`` itself, which is when each start comes if there is always work
+        # and the burst is 1: ``full_at`` is rounded, and all that comes after would be too.
+        if now > full_at:
+            self._since = now
+            self._at_once = self.limit.burst
+            self._started = 0
+        self._started += 1
+        self._ready = self._time_of(self._started + 1 - self._at_once)
 
-    A value: compare it, print it. Each worker that gets it counts for itself.
+    def hand_out(self, now: float) -> None:
+        """The same for an attempt that has not begun: `begun` or `give_back` has to follow."""
+        self.start(now)
+        self._pending += 1
 
-    Arguments:
-      failures: how many in a row open it, at least 1.
-      reset_after: seconds from its opening to the first probe, more than zero.
-      max_reset_after: seconds that no time until a probe exceeds, at least ``reset_after``;
-          ``inf`` for no bound, ``None`` if it is always to be ``reset_after``.
-      counts: which errors are failures: an exception type, a tuple of them, or a function of
-          the error that returns a bool. Types match an exception group if they match the
-          group itself or every leaf of it. An attempt timeout is a failure whatever types are
-          given; a function is asked about it, as an `AttemptTimeoutError`.
+    def begun(self, now: float, handed_out_at: float) -> None:
+        """One that was handed out then begins now: it counts from here on."""
+        if now > handed_out_at:
+            # All could have been there now, but for those that have not begun.
+            most = self.limit.burst - self._pending
+            if self._level(now) > most:
+                self._set(most, now)
+        self._pending -= 1
 
-    Raises:
-      ValueError, TypeError: if a field is out of its range or of the wrong type.
-    """
+    def give_back(self) -> None:
+        """One that was handed out will not begin."""
+        self._pending -= 1
+        self._started -= 1
+        self._ready = self._time_of(self._started + 1 - self._at_once)
 
-    failures: int = attrs.field(default=5, validator=_check_from_1)
-    reset_after: float = attrs.field(default=30.0, validator=_check_positive)
-    max_reset_after: float | None = attrs.field(default=None, validator=_check_longest)
-    counts: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_counts, repr=shown
-    )
+    def change(self, limit: RateLimit, now: float) -> None:
+        """Hold to another limit from now on, but hand out no fresh burst for it.
 
+        As many may start at once as before, fractions of a start included, or as many as the
+        new burst allows. From there on it grows at the new rate.
+        """
+        level = min(self._level(now), limit.burst)
+        self.limit = limit
+        self._set(level, now)
 
-@attrs.frozen
-class Hedge:
-    """When a slow attempt is started on further workers too; the first success counts.
+    def _level(self, now: float) -> float:
+        """How many may start now, fractions included; less than 1 if none may."""
+        regained = (now - self._since) * self.limit.count / self.limit.per
+        return min(self._at_once + regained - self._started, self.limit.burst)
 
-    An attempt that has run for ``after`` seconds is started on another worker that may take
-    it and is idle, or on the first that becomes so; after as long again on one more, if
-    ``extra`` allows it. Jobs that are queued go first. When it has ended with a value on one
-    of them, it is cancelled on the others, and has ended when it has ended there. All
-    together are one attempt, which has failed when it has failed on all of them. For jobs
-    whose function may run more than once.
+    def _set(self, level: float, now: float) -> None:
+        """So many may start now."""
+        self._since = now
+        self._at_once = level
+        self._started = 0
+        self._ready = self._time_of(1 - level)
 
-    After the hedged requests in "The Tail at Scale" (Jeffrey Dean and Luiz André Barroso,
-    Communications of the ACM 56/2, 2013). A value: compare it, print it.
-
-    Arguments:
-      after: seconds that an attempt runs before it is started on another worker, finite,
-          zero or more.
-      extra: on how many further workers at most, at least 1.
-
-    Raises:
-      ValueError, TypeError: if a field is out of its range or of the wrong type.
-    """
-
-    after: float = attrs.field(validator=_check_finite)
-    extra: int = attrs.field(default=1, validator=_check_from_1)
+    def _time_of(self, starts: float) -> float:
+        """When so many starts will have been regained."""
+        # With a float, as what gets too large then is inf. Two ints would raise an error.
+        return self._since + starts * float(self.limit.per) / self.limit.count

@@ -10,9 +10,8 @@ import attrs
 
 from .._basics.pickling import Portable
 from .._basics.text import shown
-from .._model.errors import AttemptTimeoutError
 from . import validate
-from .error_rule import applies
+from .error_rule import NotOfTheFunction, applies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +181,7 @@ class Discard(_Reasoned):
     """
 
 
-class ResourceBroken(_Reasoned):
+class ResourceBroken(_Reasoned, NotOfTheFunction):
     """Raise it in a job's function: a failure, and the resource has to be reopened.
 
     The worker leaves its lifespan and enters it again before it takes another job. The job is tried again,
@@ -205,44 +204,16 @@ class ResourceBroken(_Reasoned):
         self.counts = validate.instance("counts", counts, bool)
 
 
-NOT_OF_THE_FUNCTION = (AttemptTimeoutError, ResourceBroken)
-"""What the pool says of an attempt and of a resource: rules that name types are about these in any case."""
+def _check_multiplier(name: str, value: object) -> None:
+    if validate.seconds(name, value, finite=True) < 1:
+        raise ValueError(f"{name} must be at least 1, {validate.got(value)}")
 
 
-def _check_attempts(_: object, __: object, value: object) -> None:
-    validate.bound("max_attempts", value, least=1)
-
-
-def _check_multiplier(_: object, __: object, value: object) -> None:
-    if validate.seconds("multiplier", value, finite=True) < 1:
-        raise ValueError(f"multiplier must be at least 1, {validate.got(value)}")
-
-
-def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    validate.seconds(attribute.name, value, finite=True)
-
-
-def _check_seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    validate.seconds(attribute.name, value)
-
-
-def _check_jitter(_: object, __: object, value: object) -> None:
+def _check_jitter(name: str, value: object) -> None:
     if isinstance(value, str):
-        validate.one_of("jitter", value, JITTERS)
+        validate.one_of(name, value, JITTERS)
     else:
-        validate.seconds("jitter", value, finite=True)
-
-
-def _check_retry_on(_: object, __: object, value: object) -> None:
-    validate.error_rule("retry_on", value)
-
-
-def _check_flag(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
-    validate.instance(attribute.name, value, bool)
-
-
-def _check_placement(_: object, __: object, value: object) -> None:
-    validate.one_of("placement", value, PLACEMENTS)
+        validate.seconds(name, value, finite=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -274,16 +245,18 @@ class RetryPolicy:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    max_attempts: float | None = attrs.field(default=3, validator=_check_attempts)
-    base_delay: float = attrs.field(default=0.1, validator=_check_finite)
-    multiplier: float = attrs.field(default=2.0, validator=_check_multiplier)
-    max_delay: float = attrs.field(default=20.0, converter=validate.no_bound_if_none, validator=_check_seconds)
-    jitter: Jitter | float = attrs.field(default="full", validator=_check_jitter)
-    retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_retry_on, repr=shown
+    max_attempts: float | None = attrs.field(default=3, validator=validate.by(validate.bound, least=1))
+    base_delay: float = attrs.field(default=0.1, validator=validate.by(validate.seconds, finite=True))
+    multiplier: float = attrs.field(default=2.0, validator=validate.by(_check_multiplier))
+    max_delay: float = attrs.field(
+        default=20.0, converter=validate.no_bound_if_none, validator=validate.by(validate.seconds)
     )
-    placement: Placement = attrs.field(default="any", validator=_check_placement)
-    front: bool = attrs.field(default=False, validator=_check_flag)
+    jitter: Jitter | float = attrs.field(default="full", validator=validate.by(_check_jitter))
+    retry_on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
+        default=Exception, validator=validate.by(validate.error_rule), repr=shown
+    )
+    placement: Placement = attrs.field(default="any", validator=validate.by(validate.one_of, PLACEMENTS))
+    front: bool = attrs.field(default=False, validator=validate.by(validate.instance, bool))
 
     def __attrs_post_init__(self) -> None:
         if type(self) is not RetryPolicy:
@@ -366,4 +339,4 @@ class RetryPolicy:
         Raises:
           TypeError: if ``retry_on`` is a function and returns something else than a bool.
         """
-        return applies("retry_on", self.retry_on, error, NOT_OF_THE_FUNCTION)
+        return applies("retry_on", self.retry_on, error)

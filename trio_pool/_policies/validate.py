@@ -5,15 +5,29 @@ from __future__ import annotations
 import inspect
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .._basics.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    import attrs
+
+P = ParamSpec("P")
 S = TypeVar("S", bound=str)
 T = TypeVar("T")
+
+
+def by(
+    check: Callable[Concatenate[str, Any, P], object], *args: P.args, **kwargs: P.kwargs
+) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    """What attrs validates a field by: one of these checks, with what it takes besides the name and the value."""
+
+    def validator(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        check(attribute.name, value, *args, **kwargs)
+
+    return validator
 
 
 def got(value: object) -> str:
@@ -28,6 +42,14 @@ def seconds(name: str, value: object, *, finite: bool = False) -> float:
         raise ValueError(f"{name} must not be negative, {got(value)}")
     if finite and number == math.inf:
         raise ValueError(f"{name} must be finite, {got(value)}")
+    return number
+
+
+def positive(name: str, value: object, *, finite: bool = False) -> float:
+    """Return ``value`` as a float: a time in seconds or another number, more than zero."""
+    number = seconds(name, value, finite=finite)
+    if number == 0:
+        raise ValueError(f"{name} must be more than 0, {got(value)}")
     return number
 
 
@@ -86,6 +108,11 @@ def instance(name: str, value: object, kind: type[T]) -> T:
         article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}, {got(value)}")
     return value
+
+
+def optional(name: str, value: object, kind: type[T]) -> T | None:
+    """Return ``value``: an instance of ``kind``, or None."""
+    return None if value is None else instance(name, value, kind)
 
 
 def call(name: str, value: object) -> None:

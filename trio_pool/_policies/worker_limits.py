@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .meters import Breaker, RateMeter
+from .circuit_breaker import Breaker
+from .rate_limit import RateMeter
 
 if TYPE_CHECKING:
     from random import Random
 
-    from .rate_limit import CircuitBreaker, RateLimit
+    from .circuit_breaker import CircuitBreaker
+    from .rate_limit import RateLimit
 
 # By this share a worker's age may fall short of max_age, so that workers which were opened
 # together are not all opened anew together.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from .._basics.exceptions import as_error, without_cancellations
 from .._core.lifecycle import begun
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from .._model.states import DeadReason, Phase
-from .._policies.error_rule import as_error, without_cancellations
 from .job_runner import Failure, run_job, tidy
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
     from .._model.records import Group
-    from .._policies.elastic import Elastic
+    from .._policies.resource import Elastic
     from .home import Home
 
 V = TypeVar("V")

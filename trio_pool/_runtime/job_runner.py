@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import trio
 
+from .._basics.exceptions import CANCELLATIONS
 from .._basics.tracebacks import clear_frames, set_traceback, traceback_of
 from .bad_calls import bound_already, not_async, wrong_arguments
 
@@ -175,7 +176,7 @@ def tidy(error: Exception) -> None:
         traceback = traceback.tb_next
     set_traceback(error, traceback)
     # What somebody was about when he cancelled something has nothing to do with this.
-    clear_frames(error, strangers=(trio.Cancelled,))
+    clear_frames(error, strangers=CANCELLATIONS)
     # One that is raised again and again, by a function that keeps it, grows each time.
     kept = 0
     while traceback is not None:

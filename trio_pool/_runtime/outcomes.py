@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._basics.exceptions import leaves, without_cancellations
 from .._model.errors import JobFailedError
-from .._policies.error_rule import leaves, without_cancellations
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import trio
 
 from .._basics.error_text import in_words
+from .._basics.exceptions import as_error, without_cancellations
 from .._basics.logs import report
 from .._basics.text import one_line, shown
 from .._model.errors import JobCancelledError
 from .._model.states import Phase
 from .._policies import validate
-from .._policies.error_rule import as_error, without_cancellations
 from .._policies.retry import ResourceBroken, RetryPolicy
 from .attempt_loop import Host, Shift
 from .workerless_attempt import Apart

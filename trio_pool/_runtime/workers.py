@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .._model.pool_config import OnFailure
-    from .._policies.elastic import Elastic
-    from .._policies.resource import Resource
+    from .._policies.resource import Elastic, Resource
     from .engine import Engine
 
 

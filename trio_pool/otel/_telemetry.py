@@ -62,13 +62,10 @@ class Telemetry(Instrument):
         max_names: int = 50,
         per_worker: bool | None = None,
     ) -> None:
-        if tracer_provider is not None:
-            validate.instance("tracer_provider", tracer_provider, cast("Any", trace.TracerProvider))
-        if meter_provider is not None:
-            validate.instance("meter_provider", meter_provider, cast("Any", metrics.MeterProvider))
+        validate.optional("tracer_provider", tracer_provider, cast("Any", trace.TracerProvider))
+        validate.optional("meter_provider", meter_provider, cast("Any", metrics.MeterProvider))
         validate.instance("record_exceptions", record_exceptions, bool)
-        if per_worker is not None:
-            validate.instance("per_worker", per_worker, bool)
+        validate.optional("per_worker", per_worker, bool)
         most = validate.count("max_names", max_names, least=1)
         self._metrics = Metrics(meter_provider, most=most, per_worker=per_worker)
         self._tracer = trace.get_tracer("trio_pool", __version__, tracer_provider)

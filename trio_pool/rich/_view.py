@@ -14,7 +14,7 @@ except ImportError as _error:
 
 from .._api.pool import checked_pool
 from .._basics.logs import report
-from .._basics.text import one_line, shown
+from .._basics.text import one_line
 from .._policies import validate
 from ._frame import frame, plain_line
 from ._readings import Failures, Readings
@@ -77,10 +77,8 @@ def live(
         validate.count("total", total, least=0)
     validate.count("failures", failures, least=0)
     for name, seconds in (("frame_interval", frame_interval), ("line_interval", line_interval)):
-        if validate.seconds(name, seconds) == 0:
-            raise ValueError(f"{name} must be more than 0, got {shown(seconds)}")
-    if console is not None:
-        validate.instance("console", console, Console)
+        validate.positive(name, seconds)
+    validate.optional("console", console, Console)
     return _show(_View(pool, total, failures, frame_interval, line_interval, console))
 
 

@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from tests.actors import works
-from trio_pool import Job, JobState, _shift, open_pool
-from trio_pool._policies.error_rule import leaves
+from trio_pool import Job, JobState, open_pool
+from trio_pool._basics.exceptions import leaves
+from trio_pool._runtime import attempt_loop
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -24,7 +25,7 @@ async def test_it_ends_the_pool_and_cancels_the_job(monkeypatch: pytest.MonkeyPa
         await trio.lowlevel.checkpoint()
         raise interrupt
 
-    monkeypatch.setattr(_shift, "run_job", struck)
+    monkeypatch.setattr(attempt_loop, "run_job", struck)
     with pytest.raises(BaseExceptionGroup) as raised:  # noqa: PT012
         async with open_pool(["a"]) as pool:
             jobs.append(await pool.submit(works))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
+from tests.exceptions import nested
 from tests.watchers import Watchers
 from trio_pool import Job, JobFailedError, Pool, Resource, ResourceBroken, RetryPolicy, open_pool
-from trio_pool._basics.error_text import in_words, only_leaf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -19,99 +19,13 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
+    from exceptiongroup import ExceptionGroup
 
 DOWN = "ConnectionError: db is down"
 
 
 class DownError(Exception):
     """Its name is not among those that are built in."""
-
-
-def cancelled() -> trio.Cancelled:
-    """What Trio raises, caught and kept."""
-    caught: list[trio.Cancelled] = []
-
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.lowlevel.checkpoint()
-            except trio.Cancelled as error:
-                caught.append(error)
-                raise
-
-    trio.run(main)
-    return caught[0]
-
-
-def nested(error: Exception, depth: int) -> Exception:
-    for _ in range(depth):
-        error = ExceptionGroup("of one", [error])
-    return error
-
-
-# What is said
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        pytest.param(ConnectionError("db is down"), DOWN, id="none"),
-        pytest.param(nested(ConnectionError("db is down"), 1), DOWN, id="one"),
-        pytest.param(nested(ConnectionError("db is down"), 3), DOWN, id="deeper"),
-        pytest.param(nested(ConnectionError("db is down"), 5000), DOWN, id="very deep"),
-        pytest.param(
-            ExceptionGroup("x", [ConnectionError("db is down"), ValueError(), OSError()]),
-            f"{DOWN} (and 2 more)",
-            id="three",
-        ),
-        pytest.param(
-            ExceptionGroup("x", [nested(ConnectionError("db is down"), 2), nested(ValueError(), 1)]),
-            f"{DOWN} (and 1 more)",
-            id="at several depths",
-        ),
-        pytest.param(ExceptionGroup("x", [ValueError()]), "ValueError", id="without a text"),
-    ],
-)
-def test_a_group_is_called_by_its_first_leaf(error: Exception, words: str) -> None:
-    assert in_words(error) == words
-
-
-def test_cancellations_are_not_counted_beside_errors() -> None:
-    group = BaseExceptionGroup("x", [cancelled(), ConnectionError("db is down"), cancelled()])
-    assert in_words(group) == DOWN
-
-
-def test_a_group_of_cancellations_is_called_by_them() -> None:
-    group = BaseExceptionGroup("x", [cancelled(), cancelled()])
-    assert in_words(group).startswith("Cancelled")
-    assert in_words(group).endswith("(and 1 more)")
-
-
-def test_a_group_that_hides_what_is_in_it_is_looked_into_all_the_same() -> None:
-    class Hidden(ExceptionGroup[Exception]):
-        @property
-        def exceptions(self) -> Any:
-            return ()
-
-    assert in_words(Hidden("x", [ConnectionError("db is down")])) == DOWN
-
-
-def test_the_only_leaf_of_a_group_is_its_error() -> None:
-    leaf = ConnectionError("db is down")
-    several = ExceptionGroup("x", [leaf, ValueError()])
-    assert only_leaf(nested(leaf, 3)) is leaf
-    assert only_leaf(several) is several
-    assert only_leaf(leaf) is leaf
-
-
-def test_of_a_group_with_something_worse_in_it_there_is_no_such_leaf() -> None:
-    group: Any = BaseExceptionGroup("x", [KeyboardInterrupt()])
-    assert only_leaf(group) is group
-
-
-# Where it is said
 
 
 async def has_a_nursery(resource: object) -> None:

@@ -23,7 +23,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._policies.error_rule import leaves
+from trio_pool._basics.exceptions import leaves
 
 if TYPE_CHECKING:
     from random import Random

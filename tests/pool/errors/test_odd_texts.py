@@ -1,20 +1,10 @@
-"""Texts that can't be shown as they are, and what strikes while they are made."""
+"""What strikes while a text is made goes on."""
 
 from __future__ import annotations
 
 import pytest
 
-from trio_pool._basics.text import shown
 from trio_pool.otel import _spans as _otel_spans
-
-
-class Several:
-    def __repr__(self) -> str:
-        return "<several\nlines>"
-
-
-def test_a_repr_of_several_lines_is_shown_in_one() -> None:
-    assert shown(Several()) == "<several lines>"
 
 
 def test_an_interrupt_while_a_traceback_is_written_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.bad_values import BAD_SECONDS, INF, NAN, bad_counts, bad_limits_of_a_resource, says
 from trio_pool import (
     CircuitBreaker,
     DeadReason,
@@ -32,19 +33,10 @@ from trio_pool.testing import Flaky
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-NAN, INF = float("nan"), float("inf")
-
 # Typed as the callers that don't check their types would see them.
 open_anything: Any = open_pool
-any_policy: Any = RetryPolicy
 any_resource: Any = Resource
 any_elastic: Any = Elastic
-any_pause: Any = RetryAfter
-
-
-def says(message: str) -> str:
-    """A pattern for ``match`` that fits a message with exactly this at its beginning."""
-    return "^" + re.escape(message)
 
 
 async def echo(*args: Any) -> Any:
@@ -114,32 +106,11 @@ def test_bad_resources(resources: Any, kind: type[Exception], message: str) -> N
         open_anything(resources)
 
 
-BAD_SECONDS = [
-    pytest.param(-1, ValueError, "must not be negative, got -1", id="negative"),
-    pytest.param(-INF, ValueError, "must not be negative, got -inf", id="minus infinity"),
-    pytest.param(NAN, ValueError, "must not be NaN", id="NaN"),
-    pytest.param(10**400, ValueError, "must not be so large", id="huge"),
-    pytest.param("5", TypeError, "must be a number, got '5'", id="str"),
-    pytest.param(True, TypeError, "must be a number, got True", id="bool"),
-]
-
-
 @pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
 @pytest.mark.parametrize("option", ["attempt_timeout", "total_timeout"])
 def test_bad_timeouts_of_a_pool(option: str, value: Any, kind: type[Exception], rule: str) -> None:
     with pytest.raises(kind, match=says(f"{option} {rule}")):
         open_anything(["a"], **{option: value})
-
-
-def bad_counts(least: int) -> list[Any]:
-    below = least - 1
-    return [
-        pytest.param(below, ValueError, f"must be at least {least}, got {below}", id="too few"),
-        pytest.param(2.5, TypeError, "must be an int, got 2.5", id="a fraction"),
-        pytest.param(NAN, TypeError, "must be an int, got nan", id="NaN"),
-        pytest.param("3", TypeError, "must be an int, got '3'", id="str"),
-        pytest.param(True, TypeError, "must be an int, got True", id="bool"),
-    ]
 
 
 @pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(0))
@@ -253,24 +224,6 @@ async def test_a_bad_name_of_a_resource() -> None:
         any_resource("a", name=7)
 
 
-BAD_LIMITS_OF_A_RESOURCE = [
-    *[("max_jobs", *case.values) for case in bad_counts(1)],
-    *[("max_age", *case.values) for case in BAD_SECONDS],
-    ("max_age", 0, ValueError, "must be at least 0.001 s, got 0"),
-    ("rate_limit", 10, TypeError, "must be a RateLimit, got 10"),
-    ("rate_limit", INF, TypeError, "must be a RateLimit, got inf"),
-    ("breaker", CircuitBreaker, TypeError, "must be a CircuitBreaker, got <class"),
-    ("breaker", RateLimit(1), TypeError, "must be a CircuitBreaker, got RateLimit("),
-]
-bad_limits_of_a_resource = pytest.mark.parametrize(("option", "value", "kind", "rule"), BAD_LIMITS_OF_A_RESOURCE)
-
-
-@bad_limits_of_a_resource
-def test_bad_limits_of_a_resource(option: str, value: Any, kind: type[Exception], rule: str) -> None:
-    with pytest.raises(kind, match=says(f"{option} {rule}")):
-        any_resource("a", **{option: value})
-
-
 @bad_limits_of_a_resource
 @pytest.mark.parametrize("resources", [["a"], 1])
 async def test_bad_limits_of_a_worker_that_is_added(
@@ -316,67 +269,6 @@ async def mint() -> AsyncGenerator[str]:
     yield "a"
 
 
-@pytest.mark.parametrize("factory", [None, 3, "mint"])
-def test_a_factory_that_cannot_be_called(factory: Any) -> None:
-    with pytest.raises(TypeError, match=says(f"factory must be callable, got {factory!r}")):
-        any_elastic(factory, max=1)
-
-
-def test_a_factory_that_has_been_called_already() -> None:
-    opening = mint()
-    with pytest.raises(TypeError, match=says("factory must return async context managers, not be one, got <")):
-        any_elastic(opening, max=1)
-
-
-def test_an_elastic_pool_needs_a_factory_and_a_most() -> None:
-    with pytest.raises(TypeError, match="factory"):
-        any_elastic(max=1)
-    with pytest.raises(TypeError, match="max"):
-        any_elastic(mint)
-
-
-@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(0))
-def test_a_bad_least_number_of_elastic_workers(value: Any, kind: type[Exception], rule: str) -> None:
-    with pytest.raises(kind, match=says(f"min {rule}")):
-        any_elastic(mint, min=value, max=5)
-
-
-@pytest.mark.parametrize(("value", "kind", "rule"), [*bad_counts(1), (INF, TypeError, "must be an int, got inf")])
-def test_a_bad_most_number_of_elastic_workers(value: Any, kind: type[Exception], rule: str) -> None:
-    with pytest.raises(kind, match=says(f"max {rule}")):
-        any_elastic(mint, max=value)
-
-
-def test_more_elastic_workers_at_least_than_at_most() -> None:
-    with pytest.raises(ValueError, match=says("max must be at least min (3), got 2")):
-        any_elastic(mint, min=3, max=2)
-
-
-@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
-def test_a_bad_idle_timeout(value: Any, kind: type[Exception], rule: str) -> None:
-    with pytest.raises(kind, match=says(f"idle_timeout {rule}")):
-        any_elastic(mint, max=1, idle_timeout=value)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "kind", "message"),
-    [
-        ("tags", "gpu", TypeError, "tags must be an iterable of tags, not the single 'gpu'"),
-        ("rate_limit", 5, TypeError, "rate_limit must be a RateLimit, got 5"),
-        ("breaker", 5, TypeError, "breaker must be a CircuitBreaker, got 5"),
-        ("max_jobs", 0, ValueError, "max_jobs must be at least 1, got 0"),
-        ("max_age", 1e-9, ValueError, "max_age must be at least 0.001 s, got 1e-09"),
-    ],
-)
-def test_what_every_elastic_worker_has_is_checked_as_for_a_resource(
-    field: str, value: Any, kind: type[Exception], message: str
-) -> None:
-    with pytest.raises(kind, match=says(message)):
-        any_elastic(mint, max=1, **{field: value})
-    with pytest.raises(kind, match=says(message)):
-        any_resource("a", **{field: value})
-
-
 def test_a_lifespan_beside_elastic() -> None:
     with pytest.raises(ValueError, match=says("lifespan can't be given with Elastic, whose factory gives one already")):
         open_anything(Elastic(mint, max=1), lifespan=trio.open_nursery)
@@ -386,106 +278,6 @@ async def test_a_factory_that_gives_no_context_manager() -> None:
     with pytest.raises(TypeError, match=says("factory must return an async context manager, returned 'a'")):
         async with open_anything(any_elastic(lambda: "a", min=1, max=1)):
             pass
-
-
-def test_elastic_is_a_value() -> None:
-    one, other = Elastic(mint, max=2, tags=["gpu"]), Elastic(mint, max=2, tags=("gpu",))
-    assert one == other != Elastic(mint, max=3, tags=["gpu"])
-    assert hash(one) == hash(other)
-    with pytest.raises(AttributeError):
-        any_elastic(mint, max=2).max = 3
-
-
-# A retry policy
-
-
-@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(1))
-def test_bad_max_attempts(value: Any, kind: type[Exception], rule: str) -> None:
-    with pytest.raises(kind, match=says(f"max_attempts {rule}")):
-        any_policy(max_attempts=value)
-
-
-@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
-@pytest.mark.parametrize("field", ["base_delay", "max_delay", "multiplier", "jitter"])
-def test_bad_numbers_of_a_policy(field: str, value: Any, kind: type[Exception], rule: str) -> None:
-    if field == "jitter" and isinstance(value, str):
-        kind, rule = ValueError, "must be one of 'full', 'equal', 'decorrelated', 'none', got '5'"
-    with pytest.raises(kind, match=says(f"{field} {rule}")):
-        any_policy(**{field: value})
-
-
-@pytest.mark.parametrize("field", ["base_delay", "multiplier", "jitter"])
-def test_infinite_numbers_of_a_policy(field: str) -> None:
-    with pytest.raises(ValueError, match=says(f"{field} must be finite, got inf")):
-        any_policy(**{field: INF})
-
-
-def test_a_multiplier_below_1() -> None:
-    with pytest.raises(ValueError, match=says("multiplier must be at least 1, got 0.5")):
-        RetryPolicy(multiplier=0.5)
-
-
-def test_an_unknown_placement() -> None:
-    with pytest.raises(ValueError, match=says("placement must be one of 'any', 'same', 'other', got 'elsewhere'")):
-        any_policy(placement="elsewhere")
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (5, "retry_on must be an exception type, a tuple of them, or a function of the error, got 5"),
-        ((OSError, 5), "retry_on must be an exception type, a tuple of them, or a function of the error, got"),
-        ([OSError], "retry_on must be an exception type, a tuple of them, or a function of the error, got"),
-        (int, "retry_on must name subclasses of Exception, got <class 'int'>"),
-        (KeyboardInterrupt, "retry_on must name subclasses of Exception, got <class 'KeyboardInterrupt'>"),
-        ((OSError, SystemExit), "retry_on must name subclasses of Exception, got <class 'SystemExit'>"),
-    ],
-)
-def test_a_bad_retry_on(value: Any, message: str) -> None:
-    with pytest.raises(TypeError, match=says(message)):
-        any_policy(retry_on=value)
-
-
-def test_a_bad_front() -> None:
-    with pytest.raises(TypeError, match=says("front must be a bool, got 'yes'")):
-        any_policy(front="yes")
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(partial(RetryPolicy.fixed, -1), id="fixed"),
-        pytest.param(partial(RetryPolicy.fixed, 1, base_delay=-1), id="fixed, by name"),
-        pytest.param(partial(RetryPolicy.immediate, base_delay=-1), id="immediate"),
-    ],
-)
-def test_the_ready_made_policies_check_their_fields(make: Callable[[], RetryPolicy]) -> None:
-    with pytest.raises(ValueError, match=says("base_delay must not be negative, got -1")):
-        make()
-
-
-def test_an_unknown_field_of_a_policy() -> None:
-    with pytest.raises(TypeError, match="retries"):
-        any_policy(retries=3)
-
-
-# The control exceptions
-
-
-@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
-def test_a_bad_delay_of_retry_after(value: Any, kind: type[Exception], rule: str) -> None:
-    with pytest.raises(kind, match=says(f"delay {rule}")):
-        any_pause(value)
-
-
-def test_an_infinite_delay_of_retry_after() -> None:
-    with pytest.raises(ValueError, match=says("delay must be finite, got inf")):
-        RetryAfter(INF)
-
-
-def test_an_unknown_placement_of_retry_after() -> None:
-    with pytest.raises(ValueError, match=says("placement must be one of 'any', 'same', 'other', got 'elsewhere'")):
-        any_pause(1, placement="elsewhere")
 
 
 # Submitting

@@ -12,7 +12,7 @@ import trio
 from tests.exceptions import WAYS, Refuses, Unruly, nested, stray
 from tests.streams import EITHER, check_it_goes_on, collect, ending_of, nap
 from trio_pool import open_pool
-from trio_pool._policies.error_rule import leaves
+from trio_pool._basics.exceptions import leaves
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

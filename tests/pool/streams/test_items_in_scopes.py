@@ -11,7 +11,7 @@ import trio
 
 from tests.streams import EITHER, check_it_goes_on, collect, nap, read_to_the_end
 from trio_pool import open_pool
-from trio_pool._policies.error_rule import leaves
+from trio_pool._basics.exceptions import leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator

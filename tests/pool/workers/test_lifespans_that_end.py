@@ -26,7 +26,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._policies.error_rule import leaves
+from trio_pool._basics.exceptions import leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

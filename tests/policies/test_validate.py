@@ -1,31 +1,33 @@
-"""Limits are values: checked when made, compared, printed and kept in sets."""
+"""Policies are values: checked when made, compared, printed and kept in sets."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
 
-from trio_pool._policies.rate_limit import CircuitBreaker, Hedge, RateLimit, RetryBudget
-
-NAN, INF = math.nan, math.inf
+from tests.bad_values import BAD_SECONDS, INF, NAN, bad_counts, says
+from trio_pool import Discard, GiveUp, RetryAfter, RetryPolicy
+from trio_pool._policies.circuit_breaker import CircuitBreaker
+from trio_pool._policies.hedge import Hedge
+from trio_pool._policies.rate_limit import RateLimit
+from trio_pool._policies.retry_budget import RetryBudget
 
 # Typed as the callers that don't check their types would see them.
 any_limit: Any = RateLimit
 any_budget: Any = RetryBudget
 any_breaker: Any = CircuitBreaker
 any_hedge: Any = Hedge
+any_policy: Any = RetryPolicy
+any_pause: Any = RetryAfter
 
 # What makes each a good one, for tests of one field at a time.
 GOOD: dict[Any, dict[str, Any]] = {any_limit: {"count": 1}, any_budget: {}, any_breaker: {}, any_hedge: {"after": 1}}
-
-
-def says(message: str) -> str:
-    """A pattern for ``match`` that fits a message with exactly this at its beginning."""
-    return "^" + re.escape(message)
 
 
 def check_turned_away(make: Any, field: str, value: Any, kind: type[Exception], message: str) -> None:
@@ -206,3 +208,168 @@ def test_limits_are_told_apart_by_their_fields_alone(one: object, same: object, 
 def test_a_limit_is_not_changed_once_it_is_made(value: object, field: str) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(value, field, 7)
+
+
+# Retrying
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "message"),
+    [
+        ({"max_attempts": 0}, ValueError, "max_attempts must be at least 1, got 0"),
+        ({"max_attempts": 2.5}, TypeError, "max_attempts must be an int, got 2.5"),
+        ({"max_attempts": True}, TypeError, "max_attempts must be an int, got True"),
+        ({"max_attempts": "3"}, TypeError, "max_attempts must be an int, got '3'"),
+        ({"base_delay": -1}, ValueError, "base_delay must not be negative, got -1"),
+        ({"base_delay": math.nan}, ValueError, "base_delay must not be NaN"),
+        ({"base_delay": math.inf}, ValueError, "base_delay must be finite, got inf"),
+        ({"base_delay": "1"}, TypeError, "base_delay must be a number, got '1'"),
+        ({"base_delay": None}, TypeError, "base_delay must be a number, got None"),
+        ({"multiplier": 0.5}, ValueError, "multiplier must be at least 1, got 0.5"),
+        ({"multiplier": math.inf}, ValueError, "multiplier must be finite, got inf"),
+        ({"multiplier": math.nan}, ValueError, "multiplier must not be NaN"),
+        ({"max_delay": -0.1}, ValueError, "max_delay must not be negative, got -0.1"),
+        ({"max_delay": math.nan}, ValueError, "max_delay must not be NaN"),
+        ({"jitter": "some"}, ValueError, "jitter must be one of 'full', 'equal', 'decorrelated', 'none', got 'some'"),
+        ({"jitter": -1.0}, ValueError, "jitter must not be negative, got -1.0"),
+        ({"jitter": math.inf}, ValueError, "jitter must be finite, got inf"),
+        ({"jitter": None}, TypeError, "jitter must be a number, got None"),
+        ({"retry_on": BaseException}, TypeError, "retry_on must name subclasses of Exception, got <class 'BaseExc"),
+        ({"retry_on": (OSError, int)}, TypeError, "retry_on must name subclasses of Exception, got <class 'int'>"),
+        ({"retry_on": (OSError, print)}, TypeError, "retry_on must be an exception type, a tuple of them, or a func"),
+        ({"retry_on": "OSError"}, TypeError, "or a function of the error, got 'OSError'"),
+        ({"placement": "next"}, ValueError, "placement must be one of 'any', 'same', 'other', got 'next'"),
+        ({"front": 1}, TypeError, "front must be a bool, got 1"),
+    ],
+)
+def test_a_policy_names_the_bad_field_its_rule_and_what_it_got(
+    fields: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        RetryPolicy(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_attempts": None},
+        {"max_attempts": math.inf},
+        {"max_delay": math.inf},
+        {"jitter": 0},
+        {"retry_on": ()},
+        {"base_delay": 0, "multiplier": 1},
+    ],
+)
+def test_a_policy_takes_the_extremes_of_what_it_may_get(fields: dict[str, Any]) -> None:
+    policy = RetryPolicy(**fields)
+    assert {name: getattr(policy, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"delay": -1}, ValueError, "delay must not be negative, got -1"),
+        ({"delay": math.nan}, ValueError, "delay must not be NaN"),
+        ({"delay": math.inf}, ValueError, "delay must be finite, got inf"),
+        ({"delay": "5"}, TypeError, "delay must be a number, got '5'"),
+        ({"delay": 1, "placement": "next"}, ValueError, "placement must be one of 'any', 'same', 'other', got 'next'"),
+        ({"delay": 1, "rest": "yes"}, TypeError, "rest must be a bool, got 'yes'"),
+        ({"delay": 1, "counts": 0}, TypeError, "counts must be a bool, got 0"),
+    ],
+)
+def test_retry_after_names_the_bad_argument(arguments: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        RetryAfter(**arguments)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(1))
+def test_bad_max_attempts(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"max_attempts {rule}")):
+        any_policy(max_attempts=value)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+@pytest.mark.parametrize("field", ["base_delay", "max_delay", "multiplier", "jitter"])
+def test_bad_numbers_of_a_policy(field: str, value: Any, kind: type[Exception], rule: str) -> None:
+    if field == "jitter" and isinstance(value, str):
+        kind, rule = ValueError, "must be one of 'full', 'equal', 'decorrelated', 'none', got '5'"
+    with pytest.raises(kind, match=says(f"{field} {rule}")):
+        any_policy(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["base_delay", "multiplier", "jitter"])
+def test_infinite_numbers_of_a_policy(field: str) -> None:
+    with pytest.raises(ValueError, match=says(f"{field} must be finite, got inf")):
+        any_policy(**{field: INF})
+
+
+def test_a_multiplier_below_1() -> None:
+    with pytest.raises(ValueError, match=says("multiplier must be at least 1, got 0.5")):
+        RetryPolicy(multiplier=0.5)
+
+
+def test_an_unknown_placement() -> None:
+    with pytest.raises(ValueError, match=says("placement must be one of 'any', 'same', 'other', got 'elsewhere'")):
+        any_policy(placement="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (5, "retry_on must be an exception type, a tuple of them, or a function of the error, got 5"),
+        ((OSError, 5), "retry_on must be an exception type, a tuple of them, or a function of the error, got"),
+        ([OSError], "retry_on must be an exception type, a tuple of them, or a function of the error, got"),
+        (int, "retry_on must name subclasses of Exception, got <class 'int'>"),
+        (KeyboardInterrupt, "retry_on must name subclasses of Exception, got <class 'KeyboardInterrupt'>"),
+        ((OSError, SystemExit), "retry_on must name subclasses of Exception, got <class 'SystemExit'>"),
+    ],
+)
+def test_a_bad_retry_on(value: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=says(message)):
+        any_policy(retry_on=value)
+
+
+def test_a_bad_front() -> None:
+    with pytest.raises(TypeError, match=says("front must be a bool, got 'yes'")):
+        any_policy(front="yes")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(partial(RetryPolicy.fixed, -1), id="fixed"),
+        pytest.param(partial(RetryPolicy.fixed, 1, base_delay=-1), id="fixed, by name"),
+        pytest.param(partial(RetryPolicy.immediate, base_delay=-1), id="immediate"),
+    ],
+)
+def test_the_ready_made_policies_check_their_fields(make: Callable[[], RetryPolicy]) -> None:
+    with pytest.raises(ValueError, match=says("base_delay must not be negative, got -1")):
+        make()
+
+
+def test_an_unknown_field_of_a_policy() -> None:
+    with pytest.raises(TypeError, match="retries"):
+        any_policy(retries=3)
+
+
+@pytest.mark.parametrize(("value", "kind", "rule"), BAD_SECONDS)
+def test_a_bad_delay_of_retry_after(value: Any, kind: type[Exception], rule: str) -> None:
+    with pytest.raises(kind, match=says(f"delay {rule}")):
+        any_pause(value)
+
+
+def test_an_infinite_delay_of_retry_after() -> None:
+    with pytest.raises(ValueError, match=says("delay must be finite, got inf")):
+        RetryAfter(INF)
+
+
+def test_an_unknown_placement_of_retry_after() -> None:
+    with pytest.raises(ValueError, match=says("placement must be one of 'any', 'same', 'other', got 'elsewhere'")):
+        any_pause(1, placement="elsewhere")
+
+
+@pytest.mark.parametrize("kind", [GiveUp, Discard])
+@pytest.mark.parametrize("value", [None, 5, ValueError("no")])
+def test_a_reason_is_a_text(kind: Any, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^reason must be a str, got "):
+        kind(value)

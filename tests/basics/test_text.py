@@ -355,3 +355,12 @@ def test_arguments_take_no_more_room_than_they_have(args: list[object]) -> None:
     assert len(text) <= MOST_OF_ARGUMENTS
     whole = ", ".join(map(repr, args))
     assert text == whole or text[-1] == "…" or not whole.isprintable()
+
+
+class Several:
+    def __repr__(self) -> str:
+        return "<several\nlines>"
+
+
+def test_a_repr_of_several_lines_is_shown_in_one() -> None:
+    assert shown(Several()) == "<several lines>"

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool._policies.meters import Breaker, BreakerState
-from trio_pool._policies.rate_limit import CircuitBreaker
+from trio_pool._policies.circuit_breaker import Breaker, BreakerState, CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trio_pool._basics import tracebacks as _tracebacks
-from trio_pool._basics.error_text import in_words
 from trio_pool._basics.tracebacks import clear_frames
 
 if TYPE_CHECKING:
@@ -289,24 +288,3 @@ def test_strangers_are_cut_off_from_their_context() -> None:
     assert error.__context__ is not None
     clear_frames(error, (KeyError,))
     assert error.__context__ is None
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (ValueError("no"), "ValueError: no"),
-        (ValueError(), "ValueError"),
-        (ValueError("one\n  two\tthree "), "ValueError: one two three"),
-        (KeyError("name"), "KeyError: 'name'"),
-    ],
-)
-def test_an_error_is_told_in_one_line(error: Exception, words: str) -> None:
-    assert in_words(error) == words
-
-
-def test_an_error_whose_text_is_at_fault_is_told_without_it() -> None:
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError
-
-    assert in_words(Mute()) == "Mute: <its text can't be had>"

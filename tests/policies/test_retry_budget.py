@@ -10,8 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_pool._policies.meters import BudgetMeter
-from trio_pool._policies.rate_limit import RetryBudget
+from trio_pool._policies.retry_budget import BudgetMeter, RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool import AttemptTimeoutError, ResourceBroken, RetryPolicy
-from trio_pool._policies.error_rule import leaves, matches
+from trio_pool import AttemptTimeoutError, ResourceBroken, RetryAfter, RetryPolicy
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -237,15 +236,6 @@ def test_a_function_that_answers_no_bool_is_told_so() -> None:
         RetryPolicy(retry_on=answer).covers(ERROR)
 
 
-NESTED = st.recursive(
-    st.sampled_from([ValueError(), KeyError(), OSError()]).map(lambda error: [error]),
-    lambda parts: st.lists(parts, min_size=1, max_size=3).map(
-        lambda lists: [ExceptionGroup("", [error for found in lists for error in found])]
-    ),
-)
-
-
-@given(NESTED)
-def test_types_match_a_group_exactly_if_they_match_all_its_leaves(found: list[Exception]) -> None:
-    (error,) = found
-    assert matches(error, (ValueError, OSError)) is not any(isinstance(leaf, KeyError) for leaf in leaves(error))
+def test_retry_after_says_what_is_to_happen() -> None:
+    assert str(RetryAfter(1.5)) == "try again in 1.5 s"
+    assert str(RetryAfter(2, rest=True)) == "the worker rests 2 s"
