@@ -19,7 +19,7 @@ async def nap(seconds: float) -> float:
     return seconds
 
 
-async def collect(stream: AsyncIterator[Any]) -> list[float]:
+async def collect(stream: AsyncIterator[Any]) -> list[Any]:
     """The results, of one or the other kind of stream."""
     return [each.result() if isinstance(each, Job) else each async for each in stream]
 

@@ -349,7 +349,8 @@ async def test_in_a_pool_without_workers_a_few_wait_for_one(name: str, items: It
     async def work(resource: object, item: int) -> int:
         return item
 
-    async with open_pool([], no_worker="wait") as pool, getattr(pool, name)(work, items(10)) as results:
+    nothing: list[object] = []
+    async with open_pool(nothing, no_worker="wait") as pool, getattr(pool, name)(work, items(10)) as results:
         await trio.sleep(1)
         assert len(list(pool.jobs())) == 2
         await pool.add("a")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ def naps() -> Generator[float]:
     yield from (10, *[1] * 9)
 
 
-SOURCES = [lambda: [10, *[1] * 9], naps, async_naps]
+SOURCES: list[Callable[[], Any]] = [lambda: [10, *[1] * 9], naps, async_naps]
 
 
 async def group_cancelled(pool: SlotPool, items: Any) -> None:
@@ -174,7 +174,7 @@ async def test_items_may_cancel_their_pool(autojump_clock: MockClock, caplog: py
         yield 1
 
     async with open_pool(1) as pool, pool.map(nap, items(), buffer=5):
-        await trio.sleep_forever()
+        await trio.sleep(1000)
     assert caplog.records == []
 
 

@@ -46,7 +46,7 @@ from ._job_group import JobGroup, SlotJobGroup
 from ._limits import CircuitBreaker, Hedge, RateLimit, RetryBudget
 from ._logged import Logged, LogLevels
 from ._open import open_pool
-from ._options import JobOptions
+from ._options import JobOptions, StreamOptions
 from ._pool import Pool, SlotPool
 from ._resource import Resource
 from ._retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
@@ -92,6 +92,7 @@ __all__ = [
     "RetryPolicy",
     "SlotJobGroup",
     "SlotPool",
+    "StreamOptions",
     "Transition",
     "Worker",
     "WorkerState",

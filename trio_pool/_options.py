@@ -137,7 +137,7 @@ class Options:
           label: what an option is called in messages.
         """
         changes: dict[str, Any] = {}
-        for name, value in cast("Mapping[str, object]", given).items():
+        for name, value in given.items():
             if name not in _CHECKS:
                 raise TypeError(
                     f"{call}() got an unexpected keyword argument {name!r}; the options of a "

@@ -18,6 +18,7 @@ from trio_pool import (
     Hedge,
     Job,
     JobGroup,
+    JobOptions,
     JobState,
     Node,
     Pool,
@@ -30,6 +31,7 @@ from trio_pool import (
     RetryPolicy,
     SlotJobGroup,
     SlotPool,
+    StreamOptions,
     Transition,
     Worker,
     WorkerState,
@@ -39,7 +41,7 @@ from trio_pool import (
 from trio_pool.testing import Flaky
 
 if TYPE_CHECKING:
-    from typing_extensions import assert_type
+    from typing_extensions import Unpack, assert_type
 else:
 
     def assert_type(value: object, kind: object) -> object:
@@ -126,6 +128,76 @@ async def test_as_completed_iterates_over_jobs() -> None:
 async def test_map_takes_async_iterables() -> None:
     async with open_pool(2) as pool, pool.map(partial(add, 1), count(3)) as sums:
         assert [assert_type(number, int) async for number in sums] == [1, 2, 3]
+
+
+class Page:
+    """An item."""
+
+    def __init__(self, rank: int, url: str) -> None:
+        self.rank = rank
+        self.url = url
+
+
+async def fetch_page(client: Client, page: Page) -> bytes:
+    return await fetch(client, page.url)
+
+
+async def sizes(page: Page) -> int:
+    return len(page.url)
+
+
+async def pages() -> AsyncGenerator[Page]:
+    yield Page(1, "/")
+
+
+def rank_of(page: Page) -> float:
+    return page.rank
+
+
+async def test_options_of_a_stream_may_be_functions_of_the_item() -> None:
+    items = [Page(2, "/"), Page(1, "//")]
+    async with open_pool([Client("a")]) as pool:
+        bodies = pool.map(fetch_page, items, priority=lambda page: assert_type(page, Page).rank, buffer=float("inf"))
+        async with assert_type(bodies, AbstractAsyncContextManager[AsyncIterator[bytes]]) as stream:
+            assert [body async for body in stream] == [b"a/", b"a//"]
+        async with pool.as_completed(
+            fetch_page,
+            pages(),
+            retry=lambda page: RetryPolicy(max_attempts=page.rank),
+            attempt_timeout=rank_of,
+            total_timeout=lambda page: page.rank + 1.5,
+            requires=lambda page: [page.url] if page.rank > 1 else (),
+            worker=lambda page: pool.workers[0] if page.rank else None,
+            name=lambda page: page.url,
+            metadata=lambda page: {"rank": page.rank},
+            hedge=lambda page: Hedge(page.rank) if page.rank > 1 else None,
+            after=lambda page: [],
+        ) as jobs:
+            assert [assert_type(job, Job[bytes]).name async for job in jobs] == ["/"]
+        async with pool.open_group() as group, group.map(fetch_page, (page for page in items), name=str) as stream:
+            assert [assert_type(body, bytes) async for body in stream] == [b"a/", b"a//"]
+    async with open_pool(1) as slots:
+        async with slots.map(sizes, items, priority=lambda page: page.rank, name=None) as stream_of_sizes:
+            assert [assert_type(size, int) async for size in stream_of_sizes] == [1, 2]
+        async with slots.as_completed(sizes, items, priority=rank_of) as ended:
+            assert sorted([assert_type(job, Job[int]).result() async for job in ended]) == [1, 2]
+
+
+def map_pages(pool: Pool[Client], **options: Unpack[StreamOptions[Page]]) -> AbstractAsyncContextManager[Any]:
+    """What a program may make of it."""
+    return pool.map(fetch_page, [Page(1, "/")], **options)
+
+
+def map_with_options(pool: Pool[Client], **options: Unpack[JobOptions]) -> AbstractAsyncContextManager[Any]:
+    """Options of a job are options of a stream."""
+    return pool.map(fetch_page, [Page(1, "/")], **options)
+
+
+async def test_options_can_be_handed_on() -> None:
+    async with open_pool([Client("a")]) as pool:
+        for stream in (map_pages(pool, priority=rank_of, name="page"), map_with_options(pool, priority=1, name="page")):
+            async with stream as bodies:
+                assert [body async for body in bodies] == [b"a/"]
 
 
 async def test_resources_may_be_described() -> None:

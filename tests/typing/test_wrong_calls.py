@@ -127,6 +127,38 @@ async def test_items_must_be_arguments_of_the_function() -> None:
             assert (await anext(finished)).dead_reason is not None
 
 
+async def test_functions_of_the_item_must_take_and_give_what_they_should() -> None:
+    async def length(client: Client, url: str) -> int:
+        return len(url)
+
+    def double(number: int) -> int:
+        return number * 2
+
+    async def rank(url: str) -> int:
+        return len(url)
+
+    urls = ["/", "//"]
+    async with open_pool([Client()]) as pool:
+        async with pool.map(length, urls, priority=lambda url: url) as results:  # type: ignore[arg-type,return-value]
+            with pytest.raises(TypeError, match="the result of priority must be a number"):
+                await anext(results)
+        async with pool.map(length, urls, priority=lambda url: url.rank) as results:  # type: ignore[attr-defined]
+            with pytest.raises(AttributeError, match="rank"):
+                await anext(results)
+        async with pool.map(length, urls, name=lambda url: len(url)) as results:  # type: ignore[arg-type,return-value]
+            with pytest.raises(TypeError, match="the result of name must be a str or None"):
+                await anext(results)
+        async with pool.as_completed(length, urls, priority=double) as jobs:  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="the result of priority must be a number"):
+                await anext(jobs)
+        with pytest.raises(TypeError, match="must be a plain function of the item"):
+            pool.map(length, urls, priority=rank)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="unexpected keyword argument 'rank'"):
+            pool.map(length, urls, rank=double)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="priority must be a number"):
+            await pool.submit(length, "/", priority=double)  # type: ignore[arg-type]
+
+
 async def test_results_must_be_used_as_what_they_are() -> None:
     async with open_pool([Client()]) as pool:
         size: int = await pool.run(fetch, "/")  # type: ignore[arg-type]
