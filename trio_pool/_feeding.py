@@ -51,6 +51,7 @@ class Feeder:
 
     Attributes:
       has_ended: whether what is in the window is all there will be, and `take_error` tells why.
+      is_unsure: whether it could not be said what a reader waits for that is part of a job; reset by the reader.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Feeder:
         "_wake_readers",
         "_window",
         "has_ended",
+        "is_unsure",
     )
 
     def __init__(
@@ -116,6 +118,7 @@ class Feeder:
         self._stray: Exception | None = None
         self._refusal: PoolClosedError | None = None
         self.has_ended: bool = False
+        self.is_unsure: bool = False
 
     # What the stream and the engine ask for.
 
@@ -135,6 +138,19 @@ class Feeder:
         """There may be room, but nothing may be taken on the spot."""
         if self._window.is_wanted and self._window.room_if_held > 0:
             self._rouse()
+        else:
+            self._reassure()
+
+    def awaited(self) -> Iterable[Job[Any]]:
+        """The jobs of which one has to end before a reader can go on; none if others may come before that.
+
+        Once it was none, it stays so until the readers have looked again: they are woken when it is not so any more.
+        """
+        if self.is_unsure:
+            return ()
+        jobs = self._window.awaited(self.may_bring_more)
+        self.is_unsure = not jobs
+        return jobs
 
     @property
     def may_bring_more(self) -> bool:
@@ -193,6 +209,8 @@ class Feeder:
         window.is_wanted = self._placing is None and not self._over
         if window.is_wanted and window.room > 0:
             self._rouse()
+        elif self.is_unsure:
+            self._reassure()
 
     def _submit(self, item: Any) -> None:
         """Make a job of an item."""
@@ -207,13 +225,6 @@ class Feeder:
             self._end(error)
             return
         window.take(job)
-        if window.wary:
-            self._warn_readers()
-
-    def _warn_readers(self) -> None:
-        """Let those of them look that must not wait for ever, if it is not as it was for them."""
-        if self._window.is_news(self.may_bring_more):
-            self._wake_readers()
 
     def _placed(self, error: Exception | None) -> None:
         """A job has got the place in the queue that it has waited for, or never will."""
@@ -284,7 +295,7 @@ class Feeder:
         self._iterator = self._begin_items()
         taken = 0
         while True:
-            if self._is_held_up or taken == BATCH:
+            if self._is_held_up or taken == BATCH or self.is_unsure:
                 await self._wait_for_room()
                 taken = 0
             if self._over:
@@ -306,8 +317,9 @@ class Feeder:
         """Wait until there is room and no job waits for a place; at least, let others run."""
         window = self._window
         try:
-            if not self._is_held_up:
-                await trio.lowlevel.checkpoint()
+            if self.is_unsure or not self._is_held_up:
+                await trio.lowlevel.checkpoint()  # jobs that have just been taken may begin to wait for the reader
+            self._reassure()
             while self._is_held_up:
                 first = window.next
                 if self._placing is None and first is not None and window.room_if_held > 0:
@@ -317,8 +329,7 @@ class Feeder:
                     if window.next is first:
                         window.held_by = first
                 else:
-                    if window.wary:
-                        self._warn_readers()
+                    self._reassure()
                     self._parked = trio.lowlevel.current_task()
                     window.is_wanted = self._placing is None
                     await trio.lowlevel.wait_task_rescheduled(self._abandon)
@@ -331,6 +342,11 @@ class Feeder:
             )
             self._stray = RuntimeError(words)
             raise self._stray from error
+
+    def _reassure(self) -> None:
+        """Let the readers look whether they wait in vain, if that could not be said before and can be now."""
+        if self.is_unsure and self._window.awaited(self.may_bring_more):
+            self._wake_readers()
 
     def _abandon(self, _: object) -> trio.lowlevel.Abort:
         self._parked = None

@@ -125,15 +125,11 @@ class Stream(abc.ABC, Generic[V, X]):
         if not is_in_a_job():
             await self._park()
             return
-        window = self._window
-        with self._engine.waiting_for(self._awaited, for_any=True):
-            window.wary += 1
-            try:
-                # That the job begins to wait may have led to it.
-                if not (window.ready or self._is_at_end):
-                    await self._park()
-            finally:
-                window.wary -= 1
+        self._feeder.is_unsure = False
+        with self._engine.waiting_for(self._feeder.awaited, for_any=True):
+            # That the job begins to wait may have led to it.
+            if not (self._window.ready or self._is_at_end):
+                await self._park()
 
     async def _park(self) -> None:
         self._window.readers += 1
@@ -141,10 +137,6 @@ class Stream(abc.ABC, Generic[V, X]):
             await self._readers.park()
         finally:
             self._window.readers -= 1
-
-    def _awaited(self) -> Iterable[Job[Any]]:
-        """The jobs of which one has to end before a reader can go on; none if others may come before that."""
-        return self._window.awaited(self._feeder.may_bring_more)
 
     def _look(self) -> None:
         """Something may be handed out, or there is room for more."""

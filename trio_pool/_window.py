@@ -37,7 +37,6 @@ class Window(abc.ABC):
       pending: the jobs that can't be handed out yet.
       ready: those that can, in their order.
       readers: how many tasks wait for one of these.
-      wary: how many of them are parts of jobs, and must not wait for ever.
       is_wanted: whether somebody waits for room.
       held_by: the job that keeps others from being handed out which have ended, once that is known.
     """
@@ -55,7 +54,6 @@ class Window(abc.ABC):
         "is_wanted",
         "readers",
         "ready",
-        "wary",
     )
 
     pending: Collection[Job[Any]]
@@ -75,7 +73,6 @@ class Window(abc.ABC):
         self._is_told = False
         self.ready: deque[Job[Any]] = deque()
         self.readers: int = 0
-        self.wary: int = 0
         self.is_wanted: bool = False
         self.held_by: Job[Any] | None = None
 
@@ -145,10 +142,6 @@ class Window(abc.ABC):
         """Those of which one has to end before any can be handed out; ``more`` if others may come before that."""
 
     @abc.abstractmethod
-    def is_news(self, more: bool) -> bool:
-        """Whether those who wait have to look on account of the last one that was taken."""
-
-    @abc.abstractmethod
     def drop(self, job: Job[Any]) -> None:
         """The last one that was taken will not enter the pool."""
 
@@ -176,10 +169,6 @@ class InOrder(Window):
     def awaited(self, more: bool) -> Iterable[Job[Any]]:
         """The next one, whatever is taken behind it."""
         return (self.pending[0],) if self.pending else ()
-
-    def is_news(self, more: bool) -> bool:
-        """Whether it is the next one."""
-        return len(self.pending) == 1
 
     def _add(self, job: Job[Any]) -> None:
         self.pending.append(job)
@@ -218,10 +207,6 @@ class AsTheyEnd(Window):
     def awaited(self, more: bool) -> Iterable[Job[Any]]:
         """Any of them, if no others may come and end instead."""
         return () if more else self.pending
-
-    def is_news(self, more: bool) -> bool:
-        """Whether no others may come now."""
-        return not more
 
     def _add(self, job: Job[Any]) -> None:
         self.pending[job] = None
