@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -19,15 +19,20 @@ async def nap(seconds: float) -> float:
     return seconds
 
 
+def result_of(each: Any) -> Any:
+    """The result in what one or the other kind of stream gives."""
+    return cast("Job[Any]", each).result() if isinstance(each, Job) else each
+
+
 async def collect(stream: AsyncIterator[Any]) -> list[Any]:
     """The results, of one or the other kind of stream."""
-    return [each.result() if isinstance(each, Job) else each async for each in stream]
+    return [result_of(each) async for each in stream]
 
 
-async def read_to_the_end(stream: AsyncIterator[Any], found: list[float]) -> None:
+async def read_to_the_end(stream: AsyncIterator[Any], found: list[Any]) -> None:
     """Add what comes to what was found; it is there also if it ends with an error."""
     async for each in stream:
-        found.append(each.result() if isinstance(each, Job) else each)  # noqa: PERF401
+        found.append(result_of(each))  # noqa: PERF401
 
 
 async def ending_of(stream: AsyncIterator[Any]) -> BaseException | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections import deque
-from collections.abc import AsyncIterable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,22 +11,18 @@ import trio
 from ._engine import logger
 from ._error_rule import as_error, without
 from ._errors import PoolClosedError
+from ._items import END, Items
 from ._tracebacks import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable
 
     from ._job import Job
     from ._options import ItemOptions, Options
     from ._submitting import Submitting
     from ._window import Window
 
-# To take from one of these runs no code of the program.
-CONTAINERS = frozenset({list, tuple, range, dict, set, frozenset, deque, str, bytes})
-
 BATCH = 100  # items that may be taken before others run
-
-_END = object()
 
 
 class Feeder:
@@ -65,7 +58,6 @@ class Feeder:
         "_is_bringing",
         "_is_plain",
         "_items",
-        "_iterator",
         "_options",
         "_over",
         "_parked",
@@ -86,20 +78,19 @@ class Feeder:
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
         options: ItemOptions,
-        window: Window,
+        window: Window[Any],
         wake_readers: Callable[[], object],
     ) -> None:
         self._pool = pool
         self._engine = pool._engine
         self._fn = fn
-        self._items: Any = items
-        self._iterator: Any = None
+        self._items = Items(items)
         self._options = options
         # Those of all jobs, if none of them is a function of the item.
         self._fixed = None if options.by_item else options.fixed
         self._window = window
         self._wake_readers = wake_readers
-        self._is_plain = type(items) in CONTAINERS and not options.by_item
+        self._is_plain = self._items.are_plain and not options.by_item
         # Of whoever has entered the block: what the jobs see.
         self._context = Context()
         # The task that takes items, once there is one: the scope around it, and itself while it waits for room.
@@ -130,7 +121,7 @@ class Feeder:
         if not self._is_plain:
             self._start()
             return self.look
-        self._iterator = iter(self._items)
+        self._items.begin()
         self._take_plain()
         return partial(self._context.run, self._take_plain)
 
@@ -198,8 +189,8 @@ class Feeder:
         try:
             while room > 0 and self._placing is None and not self._over:
                 room -= 1
-                item = next(self._iterator, _END)
-                if item is _END:
+                item = self._items.take_plain()
+                if item is END:
                     self._end()
                 else:
                     self._submit(item)
@@ -286,13 +277,13 @@ class Feeder:
             await self._close()
         self._scope.cancel()  # what they have left open goes on no longer
 
-    async def _keep_taking_plain(self) -> None:
+    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # it is over already
         while not self._over:
             self._take_plain()
             await self._wait_for_room()
 
     async def _take_all(self) -> None:
-        self._iterator = self._begin_items()
+        self._items.begin()
         taken = 0
         while True:
             if self._is_held_up or taken == BATCH or self.is_unsure:
@@ -301,9 +292,9 @@ class Feeder:
             if self._over:
                 return  # noqa: ASYNC910  # the pool has ended
             self._is_bringing = True
-            item = await self._next_item()
+            item = await self._items.take()
             self._is_bringing = False
-            if item is _END:
+            if item is END:
                 self._end()
                 return
             self._submit(item)
@@ -313,7 +304,7 @@ class Feeder:
     def _is_held_up(self) -> bool:
         return not self._over and (self._placing is not None or self._window.room <= 0)
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is a checkpoint on every path
         """Wait until there is room and no job waits for a place; at least, let others run."""
         window = self._window
         try:
@@ -353,10 +344,10 @@ class Feeder:
         self._window.is_wanted = False
         return trio.lowlevel.Abort.SUCCEEDED
 
-    async def _close(self) -> None:
+    async def _close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
         """Close a generator in the task where the scopes are that it keeps open."""
         try:
-            await self._close_items()
+            await self._items.close()
         except BaseException as error:
             self._note(error, GeneratorExit)
 
@@ -381,32 +372,9 @@ class Feeder:
         else:
             _log("the items of a stream failed again as they were closed", told)
 
-    # Code of the program, which Ctrl-C may strike as ever.
-
-    @trio.lowlevel.disable_ki_protection
-    def _begin_items(self) -> Any:
-        return aiter(self._items) if isinstance(self._items, AsyncIterable) else iter(self._items)
-
-    @trio.lowlevel.disable_ki_protection
-    async def _next_item(self) -> Any:
-        if not isinstance(self._items, AsyncIterable):
-            return next(self._iterator, _END)  # noqa: ASYNC910  # who calls it lets others run now and then
-        try:
-            return await anext(self._iterator)
-        except StopAsyncIteration:
-            return _END
-
     @trio.lowlevel.disable_ki_protection
     def _options_of(self, item: Any) -> Options:
         return self._options.of(item)
-
-    @trio.lowlevel.disable_ki_protection
-    async def _close_items(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
-        for each in (self._iterator, self._items):
-            if inspect.isasyncgen(each):
-                await each.aclose()
-            elif inspect.isgenerator(each):
-                each.close()
 
 
 def _log(words: str, error: Exception) -> None:

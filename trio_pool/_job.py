@@ -230,7 +230,7 @@ class Job(Generic[V_co]):
         self._lane: Lane | None = None
 
         # Owned by the stream that it is a job of, until it has ended; None for all others.
-        self._window: Window | None = None
+        self._window: Window[Any] | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False

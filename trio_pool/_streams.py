@@ -31,6 +31,11 @@ class Stream(abc.ABC, Generic[V, X]):
     Leaving the block cancels the jobs that are left and waits for their ends.
     """
 
+    _order: type[Window[Any]]
+    """the order in which jobs are handed out"""
+    _is_in_order: bool
+    """whether that is the order of the items, so that a reader waits for one job and no other"""
+
     __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_left", "_readers", "_window")
 
     def __init__(
@@ -42,17 +47,13 @@ class Stream(abc.ABC, Generic[V, X]):
         options: ItemOptions,
     ) -> None:
         self._engine = engine = pool._engine
-        self._window = self._order()(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
+        self._window = self._order(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
         self._feeder = Feeder(pool, fn, items, options, self._window, self._wake_readers)
         self._readers = trio.lowlevel.ParkingLot()
         # For a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
         self._left = False
-
-    @abc.abstractmethod
-    def _order(self) -> type[Window]:
-        """The order in which jobs are handed out."""
 
     @abc.abstractmethod
     def _given(self, job: Job[V]) -> X:
@@ -96,10 +97,11 @@ class Stream(abc.ABC, Generic[V, X]):
     async def __anext__(self) -> X:
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        ready = self._window.ready
+        ready, pending = self._window.ready, self._window.pending
         has_waited = False
-        while not (has_waited and ready) or self._left:
-            if self._left:
+        while not (has_waited and ready and (self._is_in_order or not self._left)):
+            # A reader that waits for the next result is told what has become of that job.
+            if self._left and not (has_waited and pending and self._is_in_order):
                 raise trio.ClosedResourceError("the block of these results has been left")
             if ready:
                 await trio.lowlevel.checkpoint()
@@ -114,13 +116,13 @@ class Stream(abc.ABC, Generic[V, X]):
             has_waited = True
         job = ready.popleft()
         self._fill()
-        return self._given(job)
+        return self._given(job)  # noqa: ASYNC910  # the loop has been gone through at least once
 
     @property
     def _is_at_end(self) -> bool:
         return self._feeder.has_ended and not self._window.pending
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> None:  # noqa: ASYNC910  # its caller checks
         """Wait until something may be handed out, or nothing will be any more."""
         if not is_in_a_job():
             await self._park()
@@ -153,8 +155,8 @@ class Mapped(Stream[V, V]):
 
     __slots__ = ()
 
-    def _order(self) -> type[Window]:
-        return InOrder
+    _order = InOrder
+    _is_in_order = True
 
     def _given(self, job: Job[V]) -> V:
         return self._engine.result_of(job)
@@ -165,8 +167,8 @@ class Completed(Stream[V, "Job[V]"]):
 
     __slots__ = ()
 
-    def _order(self) -> type[Window]:
-        return AsTheyEnd
+    _order = AsTheyEnd
+    _is_in_order = False
 
     def _given(self, job: Job[V]) -> Job[V]:
         self._engine.deal_with(job)

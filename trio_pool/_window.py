@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._effects import Moved
 from ._job import FINAL, JobState
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 DELAYED = JobState.DELAYED  # looked up with every job, and slow through the enum
 
+C = TypeVar("C", bound="Collection[Job[Any]]")
+
 MOST_BY_DEFAULT = 1000
 MOST_ASIDE = 1000
 
 
-class Window(abc.ABC):
+class Window(abc.ABC, Generic[C]):
     """Which jobs of a stream count, which are set aside, and which can be handed out.
 
     Those that back off are set aside, and so are ended ones that have to wait for their turn: neither
@@ -56,7 +58,7 @@ class Window(abc.ABC):
         "ready",
     )
 
-    pending: Collection[Job[Any]]
+    pending: C
 
     def __init__(
         self, roster: Roster, effects: Effects, buffer: float | None, max_queue: float, look: Callable[[], object]
@@ -152,7 +154,7 @@ class Window(abc.ABC):
     def _end(self, job: Job[Any]) -> None: ...
 
 
-class InOrder(Window):
+class InOrder(Window["deque[Job[Any]]"]):
     """Handed out in the order in which they were taken."""
 
     __slots__ = ("pending",)
@@ -190,7 +192,7 @@ class InOrder(Window):
             self.ready.append(pending.popleft())
 
 
-class AsTheyEnd(Window):
+class AsTheyEnd(Window["dict[Job[Any], None]"]):
     """Handed out in the order in which they end."""
 
     __slots__ = ("pending",)

@@ -35,6 +35,7 @@ from trio_pool._effects import (
     GroupQuiet,
     Hire,
     Interrupt,
+    Moved,
     Quiet,
     Recall,
     Refused,
@@ -212,7 +213,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | StepAside() | WaitsInVain():
+                case Changed() | Moved() | Regain() | StepAside() | WaitsInVain():
                     raise AssertionError("nobody watches, waits or lends")
                 case Reserved(group=group):
                     self.staffed.append(group)

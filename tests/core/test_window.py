@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from trio_pool import Job
     from trio_pool._effects import Effect
 
-ORDERS: list[type[Window]] = [InOrder, AsTheyEnd]
+ORDERS: list[type[Window[Any]]] = [InOrder, AsTheyEnd]
 
 
 class Plain:
     """The same, counted anew each time."""
 
-    def __init__(self, order: type[Window], buffer: float, most_aside: float) -> None:
+    def __init__(self, order: type[Window[Any]], buffer: float, most_aside: float) -> None:
         self.in_order = order is InOrder
         self.buffer = buffer
         self.most_aside = most_aside
@@ -64,7 +64,7 @@ def told(effects: list[Effect]) -> bool:
     st.lists(st.sampled_from(["take", "move", "move", "move", "read", "hold"]), max_size=60),
 )
 def test_it_agrees_with_a_plain_count(
-    data: st.DataObject, order: type[Window], buffer: int, max_queue: int, steps: list[str]
+    data: st.DataObject, order: type[Window[Any]], buffer: int, max_queue: int, steps: list[str]
 ) -> None:
     core = make_core()
     looks: list[None] = []
@@ -106,7 +106,7 @@ def test_it_agrees_with_a_plain_count(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window]) -> None:
+def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
@@ -118,7 +118,7 @@ def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window]) ->
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window]) -> None:
+def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
@@ -129,7 +129,7 @@ def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window]) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_never_enters_leaves_no_trace(order: type[Window]) -> None:
+def test_a_job_that_never_enters_leaves_no_trace(order: type[Window[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
