@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
@@ -21,7 +21,10 @@ async def nap(seconds: float) -> float:
 
 def result_of(each: Any) -> Any:
     """The result in what one or the other kind of stream gives."""
-    return cast("Job[Any]", each).result() if isinstance(each, Job) else each
+    if isinstance(each, Job):
+        job: Job[Any] = each
+        return job.result()
+    return each
 
 
 async def collect(stream: AsyncIterator[Any]) -> list[Any]:
