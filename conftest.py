@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about what else the machine does than about the code.
-settings.register_profile("trio_pool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("trio_pool")
+settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# With it the other tests that repeat something very often do a tenth too; see tests/effort.py.
+settings.register_profile("light", settings.get_profile("full"), max_examples=10)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
 
 
 class PythonBlock(CodeBlockParser):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from pathlib import Path
 
 import nox
 from packaging.requirements import Requirement
@@ -42,8 +46,12 @@ if not INSTALLED:
     sys.exit(f"None of the supported Pythons is installed: {', '.join(SUPPORTED)}")
 OLDEST, NEWEST = INSTALLED[0], INSTALLED[-1]
 
-measured: list[str] = []
-"""The coverage data of this run of nox, one file for each Python."""
+FULL = f"tests-{NEWEST}"
+"""The session that runs the tests at full strength. On the other Pythons those that run something
+very often, such as each of hypothesis, do a tenth of it; see tests/effort.py."""
+
+MEASURED = {FULL: ".coverage.newest", "minimums": ".coverage.oldest"}
+"""The sessions that measure what the tests cover, and where they leave it."""
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -121,50 +129,80 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(python=NEWEST, default=False)
+def fuzz(session: nox.Session) -> None:
+    """Run random programs for some minutes; the arguments after ``--`` are those of ``python -m tests.programs``."""
+    session.install("-e", ".", *group("tests"))
+    session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
+
+
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest supported dependencies, on the package as users get it."""
     session.install(".", *lowest(), *group("tests"))
-    session.run("pytest", *session.posargs)
+    run_tests(session)
 
 
 @nox.session(python=INSTALLED)
 def tests(session: nox.Session) -> None:
-    """Run the tests; without arguments for pytest after ``--``, measure what they cover."""
+    """Run the tests with the newest dependencies."""
     session.install("-e", ".", *group("tests"))
-    # The Pythons in between run no line that these two don't, and measuring takes its time.
-    if session.posargs or session.python not in (OLDEST, NEWEST):
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run all tests, unless pytest is told otherwise after ``--``; two sessions measure what they cover."""
+    # Pythons in between run no line that these two don't, and measuring takes its time.
+    measured = MEASURED.get(session.name)
+    effort = {"HYPOTHESIS_PROFILE": "full" if session.name == FULL else "light"}
+    if session.posargs:
         session.run("pytest", *session.posargs)
-        return
-    data = f".coverage.{session.python}"
-    session.run("coverage", "run", f"--data-file={data}", "-m", "pytest")
-    measured.append(data)
-    session.notify("coverage")
+    elif measured is None:
+        session.run("pytest", env=effort)
+    else:
+        # By its path, as it would find the package in the folder otherwise, and not the one installed.
+        pytest = str(Path(session.bin, "pytest"))
+        session.run("coverage", "run", f"--data-file={measured}", pytest, env=effort)
 
 
 @nox.session(python=NEWEST, default=False)
 def coverage(session: nox.Session) -> None:
-    """Hold what the tests covered, on two Pythons together, against 100 per cent; follows ``tests``."""
-    if not measured:
-        session.error("There is nothing to report: run the session tests, which calls this one.")
+    """Hold what the tests covered, on two Pythons together, against 100 per cent; after both of them."""
     session.install(*group("coverage"))
-    session.run("coverage", "combine", *measured)
+    session.run("coverage", "combine", *MEASURED.values())
     session.run("coverage", "report")
 
 
 @nox.session(venv_backend="none")
 def check(session: nox.Session) -> None:
-    """Do all of this, on each supported Python that is installed."""
+    """Do all of this, on each supported Python that is installed, as many sessions at a time as there are cores."""
     session.log(f"Tested on Python {', '.join(INSTALLED)}")
     if MISSING:
         session.warn(f"Not installed, so not tested: Python {', '.join(MISSING)}")
-    session.notify("lint", posargs=[])
-    session.notify("types", posargs=[])
-    session.notify("docs", posargs=[])
-    session.notify("browser", posargs=[])
-    session.notify("cluster", posargs=[])
-    session.notify("demo", posargs=["--files", "40"])
-    session.notify("bench", posargs=["--quick"])
-    session.notify("minimums", posargs=[])
-    for version in INSTALLED:
-        session.notify(f"tests-{version}", posargs=[])
+    for data in MEASURED.values():
+        Path(data).unlink(missing_ok=True)
+    # Those that take longest come first, so that none is left to run alone in the end.
+    in_turn = [FULL, "minimums", "types", "cluster", "browser", "bench -- --quick"]
+    # The oldest Python is tested with the lowest dependencies alone.
+    in_turn += [name for name in map("tests-{}".format, INSTALLED[1:]) if name != FULL]
+    in_turn += ["docs", "demo -- --files 40", "lint"]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]
+    if not failed and not run_apart("coverage"):
+        failed.append("coverage")
+    if failed:
+        session.error(f"Failed: {', '.join(failed)}")
+
+
+def run_apart(session: str) -> bool:
+    """Run a session in a nox of its own, and print what it printed when it is done; whether it passed."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "nox", "--session", *session.split()]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    result = "failed" if done.returncode else "passed"
+    head = f"===== {session}: {result} after {time.monotonic() - began:.0f} s =====\n"
+    sys.stdout.buffer.write(head.encode() + done.stdout)
+    sys.stdout.flush()
+    return done.returncode == 0

@@ -6,7 +6,7 @@ import importlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import backing_off, growth, imports, programs, queueing, waiting
+from . import backing_off, crowds, growth, imports, programs, queueing, waiting
 from .measure import CallCounter, in_turn, ratio
 from .rows import Row
 
@@ -144,6 +144,69 @@ CATALOGUE = (
             lambda scale: waiting.beside_waiting(scale.counted, waiting=False, meter=CallCounter),
         ),
         bound=2.0,
+        counts=True,
+    ),
+    Row(
+        name="leaving-400",
+        what="calls per job when the block is left without join, 400 workers against 4",
+        measure=crowds.against_few(crowds.leave, 400),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="leaving-4000",
+        what="the same, 4,000 workers against 4",
+        measure=crowds.against_few(crowds.leave, 4_000),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="waiting-for-one",
+        what="calls per job while others wait for one, 1,000 against 1",
+        measure=crowds.against_few(partial(crowds.wait_for_one, draining=False), 1_000, 1),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="draining-for-one",
+        what="the same when the block is left",
+        measure=crowds.against_few(partial(crowds.wait_for_one, draining=True), 1_000, 1),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="tag-sets-400",
+        what="calls per job, 400 workers with a tag of their own each against 4",
+        measure=crowds.against_few(crowds.require, 400),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="tag-sets-1600",
+        what="the same, 1,600 against 4",
+        measure=crowds.against_few(crowds.require, 1_600),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="pinned",
+        what="calls per job for one worker alone, all but one at work at once, 400 workers against 4",
+        measure=crowds.against_few(crowds.pin, 400),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="reserving",
+        what="calls per job that ends while a group waits for all workers, 400 workers against 4",
+        measure=crowds.against_few(crowds.reserve, 400),
+        bound=1.3,
+        counts=True,
+    ),
+    Row(
+        name="reserving-groups",
+        what="calls per group that waits for a worker of its own, 400 groups against 4",
+        measure=crowds.against_few(crowds.queue_groups, 400),
+        bound=1.3,
         counts=True,
     ),
     Row(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
 from sphinx.pycode import ModuleAnalyzer
 
+import trio_pool
 from trio_pool import __version__
 
 if TYPE_CHECKING:
-    from docutils.nodes import Element, TextElement
-    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
-    from sphinx.environment import BuildEnvironment
 
 project = "trio_pool"
 author = "the trio_pool contributors"
@@ -46,35 +44,23 @@ html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 
 
-def resolve_public_name(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: TextElement
-) -> Element | None:
-    """Link a name to where users import it from, if autodoc calls it by the private module that defines it."""
-    public = re.sub(r"^trio_pool\._\w+\.", "trio_pool.", node["reftarget"])
-    if node.get("refdomain") != "py" or public == node["reftarget"]:
-        return None
-    domain = env.domains.python_domain
-    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public, node, contnode)
-
-
-def show_public_names(*event: Any) -> None:
-    """Call a name what users call it, if napoleon has put in the private module that defines it."""
-    lines: list[str] = event[-1]
-    lines[:] = [re.sub(r"\btrio_pool\._\w+\.", "trio_pool.", line) for line in lines]
-
-
-def setup(app: Sphinx) -> None:
-    """Sphinx calls this."""
-    # The reference gives one signature that says all, instead of the three for type checkers.
-    analyzer = ModuleAnalyzer.for_module("trio_pool._open")
-    analyzer.analyze()
-    analyzer.overloads.clear()
+def find_docs_of_attributes() -> None:
+    """Let Sphinx find what stands below attributes in the modules that define them: classes name the public one."""
+    public = ModuleAnalyzer.for_module("trio_pool")
+    public.analyze()
+    for module in iter_modules(trio_pool.__path__):
+        if module.name.startswith("_"):
+            private = ModuleAnalyzer.for_module(f"trio_pool.{module.name}")
+            private.analyze()
+            public.attr_docs.update(private.attr_docs)
+            public.tagorder.update(private.tagorder)
     # A TypedDict has no bases when the program runs, but all their keys.
-    analyzer = ModuleAnalyzer.for_module("trio_pool._options")
-    analyzer.analyze()
-    for (owner, key), lines in list(analyzer.attr_docs.items()):
+    for (owner, key), lines in list(public.attr_docs.items()):
         if owner == "NodeOptions":
-            analyzer.attr_docs["JobOptions", key] = lines
-            analyzer.tagorder[f"JobOptions.{key}"] = analyzer.tagorder[f"{owner}.{key}"]
-    app.connect("missing-reference", resolve_public_name)
-    app.connect("autodoc-process-docstring", show_public_names, priority=900)  # after napoleon
+            public.attr_docs["JobOptions", key] = lines
+            public.tagorder[f"JobOptions.{key}"] = public.tagorder[f"{owner}.{key}"]
+
+
+def setup(_: Sphinx) -> None:
+    """Sphinx calls this."""
+    find_docs_of_attributes()

@@ -126,8 +126,17 @@ async def test_attempt_timeouts_are_failures(autojump_clock: MockClock) -> None:
         assert pool.workers[0].statistics().available_at == 13.0
 
 
-async def test_an_attempt_timeout_is_no_failure_if_other_errors_count_only(autojump_clock: MockClock) -> None:
-    breaker = CircuitBreaker(failures=1, reset_after=10.0, counts=OSError)
+@pytest.mark.parametrize("counts", [OSError, (KeyError, OSError), ()])
+async def test_attempt_timeouts_are_failures_whatever_types_count(counts: Any, autojump_clock: MockClock) -> None:
+    breaker = CircuitBreaker(failures=1, reset_after=10.0, counts=counts)
+    async with open_pool(["a"], breaker=breaker, on_dead="keep") as pool:
+        await pool.submit(sleeps_forever, attempt_timeout=3.0)
+        await trio.sleep(4)
+        assert pool.workers[0].state is WorkerState.QUARANTINED
+
+
+async def test_a_function_of_what_counts_is_asked_about_attempt_timeouts(autojump_clock: MockClock) -> None:
+    breaker = CircuitBreaker(failures=1, reset_after=10.0, counts=is_os_error)
     async with open_pool(["a"], breaker=breaker, on_dead="keep") as pool:
         await pool.submit(sleeps_forever, attempt_timeout=3.0)
         await trio.sleep(4)
@@ -156,10 +165,11 @@ async def test_what_on_failure_returns_is_as_if_the_function_had_raised_it(
         assert pool.workers[0].state is state
 
 
-async def test_broken_resources_are_failures_whatever_else_counts(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("broken", [ResourceBroken(), ExceptionGroup("two", [ResourceBroken(), KeyError()])])
+async def test_broken_resources_are_failures_whatever_else_counts(broken: Exception, autojump_clock: MockClock) -> None:
     breaker = CircuitBreaker(failures=1, reset_after=10.0, counts=KeyError)
     async with open_pool(["a"], breaker=breaker, on_dead="keep") as pool:
-        await pool.submit(raises(ResourceBroken()))
+        await pool.submit(raises(broken))
         await pool.join()
         assert pool.workers[0].state is WorkerState.QUARANTINED
 

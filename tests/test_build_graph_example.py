@@ -67,7 +67,7 @@ def test_what_depends_on_a_file_that_fails_is_discarded_and_all_else_is_compiled
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_ctrl_c_leaves_in_good_order_and_with_a_table() -> None:
-    packages = ("asyncio", "email", "encodings", "multiprocessing", "turtledemo", "unittest", "xml")
+    packages = ("asyncio", "email", "encodings", "importlib", "multiprocessing", "unittest", "xml")
     with running("build_graph.py", "--packages", *packages, "--slots", "1") as process:
         progress = [first_line(process.stderr) for _ in range(2)]  # reading, and then the first look at the pool
         process.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors import fails, is_stubborn, sleeps, sleeps_forever, state_of, sulks, works
+from tests.actors import fails, is_stubborn, nap, sleeps, sleeps_forever, state_of, sulks, works
 from trio_pool import (
     Attempt,
     DeadReason,
@@ -371,7 +371,7 @@ async def test_a_map_can_be_left_while_another_task_reads_it(autojump_clock: Moc
             nursery.start_soon(reads, results)
             await trio.sleep(1)
         assert list(pool.jobs()) == []
-    assert told == [JobCancelledError]
+    assert told == [trio.ClosedResourceError]
 
 
 # The function's own scopes.
@@ -536,3 +536,15 @@ async def test_cancellations_never_get_into_an_attempt(autojump_clock: MockClock
         job = await pool.submit(has_helpers)
     (attempt,) = job.attempts
     assert pytest.RaisesGroup(OSError).matches(attempt.error)
+
+
+async def test_on_failure_may_cancel_its_job_and_does_nothing_to_the_next_one(autojump_clock: MockClock) -> None:
+    def cancel(job: Job[Any], error: Exception) -> None:
+        job.cancel()
+
+    async with open_pool(["a"], on_failure=cancel) as pool:
+        failed = await pool.submit(fails)
+        following = await pool.submit(nap, 1)
+        assert await following.wait() == 1
+        assert failed.state is JobState.DEAD
+        pool.dead.pop_all()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import sleeps, state_of, works
+from tests.effort import part_of
 from trio_pool import (
     DeadReason,
     Instrument,
@@ -347,7 +348,7 @@ class Starts(Instrument):
 NONE_OR_FEW = st.sampled_from([None, 1, 2])
 
 
-@settings(max_examples=150)
+@settings(max_examples=part_of(150))
 @given(STEPS, RATES, RATES, NONE_OR_FEW, NONE_OR_FEW)
 def test_no_window_holds_more_starts_than_count_and_burst_whatever_is_done_to_pool_and_workers(
     steps: list[tuple[str, int, float]],

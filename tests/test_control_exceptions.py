@@ -237,8 +237,12 @@ async def test_resource_broken_is_a_failure_like_any_other() -> None:
     assert job.dead_reason is DeadReason.ATTEMPTS_EXHAUSTED
 
 
-async def test_resource_broken_is_subject_to_retry_on() -> None:
-    async with open_pool(["a"], retry=RetryPolicy.immediate(retry_on=OSError), on_dead="keep") as pool:
+async def test_resource_broken_is_subject_to_a_function_as_retry_on() -> None:
+    def refuses(error: Exception) -> bool:
+        return not isinstance(error, ResourceBroken)
+
+    policy = RetryPolicy.immediate(retry_on=refuses)
+    async with open_pool(["a"], retry=policy, on_dead="keep") as pool:
         job = await pool.submit(Script(ResourceBroken("no answer")))
     assert job.attempt_count == 1
     assert job.dead_reason is DeadReason.NOT_RETRYABLE

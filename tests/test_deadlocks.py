@@ -274,7 +274,7 @@ async def test_a_groups_max_running_is_not_held_by_who_waits_outside_of_it(autoj
 
 async def test_a_group_that_would_wait_for_its_opener_s_worker_is_found(autojump_clock: MockClock) -> None:
     async def parent() -> None:
-        with pytest.raises(JobDeadlockError, match="holds one of the workers"):
+        with pytest.raises(JobDeadlockError, match=r"parent \(on worker-1\) itself holds one of the workers"):
             async with pool.open_group(reserve=2):
                 pass
 
@@ -306,8 +306,18 @@ async def test_the_error_names_the_jobs_and_their_workers(autojump_clock: MockCl
     async with open_pool(1) as pool:
         assert await pool.run(parent, name="parent") == (
             "the job parent would wait for ever for in the group 0, in the group 1, in the group 2 and 2 more: "
-            "that can't end before one of these does, which wait themselves: parent (on worker-1)"
+            "that can't happen while these jobs wait: parent (on worker-1); "
+            "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
         )
+
+
+async def test_the_error_shows_jobs_without_names_with_their_arguments(autojump_clock: MockClock) -> None:
+    async def parent() -> None:
+        with pytest.raises(JobDeadlockError, match=r"would wait for ever for nap\(1\): "):
+            await pool.run(nap, 1)
+
+    async with open_pool(1) as pool:
+        await pool.run(parent)
 
 
 async def test_the_error_tells_who_has_lent_a_worker(autojump_clock: MockClock) -> None:
@@ -327,8 +337,8 @@ async def test_the_error_tells_who_has_lent_a_worker(autojump_clock: MockClock) 
     async with open_pool(2) as pool:
         jobs = [await pool.submit(one, name="one"), await pool.submit(other, name="other")]
     assert messages == [
-        "the job other would wait for ever for one: that can't end before one of these does, "
-        "which wait themselves: other (on worker-2), one (has lent worker-1)"
+        "the job other would wait for ever for one: that can't happen while these jobs wait: "
+        "other (on worker-2), one (has lent worker-1)"
     ]
 
 
@@ -681,13 +691,16 @@ async def test_as_completed_over_async_items_that_can_not_end_is_found(autojump_
         me = current_job()
 
         async def work(_: int) -> None:
+            await trio.sleep(0.5)  # so that it is the last to wait, and is told
             await me.wait()
 
         async with pool.as_completed(work, items(), buffer=2) as jobs:
-            with pytest.raises(JobDeadlockError):
-                await anext(jobs)
+            job = await anext(jobs)
+            with pytest.raises(JobFailedError) as caught:
+                job.result()
+        assert isinstance(caught.value.__cause__, JobDeadlockError)
         return trio.current_time()
 
     with trio.fail_after(60):
-        async with open_pool(4) as pool:
-            assert await pool.run(parent) == number
+        async with open_pool(4, retry=RetryPolicy.never()) as pool:
+            assert await pool.run(parent) == number + 0.5

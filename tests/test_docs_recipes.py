@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -81,6 +83,58 @@ def test_recipe_with_threads_prints_what_is_shown(name: str, capsys: pytest.Capt
 def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) -> None:
     trio.run(load("api_keys").main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert "40 of 41 pages arrived" in capsys.readouterr().out
+
+
+class Service:
+    """A server with the keys of the recipe: one hangs, one is told to pause without being told for how long."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+
+    async def answer(self, stream: trio.SocketStream) -> None:
+        """Serve a connection, as the simplest of HTTP servers."""
+        received = b""
+        async for part in stream:
+            received += part
+            while b"\r\n\r\n" in received:
+                request, _, received = received.partition(b"\r\n\r\n")
+                await stream.send_all(await self.respond(request.decode("ascii")))
+
+    async def respond(self, request: str) -> bytes:
+        path = request.split(" ")[1]
+        key = re.findall(r"^authorization: (\w+)\r?$", request, re.MULTILINE | re.IGNORECASE)[0]
+        self.calls[key] += 1
+        if key == "cedar":
+            await trio.sleep_forever()
+        if key == "basil" and self.calls[key] % 3 == 2:
+            return b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
+        if key == "basil" and self.calls[key] % 3 == 0:
+            return b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n"
+        status = "404 Not Found" if path == "/missing" else "200 OK"
+        return f"HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\npage".encode()
+
+
+def test_a_key_that_hangs_and_pauses_of_unknown_length_cost_no_page(capsys: pytest.CaptureFixture[str]) -> None:
+    service, recipe = Service(), load("api_keys")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, service.answer, [listener])
+            port = listener.socket.getsockname()[1]
+
+            def connect(key: str) -> httpx.AsyncClient:
+                url, headers = f"http://127.0.0.1:{port}", {"Authorization": key}
+                return httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False)
+
+            vars(recipe)["connect"] = connect
+            await recipe.main()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(rate=5))
+    assert "40 of 41 pages arrived" in capsys.readouterr().out
+    assert service.calls["cedar"] > 0
+    assert service.calls["basil"] > 3
 
 
 @pytest.mark.parametrize("name", ["cpu", "message_queue"])

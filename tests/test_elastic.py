@@ -24,14 +24,14 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._roster import PICKS
+from trio_pool._kinds import PICKS
 from trio_pool.testing import one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from trio_pool import Pool, Worker
-    from trio_pool._roster import Pick
+    from trio_pool._kinds import Pick
 
 
 async def gets(resource: int) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import Context
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -20,11 +22,14 @@ from trio_pool import (
     DeadReason,
     Elastic,
     Instrument,
+    Job,
     JobFailedError,
     JobState,
     PoolClosedError,
+    RateLimit,
     Worker,
     WorkerState,
+    current_job,
     open_pool,
 )
 
@@ -452,3 +457,35 @@ async def test_one_that_a_job_waits_for_alone_is_not_retired(autojump_clock: Moc
         assert (long.state, pinned.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
         await trio.sleep(30)
         assert idle not in pool.workers
+
+
+async def test_a_job_of_a_bounded_group_goes_to_a_worker_that_comes_after_all_others_have_left(
+    autojump_clock: MockClock,
+) -> None:
+    removals: list[Worker] = []
+
+    async def works_when_no_more_are_removed(resource: int) -> float:
+        if len(removals) < 2:
+            worker = current_worker_of(current_job())
+            removals.append(worker)
+            Context().run(nursery.start_soon, partial(worker.remove, cancel=True))
+        await trio.sleep(0.1)
+        return trio.current_time()
+
+    @asynccontextmanager
+    async def opens() -> AsyncGenerator[int]:
+        yield 1
+
+    limit = RateLimit(1, per=2, burst=2)
+    elastic = Elastic(opens, max=2)
+    async with (
+        trio.open_nursery() as nursery,
+        open_pool(elastic, rate_limit=limit) as pool,
+        pool.open_group(max_running=1) as group,
+    ):
+        assert await group.run(works_when_no_more_are_removed) == 2.1
+
+
+def current_worker_of(job: Job[Any]) -> Worker:
+    assert job.worker is not None
+    return job.worker

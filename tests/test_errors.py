@@ -219,7 +219,7 @@ async def test_what_a_function_gave_up_with_is_not_said_twice() -> None:
     [
         pytest.param(ValueError("one\ntwo"), id="ordinary"),
         pytest.param(GiveUp("one\ntwo"), id="GiveUp"),
-        pytest.param(ExceptionGroup("one\ntwo", [ValueError("three")]), id="group"),
+        pytest.param(ExceptionGroup("three", [ValueError("one\ntwo")]), id="group"),
     ],
 )
 async def test_a_failure_is_told_in_one_line(error: Exception) -> None:

@@ -26,7 +26,7 @@ from tests.terminal import Terminal
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STDLIB = Path(sysconfig.get_path("stdlib"))
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a process that should have ended is taken for hung."""
 
 

@@ -35,7 +35,7 @@ from trio_pool import (
     WorkerState,
     open_pool,
 )
-from trio_pool._roster import PICKS, Pick
+from trio_pool._kinds import PICKS, Pick
 from trio_pool.testing import Flaky, assert_settled
 
 QUEUED = JobState.QUEUED

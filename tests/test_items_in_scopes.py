@@ -11,9 +11,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.harness import leaves
 from tests.streams import EITHER, check_it_goes_on, collect, nap, read_to_the_end
 from trio_pool import open_pool
+from trio_pool._error_rule import leaves
+
+if sys.version_info < (3, 11):
+    pass
+
 
 # Items that have a timeout of their own around what they yield
 
@@ -242,8 +246,9 @@ async def test_what_else_the_items_raise_as_they_are_cancelled_is_logged(
         await check_it_goes_on(pool)
     (record,) = caplog.records
     assert record.exc_info is not None
-    assert record.exc_info[1] is not None
-    assert [type(leaf) for leaf in leaves(record.exc_info[1])] == [OSError]
+    error = record.exc_info[1]
+    assert error is not None
+    assert [type(leaf) for leaf in leaves(error)] == [OSError]
 
 
 async def test_a_task_of_the_items_that_fails_is_told_rather_than_what_it_cancelled(autojump_clock: MockClock) -> None:

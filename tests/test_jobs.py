@@ -395,9 +395,9 @@ async def test_the_metadata_of_a_job_is_read_only() -> None:
 async def test_a_job_shows_what_a_reader_needs(autojump_clock: MockClock) -> None:
     async with open_pool(1, on_dead="keep") as pool:
         running = await pool.submit(nap, 3)
-        assert repr(running) == "<trio_pool.Job 1 nap, running on worker-1, 0 attempts>"
+        assert repr(running) == "<trio_pool.Job 1 nap(3), running on worker-1, 0 attempts>"
         dead = await pool.submit(fail)
-    assert repr(running) == "<trio_pool.Job 1 nap, succeeded, 1 attempt>"
+    assert repr(running) == "<trio_pool.Job 1 nap(3), succeeded, 1 attempt>"
     assert repr(dead) == "<trio_pool.Job 2 fail, dead, 1 attempt: no attempts left; last error: ValueError: no luck>"
 
 

@@ -517,15 +517,16 @@ async def test_a_lent_worker_shows_whom_it_runs(autojump_clock: MockClock) -> No
         [worker] = pool.workers
         lender = await pool.submit(lends_and_works, 5, 1)
         await trio.sleep(1)
-        seen: list[object] = [(worker.state, worker.job)]
+        seen: list[object] = [(worker.state, worker.job, worker.jobs)]
         other = await pool.submit(nap, 1)
-        seen.append((worker.state, worker.job))
+        seen.append((worker.state, worker.job, worker.jobs))
         await other.wait()
-        seen.append((worker.state, worker.job))
+        seen.append((worker.state, worker.job, worker.jobs))
         await trio.sleep(3.5)
-        seen.append((worker.state, worker.job))
-        idle = (WorkerState.IDLE, None)
-        assert seen == [idle, (WorkerState.BUSY, other), idle, (WorkerState.BUSY, lender)]
+        seen.append((worker.state, worker.job, worker.jobs))
+        idle = (WorkerState.IDLE, None, ())
+        busy = WorkerState.BUSY
+        assert seen == [idle, (busy, other, (other,)), idle, (busy, lender, (lender,))]
         assert lender.worker is worker
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors import nap
+from tests.actors import nap, state_of
 from tests.exceptions import nested
 from trio_pool import (
     AttemptTimeoutError,
     Elastic,
     Hedge,
+    Job,
     JobFailedError,
     JobState,
     Pool,
@@ -300,3 +302,86 @@ async def test_an_interrupt_of_a_function_ends_the_pool_though(autojump_clock: M
             await wait_all_tasks_blocked()
             await trio.sleep(100)
     assert raised.value.split(KeyboardInterrupt)[1] is None
+
+
+# A lifespan that takes its time to be left. Why it has ended is known only after that.
+
+
+@asynccontextmanager
+async def slow_to_close(resource: str) -> AsyncGenerator[str]:
+    """Ends after a second, if it is that of ``"slow"``; then it takes a hundred."""
+    if resource == "slow":
+        try:
+            with trio.move_on_after(1):
+                yield resource
+        finally:
+            await trio.sleep(100)
+    else:
+        yield resource
+
+
+@pytest.mark.parametrize("end", ["cancel", "raise"])
+async def test_the_end_of_the_pool_cuts_the_closing_short(end: str, autojump_clock: MockClock) -> None:
+    job: Job[None] | None = None
+    with suppress(OSError):
+        async with open_pool(["slow"], lifespan=slow_to_close) as pool:
+            job = await pool.submit(nap, 5)
+            await trio.sleep(2)
+            if end == "raise":
+                raise OSError
+            pool.cancel()
+    assert trio.current_time() == 2
+    assert job is not None
+    assert job.state is JobState.CANCELLED
+
+
+async def test_a_job_can_be_cancelled_while_the_lifespan_is_left(autojump_clock: MockClock) -> None:
+    async with open_pool(["slow"], lifespan=slow_to_close) as pool:
+        job = await pool.submit(nap, 5)
+        await trio.sleep(2)
+        job.cancel()
+        assert state_of(job) is JobState.CANCELLED
+        pool.cancel()
+
+
+async def test_its_worker_can_be_removed_meanwhile(autojump_clock: MockClock) -> None:
+    async with open_pool(["slow", "other"], lifespan=slow_to_close) as pool:
+        job = await pool.submit(nap, 5)
+        await trio.sleep(2)
+        worker = job.worker
+        assert worker is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(worker.remove, cancel=True))
+            assert await job.wait() == 7
+            assert job.attempt_count == 1
+            nursery.cancel_scope.cancel()
+        pool.cancel()
+
+
+async def test_a_hedge_that_succeeds_elsewhere_ends_it(autojump_clock: MockClock) -> None:
+    async with open_pool(["slow", "other"], lifespan=slow_to_close) as pool:
+        assert await pool.run(nap, 5, hedge=Hedge(0.5)) == 5.5
+        pool.cancel()
+
+
+async def test_otherwise_the_job_is_tried_again_when_it_has_been_left(autojump_clock: MockClock) -> None:
+    async with open_pool(["slow", "other"], lifespan=slow_to_close, retry=AGAIN) as pool:
+        assert await pool.run(nap, 5) == 106
+        pool.cancel()
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_a_job_that_comes_as_the_lifespan_ends_is_for_others(cancels: bool, autojump_clock: MockClock) -> None:
+    """At the same instant, so that the worker has been handed the job and has not called its function."""
+    async with open_pool(["slow"], lifespan=slow_to_close) as pool:
+        if not cancels:
+            await pool.add("other")
+        await trio.sleep_until(1)
+        job = await pool.submit(nap, 1)
+        if not cancels:
+            assert await job.wait() == 2
+        else:
+            await trio.sleep(1)
+        pool.cancel()
+    assert trio.current_time() == 2
+    assert job.attempt_count == (0 if cancels else 1)

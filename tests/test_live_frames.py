@@ -420,7 +420,7 @@ async def test_the_failure_that_made_a_job_dead_is_marked(autojump_clock: MockCl
         watch = Watch(pool)
         await pool.submit(says, OSError("no paper"))
         await pool.join()
-        errors = [line.partition("says ")[2] for line in failures_in(watch.lines())]
+        errors = [line.partition("… ")[2] for line in failures_in(watch.lines())]
         assert errors == ["dead: OSError: no paper", "OSError: no paper"]
 
 

@@ -73,10 +73,10 @@ async def test_the_life_of_a_pool_with_one_job(logger: logging.Logger, heard: He
     assert heard.lines() == [
         "DEBUG worker 1 (A) has started",
         "INFO the pool 'P' is open with 1 worker",
-        "DEBUG job 1 (sleeps) is submitted",
-        "DEBUG job 1 (sleeps): attempt 1 on A begins",
-        "DEBUG job 1 (sleeps): attempt 1 on A, 2.000 s: succeeded",
-        "DEBUG job 1 (sleeps) has succeeded after 1 attempt",
+        "DEBUG job 1 (sleeps(2)) is submitted",
+        "DEBUG job 1 (sleeps(2)): attempt 1 on A begins",
+        "DEBUG job 1 (sleeps(2)): attempt 1 on A, 2.000 s: succeeded",
+        "DEBUG job 1 (sleeps(2)) has succeeded after 1 attempt",
         "DEBUG worker 1 (A) has stopped",
         "INFO the pool 'P' is closed after 1 job: 1 succeeded, 0 dead, 0 cancelled, 0 discarded",
     ]

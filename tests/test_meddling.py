@@ -15,6 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.effort import part_of
 from tests.harness import no_hanging
 from trio_pool import (
     Discard,
@@ -36,7 +37,7 @@ from trio_pool import (
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-SEEDS = 400
+SEEDS = part_of(400)
 ENOUGH_TOLD = 300
 """After so many events the instrument only ends things, or there would be no end."""
 

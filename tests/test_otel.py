@@ -822,6 +822,21 @@ def test_max_names_is_a_whole_number_of_at_least_one(most: Any, error: type[Exce
         Telemetry(NoOpTracerProvider(), NoOpMeterProvider(), max_names=most)
 
 
+@pytest.mark.parametrize(
+    ("option", "rule"),
+    [
+        ("tracer_provider", "a TracerProvider"),
+        ("meter_provider", "a MeterProvider"),
+        ("record_exceptions", "a bool"),
+        ("per_worker", "a bool"),
+    ],
+)
+def test_what_it_is_given_is_checked(option: str, rule: str) -> None:
+    make: Any = Telemetry
+    with pytest.raises(TypeError, match=rf"^{option} must be {rule}, got 5$"):
+        make(**{option: 5})
+
+
 # Without an SDK, or without OpenTelemetry
 
 

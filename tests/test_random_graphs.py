@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.effort import part_of
 from trio_pool import (
     Discard,
     Job,
@@ -272,7 +273,7 @@ def expected(plan: Plan) -> list[JobState]:
     return ends
 
 
-@settings(max_examples=150)
+@settings(max_examples=part_of(150))
 @given(plans(quiet=True))
 def test_discarded_is_exactly_what_stands_behind_a_failure(plan: Plan) -> None:
     found = run(plan)
@@ -281,7 +282,7 @@ def test_discarded_is_exactly_what_stands_behind_a_failure(plan: Plan) -> None:
     assert found.errors == {}
 
 
-@settings(max_examples=100)
+@settings(max_examples=part_of(100))
 @given(plans(quiet=True).map(lambda plan: attrs.evolve(plan, jobs=[attrs.evolve(job, group=-1) for job in plan.jobs])))
 def test_a_graph_that_is_submitted_whole_comes_to_the_same(plan: Plan) -> None:
     found = run(plan, as_graph=True)
@@ -289,7 +290,7 @@ def test_a_graph_that_is_submitted_whole_comes_to_the_same(plan: Plan) -> None:
     check_order(found)
 
 
-@settings(max_examples=250)
+@settings(max_examples=part_of(250))
 @given(plans(quiet=False))
 def test_whatever_is_cancelled_or_removed_or_must_succeed_every_job_ends_in_its_order(plan: Plan) -> None:
     found = run(plan)

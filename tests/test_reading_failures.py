@@ -26,7 +26,8 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool._words import attempt_line, one_line
+from trio_pool._shown import one_line
+from trio_pool._words import attempt_line
 
 A = [Resource("a", name="A")]
 
@@ -312,8 +313,8 @@ async def test_a_worker_can_be_looked_at_from_another_thread() -> None:
         worker.rest(1000)
         seen = await trio.to_thread.run_sync(repr, worker)
         pool.cancel()
-    assert seen.startswith("<trio_pool.Worker 1 A, busy with job 1 (print), then resting until ")
-    assert "left" not in seen
+    assert seen.startswith("<trio_pool.Worker 1 A, busy with job 1 (print) for ")
+    assert ", then resting until " in seen
 
 
 # Statistics

@@ -694,7 +694,7 @@ async def test_an_argument_that_makes_no_sense_is_refused_at_the_call(
 
 def test_what_is_no_pool_is_refused_at_the_call() -> None:
     not_a_pool: Any = "pool"
-    with pytest.raises(TypeError, match=r"^pool must be a BasePool, got 'pool'$"):
+    with pytest.raises(TypeError, match=r"^pool must be a Pool or a SlotPool, got 'pool'$"):
         live(not_a_pool)
 
 

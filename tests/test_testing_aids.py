@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock, assert_checkpoints
 
 import trio_pool.testing
+from tests.openers import OpenPool, both
 from trio_pool import JobFailedError, JobState, RetryPolicy, open_pool
 from trio_pool.testing import Flaky, assert_settled, one_at_a_time
 
@@ -67,6 +69,64 @@ async def test_the_traceback_of_the_exception_given_does_not_grow_with_each_call
         length += 1
         traceback = traceback.tb_next
     assert length < 5
+
+
+@pytest.mark.parametrize("times", [0, 2, 5])
+async def test_flaky_fails_exactly_so_many_of_the_calls_that_are_under_way_at_once(times: int) -> None:
+    flaky: Flaky[str] = Flaky(times, result="done")
+    outcomes: dict[int, str] = {}
+
+    async def call(number: int) -> None:
+        try:
+            outcomes[number] = await flaky(number)
+        except RuntimeError:
+            outcomes[number] = "failed"
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(call, number)
+    # In the order of the calls, whichever ended first.
+    in_order = [outcomes[number] for (number,) in flaky.calls]
+    assert in_order == ["failed"] * times + ["done"] * (5 - times)
+
+
+@both
+async def test_flaky_fails_exactly_so_many_jobs_of_a_stream(opened: OpenPool) -> None:
+    async with opened(3) as pool, pool.as_completed(Flaky(2), range(3)) as jobs:
+        states = [job.state async for job in jobs]
+    assert sorted(state.name for state in states) == ["DEAD", "DEAD", "SUCCEEDED"]
+
+
+async def test_a_call_of_flaky_that_is_cancelled_has_not_failed() -> None:
+    flaky: Flaky[str] = Flaky(1, result="done")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await flaky()
+    with pytest.raises(RuntimeError):
+        await flaky()
+    assert await flaky() == "done"
+
+
+async def test_flaky_fails_once_more_for_each_call_that_is_cancelled_in_the_middle() -> None:
+    flaky: Flaky[str] = Flaky(3, result="done")
+    failures = 0
+
+    async def call(*, cancelled: bool) -> None:
+        nonlocal failures
+        with trio.CancelScope() as scope:
+            if cancelled:
+                scope.cancel()
+            try:
+                await flaky()
+            except RuntimeError:
+                failures += 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(partial(call, cancelled=number % 3 == 0))
+    for _ in range(5):
+        await call(cancelled=False)
+    assert failures == 3
 
 
 @pytest.mark.parametrize("times", [0, 1])
@@ -162,6 +222,16 @@ async def test_a_pool_is_settled_after_join(autojump_clock: MockClock) -> None:
         await pool.join()
         assert_settled(pool)
         assert pool.statistics().succeeded == 1
+
+
+async def test_of_many_jobs_that_have_not_ended_some_are_named(autojump_clock: MockClock) -> None:
+    async with open_pool(1) as pool:
+        for _ in range(12):
+            await pool.submit(trio.sleep, 1)
+        with pytest.raises(AssertionError) as caught:
+            assert_settled(pool)
+    assert str(caught.value).startswith("jobs that have not ended: [<trio_pool.Job 1 sleep(1), running")
+    assert str(caught.value).endswith("<trio_pool.Job 10 sleep(1), queued, 0 attempts>] and 2 more")
 
 
 async def test_a_pool_with_jobs_under_way_is_not_settled(autojump_clock: MockClock) -> None:

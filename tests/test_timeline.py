@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.actors import Doors, Mint, fails, sleeps, sleeps_forever, works
+from tests.effort import part_of
 from tests.threads import in_plain_thread
 from tests.traces import Slice, Trace, check
 from trio_pool import (
@@ -75,7 +76,7 @@ async def test_times_are_counted_from_the_timelines_beginning(autojump_clock: Mo
     async with open_pool([A], instruments=[timeline]) as pool:
         await trio.sleep(0.000_5)
         await pool.run(sleeps, 1)
-    assert [attempt.brief for attempt in Trace(timeline).attempts] == [("A", "sleeps", 0.000_5, 1.000_5)]
+    assert [attempt.brief for attempt in Trace(timeline).attempts] == [("A", "sleeps(1)", 0.000_5, 1.000_5)]
 
 
 async def test_a_failed_attempt_tells_its_error(autojump_clock: MockClock) -> None:
@@ -572,7 +573,7 @@ def test_spans_in_a_lane_are_separate_and_there_are_no_more_lanes_than_needed(pa
         assert lane <= sum(other.end > span.start for other in spans[:at])
 
 
-@settings(max_examples=30)
+@settings(max_examples=part_of(30))
 @given(st.integers(0, 2**32))
 def test_a_busy_pool_gives_a_valid_trace(seed: int) -> None:
     timeline = Timeline()

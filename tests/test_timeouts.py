@@ -62,7 +62,7 @@ async def test_the_retry_policy_decides_about_a_late_attempt(autojump_clock: Moc
 
 
 async def test_a_policy_can_refuse_late_attempts(autojump_clock: MockClock) -> None:
-    policy = RetryPolicy(retry_on=ValueError)
+    policy = RetryPolicy(retry_on=lambda error: not isinstance(error, AttemptTimeoutError))
     async with open_pool(["a"], attempt_timeout=3, retry=policy, on_dead="keep") as pool:
         job = await pool.submit(sleeps_forever)
     assert job.dead_reason is DeadReason.NOT_RETRYABLE

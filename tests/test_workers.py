@@ -49,12 +49,12 @@ async def test_a_worker_tells_its_number_name_resource_and_tags() -> None:
 async def test_a_worker_tells_the_job_that_it_runs(opened: OpenPool, autojump_clock: MockClock) -> None:
     async with opened() as pool:
         [worker] = pool.workers
-        seen = [worker.job]
+        seen = [(worker.job, worker.jobs)]
         job = await pool.submit(nap, 3)
-        seen.append(worker.job)
+        seen.append((worker.job, worker.jobs))
         await job.wait()
-        seen.append(worker.job)
-    assert seen == [None, job, None]
+        seen.append((worker.job, worker.jobs))
+    assert seen == [(None, ()), (job, (job,)), (None, ())]
 
 
 async def test_numbers_are_not_used_again() -> None:
@@ -68,7 +68,7 @@ async def test_a_worker_shows_what_a_reader_needs(autojump_clock: MockClock) -> 
         [worker] = pool.workers
         assert repr(worker) == "<trio_pool.Worker 1 worker-1, idle>"
         await pool.submit(nap, 3)
-        assert repr(worker) == "<trio_pool.Worker 1 worker-1, busy with job 1 (nap) for 0.0 s>"
+        assert repr(worker) == "<trio_pool.Worker 1 worker-1, busy with job 1 (nap(3)) for 0.0 s>"
     assert repr(worker) == "<trio_pool.Worker 1 worker-1, stopped>"
 
 

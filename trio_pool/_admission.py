@@ -9,6 +9,8 @@ import trio
 
 from ._errors import NoEligibleWorkerError, PoolClosedError
 from ._places import Admission, Door
+from ._shown import one_line, shown
+from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -77,7 +79,10 @@ class Admitting:
     def withdraw(self, job: Job[Any]) -> bool:
         """Take a job out of the line for a place; returns whether it stood there."""
         # It doesn't if it has just been let in or turned away. Then what says so is among the
-        # effects, but one before it, a death or an instrument, has led to this call.
+        # effects, but one before it, a death or an instrument, has led to this call. Or else its time is up
+        # at this very moment, which goes before the cancellation.
+        self.core.advance(trio.current_time())
+        self.carry_out()
         if not self.core.waits_for_place(job):
             return False
         del self._submitters[job]
@@ -108,8 +113,8 @@ class Admitting:
 def not_eligible(job: Job[Any]) -> NoEligibleWorkerError:
     """The error of a job that no worker may take."""
     options = job._options
-    asked = [f"the worker {options.worker.name}"] if options.worker is not None else []
+    asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
     if options.requires:
-        asked.append(f"the tags {', '.join(repr(tag) for tag in sorted(options.requires))}")
+        asked.append(f"the tags {', '.join(shown(tag) for tag in sorted(options.requires))}")
     wish = f", which asks for {' and '.join(asked)}" if asked else ""
-    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {job.name}{wish}")
+    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")

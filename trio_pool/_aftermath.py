@@ -9,6 +9,7 @@ from ._group import Group
 from ._job import JobState
 from ._roster import ANYONE, terms_of
 from ._seat import Cut
+from ._shown import one_line
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
@@ -45,6 +46,7 @@ class Aftermath:
         "_ledger",
         "_loans",
         "_orphans",
+        "_paused",
         "_places",
         "_queue",
         "_races",
@@ -88,6 +90,7 @@ class Aftermath:
         self._effects = effects
         self._orphans = orphans
         self.draining: bool = False
+        self._paused: dict[Seat, None] = {}
 
     # How jobs go on, or don't.
 
@@ -132,6 +135,7 @@ class Aftermath:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
+            self.waits.cancelled(job)
             for seat in self._races.cancel(job):
                 self._cut(seat, job, Cut.CANCELLED, now)
             return
@@ -168,12 +172,13 @@ class Aftermath:
     def _resume(self, seat: Seat, now: float) -> None:
         if seat._paused and not seat._gone:
             seat._paused = False
+            del self._paused[seat]
             self._ledger.tell("worker_resumed", seat)
             self._dispatch.update(seat, now)
             self._after(now)
 
     def _resume_all(self, now: float) -> None:
-        for seat in list(self._roster.seats.values()):
+        for seat in sorted(self._paused, key=lambda seat: seat._id):
             self._resume(seat, now)
 
     def _is_kept(self, seat: Seat) -> bool:
@@ -227,7 +232,7 @@ class Aftermath:
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
-                self._stop_group(group, now, f"{item.name}, of the same group, is dead")
+                self._stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
             for job in self._dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
                     self._discard(job, waited_in_vain(item), now)
@@ -269,7 +274,7 @@ class Aftermath:
           whether there may be more to be done.
         """
         reservations, count = self._reservations, self._ledger.count
-        if self.draining and any(seat._paused for seat in self._roster.seats.values()):
+        if self.draining and self._paused:
             self._resume_all(now)
             return False
         running = count[JobState.RUNNING]
@@ -279,7 +284,7 @@ class Aftermath:
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
         if not self.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
@@ -299,9 +304,11 @@ class Aftermath:
             return False
         if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return False
-        return not any(seat._may_become_available for seat in self._roster.seats.values())
+        if staffing is not None and staffing.is_letting_go and not count[JobState.RUNNING]:
+            return False  # once the worker has left, another one may be opened for those that wait
+        return not self._roster.coming
 
 
 def waited_in_vain(other: Job[Any]) -> str:
     """Why a job is discarded that waited for this one."""
-    return f"it waited for {other.name}, which is {other.state.name.lower()}"
+    return f"it waited for {one_line(other.name)}, which is {other.state.name.lower()}"

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._effects import Interrupt
+from ._errors import JobTimeoutError
 from ._job import DeadReason, JobState
 from ._seat import Cut, Phase
 from ._setback import Setback
-from ._tracebacks import in_words
 from ._verdict import Die, Retry
 from ._worker_events import WorkerEvents
 
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._loans import Loan
     from ._races import Race
     from ._seat import Seat
     from ._verdict import Verdict
+    from ._words import Words
 
 SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
 
@@ -109,6 +111,10 @@ class AttemptEvents(WorkerEvents):
           begun: whether the function had been called at all.
         """
         race = self._races.ending(seat, decides=False) if self._races.under_way else None
+        if not begun:
+            for meter in seat._draws:
+                meter.give_back()
+            seat._draws = ()
         self.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
@@ -125,20 +131,43 @@ class AttemptEvents(WorkerEvents):
             self.waits.look_again()  # the job may be for others now, which are held
         return following
 
+    def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
+        """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
+
+        What it has to say of the worker means nothing any more. Who has that waits for this end, and goes on.
+
+        Arguments:
+          race: says how it has ended, unless ``cut`` tells of a cancellation.
+        """
+        self.advance(now)
+        self._loans.close(loan)
+        if cut is None:
+            self._ledger.count_for(loan.seat, race.error)
+        self._left_race(race, now, cut)
+        self._settle(now)
+        self._after(now)
+
     # From here on nobody calls but who derives from it.
 
     def _decide(self, job: Job[Any], error: Exception, verdict: Verdict, now: float) -> None:
         """An attempt has failed: carry out what becomes of its job."""
         fate = verdict.fate
+        words: Words
         if job._cancelled and not verdict.is_the_last_word:
-            words = f"failed after it was cancelled: {in_words(error)}"
+            words = ("failed after it was cancelled: {}", error)
             self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif isinstance(fate, Retry):
             budget = self._dispatch.budget
             if now + fate.delay >= job._deadline:
-                self._ledger.die(job, DeadReason.TIMED_OUT, "no time left to try again", error, now)
+                words = "no time left to try again"
+                timeout = JobTimeoutError(words)
+                timeout.__cause__ = error
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, timeout, now)
+            elif now + fate.delay >= job._caller_deadline:
+                words = "its caller has no time left to try again"
+                self._ledger.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
-                words = f"the pool has retried too much lately: {in_words(error)}"
+                words = ("the pool has retried too much lately: {}", error)
                 self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
             else:
                 if budget is not None:
@@ -229,6 +258,8 @@ class AttemptEvents(WorkerEvents):
             setback.counted += 1
         setback.delay = fate.delay
         setback.placement = fate.placement
+        if fate.placement == "other":
+            self._dispatch.has_bounced = True
         setback.front = fate.front
         if fate.delay:
             until = now + fate.delay

@@ -11,12 +11,13 @@ import trio
 from . import _validate
 from ._driver import is_in_a_job
 from ._engine import Engine
-from ._instrument import Instrument
+from ._instrument import Instrument, is_among, remove
 from ._job import Job, JobState
 from ._limits import RateLimit
 from ._options import Options
 from ._places import Door
 from ._retry import RetryPolicy
+from ._shown import one_line
 from ._snapshots import Snapshots
 from ._staff import Staff
 from ._statistics import PoolStatistics, pool_statistics
@@ -33,16 +34,38 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 
+def checked_pool(pool: object) -> BasePool:
+    """Return ``pool``: a pool of either kind."""
+    if not isinstance(pool, BasePool):
+        raise TypeError(f"pool must be a Pool or a SlotPool, {_validate.got(pool)}")
+    return pool
+
+
 class BasePool(Submitting):
     """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
 
+    __slots__ = ("_staff",)
+
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
-        defaults = Options(attempt_timeout=config.attempt_timeout, total_timeout=config.total_timeout)
+        defaults = Options(
+            attempt_timeout=config.attempt_timeout,
+            total_timeout=config.total_timeout,
+            show_arguments=config.show_arguments,
+        )
         super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
-        self.name: str | None = config.name
         self._staff = Staff(self._engine, elastic)
 
     # What the program sees of the pool.
+
+    @property
+    def name(self) -> str | None:
+        """The name given to `open_pool`, or None."""
+        return self._engine.config.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether jobs from outside are refused, it has been closed, cancelled or left, or its body has ended."""
+        return self._engine.closed
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -57,7 +80,7 @@ class BasePool(Submitting):
         """
         if not self._engine.roster.idle_count:
             return ()
-        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(trio.current_time())))
+        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(self._engine.home.clock.current_time())))
 
     @property
     def dead(self) -> DeadLetters:
@@ -71,6 +94,7 @@ class BasePool(Submitting):
 
     @retry.setter
     def retry(self, policy: RetryPolicy) -> None:
+        self._engine.check_caller()
         self._staff.retry = _validate.instance("retry", policy, RetryPolicy)
 
     @property
@@ -80,6 +104,7 @@ class BasePool(Submitting):
 
     @on_failure.setter
     def on_failure(self, hook: OnFailure | None) -> None:
+        self._engine.check_caller()
         if hook is not None:
             _validate.call("on_failure", hook)
         self._staff.on_failure = hook
@@ -92,6 +117,7 @@ class BasePool(Submitting):
 
     @max_running.setter
     def max_running(self, limit: float | None) -> None:
+        self._engine.check_caller()
         bound = _validate.bound("max_running", limit, least=1)
         self._engine.core.set_max_running(bound, trio.current_time())
         self._engine.carry_out()
@@ -107,6 +133,7 @@ class BasePool(Submitting):
 
     @rate_limit.setter
     def rate_limit(self, limit: RateLimit | None) -> None:
+        self._engine.check_caller()
         if limit is not None:
             _validate.instance("rate_limit", limit, RateLimit)
         self._engine.core.set_rate_limit(limit, trio.current_time())
@@ -142,12 +169,14 @@ class BasePool(Submitting):
         """
         if _validate.seconds("interval", interval) == 0:
             raise ValueError("interval must be more than 0, got 0")
-        return Snapshots(interval, self.statistics, self._engine.over)
+        self._engine.check_caller()
+        return Snapshots(interval, self.statistics, self._engine)
 
     def add_instrument(self, instrument: Instrument) -> None:
         """Let an instrument watch from now on; no effect if it does already."""
+        self._engine.check_caller()
         _validate.instance("instrument", instrument, Instrument)
-        if instrument not in self._engine.instruments:
+        if not is_among(self._engine.instruments, instrument):
             self._engine.instruments.append(instrument)
 
     def remove_instrument(self, instrument: Instrument) -> None:
@@ -156,12 +185,12 @@ class BasePool(Submitting):
         Raises:
           KeyError: if it doesn't.
         """
-        if instrument not in self._engine.instruments:
+        self._engine.check_caller()
+        if not remove(self._engine.instruments, instrument):
             raise KeyError(instrument)
-        self._engine.instruments.remove(instrument)
 
     def __repr__(self) -> str:
-        name = f" {self.name!r}" if self.name is not None else ""
+        name = f" {one_line(self.name)!r}" if self.name is not None else ""
         jobs, workers = len(self._engine.ledger.live), len(self._engine.roster.seats)
         return f"<trio_pool.{type(self).__name__}{name}: {workers} workers, {jobs} jobs>"
 
@@ -192,6 +221,7 @@ class BasePool(Submitting):
         Raises:
           RuntimeError: if called inside a job of this pool, which would wait for itself.
         """
+        self._engine.check_caller()
         if is_in_a_job() and self._is_inside():
             raise RuntimeError("join() inside a job of the same pool would wait for ever")
         if self._engine.ledger.live:

@@ -30,6 +30,8 @@ V = TypeVar("V")
 class ResourceCalls(Submitting, Generic[R]):
     """The calls where functions get a resource as their first argument."""
 
+    __slots__ = ()
+
     @trio.lowlevel.enable_ki_protection
     async def submit(
         self,
@@ -40,7 +42,7 @@ class ResourceCalls(Submitting, Generic[R]):
         """Queue a job; wait while the queue is full.
 
         A checkpoint. If it is cancelled, there is no job. If the job's ``total_timeout``
-        passes while it waits for a place, the job is returned dead.
+        passes while it waits for a place, the job is returned dead, in a tie with a cancellation too.
 
         Arguments:
           fn: an async function; its first argument is the resource.
@@ -100,6 +102,10 @@ class ResourceCalls(Submitting, Generic[R]):
         A checkpoint. If it is cancelled, so is the job, and the call returns only when the
         job's function no longer runs; if that returned a value all the same, so does this
         call, and if the job died, its error is raised.
+
+        The caller's deadline, as `trio.current_effective_deadline` tells it at the call, decides whether a
+        retry is waited for: where one could start only past it, the job is dead at once
+        (`DeadReason.TIMED_OUT`), the last error its cause. It ends nothing else; the caller's cancellation does.
 
         Arguments:
           fn: an async function; its first argument is the resource.
@@ -251,6 +257,8 @@ class ResourceCalls(Submitting, Generic[R]):
 
 class SlotCalls(Submitting):
     """The calls where functions get nothing but their own arguments."""
+
+    __slots__ = ()
 
     @trio.lowlevel.enable_ki_protection
     async def submit(

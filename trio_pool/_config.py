@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from . import _validate
 from ._instrument import Instrument
+from ._kinds import PICKS, Pick
 from ._limits import CircuitBreaker, RateLimit, RetryBudget
 from ._orphans import NO_WORKER, NoWorker
 from ._retry import RetryPolicy
-from ._roster import PICKS, Pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,6 +53,7 @@ class Config:
         "retry",
         "retry_budget",
         "rng",
+        "show_arguments",
         "total_timeout",
     )
 
@@ -75,6 +76,7 @@ class Config:
         on_dead: OnDead = "raise",
         max_dead: float | None = 1000,
         history: bool = True,
+        show_arguments: bool = True,
         instruments: Iterable[Instrument] = (),
         name: str | None = None,
         rng: Random | None = None,
@@ -98,12 +100,14 @@ class Config:
         self.on_dead: OnDead = one_of("on_dead", on_dead, ON_DEAD)
         self.max_dead: float = bound("max_dead", max_dead, least=0)
         self.history: bool = instance("history", history, bool)
+        self.show_arguments: bool = instance("show_arguments", show_arguments, bool)
         self.instruments: tuple[Instrument, ...] = _instruments(instruments)
         self.name: str | None = _validate.text("name", name)
         self.rng: Random | None = _none_or("rng", rng, Random)
-        for field, hook in (("lifespan", lifespan), ("on_failure", on_failure)):
-            if hook is not None:
-                _validate.call(field, hook)
+        if lifespan is not None:
+            _validate.context_maker("lifespan", lifespan)
+        if on_failure is not None:
+            _validate.call("on_failure", on_failure)
 
 
 def _none_or(name: str, value: T | None, kind: type[T]) -> T | None:
@@ -114,7 +118,7 @@ def _instruments(value: Iterable[Instrument]) -> tuple[Instrument, ...]:
     try:
         found = tuple(value)
     except TypeError:
-        raise TypeError(f"instruments must be an iterable, got {value!r}") from None
+        raise TypeError(f"instruments must be an iterable, {_validate.got(value)}") from None
     for instrument in found:
         _validate.instance("instruments", instrument, Instrument)
     return found

@@ -18,6 +18,7 @@ from ._queue import ReadyQueue
 from ._reservations import Reservations
 from ._scheduler import Scheduler
 from ._staffing import Staffing
+from ._standing import Standing
 from ._waits import Waits
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def make_scheduler(
     tickets = count(1)
     deadlines = Deadlines(tickets)
     dependencies = Dependencies(deadlines)
-    ledger = Ledger(effects, dead, dependencies, instruments, keep_history)
+    standing = Standing()
+    ledger = Ledger(effects, dead, dependencies, instruments, keep_history, standing)
     queue = ReadyQueue(roster, deadlines, tickets, lifo=lifo)
     by_taker = ReadyQueue(roster, deadlines, tickets, ranked=False)
     places = Places(ledger, max_queue, by_taker, dependencies)
     holds = Holds(ledger, deadlines)
-    reservations = Reservations(roster, effects)
+    reservations = Reservations(roster, effects, standing)
     dispatch = Dispatch(
         roster,
         ledger,
@@ -73,7 +75,7 @@ def make_scheduler(
     if elastic is not None:
         dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
-    waits = Waits(roster, dependencies, reservations, dispatch, effects)
+    waits = Waits(roster, dependencies, reservations, dispatch, effects, standing)
     loans = Loans(roster, ledger, dispatch, waits, effects)
     scheduler = Scheduler(
         roster,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _validate
 from ._job import Job
+from ._portable import Handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,18 +16,24 @@ if TYPE_CHECKING:
     from ._options import JobOptions
 
 
-class DeadLetters:
+class DeadLetters(Handle):
     """The dead jobs of a pool, oldest first, at most ``max_dead`` of them.
 
     A job that is taken out counts as dealt with; so does one whose error was raised to
     somebody, but it stays here. Iterating goes over those that are here when it begins.
     """
 
-    __slots__ = ("_dropped", "_dropped_open", "_jobs", "_limit", "_requeue")
+    __slots__ = ("_check_caller", "_dropped", "_dropped_open", "_jobs", "_limit", "_requeue")
 
-    def __init__(self, limit: float, requeue: Callable[[Job[Any], JobOptions], Job[Any]]) -> None:
+    def __init__(
+        self,
+        limit: float,
+        requeue: Callable[[Job[Any], JobOptions], Job[Any]],
+        check_caller: Callable[[], None] = lambda: None,
+    ) -> None:
         self._limit = limit
         self._requeue = requeue
+        self._check_caller = check_caller
         self._jobs: dict[int, Job[Any]] = {}
         self._dropped = 0
         # How many of the dropped ones nobody has dealt with; who holds a handle may do so yet.
@@ -44,6 +51,7 @@ class DeadLetters:
           KeyError: if there is none, or the given one isn't here.
           TypeError: if it is no job.
         """
+        self._check_caller()
         if job is None:
             if not self._jobs:
                 raise KeyError("there are no dead letters")

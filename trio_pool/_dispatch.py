@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from ._effects import Effects
     from ._holds import Holds
     from ._job import Job
+    from ._lanes import Lane
     from ._ledger import Ledger
     from ._limits import RateLimit, RetryBudget
     from ._places import Places
-    from ._queue import Lane, ReadyQueue
+    from ._queue import ReadyQueue
     from ._races import Race
     from ._reservations import Reservations
     from ._roster import Roster, Terms
@@ -50,6 +51,7 @@ class Dispatch:
       staffing: what is told of idle workers in an elastic pool, or None.
       budget: what the pool's budget of retries is told of, or None without one.
       races: the attempts that may run on more than one worker.
+      has_bounced: whether jobs have ever been kept from workers that they have failed on.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Dispatch:
         "_roster",
         "_ticket",
         "budget",
+        "has_bounced",
         "max_running",
         "meter",
         "races",
@@ -100,6 +103,7 @@ class Dispatch:
         self.meter = None if rate_limit is None else RateMeter(rate_limit)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
         self.staffing: Staffing | None = None
+        self.has_bounced: bool = False
         self.races: Races = Races(roster, deadlines)
         # The last one, while there is no limit: it must not be forgotten what has started.
         self._meter_before: RateMeter | None = None
@@ -198,10 +202,11 @@ class Dispatch:
         """
         # Whatever else may hold it back: its statistics tell when all of that is over.
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
-            self._holds.limit(seat, ready)
+            self._limit(seat, ready)
             self.match(now)  # there may be room for another under max_running
             return None
         if not seat._available:
+            self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
             self.match(now)  # as above
             return None
         if self.is_shared or (together and self._roster.idle_count):
@@ -215,7 +220,7 @@ class Dispatch:
             self.admit(job, now)
             self._begin(seat, job, now)
         else:
-            self._park(seat, now)
+            self._park(seat, now, is_fresh=False)
         if self.races.waiting:
             self.match(now)  # even if it has a job: what it ended may be one that others may join now
         return job
@@ -227,6 +232,7 @@ class Dispatch:
 
     def note(self, seat: Seat, now: float) -> bool:
         """Work out whether a worker can be counted on to take a job; returns whether that is new."""
+        self._roster.count_coming(seat)
         held_back = (
             seat._paused or seat._departing or seat._resting_until is not None or seat._quarantined_until is not None
         )
@@ -244,12 +250,17 @@ class Dispatch:
     def rest_idle(self, seat: Seat, now: float) -> None:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""
         if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
-            self._holds.limit(seat, ready)
+            self._limit(seat, ready)
         elif seat._limited_until is None:
             self._park(seat, now)
 
-    def _park(self, seat: Seat, now: float) -> None:
-        self._roster.park(seat)
+    def _limit(self, seat: Seat, ready: float) -> None:
+        """A worker's own rate limit holds it back."""
+        self._holds.limit(seat, ready)
+        self._roster.count_coming(seat)
+
+    def _park(self, seat: Seat, now: float, *, is_fresh: bool = True) -> None:
+        self._roster.park(seat, is_fresh=is_fresh)
         if self.staffing is not None:
             self.staffing.parked(seat, now)
 
@@ -261,7 +272,7 @@ class Dispatch:
     def match(self, now: float) -> None:
         """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
         if self._reservations.lacking:
-            self.set_aside(*self._roster.idle())
+            self.set_aside_idle()
         self.give_out(now)
 
     def give_out(self, now: float) -> None:
@@ -295,6 +306,18 @@ class Dispatch:
             self.look_again()
         return bool(kept)
 
+    def set_aside_idle(self) -> None:
+        """Do so with the idle workers: with all of them if the groups want more than before, else with new ones."""
+        reservations, roster = self._reservations, self._roster
+        if not reservations.has_grown:
+            self.set_aside(*roster.fresh)
+            return
+        reservations.has_grown = False
+        refused: dict[Seat, None] = {}
+        while reservations.lacking and (seat := roster.longest_idle(refused)) is not None:
+            if not self.set_aside(seat):
+                refused[seat] = None
+
     def look_again(self) -> None:
         """Who may take what has changed, with who is available and for whom."""
         self._queue.look_again()
@@ -317,13 +340,13 @@ class Dispatch:
             self._deadlines.add_rate(self, ready)
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, Seat] | None:
-        if not self._roster.idle_count:
-            return None
-        for lane in queue.lanes():
-            seat = self._roster.choose(lane.terms)
-            if seat is not None:
-                return lane, seat
-        return None
+        fresh = self._roster.fresh
+        if fresh:
+            for each in self._queue, self._places.by_taker:
+                if not each.is_plain:
+                    each.note_idle(seat for seat in fresh if self._roster.is_idle(seat))
+            fresh.clear()
+        return queue.first_startable() if self._roster.idle_count else None
 
     def _begin(self, seat: Seat, job: Job[Any], now: float) -> None:
         seat._current = job
@@ -354,7 +377,10 @@ class Dispatch:
         self._effects.append(Start(seat, race.job))
 
     def _count_start(self, seat: Seat, now: float) -> None:
+        own: RateMeter | None = None
         if seat._guard is not None:
             seat._guard.start(now)
-        if self.meter is not None:
-            self.meter.start(now)
+            own = seat._guard.meter
+        seat._draws = tuple([meter for meter in (own, self.meter) if meter is not None])
+        for meter in seat._draws:
+            meter.hand_out(now)

@@ -6,11 +6,11 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import trio
 
-from ._job import describe
+from ._bad_calls import bound_already, not_async, wrong_arguments
 from ._tracebacks import clear_frames, set_traceback, traceback_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_current_job: ContextVar[Job[Any]] = ContextVar("trio_pool_current_job")
+# None in the context of what is no part of the job that it has its variables from.
+_current_job: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
 
 
 def current_job() -> Job[Any]:
@@ -32,15 +33,20 @@ def current_job() -> Job[Any]:
     Raises:
       RuntimeError: if the caller is not part of a job.
     """
-    try:
-        return _current_job.get()
-    except LookupError:
-        raise RuntimeError("current_job() must be called inside a job's function") from None
+    job = _current_job.get()
+    if job is None:
+        raise RuntimeError("current_job() must be called inside a job's function")
+    return job
+
+
+def leave_job() -> None:
+    """Make the context that this is called in one of no job."""
+    _current_job.set(None)
 
 
 def is_in_a_job() -> bool:
     """Whether the caller may be part of any job: a quick answer for those that aren't."""
-    return _current_job.get(None) is not None
+    return _current_job.get() is not None
 
 
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
@@ -48,7 +54,7 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
 
     Only those that have not ended: what a job leaves behind is no part of it.
     """
-    job = _current_job.get(None)
+    job = _current_job.get()
     while job is not None and not job.state.is_final:
         yield job
         context = job._context
@@ -69,22 +75,22 @@ def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
     return job._context.copy().run(call)
 
 
-class BadCallError(TypeError):
-    """Calling a job's function gave no coroutine, so calling it again is no use either."""
-
-
 class Failure:
     """What `run_job` returns instead of a value if the job's function has raised something.
 
     To let it come out as an exception, through one frame of the pool after the other, would
     cost more than all that becomes of it; and a cancel scope on the way would take an
     exception group apart that it may not be able to put together again.
+
+    Attributes:
+      is_bad_call: whether calling the function gave no coroutine, so that calling it again is no use either.
     """
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "is_bad_call")
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, is_bad_call: bool = False) -> None:
         self.error = error
+        self.is_bad_call = is_bad_call
 
 
 @trio.lowlevel.disable_ki_protection
@@ -93,32 +99,30 @@ async def _user_code(job: Job[Any], args: tuple[Any, ...]) -> Any:
     _current_job.set(job)
     fn = job._fn
     try:
+        if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
+            return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # what drives it makes up for it
         try:
             made: object = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = traceback_of(error)
             if traceback is not None and traceback.tb_next is None:
-                leading = "the" if len(args) > len(job._args) else "no"
-                words = f"can't be called like this, with {leading} resource before its arguments"
-                raise BadCallError(f"{describe(fn)} {words}: {error}") from None
+                leading = args[: len(args) - len(job._args)]
+                return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
         if not _is_coroutine(made):
-            raise BadCallError(_complaint(fn, made))
+            return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
-        return Failure(error)  # noqa: ASYNC910  # what drives it makes up for it
+        return Failure(error)  # noqa: ASYNC910
 
 
 def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
     return type(made) is types.CoroutineType or isinstance(made, Coroutine)
 
 
-def _complaint(fn: Callable[..., Any], made: object) -> str:
-    name = describe(fn)
-    if isinstance(made, types.AsyncGeneratorType):
-        return f"{name} is an async generator function; a job's function must not yield"
-    return f"{name} is not an async function: calling it returned {made!r}, not a coroutine"
+def _bad_call(words: str) -> Failure:
+    return Failure(TypeError(words), is_bad_call=True)
 
 
 @types.coroutine

@@ -37,12 +37,6 @@ class Interrupt(_AboutAttempt):
     __slots__ = ()
 
 
-class StepAside(_AboutAttempt):
-    """A job lets one that wants its worker back go first, and gets it back itself after that."""
-
-    __slots__ = ()
-
-
 class Regain(_AboutAttempt):
     """A job has got the worker back that it had lent."""
 
@@ -161,7 +155,6 @@ class Tell:
 Effect: TypeAlias = (
     Start
     | Interrupt
-    | StepAside
     | Regain
     | Recall
     | Changed

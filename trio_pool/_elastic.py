@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
 from ._resource import Resource, as_tags
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+MOST_WORKERS = 1_000_000
+"""Of those that are opened with a pool. Each has a Trio task of its own."""
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -20,18 +24,21 @@ R_co = TypeVar("R_co", covariant=True)
 def _check_factory(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     # One made by a function of contextlib can be called, but to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
-        raise TypeError(f"{attribute.name} must return async context managers, not be one, got {value!r}")
-    _validate.call(attribute.name, value)
+        got = _validate.got(cast("object", value))
+        raise TypeError(f"{attribute.name} must return async context managers, not be one, {got}")
+    _validate.context_maker(attribute.name, value)
 
 
 def _check_min(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.count(attribute.name, value, least=0)
+    least = _validate.count(attribute.name, value, least=0)
+    if least > MOST_WORKERS:
+        raise ValueError(f"{attribute.name} must be at most {MOST_WORKERS}, {_validate.got(least)}")
 
 
 def _check_max(elastic: Elastic[Any], attribute: attrs.Attribute[Any], value: object) -> None:
     most = _validate.count(attribute.name, value, least=1)
     if most < elastic.min:
-        raise ValueError(f"max must be at least min ({elastic.min!r}), got {most!r}")
+        raise ValueError(f"max must be at least min ({elastic.min}), {_validate.got(most)}")
 
 
 def _check_timeout(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -55,17 +62,19 @@ class Elastic(Generic[R_co]):
           resource. Entered when a worker is opened, left when it goes.
       min: workers that are opened with the pool and always kept; zero or more.
       max: workers that there are at most; at least 1.
-      idle_timeout: seconds; ``inf`` to retire none.
+      idle_timeout: seconds; ``inf`` or ``None`` to retire none.
       tags, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
     """
 
-    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory)
+    factory: Callable[[], AbstractAsyncContextManager[R_co]] = attrs.field(validator=_check_factory, repr=shown)
     min: int = attrs.field(default=0, validator=_check_min, kw_only=True)
     max: int = attrs.field(validator=_check_max, kw_only=True)
-    idle_timeout: float = attrs.field(default=60.0, validator=_check_timeout, kw_only=True)
+    idle_timeout: float = attrs.field(
+        default=60.0, converter=_validate.no_bound_if_none, validator=_check_timeout, kw_only=True
+    )
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=as_tags, kw_only=True)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextvars import Context
 from functools import partial
 from random import Random
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -27,7 +27,6 @@ from ._effects import (
     Regain,
     Reserved,
     Start,
-    StepAside,
     Tell,
     TurnedAway,
     WaitsInVain,
@@ -63,8 +62,6 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-logger = logging.getLogger("trio_pool")
-
 
 class Engine(Admitting, Waiting):
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
@@ -77,11 +74,11 @@ class Engine(Admitting, Waiting):
     ) -> None:
         super().__init__()
         self.config: Config = config
-        self.rng: Random = config.rng or Random()
+        self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Instrument] = list(config.instruments)
         self.effects: deque[Effect] = deque()
         self.roster: Roster = Roster(config.pick, self.rng)
-        self.dead: DeadLetters = DeadLetters(config.max_dead, requeue)
+        self.dead: DeadLetters = DeadLetters(config.max_dead, requeue, self.check_caller)
         self.core: Scheduler
         self.ledger: Ledger
         self.core, self.ledger = make_scheduler(
@@ -105,8 +102,8 @@ class Engine(Admitting, Waiting):
         # Set while the block lasts: where tasks run, and in which context.
         self.nursery: trio.Nursery | None = None
         self.context: Context = Context()
-        # Set once it has begun: where other threads have to turn to.
-        self.home: Home | None = None
+        # Set once it has begun: where it lives, and other threads have to turn to.
+        self.home: Home
         # No more jobs from outside; nor any more at all, since everything stops.
         self.closed: bool = False
         self.stopping: bool = False
@@ -130,7 +127,6 @@ class Engine(Admitting, Waiting):
             WaitsInVain: self._on_waits_in_vain,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
-            StepAside: self._on_step_aside,
             Regain: self._on_regain,
             Recall: self._on_recall,
             Admitted: self._on_admitted,
@@ -144,6 +140,18 @@ class Engine(Admitting, Waiting):
         self.check_open(inside=True)
         assert self.nursery is not None
         context.run(partial(self.nursery.start_soon, task, name=name))
+
+    def check_caller(self) -> None:
+        """Check that the caller is in the Trio run that the pool lives in, as long as it lives.
+
+        Whoever is in another one, or in none, would change under the pool's feet what it goes by, and be
+        woken by the wrong scheduler if at all. What only reads need not ask.
+        """
+        if get_ident() != self.home.thread and self.nursery is not None:
+            raise RuntimeError(
+                "the pool lives in another Trio run or thread: from here, call run_from_thread() or "
+                "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
+            )
 
     def note_joined(self) -> None:
         """There is one worker more: streams may take more items by default."""
@@ -165,6 +173,7 @@ class Engine(Admitting, Waiting):
     @trio.lowlevel.enable_ki_protection
     def cancel_job(self, job: Job[Any]) -> None:
         """Cancel a job of this pool."""
+        self.check_caller()
         if not job.state.is_final:
             self.core.cancel(job, trio.current_time())
             self.carry_out()
@@ -195,6 +204,7 @@ class Engine(Admitting, Waiting):
 
     def lend_worker(self, job: Job[Any]) -> Lending:
         """The block in which a job lends its worker."""
+        self.check_caller()
         return Lending(job)
 
     # Ending.
@@ -202,6 +212,7 @@ class Engine(Admitting, Waiting):
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Let nobody in from outside any more."""
+        self.check_caller()
         self.closed = True
         self.turn_away(self.core.close(), "the pool was closed")
         self._check_over()
@@ -218,6 +229,7 @@ class Engine(Admitting, Waiting):
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:
         """Stop everything now."""
+        self.check_caller()
         if self.nursery is None or self.scope.cancel_called:
             return
         # The body first, so that it sees its own end and not that of its jobs.
@@ -226,6 +238,9 @@ class Engine(Admitting, Waiting):
         self.close()
         self.core.cancel_all(trio.current_time())
         self.carry_out()
+        # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
+        for worker in cast("list[Worker]", list(self.roster.seats.values())):
+            worker._hurry()
 
     def crash(self, error: BaseException) -> None:
         """Stop everything because of an exception that is no `Exception`."""
@@ -269,9 +284,6 @@ class Engine(Admitting, Waiting):
         effect.seat._interrupt(effect.job)
         if self.core.waits.is_waiting(effect.job):
             self.see_what_outlasts(effect.job)
-
-    def _on_step_aside(self, effect: StepAside) -> None:
-        effect.seat._step_aside(effect.job)
 
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._regain(effect.job)
@@ -324,7 +336,9 @@ def failure_of(job: Job[Any]) -> JobFailedError:
     """The error that tells of a dead job, with its cause."""
     error = JobFailedError(job)
     cause = job._error
-    if job._dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
+    # Before that time it was the caller's deadline that has ended it, which is no timeout of the job's.
+    is_over = job._finished_at is not None and job._finished_at >= job._deadline
+    if is_over and job._dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
         timeout = JobTimeoutError(job._reason)
         timeout.__cause__ = cause
         cause = timeout

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 import trio
 
 from . import _validate
-from ._tracebacks import set_cause, set_traceback, traceback_of
+from ._tracebacks import exceptions_of, set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
 
 
-def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
+def applies(name: str, rule: ErrorRule, error: Exception, besides: tuple[type[Exception], ...] = ()) -> bool:
     """Whether a rule, the field ``name`` of a policy, is about such an error.
+
+    Arguments:
+      besides: what a rule made of types is about in any case; a function is asked.
 
     Raises:
       TypeError: if it is a function and returns something else than a bool.
     """
     if isinstance(rule, (type, tuple)):
-        return matches(error, cast("type[Exception] | tuple[type[Exception], ...]", rule))
-    return _validate.instance(f"the result of {name}", rule(error), bool)
+        kinds = cast("tuple[type[Exception], ...]", rule if isinstance(rule, tuple) else (rule,))
+        return matches(error, kinds + besides)
+    answer = rule(error)
+    _validate.answer(name, answer)
+    return _validate.instance(f"the result of {name}", answer, bool)
 
 
 def matches(error: BaseException, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
@@ -58,19 +64,12 @@ def _walk(error: BaseException, whole: _Kinds = ()) -> Iterator[BaseException]:
         yield current
         if is_group(current) and not isinstance(current, whole) and id(current) not in seen:
             seen.add(id(current))  # what stands in many places must not be walked in each of them
-            pending += reversed(_exceptions_of(current))
+            pending += reversed(exceptions_of(current))
 
 
 def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
     """Whether an exception holds others."""
     return isinstance(error, BaseExceptionGroup)
-
-
-if sys.version_info >= (3, 11):
-    # As the base class has them, whatever a class derived from it has made of the attribute.
-    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].__get__
-else:
-    _exceptions_of = BaseExceptionGroup.__dict__["exceptions"].fget
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._words import attempt_lines, counted, shortcomings
+from ._portable import Portable
+from ._words import attempt_lines, counted, shortcomings, title
 
 if TYPE_CHECKING:
     from ._job import Job
 
 
-class PoolError(Exception):
+class PoolError(Portable, Exception):
     """The base of this library's own errors.
 
     Raised as itself only in the group that leaves the pool's block, to tell how many
@@ -37,7 +38,27 @@ class NoEligibleWorkerError(PoolError):
     """
 
 
-class JobFailedError(PoolError):
+class _ErrorOfJob(PoolError):
+    """An error that tells of one job.
+
+    What it says is put into words when somebody looks, as most of these errors are handled and never
+    printed; and then it stays.
+    """
+
+    # For type checkers it is a job: that is what nearly everybody has who handles one of these.
+    job: Job[Any] | Any
+    _text: str | None = None
+
+    def __init__(self, job: Job[Any]) -> None:
+        super().__init__(job)
+        self.job = job
+
+    def _state(self) -> dict[str, Any]:
+        text = str(self)
+        return {**super()._state(), "args": (text,), "job": None, "_text": text}
+
+
+class JobFailedError(_ErrorOfJob):
     """A job is dead: it failed, and no further attempt will be made.
 
     The ``__cause__`` is the error of the last attempt, or `JobTimeoutError` where the
@@ -45,15 +66,10 @@ class JobFailedError(PoolError):
     for each kept attempt.
 
     Attributes:
-      job: the dead `Job`, with its attempts and the reason of its death.
+      job: the dead `Job`, with its attempts and the reason of its death; None in a copy of the error, pickled or not.
     """
 
-    # Made when somebody looks: most of these errors are handled, and never printed.
     _notes: list[str] | None = None
-
-    def __init__(self, job: Job[Any]) -> None:
-        super().__init__(job)
-        self.job = job
 
     @property
     def __notes__(self) -> list[str]:
@@ -67,29 +83,35 @@ class JobFailedError(PoolError):
         self._notes = notes
 
     def __str__(self) -> str:
-        job = self.job
-        assert job.dead_reason is not None
-        attempts = counted(job.attempt_count, "attempt")
-        name = " ".join(job.name.split())
-        return f"job {job.id} ({name}) is dead after {attempts}: {shortcomings(job)}"
+        if self._text is None:
+            attempts = counted(self.job.attempt_count, "attempt")
+            self._text = f"{title(self.job)} is dead after {attempts}: {shortcomings(self.job)}"
+        return self._text
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "_notes": list(self.__notes__)}
 
 
-class JobCancelledError(PoolError):
+class JobCancelledError(_ErrorOfJob):
     """A job was cancelled or discarded, so there is no result to be had.
 
+    As the error of an attempt: it was cut short, whatever became of the job after that.
+
     Attributes:
-      job: the `Job` in question.
+      job: the `Job` in question; None in a copy of the error, pickled or not.
     """
 
     def __init__(self, job: Job[Any]) -> None:
         super().__init__(job)
-        self.job = job
+        # Whether it is the pool's word for how an attempt of the job ended, and not for how the job did.
+        self._tells_of_attempt: bool = not job.state.is_final
 
     def __str__(self) -> str:
-        job = self.job
-        how = job.state.name.lower() if job.state.is_final else "cut short"
-        text = f"job {job.id} ({job.name}) was {how}"
-        return f"{text}: {job.reason}" if job.reason else text
+        if self._text is None:
+            state, reason = self.job.state.name.lower(), self.job.reason
+            how = "cut short" if self._tells_of_attempt else f"{state}: {reason}" if reason else state
+            self._text = f"{title(self.job)} was {how}"
+        return self._text
 
 
 class JobNotFinishedError(PoolError):
@@ -102,7 +124,11 @@ class JobDeadlockError(PoolError):
     Raised inside a job by what would have waited: ``wait``, ``run``, a group's block, a stream
     of results. Either jobs wait for each other in a circle, or every worker that could
     run what they wait for is held by one of them, or is lent by one and broken. The message
-    names them. The remedy is `Job.lend`, or in the last case another attempt.
+    names them, with their workers, and ``current_job().lend()`` where that is the remedy; in the last case
+    it is another attempt.
+
+    Raised also at the end of the block of `Job.lend`, if the job has been cancelled and the job on its
+    worker waits for its end: it has no worker then, and must not use the resource any more.
     """
 
 
@@ -113,21 +139,16 @@ class GraphError(PoolError):
     """
 
 
-class AttemptTimeoutError(trio.TooSlowError):
+class AttemptTimeoutError(Portable, trio.TooSlowError):
     """An attempt took longer than its ``attempt_timeout`` and was cancelled.
 
     Recorded as the error of the attempt; never raised inside a job's function.
     """
 
 
-class JobTimeoutError(trio.TooSlowError):
+class JobTimeoutError(Portable, trio.TooSlowError):
     """A job took longer than its ``total_timeout``, all its attempts and waits included.
 
     Recorded as the error of the attempt that it cut short, and the cause of the job's
     death; never raised inside a job's function.
     """
-
-
-# Tracebacks, logs and metrics call them what users import.
-for _error in [*PoolError.__subclasses__(), PoolError, AttemptTimeoutError, JobTimeoutError]:
-    _error.__module__ = "trio_pool"

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._engine import logger
 from ._error_rule import as_error, without
 from ._errors import PoolClosedError
 from ._items import END, Items
-from ._tracebacks import in_words
+from ._reporting import report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
@@ -152,15 +151,20 @@ class Feeder:
 
     def take_error(self) -> Exception | None:
         """Why there are no more jobs, for the first reader that asks; None if there are no more items."""
-        error = self._failure or self._refusal
+        error = self._refusal if self._failure is None else self._failure
         self._failure = self._refusal = None
         return error
 
-    def stop(self) -> None:
-        """The pool ends."""
+    def stop(self, what: str = "the pool") -> None:
+        """The pool ends, or the group that the jobs are for."""
         if not self._over:
-            self._end(PoolClosedError("the pool ended before the items did"))
+            self._end(PoolClosedError(f"{what} ended before the items did"))
         self._scope.cancel()
+
+    def stop_with(self, group: Submitting) -> None:
+        """A group ends, which may be the one that the jobs are for."""
+        if self._pool is group:
+            self.stop("the group")
 
     async def finish(self) -> None:
         """The block is being left by one that can't be cancelled."""
@@ -176,7 +180,7 @@ class Feeder:
             await self._done.wait()
         del self._engine.feeders[self]
         if self._failure is not None:  # too late for the readers
-            _log("the items of a stream failed unnoticed", self._failure)
+            report("the items of a stream failed unnoticed", error=self._failure)
 
     # Making jobs.
 
@@ -216,6 +220,8 @@ class Feeder:
             self._end(error)
             return
         window.take(job)
+        if window.readers and window.ready:  # it has died as it came
+            self._wake_readers()
 
     def _placed(self, error: Exception | None) -> None:
         """A job has got the place in the queue that it has waited for, or never will."""
@@ -242,7 +248,8 @@ class Feeder:
 
     def _start(self) -> None:
         self._begun = True
-        self._engine.start_task(self._run, "<items of a stream>", self._context)
+        # A copy, as the reader that makes room is in the context itself.
+        self._engine.start_task(self._run, "<items of a stream>", self._context.copy())
 
     def _rouse(self) -> None:
         """Let the task look; it is started where it is needed for the first time."""
@@ -370,15 +377,8 @@ class Feeder:
             if told is not rest:
                 self._stray = told
         else:
-            _log("the items of a stream failed again as they were closed", told)
+            report("the items of a stream failed again as they were closed", error=told)
 
     @trio.lowlevel.disable_ki_protection
     def _options_of(self, item: Any) -> Options:
         return self._options.of(item)
-
-
-def _log(words: str, error: Exception) -> None:
-    try:
-        logger.error(words, exc_info=error)
-    except RecursionError:  # groups in groups can be too many for logging
-        logger.error("%s: %s", words, in_words(error))

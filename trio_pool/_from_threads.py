@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._driver import is_in_a_job
+from ._driver import is_in_a_job, leave_job
 from ._errors import PoolClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import Context
 
     from ._job_future import JobFuture
     from ._options import JobOptions, Options
@@ -21,18 +23,26 @@ if TYPE_CHECKING:
 
 
 class Home:
-    """Where a pool lives: the Trio run and the thread that have entered its block."""
+    """Where a pool lives: the Trio run and the thread that have entered its block.
 
-    __slots__ = ("_process", "_thread", "_token")
+    As long as it lives, there is no other Trio run in that thread.
+
+    Attributes:
+      thread: the thread's identifier, to be compared with that of a caller.
+      clock: that of the Trio run, which any thread may read.
+    """
+
+    __slots__ = ("_process", "_token", "clock", "thread")
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self._thread = threading.get_ident()
         self._process = os.getpid()
+        self.thread = threading.get_ident()
+        self.clock = trio.lowlevel.current_clock()
 
     def is_here(self) -> bool:
         """Whether the caller is in the pool's own thread."""
-        return threading.get_ident() == self._thread
+        return threading.get_ident() == self.thread
 
     def is_left_behind(self) -> bool:
         """Whether the caller is in a process that was forked from the pool's: nothing runs there."""
@@ -50,7 +60,7 @@ def submit_from_thread(
     call = "submit_from_thread"
     resolved = submitting._resolve(options, call)
     future = _new_future(submitting, _check(submitting, fn, resolved, call))
-    future.send(fn, args, resolved)
+    future.send(fn, args, resolved, _context_of_job())
     return future
 
 
@@ -65,7 +75,7 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
     future = _new_future(submitting, home)
     try:
         # In here too, as the job may start, and a Ctrl-C strike, before this returns.
-        future.send(fn, args, resolved)
+        future.send(fn, args, resolved, _context_of_job())
         return future.result()
     except BaseException:
         future.stop()
@@ -95,15 +105,39 @@ async def _await_at_home(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[
 def _check(submitting: Submitting, fn: object, options: Options, call: str) -> Home:
     """Check what can be checked outside the pool's thread; returns where that is."""
     submitting._check_call(fn, options)
-    submitting._check_open(inside=is_in_a_job() and submitting._is_inside())
+    submitting._check_open(inside=_is_part_of_job() and submitting._is_inside())
     home = submitting._engine.home
-    assert home is not None  # since there is somebody who has the pool
     if home.is_left_behind():
         raise PoolClosedError("the pool has stayed in the process that this one was forked from")
     if home.is_here():
         name = call.removesuffix("_from_thread")
         raise RuntimeError(f"{call}() is for other threads than the pool's own; there it is: await {name}()")
     return home
+
+
+def _is_part_of_job() -> bool:
+    """Whether a job may be waiting for this thread.
+
+    To have the context of one is not enough: any thread may have a copy, and in some builds of Python
+    threads begin with one.
+    """
+    if not is_in_a_job():
+        return False
+    try:
+        trio.from_thread.check_cancelled()
+    except RuntimeError:
+        return False
+    except trio.Cancelled:
+        pass  # it is for others to say so
+    return True
+
+
+def _context_of_job() -> Context:
+    """The context for a job that this thread submits."""
+    context = copy_context()
+    if not _is_part_of_job():
+        context.run(leave_job)
+    return context
 
 
 def _new_future(submitting: Submitting, home: Home) -> JobFuture[Any]:

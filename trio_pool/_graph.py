@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from . import _validate
+from ._error_words import MOST_OF_ERROR
 from ._errors import GraphError
+from ._shown import own_text, said, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from ._options import NodeOptions
 
 K = TypeVar("K")
+
+_MOST_OF_CYCLE = 20  # keys of a cycle that are told
 
 
 class Node:
@@ -41,21 +46,20 @@ class Node:
         **options: Unpack[NodeOptions],
     ) -> None:
         if isinstance(after, (str, bytes)):
-            raise TypeError(f"after must be an iterable of keys, not the single {after!r}")
+            raise TypeError(f"after must be an iterable of keys, not the single {shown(after)}")
         self.fn: Callable[..., Awaitable[Any]] = fn
         self.args: tuple[Any, ...] = args
         try:
             self.after: tuple[Hashable, ...] = tuple(after)
         except TypeError:
-            raise TypeError(f"after must be an iterable of keys, got {after!r}") from None
+            raise TypeError(f"after must be an iterable of keys, {_validate.got(after)}") from None
         self.options: NodeOptions = options
 
     def __repr__(self) -> str:
-        name = getattr(self.fn, "__qualname__", repr(self.fn))
-        parts = [name, *map(repr, self.args)]
+        parts = [own_text(self.fn, "__qualname__") or shown(self.fn), *map(shown, self.args)]
         if self.after:
-            parts.append(f"after={list(self.after)!r}")
-        parts += [f"{option}={value!r}" for option, value in self.options.items()]
+            parts.append(f"after={shown(list(self.after))}")
+        parts += [f"{option}={shown(value)}" for option, value in self.options.items()]
         return f"Node({', '.join(parts)})"
 
 
@@ -69,18 +73,19 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
     # Not at the top, since few programs need it.
     from graphlib import CycleError, TopologicalSorter
 
+    _validate.instance("reverse", reverse, bool)
     if not isinstance(cast("object", nodes), Mapping):
-        raise TypeError(f"a graph must be a mapping of keys to Nodes, got {nodes!r}")
+        raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(nodes)}")
     before: dict[K, list[K]] = {key: [] for key in nodes}
     for key, node in nodes.items():
         if not isinstance(cast("object", node), Node):
-            raise TypeError(f"a graph must be a mapping of keys to Nodes, got {node!r} for {key!r}")
+            raise TypeError(f"a graph must be a mapping of keys to Nodes, {_validate.got(node)} for {shown(key)}")
         seen: set[object] = set()
         for other in node.after:
             if other not in nodes:
-                raise GraphError(f"{key!r} is after {other!r}, which is not in the graph")
+                raise GraphError(f"{shown(key)} is after {shown(other)}, which is not in the graph")
             if other in seen:
-                raise GraphError(f"{key!r} is after {other!r} twice")
+                raise GraphError(f"{shown(key)} is after {shown(other)} twice")
             seen.add(other)
             if reverse:
                 before[cast("K", other)].append(key)
@@ -90,10 +95,11 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
         order = list(TopologicalSorter(before).static_order())
     except CycleError as error:
         cycle: list[object] = error.args[1]
-        raise GraphError(f"the graph has a cycle: {' -> '.join(map(repr, cycle))}") from None
+        keys = [shown(key) for key in cycle[:_MOST_OF_CYCLE]] + ["…"] * (len(cycle) > _MOST_OF_CYCLE)
+        raise GraphError(f"the graph has a cycle: {' -> '.join(keys)}") from None
     return {key: before[key] for key in order}
 
 
 def about_node(key: object, error: Exception) -> Exception:
     """The same kind of error, which says too in which node of the graph something is wrong."""
-    return type(error)(f"{error} (the node {key!r})")
+    return type(error)(f"{said(error, MOST_OF_ERROR)} (the node {shown(key)})")

@@ -31,9 +31,11 @@ class Guard:
 
     Attributes:
       breaker: what keeps the breaker's state, if it has one.
+      meter: what keeps to the rate limit, if it has one.
+      is_probe: whether the attempt that is on the worker is the breaker's probe.
     """
 
-    __slots__ = ("_is_old", "_is_probe", "_jobs", "_max_age", "_max_jobs", "_meter", "_rng", "breaker")
+    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "is_probe", "meter")
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class Guard:
         max_age: float | None,
         rng: Random,
     ) -> None:
-        self._meter = None if rate_limit is None else RateMeter(rate_limit)
+        self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs
         self._max_age = math.inf if max_age is None else max_age
@@ -51,8 +53,7 @@ class Guard:
         # Attempts since the resource was opened, and whether that was too long ago.
         self._jobs = 0
         self._is_old = False
-        # Whether the attempt under way is the breaker's.
-        self._is_probe = False
+        self.is_probe: bool = False
 
     def renew(self, now: float) -> float:
         """The resource has been opened; returns when it will be too old, or ``inf``."""
@@ -72,30 +73,32 @@ class Guard:
 
     def ready_at(self, now: float) -> float:
         """The earliest time at which the rate limit lets an attempt start, ``now`` if it does."""
-        return now if self._meter is None else self._meter.ready_at(now)
+        return now if self.meter is None else self.meter.ready_at(now)
 
     def start(self, now: float) -> None:
-        """An attempt starts."""
+        """An attempt starts. That it does is counted by the meter for itself."""
         self._jobs += 1
-        if self._meter is not None:
-            self._meter.start(now)
         if self.breaker is not None:
-            self._is_probe = self.breaker.start(now)
+            self.is_probe = self.breaker.start(now)
 
     def succeeded(self) -> None:
         """The attempt has returned a value."""
         if self.breaker is not None:
-            self.breaker.succeeded(self._is_probe)
+            self.breaker.succeeded(self.is_probe)
 
     def failed(self, now: float) -> float | None:
         """The attempt has failed in a way that counts; returns until when that opens the breaker."""
         if self.breaker is None:
             return None
         before = self.breaker.open_until
-        self.breaker.failed(now, self._is_probe)
+        self.breaker.failed(now, self.is_probe)
         return self.breaker.open_until if self.breaker.open_until != before else None
 
     def ended_otherwise(self) -> None:
         """The attempt has ended as neither."""
+        self.let_go(self.is_probe)
+
+    def let_go(self, is_probe: bool) -> None:
+        """An attempt that may be the breaker's probe says nothing about the worker any more."""
         if self.breaker is not None:
-            self.breaker.neither(self._is_probe)
+            self.breaker.neither(is_probe)

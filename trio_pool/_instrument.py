@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
+
+from . import _validate
+from ._reporting import report
+from ._shown import shown
 
 if TYPE_CHECKING:
     from ._job import Attempt, Job
     from ._pool import Pool, SlotPool
     from ._worker import Worker
-
-_logger = logging.getLogger("trio_pool")
 
 
 class Instrument:
@@ -67,14 +68,29 @@ class Instrument:
         """A worker has left its lifespan and the pool."""
 
 
+def is_among(instruments: list[Instrument], instrument: Instrument) -> bool:
+    """Whether this very instrument is one of these, whatever it makes of being compared."""
+    return any(each is instrument for each in instruments)
+
+
+def remove(instruments: list[Instrument], instrument: Instrument) -> bool:
+    """Take out this very instrument; returns whether it was there."""
+    for place, each in enumerate(instruments):
+        if each is instrument:
+            del instruments[place]
+            return True
+    return False
+
+
 def notify(instruments: list[Instrument], event: str, *arguments: object) -> None:
     """Call one method of all instruments; remove those that raise."""
     for instrument in list(instruments):
-        if instrument not in instruments:
+        if not is_among(instruments, instrument):
             continue  # another one has just removed it
         try:
-            getattr(instrument, event)(*arguments)
-        except BaseException:  # as Trio does: whatever it is, it is the instrument's fault
-            if instrument in instruments:  # it may have removed itself before
-                instruments.remove(instrument)
-            _logger.exception("instrument %r raised in %s and was removed", instrument, event)
+            answer = getattr(instrument, event)(*arguments)
+            if answer is not None:
+                _validate.answer(event, answer)
+        except BaseException as error:  # as Trio does: whatever it is, it is the instrument's fault
+            remove(instruments, instrument)  # unless it has removed itself before
+            report("instrument %s raised in %s and was removed", shown(instrument), event, error=error)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import enum
-from functools import partial
+import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
-from ._words import counted, one_line, shortcomings
+from ._portable import Handle
+from ._shown import call_name, one_line, shown
+from ._words import counted, label, shortcomings, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from contextvars import Context
 
+    from ._lanes import Lane
     from ._options import Options
-    from ._queue import Lane
     from ._seat import Seat
     from ._setback import Setback
     from ._window import Window
+    from ._words import Words
     from ._worker import Worker
 
 V = TypeVar("V")
@@ -121,7 +124,8 @@ class Attempt:
     worker_name: str
     started_at: float
     ended_at: float
-    error: Exception | None
+    # Its own ways to compare and to show itself may fail.
+    error: Exception | None = attrs.field(eq=id, repr=shown)
     hedges: tuple[tuple[int, str], ...] = ()
 
 
@@ -132,6 +136,7 @@ ERROR_FIELD = 5  # where among them the error stands
 class JobHost(Protocol):
     """What a job's handle asks of the pool that the job is in."""
 
+    def check_caller(self) -> None: ...
     def cancel_job(self, job: Job[Any]) -> None: ...
     def result_of(self, job: Job[V]) -> V: ...
     async def wait_job(self, job: Job[V]) -> V: ...
@@ -144,7 +149,7 @@ KEPT_LAST_ATTEMPTS = 31
 KEPT_TRANSITIONS = 64  # of the first, and of the last
 
 
-class Job(Generic[V_co]):
+class Job(Handle, Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
     Made by the pool only. Everything here may be read at any time, also after the pool's
@@ -156,6 +161,7 @@ class Job(Generic[V_co]):
         "_args",
         "_attempt_count",
         "_attempts",
+        "_caller_deadline",
         "_cancelled",
         "_context",
         "_dead_reason",
@@ -167,6 +173,7 @@ class Job(Generic[V_co]):
         "_history",
         "_host",
         "_id",
+        "_label",
         "_lane",
         "_options",
         "_reason",
@@ -200,6 +207,8 @@ class Job(Generic[V_co]):
         self._options = options
         self._submitted_at = submitted_at
         self._deadline = deadline
+        # When whoever waits for it in run() stops waiting; all that this decides is whether to wait for a retry.
+        self._caller_deadline = math.inf
         # The submitter's context variables; dropped at the end, since a context holds on to
         # the job that submitted this one, which held on to its own submitter, and so on.
         self._context: Context | None = context
@@ -220,7 +229,7 @@ class Job(Generic[V_co]):
         self._value: Any = None
         self._error: Exception | None = None
         self._dead_reason: DeadReason | None = None
-        self._reason = ""
+        self._reason: Words = ""
         # None until an attempt has failed: most jobs never need it.
         self._setback: Setback | None = None
 
@@ -228,6 +237,9 @@ class Job(Generic[V_co]):
         # holds it, so that others can be left to be found stale; 0 while it is in none.
         self._ticket = 0
         self._lane: Lane | None = None
+
+        # What it is called in messages, once somebody has read it.
+        self._label: str | None = None
 
         # Owned by the stream that it is a job of, until it has ended; None for all others.
         self._window: Window[Any] | None = None
@@ -287,11 +299,15 @@ class Job(Generic[V_co]):
         the one attempt that is on it. Its timeouts go on running. The lifespan is not left meanwhile.
 
         To enter and to leave the block is a checkpoint. If the job is cancelled, leaving still
-        waits, shielded, until it has the worker back.
+        waits, shielded, until it has the worker back; unless that could never be, since whoever is on the
+        worker waits, shielded too, for this job's end. Then the job goes on without a worker, and
+        must not use the resource any more: `worker` is None.
 
         Raises:
           RuntimeError: if called outside of the job's function, if the job has ended, lends
-              already, or has a `Hedge`.
+              already, goes on without its worker, or has a `Hedge`.
+          JobDeadlockError: at the end of the block, if the job goes on without its worker, with an error of the
+              block's own as the context; but a cancellation goes first.
           ResourceBroken: at the end of the block, if the resource has broken, or the worker has been
               removed, in the meantime.
         """
@@ -305,7 +321,7 @@ class Job(Generic[V_co]):
     @property
     def name(self) -> str:
         """The name given to ``submit``, or the function's."""
-        return self._options.name or describe(self._fn)
+        return self._options.name or call_name(self._fn)
 
     @property
     def fn(self) -> Callable[..., Any]:
@@ -324,8 +340,12 @@ class Job(Generic[V_co]):
 
     @property
     def deadline(self) -> float:
-        """When its ``total_timeout`` ends, in seconds on Trio's clock, or ``inf``."""
-        return self._deadline
+        """Until when there is time for another attempt, in seconds on Trio's clock, or ``inf``.
+
+        The end of its ``total_timeout``, or the deadline that the caller of ``run`` had when it was called,
+        whichever is sooner.
+        """
+        return min(self._deadline, self._caller_deadline)
 
     @property
     def state(self) -> JobState:
@@ -345,8 +365,14 @@ class Job(Generic[V_co]):
 
     @property
     def worker(self) -> Worker | None:
-        """The worker that runs it now, of several the first that still does, or None."""
-        return cast("Worker | None", self._worker)
+        """The worker that runs it now, of several the first that still does, or None.
+
+        While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
+        """
+        seat = self._worker
+        if seat is not None and self in seat._loans and seat._loans[self].is_forfeited:
+            return None
+        return cast("Worker | None", seat)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -377,34 +403,24 @@ class Job(Generic[V_co]):
     @property
     def reason(self) -> str:
         """Why it ended without a result, in words; empty if it didn't."""
+        if not isinstance(self._reason, str):
+            self._reason = worded(self._reason)
         return self._reason
 
     def __repr__(self) -> str:
         state = self.state.name.lower()
         if self._state is JobState.DELAYED and self._setback is not None:
             state = f"{state} until {self.attempts[-1].ended_at + self._setback.delay:.1f}"
-        elif self._worker is not None:
-            state = f"{state} on {one_line(self._worker.name)}"
+        elif (worker := self.worker) is not None:
+            state = f"{state} on {one_line(worker.name)}"
         attempts = counted(self._attempt_count, "attempt")
         why = one_line(shortcomings(self))
-        return f"<trio_pool.Job {self._id} {one_line(self.name)}, {state}, {attempts}{f': {why}' if why else ''}>"
+        return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
 def has_ended(job: Job[Any]) -> bool:
     """Whether the job is in a final state."""
     return job.state.is_final
-
-
-def _is_partial(fn: object) -> TypeGuard[partial[Any]]:
-    return isinstance(fn, partial)
-
-
-def describe(fn: object) -> str:
-    """A function's name as a reader would look for it."""
-    while _is_partial(fn):
-        fn = fn.func
-    name: object = getattr(fn, "__qualname__", type(fn).__qualname__)
-    return str(name)
 
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -14,9 +13,11 @@ from ._engine import shortfall_of
 from ._errors import PoolClosedError
 from ._from_threads import through_host
 from ._job import JobState, has_ended
+from ._shown import own_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
+    from contextvars import Context
 
     from ._from_threads import Home
     from ._job import Job
@@ -31,7 +32,13 @@ class JobFuture(Future[V]):
 
     It is pending until the job has ended, and can be cancelled as long. Its methods are for any
     thread, those with an underscore for the pool's own, where all that happens to the job does.
+
+    A death counts as dealt with once the error has been read, in whatever way, or as soon as it comes where
+    somebody waits for it who will read it for certain: a thread in ``result()``, or an event loop of asyncio's.
     """
+
+    # What the future was given, which tells nobody.
+    _error: BaseException | None
 
     def __init__(self, submitting: Submitting, home: Home) -> None:
         super().__init__()
@@ -45,13 +52,12 @@ class JobFuture(Future[V]):
         # For tasks that wait on behalf of their threads: whether it no longer waits for its place, and is done.
         self._entered = trio.Event()
         self._done = trio.Event()
-        # How many threads will wait for the outcome as long as it takes.
+        # How many threads and event loops will wait for the outcome as long as it takes.
         self._lock = threading.Lock()
         self._waiting = 0
 
-    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> None:
-        """Have the job submitted in the pool's thread, in a copy of this one's context."""
-        context = copy_context()
+    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context) -> None:
+        """Have the job submitted in the pool's thread, in this context."""
         if not self._call_soon(lambda: context.run(self._enter, fn, args, options)):
             raise PoolClosedError("the pool's Trio run has ended")
 
@@ -77,9 +83,42 @@ class JobFuture(Future[V]):
         with self._asked(timeout):
             return super().exception(timeout)
 
+    def add_done_callback(self, fn: Callable[[Future[V]], object]) -> None:
+        """As that of any future."""
+        if own_text(fn, "__module__").startswith("asyncio"):
+            # By it `asyncio.wrap_future` has what awaits this told, but not at once: the pool may end before.
+            with self._lock:
+                self._waiting += 1
+            self._told()  # if it is dead already
+        super().add_done_callback(fn)
+
+    # The base class keeps the error by this name, and all who ever read it, asyncio among them, do so by it.
+    @property
+    def _exception(self) -> BaseException | None:
+        if self._error is not None:
+            self._told()
+        return self._error
+
+    @_exception.setter
+    def _exception(self, error: BaseException | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._error = error
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "done" if self.done() else "pending"
+        return f"<{type(self).__name__} {state}: {self._job!r}>"
+
+    def _told(self) -> None:
+        """Somebody has the error, or will have it, and with it the death of the job is dealt with."""
+        if self._dead is None or self._dead._dealt_with:
+            return
+        if self._home.is_here():
+            self._deal_with()
+        else:
+            self._call_soon(self._deal_with)  # or the end of the pool has told of it
+
     @contextmanager
     def _asked(self, timeout: float | None) -> Generator[None]:
-        """Somebody asks for the outcome, and is told in this block: then a death is dealt with."""
+        """Somebody asks for the outcome, and waits for it in this block."""
         if not self.done() and self._home.is_here():
             raise RuntimeError("waiting for the future in the pool's own thread would keep its job from ending")
         for_good = timeout is None
@@ -92,8 +131,6 @@ class JobFuture(Future[V]):
         finally:
             with self._lock:
                 self._waiting -= for_good
-            if self._dead is not None and not self._dead._dealt_with:
-                self._call_soon(self._deal_with)  # or the end of the pool has told of it
 
     def _call_soon(self, fn: Callable[[], object]) -> bool:
         """Call ``fn`` in the pool's thread; returns False if its Trio run has ended, and with it all jobs."""

@@ -15,8 +15,11 @@ from ._endings import come_out, without_own_cancellation
 from ._engine import failure_of
 from ._errors import JobDeadlockError, PoolClosedError
 from ._group import Group
+from ._outside import CancellationWatch
+from ._shown import one_line
 from ._statistics import pool_statistics
 from ._submitting import Submitting
+from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,23 +33,33 @@ G = TypeVar("G", bound="BaseGroup")
 
 
 class BaseGroup(Submitting):
-    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only.
+    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only."""
 
-    Attributes:
-      name: the name given to ``open_group``, or None.
-    """
+    __slots__ = (
+        "_deaths",
+        "_entered",
+        "_left",
+        "_quiet",
+        "_record",
+        "_scope",
+        "_staffed",
+        "_stopping",
+        "_turned_away",
+    )
 
     def __init__(
         self, pool: BasePool, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
     ) -> None:
         engine = pool._engine
-        self.name: str | None = _validate.text("name", name)
+        plain_name = _validate.text("name", name)
         _validate.instance("must_succeed", must_succeed, bool)
         bound = _validate.bound("max_running", max_running, least=1)
         _validate.count("reserve", reserve, least=0)
         if reserve > (most := engine.core.most_workers):
-            raise ValueError(f"reserve must be at most {most:g}, all the workers that the pool can have, got {reserve}")
-        self._record = Group(name, bound, reserve, must_succeed, engine.effects)
+            raise ValueError(
+                f"reserve must be at most {most:g}, all the workers that the pool can have, {_validate.got(reserve)}"
+            )
+        self._record = Group(plain_name, bound, reserve, must_succeed, engine.effects)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()
         self._entered = False
@@ -59,6 +72,16 @@ class BaseGroup(Submitting):
         self._turned_away = False
         self._deaths: list[Job[Any]] = []
 
+    @property
+    def name(self) -> str | None:
+        """The name given to ``open_group``, or None."""
+        return self._record.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether jobs from outside are refused, the group, or its pool, has been closed, cancelled or left."""
+        return self._closed or self._engine.closed
+
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Take no more jobs from outside; what is in the group still runs.
@@ -66,6 +89,7 @@ class BaseGroup(Submitting):
         Jobs of the group may go on submitting to it. Whoever waits in ``submit`` for a place
         gets `PoolClosedError`. Leaving the block does this too.
         """
+        self._engine.check_caller()
         self._closed = True
         self._engine.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
 
@@ -75,10 +99,13 @@ class BaseGroup(Submitting):
 
         The block then ends without an exception of the group's.
         """
+        self._engine.check_caller()
         if self._entered and not self._left:
             self._scope.cancel()
             self._stopping = True
             self.close()
+            for feeder in list(self._engine.feeders):
+                feeder.stop_with(self)
             self._engine.core.cancel_group(self._record, trio.current_time())
             self._engine.carry_out()
 
@@ -91,6 +118,7 @@ class BaseGroup(Submitting):
         Raises:
           RuntimeError: if called inside a job of this group, which would wait for itself.
         """
+        self._engine.check_caller()
         if is_in_a_job() and self._is_inside_group():
             raise RuntimeError("join() inside a job of the same group would wait for ever")
         if self._record.live:
@@ -105,7 +133,7 @@ class BaseGroup(Submitting):
         return pool_statistics(self.name, self._record, waiting, workers)
 
     def __repr__(self) -> str:
-        name = f" {self.name!r}" if self.name is not None else ""
+        name = f" {one_line(self.name)!r}" if self.name is not None else ""
         return f"<trio_pool.{type(self).__name__}{name}: {len(self._record.live)} jobs>"
 
     # The rest is for the engine and for the block.
@@ -148,21 +176,18 @@ class BaseGroup(Submitting):
         """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
         if self._quiet is None:
             self._quiet = trio.Event()
-        if cancelled:
-            async with self._engine.stepping_aside(lambda: self._record.live):
-                await self._quiet.wait()
-        else:
-            quiet = self._quiet  # which may be over by the time that it is waited for
-            with self._engine.waiting_for(lambda: self._record.live):
-                await quiet.wait()
+        quiet = self._quiet  # which may be over by the time that it is waited for
+        waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
+        with waiting(lambda: self._record.live):
+            await quiet.wait()
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
-        if record.opener is not None and most - record.occupied < record.reserve <= most:
-            raise JobDeadlockError(
-                f"the job {record.opener.name} itself holds one of the workers that its group would wait for"
-            )
+        opener = record.opener
+        if opener is not None and opener.worker is not None and most - record.occupied < record.reserve <= most:
+            holder = f"{label(opener)} (on {one_line(opener.worker.name)})"
+            raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
         if self._turned_away:
@@ -182,9 +207,13 @@ class JobGroup(BaseGroup, ResourceCalls[R]):
     Made by `Pool.open_group`. Submitting to it is as with the pool.
     """
 
+    __slots__ = ()
+
 
 class SlotJobGroup(BaseGroup, SlotCalls):
     """The same for a `SlotPool`."""
+
+    __slots__ = ()
 
 
 def run_group(group: G) -> Block[G]:
@@ -195,6 +224,7 @@ def run_group(group: G) -> Block[G]:
 @trio.lowlevel.enable_ki_protection
 async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: ASYNC911  # of a body that raises
     engine, record = group._engine, group._record
+    engine.check_caller()
     await trio.lowlevel.checkpoint_if_cancelled()
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
@@ -203,29 +233,33 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None
-    with group._scope:
-        try:
-            if record.reserve:
-                await group._wait_for_workers()
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            error = yield group
-            if error is None:
-                await group._finish()
-        except BaseException as exc:
-            error = exc
-    error = without_own_cancellation(group._scope, error)
-    if error is not None or group._scope.cancel_called:
-        group.cancel()
-        while record.live:
+    watch = CancellationWatch(group.cancel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        with group._scope:
             try:
-                with trio.CancelScope(shield=True):
-                    await group._wait_until_quiet(cancelled=True)
-            except KeyboardInterrupt as interrupt:
-                error = error or interrupt
+                if record.reserve:
+                    await group._wait_for_workers()
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                error = yield group
+                if error is None:
+                    await group._finish()
+            except BaseException as exc:
+                error = exc
+        error = without_own_cancellation(group._scope, error)
+        if error is not None or group._scope.cancel_called:
+            group.cancel()
+            while record.live:
+                try:
+                    with trio.CancelScope(shield=True):
+                        await group._wait_until_quiet(cancelled=True)
+                except KeyboardInterrupt as interrupt:
+                    error = interrupt if error is None else error
+        watch.stop()
     group._left = group._closed = True
     del engine.groups[record]
     engine.core.close_group(record, trio.current_time())
     engine.carry_out()
-    name = "the group" if group.name is None else f"the group {group.name!r}"
-    come_out(name, error, [failure_of(job) for job in group._deaths])
+    name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
+    come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._seat import Seat
+    from ._standing import Standing
+    from ._words import Words
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -46,6 +48,7 @@ class Ledger:
       dead: where dead jobs go.
       instruments: those who want to be told; only asked whether there are any.
       keep_history: whether jobs keep their transitions.
+      standing: what is told of the jobs that others wait for.
 
     Attributes:
       count: how many jobs are in each state; ended ones stay counted.
@@ -63,6 +66,8 @@ class Ledger:
         "_effects",
         "_instruments",
         "_keep_history",
+        "_standing",
+        "_watched",
         "attempts",
         "count",
         "failures",
@@ -83,12 +88,15 @@ class Ledger:
         dependencies: Dependencies,
         instruments: Sequence[object],
         keep_history: bool,
+        standing: Standing,
     ) -> None:
         self._effects = effects
         self._dead = dead
         self._dependents = dependencies.dependents
         self._instruments = instruments
         self._keep_history = keep_history
+        self._standing = standing
+        self._watched = standing.watched
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
         self.unstarted: int = 0
         self.submitted: int = 0
@@ -131,6 +139,8 @@ class Ledger:
             if not job._started:
                 job._started = True
                 self.unstarted -= 1
+                if self._watched:
+                    self._standing.note(job)  # some wait for its start only
         else:
             if state in FINAL:
                 self._close(job, now)
@@ -145,7 +155,7 @@ class Ledger:
         if self._instruments:
             self._tell(job, old, state, detail)
 
-    def end(self, job: Job[Any], state: JobState, now: float, words: str = "") -> None:
+    def end(self, job: Job[Any], state: JobState, now: float, words: Words = "") -> None:
         """A job ends, but not dead; in ``words``, why it has no result."""
         job._reason = words
         self.move(job, state, now)
@@ -154,7 +164,7 @@ class Ledger:
         self,
         job: Job[Any],
         reason: DeadReason,
-        words: str,
+        words: Words,
         error: Exception | None,
         now: float,
     ) -> None:
@@ -202,6 +212,10 @@ class Ledger:
         assert job is not None
         seat._current = None
         seat._cut = None
+        if not seat._available:
+            seat._roster.count_coming(seat)  # it may have had to wait for this
+        if seat._draws:
+            begun(seat, seat._started_at)
         seat._busy_seconds += now - seat._started_at
         job._worker = None
         return job
@@ -282,6 +296,8 @@ class Ledger:
         job._context = job._setback = None
         if self._dependents and job in self._dependents:
             self.news.append(job)
+        if self._watched:
+            self._standing.note(job)
         if not self.live:
             self._effects.append(Quiet())
 
@@ -294,6 +310,13 @@ class Ledger:
             self.tell("job_delayed", job, detail)
         elif state.is_final:
             self.tell("job_finished", job)
+
+
+def begun(seat: Seat, now: float) -> None:
+    """The function of an attempt begins: its start counts in rate limits from here on."""
+    for meter in seat._draws:
+        meter.begun(now, seat._started_at)
+    seat._draws = ()
 
 
 def _last_error(job: Job[Any]) -> Exception | None:

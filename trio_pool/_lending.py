@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from ._attributes import OnlyAsync
+from ._deadlock import deadlock_of
 from ._driver import enclosing_jobs
 from ._retry import ResourceBroken
 from ._seat import Phase
+from ._shown import one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from ._worker import Worker
 
 
-class Lending:
+class Lending(OnlyAsync):
     """What ``job.lend()`` returns; see there."""
 
     __slots__ = ("_job", "_worker")
@@ -29,6 +32,7 @@ class Lending:
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> None:
+        self._job._host.check_caller()
         if self._worker is not None:
             raise RuntimeError("what lend() returns can be entered only once")
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -45,14 +49,17 @@ class Lending:
     ) -> None:
         worker = self._worker
         assert worker is not None
-        await worker._take_back(self._job)
+        in_vain = await worker._take_back(self._job)
         await trio.lowlevel.cancel_shielded_checkpoint()
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
+        if in_vain is not None and (error is None or isinstance(error, Exception)):
+            raise deadlock_of(in_vain)
+        if error is None:
             if worker._departing:
-                raise ResourceBroken(f"{worker.name} was removed while it was lent")
+                raise ResourceBroken(f"{one_line(worker.name)} was removed while it was lent")
             if worker._phase is not Phase.OPEN:
-                raise ResourceBroken(f"the resource of {worker.name} broke while it was lent")
+                raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
 
 
 def _check(job: Job[Any]) -> Worker:
@@ -64,6 +71,10 @@ def _check(job: Job[Any]) -> Worker:
         raise RuntimeError("lend() must be called inside the job's function")
     if job._options.hedge is not None:
         raise RuntimeError("a job with a hedge can't lend its worker")
+    if job in worker._loans and worker._loans[job].is_forfeited:
+        raise RuntimeError(
+            f"the job goes on without {one_line(worker.name)}, which it had lent, and has no worker to lend"
+        )
     if job in worker._loans:
-        raise RuntimeError(f"the job has lent {worker.name} already")
+        raise RuntimeError(f"the job has lent {one_line(worker.name)} already")
     return worker

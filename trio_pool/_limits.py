@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from . import _validate
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ def _check_finite(_: object, attribute: attrs.Attribute[float], value: object) -
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: object) -> None:
     if _validate.seconds(attribute.name, value, finite=True) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0, {_validate.got(value)}")
 
 
 def _check_from_0(_: object, attribute: attrs.Attribute[int], value: object) -> None:
@@ -38,7 +39,9 @@ def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], va
     if value is None:
         return
     if _validate.seconds("max_reset_after", value) < breaker.reset_after:
-        raise ValueError(f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), got {value!r}")
+        raise ValueError(
+            f"max_reset_after must be at least reset_after ({breaker.reset_after!r}), {_validate.got(value)}"
+        )
 
 
 def _check_counts(_: object, __: object, value: object) -> None:
@@ -55,7 +58,7 @@ class RateLimit:
     seconds hold more than ``count + burst`` starts, wherever they begin, and of the time in
     which nothing started, no more than a burst is made up for. With the default burst of 1, a
     start that comes late, as all do by a little, makes all later ones late: who wants the
-    whole rate takes 2 or more.
+    whole rate takes 2 or more. A start counts when the job's function begins.
 
     A value: compare it, print it. Each pool and each worker that gets it counts for itself.
 
@@ -111,7 +114,7 @@ class CircuitBreaker:
     long as before if ``max_reset_after`` allows it. If it ends as neither, the next job is
     the probe.
 
-    Failures are errors that the breaker ``counts``, attempt timeouts among them, and
+    Failures are errors that the breaker ``counts``, attempt timeouts, and
     `ResourceBroken` in any case. Whatever else ends an attempt without a value, such as
     `RetryAfter`, `GiveUp`, `Discard`, a total timeout or a cancellation, is neither success
     nor failure, and leaves the row as it is.
@@ -128,7 +131,8 @@ class CircuitBreaker:
           ``inf`` for no bound, ``None`` if it is always to be ``reset_after``.
       counts: which errors are failures: an exception type, a tuple of them, or a function of
           the error that returns a bool. Types match an exception group if they match the
-          group itself or every leaf of it. An attempt timeout is an `AttemptTimeoutError`.
+          group itself or every leaf of it. An attempt timeout is a failure whatever types are
+          given; a function is asked about it, as an `AttemptTimeoutError`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -138,7 +142,7 @@ class CircuitBreaker:
     reset_after: float = attrs.field(default=30.0, validator=_check_positive)
     max_reset_after: float | None = attrs.field(default=None, validator=_check_longest)
     counts: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = attrs.field(
-        default=Exception, validator=_check_counts
+        default=Exception, validator=_check_counts, repr=shown
     )
 
 

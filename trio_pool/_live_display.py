@@ -144,15 +144,17 @@ class Display:
 
 
 _lock = threading.RLock()
-_displays: dict[Console, Display] = {}
-"""Those that are being drawn, by their consoles."""
+_displays: list[Display] = []
+"""Those that are being drawn, each on a console of its own."""
 
 
 def console_for(given: Console | None) -> Console:
     """The console given, or that of the views which are being drawn and were given none, or a new one."""
     with _lock:
-        shared = (console for console in _displays if isinstance(console, StderrConsole))
-        return given or next(shared, None) or StderrConsole()
+        if given is not None:
+            return given
+        shared = (display.console for display in _displays if isinstance(display.console, StderrConsole))
+        return next(shared, None) or StderrConsole()
 
 
 class Place:
@@ -160,9 +162,12 @@ class Place:
 
     def __init__(self, console: Console) -> None:
         with _lock:
-            self._display = _displays.get(console) or Display(console)
+            # By identity, whatever a console of the program's makes of being compared.
+            known = next((display for display in _displays if display.console is console), None)
+            self._display = Display(console) if known is None else known
             self._display.add(self)
-            _displays[console] = self._display
+            if known is None:
+                _displays.append(self._display)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -186,7 +191,7 @@ class Place:
                 self._display.remove(self)
             finally:
                 if not self._display.is_in_use:
-                    del _displays[self._display.console]
+                    _displays.remove(self._display)
 
 
 def is_terminal(stream: object) -> bool:

@@ -12,6 +12,7 @@ from rich.style import Style
 
 from ._live_words import clock, encodable, error_in_words, one_line, pace, span
 from ._seat import WorkerState
+from ._words import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -218,7 +219,7 @@ def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Pi
     """For how long and with what a worker is busy, or for how long still it gets no job, and why."""
     seat = reading.crew.get(worker.id)
     if seat is not None and seat.job is not None:
-        return reading.now - seat._started_at, (f"{seat.job.id} {one_line(seat.job.name)}", PLAIN)
+        return reading.now - seat._started_at, (f"{seat.job.id} {one_line(label(seat.job))}", PLAIN)
     if worker.state is WorkerState.REOPENING and worker.last_error is not None:
         return None, (error_in_words(worker.last_error), FAINT)
     if worker.available_at is not None and worker.state in HELD_BACK:
@@ -237,7 +238,7 @@ def _failure(reading: Reading, failure: Failure) -> list[Piece]:
     return [
         (one_line(failure.worker or ""), PLAIN),
         (f"{span(reading.now - failure.at)} ago", FAINT),
-        (f"{failure.job.id} {one_line(failure.job.name)}", PLAIN),
+        (f"{failure.job.id} {one_line(label(failure.job))}", PLAIN),
         (f"dead: {words}", "red") if failure.is_last else (words, "yellow"),
     ]
 

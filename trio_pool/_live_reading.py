@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 import trio
 
-from ._errors import JobCancelledError
 from ._instrument import Instrument
 from ._job import JobState
+from ._telling import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ class Failures(Instrument):
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
         """Called by the pool."""
-        if attempt.error is not None and not isinstance(attempt.error, JobCancelledError):
+        if outcome_of(job, attempt) == "failed":
             self.kept.append(Failure(attempt.ended_at, job, attempt.worker_name, attempt.error))
 
     def job_finished(self, job: Job[Any]) -> None:

@@ -6,7 +6,8 @@ import math
 
 from rich.cells import cell_len
 
-from ._tracebacks import in_words
+from . import _shown
+from ._error_words import in_words
 
 LONGEST = 300
 """Characters of a name or an error that are looked at; no terminal shows more of it in a line."""
@@ -18,10 +19,7 @@ def one_line(text: str) -> str:
     White space is one blank each. What can't be printed, such as the escape that begins a
     command to the terminal, is shown as Python writes it: ``\\x1b``.
     """
-    line = " ".join(text[:LONGEST].split())
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in line)
+    return _shown.one_line(text[:LONGEST], LONGEST)
 
 
 def encodable(text: str, encoding: str) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import trio
 
 from . import _validate
+from ._error_words import first_leaf, in_words
 from ._instrument import Instrument
 from ._job import JobState
+from ._shown import one_line, qualified_type_name, shown
 from ._telling import engine_of, outcome_of
-from ._tracebacks import in_words
-from ._words import attempt_line, attempt_lines, counted, one_line, shortcomings, title
+from ._words import arguments, attempt_line, attempt_lines, counted, shortcomings, title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,11 +118,13 @@ class Logged(Instrument):
         self._levels = dict(_LEVELS)
         for kind, level in cast("Mapping[str, object]", levels).items():
             if kind not in _LEVELS:
-                raise TypeError(f"Logged() got an unexpected keyword argument {kind!r}; it knows {', '.join(_LEVELS)}")
+                raise TypeError(
+                    f"Logged() got an unexpected keyword argument {shown(kind)}; it knows {', '.join(_LEVELS)}"
+                )
             self._levels[kind] = 0 if level is None else _validate.count(kind, level, least=1)
-        self._pools = logger or logging.getLogger("trio_pool.pools")
-        self._jobs = logger or logging.getLogger("trio_pool.jobs")
-        self._workers = logger or logging.getLogger("trio_pool.workers")
+        self._pools = logging.getLogger("trio_pool.pools") if logger is None else logger
+        self._jobs = logging.getLogger("trio_pool.jobs") if logger is None else logger
+        self._workers = logging.getLogger("trio_pool.workers") if logger is None else logger
 
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
         """Logged with the number of its workers."""
@@ -267,8 +270,12 @@ def _facts(event: str, pool_name: str | None, **facts: object) -> dict[str, obje
 
 
 def _facts_of_job(event: str, job: Job[Any], **facts: object) -> dict[str, object]:
+    if shown_arguments := arguments(job):
+        facts["job_arguments"] = shown_arguments
     return _facts(event, engine_of(job).config.name, job_id=job.id, job_name=job.name, **facts)
 
 
 def _facts_of_error(error: Exception | None) -> dict[str, object]:
-    return {} if error is None else {"error_type": type(error).__qualname__, "error_text": in_words(error)}
+    if error is None:
+        return {}
+    return {"error_type": qualified_type_name(first_leaf(error)), "error_text": in_words(error)}

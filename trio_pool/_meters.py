@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ._error_rule import applies
+from ._retry import NOT_OF_THE_FUNCTION
 
 if TYPE_CHECKING:
     from ._limits import CircuitBreaker, RateLimit, RetryBudget
@@ -30,7 +31,7 @@ class RateMeter:
       limit: what it holds to; `change` it.
     """
 
-    __slots__ = ("_at_once", "_ready", "_since", "_started", "limit")
+    __slots__ = ("_at_once", "_pending", "_ready", "_since", "_started", "limit")
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit: RateLimit = limit
@@ -40,21 +41,25 @@ class RateMeter:
         self._started = 0
         # When the next may start: follows from the above, but is asked for more often.
         self._ready = -math.inf
+        # How many of these have been handed out and have not begun.
+        self._pending = 0
 
     def ready_at(self, now: float) -> float:
         """The earliest time from ``now`` on at which an attempt may start.
 
         Until something starts or the limit changes, the answer is the same: who sleeps until
-        then may start.
+        then may start. But while as many have been handed out and not begun as may start at once, it
+        is not known when the next may, and it is worth asking again then.
         """
+        if self._ready <= now and self._pending and self._pending + 1 > self.limit.burst:
+            return now + float(self.limit.per) / self.limit.count
         return max(now, self._ready)
 
     def startable(self, now: float) -> int:
         """How many attempts may start now, one right after the other."""
-        if self._ready > now:
+        if self.ready_at(now) > now:
             return 0
-        regained = (now - self._since) * self.limit.count / self.limit.per
-        at_once = min(self._at_once + regained - self._started, self.limit.burst)
+        at_once = min(self._level(now), self.limit.burst - self._pending)
         return max(1, math.floor(at_once))  # at least the one, however the sum is rounded
 
     def start(self, now: float) -> None:
@@ -69,19 +74,47 @@ class RateMeter:
         self._started += 1
         self._ready = self._time_of(self._started + 1 - self._at_once)
 
+    def hand_out(self, now: float) -> None:
+        """The same for an attempt that has not begun: `begun` or `give_back` has to follow."""
+        self.start(now)
+        self._pending += 1
+
+    def begun(self, now: float, handed_out_at: float) -> None:
+        """One that was handed out then begins now: it counts from here on."""
+        if now > handed_out_at:
+            # All could have been there now, but for those that have not begun.
+            most = self.limit.burst - self._pending
+            if self._level(now) > most:
+                self._set(most, now)
+        self._pending -= 1
+
+    def give_back(self) -> None:
+        """One that was handed out will not begin."""
+        self._pending -= 1
+        self._started -= 1
+        self._ready = self._time_of(self._started + 1 - self._at_once)
+
     def change(self, limit: RateLimit, now: float) -> None:
         """Hold to another limit from now on, but hand out no fresh burst for it.
 
         As many may start at once as before, fractions of a start included, or as many as the
         new burst allows. From there on it grows at the new rate.
         """
-        regained = (now - self._since) * self.limit.count / self.limit.per
-        at_once = min(self._at_once + regained - self._started, self.limit.burst, limit.burst)
+        level = min(self._level(now), limit.burst)
         self.limit = limit
+        self._set(level, now)
+
+    def _level(self, now: float) -> float:
+        """How many may start now, fractions included; less than 1 if none may."""
+        regained = (now - self._since) * self.limit.count / self.limit.per
+        return min(self._at_once + regained - self._started, self.limit.burst)
+
+    def _set(self, level: float, now: float) -> None:
+        """So many may start now."""
         self._since = now
-        self._at_once = at_once
+        self._at_once = level
         self._started = 0
-        self._ready = self._time_of(1 - at_once)
+        self._ready = self._time_of(1 - level)
 
     def _time_of(self, starts: float) -> float:
         """When so many starts will have been regained."""
@@ -246,7 +279,7 @@ class Breaker:
         Raises:
           TypeError: if ``counts`` is a function and returns something else than a bool.
         """
-        return applies("counts", self.policy.counts, error)
+        return applies("counts", self.policy.counts, error, NOT_OF_THE_FUNCTION)
 
     def _open(self, now: float) -> None:
         self._probing = False

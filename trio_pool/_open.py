@@ -12,14 +12,17 @@ from . import _validate
 from ._base import BasePool
 from ._block import Block
 from ._config import Config
-from ._elastic import Elastic
+from ._elastic import MOST_WORKERS, Elastic
 from ._endings import come_out, without_own_cancellation
-from ._engine import failure_of, logger
+from ._engine import failure_of
 from ._errors import PoolError
 from ._from_threads import Home
 from ._instrument import notify
+from ._outside import CancellationWatch
 from ._pool import Pool, SlotPool
+from ._reporting import report, report_deaths
 from ._resource import Resource
+from ._shown import one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -31,10 +34,10 @@ if TYPE_CHECKING:
 
     from ._config import OnDead, Order
     from ._instrument import Instrument
+    from ._kinds import Pick
     from ._limits import CircuitBreaker, RateLimit, RetryBudget
     from ._orphans import NoWorker
     from ._retry import RetryPolicy
-    from ._roster import Pick
     from ._verdict import OnFailure
 
     class PoolOptions(TypedDict, total=False):
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
         on_dead: OnDead
         max_dead: float | None
         history: bool
+        show_arguments: bool
         instruments: Iterable[Instrument]
         name: str | None
         rng: Random | None
@@ -123,7 +127,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       all jobs run to their end. Jobs that no worker may take die. The workers stop, the
       newest first. Dead jobs that nobody has dealt with are raised in a group.
     * When the body raises, or the block is cancelled from outside, all jobs are cancelled,
-      and that very exception comes out.
+      and that very exception comes out. A cancellation is noticed at once, though the body may be
+      behind a shield.
 
     Arguments:
       resources: an iterable of objects, of `Resource` descriptions, or of both; or a number
@@ -156,6 +161,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
           have them logged, ``"cancel"`` to stop everything as soon as a job dies.
       max_dead: dead jobs that are kept; beyond it the oldest is dropped, and counted.
       history: whether to keep each job's changes of state.
+      show_arguments: whether messages, logs and views show a job that has no name of its own with the
+          arguments of its function, in short. ``False`` where they are nobody's business.
       instruments: the first instruments; see `Instrument`.
       name: what the pool is called in statistics and messages.
       rng: where all random choices of the pool come from.
@@ -183,6 +190,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
         pool._engine.core.set_max_running(forced, 0.0)
     if isinstance(pool, SlotPool):
         number = _validate.count("resources", resources, least=1)
+        if number > MOST_WORKERS:
+            raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {_validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
         return Block("open_pool", _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number))
@@ -203,11 +212,13 @@ def _is_number(resources: object) -> bool:
 
 def _described(resources: object) -> list[Resource[Any]]:
     if isinstance(resources, (str, bytes)):
-        raise TypeError(f"resources must be an iterable of resources, not the single {resources!r}")
+        raise TypeError(f"resources must be an iterable of resources, not the single {shown(resources)}")
     try:
         every = list(cast("Iterable[object]", resources))
     except TypeError:
-        raise TypeError(f"resources must be an iterable of resources or a number of slots, got {resources!r}") from None
+        raise TypeError(
+            f"resources must be an iterable of resources or a number of slots, {_validate.got(resources)}"
+        ) from None
     return [each if isinstance(each, Resource) else Resource(each) for each in every]
 
 
@@ -219,11 +230,13 @@ async def _run_pool(
     engine = pool._engine
     error: BaseException | None = None
     opened = False
+    watch = CancellationWatch(engine.cancel)
     async with trio.open_nursery() as nursery:
         engine.nursery = nursery
         engine.context = copy_context()
         engine.home = Home()
         nursery.start_soon(engine.timers.run)
+        nursery.start_soon(watch.run)
         with engine.scope:
             try:
                 await trio.lowlevel.checkpoint()
@@ -242,10 +255,11 @@ async def _run_pool(
         if not finished:
             error = await _stop_everything(pool, error)
         engine.timers.stop()
+        watch.stop()
     engine.nursery = None
     if opened:
         notify(engine.instruments, "pool_closed", pool)
-    _come_out(pool, error, finished)
+    _come_out(pool, watch.outcome(error), finished)
 
 
 async def _finish(pool: BasePool) -> None:
@@ -276,20 +290,21 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
                 for worker in reversed(pool.workers):
                     await pool._staff.stop(worker, at_once=True)
         except KeyboardInterrupt as interrupt:
-            error = error or interrupt
+            error = interrupt if error is None else error
     return error  # noqa: ASYNC910  # there may be nothing left to wait for
 
 
 def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> None:
     """Raise what the pool's block ends with, and log the deaths that don't belong to it."""
     engine = pool._engine
-    deaths: list[Exception] = [failure_of(job) for job in engine.dead._open()]
-    if engine.dead._dropped_open:
-        deaths.append(PoolError(f"{engine.dead._dropped_open} older dead jobs were dropped undealt with"))
+    deaths = [failure_of(job) for job in engine.dead._open()]
+    dropped = engine.dead._dropped_open
+    lost = [PoolError(f"{dropped} older dead jobs were dropped undealt with")] if dropped else []
     errors: list[BaseException] = list(engine.errors)
     if finished and engine.config.on_dead == "raise":
-        errors += deaths
+        errors += [*deaths, *lost]
     else:
-        for death in deaths:
-            logger.error("%s", death, exc_info=death)
-    come_out("the pool" if pool.name is None else f"the pool {pool.name!r}", error, errors)
+        report_deaths(deaths)
+        for each in lost:
+            report("%s", each, error=each)
+    come_out("the pool" if pool.name is None else f"the pool {one_line(pool.name)!r}", error, errors)

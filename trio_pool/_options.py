@@ -17,6 +17,7 @@ from ._limits import Hedge
 from ._retry import RetryPolicy
 from ._roster import ANYONE, Terms
 from ._seat import Seat
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,7 +81,9 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         after: OfItem[Iterable[Job[Any]] | None, T]
 
 else:  # a typed dict can't be generic there
-    StreamOptions = dict
+
+    class StreamOptions(dict):
+        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, or functions of the item."""
 
 
 def _terms(options: Options) -> Terms:
@@ -113,6 +116,8 @@ class Options:
     # Until the job has entered: it isn't to hold on to what it has waited for.
     after: tuple[Job[Any], ...] = ()
     group: Group | None = None
+    # Whether messages about the job show what its function is called with.
+    show_arguments: bool = True
     # Who may take such a job, until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
     # Whether such a job may start at once, on whatever worker there is.
@@ -147,7 +152,7 @@ class Options:
             changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](label.format(name), value)
         worker: Seat | None = changes.get("worker")
         if worker is not None and worker._roster is not roster:
-            raise ValueError(f"{label.format('worker')} must be a worker of this pool, got {worker!r}")
+            raise ValueError(f"{label.format('worker')} must be a worker of this pool, {_validate.got(worker)}")
         return attrs.evolve(self, **changes) if changes else self
 
 
@@ -174,7 +179,7 @@ class ItemOptions:
         }
         for name, fn in self.by_item.items():
             if inspect.iscoroutinefunction(fn):
-                raise TypeError(f"{name} must be a plain function of the item, not the async {fn!r}")
+                raise TypeError(f"{name} must be a plain function of the item, not the async {shown(fn)}")
         rest = {name: value for name, value in given.items() if name not in self.by_item}
         self.fixed: Options = defaults.replace(rest, defaults=defaults, roster=roster, call=call)
 
@@ -189,7 +194,9 @@ class ItemOptions:
         for name, value in given.items():
             if inspect.iscoroutine(value):
                 value.close()  # or Python warns that it was never awaited
-                raise TypeError(f"the result of {name} must be had without awaiting it, got {value!r}")
+                raise TypeError(
+                    f"the result of {name} must be had without awaiting it, got {shown(cast('object', value))}"
+                )
         return self.fixed.replace(
             given, defaults=self._defaults, roster=self._roster, call=self._call, label="the result of {}"
         )
@@ -201,14 +208,14 @@ def _policy(name: str, value: object) -> RetryPolicy:
 
 def _after(name: str, value: object) -> tuple[Job[Any], ...]:
     if isinstance(value, Job):
-        raise TypeError(f"{name} must be an iterable of jobs, not the single {value!r}")
+        raise TypeError(f"{name} must be an iterable of jobs, not the single {shown(cast('object', value))}")
     try:
         jobs = tuple(cast("Iterable[Job[Any]]", value))
     except TypeError:
-        raise TypeError(f"{name} must be an iterable of jobs, got {value!r}") from None
+        raise TypeError(f"{name} must be an iterable of jobs, {_validate.got(value)}") from None
     for job in jobs:
         if not isinstance(cast("object", job), Job):
-            raise TypeError(f"{name} must hold jobs, got {job!r}")
+            raise TypeError(f"{name} must hold jobs, {_validate.got(job)}")
     return jobs
 
 
@@ -218,13 +225,13 @@ def _hedge(name: str, value: object) -> Hedge:
 
 def _worker(name: str, value: object) -> Seat:
     if not isinstance(value, Seat):
-        raise TypeError(f"{name} must be a Worker, got {value!r}")
+        raise TypeError(f"{name} must be a Worker, {_validate.got(value)}")
     return value
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, got {value!r}")
+        raise TypeError(f"{name} must be a mapping, {_validate.got(value)}")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
 
 

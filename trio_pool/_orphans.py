@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._effects import Admitted, Refused
+from ._job import JobState
+from ._lanes import rank_of
 from ._roster import terms_of
 
 if TYPE_CHECKING:
     from ._effects import Effects
     from ._job import Job
+    from ._lanes import Lane
     from ._ledger import Ledger
     from ._places import Places
     from ._queue import ReadyQueue
@@ -52,14 +55,17 @@ class Orphans:
             return False
         return self._staffing is None or not self._staffing.could_take(terms)
 
-    def bury_new(self, now: float) -> None:
-        """A worker has left: bury the jobs that only it could have taken."""
+    def bury_new(self, lanes: list[Lane], now: float) -> None:
+        """A worker has left that the jobs in these lanes may have waited for: bury those that only it could take."""
         if self.policy == "wait":
             return
-        for lane in self._queue.lanes():
-            if self.is_one(lane.terms):
-                self._bury([entry[2] for entry in lane.entries()], now)
-        for job in self._places.all():
+        lost = sorted((entry for lane in lanes if self.is_one(lane.terms) for entry in lane.entries()), key=rank_of)
+        for _, _, job in lost:
+            if job._state is JobState.QUEUED:
+                self._bury([job], now)
+            elif self._places.has(job):
+                self.turn_away(job, now)
+        for job in self._places.blocked():
             if self._places.has(job) and self.is_one(terms_of(job)):
                 self.turn_away(job, now)
 

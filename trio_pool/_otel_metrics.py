@@ -12,7 +12,8 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Observation
 from opentelemetry.util.types import AttributeValue
 
-from ._job import JobState, describe
+from ._error_words import first_leaf
+from ._job import JobState
 from ._otel_words import (
     ATTEMPT_OUTCOME,
     ERROR_TYPE,
@@ -24,10 +25,10 @@ from ._otel_words import (
     WORKER_NAME,
     WORKER_STATE,
     exportable,
-    type_of,
     value_of,
 )
 from ._seat import WorkerState
+from ._shown import call_name, full_type_name
 from ._telling import engine_of, outcome_of
 from ._version import __version__
 
@@ -163,16 +164,21 @@ class _Global:
 
 
 _GLOBAL = _Global()
-_measures: weakref.WeakKeyDictionary[object, _Measures] = weakref.WeakKeyDictionary()
+# By identity: a provider is the program's, and so is its way to compare itself.
+_measures: list[tuple[weakref.ref[object], _Measures]] = []
 
 
 def _measures_of(provider: MeterProvider | None) -> _Measures:
     is_global = provider is None or provider is metrics.get_meter_provider()
-    key = _GLOBAL if is_global else provider
+    key: object = _GLOBAL if is_global else provider
     with _lock:
-        if key not in _measures:
-            _measures[key] = _Measures(provider)
-        return _measures[key]
+        _measures[:] = [(ref, measures) for ref, measures in _measures if ref() is not None]
+        for ref, measures in _measures:
+            if ref() is key:
+                return measures
+        made = _Measures(provider)
+        _measures.append((weakref.ref(key), made))
+        return made
 
 
 class Metrics:
@@ -215,7 +221,7 @@ class Metrics:
         attributes[ATTEMPT_OUTCOME] = outcome
         if outcome == "failed":
             assert attempt.error is not None
-            attributes[ERROR_TYPE] = self._measures.errors.label(type_of(attempt.error), self._most)
+            attributes[ERROR_TYPE] = self._measures.errors.label(full_type_name(first_leaf(attempt.error)), self._most)
         worker = cast("Worker | None", engine_of(job).roster.seats.get(attempt.worker_id))
         if self._tells_apart(worker):
             attributes[WORKER_NAME] = self._measures.workers.label(attempt.worker_name, self._most)
@@ -236,7 +242,7 @@ class Metrics:
 
     def _of_job(self, job: Job[Any]) -> Attributes:
         attributes = self._of_pool(engine_of(job))
-        attributes[JOB_FUNCTION] = self._measures.functions.label(describe(job.fn), self._most)
+        attributes[JOB_FUNCTION] = self._measures.functions.label(call_name(job.fn), self._most)
         return attributes
 
     def _tells_apart(self, worker: Worker | None) -> bool:

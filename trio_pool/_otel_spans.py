@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import trio
 from opentelemetry import context as otel
 from opentelemetry.trace import StatusCode, set_span_in_context
 
-from ._job import describe
+from ._error_words import MOST_OF_ERROR, first_leaf, in_words
 from ._otel_words import (
     ATTEMPT_DELAY,
     ATTEMPT_NUMBER,
@@ -29,12 +28,11 @@ from ._otel_words import (
     WORKER_ID,
     WORKER_NAME,
     exportable,
-    type_of,
     value_of,
 )
+from ._shown import call_name, full_type_name, one_line, said
 from ._telling import engine_of, outcome_of
-from ._tracebacks import in_words
-from ._words import one_line, shortcomings
+from ._words import shortcomings
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -78,7 +76,7 @@ class JobSpans:
         # The wall clock's time when Trio's shows zero. Spans are timed by Trio's clock, so that
         # the other may jump meanwhile; but anew for each job, since the two drift apart.
         self._epoch = time.time_ns() - round(trio.current_time() * _NANOSECONDS)
-        self._function = exportable(describe(job.fn))
+        self._function = exportable(call_name(job.fn))
         attributes: dict[str, AttributeValue] = {
             JOB_ID: job.id,
             JOB_NAME: exportable(job.name),
@@ -141,7 +139,7 @@ class JobSpans:
             if job.dead_reason is not None:
                 span.set_attribute(JOB_DEAD_REASON, value_of(job.dead_reason))
                 if job._error is not None:
-                    span.set_attribute(ERROR_TYPE, type_of(job._error))
+                    span.set_attribute(ERROR_TYPE, full_type_name(first_leaf(job._error)))
                 span.set_status(StatusCode.ERROR, exportable(one_line(shortcomings(job))))
         span.end(self._wall(job.finished_at))
 
@@ -166,16 +164,16 @@ class JobSpans:
         )
 
     def _tell_error(self, span: Span, error: Exception, at: int) -> None:
-        span.set_attribute(ERROR_TYPE, type_of(error))
+        span.set_attribute(ERROR_TYPE, full_type_name(first_leaf(error)))
         span.set_status(StatusCode.ERROR, exportable(one_line(in_words(error))))
         if self._records:
-            # It asks the error for its text, which may be at fault.
-            with suppress(Exception):
-                texts = {
-                    "exception.message": exportable(str(error)),
-                    "exception.stacktrace": exportable("".join(format_exception(error))),
-                }
-                span.record_exception(error, attributes=texts, timestamp=at)
+            # As record_exception does, which asks the error for its text in ways that may fail.
+            told = {
+                "exception.type": full_type_name(error),
+                "exception.message": exportable(said(error, MOST_OF_ERROR)),
+                "exception.stacktrace": exportable(_traceback_of(error)),
+            }
+            span.add_event("exception", told, at)
 
     def _end_unseen(self, at: float) -> None:
         """If the end of an attempt has been missed, it was by this time."""
@@ -187,6 +185,15 @@ class JobSpans:
     def _wall(self, at: float) -> int:
         """A time of Trio's clock in nanoseconds of the wall clock."""
         return self._epoch + round(at * _NANOSECONDS)
+
+
+def _traceback_of(error: Exception) -> str:
+    try:
+        return "".join(format_exception(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # groups may be nested too deep for it, and what they say of themselves may fail
+        return in_words(error)
 
 
 def _submitters_context(job: Job[Any]) -> Context:

@@ -31,13 +31,6 @@ def exportable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def type_of(error: Exception) -> str:
-    """An error's type by its full name; this library's own by what users import."""
-    kind = type(error)
-    module = "trio_pool" if kind.__module__.startswith("trio_pool._") else kind.__module__
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-
-
 def value_of(reason: DeadReason) -> str:
     """Why a job is dead, as a word."""
     return reason.name.lower()

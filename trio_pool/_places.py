@@ -139,6 +139,10 @@ class Places:
         """The jobs of those who wait, first come first."""
         return [job for key in self.line for job in self._jobs_of(key)]
 
+    def blocked(self) -> list[Job[Any]]:
+        """Those of them that wait for others as well."""
+        return [job for job in self.all() if job._lane is None] if self.line and self._dependencies.missing else []
+
     def _jobs_of(self, key: Job[Any]) -> list[Job[Any]]:
         party = self.line[key]
         return [key] if party is None else list(party.jobs)

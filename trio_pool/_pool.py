@@ -30,6 +30,8 @@ class Pool(ResourceCalls[R], BasePool):
     ``name``, ``metadata``, ``hedge``; see `JobOptions`.
     """
 
+    __slots__ = ()
+
     async def add(
         self,
         resource: Any,
@@ -82,7 +84,8 @@ class Pool(ResourceCalls[R], BasePool):
     ) -> AbstractAsyncContextManager[JobGroup[R]]:
         """Open a group of jobs, a scope like a nursery: its block ends when its jobs have ended.
 
-        If the body raises, the group's jobs are cancelled, and the error comes out as it is. To
+        If the body raises, or the block is cancelled, the group's jobs are cancelled, and the error comes
+        out as it is; a cancellation is noticed at once, though the body may be behind a shield. To
         enter the block is a checkpoint, and waits until ``reserve`` workers can be had, first come
         first served. If it is cancelled, they are given back.
 
@@ -113,6 +116,8 @@ class SlotPool(SlotCalls, BasePool):
 
     Made by ``open_pool(n)``. All calls are those of `Pool`.
     """
+
+    __slots__ = ()
 
     async def add(
         self,

@@ -2,8 +2,9 @@
 
 Jobs that the same workers may take stand in one lane: a heap of their own. A lane that
 some workers may not take is entered in an index for each kind of workers that fits it, ordered
-by the lane's first job. Picking for a worker compares the first of the lane for anybody,
-of the worker's own lane, and of the best lane in the index of its kind; so it never looks
+by the lane's first job; one that many kinds fit is entered in one that these share, by a tag that it
+requires. Picking for a worker compares the first of the lane for anybody, of the worker's
+own lanes, and of the best lanes in these indexes; so it never looks
 at jobs that it may not take, however many there are, and at lanes of bounced jobs that it
 may not take only once as long as none is added. The lanes of a group that may start nothing
 more are in no index.
@@ -11,172 +12,24 @@ more are in no index.
 
 from __future__ import annotations
 
-import heapq
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from ._heaps import RunHeap
-from ._roster import ANYONE, Roster, Terms, terms_of
+from ._kinds import a_tag_of
+from ._lanes import LAST, Index, Lane
+from ._roster import ANYONE, Terms, terms_of
+from ._startable import Startable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from ._deadlines import Deadlines
     from ._group import Group
     from ._job import Job
-    from ._roster import Key, Kind
+    from ._kinds import Key, Kind
+    from ._lanes import Closed, Entry, Rank
+    from ._roster import Roster
     from ._seat import Seat
-
-# Priority and ticket are never equal in two entries, so that no two jobs are compared.
-Entry: TypeAlias = "tuple[float, int, Job[Any]]"
-Rank: TypeAlias = tuple[float, float]
-
-LAST: Rank = (math.inf, math.inf)
-
-# Below this length stale entries aren't worth a thought.
-_LEAST_TO_COMPACT = 64
-
-
-class Lane(RunHeap[Entry]):
-    """The jobs that wait on the same terms, first the one that starts next.
-
-    An entry is valid as long as it bears its job's ticket; others are dropped when met.
-    """
-
-    __slots__ = ("size", "terms")
-
-    def __init__(self, terms: Terms) -> None:
-        super().__init__()
-        self.terms: Terms = terms
-        self.size: int = 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether its jobs' group may start nothing more."""
-        gate = self.terms.gate
-        return gate is not None and gate.is_full
-
-    def push(self, entry: Entry) -> None:
-        """Add an entry."""
-        self._add(entry)
-        self.size += 1
-
-    def head(self) -> Entry | None:
-        """The first valid entry, or None."""
-        run, heap = self._run, self._heap
-        while run and not _is_valid(run[0]):
-            run.popleft()
-        while heap and not _is_valid(heap[0]):
-            heapq.heappop(heap)
-        return self._first()
-
-    def take(self) -> Job[Any] | None:
-        """Take out the first job, or None: what `head` and `pop` come to, in one."""
-        if self._heap:
-            return None if self.head() is None else self.pop()
-        run = self._run
-        while run:
-            _, ticket, job = run.popleft()
-            if job._ticket == ticket:
-                self.size -= 1
-                return job
-        return None
-
-    def pop(self) -> Job[Any]:
-        """Take out the job of the first entry, which must have been found by `head`."""
-        self.size -= 1
-        return self._pop()[2]
-
-    def forget(self) -> None:
-        """One of the entries has become invalid."""
-        self.size -= 1
-        self._compact(len(self) - self.size, _is_valid)
-
-    def entries(self) -> list[Entry]:
-        """The valid entries, first that of the job that starts next."""
-        return sorted(filter(_is_valid, self))
-
-
-def _is_valid(entry: Entry) -> bool:
-    return entry[2]._ticket == entry[1]
-
-
-IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
-
-
-class Index:
-    """The lanes that one kind of workers may serve, ordered by their first jobs.
-
-    A lane's entry may be too early, since others take its jobs, but never too late.
-    """
-
-    __slots__ = ("_heap", "_sequence", "_valid", "kind")
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind: Kind = kind
-        self._heap: list[IndexEntry] = []
-        self._valid: dict[Lane, IndexEntry] = {}
-        self._sequence = 0
-
-    def advertise(self, lane: Lane, head: Entry) -> None:
-        """A lane is new, or has a new first job."""
-        known = self._valid.get(lane)
-        if known is not None and known[:2] <= head[:2]:
-            return
-        self._sequence += 1
-        entry = (head[0], head[1], self._sequence, lane)
-        self._valid[lane] = entry
-        heapq.heappush(self._heap, entry)
-
-    def first(self, roster: Roster, seat: Seat, before: Entry | None) -> tuple[Lane | None, Rank]:
-        """The best lane for a worker whose first job goes before that of ``before``.
-
-        Returns:
-          the lane or None, and a rank before which there is nothing that the worker may take.
-        """
-        refused: list[IndexEntry] = []
-        found: Lane | None = None
-        nothing_before = LAST
-        while (lane := self._top()) is not None:
-            entry = self._heap[0]
-            ahead = before is None or entry[:2] < before[:2]
-            if not ahead or roster.admits(lane.terms, seat):
-                found = lane if ahead else None
-                nothing_before = entry[:2]
-                break
-            refused.append(heapq.heappop(self._heap))
-        for entry in refused:
-            heapq.heappush(self._heap, entry)
-        return found, nothing_before
-
-    def trim(self, lanes: int) -> None:
-        """Drop what is stale if there is much of it, ``lanes`` being the live ones."""
-        if len(self._heap) > 2 * lanes + _LEAST_TO_COMPACT:
-            self._valid = {lane: entry for lane, entry in self._valid.items() if lane.size}
-            self._heap = list(self._valid.values())
-            heapq.heapify(self._heap)
-
-    def _top(self) -> Lane | None:
-        """The lane at the top, once its entry is what it should be."""
-        heap = self._heap
-        while heap:
-            entry = heap[0]
-            lane = entry[3]
-            if self._valid.get(lane) is not entry:
-                heapq.heappop(heap)
-                continue
-            if lane.is_closed:
-                heapq.heappop(heap)
-                del self._valid[lane]
-                continue
-            head = lane.head()
-            if head is not None and head[:2] == entry[:2]:
-                return lane
-            heapq.heappop(heap)
-            del self._valid[lane]
-            if head is not None:
-                self.advertise(lane, head)
-        return None
 
 
 class ReadyQueue:
@@ -191,6 +44,10 @@ class ReadyQueue:
     """
 
     __slots__ = (
+        "_bounced",
+        "_by_tag",
+        "_closed",
+        "_counted",
         "_deadlines",
         "_gated",
         "_indexes",
@@ -202,7 +59,10 @@ class ReadyQueue:
         "_ranked",
         "_roster",
         "_round",
+        "_shared",
+        "_startable",
         "_tickets",
+        "counted_tags",
     )
 
     def __init__(
@@ -220,10 +80,21 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._open = Lane(ANYONE)
-        self._pinned: dict[Seat, Lane] = {}
+        # By each worker, the lanes of the jobs that wait for it alone.
+        self._pinned: dict[Seat, dict[Terms, Lane]] = {}
+        # Those that are neither for anybody nor for any job of one worker; and of these, by a tag that
+        # they require or None, those that are for more than one worker.
         self._lanes: dict[Terms, Lane] = {}
+        self._by_tag: dict[str | None, dict[Lane, None]] = {}
+        self._bounced: dict[Lane, None] = {}
         self._gated: dict[Group, dict[Lane, None]] = {}
+        self._closed: Closed = {}
         self._indexes: dict[Key, Index] = {}
+        self._shared: dict[str | None, Index] = {}
+        self._startable = Startable(roster)
+        # What the workers have that an elastic pool opens, or None; and by group, how many jobs wait for such.
+        self.counted_tags: frozenset[str] | None = None
+        self._counted: dict[Group | None, int] = {}
         # Counts what may give a worker something that it didn't find before. By worker, when it
         # last searched, in these terms, and the rank before which it found nothing.
         self._round = 0
@@ -239,8 +110,10 @@ class ReadyQueue:
             self._deadlines.add_timeout(job)
         entry = (job._options.priority if self._ranked else 0, ticket, job)
         if terms is ANYONE:
-            job._lane = self._open
-            self._open.push(entry)
+            job._lane = lane = self._open
+            lane.push(entry)
+            if self._roster.idle_count and not self.is_plain and lane.head() is entry:
+                self._startable.note(lane, entry[:2])
         else:
             self._place(entry, terms)
 
@@ -258,15 +131,26 @@ class ReadyQueue:
             return job
         kind = seat._kind
         head = lane.head() if kind.group is None else None
-        if self._pinned and kind.group is None and (own := self._pinned.get(seat)) is not None:
+        for own in self._pinned.get(seat, {}).values() if self._pinned else ():
             first = own.head()
-            if first is not None and (head is None or first[:2] < head[:2]):
-                lane, head = own, first
+            assert first is not None
+            if head is None or first[:2] < head[:2]:
+                if own.is_closed:
+                    assert own.terms.gate is not None
+                    self._closed.setdefault(own.terms.gate, {})[None, own] = None
+                elif self._roster.admits(own.terms, seat):
+                    lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(seat, head):
-            found, nothing_before = self._index(kind).first(self._roster, seat, head)
+            best, nothing_before = None, LAST
+            before = LAST if head is None else head[:2]
+            for index in self._indexes_for(kind):
+                found, rank = index.first(self._roster, seat, before)
+                nothing_before = min(nothing_before, rank)
+                if found is not None:
+                    best, before = found, rank
             self._nothing_before[seat] = (self._round, nothing_before)
-            if found is not None:
-                return self.pop(found)
+            if best is not None:
+                return self.pop(best)
         return None if head is None else self.pop(lane)
 
     def _is_known_to_be_best(self, seat: Seat, head: Entry | None) -> bool:
@@ -289,55 +173,94 @@ class ReadyQueue:
     def clear(self) -> None:
         """Take out everything. The tickets and the deadlines are left to the caller."""
         self._open = Lane(ANYONE)
-        self._pinned.clear()
-        self._lanes.clear()
-        self._gated.clear()
+        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed, self._counted):
+            held.clear()
         self._indexes.clear()
+        self._shared.clear()
         self._nothing_before.clear()
+        self._startable.clear()
 
     def lanes(self) -> list[Lane]:
         """The lanes that hold jobs, first the one whose job starts next."""
-        every = (self._open, *self._pinned.values(), *self._lanes.values())
-        heads = [(head[:2], lane) for lane in every if (head := lane.head()) is not None]
+        heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
-    def sizes(self, fits: Callable[[Terms], bool]) -> Iterator[tuple[Group | None, int]]:
-        """By gate, how many jobs wait on such terms; not asked about those that wait for one worker."""
-        for lane in (self._open, *self._lanes.values()):
-            if fits(lane.terms):
-                yield lane.terms.gate, lane.size
+    def counted(self) -> Iterator[tuple[Group | None, int]]:
+        """By gate, how many jobs wait that a worker may take which an elastic pool opens."""
+        yield None, self._open.size
+        yield from self._counted.items()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all jobs are for anybody; then nothing is noted about who may be able to take what."""
+        return not (self._lanes or self._pinned)
+
+    def first_startable(self) -> tuple[Lane, Seat] | None:
+        """The lane whose first job starts next of those that an idle worker may take, and that worker."""
+        if self.is_plain:  # what the rest comes to then
+            seat = None if self._open.head() is None else self._roster.choose(ANYONE)
+            return None if seat is None else (self._open, seat)
+        return self._startable.first()
+
+    def note_idle(self, seats: Iterable[Seat]) -> None:
+        """Idle workers have not looked for jobs themselves."""
+        self._note_startable(self._open)
+        for seat in seats:
+            for own in self._pinned.get(seat, {}).values():
+                self._note_startable(own)
+            for index in self._indexes_for(seat._kind) if self._lanes else ():
+                rank = index.first_rank()
+                if rank is not None:
+                    self._startable.note(index, rank)
+
+    def _note_startable(self, lane: Lane) -> None:
+        head = lane.head()
+        if head is not None:
+            self._startable.note(lane, head[:2])
 
     def release(self, seat: Seat) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""
         self._nothing_before.pop(seat, None)
-        lanes = [lane for lane in self._lanes.values() if lane.terms.pinned is seat]
-        for lane in lanes:
+        for lane in list(self._pinned.get(seat, {}).values()):
             self._drop_lane(lane)
-        if seat in self._pinned:
-            lanes.append(self._pinned.pop(seat))
-        for lane in lanes:
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
 
     def waits_for(self, seat: Seat) -> bool:
         """Whether jobs wait for this worker alone."""
-        return seat in self._pinned or any(terms.pinned is seat for terms in self._lanes)
+        return seat in self._pinned
+
+    def lanes_for(self, seat: Seat, *, tags: bool) -> list[Lane]:
+        """The lanes of jobs that wait for a worker alone, and with ``tags`` of those that may want its tags."""
+        found = list(self._pinned.get(seat, {}).values())
+        if tags:
+            found += (lane for tag in (None, *seat._tags) for lane in self._by_tag.get(tag, ()))
+            if self._open.size:
+                found.append(self._open)
+        return found
 
     def reopen(self, group: Group) -> None:
         """A group that could start nothing more may start something again."""
-        for lane in self._gated.get(group, ()):
+        self._startable.reopen(group)
+        for index, lane in self._closed.pop(group, ()):
             head = lane.head()
-            assert head is not None
-            self._advertise(lane, head)
-        self.look_again()
+            if head is not None:
+                if index is not None:
+                    index.advertise(lane, head)
+                self._startable.note(lane, head[:2])
+        self._round += 1
 
     def forget_kinds(self, group: Group) -> None:
         """There are no workers any more that are kept for a group."""
-        self._indexes = {key: index for key, index in self._indexes.items() if index.kind.group is not group}
+        for key in [key for key in self._indexes if key[1] is group]:
+            del self._indexes[key]
 
     def look_again(self) -> None:
         """Who is available has changed, and with it what a worker may take."""
         self._round += 1
+        if self._roster.idle_count:
+            for lane in self._bounced:
+                self._note_startable(lane)
 
     def __iter__(self) -> Iterator[Job[Any]]:
         for lane in self.lanes():
@@ -345,56 +268,113 @@ class ReadyQueue:
                 yield entry[2]
 
     def __len__(self) -> int:
-        lanes = (self._open, *self._pinned.values(), *self._lanes.values())
-        return sum(lane.size for lane in lanes)
+        return sum(lane.size for lane in self._every())
+
+    def _every(self) -> Iterator[Lane]:
+        yield self._open
+        for lanes in self._pinned.values():
+            for lane in lanes.values():
+                if lane.terms not in self._lanes:
+                    yield lane
+        yield from self._lanes.values()
 
     def _place(self, entry: Entry, terms: Terms) -> None:
         """Put an entry into the lane that its job's terms call for."""
         if terms is ANYONE:
             lane = self._open
-            lane.push(entry)
         elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
-            if terms.pinned not in self._pinned:
-                self._pinned[terms.pinned] = Lane(Terms(pinned=terms.pinned))
-            lane = self._pinned[terms.pinned]
-            lane.push(entry)
+            lanes = self._pinned.setdefault(terms.pinned, {})
+            terms = Terms(pinned=terms.pinned)
+            if terms not in lanes:
+                lanes[terms] = Lane(terms)
+            lane = lanes[terms]
         else:
-            if terms not in self._lanes:
-                self._lanes[terms] = lane = Lane(terms)
-                if terms.gate is not None:
-                    self._gated.setdefault(terms.gate, {})[lane] = None
-            lane = self._lanes[terms]
-            lane.push(entry)
-            if lane.head() is entry:
-                self._round += 1
-                self._advertise(lane, entry)
+            lane = self._lanes.get(terms) or self._add_lane(terms)
+        if not lane.size and self._roster.idle_count:
+            self._note_startable(self._open)  # up to now this may have been the only one
+        lane.push(entry)
         entry[2]._lane = lane
+        if lane.is_counted:
+            self._counted[terms.gate] = self._counted.get(terms.gate, 0) + 1
+        if lane.head() is entry:
+            if terms in self._lanes:
+                self._round += 1
+                if terms.pinned is None:
+                    self._advertise(lane, entry)
+            if self._roster.idle_count:
+                self._startable.note(lane, entry[:2])
+
+    def _add_lane(self, terms: Terms) -> Lane:
+        lane = self._lanes[terms] = Lane(terms)
+        if terms.gate is not None:
+            self._gated.setdefault(terms.gate, {})[lane] = None
+        if terms.pinned is not None:
+            self._pinned.setdefault(terms.pinned, {})[terms] = lane
+            return lane
+        tag = a_tag_of(terms.requires)
+        self._by_tag.setdefault(tag, {})[lane] = None
+        if terms.failed:
+            self._bounced[lane] = None
+        if self._roster.kinds_for(terms)[0].is_wide:
+            lane.index = self._shared.get(tag)
+            if lane.index is None:
+                lane.index = self._shared[tag] = Index(None, self._closed)
+        lane.is_counted = self.counted_tags is not None and terms.requires <= self.counted_tags
+        return lane
 
     def _advertise(self, lane: Lane, head: Entry) -> None:
-        for index in self._indexes.values():
-            if index.kind.may_serve(lane.terms):
+        everybodys, own = self._roster.kinds_for(lane.terms)
+        kinds: Iterable[Kind] = () if own is None else own.kinds
+        if lane.index is not None:
+            lane.index.advertise(lane, head)
+            lane.index.trim(len(self._lanes))
+        else:
+            kinds = (*everybodys.kinds, *kinds)
+        for kind in kinds:
+            index = self._indexes.get(kind.key)
+            if index is not None:
                 index.advertise(lane, head)
                 index.trim(len(self._lanes))
 
-    def _index(self, kind: Kind) -> Index:
-        """The index for a kind of workers, made when one first looks."""
+    def _indexes_for(self, kind: Kind) -> Iterator[Index]:
+        """Where the lanes are entered that a kind of workers may serve; its own is made when one first looks."""
         index = self._indexes.get(kind.key)
-        if index is None:
-            index = self._indexes[kind.key] = Index(kind)
-            for lane in self._lanes.values():
+        if index is None or index.kind is not kind:
+            # Where the last worker of such a kind has left meanwhile, lanes may have come that were not entered.
+            index = self._indexes[kind.key] = Index(kind, self._closed)
+            for lane in self._lanes_for(kind):
                 head = lane.head()
                 if head is not None and kind.may_serve(lane.terms):
                     index.advertise(lane, head)
-        return index
+        index.kind = kind  # the last worker of the one before may have left, or been kept for a group
+        yield index
+        if self._shared and kind.group is None:
+            for tag in (None, *kind.tags):
+                shared = self._shared.get(tag)
+                if shared is not None:
+                    yield shared
+
+    def _lanes_for(self, kind: Kind) -> Iterator[Lane]:
+        """The lanes that may belong into the index of a kind of workers."""
+        if kind.group is not None:
+            yield from (lane for lane in self._gated.get(kind.group, ()) if lane.terms.pinned is None)
+            return
+        for tag in (None, *kind.tags):
+            yield from (lane for lane in self._by_tag.get(tag, ()) if lane.index is None)
 
     def _drop_lane(self, lane: Lane) -> None:
-        del self._lanes[lane.terms]
-        gate = lane.terms.gate
-        if gate is not None:
-            lanes = self._gated[gate]
-            del lanes[lane]
-            if not lanes:
-                del self._gated[gate]
+        terms = lane.terms
+        self._startable.forget(lane)
+        if terms.pinned is not None:
+            _take_from(self._pinned, terms.pinned, terms)
+        if self._lanes.pop(terms, None) is None:
+            return
+        if terms.pinned is None:
+            _take_from(self._by_tag, a_tag_of(terms.requires), lane)
+            self._bounced.pop(lane, None)
+        if terms.gate is not None and _take_from(self._gated, terms.gate, lane):
+            self._closed.pop(terms.gate, None)
+            self._startable.forget_group(terms.gate)
 
     def _took_out(self, job: Job[Any], lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
@@ -403,9 +383,19 @@ class ReadyQueue:
             self._deadlines.forget()
         if forget:
             lane.forget()
+        if lane.is_counted:
+            gate = lane.terms.gate
+            self._counted[gate] -= 1
+            if not self._counted[gate]:
+                del self._counted[gate]
         if not lane.size and lane is not self._open:
-            if self._lanes.get(lane.terms) is lane:
-                self._drop_lane(lane)
-            else:
-                assert lane.terms.pinned is not None
-                del self._pinned[lane.terms.pinned]
+            self._drop_lane(lane)
+
+
+def _take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
+    """Take something out of what is held under a key; returns whether it was the last."""
+    del held[key][item]
+    if held[key]:
+        return False
+    del held[key]
+    return True

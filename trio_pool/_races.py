@@ -137,12 +137,18 @@ class Races:
     def cancel(self, job: Job[Any]) -> list[Seat]:
         """A running job was cancelled; returns the workers that run it."""
         race = self.under_way.get(job)
-        if race is None:
-            assert job._worker is not None
-            return [job._worker]
-        self.stop(race)
-        race.cancelled()
-        return list(race.runners)
+        if race is not None:
+            self.stop(race)
+            race.cancelled()
+        return self.runners_of(job)
+
+    def runners_of(self, job: Job[Any]) -> list[Seat]:
+        """The workers that run a job, or that it has lent."""
+        race = self.under_way.get(job)
+        if race is not None:
+            return list(race.runners)
+        assert job._worker is not None
+        return [job._worker]
 
     def ending(self, seat: Seat, *, decides: bool) -> Race | None:
         """The race, if it is one, of an attempt that is about to end on a worker, and perhaps altogether."""

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._spans import Recording, Row, Span
+from ._words import full_label
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -115,7 +116,7 @@ class Collector:
     ) -> None:
         """Add something that lasts until then, which may have passed without anybody's telling."""
         now = self._now - member.pool.shift
-        key, name = (0, "") if job is None else (job.id, job.name)
+        key, name = (0, "") if job is None else (job.id, full_label(job))
         record = (member, kind, started_at, min(until, now), key, name, number, text, ())
         if until <= now:
             self.add(record)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from ._effects import Reserved, TurnedAway
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._roster import Roster
     from ._seat import Seat
+    from ._standing import Standing
 
 
 class Reservations:
@@ -26,41 +28,67 @@ class Reservations:
 
     Attributes:
       lacking: how many workers are still to be set aside.
+      has_grown: whether these have become more since `offer` was last called for all idle workers.
+      kept: how many workers are set aside for groups that have had all that they want.
       waiting: the groups that have not had all that they want, the first to come first.
     """
 
-    __slots__ = ("_beyond", "_effects", "_groups", "_roster", "lacking", "waiting")
+    __slots__ = (
+        "_beyond",
+        "_effects",
+        "_groups",
+        "_kept_outside",
+        "_largest",
+        "_line",
+        "_number",
+        "_roster",
+        "_standing",
+        "has_grown",
+        "kept",
+        "lacking",
+        "waiting",
+    )
 
-    def __init__(self, roster: Roster, effects: Effects) -> None:
+    def __init__(self, roster: Roster, effects: Effects, standing: Standing) -> None:
         self._roster = roster
         self._effects = effects
-        self._groups: dict[Group, None] = {}
+        self._standing = standing
+        self._number = 0
+        # Each with its number, in the order of these; and those that lack workers, or have lacked some.
+        self._groups: dict[Group, int] = {}
+        self._line: list[tuple[int, Group]] = []
         self.lacking: int = 0
+        self.has_grown: bool = False
+        self.kept: int = 0
+        # Those of them whose groups were opened outside of the pool's jobs.
+        self._kept_outside = 0
         self.waiting: dict[Group, None] = {}
         # Those that wait for more than the pool can have.
         self._beyond: set[Group] = set()
+        # No group that waits wants more than this.
+        self._largest = 0
 
     @property
     def may_give_back(self) -> bool:
         """Whether a group that was opened outside of the pool's jobs has workers, and so may give some back."""
-        return any(group.seats and group.opener is None for group in self._groups if group not in self.waiting)
-
-    @property
-    def kept(self) -> int:
-        """How many workers are set aside for groups that have had all that they want."""
-        return sum(len(group.seats) for group in self._groups if group not in self.waiting)
+        return self._kept_outside > 0
 
     def open(self, group: Group) -> None:
         """A group wants workers for itself; `review` has to follow."""
-        self._groups[group] = self.waiting[group] = None
-        self.lacking += group.reserve
+        self._number += 1
+        self._groups[group] = self._number
+        self._largest = max(group.reserve, self._largest if self.waiting else 0)
+        self.waiting[group] = None
+        self._lack(group, group.reserve)
 
     def close(self, group: Group) -> None:
         """It wants them no longer, if it still did."""
         if group not in self._groups:
             return
         del self._groups[group]
+        self._count(group, -len(group.seats))
         self.waiting.pop(group, None)
+        self._standing.note(group)
         if group in self._beyond:
             self._beyond.remove(group)
         else:
@@ -69,6 +97,8 @@ class Reservations:
 
     def review(self, most: float) -> bool:
         """The pool can have so many workers now; returns whether that changes who gets some."""
+        if not self._beyond and self._largest < most:  # one of them may be its opener's
+            return False
         beyond = {group for group in self.waiting if group.reserve > most - group.occupied}
         if beyond == self._beyond:
             return False
@@ -78,12 +108,15 @@ class Reservations:
         for group in (*beyond, *in_line[back:]):
             self._release(group)
         self._beyond = beyond
-        self.lacking = sum(group.lacks for group in self._groups if group not in beyond)
+        self.lacking = 0
+        for group in self._groups:
+            if group not in beyond and group.lacks:
+                self._lack(group, group.lacks)
         return True
 
     def turn_away_beyond(self) -> bool:
         """No workers will come any more: let those go on without that want too many; returns whether there are any."""
-        found = [group for group in self.waiting if group in self._beyond]
+        found = [group for group in self.waiting if group in self._beyond] if self._beyond else []
         for group in found:
             self.turn_away(group)
         return bool(found)
@@ -99,7 +132,7 @@ class Reservations:
         for group in self.waiting:
             if group.seats:
                 found = True
-                self.lacking += len(group.seats)
+                self._lack(group, len(group.seats))
                 self._release(group)
         return found
 
@@ -107,12 +140,16 @@ class Reservations:
         """A worker is free: set it aside if it is wanted and may be; returns whether it was."""
         if not self.lacking or seat._kind.group is not None or not self._is_free(seat):
             return False
-        group = next(group for group in self._groups if group.lacks and group not in self._beyond)
+        group = self._first_in_line()
         group.seats[seat] = None
+        self._count(group, 1)
         self.lacking -= 1
         self._roster.reserve(seat, group)
         if not group.lacks:
-            self.waiting.pop(group, None)
+            if group in self.waiting:
+                del self.waiting[group]
+                self._count(group, len(group.seats))
+            self._standing.note(group)
             self._effects.append(Reserved(group))
         return True
 
@@ -121,13 +158,35 @@ class Reservations:
         group = seat._kind.group
         if group is not None:
             del group.seats[seat]
-            self.lacking += 1
+            self._count(group, -1)
+            self._lack(group, 1)
             self._roster.reserve(seat, None)
 
     def _release(self, group: Group) -> None:
         for seat in group.seats:
             self._roster.reserve(seat, None)
         group.seats.clear()
+
+    def _lack(self, group: Group, number: int) -> None:
+        self.lacking += number
+        self.has_grown = True
+        heapq.heappush(self._line, (self._groups[group], group))
+
+    def _count(self, group: Group, number: int) -> None:
+        """So many more workers are set aside for a group, which count if it has had all that it wants."""
+        if group not in self.waiting:
+            self.kept += number
+            if group.opener is None:
+                self._kept_outside += number
+
+    def _first_in_line(self) -> Group:
+        """The first to have come of those that lack workers and may get some; there must be one."""
+        line = self._line
+        while True:
+            group = line[0][1]
+            if group in self._groups and group.lacks and group not in self._beyond:
+                return group
+            heapq.heappop(line)
 
     def _is_free(self, seat: Seat) -> bool:
         return seat._available and seat._current is None and not seat._loans

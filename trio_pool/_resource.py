@@ -8,15 +8,15 @@ import attrs
 
 from . import _validate
 from ._limits import CircuitBreaker, RateLimit
+from ._shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LEAST_AGE = 0.001
+"""Seconds. What is too old as soon as it is open would be reopened for ever, in between two runs of anything else."""
+
 R_co = TypeVar("R_co", covariant=True)
-
-
-def _check_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _validate.text(attribute.name, value)
 
 
 def _none_or(kind: type) -> Any:
@@ -32,8 +32,12 @@ def _check_jobs(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 def _check_age(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and _validate.seconds(attribute.name, value) == 0:
-        raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
+    if value is not None and _validate.seconds(attribute.name, value) < LEAST_AGE:
+        raise ValueError(f"{attribute.name} must be at least {LEAST_AGE} s, {_validate.got(value)}")
+
+
+def _as_name(value: str | None) -> str | None:
+    return _validate.text("name", value)
 
 
 def as_tags(value: Iterable[str]) -> frozenset[str]:
@@ -53,7 +57,7 @@ class Resource(Generic[R_co]):
       breaker: when it is kept from jobs because it fails them; the pool's `CircuitBreaker`
           by default.
       max_jobs: attempts after which its lifespan is left and entered anew, before the next one.
-      max_age: seconds after which it is, as soon as no attempt is under way. Each time
+      max_age: seconds after which it is, as soon as no attempt is under way; at least 0.001. Each time
           up to a tenth is taken off at random, so that resources which were opened together
           are not all opened anew together.
 
@@ -62,8 +66,8 @@ class Resource(Generic[R_co]):
           string for ``tags``.
     """
 
-    value: R_co
-    name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
+    value: R_co = attrs.field(repr=shown)
+    name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=as_tags)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True, validator=_none_or(RateLimit))
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True, validator=_none_or(CircuitBreaker))

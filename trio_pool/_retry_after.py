@@ -1,4 +1,7 @@
-"""What the ``Retry-After`` header of HTTP says: seconds, or a date (RFC 9110, section 10.2.3)."""
+"""What the ``Retry-After`` header of HTTP says: seconds, or a date (RFC 9110, section 10.2.3).
+
+The RFC has whole seconds only; fractions are sent all the same, and mean what they say.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 LONGEST_SHOWN = 80
 """Characters of a header that an error repeats."""
 
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _FULL_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _MONTH = f"(?P<month>{'|'.join(MONTHS)})"
@@ -40,13 +44,13 @@ def seconds_to_wait(header: str, now: float) -> float:
       ValueError: if the header is neither a number of seconds nor a date.
     """
     text = header.strip()
-    if text.isascii() and text.isdigit():
+    if _SECONDS.fullmatch(text):
         return float(text)  # int() refuses thousands of digits, or is slow with them
     try:
         return _timestamp(text, now) - now
     except ValueError as error:
         shown = header if len(header) <= LONGEST_SHOWN else f"{header[: LONGEST_SHOWN - 3]}..."
-        raise ValueError(f"Retry-After must be whole seconds, zero or more, or an HTTP-date, got {shown!r}") from error
+        raise ValueError(f"Retry-After must be seconds, zero or more, or an HTTP-date, got {shown!r}") from error
 
 
 def _timestamp(text: str, now: float) -> float:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._kinds import Kind, Kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from random import Random
 
     from ._group import Group
     from ._job import Job
+    from ._kinds import Fit, Key, Pick
     from ._seat import Seat
-
-Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
-Key: TypeAlias = "tuple[frozenset[str], Group | None]"
-PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
 
 
 class Terms(NamedTuple):
@@ -55,24 +55,6 @@ def terms_of(job: Job[Any]) -> Terms:
     return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
 
-class Kind:
-    """The workers that have the same tags and are kept for the same group, or for none."""
-
-    __slots__ = ("available", "group", "idle", "key", "members", "tags")
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.tags, self.group = key
-        self.members = 0
-        self.available = 0
-        # In the order in which they became idle; each with a number for that order.
-        self.idle: dict[Seat, int] = {}
-
-    def may_serve(self, terms: Terms) -> bool:
-        """Whether such a worker may ever take such a job, as far as its tags and its group go."""
-        return terms.requires <= self.tags and (self.group is None or self.group is terms.gate)
-
-
 class Roster:
     """All workers of the pool that have not left, by their tags and by whom they are kept for.
 
@@ -80,15 +62,36 @@ class Roster:
     nothing and found nothing to run.
     """
 
-    __slots__ = ("_in_order", "_kinds", "_only", "_pick", "_rng", "_sequence", "idle_count", "leaving", "seats")
+    __slots__ = (
+        "_everybody",
+        "_in_order",
+        "_kept",
+        "_kinds",
+        "_only",
+        "_pick",
+        "_rng",
+        "_sequence",
+        "coming",
+        "fresh",
+        "idle_count",
+        "leaving",
+        "seats",
+    )
 
     def __init__(self, pick: Pick, rng: Random) -> None:
-        self._pick = pick
+        self._pick: Pick = pick
         self._rng = rng
         self.seats: dict[int, Seat] = {}
         # How many of them are to leave.
         self.leaving: int = 0
+        # How many can't start anything now, but may later without anybody's doing.
+        self.coming: int = 0
         self._kinds: dict[Key, Kind] = {}
+        # The same by whom they are kept for; and by their tags alone.
+        self._kept: dict[Group | None, Kinds] = {None: Kinds(pick)}
+        self._everybody = Kinds(pick)
+        # Idle workers for which nobody has looked what waits that they may take.
+        self.fresh: dict[Seat, None] = {}
         self._sequence = 0
         # The sum over the kinds, since it is asked for with every job; and what is asked
         # when there is but one of them, and no chance in it.
@@ -99,13 +102,26 @@ class Roster:
     def join(self, seat: Seat) -> None:
         """A worker enters the pool, not yet available."""
         self.seats[seat._id] = seat
+        kind = self._everybody.by_tags.get(seat._tags)
+        if kind is None:
+            kind = Kind((seat._tags, None))
+            self._everybody.add(kind)
+        kind.add_members(1)
         self._enter(seat, None)
+        self.count_coming(seat)
 
-    def leave(self, seat: Seat) -> None:
-        """A worker that is no longer available leaves the pool."""
+    def leave(self, seat: Seat) -> bool:
+        """A worker that is no longer available leaves the pool; returns whether it was the last with its tags."""
         del self.seats[seat._id]
         self.leaving -= seat._departing
+        self.coming -= seat._coming
+        kind = self._everybody.by_tags[seat._tags]
+        kind.add_members(-1)
+        if not kind.members:
+            self._everybody.remove(kind)
         self._quit(seat)
+        self.fresh.pop(seat, None)
+        return not kind.members
 
     @property
     def staying(self) -> int:
@@ -115,39 +131,46 @@ class Roster:
     def reserve(self, seat: Seat, group: Group | None) -> None:
         """Keep a worker for a group from here on, or for none."""
         kind = seat._kind
-        since = kind.idle.pop(seat, None)
+        since = kind.unpark(seat)
         counts = seat._available and not seat._loans
-        kind.available -= counts
+        kind.add_available(-counts)
         self._quit(seat)
         self._enter(seat, group)
         kind = seat._kind
-        kind.available += counts
+        kind.add_available(counts)
         if since is not None:
             in_order = since > next(reversed(kind.idle.values()), 0)
-            kind.idle[seat] = since
+            kind.park(seat, since)
             if not in_order:
                 kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+            self.fresh[seat] = None
 
     def _enter(self, seat: Seat, group: Group | None) -> None:
         key = (seat._tags, group)
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = Kind(key)
-        kind.members += 1
+            if group not in self._kept:
+                self._kept[group] = Kinds(self._pick)
+            self._kept[group].add(kind)
+            self._look_for_only()
+        kind.add_members(1)
         seat._kind = kind
-        self._look_for_only()
 
     def _quit(self, seat: Seat) -> None:
         kind = seat._kind
-        kind.members -= 1
+        kind.add_members(-1)
         if not kind.members:
             del self._kinds[kind.key]
+            kinds = self._kept[kind.group]
+            kinds.remove(kind)
+            if not kinds.by_tags and kind.group is not None:
+                del self._kept[kind.group]
             self._look_for_only()
 
     def _look_for_only(self) -> None:
-        kinds = list(self._kinds.values())
-        is_simple = len(kinds) == 1 and kinds[0].group is None and self._pick != "random"
-        self._only = kinds[0] if is_simple else None
+        only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
+        self._only = only if only is not None and only.group is None and self._pick != "random" else None
 
     def set_available(self, seat: Seat, available: bool) -> bool:
         """Note that a worker can, or can no longer, be counted on to take a job.
@@ -157,31 +180,62 @@ class Roster:
         """
         seat._available = available
         if not seat._loans:
-            seat._kind.available += 1 if available else -1
+            seat._kind.add_available(1 if available else -1)
         return not available and self.unpark(seat)
 
     def count_as_available(self, seat: Seat, counts: bool) -> None:
         """A worker is lent, so that others are not to rely on it, or is so no longer."""
         if seat._available:
-            seat._kind.available += 1 if counts else -1
+            seat._kind.add_available(1 if counts else -1)
+        if counts and self.is_idle(seat):
+            self.fresh[seat] = None
 
-    def park(self, seat: Seat) -> None:
-        """An available worker has nothing to do."""
+    def count_coming(self, seat: Seat) -> None:
+        """What holds a worker back has changed."""
+        coming = seat._may_become_available
+        if coming is not seat._coming:
+            seat._coming = coming
+            self.coming += 1 if coming else -1
+
+    def park(self, seat: Seat, *, is_fresh: bool = True) -> None:
+        """An available worker has nothing to do; it is fresh unless it has just looked for something itself."""
         self._sequence = number = self._sequence + 1
-        seat._kind.idle[seat] = number
+        kind = seat._kind
+        kind.idle[seat] = number
+        if kind.wide:
+            kind.park(seat, number)
         self.idle_count += 1
+        if is_fresh:
+            self.fresh[seat] = None
 
     def unpark(self, seat: Seat) -> bool:
         """A worker is idle no longer; returns whether it was."""
-        if seat._kind.idle.pop(seat, None) is None:
+        kind = seat._kind
+        if seat not in kind.idle:
             return False
+        if kind.wide:
+            kind.unpark(seat)
+        else:
+            del kind.idle[seat]
         self.idle_count -= 1
         return True
 
+    def is_idle(self, seat: Seat) -> bool:
+        """Whether a worker has nothing to do."""
+        return seat in seat._kind.idle
+
     def idle(self) -> list[Seat]:
         """The idle workers, the longest idle first."""
-        found = [item for kind in self._kinds.values() for item in kind.idle.items()]
+        # Copied first: another thread may be asking.
+        found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
         return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
+
+    def longest_idle(self, but: Collection[Seat]) -> Seat | None:
+        """Of the idle workers that are there for everybody the one that has been it longest, ``but`` none of these."""
+        if self._pick == "longest_idle":
+            return self.choose(ANYONE, but)
+        idle = [item for kind in self._kept[None].by_tags.values() for item in kind.idle.items() if item[0] not in but]
+        return min(idle, key=lambda item: item[1], default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may take such a job, now or ever."""
@@ -190,13 +244,13 @@ class Roster:
         pinned = terms.pinned
         if pinned is not None:
             return pinned._id in self.seats and terms.requires <= pinned._tags
-        return any(terms.requires <= kind.tags for kind in self._kinds.values())
+        return bool(self._everybody.fit(terms.requires).kinds)
 
     def count(self, terms: Terms) -> int:
         """How many workers of the pool may take such a job, now or ever."""
         if terms.pinned is not None:
             return int(self.has_any(terms))
-        return sum(kind.members for kind in self._kinds.values() if terms.requires <= kind.tags)
+        return self._everybody.fit(terms.requires).count()
 
     def fitting(self, terms: Terms) -> list[Seat]:
         """The workers of the pool that may take such a job, now or ever."""
@@ -213,7 +267,7 @@ class Roster:
             return seat is terms.pinned
         if not terms.failed:
             return True
-        available = sum(kind.available for kind in self._matching(terms))
+        available = self._available(terms)
         failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
         if failed < available:
             return seat not in terms.failed
@@ -225,8 +279,9 @@ class Roster:
         """Whether a worker that may take such a job won't, whatever its own state, as long as others are available."""
         if seat not in terms.failed or not seat._kind.may_serve(terms):
             return False
-        others = [other for other in self.seats.values() if other is not seat and _is_relied_on(other, terms)]
-        return any(other not in terms.failed for other in others) or (seat is terms.last and bool(others))
+        others = self._available(terms) - _is_relied_on(seat, terms)
+        failed = sum(1 for other in terms.failed if other is not seat and _is_relied_on(other, terms))
+        return others > failed or (seat is terms.last and others > 0)
 
     def choose(self, terms: Terms, but: Collection[Seat] = ()) -> Seat | None:
         """The idle worker that such a job goes to, ``but`` none of these, or None."""
@@ -241,41 +296,38 @@ class Roster:
             seat = terms.pinned
             free = seat in seat._kind.idle and seat not in but and self.admits(terms, seat)
             return seat if free else None
-        kinds: Iterable[Kind] = self._matching(terms)
-        if terms.gate is not None and terms.gate.seats:
+        gate = terms.gate
+        may_take = partial(self._may_take, terms, but) if terms.failed or but else None
+        if gate is not None and gate in self._kept:
             # First those that its group has for itself: the others are there for everybody.
-            kinds = list(kinds)
-            own = self._choose_of([kind for kind in kinds if kind.group is not None], terms, but)
+            own = self._choose_of(self._kept[gate].fit(terms.requires), may_take)
             if own is not None:
                 return own
-        return self._choose_of(kinds, terms, but)
+        return self._choose_of(self._kept[None].fit(terms.requires), may_take)
 
-    def _choose_of(self, kinds: Iterable[Kind], terms: Terms, but: Collection[Seat]) -> Seat | None:
-        """The preferred one of the idle workers of these kinds that may take it, or None."""
+    def _may_take(self, terms: Terms, but: Collection[Seat], seat: Seat) -> bool:
+        return seat not in but and (not terms.failed or self.admits(terms, seat))
+
+    def has_substitute(self, seat: Seat) -> bool:
+        """Whether another worker is idle that has all the tags of this one, and is there for everybody."""
+        return self._kept[None].fit(seat._tags).has_idle(seat)
+
+    def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
+        """The kinds of workers that may take such jobs: those for everybody, and those of its group alone."""
+        kept = None if terms.gate is None else self._kept.get(terms.gate)
+        return self._kept[None].fit(terms.requires), None if kept is None else kept.fit(terms.requires)
+
+    def _choose_of(self, fit: Fit, may_take: Callable[[Seat], bool] | None) -> Seat | None:
+        """The preferred one of the idle workers of these kinds that may take something, or None."""
         if self._pick == "random":
-            found = [seat for seat, _ in self._candidates(kinds, terms, but, each=False)]
-            return self._rng.choice(found) if found else None
-        candidates = self._candidates(kinds, terms, but, each=True)
-        by_age = max if self._pick == "last_used" else min
-        best = by_age(candidates, key=lambda item: item[1], default=None)
-        return best[0] if best is not None else None
+            return fit.draw(self._rng, may_take)
+        best = fit.first(may_take)
+        return None if best is None else best[1]
 
-    def _candidates(
-        self, kinds: Iterable[Kind], terms: Terms, but: Collection[Seat], *, each: bool
-    ) -> Iterator[tuple[Seat, int]]:
-        """Idle workers of these kinds that may take it; with ``each`` only the preferred of each class."""
-        for kind in kinds:
-            idle = kind.idle.items()
-            for seat, since in reversed(idle) if self._pick == "last_used" else idle:
-                if seat not in but and (not terms.failed or self.admits(terms, seat)):
-                    yield seat, since
-                    if each:
-                        break
-
-    def _matching(self, terms: Terms) -> Iterator[Kind]:
-        for kind in self._kinds.values():
-            if kind.may_serve(terms):
-                yield kind
+    def _available(self, terms: Terms) -> int:
+        """How many of the workers that may take such jobs can be counted on."""
+        everybodys, own = self.kinds_for(terms)
+        return everybodys.count_available() + (0 if own is None else own.count_available())
 
 
 def _is_relied_on(seat: Seat, terms: Terms) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._limits import RateLimit
+    from ._loans import Loan
     from ._seat import Seat
     from ._waits import Wait
 
@@ -154,7 +155,7 @@ class Scheduler(AttemptEvents):
 
     def waiting_for(self, group: Group) -> int:
         """How many of them wait with jobs of a group."""
-        return sum(job._options.group is group for job in self._places.line)
+        return sum(job._options.group is group for job in list(self._places.line))  # another thread may be asking
 
     def key_of(self, jobs: Sequence[Job[Any]]) -> Job[Any]:
         """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
@@ -176,6 +177,10 @@ class Scheduler(AttemptEvents):
     def is_decided(self, job: Job[Any]) -> bool:
         """Whether another worker has decided already how the attempt under way ends."""
         return self._races.is_decided(job)
+
+    def workers_of(self, job: Job[Any]) -> list[Seat]:
+        """The workers that run a job, or that it has lent."""
+        return self._races.runners_of(job)
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
@@ -201,29 +206,31 @@ class Scheduler(AttemptEvents):
         self._loans.lend(seat, now)
         return self._next_for(seat, now, together=True)
 
-    def claim(self, seat: Seat, job: Job[Any], now: float) -> None:
-        """A job that has lent its worker wants it back."""
+    def claim(self, seat: Seat, job: Job[Any], now: float, task: object = None) -> None:
+        """A job that has lent its worker wants it back; ``task`` is the one of its tasks that waits for it."""
         self.advance(now)
-        self._loans.claim(seat, job, now)
+        self._loans.claim(seat._loans[job], task, now)
+        if self._is_watched:
+            self._after(now)  # it may have been the last that did something
+
+    def forfeit(self, loan: Loan) -> None:
+        """A job that wants its worker back goes on without it."""
+        self._loans.forfeit(loan)
 
     def begin_wait(self, wait: Wait, now: float) -> bool:
         """A job begins to wait, unless that would be for ever; returns whether it does."""
-        is_watched = bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
+        is_watched = self._is_watched
         if is_watched:
             self.advance(now)
         begins = self.waits.begin(wait)
         if is_watched and begins:
-            self._after(now)  # it may have been the last that did something
+            self._after(now)  # as above
         return begins
 
-    def wait_for_ends(self, wait: Wait, now: float) -> None:
-        """A job waits for others to end, and lets those go first that want its worker back."""
-        self.advance(now)
-        self.waits.add(wait)
-        seat = wait.waiter._worker
-        if seat is not None and seat._claims and seat._current is wait.waiter:
-            self._loans.step_aside(seat, now)
-        self.waits.look_again()
+    @property
+    def _is_watched(self) -> bool:
+        """Whether something is to be done once nothing happens by itself any more."""
+        return bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
 
     def outlasted(self, job: Job[Any], now: float) -> None:
         """A job has been cancelled, and some of its waits have not ended by that."""
@@ -252,7 +259,7 @@ class Scheduler(AttemptEvents):
                 queue.forget_kinds(group)
                 queue.look_again()
             if self._staffing is not None:
-                self._staffing.given_back(now)
+                self._staffing.given_back()
             self._dispatch.match(now)
             self._after(now)
 
@@ -305,10 +312,12 @@ class Scheduler(AttemptEvents):
         """Nobody will submit or resume from outside any more."""
         self.advance(now)
         self.draining = True
+        is_news = bool(self._paused or self._reservations.waiting)
         self._review(now)
         self._resume_all(now)
         self._after(now)
-        self.waits.look_again()
+        if is_news:
+            self.waits.look_again()
 
     # From here on nobody but the scheduler calls.
 

@@ -6,11 +6,15 @@ import enum
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ._portable import Handle
+
 if TYPE_CHECKING:
     from ._guard import Guard
     from ._job import Job
+    from ._kinds import Kind
     from ._loans import Loan
-    from ._roster import Kind
+    from ._meters import RateMeter
+    from ._roster import Roster
 
 
 class WorkerState(enum.Enum):
@@ -59,7 +63,7 @@ _PHASE_STATES = {
 }
 
 
-class Seat:
+class Seat(Handle):
     """The scheduler's record of a worker. The underscored fields are its own."""
 
     __slots__ = (
@@ -69,9 +73,11 @@ class Seat:
         "_available",
         "_busy_seconds",
         "_claims",
+        "_coming",
         "_current",
         "_cut",
         "_departing",
+        "_draws",
         "_elastic",
         "_expires_at",
         "_guard",
@@ -92,7 +98,7 @@ class Seat:
         "_was_open",
     )
 
-    def __init__(self, roster: object, number: int, name: str, tags: frozenset[str]) -> None:
+    def __init__(self, roster: Roster, number: int, name: str, tags: frozenset[str]) -> None:
         self._roster = roster
         self._id = number
         self._name = name
@@ -120,6 +126,8 @@ class Seat:
         self._started_at = 0.0
         self._attempt_deadline = 0.0
         self._cut: Cut | None = None
+        # What has counted it as started, and is to know when it begins.
+        self._draws: tuple[RateMeter, ...] = ()
         # Owned by the loans: the attempts of jobs that have lent it, and those that want it back.
         self._loans: dict[Job[Any], Loan] = {}
         self._claims: deque[Loan] = deque()
@@ -132,6 +140,8 @@ class Seat:
         # Owned by the roster: whether it could run something now or after what it runs; and
         # whom it stands with, from its joining on.
         self._available = False
+        # The last value of ``_may_become_available`` that was counted.
+        self._coming = False
         self._kind: Kind
 
     @property
@@ -157,8 +167,8 @@ class Seat:
     @property
     def _may_become_available(self) -> bool:
         """Whether it can't start anything now, but may later without anybody's doing."""
-        if self._departing or (self._phase is Phase.REOPENING and self._loans):
-            return False  # it takes those who have lent it to give it back
+        if self._departing or (self._phase is Phase.REOPENING and (self._loans or self._current is not None)):
+            return False  # it takes those who have it, or have lent it, to be done
         held = self._resting_until is not None or self._quarantined_until is not None
         return self._phase is not Phase.OPEN or held or self._limited_until is not None
 

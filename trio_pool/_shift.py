@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._driver import BadCallError, Failure, hide_loop_from_tracebacks, run_job, tidy
+from ._driver import Failure, hide_loop_from_tracebacks, run_job, tidy
 from ._error_rule import as_error, without_cancellations
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
+from ._ledger import begun
 from ._seat import Phase
 from ._verdict import Die, Verdict
 
 if TYPE_CHECKING:
+    from ._apart import Apart
     from ._job import Job
+    from ._scheduler import Scheduler
     from ._worker import Worker
 
 
@@ -30,14 +33,16 @@ class Shift:
 
     Attributes:
       task: its Trio task, while it serves.
+      ends: what is told how the attempt under way ends: the core, unless its job goes on without the worker.
     """
 
-    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "task")
+    __slots__ = ("_interrupted", "_is_own", "_scope", "_waiting", "_worker", "ends", "task")
 
     def __init__(self, worker: Worker, *, is_own: bool) -> None:
         self._worker = worker
         self._is_own = is_own
         self.task: trio.lowlevel.Task | None = None
+        self.ends: Scheduler | Apart = worker._core
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False
@@ -80,7 +85,7 @@ class Shift:
         except trio.Cancelled:
             # By the lifespan, which is around this: nobody else does. What goes wrong there
             # will come out, but not here.
-            self._worker._strand(self)
+            self._worker._strand()
             raise
 
     async def serve(self) -> None:
@@ -130,32 +135,32 @@ class Shift:
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
-                        if has_lifespan and trio.current_effective_deadline() == -math.inf:
+                        if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
                             # The lifespan is ending: the job has not begun, and is not to.
                             worker._inbox = job
                             await trio.lowlevel.checkpoint_if_cancelled()
                         settled = False
+                        if worker._draws:
+                            begun(worker, clock.current_time())
                         value = await run_job(job, worker._leading + job._args)
                         if worker._loans:  # it may have left it open
                             await worker._take_back(job)
                         now = clock.current_time()
-                        fired = now >= deadline or self._interrupted
                         if type(value) is not Failure:
-                            job = core.succeeded(worker, value, now)
+                            job = self.ends.succeeded(worker, value, now)
                             settled = True
-                            value = None  # an idle worker keeps nothing alive
                             # The next job may have to wait for a limit, which is no effect.
                             if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
                         elif isinstance(value.error, Exception):
-                            job = self._fail(job, value.error, now)
+                            job = self._fail(job, value.error, now, is_final=value.is_bad_call)
                             settled = True
-                            value = None
                             host.carry_out()
                         else:
                             raised = value.error
-                            value = None
-                            break
+                        value = None  # an idle worker keeps nothing alive
+                        # Only now, since who decides about a failure may have cancelled the job.
+                        fired = now >= deadline or self._interrupted or raised is not None
             except BaseException as error:
                 if settled:
                     raise
@@ -172,40 +177,45 @@ class Shift:
         what else the function has raised in that moment is its error.
         """
         worker, now = self._worker, trio.current_time()
-        core = worker._core
+        ends = self.ends
         is_own = self._scope.cancel_called
-        is_lifespan_over = trio.current_effective_deadline() == -math.inf
+        is_around = trio.current_effective_deadline() == -math.inf
+        is_lifespan_over = is_around and not worker._session.cancel_called
+        is_stray = False
         rest = without_cancellations(raised)
-        if not (is_own or is_lifespan_over):
+        if not (is_own or is_around):
             rest = as_error(raised, "the job's function")
-        if rest is None and not is_own:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            is_stray = rest is not raised
         if is_lifespan_over:
             worker._take_out_of_use()
         if rest is not None and not isinstance(rest, Exception):
             worker._host.crash(rest)
-            following = core.cut_short(worker, JobCancelledError(job), now)
+            following = ends.cut_short(worker, JobCancelledError(job), now)
         elif rest is not None:
-            is_stray = rest is not raised and not (is_own or is_lifespan_over)
-            following = self._fail(job, rest, now, is_stray=is_stray)
-        elif worker._cut is None and now >= job._deadline:
+            following = self._fail(job, rest, now, is_final=is_stray)
+        elif is_lifespan_over and not is_own:
+            following = None
+            worker._fail_with_lifespan(job)
+        elif worker._cut_of(job) is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
-            following = core.timed_out(worker, timeout, now)
-        elif job._cancelled or worker._cut is not None:
-            following = core.cut_short(worker, JobCancelledError(job), now)
+            following = ends.timed_out(worker, timeout, now)
+        elif job._cancelled or worker._cut_of(job) is not None:
+            following = ends.cut_short(worker, JobCancelledError(job), now)
         else:
             limit = job._options.attempt_timeout
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = worker._judge(job, late, now)
         worker._host.carry_out()
+        if is_lifespan_over:  # so there is none that follows
+            await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # it is one where it has to be
 
-    def _fail(self, job: Job[Any], error: Exception, now: float, *, is_stray: bool = False) -> Job[Any] | None:
-        """The attempt has ended with an error of the function's own."""
+    def _fail(self, job: Job[Any], error: Exception, now: float, *, is_final: bool = False) -> Job[Any] | None:
+        """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
         tidy(error)
-        if is_stray or isinstance(error, BadCallError):
+        if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-            return self._worker._core.failed(self._worker, error, verdict, now)
+            return self.ends.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)
 
 

@@ -9,31 +9,33 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._engine import Engine
     from ._statistics import PoolStatistics
 
 
 class Snapshots:
     """An async iterator: a snapshot at once and after each interval, until it is over."""
 
-    __slots__ = ("_interval", "_look", "_next_at", "_over")
+    __slots__ = ("_engine", "_interval", "_look", "_next_at")
 
-    def __init__(self, interval: float, look: Callable[[], PoolStatistics], over: trio.Event) -> None:
+    def __init__(self, interval: float, look: Callable[[], PoolStatistics], engine: Engine) -> None:
         self._interval = interval
         self._look = look
-        self._over = over
+        self._engine = engine
         self._next_at: float | None = None
 
     def __aiter__(self) -> Snapshots:
         return self
 
     async def __anext__(self) -> PoolStatistics:
+        self._engine.check_caller()
         if self._next_at is None:
             await trio.lowlevel.checkpoint()
         else:
             # Who is slow to ask gets one at once, and not all those that were missed.
             with trio.CancelScope(deadline=self._next_at):
-                await self._over.wait()
-            if self._over.is_set():
+                await self._engine.over.wait()
+            if self._engine.over.is_set():
                 raise StopAsyncIteration
         self._next_at = trio.current_time() + self._interval
         return self._look()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from . import _validate
-from ._driver import call_as_part_of
+from ._driver import call_as_part_of, enclosing_jobs
 from ._effects import Hire
-from ._engine import Engine, logger
+from ._engine import Engine
 from ._errors import PoolClosedError
 from ._guard import Guard
+from ._reporting import report
 from ._retry import RetryPolicy
+from ._shown import one_line
 from ._statistics import WorkerStatistics, worker_statistics
 from ._verdict import OnFailure, Verdict, judge
 from ._worker import Worker
@@ -73,12 +75,12 @@ class Staff:
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
-        self._engine.start_task(worker._run, f"<{name}>", self._engine.context)
+        self._engine.start_task(worker._run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_joined()
         return worker
 
     def _guard_of(self, resource: Resource[Any]) -> Guard | None:
-        breaker = resource.breaker or self._engine.config.breaker
+        breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
         return None if all(limit is None for limit in limits) else Guard(*limits, self._engine.rng)
 
@@ -103,6 +105,7 @@ class Staff:
         factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
+        self._engine.check_caller()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.check_open(inside=True)
         worker = self._recruit(resource, leading, factory)
@@ -114,7 +117,7 @@ class Staff:
         if worker._failure is not None:
             raise worker._failure
         if worker._gone and not self._engine.stopping:
-            raise RuntimeError(f"{worker.name} was removed before it had started")
+            raise RuntimeError(f"{one_line(worker.name)} was removed before it had started")
         if worker._gone:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
@@ -131,6 +134,10 @@ class Staff:
     @trio.lowlevel.enable_ki_protection
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
         """Make a worker leave and wait until it has."""
+        self._engine.check_caller()
+        _validate.instance("cancel", cancel, bool)
+        if any(job is worker._current or job in worker._loans for job in enclosing_jobs()):
+            raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
         worker._removers += 1
         try:
             self._engine.core.depart(worker, trio.current_time(), cut=cancel)
@@ -147,16 +154,19 @@ class Staff:
 
     def pause_worker(self, worker: Worker) -> None:
         """Hold a worker back."""
+        self._engine.check_caller()
         self._engine.core.pause(worker, trio.current_time())
         self._engine.carry_out()
 
     def resume_worker(self, worker: Worker) -> None:
         """Let a worker go on."""
+        self._engine.check_caller()
         self._engine.core.resume(worker, trio.current_time())
         self._engine.carry_out()
 
     def rest_worker(self, worker: Worker, seconds: float) -> None:
         """Hold a worker back for a while."""
+        self._engine.check_caller()
         duration = _validate.seconds("seconds", seconds, finite=True)
         now = trio.current_time()
         self._engine.core.rest(worker, now + duration, now)
@@ -164,8 +174,11 @@ class Staff:
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """A snapshot of a worker."""
-        busy = worker._current is not None
-        return worker_statistics(worker, trio.current_time() if busy else None)
+        return worker_statistics(worker, self.current_time())
+
+    def current_time(self) -> float:
+        """The time in the pool's Trio run, for whoever asks from wherever."""
+        return self._engine.home.clock.current_time()
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
         """How long a worker waits before it tries to open its resource once more."""
@@ -173,7 +186,7 @@ class Staff:
 
     def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
-        policy = job._options.retry or self.retry
+        policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._guard is None else worker._guard.breaker
         if self._engine.core.is_decided(job):
@@ -188,11 +201,16 @@ class Staff:
             self._engine.crash(interruption)
             return None
 
+    @property
+    def hurries(self) -> bool:
+        """Whether everything is to end at once."""
+        return self._engine.scope.cancel_called
+
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
         if worker._departing and worker._removers:
             worker._farewell = error
             return
         if not worker._departing:  # it may be long until the block is left
-            logger.error("leaving the lifespan of %s failed", worker.name, exc_info=error)
+            report("leaving the lifespan of %s failed", one_line(worker.name), error=error)
         self._engine.errors.append(error)

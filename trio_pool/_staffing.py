@@ -70,6 +70,7 @@ class Staffing:
         self._deadlines = deadlines
         self._queue = queue
         self._places = places
+        queue.counted_tags = places.by_taker.counted_tags = elastic.tags
         self._dispatch = dispatch
         self._reservations = reservations
         self._effects = effects
@@ -95,6 +96,11 @@ class Staffing:
     def is_hiring(self) -> bool:
         """Whether a worker is about to join."""
         return self._ordered > 0
+
+    @property
+    def is_letting_go(self) -> bool:
+        """Whether a worker is to leave that has not left."""
+        return self._present > len(self._crew)
 
     @property
     def is_short(self) -> bool:
@@ -133,6 +139,7 @@ class Staffing:
         self._crew[seat] = None
         self._unopened.add(seat)
         self._ordered -= ordered
+        self._look_again()  # some may have been idle for long, and were within the least number
 
     def opened(self, seat: Seat) -> None:
         """A worker's resource is open."""
@@ -193,8 +200,7 @@ class Staffing:
             return
         self._idle[seat] = None
         self._idle_since.append(now)
-        if self._retire_at is None and len(self._crew) > self._elastic.min:
-            self._look_again(now)
+        self._look_again()
 
     def unparked(self, seat: Seat) -> None:
         """A worker can't be given a job any more, or has just been given one."""
@@ -202,29 +208,33 @@ class Staffing:
             del self._idle[seat]
             self._idle_since.pop()
 
-    def given_back(self, now: float) -> None:
+    def given_back(self) -> None:
         """Workers that a group had for itself may be retired again."""
-        if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
-            self._look_again(now)
+        self._look_again()
 
     def retire(self, now: float) -> Seat | None:
         """The next worker to be retired now, or None. It has to depart before this is asked again."""
         if not self._idle_since or len(self._crew) <= self._elastic.min:
             return None
         if self._idle_since[0] + self._elastic.idle_timeout > now:
-            self._look_again(now)
+            self._look_again()
             return None
-        # One for which a job waits, and for no other, is needed, if not now; and so is a group's or a lent one.
         longest = next((seat for seat in self._idle if not self._is_needed(seat)), None)
         if longest is None and self._elastic.idle_timeout:
             self._look_again_at(now + self._elastic.idle_timeout)
         return longest
 
     def _is_needed(self, seat: Seat) -> bool:
-        return seat._kind.group is not None or bool(seat._loans) or self._queue.waits_for(seat)
+        """Whether an idle worker may not be retired, though there are too many."""
+        if seat._kind.group is not None or seat._loans or self._queue.waits_for(seat):
+            return True
+        # One that is opened anew counts as coming for those that wait.
+        return seat in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)
 
-    def _look_again(self, now: float) -> None:
-        self._look_again_at(max(now, self._idle_since[0] + self._elastic.idle_timeout))
+    def _look_again(self) -> None:
+        """See to it that it is looked for workers to retire, if there may be some."""
+        if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
+            self._look_again_at(self._idle_since[0] + self._elastic.idle_timeout)
 
     def _look_again_at(self, when: float) -> None:
         if when < math.inf:
@@ -235,7 +245,7 @@ class Staffing:
         """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
         by_gate: dict[Group | None, int] = {}
         for queue in (self._queue, self._places.by_taker):
-            for gate, size in queue.sizes(self.could_take):
+            for gate, size in queue.counted():
                 by_gate[gate] = by_gate.get(gate, 0) + size
         return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ._error_words import in_words, only_leaf
 from ._job import JobState
-from ._tracebacks import in_words, shown
-from ._words import counted, one_line
+from ._shown import one_line, shown
+from ._words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._ledger import Ledger
     from ._seat import Seat, WorkerState
+
+
+_identity = id
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +34,8 @@ class WorkerStatistics:
       succeeded: those of them that returned a value.
       failed: those of them that failed.
       busy_seconds: how long it has been running attempts, the present one included.
-      last_error: the error of its last failed attempt, or of reopening its resource.
+      last_error: the error of its last failed attempt, or of reopening its resource; of an exception group that
+          holds a single error, that one.
       available_at: when, on Trio's clock, its rest, its quarantine and what its rate limit makes it
           wait for will all be over, or None if nothing of that holds it back.
     """
@@ -42,8 +47,8 @@ class WorkerStatistics:
     succeeded: int
     failed: int
     busy_seconds: float
-    # Its repr is the program's, and may fail.
-    last_error: Exception | None = attrs.field(repr=shown)
+    # Its own ways to compare and to show itself may fail.
+    last_error: Exception | None = attrs.field(eq=_identity, repr=shown)
     available_at: float | None
 
 
@@ -127,10 +132,10 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
-def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
-    """Look at a worker; ``now`` is None where there is no clock any more."""
+def worker_statistics(seat: Seat, now: float) -> WorkerStatistics:
+    """Look at a worker."""
     busy = seat._busy_seconds
-    if seat._current is not None and now is not None:
+    if seat._current is not None:
         busy += now - seat._started_at
     holds = (seat._resting_until, seat._quarantined_until, seat._limited_until)
     return WorkerStatistics(
@@ -141,7 +146,7 @@ def worker_statistics(seat: Seat, now: float | None) -> WorkerStatistics:
         succeeded=seat._succeeded,
         failed=seat._attempts - seat._succeeded,
         busy_seconds=busy,
-        last_error=seat._last_error,
+        last_error=None if seat._last_error is None else only_leaf(seat._last_error),
         available_at=max((until for until in holds if until is not None), default=None),
     )
 

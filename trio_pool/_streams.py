@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
+from ._attributes import OnlyAsync
 from ._driver import is_in_a_job
 from ._feeding import Feeder
 from ._window import AsTheyEnd, InOrder, Window
@@ -25,7 +26,7 @@ V = TypeVar("V")
 X = TypeVar("X")
 
 
-class Stream(abc.ABC, Generic[V, X]):
+class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     """An async context manager to be iterated over inside its block.
 
     Leaving the block cancels the jobs that are left and waits for their ends.
@@ -33,8 +34,6 @@ class Stream(abc.ABC, Generic[V, X]):
 
     _order: type[Window[Any]]
     """the order in which jobs are handed out"""
-    _is_in_order: bool
-    """whether that is the order of the items, so that a reader waits for one job and no other"""
 
     __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_left", "_readers", "_window")
 
@@ -64,6 +63,7 @@ class Stream(abc.ABC, Generic[V, X]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
+        self._engine.check_caller()
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
         # Once the items are being taken, nothing may keep the block from being entered.
@@ -95,13 +95,13 @@ class Stream(abc.ABC, Generic[V, X]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> X:
+        self._engine.check_caller()
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        ready, pending = self._window.ready, self._window.pending
+        ready = self._window.ready
         has_waited = False
-        while not (has_waited and ready and (self._is_in_order or not self._left)):
-            # A reader that waits for the next result is told what has become of that job.
-            if self._left and not (has_waited and pending and self._is_in_order):
+        while not (has_waited and ready) or self._left:
+            if self._left:
                 raise trio.ClosedResourceError("the block of these results has been left")
             if ready:
                 await trio.lowlevel.checkpoint()
@@ -156,7 +156,6 @@ class Mapped(Stream[V, V]):
     __slots__ = ()
 
     _order = InOrder
-    _is_in_order = True
 
     def _given(self, job: Job[V]) -> V:
         return self._engine.result_of(job)
@@ -168,7 +167,6 @@ class Completed(Stream[V, "Job[V]"]):
     __slots__ = ()
 
     _order = AsTheyEnd
-    _is_in_order = False
 
     def _given(self, job: Job[V]) -> Job[V]:
         self._engine.deal_with(job)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import trio
 
 from . import _validate
+from ._attributes import Entered, FixedAttributes
+from ._bad_calls import not_callable
 from ._driver import enclosing_jobs, is_in_a_job
 from ._errors import NoEligibleWorkerError
 from ._graph import about_node, in_order
 from ._job import Job, JobState, has_ended
 from ._options import ItemOptions
 from ._places import Admission, Door
+from ._portable import Handle
+from ._shown import said
 from ._streams import Mapped
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
-class Submitting:
+class Submitting(Handle, FixedAttributes, Entered):
     """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
@@ -38,6 +43,8 @@ class Submitting:
       defaults: the options of jobs that are given none.
       job_ids: where the jobs' numbers come from.
     """
+
+    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
 
     def __init__(self, engine: Engine, defaults: Options, job_ids: Iterator[int]) -> None:
         self._engine = engine
@@ -71,6 +78,7 @@ class Submitting:
           ValueError, TypeError: if an option is out of its range or of the wrong type; names the
               key of the node.
         """
+        self._engine.check_caller()
         jobs: dict[K, Job[Any]] = {}
         for key, before in in_order(nodes, reverse=reverse).items():
             jobs[key] = self._make_job_of_graph(key, nodes[key], tuple(jobs[other] for other in before))
@@ -86,7 +94,7 @@ class Submitting:
         """The job of a node; what is wrong with it is said to be that of the node."""
         try:
             resolved = self._resolve(node.options, "Node")
-            resolved = attrs.evolve(resolved, after=after, name=resolved.name or str(key))
+            resolved = attrs.evolve(resolved, after=after, name=resolved.name or _name_of(key))
             return self._make_job(node.fn, node.args, resolved)
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError):
@@ -104,7 +112,7 @@ class Submitting:
                 await engine.wait_for_place(key)
         except NoEligibleWorkerError as error:
             of_node = next(name for name, job in by_key.items() if job is key)
-            if key.name == str(of_node):
+            if key.name == _name_of(of_node):
                 raise  # it is named already
             raise about_node(of_node, error) from None
 
@@ -127,6 +135,8 @@ class Submitting:
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
             self._check_call(fn, options)
+        if get_ident() != self._engine.home.thread:
+            self._engine.check_caller()
         now = trio.current_time()
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
@@ -181,10 +191,16 @@ class Submitting:
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
-        job = await self._submit(fn, args, options)
+        job = self._make_job(fn, args, options)
+        job._caller_deadline = trio.current_effective_deadline()
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
+            if self._lines_up(job):
+                await self._engine.wait_for_place(job)
             await self._engine.wait_for(job, has_ended)
         except BaseException:
+            if job._state is None:
+                raise  # it has never been in the pool
             job.cancel()
             with trio.CancelScope(shield=True):
                 await self._engine.wait_for_end(job)
@@ -201,11 +217,12 @@ class Submitting:
         buffer: float | None,
         options: StreamOptions[Any],
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        self._engine.check_caller()
         name = "map" if kind is Mapped else "as_completed"
         if not callable(fn):
             raise TypeError(not_callable(fn))
         if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
-            raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
+            raise TypeError(f"items must be an iterable or an async iterable, {_validate.got(items)}")
         if buffer is not None:
             _validate.size("buffer", buffer)
         given = cast("Mapping[str, object]", options)
@@ -213,12 +230,6 @@ class Submitting:
         return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(self, fn, items, buffer, resolved))
 
 
-def not_callable(fn: object) -> str:
-    """What to say of something that was given for a function and can't be called."""
-    if hasattr(fn, "close") and hasattr(fn, "send"):
-        cast("Any", fn).close()  # or Python warns that it was never awaited
-        return (
-            f"the first argument must be an async function, got the coroutine {fn!r}; "
-            "hand over the function and its arguments: (fn, arg), not (fn(arg))"
-        )
-    return f"the first argument must be an async function, got {fn!r}"
+def _name_of(key: object) -> str:
+    """What a job of a graph is called if it has no name of its own."""
+    return str.__str__(key) if isinstance(key, str) else said(key)

@@ -22,9 +22,10 @@ def engine_of(thing: Job[Any] | Worker) -> Engine:
 
 
 def outcome_of(job: Job[Any], attempt: Attempt) -> Literal["succeeded", "failed", "cut_short"]:
-    """How one of the job's attempts has ended."""
+    """How one of the job's attempts has ended: the one place where this is decided."""
     error = attempt.error
     if error is None:
         return "succeeded"
-    # Another job's may be what the function itself has failed with.
-    return "cut_short" if isinstance(error, JobCancelledError) and error.job is job else "failed"
+    # Another job's, or one of this job once it has ended, may be what the function itself has failed with.
+    is_cut = isinstance(error, JobCancelledError) and error.job is job and error._tells_of_attempt
+    return "cut_short" if is_cut else "failed"

@@ -1,4 +1,4 @@
-"""Errors that are kept: told in one line, and freed of what their frames hold."""
+"""Errors that are kept: freed of what their frames hold, whatever they make of being assigned to."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 _GENERATOR_LIKE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_IS_CPYTHON = sys.implementation.name == "cpython"
 _CLEARS_SUSPENDED = sys.version_info < (3, 13)
 _YIELD_VALUE = dis.opmap["YIELD_VALUE"]
 _YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
@@ -31,23 +32,10 @@ set_traceback: Callable[[BaseException, TracebackType | None], None] = _SLOTS["_
 set_context: Callable[[BaseException, BaseException | None], None] = _SLOTS["__context__"].__set__
 set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cause__"].__set__
 
-
-def in_words(error: BaseException) -> str:
-    """The error in one line, as the last line of a traceback shows it."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # it is about a failure already, which this must not hide
-        text = "<its text can't be had>"
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
-def shown(error: object) -> str:
-    """The error's repr, or what there is to be said where that fails."""
-    try:
-        return repr(error)
-    except Exception:  # as above
-        return f"<{type(error).__name__}: its repr can't be had>"
+# Likewise what a group holds.
+_EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"]
+exceptions_of: Callable[[BaseExceptionGroup[BaseException]], tuple[BaseException, ...]]
+exceptions_of = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTIONS.fget
 
 
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:
@@ -55,7 +43,9 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
 
     The tracebacks stay printable. Errors that this one was raised from, or in the handling
     of, and those in a group, are cleared too. As `traceback.clear_frames`, but it leaves
-    suspended coroutines alone: before Python 3.13 clearing the frame of one closes it.
+    suspended coroutines alone: before Python 3.13 clearing the frame of one closes it. Other
+    interpreters than CPython may do so too, and don't tell which are suspended: there frames of
+    coroutines and generators are left as they are.
 
     Arguments:
       strangers: types of errors whose context is none of this error's business; they are
@@ -78,15 +68,15 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
         linked = (cause_of(current), context_of(current))
         pending.extend(link for link in linked if link is not None)
         if isinstance(current, BaseExceptionGroup):
-            group = cast("BaseExceptionGroup[BaseException]", current)
-            pending.extend(group.exceptions)
+            pending.extend(exceptions_of(cast("BaseExceptionGroup[BaseException]", current)))
 
 
 def _clear_traceback(traceback: TracebackType | None) -> None:
     while traceback is not None:
         frame = traceback.tb_frame
         traceback = traceback.tb_next
-        if _CLEARS_SUSPENDED and frame.f_code.co_flags & _GENERATOR_LIKE and not _has_ended(frame):
+        is_in_doubt = (_CLEARS_SUSPENDED or not _IS_CPYTHON) and frame.f_code.co_flags & _GENERATOR_LIKE
+        if is_in_doubt and not (_IS_CPYTHON and _has_ended(frame)):
             continue
         try:  # noqa: SIM105  # with suppress() takes longer than what it holds
             frame.clear()

@@ -10,10 +10,12 @@ import trio
 
 from . import _validate
 from ._error_rule import as_error, leaves
+from ._error_words import MOST_OF_ERROR
 from ._job import DeadReason
-from ._retry import Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
+from ._retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
 from ._setback import Setback
-from ._tracebacks import clear_frames, context_of, in_words, set_context
+from ._shown import said
+from ._tracebacks import clear_frames, context_of, set_context
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from ._job import Job
     from ._meters import Breaker
+    from ._words import Words
 
 Control: TypeAlias = RetryAfter | GiveUp | Discard | ResourceBroken
 OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
@@ -49,14 +52,14 @@ class Die(NamedTuple):
     """No further attempt: the job is dead of ``error``."""
 
     reason: DeadReason
-    words: str
+    words: Words
     error: Exception
 
 
 class Drop(NamedTuple):
     """No further attempt, and no harm done: the job is discarded."""
 
-    words: str
+    words: Words
 
 
 class Verdict(NamedTuple):
@@ -83,19 +86,23 @@ def control_of(error: Exception) -> Control | None:
     """
     if not isinstance(error, _TELLING):
         return None
-    found = leaves(error)
-    for kind in (GiveUp, Discard, ResourceBroken):
-        for leaf in found:
-            if isinstance(leaf, kind):
-                return leaf if _only_controls(found) else None
-    pauses = [leaf for leaf in found if isinstance(leaf, RetryAfter)]
-    if len(pauses) != len(found):
+    found = [leaf for leaf in leaves(error) if isinstance(leaf, _CONTROLS)]
+    if len(found) < len(leaves(error)):
         return None
-    return max(pauses, key=lambda pause: pause.delay)
+    return found[0] if len(found) == 1 else max(found, key=_strength)
 
 
-def _only_controls(found: list[BaseException]) -> bool:
-    return all(isinstance(leaf, _CONTROLS) for leaf in found)
+def _delay_of(pause: RetryAfter) -> float:
+    return _validate.seconds("delay", pause.delay, finite=True)
+
+
+def _strength(control: Control) -> tuple[int, float, bool]:
+    """By what one is stronger than another: its kind, a longer pause, and that it counts."""
+    if isinstance(control, RetryAfter):
+        return 0, _delay_of(control), control.counts
+    if isinstance(control, ResourceBroken):
+        return 1, 0.0, control.counts
+    return 3 if isinstance(control, GiveUp) else 2, 0.0, True
 
 
 def judge(
@@ -112,7 +119,10 @@ def judge(
     Neither the job nor the clock is touched; but ``on_failure``, ``retry_on`` and
     ``delay`` are the user's code, as is what a breaker ``counts``, and are called here.
     """
-    control = control_of(error)
+    try:
+        control = control_of(error)
+    except BaseException as fault:  # what a class of the program's has made of its delay
+        return Verdict(_misjudged(fault, error, "what the function has raised"))
     if control is None and on_failure is not None:
         try:
             control = _checked(on_failure(job, error))
@@ -124,46 +134,65 @@ def judge(
         except BaseException as fault:
             return Verdict(_misjudged(fault, error, "the breaker's counts"))
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
+    try:
+        return _as_told(job, error, control, policy, rng)
+    except BaseException as fault:  # the same
+        return Verdict(_misjudged(fault, error, "what the function has raised"))
+
+
+def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPolicy, rng: Random) -> Verdict:
     if isinstance(control, GiveUp):
-        words = f"given up: {control.reason}" if control.reason else "given up"
-        return Verdict(Die(DeadReason.GAVE_UP, words, error))
+        reason = said(control.reason, MOST_OF_ERROR)
+        return Verdict(Die(DeadReason.GAVE_UP, f"given up: {reason}" if reason else "given up", error))
     if isinstance(control, Discard):
-        return Verdict(Drop(control.reason or "discarded by its function"))
+        return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
     if isinstance(control, RetryAfter):
-        rest = control.delay if control.rest else 0.0
-        return Verdict(_again_after(job, error, control, policy), rest=rest)
-    return Verdict(_by_policy(job, error, policy, rng), broken=True, is_failure=True)
+        delay, rests = _delay_of(control), _validate.instance("rest", control.rest, bool)
+        fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
+        return Verdict(fate, rest=delay if rests else 0.0)
+    return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
 
 
 def _checked(answer: object) -> Control | None:
     if answer is None or isinstance(answer, _CONTROLS):
         return answer
-    raise TypeError(f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, got {answer!r}")
+    _validate.answer("on_failure", answer)
+    raise TypeError(
+        f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {_validate.got(answer)}"
+    )
 
 
-def _again_after(job: Job[Any], error: Exception, control: RetryAfter, policy: RetryPolicy) -> Retry | Die:
-    if control.counts and _used_up(job, policy):
+def _again_after(
+    job: Job[Any], error: Exception, control: RetryAfter, delay: float, policy: RetryPolicy
+) -> Retry | Die:
+    counts, asked = _validate.instance("counts", control.counts, bool), control.placement
+    if counts and _used_up(job, policy):
         return _exhausted(error)
-    delay = 0.0 if control.rest else control.delay
-    placement = control.placement or policy.placement
-    if control.rest and control.placement is None and placement == "same":
+    placement = policy.placement if asked is None else _validate.one_of("placement", asked, PLACEMENTS)
+    if control.rest and asked is None and placement == "same":
         placement = "any"  # the same worker is the one that can't take it now
-    return Retry(delay, placement, policy.front, control.counts)
+    return Retry(delay, placement, policy.front, counts)
 
 
-def _by_policy(job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random) -> Retry | Die:
+def _by_policy(
+    job: Job[Any], error: Exception, policy: RetryPolicy, rng: Random, broken: ResourceBroken | None = None
+) -> Retry | Die:
     try:
-        if not policy.covers(error):
-            return Die(DeadReason.NOT_RETRYABLE, f"not retryable: {in_words(error)}", error)
-        if _used_up(job, policy):
+        counts = broken is None or _validate.instance("counts", broken.counts, bool)
+        # Types are about what is wrong with the resource whatever the error is that on_failure takes for it.
+        by_types = isinstance(policy.retry_on, (type, tuple))
+        if not policy.covers(broken if broken is not None and by_types else error):
+            return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
+        if counts and _used_up(job, policy):
             return _exhausted(error)
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
+            _validate.answer("delay", delay)
             _validate.seconds("the delay of a RetryPolicy", delay, finite=True)
     except BaseException as fault:
         return _misjudged(fault, error, "the retry policy")
-    return Retry(delay, policy.placement, policy.front, counts=True)
+    return Retry(delay, policy.placement, policy.front, counts)
 
 
 def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
@@ -187,5 +216,4 @@ def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
     if fault is not error and context_of(fault) is None:
         set_context(fault, error)
     clear_frames(fault, strangers=(trio.Cancelled,))
-    words = f"the decision about its failure failed: {in_words(fault)}"
-    return Die(DeadReason.NOT_RETRYABLE, words, fault)
+    return Die(DeadReason.NOT_RETRYABLE, ("the decision about its failure failed: {}", fault), fault)

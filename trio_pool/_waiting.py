@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from ._deadlock import deadlock_of
 from ._driver import enclosing_jobs, is_in_a_job
-from ._errors import JobDeadlockError
 from ._job import has_ended
-from ._seat import Phase
 from ._waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from ._effects import WaitsInVain
+    from ._from_threads import Home
     from ._group import Group
     from ._job import Job
     from ._scheduler import Scheduler
-    from ._seat import Seat
     from ._worker import Worker
 
 
@@ -29,7 +29,9 @@ class Waiting:
     """The part of the engine that has to do with those who wait for jobs."""
 
     core: Scheduler
+    home: Home
     carry_out: Callable[[], None]
+    check_caller: Callable[[], None]
 
     async def wait_job_started(self, job: Job[Any]) -> None:
         """Wait for the start of the job's first attempt, or its end."""
@@ -38,6 +40,8 @@ class Waiting:
     @trio.lowlevel.enable_ki_protection
     async def wait_for(self, job: Job[Any], reached: Callable[[Job[Any]], bool]) -> None:
         """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
+        if get_ident() != self.home.thread:
+            self.check_caller()
         if reached(job):
             await trio.lowlevel.checkpoint()
             return
@@ -49,7 +53,7 @@ class Waiting:
                 else:
                     await self._wait_until(job, reached, wait)
                 if wait is not None and wait.stuck and not reached(job):
-                    raise _deadlock_of(wait)
+                    raise deadlock_of(wait)
         else:
             await self._wait_until(job, reached)
 
@@ -95,10 +99,18 @@ class Waiting:
             if wait is None:
                 yield
                 return
+            if wait.stuck:
+                scope.cancel()
             with scope:
                 yield
             if scope.cancelled_caught:
-                raise _deadlock_of(wait)
+                raise deadlock_of(wait)
+
+    @contextmanager
+    def waiting_for_ends(self, jobs: Callable[[], Iterable[Job[Any]]]) -> Generator[None]:
+        """A job waits in this block for jobs that have been cancelled: until they have ended, come what may."""
+        with self._begun(jobs, for_ends=True):
+            yield
 
     @contextmanager
     def _begun(
@@ -106,25 +118,29 @@ class Waiting:
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
         for_any: bool = False,
+        for_ends: bool = False,
         group: Group | None = None,
         wake: Callable[[], object] | None = None,
     ) -> Generator[Wait | None]:
-        """The same for the moment at which it begins; what follows is left to whoever waits."""
-        waiter = self.waiter()
+        """The same for the moment at which it begins; what follows is left to whoever waits.
+
+        A wait that would be for ever is `stuck` when the block begins.
+        """
+        waiter = self.waiter(hedged=for_ends)
         if waiter is None:
             yield None
             return
         is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(waiter, jobs, for_any=for_any, outlasts=is_shielded, group=group, task=task)
+        wait = Wait(waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
-        if not self.core.begin_wait(wait, trio.current_time()):
-            raise _deadlock_of(wait)
+        begins = self.core.begin_wait(wait, trio.current_time())
         try:
             self.carry_out()
             yield wait
         finally:
-            self.core.waits.end(wait)
+            if begins:
+                self.core.waits.end(wait)
 
     def _on_waits_in_vain(self, effect: WaitsInVain) -> None:
         if effect.wait.wake is not None:
@@ -140,47 +156,34 @@ class Waiting:
         self.core.outlasted(job, trio.current_time())
         self.carry_out()
 
-    @asynccontextmanager
-    async def stepping_aside(self, jobs: Callable[[], Iterable[Job[Any]]]) -> AsyncGenerator[None]:
-        """Wait in this block for jobs that have been cancelled; one may have lent the worker of the job that waits.
-
-        It could not end before it has that back.
-        """
-        waiter = self.waiter()
-        if waiter is None:
-            yield
-            return
-        wait = Wait(waiter, jobs, steps_aside=True)
-        self.core.wait_for_ends(wait, trio.current_time())
-        self.carry_out()
-        try:
-            yield
-        finally:
-            self.core.waits.end(wait)
-            await cast("Worker", waiter._worker)._come_back(waiter)
-
     async def wait_for_end(self, job: Job[Any]) -> None:
         """Wait for the end of a job that has been cancelled."""
-        if not job.state.is_final:
-            async with self.stepping_aside(lambda: (job,)):
+        with self.waiting_for_ends(lambda: (job,)):
+            if not has_ended(job):
                 await self._wait_until(job, has_ended)
-        else:
-            await trio.lowlevel.checkpoint()
+                return
+        await trio.lowlevel.checkpoint()
 
-    def waiter(self) -> Job[Any] | None:
-        """The job that the caller is part of, if it holds or has lent a worker of this pool."""
+    def waiter(self, *, hedged: bool = False) -> Job[Any] | None:
+        """The job that the caller is part of, if it holds or has lent a worker of this pool.
+
+        Arguments:
+          hedged: whether it may be one that runs on several workers, what waits in one of these runs
+              keeping all of it from its end.
+        """
         job = next(enclosing_jobs(), None)
         if (
             job is None
             or job._host is not cast("object", self)
             or job._worker is None
-            or job._options.hedge is not None
+            or (job._options.hedge is not None and not hedged)
         ):
             return None
-        shift = cast("Worker", job._worker)._shift_of(job)
+        workers = cast("list[Worker]", self.core.workers_of(job))
+        tasks = [worker._shift_of(job).task for worker in workers]
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None and task is not shift.task:
+        while task is not None and task not in tasks:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return None if task is None else job
 
@@ -189,33 +192,6 @@ class Waiting:
         if job._watchers is None:
             job._watchers = {}
         job._watchers[watch] = None
-
-
-def _names_of(jobs: Iterable[Job[Any]]) -> str:
-    """Those of the jobs that have not ended."""
-    awaited = [job.name for job in jobs if not job.state.is_final]
-    return ", ".join(awaited[:3]) + (f" and {len(awaited) - 3} more" if len(awaited) > 3 else "")
-
-
-def _deadlock_of(wait: Wait) -> JobDeadlockError:
-    """The error of a job that would wait for ever."""
-    wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
-    holders = [f"{job.name} ({_hold_of(job, job._worker)})" for job in wait.stuck if job._worker is not None]
-    return JobDeadlockError(
-        f"the job {wait.waiter.name} would wait for ever for {wish}: that can't end before "
-        f"one of these does, which wait themselves: {', '.join(holders)}"
-    )
-
-
-def _hold_of(job: Job[Any], seat: Seat) -> str:
-    """What a waiting job has to do with its worker."""
-    if job not in seat._loans:
-        return f"on {seat.name}"
-    if seat._departing:
-        return f"has lent {seat.name}, which is to leave"
-    if seat._phase is Phase.REOPENING:
-        return f"has lent {seat.name}, whose resource is broken"
-    return f"has lent {seat.name}"
 
 
 def _has_started(job: Job[Any]) -> bool:

@@ -4,27 +4,35 @@ A job that waits while it holds a worker keeps others from it. Where what it wai
 start before that worker is free, or waits for it in turn, nothing would ever happen any more.
 So it is with a worker that can't go on before those have it back who have lent it, since it is
 to leave or its resource is broken: its lenders hold it too.
+
+1. An ordinary wait that would be for ever is told so: at its beginning, or as soon as that is so.
+2. A job that waits for the ends of jobs that have been cancelled can't be told: it must not go on before.
+3. So one that has been cancelled is told instead while it waits to get the worker back that it has lent: it
+   goes on without. If it has not come to that yet, it will: there is no circle that nobody is ever told of.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ._effects import WaitsInVain
 from ._job import Job, JobState
-from ._roster import terms_of
+from ._roster import Terms, terms_of
 from ._seat import Phase, Seat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ._dependencies import Dependencies
     from ._dispatch import Dispatch
     from ._effects import Effects
     from ._group import Group
+    from ._loans import Loan
     from ._reservations import Reservations
-    from ._roster import Roster, Terms
+    from ._roster import Roster
+    from ._standing import Cause, Standing
 
     # What others may need: the end of a job or of a wait, or a worker.
     Node: TypeAlias = "Job[Any] | Wait | Vacancy"
@@ -55,15 +63,30 @@ class Wait:
       jobs: gives the jobs that it waits for.
       for_any: whether one of them is enough.
       group: the group that waits for workers of its own here, or None.
-      steps_aside: whether those that want the waiter's worker back may have it meanwhile.
+      loan: the loan whose end it waits for, to have the worker back, or None.
       outlasts: whether it goes on though its job has been cancelled.
+      for_ends: whether it is for the ends of jobs that have been cancelled, come what may.
       number: which wait of the pool it is.
       stuck: if it turns out that it would be for ever, the running jobs that would do so with
           it; then it is about to end.
+      lending_helps: whether it would not be for ever had these lent their workers.
       wake: lets whoever waits see that; None while there is nothing to wake.
     """
 
-    __slots__ = ("for_any", "group", "jobs", "number", "outlasts", "steps_aside", "stuck", "task", "waiter", "wake")
+    __slots__ = (
+        "for_any",
+        "for_ends",
+        "group",
+        "jobs",
+        "lending_helps",
+        "loan",
+        "number",
+        "outlasts",
+        "stuck",
+        "task",
+        "waiter",
+        "wake",
+    )
 
     def __init__(
         self,
@@ -71,27 +94,45 @@ class Wait:
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
         for_any: bool = False,
-        steps_aside: bool = False,
+        for_ends: bool = False,
         outlasts: bool = False,
         group: Group | None = None,
+        loan: Loan | None = None,
         task: object = None,
     ) -> None:
         self.task: object = task
-        self.steps_aside: bool = steps_aside
-        self.outlasts: bool = outlasts
+        self.for_ends: bool = for_ends
+        self.outlasts: bool = outlasts or for_ends or loan is not None  # these are shielded
+        self.loan: Loan | None = loan
         self.waiter: Job[Any] = waiter
         self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
         self.for_any: bool = for_any
         self.group: Group | None = group
         self.number: int = 0
         self.stuck: list[Job[Any]] = []
+        self.lending_helps: bool = False
         self.wake: Callable[[], object] | None = None
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether whoever waits can go on before it is over."""
+        return not self.for_ends if self.loan is None else self.waiter._cancelled
 
 
 class Waits:
     """The waits of running jobs for other jobs of the pool."""
 
-    __slots__ = ("_by_waiter", "_dependencies", "_dispatch", "_effects", "_number", "_reservations", "_roster")
+    __slots__ = (
+        "_as_if_lent",
+        "_by_waiter",
+        "_dependencies",
+        "_dispatch",
+        "_effects",
+        "_number",
+        "_reservations",
+        "_roster",
+        "_standing",
+    )
 
     def __init__(
         self,
@@ -100,49 +141,76 @@ class Waits:
         reservations: Reservations,
         dispatch: Dispatch,
         effects: Effects,
+        standing: Standing,
     ) -> None:
         self._roster = roster
         self._dependencies = dependencies
         self._reservations = reservations
         self._dispatch = dispatch
         self._effects = effects
+        self._standing = standing
+        standing.causes_of = self._causes_of
         self._number = 0
         self._by_waiter: dict[Job[Any], dict[Wait, None]] = {}
+        # Jobs that are taken to have lent their workers, to find out what that would change.
+        self._as_if_lent: Collection[Job[Any]] = ()
 
     def begin(self, wait: Wait) -> bool:
         """A running job begins to wait, unless that would be for ever; returns whether it does."""
-        self.add(wait)
-        wait.stuck = self._stuck_with(wait)
-        if wait.stuck:
-            self.end(wait)
-        return not wait.stuck
-
-    def add(self, wait: Wait) -> None:
-        """A running job waits, come what may."""
         self._number += 1
         wait.number = self._number
         self._by_waiter.setdefault(wait.waiter, {})[wait] = None
+        self._standing.look_at(wait)
+        unmet = self._unmet([wait.waiter])
+        if wait not in unmet:
+            return True
+        if wait.for_ends or wait.loan is not None:
+            self.look_again()  # somebody else may be told instead
+            return True
+        if not _waits_for_itself(wait, unmet):
+            return True  # for what is for ever itself, and will be told when that is possible
+        self._note_stuck(wait, unmet)
+        self.end(wait)
+        return False
 
     def look_again(self) -> None:
         """Something has happened that may leave those in the lurch who wait already.
 
-        Of those that would wait for ever on each other's account, the last to begin is told so. If
-        that would not help all the others, the last of these is told too, and so on.
+        Of those that would wait for ever on each other's account, the last to begin is told so; but first
+        those to whose jobs that is of use, and last those that want back the workers that they have lent.
+        If that would not help all the others, the next of these is told too, and so on.
         """
         while self._by_waiter:
             unmet = self._unmet(list(self._by_waiter))
-            lost = (node for node in unmet if isinstance(node, Wait) and not node.steps_aside)
-            in_turn = sorted(lost, key=lambda wait: wait.number, reverse=True)
-            last = next((wait for wait in in_turn if _waits_for_itself(wait, unmet)), None)
-            if last is None:
+            lost = [node for node in unmet if isinstance(node, Wait) and node.can_be_told]
+            lost.sort(key=lambda wait: (not _is_of_use(wait, unmet), wait.loan is not None, -wait.number))
+            told = next((wait for wait in lost if _waits_for_itself(wait, unmet)), None)
+            if told is None:
                 return
-            last.stuck = self._stuck_with(last)
-            self._effects.append(WaitsInVain(last))
+            self._note_stuck(told, self._unmet([told.waiter]))
+            self._effects.append(WaitsInVain(told))
+
+    def can_spare(self, seat: Seat) -> bool:
+        """Whether a worker that is to leave leaves nobody in the lurch, as far as a look at the counts tells."""
+        if not self._by_waiter:
+            return True
+        if seat._loans or seat._kind.group is not None or self._reservations.waiting or self._dispatch.has_bounced:
+            return False
+        if self._roster.has_substitute(seat):
+            return True
+        others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
+        return len(self._by_waiter) + self._reservations.kept < others
 
     def outlasted(self, job: Job[Any]) -> None:
         """What a cancelled job waits for still, it goes on waiting for."""
         for wait in self._by_waiter.get(job, ()):
             wait.outlasts = True
+            self._standing.look_at(wait)
+
+    def cancelled(self, job: Job[Any]) -> None:
+        """A running job has been cancelled: that ends those of its waits that are not shielded."""
+        for wait in self._by_waiter.get(job, ()):
+            self._standing.look_at(wait)
 
     def holds_up(self, job: Job[Any]) -> bool:
         """Whether a job that is to run again has to wait for something that those hold who wait."""
@@ -155,28 +223,39 @@ class Waits:
         """Whether any part of a running job waits."""
         return job in self._by_waiter
 
-    def steps_aside(self, job: Job[Any]) -> bool:
-        """Whether a job lets those go first that want its worker back."""
-        return any(wait.steps_aside for wait in self._by_waiter.get(job, ()))
-
     def standing(self) -> int:
         """How many running jobs wait for what has not come."""
-        standing = {job for job, waits in self._by_waiter.items() if any(self._needs_of_wait(wait) for wait in waits)}
-        for seat in self._roster.seats.values():
-            standing.update(loan.job for loan in seat._claims)  # each wants back the worker that it has lent
-        return len(standing)
+        return self._standing.count()
 
     def end(self, wait: Wait) -> None:
         """It waits no longer."""
+        self._standing.drop(wait)
         waits = self._by_waiter[wait.waiter]
         del waits[wait]
         if not waits:
             del self._by_waiter[wait.waiter]
 
-    def _stuck_with(self, wait: Wait) -> list[Job[Any]]:
-        """The running jobs that will never get on, its own first, if a wait will never end."""
-        unmet = self._unmet([wait.waiter])
-        return [node for node in unmet if isinstance(node, Job) and node in self._by_waiter] if wait in unmet else []
+    def _note_stuck(self, wait: Wait, unmet: dict[Node, list[Node]]) -> None:
+        """Note who will never get on with a wait, its own job first, and whether lending would help them."""
+        jobs = [node for node in unmet if isinstance(node, Job) and node in self._by_waiter]
+        self._as_if_lent = jobs
+        wait.lending_helps = wait not in self._unmet([wait.waiter])
+        self._as_if_lent = ()
+        wait.stuck = jobs
+        self._standing.look_at(wait)
+
+    def _causes_of(self, wait: Wait) -> Iterable[Cause]:
+        """One of those that a wait is for and that have not come, or all if any is enough; none if it will end."""
+        if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
+            return ()
+        if wait.loan is not None:
+            return (wait.loan,)
+        if wait.group is not None:
+            return (wait.group,) if wait.group in self._reservations.waiting else ()
+        others = wait.jobs()
+        if wait.for_any:
+            return () if any(other.state.is_final for other in others) else others
+        return islice((other for other in others if not other.state.is_final), 1)
 
     def _unmet(self, roots: list[Node]) -> dict[Node, list[Node]]:
         """What will never come about of all that these need.
@@ -232,11 +311,15 @@ class Waits:
 
     def _needs_of_running(self, job: Job[Any]) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._by_waiter.get(job, ())]
-        seat = job._worker
-        holder = seat._current if seat is not None and job in seat._loans else None
-        if holder is not None and not self.steps_aside(holder):
-            needs.append((1, [holder]))  # before it gets its worker back
+        loan = None if job._worker is None else job._worker._loans.get(job)
+        if loan is not None and loan.wait is None and not loan.is_forfeited:
+            needs += self._needs_of_loan(loan)  # sooner or later
         return needs
+
+    def _needs_of_loan(self, loan: Loan) -> list[Need]:
+        """What has to come about before a job has the worker back that it has lent."""
+        holder = loan.seat._current
+        return [] if holder is None or holder in self._as_if_lent else [(1, [holder])]
 
     def _needs_of_waiting(self, job: Job[Any]) -> list[Need]:
         """A job that waits for a worker, or will."""
@@ -251,8 +334,10 @@ class Waits:
 
     def _needs_of_wait(self, wait: Wait) -> list[Need]:
         """An empty list if it is about to end."""
-        if wait.stuck or (wait.waiter._cancelled and not (wait.steps_aside or wait.outlasts)):
+        if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
             return []  # that ends it
+        if wait.loan is not None:
+            return self._needs_of_loan(wait.loan)
         if wait.group is not None:
             return [self._need_of_group(wait.group)] if wait.group in self._reservations.waiting else []
         others = list(wait.jobs())
@@ -282,7 +367,8 @@ class Waits:
     def _needs_of_vacancy(self, vacancy: Vacancy) -> list[Need]:
         seat = vacancy.seat
         job = seat._current
-        needs: list[Need] = [(1, [job])] if job is not None and job in self._by_waiter else []
+        is_held = job in self._by_waiter and job not in self._as_if_lent
+        needs: list[Need] = [(1, [job])] if job is not None and is_held else []
         if vacancy.wholly or seat._departing or seat._phase is Phase.REOPENING:
             needs += [(1, [lender]) for lender in seat._loans]
         group = seat._kind.group
@@ -332,7 +418,8 @@ class Waits:
 
     def _holders(self) -> Iterable[Job[Any]]:
         """The waiting jobs that hold their workers meanwhile."""
-        return (job for job in self._by_waiter if job._worker is not None and job._worker._current is job)
+        waiting = (job for job in self._by_waiter if job not in self._as_if_lent)
+        return (job for job in waiting if job._worker is not None and job._worker._current is job)
 
 
 def _waits_for_itself(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
@@ -347,3 +434,9 @@ def _waits_for_itself(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
             seen.add(node)
             found += unmet[node]
     return False
+
+
+def _is_of_use(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
+    """Whether its job could go on if it, and others like it, were told that they wait for ever."""
+    others = [need for need in unmet[wait.waiter] if isinstance(need, Wait)]
+    return all(other.can_be_told and (other.loan is None or wait.loan is not None) for other in others)

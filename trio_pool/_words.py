@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._error_words import in_words
 from ._seat import Phase, WorkerState
-from ._tracebacks import in_words
+from ._shown import call_arguments, one_line
 
 if TYPE_CHECKING:
     from ._job import Attempt, Job
     from ._seat import Seat
 
-_MOST = 200
+Words: TypeAlias = "str | tuple[str, BaseException]"
+"""A text, or one with a gap for an error that is put into words when somebody reads it."""
 
 
-def one_line(text: str, most: int = _MOST) -> str:
-    """The text in one line of ``most`` characters at most, all of them printable."""
-    text = " ".join(text.split())
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def worded(words: Words) -> str:
+    """The text, with the gap filled."""
+    if isinstance(words, str):
+        return words
+    text, error = words
+    return text.format(in_words(error))
+
+
+def label(job: Job[Any]) -> str:
+    """What a job is called in messages: its name, or the call with its arguments. Once read, it stays the same."""
+    if job._label is None:
+        name = one_line(job.name)
+        shows = job._options.show_arguments and not job._options.name
+        arguments = call_arguments(job._fn, job._args) if shows else ""
+        job._label = f"{name}({arguments})" if arguments else name
+    return job._label
+
+
+def full_label(job: Job[Any]) -> str:
+    """The same, but with a name of its own in full, and as it is."""
+    return job._options.name or label(job)
+
+
+def arguments(job: Job[Any]) -> str:
+    """What its function is called with, as far as its label shows that."""
+    return "" if job._options.name else label(job)[len(one_line(job.name)) + 1 : -1]
 
 
 def title(job: Job[Any]) -> str:
     """Which job it is."""
-    return f"job {job.id} ({one_line(job.name)})"
+    return f"job {job.id} ({label(job)})"
 
 
 def counted(number: int, noun: str) -> str:
@@ -67,12 +89,8 @@ def attempt_lines(job: Job[Any]) -> list[str]:
     return lines
 
 
-def doings(seat: Seat, now: float | None) -> str:
-    """What a worker is doing, and what keeps it from jobs until when.
-
-    Arguments:
-      now: the time; None where there is no clock.
-    """
+def doings(seat: Seat, now: float) -> str:
+    """What a worker is doing, and what keeps it from jobs until when."""
     state = seat.state
     if state is WorkerState.STARTING or state is WorkerState.STOPPED:
         return state.name.lower()
@@ -83,15 +101,13 @@ def doings(seat: Seat, now: float | None) -> str:
         ("limited", seat._limited_until),
     ):
         if until is not None:
-            left = "" if now is None else f" ({max(until - now, 0):.1f} s left)"
-            holds.append(f"{name} until {until:.1f}{left}")
+            holds.append(f"{name} until {until:.1f} ({max(until - now, 0):.1f} s left)")
     if seat._phase is Phase.REOPENING:
         holds.append("reopening")
     if seat._departing:
         holds.append("leaving")
     if seat._current is not None:
-        lasting = "" if now is None else f" for {now - seat._started_at:.1f} s"
-        busy = f"busy with {title(seat._current)}{lasting}"
+        busy = f"busy with {title(seat._current)} for {now - seat._started_at:.1f} s"
         return f"{busy}, then {', '.join(holds)}" if holds else busy
     if state is WorkerState.IDLE:
         holds.insert(0, state.name.lower())

@@ -6,18 +6,22 @@ import enum
 import logging
 import sys
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
-from ._driver import enclosing_jobs
+from . import _validate
+from ._apart import Apart
 from ._error_rule import as_error, without_cancellations
+from ._error_words import in_words
 from ._errors import JobCancelledError
+from ._reporting import report
 from ._retry import ResourceBroken, RetryPolicy
 from ._seat import Phase, Seat
 from ._shift import Shift
-from ._tracebacks import in_words
-from ._words import doings, one_line
+from ._shown import one_line, shown
+from ._words import doings
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -27,15 +31,17 @@ if TYPE_CHECKING:
 
     from ._effects import Effects
     from ._job import Job
+    from ._loans import Loan
+    from ._roster import Roster
     from ._scheduler import Scheduler
+    from ._seat import Cut
     from ._statistics import WorkerStatistics
     from ._timers import Timers
     from ._verdict import Verdict
-
-logger = logging.getLogger("trio_pool")
+    from ._waits import Wait
 
 # How long to wait before a broken resource is opened once more.
-_REOPENING = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30.0, jitter="equal")
+_REOPENING = RetryPolicy.endless()
 
 
 class Stage(enum.Enum):
@@ -58,6 +64,9 @@ class WorkerHost(Protocol):
     def carry_out(self) -> None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
+    @property
+    def hurries(self) -> bool: ...
+    def current_time(self) -> float: ...
     def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
@@ -73,7 +82,9 @@ class Worker(Seat):
 
     __slots__ = (
         "__weakref__",
+        "_broken",
         "_core",
+        "_doomed",
         "_failure",
         "_farewell",
         "_host",
@@ -95,7 +106,7 @@ class Worker(Seat):
 
     def __init__(
         self,
-        roster: object,
+        roster: Roster,
         number: int,
         name: str,
         tags: frozenset[str],
@@ -120,6 +131,10 @@ class Worker(Seat):
         # From before the lifespan is entered until after it is left; replaced each time.
         self._session = trio.CancelScope()
         self._stage = Stage.OPENING
+        # What its attempts fail with since the lifespan is ending by itself.
+        self._broken: ResourceBroken | None = None
+        # The job whose function that has ended: its attempt fails once it is known why the lifespan did.
+        self._doomed: Job[Any] | None = None
         # What serves it: the shift of its own task, and the one that is on duty.
         self._own_shift = self._shift = Shift(self, is_own=True)
         # The job that it was handed and that the shift on duty has not taken up. A memory
@@ -146,8 +161,14 @@ class Worker(Seat):
         return self._resource
 
     @property
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """The jobs that it runs now, in the order of their start; one that has lent it is not among them."""
+        job = self._current
+        return () if job is None else (job,)
+
+    @property
     def job(self) -> Job[Any] | None:
-        """The job that it runs, or None."""
+        """The first of `jobs`, or None."""
         return self._current
 
     def statistics(self) -> WorkerStatistics:
@@ -185,16 +206,10 @@ class Worker(Seat):
           RuntimeError: if called by a job that runs on this worker.
           Exception: whatever leaving the lifespan raises.
         """
-        if any(job is self._current or job in self._loans for job in enclosing_jobs()):
-            raise RuntimeError(f"{self.name} can't be removed by the job that runs on it")
         await self._host.remove_worker(self, cancel=cancel)
 
     def __repr__(self) -> str:
-        try:
-            now = trio.current_time()
-        except RuntimeError:  # there is no clock outside of Trio
-            now = None
-        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, now)}>"
+        return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, self._host.current_time())}>"
 
     # The rest is for the pool.
 
@@ -205,7 +220,11 @@ class Worker(Seat):
 
     def _interrupt(self, job: Job[Any]) -> None:
         """Cancel the attempt of a job that runs on it or has lent it."""
-        self._shift_of(job).interrupt()
+        if job is self._doomed:
+            self._doomed = None
+            self._core.cut_short(self, JobCancelledError(job), trio.current_time())
+        else:
+            self._shift_of(job).interrupt()
 
     def _recall(self) -> None:
         """Make the worker leave, which waits for a job or opens its resource."""
@@ -216,6 +235,10 @@ class Worker(Seat):
     def _shift_of(self, job: Job[Any]) -> Shift:
         """What runs a job that runs on it or has lent it."""
         return self._lent[job][0] if job in self._lent else self._shift
+
+    def _cut_of(self, job: Job[Any]) -> Cut | None:
+        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
+        return self._loans[job].cut if job in self._loans else self._cut
 
     # Its jobs may lend it.
 
@@ -229,29 +252,40 @@ class Worker(Seat):
         else:
             self._shift = Shift(self, is_own=False)
             assert self._stand_ins is not None
-            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{self.name}, standing in>")
+            self._host.start_in(self._stand_ins, self._shift.stand_in, f"<{one_line(self.name)}, standing in>")
         if following is not None:
             self._deliver(following)
         self._host.carry_out()
 
-    async def _take_back(self, job: Job[Any]) -> None:  # noqa: ASYNC910  # unless it has lent it
-        """Wait until a job that has lent the worker has it back. Can't be cancelled."""
-        if job in self._lent:
-            _, returned = self._lent[job]
-            self._core.claim(self, job, trio.current_time())
-            self._host.carry_out()
-            with trio.CancelScope(shield=True):
-                await returned.wait()
+    async def _take_back(self, job: Job[Any]) -> Wait | None:
+        """Wait until a job that has lent the worker has it back. Can't be cancelled.
 
-    def _step_aside(self, job: Job[Any]) -> None:
-        """A job that runs on it lets another go first, which has lent it; it will come back without asking."""
-        self._lent[job] = (self._shift, trio.Event())
+        Returns:
+          the wait, if it would have been for ever and the job goes on without the worker.
+        """
+        loan = self._loans.get(job)
+        if loan is None or loan.is_forfeited:
+            return None  # noqa: ASYNC910
+        _, returned = self._lent[job]
+        self._core.claim(self, job, trio.current_time(), trio.lowlevel.current_task())
+        if loan.wait is not None:
+            loan.wait.wake = partial(self._forfeit, loan)
+        self._host.carry_out()
+        with trio.CancelScope(shield=True):
+            await returned.wait()
+        return loan.wait if job in self._loans else None
 
-    async def _come_back(self, job: Job[Any]) -> None:  # noqa: ASYNC910  # unless it has stepped aside
-        """Wait until a job that has stepped aside has the worker back. Can't be cancelled."""
-        if job in self._lent and any(loan.job is job for loan in self._claims):
-            with trio.CancelScope(shield=True):
-                await self._lent[job][1].wait()
+    def _forfeit(self, loan: Loan) -> None:
+        """A job that wants the worker back will never have it: it goes on without it."""
+        self._core.forfeit(loan)
+        shift, returned = self._lent[loan.job]
+        shift.ends = Apart(self._core, loan, partial(self._end_apart, loan.job))
+        returned.set()
+
+    def _end_apart(self, job: Job[Any]) -> None:
+        """The attempt of such a job is over."""
+        shift, _ = self._lent.pop(job)
+        shift.ends = self._core
 
     def _regain(self, job: Job[Any]) -> None:
         """A job has got the worker back."""
@@ -272,9 +306,19 @@ class Worker(Seat):
             self._inbox = job
         self._shift.wake()
 
-    def _strand(self, shift: Shift) -> None:
-        """The lifespan has cancelled one of the tasks that serve: nobody is to wait for that one."""
-        self._break_down(None, self._current if self._shift is shift else None)
+    def _strand(self) -> None:
+        """A task that serves it is being cancelled by the lifespan, which may take its time to end."""
+        if not self._session.cancel_called:
+            self._take_out_of_use()
+        self._give_up_unbegun()
+        self._host.carry_out()
+
+    def _hurry(self) -> None:
+        """Everything is to end: if it is entering its lifespan, or leaving it, it has to leave at once."""
+        if self._stage is not Stage.SERVING or self._broken is not None:
+            self._core.depart(self, trio.current_time())
+            self._host.carry_out()
+            self._abandon()
 
     def _abandon(self) -> None:
         """Cancel whatever it is at, even leaving its lifespan."""
@@ -299,7 +343,7 @@ class Worker(Seat):
                 self._failure = error
                 return
             if error is not None and not isinstance(error, Exception):
-                self._break_down(None, self._current)
+                self._break_down(None)
                 self._host.crash(error)
                 return
             if self._stage is Stage.OPENING and error is None:
@@ -307,9 +351,10 @@ class Worker(Seat):
             if self._stage is not Stage.LEAVING:
                 failed += 1
                 if failed == 1 and self._phase is Phase.STARTING:  # nobody else waits for it
-                    logger.warning("%s can't be opened, and is tried again", self.name, exc_info=error)
-                self._break_down(error, self._current)
-                await self._back_off(failed, error or ResourceBroken())
+                    words = "%s can't be opened, and is tried again"
+                    report(words, one_line(self.name), error=error, level=logging.WARNING)
+                self._break_down(error)
+                await self._back_off(failed, ResourceBroken() if error is None else error)
             else:
                 failed = 0
                 if error is not None:
@@ -342,6 +387,7 @@ class Worker(Seat):
     async def _serve(self) -> None:
         """Run one attempt after another until told to leave or to reopen."""
         self._stage = Stage.SERVING
+        self._broken = None
         self._shift = self._own_shift  # who stood in may have been the last, if the lifespan broke
         self._core.opened(self, trio.current_time())
         self._opened.set()
@@ -351,13 +397,14 @@ class Worker(Seat):
                 try:
                     await self._own_shift.serve()
                 except trio.Cancelled:
-                    if self._loans:  # or they would wait for ever to get it back
-                        self._strand(self._own_shift)
+                    self._strand()
                     raise
         except BaseExceptionGroup as group:
             # Cancellations, as a rule: how jobs fail is seen to where they run.
             raise min(group.exceptions, key=lambda error: isinstance(error, trio.Cancelled)) from None
         self._stage = Stage.LEAVING
+        if self._host.hurries:
+            self._session.cancel()
 
     async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
         if not self._departing:
@@ -365,43 +412,55 @@ class Worker(Seat):
             with trio.move_on_after(delay):
                 await self._shift.wait()  # only a recall can come now
 
-    def _break_down(self, error: Exception | None, job: Job[Any] | None) -> None:
-        """The resource can't be used, and not because a job has said so; that is the end of this job's attempt."""
+    def _break_down(self, error: Exception | None) -> None:
+        """The resource can't be used, and not because a job has said so."""
         now = trio.current_time()
-        if error is None:
-            error = self._ended_by_itself()
-        if self._stage is Stage.OPENING or self._phase is Phase.OPEN:  # else it is known already
+        if self._stage is not Stage.OPENING:
+            broken = self._take_out_of_use()
+            if error is not None:  # its attempts have failed with that already: now it is known why
+                broken.reason = f"the lifespan of {one_line(self.name)} broke: {in_words(error)}"
+                broken.args = (broken.reason,)
+                broken.__cause__ = error
+            if self._doomed is not None:
+                job, self._doomed = self._doomed, None
+                self._judge(job, broken, now)
+        elif error is not None:
             self._core.reopen(self, error, now)
-        if job is not None:
-            self._settle_stranded(job, error, now)
         self._host.carry_out()
 
-    def _take_out_of_use(self) -> None:
-        """Its lifespan is ending: it is to be given no more jobs."""
-        if self._phase is Phase.OPEN:
-            self._core.reopen(self, self._ended_by_itself(), trio.current_time())
+    def _give_up_unbegun(self) -> None:
+        """A job that it has been handed and that has not begun is for others."""
+        if self._inbox is not None:
+            job, self._inbox = self._inbox, None
+            self._core.cut_short(self, JobCancelledError(job), trio.current_time(), begun=False)
 
-    def _ended_by_itself(self) -> ResourceBroken:
-        return ResourceBroken(f"the lifespan of {self.name} ended by itself")
-
-    def _settle_stranded(self, job: Job[Any], error: Exception, now: float) -> None:
-        begun, self._inbox = self._inbox is None, None
-        if begun and self._cut is None and not job._cancelled:
-            broken = ResourceBroken(f"the lifespan of {self.name} broke: {in_words(error)}")
-            broken.__cause__ = error
-            self._judge(job, broken, now)
+    def _fail_with_lifespan(self, job: Job[Any]) -> None:
+        """The lifespan is ending, and with it a job's function has: its attempt fails."""
+        broken = self._take_out_of_use()
+        if self._loans:  # the lifespan does not end before those have had the worker back
+            self._judge(job, broken, trio.current_time())
         else:
-            self._core.cut_short(self, JobCancelledError(job), now)
+            self._doomed = job
+
+    def _take_out_of_use(self) -> ResourceBroken:
+        """Its lifespan is ending: it is given no more jobs. Returns what the attempts on it fail with."""
+        if self._broken is None:
+            self._broken = ResourceBroken(f"the lifespan of {one_line(self.name)} ended by itself")
+        if self._phase is Phase.OPEN:  # or that has to be opened anew is known already
+            self._core.reopen(self, self._broken, trio.current_time())
+        return self._broken
 
     def _judge(self, job: Job[Any], error: Exception, now: float) -> Job[Any] | None:
         """The attempt has failed: let it be decided what comes of that."""
         verdict = self._host.judge(self, job, error)
+        ends = self._shift_of(job).ends
         if verdict is None:
-            return self._core.cut_short(self, JobCancelledError(job), now)
-        return self._core.failed(self, error, verdict, now)
+            return ends.cut_short(self, JobCancelledError(job), now)
+        return ends.failed(self, error, verdict, now)
 
 
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         return cast("AbstractAsyncContextManager[Any]", manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {manager!r}")
+    _validate.answer(giver, manager)
+    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

@@ -14,6 +14,7 @@ from ._seat import Cut, Phase
 
 if TYPE_CHECKING:
     from ._job import Job
+    from ._lanes import Lane
     from ._seat import Seat
     from ._staffing import Staffing
 
@@ -31,7 +32,7 @@ class WorkerEvents(Aftermath):
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
         if self._reservations.waiting and self._reservations.review(self.most_workers):
-            self._dispatch.set_aside(*self._roster.idle())
+            self._dispatch.set_aside_idle()
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""
@@ -56,8 +57,10 @@ class WorkerEvents(Aftermath):
             self._holds.expire(seat, seat._guard.renew(now))
         self._ledger.tell("worker_started", seat)
         self._dispatch.update(seat, now)
+        if self._staffing is not None and not seat._available:
+            self._staffing.unparked(seat)  # held back while its resource was opened anew
         self._after(now)
-        self.waits.look_again()  # a job that bounces may have to try this one first, which may be held
+        self._look_for_bounced()
 
     def reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
@@ -75,6 +78,7 @@ class WorkerEvents(Aftermath):
         self.advance(now)
         if not (seat._paused or seat._gone):
             seat._paused = True
+            self._paused[seat] = None
             self._ledger.tell("worker_paused", seat)
             self._dispatch.update(seat, now)
             self._after(now)
@@ -83,7 +87,7 @@ class WorkerEvents(Aftermath):
         """A paused worker may go on."""
         self.advance(now)
         self._resume(seat, now)
-        self.waits.look_again()  # as above
+        self._look_for_bounced()
 
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
@@ -98,29 +102,36 @@ class WorkerEvents(Aftermath):
             for job in (*running, *seat._loans):
                 self._cut(seat, job, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
+            is_spare = self.waits.can_spare(seat)
             self._dismiss(seat, now)
             self._after(now)
-            self.waits.look_again()
+            if not is_spare:
+                self.waits.look_again()
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
+        is_spare = self.waits.can_spare(seat)
         seat._phase = Phase.STOPPED
+        self._paused.pop(seat, None)
         self._holds.drop(seat)
         self._reservations.lose(seat)
-        self._roster.leave(seat)
+        is_last = self._roster.leave(seat)
         if self._staffing is not None:
             self._staffing.left(seat)
+        lost: list[Lane] = []
         for queue in (self._queue, self._places.by_taker):
             queue.release(seat)
             queue.look_again()
+            lost += queue.lanes_for(seat, tags=is_last)
         if seat._was_open:
             self._ledger.tell("worker_stopped", seat)
-        self._orphans.bury_new(now)
+        self._orphans.bury_new(lost, now)
         self._review(now)
         self._settle(now)
         self._after(now)
-        self.waits.look_again()
+        if not is_spare:
+            self.waits.look_again()
 
     # Time passes.
 
@@ -129,6 +140,7 @@ class WorkerEvents(Aftermath):
         if self.deadlines.soonest > now:
             return
         is_back = False
+        retiring: Staffing | None = None
         for due, item in self.deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
                 self._overdue(item, now)
@@ -143,17 +155,24 @@ class WorkerEvents(Aftermath):
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
-                    self._retire(item, now)
+                    retiring = item
                 elif due is Due.HEDGE:
                     self._races.come_due(item)
                 else:
                     is_back |= self._dispatch.note(item, now)
         self._settle(now)
+        if retiring is not None:
+            self._retire(retiring, now)  # only now are those idle for which there is nothing to do
         self._after(now)
         if is_back:
-            self.waits.look_again()  # as above
+            self._look_for_bounced()
 
     # From here on nobody calls but who derives from it.
+
+    def _look_for_bounced(self) -> None:
+        """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
+        if self._dispatch.has_bounced:
+            self.waits.look_again()
 
     def _overdue(self, job: Job[Any], now: float) -> None:
         let_go: Job[Any] | None = None
@@ -198,5 +217,6 @@ class WorkerEvents(Aftermath):
             self._dismiss(seat, now)
 
     def _no_longer_limited(self, seat: Seat, now: float) -> None:
+        self._roster.count_coming(seat)
         if seat._available and seat._current is None:
             self._dispatch.rest_idle(seat, now)

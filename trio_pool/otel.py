@@ -7,12 +7,12 @@ program brings, nothing is recorded.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 try:
-    from opentelemetry import trace
+    from opentelemetry import metrics, trace
 except ImportError as _missing:
     raise ImportError('trio_pool.otel needs OpenTelemetry: pip install "trio-pool[otel]"') from _missing
 
@@ -20,6 +20,7 @@ from . import _validate
 from ._instrument import Instrument
 from ._otel_metrics import Metrics
 from ._otel_spans import JobSpans
+from ._public import publish
 from ._telling import engine_of
 from ._version import __version__
 
@@ -56,7 +57,7 @@ class Telemetry(Instrument):
           that is bounded: workers with a resource, but not those of an elastic pool.
 
     Raises:
-      ValueError, TypeError: if ``max_names`` is out of its range or of the wrong type.
+      ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
 
     def __init__(
@@ -68,6 +69,13 @@ class Telemetry(Instrument):
         max_names: int = 50,
         per_worker: bool | None = None,
     ) -> None:
+        if tracer_provider is not None:
+            _validate.instance("tracer_provider", tracer_provider, cast("Any", trace.TracerProvider))
+        if meter_provider is not None:
+            _validate.instance("meter_provider", meter_provider, cast("Any", metrics.MeterProvider))
+        _validate.instance("record_exceptions", record_exceptions, bool)
+        if per_worker is not None:
+            _validate.instance("per_worker", per_worker, bool)
         most = _validate.count("max_names", max_names, least=1)
         self._metrics = Metrics(meter_provider, most=most, per_worker=per_worker)
         self._tracer = trace.get_tracer("trio_pool", __version__, tracer_provider)
@@ -138,3 +146,6 @@ class Telemetry(Instrument):
             spans.finish(job)
         else:
             spans.abandon()
+
+
+publish(__name__, __all__)

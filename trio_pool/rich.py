@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,10 +13,13 @@ except ImportError as _error:
     raise ImportError('trio_pool.rich needs rich: pip install "trio-pool[rich]"') from _error
 
 from . import _validate
-from ._base import BasePool
+from ._base import checked_pool
 from ._live_display import Place, console_for
 from ._live_frame import frame, plain_line
 from ._live_reading import Failures, Readings
+from ._public import publish
+from ._reporting import report
+from ._shown import one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from ._statistics import PoolStatistics
 
 __all__ = ["live"]
-
-_logger = logging.getLogger("trio_pool")
 
 
 def live(
@@ -75,13 +75,13 @@ def live(
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type; at the call.
     """
-    _validate.instance("pool", pool, BasePool)
+    checked_pool(pool)
     if total is not None:
         _validate.count("total", total, least=0)
     _validate.count("failures", failures, least=0)
     for name, seconds in (("frame_interval", frame_interval), ("line_interval", line_interval)):
         if _validate.seconds(name, seconds) == 0:
-            raise ValueError(f"{name} must be more than 0, got {seconds!r}")
+            raise ValueError(f"{name} must be more than 0, got {shown(seconds)}")
     if console is not None:
         _validate.instance("console", console, Console)
     return _show(_View(pool, total, failures, frame_interval, line_interval, console))
@@ -92,6 +92,7 @@ def live(
 async def _show(view: _View) -> AsyncGenerator[None]:
     """The view's block."""
     error: BaseException | None = None
+    view.check_caller()
     await trio.lowlevel.checkpoint()
     async with trio.open_nursery() as nursery:
         view.begin()
@@ -181,6 +182,10 @@ class _View:
     def _is_on(self) -> bool:
         return self._outlet is not None
 
+    def check_caller(self) -> None:
+        """Check that the caller is where the pool lives."""
+        self._pool._engine.check_caller()
+
     def begin(self) -> None:
         """Show the first frame, or nothing yet where there are lines."""
         with self._contained():
@@ -237,5 +242,8 @@ class _View:
         except BaseException as error:  # as with instruments: whatever it is, it is the view's fault
             with suppress(BaseException):
                 self._leave()
-            name = "the pool" if self._pool.name is None else f"the pool {self._pool.name!r}"
-            _logger.error("the live view of %s failed and was stopped", name, exc_info=error)
+            name = "the pool" if self._pool.name is None else f"the pool {one_line(self._pool.name)!r}"
+            report("the live view of %s failed and was stopped", name, error=error)
+
+
+publish(__name__, __all__)

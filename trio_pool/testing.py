@@ -9,7 +9,9 @@ import attrs
 import trio
 
 from . import _validate
+from ._base import checked_pool
 from ._open import forced_max_running
+from ._public import publish
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,15 +33,22 @@ def _check_times(_: object, __: attrs.Attribute[int], value: int) -> None:
     _validate.count("times", value, least=0)
 
 
+def _check_error(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    given: Any = value
+    if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):
+        raise TypeError(f"error must be an exception or a type of one, {_validate.got(value)}")
+
+
 @attrs.define(eq=False)
 class Flaky(Generic[V]):
     """An async function that fails so many times, and then returns a result for ever.
 
     Submit it in place of a real function: it takes any arguments, makes a checkpoint, and
-    remembers what it was called with.
+    remembers what it was called with. Of calls that are under way at once, those that came first
+    fail. One that is cancelled has not failed, so another does in its place.
 
     Arguments:
-      times: how many calls fail.
+      times: how many calls fail, exactly.
       result: what the calls after those return.
       error: what the failing calls raise, an exception or a type of one.
 
@@ -49,8 +58,10 @@ class Flaky(Generic[V]):
 
     times: int = attrs.field(validator=_check_times)
     result: V = attrs.field(kw_only=True, default=None)
-    error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError)
+    error: Exception | type[Exception] = attrs.field(kw_only=True, default=RuntimeError, validator=_check_error)
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
+    # How many have failed, or are under way and going to.
+    _failures: int = attrs.field(default=0, init=False, repr=False)
 
     # Two signatures, so that it passes for a function of slots and for one of a resource.
     @overload
@@ -62,8 +73,14 @@ class Flaky(Generic[V]):
     async def __call__(self, *args: Any) -> V:
         """Fail or return. A checkpoint."""
         self.calls.append(args)
-        await trio.lowlevel.checkpoint()
-        if len(self.calls) > self.times:
+        fails = self._failures < self.times
+        self._failures += fails
+        try:
+            await trio.lowlevel.checkpoint()
+        except BaseException:
+            self._failures -= fails
+            raise
+        if not fails:
             return self.result
         error = self.error
         raise error if isinstance(error, type) else error.with_traceback(None)
@@ -84,6 +101,9 @@ def one_at_a_time() -> Generator[None]:
         forced_max_running.reset(token)
 
 
+_MOST_NAMED = 10  # jobs
+
+
 def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     """Check that every job of a pool has ended.
 
@@ -91,7 +111,14 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
 
     Raises:
       AssertionError: if one hasn't; it names those that have not.
+      TypeError: if ``pool`` is no pool.
     """
+    checked_pool(pool)
     unsettled = list(pool.jobs())
     if unsettled:
-        raise AssertionError(f"jobs that have not ended: {unsettled!r}")
+        named = ", ".join(map(repr, unsettled[:_MOST_NAMED]))
+        rest = len(unsettled) - _MOST_NAMED
+        raise AssertionError(f"jobs that have not ended: [{named}]{f' and {rest} more' if rest > 0 else ''}")
+
+
+publish(__name__, __all__)

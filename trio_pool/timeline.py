@@ -13,14 +13,16 @@ from weakref import WeakKeyDictionary
 import trio
 
 from . import _validate
-from ._errors import JobCancelledError
+from ._error_words import in_words
 from ._instrument import Instrument
 from ._job import JobState
+from ._public import publish
 from ._records import Collector, Hold, Member, Pool, Setback
 from ._retry import RetryAfter
+from ._telling import outcome_of
 from ._timeline_page import page
 from ._trace_events import trace_events
-from ._tracebacks import in_words
+from ._words import full_label
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -48,7 +50,8 @@ class Timeline(Instrument):
 
     One timeline can watch several pools, at once or one after the other; a pool in a later
     ``trio.run`` follows where the earlier one ended. Errors are kept as text, so that they
-    hold nothing alive, and of an error's text and of a job's name no more than 300 characters.
+    hold nothing alive, and of an error's text and of a job's name no more than 300 characters. A job without a name
+    of its own is shown with its arguments, unless the pool was opened with ``show_arguments=False``.
 
     Arguments:
       keep: how many records to keep. When there are more, the oldest is dropped, and counted in
@@ -134,9 +137,9 @@ class Timeline(Instrument):
         else:  # it was under way already when the timeline was added to the pool
             member = self._member_of(cast("Engine", job._host), attempt.worker_id, attempt.worker_name)
             self._origin = min(self._origin, started_at + member.pool.shift)
-        kind: Kind = "succeeded" if error is None else _outcome(job, error)
+        kind = _kind(job, attempt)
         text = "" if error is None else _in_words(error)
-        name = _shortened(job.name)
+        name = _shortened(full_label(job))
         self._append((member, kind, started_at, attempt.ended_at, job.id, name, attempt.number, text, attempt.hedges))
         if error is not None and not job.state.is_final:
             self._setbacks[job] = Setback(member, attempt.number)
@@ -229,7 +232,7 @@ class Timeline(Instrument):
         setback = self._setbacks.pop(job, None)
         if setback is not None and setback.until is not None:
             ended_at = min(setback.until, trio.current_time())
-            name = _shortened(job.name)
+            name = _shortened(full_label(job))
             self._append((setback.member, "delay", setback.started_at, ended_at, job.id, name, setback.number, "", ()))
 
     # How it is read.
@@ -267,19 +270,20 @@ class Timeline(Instrument):
         return found.recording(self._dropped)
 
 
-def _outcome(job: Job[Any], error: Exception) -> Kind:
-    """What came of an attempt that failed. The pool tells of it when it is settled what becomes of the job."""
-    if isinstance(error, JobCancelledError) and error.job is job:
-        return "cut short"
+def _kind(job: Job[Any], attempt: Attempt) -> Kind:
+    """What came of an attempt. The pool tells of it when it is settled what becomes of the job."""
+    outcome = outcome_of(job, attempt)
+    if outcome != "failed":
+        return "cut short" if outcome == "cut_short" else outcome
     if job.state is JobState.DEAD:
         return "dead"
     if job.state is JobState.DISCARDED:
         return "discarded"
-    return "put off" if isinstance(error, RetryAfter) else "failed"
+    return "put off" if isinstance(attempt.error, RetryAfter) else "failed"
 
 
 def _in_words(error: Exception) -> str:
-    return _shortened(in_words(error))
+    return _shortened(in_words(error, raw=True))
 
 
 def _shortened(text: str) -> str:
@@ -291,3 +295,6 @@ def _write(text: str, file: str | PathLike[str] | TextIO) -> None:
         Path(file).write_text(text, encoding="utf-8")
     else:
         file.write(text)
+
+
+publish(__name__, __all__)

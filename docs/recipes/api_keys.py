@@ -16,7 +16,7 @@ KEYS = [
 async def fetch(client: httpx.AsyncClient, path: str) -> str:
     response = await client.get(path)
     if response.status_code == 429:  # the key is worn out: it rests, and another fetches the page
-        raise RetryAfter.parse(response.headers["Retry-After"], rest=True, counts=False)
+        raise RetryAfter.parse(response.headers.get("Retry-After"), default=1, rest=True, counts=False)
     if response.status_code == 404:  # no key will find it
         raise GiveUp("no such page")
     response.raise_for_status()  # what else goes wrong is tried again, with another key
@@ -26,7 +26,8 @@ async def fetch(client: httpx.AsyncClient, path: str) -> str:
 async def main() -> None:
     paths = [f"/{number}" for number in range(40)] + ["/missing"]
     policy = RetryPolicy(max_attempts=4, base_delay=0.05, retry_on=httpx.HTTPError, placement="other")
-    async with open_pool(KEYS, lifespan=connect, retry=policy, attempt_timeout=10) as pool:
+    # A call that hangs is tried again too, whatever errors retry_on names.
+    async with open_pool(KEYS, lifespan=connect, retry=policy, attempt_timeout=2) as pool:
         arrived = 0
         async with pool.as_completed(fetch, paths) as jobs:
             async for job in jobs:

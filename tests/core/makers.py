@@ -19,6 +19,7 @@ from trio_pool._effects import Effect
 from trio_pool._group import Group
 from trio_pool._guard import Guard
 from trio_pool._job import Job
+from trio_pool._ledger import begun
 from trio_pool._options import Options
 from trio_pool._roster import Roster
 from trio_pool._seat import Seat
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._elastic import Elastic
+    from trio_pool._kinds import Pick
     from trio_pool._ledger import Ledger
     from trio_pool._limits import Hedge
     from trio_pool._options import JobOptions
     from trio_pool._orphans import NoWorker
-    from trio_pool._roster import Pick
     from trio_pool._scheduler import Scheduler
 
 V = TypeVar("V")
@@ -41,6 +42,9 @@ V = TypeVar("V")
 
 class NoHost:
     """The host of jobs whose handles nobody uses."""
+
+    def check_caller(self) -> None:
+        raise AssertionError
 
     def cancel_job(self, job: Job[Any]) -> None:
         raise AssertionError(job)
@@ -142,6 +146,11 @@ class Core:
         self.scheduler.join(seat)
         self.scheduler.opened(seat, now)
         return seat
+
+    def begin(self, now: float) -> None:
+        """The functions of all that has been started begin."""
+        for seat in self.roster.seats.values():
+            begun(seat, now)
 
     def make_group(
         self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, name: str | None = None

@@ -11,13 +11,13 @@ import math
 import attrs
 
 from tests.core.plain_model import PlainPool
-from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
+from tests.core.plain_parts import FINAL, Named, PlainJob, PlainWorker
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Admission, Door
 
 
 @attrs.define(eq=False, repr=False)
-class PlainGroup:
+class PlainGroup(Named):
     """A group."""
 
     max_running: float = math.inf
@@ -27,6 +27,9 @@ class PlainGroup:
     waits: bool = True
     is_beyond: bool = False
     is_turned_away: bool = False
+    # The running job that has opened it, if any has, and in which of its tasks.
+    opener: PlainJob | None = None
+    task: int = 0
 
 
 @attrs.define(eq=False)
@@ -98,6 +101,21 @@ class PlainGroupedPool(PlainPool):
         """The times at which something has to happen by itself."""
         return [*super().dues(), *(job.deadline for job in self.those(JobState.BLOCKED))]
 
+    def staying(self) -> list[PlainWorker]:
+        """The workers that have not left and are not to leave."""
+        return [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
+
+    def most_workers(self, group: PlainGroup) -> float:
+        """How many workers a group can have at most: not the one of the job that has opened it."""
+        return len(self.staying()) - (self.openers_worker(group) in self.staying())
+
+    def openers_worker(self, group: PlainGroup) -> PlainWorker | None:
+        """The worker that the opener of a group runs on, or has lent."""
+        job = group.opener
+        if job is None or job.state is not JobState.RUNNING:
+            return None
+        return job.has_lent or (job.attempt.runners[0] if job.attempt.runners else None)
+
     # What everything is made of.
 
     def _queue_up(self, job: PlainJob, *, front: bool = False) -> None:
@@ -132,10 +150,9 @@ class PlainGroupedPool(PlainPool):
 
     def _review(self) -> None:
         """Nothing is set aside for groups that want more workers than there are; at the end they are turned away."""
-        staying = [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
         some_are_back = False
         for group in self.waiting_groups():
-            was_beyond, group.is_beyond = group.is_beyond, group.reserve > len(staying)
+            was_beyond, group.is_beyond = group.is_beyond, group.reserve > self.most_workers(group)
             some_are_back = some_are_back or (was_beyond and not group.is_beyond)
             if group.is_beyond or some_are_back:  # these go before all that came after them
                 self._release(group)
@@ -146,9 +163,9 @@ class PlainGroupedPool(PlainPool):
         self._set_aside(self.idle())
         super()._match()
 
-    def _settle(self) -> None:
+    def _bring_together(self) -> None:
         self._follow_up()
-        super()._settle()
+        super()._bring_together()
 
     def _go_on(self, worker: PlainWorker) -> None:
         self._follow_up()
@@ -165,18 +182,26 @@ class PlainGroupedPool(PlainPool):
         if self.draining and self.has_paused():
             self._resume_all()
             return
+        running = len(self.those(JobState.RUNNING))
+        lost = [job for job in self.those(JobState.QUEUED) if not self.is_eligible(job)]
+        if self.draining and running and lost:
+            for job in lost:
+                self._die(job, DeadReason.NO_WORKER)
+            self._follow_up()  # those who wait for them go on
+            return
         # What is set aside for groups that wait may be what they wait for.
         for group in waiting:
             self._release(group)
         super()._match()
         self._set_aside(self.idle())
-        given_back_later = any(worker.kept_for is not None and not worker.kept_for.waits for worker in self.workers)
-        if not self.draining or self.those(JobState.RUNNING) or given_back_later:
+        holders = [worker.kept_for for worker in self.workers if worker.kept_for is not None]
+        given_back_later = any(not group.waits and group.opener is None for group in holders)
+        if not self.draining or len(self.those(JobState.RUNNING)) > running or given_back_later:
             return
         if self.waiting_groups():
             self._turn_group_away(self.waiting_groups()[0])
             self._settle()
-        else:
+        elif not running:
             self._bury_all()
             self._follow_up()
 
@@ -256,9 +281,9 @@ class PlainGroupedPool(PlainPool):
         self._settle()
         return Admission.WAITING
 
-    def join(self, worker: PlainWorker) -> None:
+    def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:
         """A worker is about to open its resource: those may hope for it who want so many."""
-        super().join(worker)
+        super().join(worker, ordered=ordered)
         self._review()
         self._set_aside(self.idle())
 

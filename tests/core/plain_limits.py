@@ -5,6 +5,7 @@ Times come out exactly where they and the limits are multiples of a power of two
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -34,6 +35,17 @@ class PlainRate:
 
     def ready_at(self, now: float) -> float:
         """The earliest time from now on at which an attempt may start."""
+        return float(now + max(Fraction(0), 1 - self.store(now)) / _rate(self._limit_now()))
+
+    def startable(self, now: float) -> int:
+        """How many attempts may start at once."""
+        return max(0, math.floor(self.store(now)))
+
+    def _limit_now(self) -> RateLimit:
+        return next((limit for _, limit in reversed(self.events) if limit is not None), self.limit)
+
+    def store(self, now: float) -> Fraction:
+        """How many starts are in store, or owed."""
         limit, store, at = self.limit, Fraction(self.limit.burst), Fraction(0)
         for when, other in self.events:
             store, at = _grown(limit, store, Fraction(when) - at), Fraction(when)
@@ -41,8 +53,7 @@ class PlainRate:
                 store -= 1
             else:
                 limit, store = other, min(store, Fraction(other.burst))
-        store = _grown(limit, store, Fraction(now) - at)
-        return float(now + max(Fraction(0), 1 - store) / _rate(limit))
+        return _grown(limit, store, Fraction(now) - at)
 
 
 def _rate(limit: RateLimit) -> Fraction:

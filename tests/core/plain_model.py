@@ -46,7 +46,7 @@ class PlainPool:
     started: list[tuple[PlainWorker, PlainJob]] = attrs.field(factory=list[tuple[PlainWorker, PlainJob]])
     let_go: list[PlainJob] = attrs.field(factory=list[PlainJob])
     refused: list[PlainJob] = attrs.field(factory=list[PlainJob])
-    interrupted: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    interrupted: list[tuple[PlainWorker, PlainJob]] = attrs.field(factory=list[tuple[PlainWorker, PlainJob]])
     recalled: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     told: list[tuple[str, PlainWorker, object]] = attrs.field(factory=list[tuple[str, PlainWorker, object]])
     ended: list[tuple[PlainJob, list[PlainWorker]]] = attrs.field(factory=list[tuple[PlainJob, list[PlainWorker]]])
@@ -134,13 +134,16 @@ class PlainPool:
             return False
         if job.only_worker is not None:
             return worker is job.only_worker
-        if job.placement == "other" and job.failed_on:
-            able = [other for other in self.workers if self.can_serve(other, job)]
-            untried = [other for other in able if other not in job.failed_on]
-            if untried:
-                return worker in untried
-            return worker is not job.last or able == [worker]
-        return True
+        return not self.avoids(worker, job)
+
+    def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the job goes rather to one that it has not failed on, in a new round to any but the last."""
+        if job.placement != "other" or not job.failed_on:
+            return False
+        counted = [other for other in self.workers if self.can_serve(other, job) and not other.lenders]
+        if any(other not in job.failed_on for other in counted):
+            return worker in job.failed_on
+        return worker is job.last and any(other is not worker for other in counted)
 
     def next_pair(self, jobs: list[PlainJob]) -> tuple[PlainWorker, PlainJob] | None:
         """The first of the jobs that an idle worker may take, with the longest idle of these."""
@@ -182,7 +185,7 @@ class PlainPool:
             found.extend(until for until in held if until is not None)
             if worker.available and worker.job is None and worker.ready_at(self.now) > self.now:
                 found.append(worker.ready_at(self.now))
-            if worker.phase == "open" and worker.job is None and not worker.departing:
+            if worker.phase == "open" and worker.job is None and not (worker.departing or worker.lenders):
                 found.append(worker.expires_at)
         if self.waits_for_rate():
             found.append(self.ready_at())
@@ -296,12 +299,19 @@ class PlainPool:
             else:
                 return
 
+    def _bring_together(self) -> None:
+        self._match()
+
     def _settle(self) -> None:
         """The end of every event."""
-        self._match()
+        self._bring_together()
         while self.line and self.unstarted() < self.max_queue:
             self._enter(self.line[0])
+        self._see_to_staff()
         self._let_nothing_hang()
+
+    def _see_to_staff(self) -> None:
+        """Open workers, where the pool does so."""
 
     def _let_nothing_hang(self) -> None:
         if not self.draining or not self.those(JobState.QUEUED) or not self.is_still():
@@ -313,9 +323,16 @@ class PlainPool:
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
-        if self.those(JobState.RUNNING) or self.those(JobState.DELAYED) or self.waits_for_rate():
+        if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
+            return False
+        if self.those(JobState.DELAYED) or self.waits_for_rate():
             return False
         return not any(self._may_become_available(worker) for worker in self.workers)
+
+    def stands(self, job: PlainJob) -> bool:
+        """Whether a running job waits for others."""
+        del job
+        return False
 
     def has_paused(self) -> bool:
         """Whether any worker is paused that has not left."""
@@ -328,6 +345,8 @@ class PlainPool:
     def _may_become_available(self, worker: PlainWorker) -> bool:
         if worker.departing or worker.phase == "gone":
             return False
+        if worker.phase == "reopening" and worker.job is not None:
+            return False
         if worker.phase != "open" or worker.rest_until is not None or worker.quarantined_until is not None:
             return True
         return worker.ready_at(self.now) > self.now
@@ -338,9 +357,10 @@ class PlainPool:
             self._ask(worker)
 
     def _cut(self, worker: PlainWorker) -> None:
+        assert worker.job is not None
         if self.now < worker.attempt_deadline:
             worker.cut = True
-        self.interrupted.append(worker)
+        self.interrupted.append((worker, worker.job))
 
     def _cancel_running(self, job: PlainJob) -> None:
         job.cancelled = True
@@ -385,7 +405,12 @@ class PlainPool:
             else:
                 item.attempt.due = None
                 item.attempt.waits_since = self._next_count()
+        self._bring_together()
+        self._retire()
         self._settle()
+
+    def _retire(self) -> None:
+        """Let workers go of which there have been too many, where the pool does so."""
 
     def _come_to(self, worker: PlainWorker, kind: int) -> None:
         if kind == 1:
@@ -529,7 +554,7 @@ class PlainPool:
             losers = [] if attempt.outcome == "timeout" else [worker for worker in attempt.runners if not worker.cut]
             for worker in losers:
                 worker.cut = True
-                self.interrupted.append(worker)
+                self.interrupted.append((worker, job))
         if attempt.runners:
             return
         outcome = attempt.outcome
@@ -586,8 +611,9 @@ class PlainPool:
 
     # Workers come and go.
 
-    def join(self, worker: PlainWorker) -> None:
-        """A worker is about to open its resource."""
+    def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:
+        """A worker is about to open its resource; perhaps as it was ordered."""
+        del ordered
         self.workers.append(worker)
 
     def opened(self, worker: PlainWorker) -> None:
@@ -631,13 +657,20 @@ class PlainPool:
     def depart(self, worker: PlainWorker, *, cut: bool) -> None:
         """A worker is to leave."""
         self.advance()
-        if cut and worker.job is not None:
-            self._cut(worker)
+        if cut:
+            self._evict(worker)
         if not worker.departing:
-            worker.departing = True
-            if worker.job is None:
-                self.recalled.append(worker)
+            self._dismiss(worker)
             self._ask(worker)
+
+    def _evict(self, worker: PlainWorker) -> None:
+        if worker.job is not None:
+            self._cut(worker)
+
+    def _dismiss(self, worker: PlainWorker) -> None:
+        worker.departing = True
+        if worker.job is None:
+            self.recalled.append(worker)
 
     def left(self, worker: PlainWorker) -> None:
         """A worker has left."""

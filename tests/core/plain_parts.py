@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -24,6 +24,13 @@ PHASE_STATES = {
 }
 
 
+class Named:
+    """What hypothesis is to show by its repr, and not by all its attributes."""
+
+    def _repr_pretty_(self, printer: Any, _: object) -> None:
+        printer.text(repr(self))
+
+
 @attrs.frozen
 class PlainLimits:
     """The limits that a worker comes with."""
@@ -35,7 +42,7 @@ class PlainLimits:
 
 
 @attrs.define(eq=False, repr=False)
-class PlainWorker:
+class PlainWorker(Named):
     """A worker."""
 
     tags: frozenset[str]
@@ -64,6 +71,13 @@ class PlainWorker:
     # When it became idle, in a count of such events; None while it isn't.
     idle_since: int | None = None
     kept_for: PlainGroup | None = None
+    # The jobs that have lent it, and those of them that want it back, the first to ask first.
+    lenders: list[PlainJob] = attrs.field(factory=list["PlainJob"])
+    claims: list[PlainJob] = attrs.field(factory=list["PlainJob"])
+    # Whether an elastic pool opens and retires it; and since when its resource can't be opened, in a
+    # count of such events, 0 if it can.
+    elastic: bool = False
+    failing: int = 0
 
     def __repr__(self) -> str:
         return f"<PlainWorker {sorted(self.tags)}, {self.phase}>"
@@ -99,12 +113,13 @@ class PlainWorker:
         return now if self.rate is None else self.rate.ready_at(now)
 
     def is_worn(self, now: float) -> bool:
-        """Whether its resource has served for long enough."""
-        return self.phase == "open" and (self.attempts >= self.max_jobs or now >= self.expires_at)
+        """Whether its resource has served for long enough, and may be left."""
+        is_old = self.attempts >= self.max_jobs or now >= self.expires_at
+        return self.phase == "open" and is_old and not self.lenders
 
 
 @attrs.define(eq=False, repr=False)
-class PlainJob:
+class PlainJob(Named):
     """A job."""
 
     priority: float
@@ -132,6 +147,11 @@ class PlainJob:
     last: PlainWorker | None = None
     dead_reason: DeadReason | None = None
     group: PlainGroup | None = None
+    # The worker that it has lent, and whether it has been cut short meanwhile.
+    has_lent: PlainWorker | None = None
+    lent_cut: bool = False
+    # Whether it goes on without that worker, as it could never have had it back.
+    forfeited: bool = False
     after: list[PlainJob] = attrs.field(factory=list["PlainJob"])
     # The one that stands for the graph with which it waits for a place, or itself.
     key: PlainJob = attrs.field(default=attrs.Factory(lambda self: self, takes_self=True))

@@ -26,7 +26,7 @@ from tests.core.machine_draws import (
 from tests.core.makers import Core, make_core, make_guard, make_job
 from tests.core.plain_limits import PlainBreaker, PlainBudget, PlainRate
 from tests.core.plain_model import PlainPool
-from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict, PlainWorker
+from tests.core.plain_parts import Named, PlainJob, PlainLimits, PlainVerdict, PlainWorker
 from trio_pool import JobState, RateLimit, RetryBudget
 from trio_pool._effects import (
     Admitted,
@@ -42,20 +42,21 @@ from trio_pool._effects import (
     Regain,
     Reserved,
     Start,
-    StepAside,
     Tell,
     TurnedAway,
     WaitsInVain,
 )
+from trio_pool._ledger import begun
 from trio_pool._places import Admission, Door
 from trio_pool._seat import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hypothesis.strategies import DataObject
+    from hypothesis.strategies import DataObject, SearchStrategy
 
-    from trio_pool import Job
+    from trio_pool import Elastic, Job
+    from trio_pool._effects import Effect
     from trio_pool._group import Group
     from trio_pool._limits import Hedge
     from trio_pool._seat import Seat
@@ -66,11 +67,20 @@ def is_anybody(_: PlainWorker) -> bool:
 
 
 def is_opening(worker: PlainWorker) -> bool:
-    return worker.phase in ("starting", "reopening")
+    return worker.phase in ("starting", "reopening") and not worker.lenders
 
 
-def has_started(worker: PlainWorker) -> bool:
-    return worker.phase != "starting"
+def may_break(worker: PlainWorker) -> bool:
+    # What is broken is opened anew only when those have it back who have lent it.
+    if worker.phase == "reopening":
+        return not worker.lenders
+    return worker.elastic or worker.phase != "starting"
+
+
+def may_stop(worker: PlainWorker) -> bool:
+    # An elastic pool goes on trying to open those that it has ordered.
+    gives_up = worker.phase == "starting" and not worker.elastic
+    return worker.job is None and not worker.lenders and (worker.departing or gives_up)
 
 
 def is_paused(worker: PlainWorker) -> bool:
@@ -82,7 +92,7 @@ def is_not_paused(worker: PlainWorker) -> bool:
 
 
 @attrs.define(eq=False, repr=False)
-class ShellWorker:
+class ShellWorker(Named):
     """The test's stand-in for a worker's loop."""
 
     seat: Seat
@@ -90,7 +100,8 @@ class ShellWorker:
     # It waits on its channel; or it was handed a job, which it runs.
     waiting: bool = False
     running: Job[Any] | None = None
-    interrupted: bool = False
+    # The jobs whose attempts on it get Trio's cancellation.
+    interrupted: list[Job[Any]] = attrs.field(factory=list["Job[Any]"])
 
     def __repr__(self) -> str:
         return f"worker {self.seat.id}"
@@ -129,6 +140,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         data: DataObject,
         patient: bool,
     ) -> None:
+        elastic = data.draw(self.elastics)
         self.core = make_core(
             max_queue=max_queue,
             max_running=max_running,
@@ -136,6 +148,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             rate_limit=rate_limit,
             retry_budget=retry_budget,
             lifo=lifo,
+            elastic=elastic,
         )
         self.plain = self.make_plain(
             max_queue,
@@ -158,22 +171,28 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.let_go: list[Job[Any]] = []
         self.refused: list[Job[Any]] = []
         self.started: list[tuple[Seat, Job[Any]]] = []
-        self.interrupted: list[Seat] = []
+        self.interrupted: list[tuple[Seat, Job[Any]]] = []
         self.recalled: list[Seat] = []
         self.quiet = 0
         self.staffed: list[Group] = []
         self.turned_away: list[Group] = []
         self.quiet_groups: list[Group] = []
-        self.limits = WORKER_LIMITS[limits]
+        self.limits = self.worker_limits[limits]
         self.hedges = HEDGES[hedges]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits))
             self.open_resource(self.workers[-1])
+        self.begin(elastic, data)
         if hedges == "many":
             self.run_slowly(data, 1, data.draw(st.lists(EVENTS, min_size=1, max_size=6)))
 
     make_plain: ClassVar[type[PlainPool]] = PlainPool
+    worker_limits: ClassVar[dict[str, SearchStrategy[PlainLimits]]] = WORKER_LIMITS
+    elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = st.none()
+
+    def begin(self, elastic: Elastic[None] | None, data: DataObject) -> None:
+        """The workers are there with which the pool begins."""
 
     # Carrying out what the core decides.
 
@@ -194,9 +213,9 @@ class SchedulerMachine(RuleBasedStateMachine):
                     worker = self.shell_of(seat)
                     assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
                     self.run(worker, job)
-                case Interrupt(seat=seat):
-                    self.shell_of(seat).interrupted = True
-                    self.interrupted.append(seat)
+                case Interrupt(seat=seat, job=job):
+                    self.shell_of(seat).interrupted.append(job)
+                    self.interrupted.append((seat, job))
                 case Recall(seat=seat):
                     worker = self.shell_of(seat)
                     assert worker.running is None
@@ -213,22 +232,27 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Moved() | Regain() | StepAside() | WaitsInVain():
-                    raise AssertionError("nobody watches, waits or lends")
+                case Changed() | Regain() | WaitsInVain() | Hire():
+                    self.carry_out_more(effect)
                 case Reserved(group=group):
                     self.staffed.append(group)
                 case TurnedAway(group=group):
                     self.turned_away.append(group)
                 case GroupQuiet(group=group):
                     self.quiet_groups.append(group)
-                case Hire():
-                    raise AssertionError("the pool is not elastic")
+                case Moved():
+                    raise AssertionError("no job is one of a stream")
+
+    def carry_out_more(self, effect: Effect) -> None:
+        """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
+        raise AssertionError(effect)
 
     def run(self, worker: ShellWorker, job: Job[Any]) -> None:
         assert worker.running is None
         assert worker.seat._current is job
         worker.waiting = False
         worker.running = job
+        begun(worker.seat, self.now)
         self.started.append((worker.seat, job))
 
     def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
@@ -237,29 +261,41 @@ class SchedulerMachine(RuleBasedStateMachine):
         Arguments:
           dated: whether they are told the time, and so deal with what has come due.
         """
-        model = self.plain
         if dated:
-            model.now = self.now
-        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
-            found.clear()
-        model.forget_news()
+            self.plain.now = self.now
+        self.forget_news()
         told_before = len(self.told)
         plain_answer = plain()
         answer = core()
         self.carry_out()
+        self.check_news(told_before)
+        if isinstance(answer, Admission):
+            assert answer is plain_answer
+        self.go_on()
+        return answer
+
+    def forget_news(self) -> None:
+        """An event is about to happen."""
+        self.plain.forget_news()
+        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
+            found.clear()
+
+    def go_on(self) -> None:
+        """An event has happened, which may lead to others."""
+
+    def check_news(self, told_before: int) -> None:
+        """The same has happened in both; so many things had been told before."""
+        model = self.plain
         plain_jobs = dict(self.jobs)
         plain_seats = {worker.seat: worker.plain for worker in self.workers}
         assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
         assert len(self.started) == len(model.started)
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
         assert [plain_jobs[job] for job in self.refused] == model.refused
-        assert {plain_seats[seat] for seat in self.interrupted} == set(model.interrupted)
+        assert {(plain_seats[seat], plain_jobs[job]) for seat, job in self.interrupted} == set(model.interrupted)
         assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
         assert self.told_of_limits(told_before) == Counter(model.told)
         self.check_ended(told_before)
-        if isinstance(answer, Admission):
-            assert answer is plain_answer
-        return answer
 
     def told_of_limits(self, start: int) -> Counter[tuple[str, PlainWorker, object]]:
         """What the core has told of what holds workers back, in the model's words."""
@@ -279,12 +315,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         names = {plain: (seat.id, seat.name) for plain, seat in self.seats().items()}
         assert found == [(jobs[job], [names[worker] for worker in workers]) for job, workers in self.plain.ended]
 
-    def end(self, worker: ShellWorker, plain: Callable[[], object], core: Callable[[], Job[Any] | None]) -> None:
-        """An attempt ends; the worker goes on with the job that it is given, or waits for one."""
+    def end(
+        self,
+        worker: ShellWorker,
+        plain: Callable[[], object],
+        core: Callable[[], Job[Any] | None],
+        *,
+        goes_on: bool = False,
+    ) -> None:
+        """An attempt ends; the worker goes on with the job that it is given, or waits for one.
+
+        Arguments:
+          goes_on: whether the attempt does not end, but goes on without the worker.
+        """
 
         def end() -> None:
+            if not goes_on:
+                worker.interrupted = [job for job in worker.interrupted if job is not worker.running]
             worker.running = None
-            worker.interrupted = False
             worker.waiting = True  # for the core may send it something before it returns
             job = core()
             if job is not None:
@@ -379,20 +427,26 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def cancel_all(self) -> None:
         self.on_both(self.plain.cancel_all, lambda: self.core.scheduler.cancel_all(self.now))
+        # It is not looked then for what follows, as a pool that does this ends; but here it goes on.
+        self.set_max_running(self.plain.max_running)
 
     # Attempts.
 
     def busy(self) -> list[ShellWorker]:
         return [worker for worker in self.workers if worker.running is not None]
 
+    def able(self) -> list[ShellWorker]:
+        """Those of the busy ones whose attempts may end now."""
+        return self.busy()
+
     def live(self) -> list[tuple[Job[Any], PlainJob]]:
         live = self.plain.live()
         return [pair for pair in self.jobs if pair[1] in live]
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data())
     def succeed(self, data: DataObject) -> None:
-        self.succeed_on(data.draw(st.sampled_from(self.busy())))
+        self.succeed_on(data.draw(st.sampled_from(self.able())))
 
     def succeed_on(self, worker: ShellWorker) -> None:
         self.end(
@@ -408,17 +462,17 @@ class SchedulerMachine(RuleBasedStateMachine):
             lambda: self.core.scheduler.failed(worker.seat, error, verdict_of(verdict, error), self.now),
         )
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data(), verdict=RETRIES)
     def fail_and_go_on(self, data: DataObject, verdict: PlainVerdict) -> None:
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+        self.fail_with(data.draw(st.sampled_from(self.able())), verdict, ValueError("no"))
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data(), delay=st.sampled_from([0.0, 1.0]))
     def fail_plainly(self, data: DataObject, delay: float) -> None:
         """As most failures are: they tell against the worker and the budget, and nothing else."""
         verdict = PlainVerdict("retry", delay=delay, is_failure=True)
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("no"))
+        self.fail_with(data.draw(st.sampled_from(self.able())), verdict, ValueError("no"))
 
     @rule(jobs=st.integers(0, 3), ends=st.lists(st.booleans(), min_size=1, max_size=8), data=st.data())
     def work_for_a_while(self, jobs: int, ends: list[bool], data: DataObject) -> None:
@@ -429,17 +483,17 @@ class SchedulerMachine(RuleBasedStateMachine):
             opening = self.reopening()
             if opening:
                 self.open_resource(opening[0])
-            if not self.busy() and self.core.scheduler.deadlines.soonest < math.inf:
+            if not self.able() and self.core.scheduler.deadlines.soonest < math.inf:
                 self.time_passes_until_the_next_deadline(punctual=True)
-            if self.busy() and success:
-                self.succeed_on(self.busy()[0])
-            elif self.busy():
-                self.fail_with(self.busy()[0], PlainVerdict("retry", is_failure=True), ValueError("no"))
+            if self.able() and success:
+                self.succeed_on(self.able()[0])
+            elif self.able():
+                self.fail_with(self.able()[0], PlainVerdict("retry", is_failure=True), ValueError("no"))
 
-    @precondition(lambda self: self.busy())
+    @precondition(lambda self: self.able())
     @rule(data=st.data(), verdict=ENDS)
     def fail_for_good(self, data: DataObject, verdict: PlainVerdict) -> None:
-        self.fail_with(data.draw(st.sampled_from(self.busy())), verdict, ValueError("never"))
+        self.fail_with(data.draw(st.sampled_from(self.able())), verdict, ValueError("never"))
 
     @precondition(lambda self: self.hedges is HEDGES["many"])
     @rule(
@@ -461,7 +515,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def racing(self) -> list[ShellWorker]:
         """The workers whose attempt is under way on others too."""
-        return [worker for worker in self.busy() if worker.plain.job and len(worker.plain.job.attempt.runners) > 1]
+        return [worker for worker in self.able() if worker.plain.job and len(worker.plain.job.attempt.runners) > 1]
 
     def pair_of(self, worker: ShellWorker) -> tuple[Job[Any], PlainJob]:
         """The job that the worker runs, with the model's."""
@@ -489,7 +543,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def overdue(self) -> list[ShellWorker]:
         """The workers whose attempt gets Trio's cancellation."""
-        return [worker for worker in self.busy() if worker.interrupted or worker.plain.attempt_deadline <= self.now]
+        return [
+            worker
+            for worker in self.able()
+            if worker.running in worker.interrupted or worker.plain.attempt_deadline <= self.now
+        ]
 
     @precondition(lambda self: self.overdue())
     @rule(data=st.data(), verdict=RETRIES)
@@ -511,7 +569,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def those(self, wanted: Callable[[PlainWorker], bool]) -> list[ShellWorker]:
         return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
 
-    def add(self, tags: tuple[str, ...], limits: PlainLimits) -> None:
+    def add(self, tags: tuple[str, ...], limits: PlainLimits, *, elastic: bool = False, ordered: bool = False) -> None:
         guard = None if limits == PlainLimits() else make_guard(**attrs.asdict(limits, recurse=False))
         plain = PlainWorker(
             frozenset(tags),
@@ -519,12 +577,14 @@ class SchedulerMachine(RuleBasedStateMachine):
             limits.max_age or math.inf,
             PlainRate(limits.rate_limit) if limits.rate_limit else None,
             PlainBreaker(limits.breaker) if limits.breaker else None,
+            elastic=elastic,
         )
         worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
+        worker.seat._elastic = elastic
         self.workers.append(worker)
         self.on_both(
-            lambda: self.plain.join(worker.plain),
-            lambda: self.core.scheduler.join(worker.seat),
+            lambda: self.plain.join(worker.plain, ordered=ordered),
+            lambda: self.core.scheduler.join(worker.seat, ordered=ordered),
             dated=False,
         )
 
@@ -547,11 +607,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         if opening:
             self.open_resource(data.draw(st.sampled_from(opening)))
 
-    @precondition(lambda self: self.those(has_started))
+    @precondition(lambda self: self.those(may_break))
     @rule(data=st.data())
     def break_down(self, data: DataObject) -> None:
         """A lifespan ends by itself, perhaps while a job runs, or can't be entered once more."""
-        worker = data.draw(st.sampled_from(self.those(has_started)))
+        worker = data.draw(st.sampled_from(self.those(may_break)))
         if worker.waiting:
             worker.waiting = False
         self.on_both(
@@ -600,7 +660,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def leaving(self) -> list[ShellWorker]:
         """The workers that may stop: told to, or not able to start."""
-        return self.those(lambda worker: worker.job is None and (worker.departing or worker.phase == "starting"))
+        return self.those(may_stop)
 
     @precondition(lambda self: self.leaving())
     @rule(data=st.data())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.core.makers import Core, calls_of, make_core, make_job
+from tests.effort import part_of
 from trio_pool import DeadReason, JobState
 from trio_pool._effects import Admitted, Refused, Start
 from trio_pool._places import Admission, Door
@@ -532,7 +533,7 @@ def test_nothing_is_buried_at_the_pools_end_while_a_job_runs_that_others_wait_fo
 
 # What it costs.
 
-MANY = 100_000
+MANY = part_of(100_000)
 
 
 def test_a_very_long_chain_is_discarded_in_one_event() -> None:

@@ -73,14 +73,16 @@ def test_no_age_draws_nothing_from_the_rng() -> None:
 
 def test_the_rate_limit_tells_when_the_next_attempt_may_start() -> None:
     guard = make_guard(rate_limit=RateLimit(1, per=4.0))
-    guard.start(1.0)
+    assert guard.meter is not None
+    guard.meter.start(1.0)
     assert guard.ready_at(2.0) == 5.0
     assert guard.ready_at(6.0) == 6.0
 
 
 def test_opening_the_resource_anew_hands_out_no_fresh_burst() -> None:
     guard = make_guard(rate_limit=RateLimit(1, per=4.0))
-    guard.start(1.0)
+    assert guard.meter is not None
+    guard.meter.start(1.0)
     guard.renew(2.0)
     assert guard.ready_at(2.0) == 5.0
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.core.makers import Core, make_core, make_guard, make_job
-from trio_pool import JobState, ResourceBroken, WorkerState
-from trio_pool._effects import Interrupt, Recall, Regain, Start
+from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
+from trio_pool._effects import Interrupt, Recall, Regain, Start, WaitsInVain
 from trio_pool._group import Group
 from trio_pool._job import DeadReason
+from trio_pool._meters import BreakerState
 from trio_pool._places import Admission, Door
+from trio_pool._races import Race
 from trio_pool._seat import Cut, Phase
 from trio_pool._verdict import Die, Verdict
+from trio_pool._waits import Wait
 
 if TYPE_CHECKING:
     from trio_pool import Job
@@ -272,3 +277,124 @@ def test_nobody_is_to_rely_on_a_lent_worker() -> None:
     core.scheduler.succeeded(seat, None, 2.0)
     core.scheduler.claim(seat, second, 3.0)
     assert seat._kind.available == 1
+
+
+# Lenders that could never have it back.
+
+
+def circle(core: Core, seat: Seat) -> tuple[Job[Any], Job[Any]]:
+    """A cancelled job that wants its worker back, and who has that and waits for its end."""
+    lender = lent(core, seat)
+    holder = submit(core, worker=seat)
+    core.scheduler.cancel(lender, 1.0)
+    core.scheduler.begin_wait(Wait(holder, lambda: [lender], for_ends=True), 1.0)
+    core.effects.clear()
+    core.scheduler.claim(seat, lender, 2.0)
+    return lender, holder
+
+
+def test_one_that_is_cancelled_is_told_if_who_has_its_worker_waits_for_its_end() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender, holder = circle(core, seat)
+    [effect] = core.effects_of(WaitsInVain)
+    wait: Wait = effect.wait
+    assert (wait.loan, wait.stuck, wait.lending_helps) == (seat._loans[lender], [lender, holder], True)
+
+
+def test_so_it_is_if_the_other_begins_to_wait_later() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = lent(core, seat)
+    holder = submit(core, worker=seat)
+    core.scheduler.claim(seat, lender, 1.0)
+    core.scheduler.cancel(lender, 2.0)
+    assert core.effects_of(WaitsInVain) == []
+    core.scheduler.begin_wait(Wait(holder, lambda: [lender], for_ends=True), 2.0)
+    assert [effect.wait.waiter for effect in core.effects_of(WaitsInVain)] == [lender]
+
+
+def test_one_that_is_not_cancelled_is_never_told() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = lent(core, seat)
+    holder = submit(core, worker=seat)
+    core.scheduler.claim(seat, lender, 1.0)
+    assert not core.scheduler.begin_wait(Wait(holder, lambda: [lender]), 2.0)
+    assert core.effects_of(WaitsInVain) == []
+
+
+def test_one_that_goes_on_without_its_worker_counts_where_it_has_counted() -> None:
+    core = make_core(max_running=1)
+    seat = core.add_seat()
+    lender, holder = circle(core, seat)
+    loan = seat._loans[lender]
+    core.scheduler.forfeit(loan)
+    assert (loan.is_forfeited, list(seat._claims), seat._current) == (True, [], holder)
+    assert (state_of(lender), lender.worker, core.ledger.surplus) == (JobState.RUNNING, None, -1)
+    race = Race(lender, seat)
+    race.runners.clear()
+    race.succeeded("value")
+    core.scheduler.end_apart(loan, race, 3.0)
+    assert (state_of(lender), lender._worker, core.ledger.surplus) == (JobState.SUCCEEDED, None, 0)
+    assert (seat._current, seat._loans, seat._attempts) == (holder, {}, 1)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_worker_that_it_alone_had_lent_can_be_relied_on_when_it_has_ended(others: int) -> None:
+    core = make_core()
+    seat = core.add_seat()
+    for _ in range(others):
+        lent(core, seat)
+    lender, _ = circle(core, seat)
+    assert seat._kind.available == 0
+    core.scheduler.forfeit(seat._loans[lender])
+    race = Race(lender, seat)
+    race.runners.clear()
+    core.scheduler.end_apart(seat._loans[lender], race, 3.0, ERROR)
+    assert (state_of(lender), seat._kind.available) == (JobState.CANCELLED, 1 - others)
+
+
+# Breakers.
+
+
+def probing(core: Core) -> tuple[Seat, Job[Any]]:
+    """A worker whose breaker is open, and the job that is its probe."""
+    seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(1, reset_after=10.0)))
+    failing = submit(core, worker=seat)
+    core.scheduler.failed(seat, ERROR, Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), is_failure=True), 0.0)
+    assert failing.state is JobState.DEAD
+    core.scheduler.advance(10.0)
+    probe = submit(core, 10.0, worker=seat)
+    assert state_of_breaker(seat) is BreakerState.PROBING
+    return seat, probe
+
+
+def state_of_breaker(seat: Seat) -> BreakerState:
+    assert seat._guard is not None
+    assert seat._guard.breaker is not None
+    return seat._guard.breaker.state
+
+
+def test_a_probe_that_has_lent_its_worker_is_one_still_when_it_is_back() -> None:
+    core = make_core()
+    seat, probe = probing(core)
+    core.scheduler.lend(seat, 10.0)
+    submit(core, 10.0, worker=seat)
+    core.scheduler.succeeded(seat, None, 11.0)
+    assert state_of_breaker(seat) is BreakerState.PROBING
+    core.scheduler.claim(seat, probe, 11.0)
+    core.scheduler.succeeded(seat, None, 12.0)
+    assert state_of_breaker(seat) is BreakerState.CLOSED
+
+
+def test_a_probe_that_goes_on_without_its_worker_gives_its_place_to_another() -> None:
+    core = make_core()
+    seat, probe = probing(core)
+    core.scheduler.lend(seat, 10.0)
+    holder = submit(core, 10.0, worker=seat)
+    core.scheduler.cancel(probe, 11.0)
+    core.scheduler.begin_wait(Wait(holder, lambda: [probe], for_ends=True), 11.0)
+    core.scheduler.claim(seat, probe, 11.0)
+    core.scheduler.forfeit(seat._loans[probe])
+    assert state_of_breaker(seat) is BreakerState.OPEN

@@ -430,17 +430,22 @@ def test_full_groups_are_looked_at_once_and_not_again_before_they_may_start_some
     assert [len(index._heap) for index in queue._indexes.values()] == [0]
 
 
-def test_how_many_jobs_wait_is_told_by_groups() -> None:
+def test_how_many_jobs_wait_that_workers_with_some_tags_may_take_is_told_by_groups() -> None:
     core = make_core()
     seats = seats_of(core.roster)
     queue = ReadyQueue(core.roster, Deadlines(count(1)), count(1))
+    queue.counted_tags = frozenset({"a"})
     group = make_group(core, max_running=1)
-    for job in (make_job(), make_job(requires=["a"]), make_job(worker=seats[0])):
+    for job in (make_job(), make_job(requires=["a"]), make_job(requires=["b"]), make_job(worker=seats[0])):
         let_wait(queue, job)
-    for _ in range(3):
-        let_wait(queue, make_job(group=group))
-    assert sorted(queue.sizes(lambda _: True), key=str) == sorted([(None, 1), (None, 1), (group, 3)], key=str)
-    assert sum(size for _, size in queue.sizes(lambda terms: terms.gate is group)) == 3
+    assert sorted(queue.counted(), key=str) == [(None, 1), (None, 1)]
+    gated = [make_job(group=group) for _ in range(3)]
+    for job in gated:
+        let_wait(queue, job)
+    assert (group, 3) in list(queue.counted())
+    for job in gated:
+        queue.remove(job)
+    assert sorted(queue.counted(), key=str) == [(None, 1), (None, 1)]
 
 
 @pytest.mark.parametrize("placement", ["same", "any"])

@@ -359,6 +359,7 @@ def test_it_waits_for_the_rate_limit_of_the_pool() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
     first, second = core.add_seat(), core.add_seat()
     job = submit(core, 0.0)
+    core.begin(0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == [first]
     assert core.scheduler.deadlines.soonest == 10.0
@@ -372,6 +373,7 @@ def test_a_job_that_waits_for_the_same_limit_goes_first() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
     first, second = core.add_seat(), core.add_seat()
     job = submit(core, 0.0)
+    core.begin(0.0)
     pass_time(core, 5.0)
     queued = submit_plain(core, 6.0)
     pass_time(core, 10.0)

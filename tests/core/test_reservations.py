@@ -9,16 +9,17 @@ import pytest
 from tests.core.makers import Core, make_core, make_guard, make_job
 from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._effects import Reserved, Start
+from trio_pool._kinds import PICKS
 from trio_pool._limits import Hedge
 from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE, PICKS
+from trio_pool._roster import ANYONE
 from trio_pool._verdict import Retry, Verdict
 
 if TYPE_CHECKING:
     from trio_pool import Job
     from trio_pool._group import Group
+    from trio_pool._kinds import Pick
     from trio_pool._retry import Placement
-    from trio_pool._roster import Pick
     from trio_pool._seat import Seat
 
 ERROR = ValueError("no")
@@ -489,7 +490,7 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
     core.scheduler.succeeded(free, None, 1.0)
     core.scheduler.close_group(group, 2.0)
     queue, roster = core.scheduler._queue, core.roster
-    assert all(index.kind.group is None for index in queue._indexes.values())
+    assert all(index.kind is not None and index.kind.group is None for index in queue._indexes.values())
     assert [kind.group for kind in roster._kinds.values()] == [None]
     assert roster._only is kept._kind
     assert not queue._gated

@@ -60,6 +60,16 @@ def test_digits_are_seconds(header: str, delay: float) -> None:
     assert RetryAfter.parse(header).delay == delay
 
 
+@pytest.mark.parametrize(("header", "delay"), [("1.5", 1.5), ("0.25", 0.25), ("30.0", 30.0), ("007.500", 7.5)])
+def test_seconds_may_have_a_fraction(header: str, delay: float) -> None:
+    assert RetryAfter.parse(header).delay == delay
+
+
+@given(st.floats(0.0, 1e15))
+def test_each_fraction_of_seconds_is_read_as_it_is(seconds: float) -> None:
+    assert delay_of(f"{seconds:.20f}") == float(f"{seconds:.20f}")
+
+
 @given(st.integers(0, 2**53))
 def test_each_whole_number_of_seconds_is_read_as_it_is(seconds: int) -> None:
     assert delay_of(str(seconds)) == seconds
@@ -183,8 +193,12 @@ def test_a_date_is_held_against_the_system_s_clock_by_default() -> None:
         pytest.param("-1", id="negative"),
         pytest.param("-0", id="negative zero"),
         pytest.param("+1", id="with a plus"),
-        pytest.param("1.5", id="a fraction"),
         pytest.param("30.", id="a point"),
+        pytest.param(".5", id="nothing before the point"),
+        pytest.param("1.5.0", id="two points"),
+        pytest.param("1,5", id="a comma for the point"),
+        pytest.param("1. 5", id="a space after the point"),
+        pytest.param("1.\u0665", id="a fraction in another script"),
         pytest.param("1e3", id="with an exponent"),
         pytest.param("0x10", id="hexadecimal"),
         pytest.param("1_000", id="with an underscore"),
@@ -229,7 +243,7 @@ def test_a_date_is_held_against_the_system_s_clock_by_default() -> None:
     ],
 )
 def test_what_is_neither_seconds_nor_a_date_is_an_error_that_repeats_it(header: str) -> None:
-    message = f"Retry-After must be whole seconds, zero or more, or an HTTP-date, got {header!r}"
+    message = f"Retry-After must be seconds, zero or more, or an HTTP-date, got {header!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         RetryAfter.parse(header)
 
@@ -254,6 +268,35 @@ def test_a_long_header_is_repeated_in_part() -> None:
 def test_a_header_of_a_line_is_repeated_whole() -> None:
     with pytest.raises(ValueError, match=r"got 'x{80}'$"):
         RetryAfter.parse("x" * 80)
+
+
+# The default
+
+
+@pytest.mark.parametrize("header", [None, "", "soon", "-1", "Mon, 31 Feb 2025 00:00:00 GMT", "x" * 1000])
+@pytest.mark.parametrize("default", [0, 2, 2.5])
+def test_the_default_is_for_a_header_that_is_missing_or_says_nothing(header: str | None, default: float) -> None:
+    assert RetryAfter.parse(header, default=default).delay == default
+
+
+@pytest.mark.parametrize(("header", "delay"), [("120", 120.0), ("0", 0.0), ("1.5", 1.5)])
+def test_a_header_that_says_something_goes_before_the_default(header: str, delay: float) -> None:
+    assert RetryAfter.parse(header, default=7).delay == delay
+
+
+def test_the_default_is_the_program_s_own_so_it_may_exceed_max_delay() -> None:
+    assert RetryAfter.parse(None, default=7200).delay == 7200.0
+
+
+def test_what_else_a_retry_after_takes_is_passed_on_with_the_default_too() -> None:
+    pause = RetryAfter.parse(None, default=1, rest=True, placement="other", counts=False)
+    assert (pause.rest, pause.placement, pause.counts) == (True, "other", False)
+
+
+@pytest.mark.parametrize("header", [30, 1.5, b"120", ["120"]])
+def test_a_header_that_is_no_text_is_a_type_error_with_a_default_too(header: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(f'value must be a str, got {header!r}')}$"):
+        parse_anything(header, default=1)
 
 
 @pytest.mark.parametrize("header", [None, 30, 1.5, b"120", ["120"]])
@@ -308,6 +351,10 @@ def test_a_subclass_makes_its_own() -> None:
         ({"now": math.nan}, ValueError, "now must not be NaN"),
         ({"now": EPOCH}, TypeError, "now must be a number, got datetime.datetime(1970"),
         ({"now": 1.7e12}, ValueError, "now must be POSIX seconds before the year 5138, got 1700000000000.0"),
+        ({"default": -1}, ValueError, "default must not be negative, got -1"),
+        ({"default": math.inf}, ValueError, "default must be finite, got inf"),
+        ({"default": "60"}, TypeError, "default must be a number, got '60'"),
+        ({"default": True}, TypeError, "default must be a number, got True"),
         ({"rest": 1}, TypeError, "rest must be a bool, got 1"),
         ({"placement": "next"}, ValueError, "placement must be one of 'any', 'same', 'other', got 'next'"),
         ({"counts": None}, TypeError, "counts must be a bool, got None"),

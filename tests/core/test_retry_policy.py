@@ -8,10 +8,11 @@ from random import Random
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool import RetryPolicy
+from trio_pool import AttemptTimeoutError, ResourceBroken, RetryPolicy
 from trio_pool._error_rule import leaves, matches
 
 if sys.version_info < (3, 11):
@@ -129,6 +130,24 @@ def test_an_immediate_policy_waits_not_at_all_and_goes_first_on_the_same_worker(
     assert (policy.front, policy.placement, policy.max_attempts) == (True, "same", 9)
 
 
+def test_an_endless_policy_has_no_bound_and_pauses_of_up_to_half_a_minute() -> None:
+    expected = RetryPolicy(max_attempts=None, base_delay=0.1, max_delay=30, jitter="equal")
+    assert RetryPolicy.endless() == expected
+    assert 15 <= RetryPolicy.endless().delay(10**6, ERROR, 0.0, Random(0)) <= 30
+
+
+def test_an_endless_policy_takes_the_other_fields_as_they_are_given() -> None:
+    policy = RetryPolicy.endless(max_delay=5, retry_on=OSError, placement="other", max_attempts=9)
+    assert (policy.max_delay, policy.retry_on, policy.placement, policy.max_attempts) == (5, OSError, "other", 9)
+
+
+def test_shorthands_of_a_derived_class_give_that_class() -> None:
+    class Mine(RetryPolicy):
+        """A policy of the program's own."""
+
+    assert [type(policy) for policy in (Mine.endless(), Mine.fixed(1), Mine.immediate(), Mine.never())] == [Mine] * 4
+
+
 def test_the_policy_never_allows_a_single_attempt() -> None:
     assert RetryPolicy.never().max_attempts == 1
 
@@ -161,6 +180,37 @@ def test_by_default_any_exception_is_tried_again() -> None:
 )
 def test_types_match_an_error_or_every_leaf_of_a_group(error: Exception, covered: bool) -> None:
     assert RetryPolicy(retry_on=(OSError, ValueError)).covers(error) is covered
+
+
+@pytest.mark.parametrize("retry_on", [OSError, (OSError, ValueError), ()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        AttemptTimeoutError(),
+        ResourceBroken(),
+        ExceptionGroup("", [ResourceBroken(), AttemptTimeoutError()]),
+        ExceptionGroup("", [ResourceBroken(), ExceptionGroup("", [ResourceBroken()])]),
+    ],
+)
+def test_types_cover_in_any_case_what_is_no_error_of_the_function(retry_on: Any, error: Exception) -> None:
+    assert RetryPolicy(retry_on=retry_on).covers(error)
+
+
+@pytest.mark.parametrize(
+    ("others", "covered"), [([OSError()], True), ([OSError(), KeyError()], False), ([KeyError()], False)]
+)
+def test_in_a_group_with_it_the_others_must_match(others: list[Exception], covered: bool) -> None:
+    group = ExceptionGroup("", [ResourceBroken(), ExceptionGroup("", others)])
+    assert RetryPolicy(retry_on=OSError).covers(group) is covered
+
+
+def test_a_timeout_of_the_function_s_own_is_an_error_of_the_function() -> None:
+    assert not RetryPolicy(retry_on=OSError).covers(trio.TooSlowError())
+
+
+@pytest.mark.parametrize("error", [AttemptTimeoutError(), ResourceBroken()])
+def test_a_function_is_asked_about_what_is_no_error_of_the_function_too(error: Exception) -> None:
+    assert not RetryPolicy(retry_on=lambda found: found is not error).covers(error)
 
 
 def test_types_match_a_group_itself() -> None:

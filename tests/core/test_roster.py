@@ -10,8 +10,9 @@ import pytest
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._effects import Admitted, Refused
+from trio_pool._kinds import PICKS
 from trio_pool._places import Admission, Door
-from trio_pool._roster import ANYONE, PICKS, Terms, terms_of
+from trio_pool._roster import ANYONE, Terms, terms_of
 from trio_pool._setback import Setback
 from trio_pool._verdict import Retry, Verdict
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from trio_pool import Job
+    from trio_pool._kinds import Pick
     from trio_pool._retry import Placement
-    from trio_pool._roster import Pick
     from trio_pool._seat import Seat
 
 
@@ -273,13 +274,15 @@ def test_nobody_is_chosen_for_a_group_that_is_full() -> None:
 
 
 @pytest.mark.parametrize("pick", PICKS)
-def test_of_workers_kept_for_a_group_and_for_none_the_preferred_one_is_chosen(pick: Pick) -> None:
+def test_a_groups_own_worker_is_chosen_before_those_that_are_there_for_everybody(pick: Pick) -> None:
     core = make_core(pick=pick)
     seats = [core.add_seat() for _ in range(3)]
     group = core.make_group(reserve=1)
     core.roster.reserve(seats[1], group)
+    assert {core.roster.choose(Terms(gate=group)) for _ in range(50)} == {seats[1]}
+    core.roster.unpark(seats[1])
     chosen = {core.roster.choose(Terms(gate=group)) for _ in range(50)}
-    expected = {"longest_idle": {seats[0]}, "last_used": {seats[2]}, "random": set(seats)}
+    expected = {"longest_idle": {seats[0]}, "last_used": {seats[2]}, "random": {seats[0], seats[2]}}
     assert chosen == expected[pick]
 
 

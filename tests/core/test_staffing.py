@@ -12,6 +12,7 @@ from tests.core.makers import Core, calls_of, make_core, make_job
 from trio_pool import DeadReason, Elastic, JobState, RateLimit
 from trio_pool._effects import Hire, Recall
 from trio_pool._places import Admission, Door
+from trio_pool._verdict import Retry, Verdict
 
 if TYPE_CHECKING:
     from trio_pool import Job
@@ -178,6 +179,7 @@ def test_the_next_is_ordered_when_the_rate_limit_lets_it_start() -> None:
     core = make_elastic_core(rate_limit=RateLimit(1, per=10.0))
     submitted(core, 3)
     staffed(core)
+    core.begin(0.0)
     assert core.scheduler.deadlines.soonest == 10.0
     core.scheduler.advance(10.0)
     assert ordered(core) == 1
@@ -333,6 +335,55 @@ def test_a_worker_that_gets_a_job_as_soon_as_it_is_open_again_is_not_idle() -> N
     assert job._worker is seat
     core.scheduler.advance(100.0)
     assert recalled(core) == []
+
+
+def test_an_idle_worker_that_is_paused_while_it_is_opened_anew_is_not_retired() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.reopen(seat, None, 5.0)
+    core.scheduler.pause(seat, 5.0)
+    core.scheduler.opened(seat, 6.0)
+    core.scheduler.advance(100.0)
+    assert recalled(core) == []
+
+
+def test_a_worker_that_is_opened_anew_is_not_retired_while_a_job_waits_for_it() -> None:
+    core = make_elastic_core()
+    submitted(core)
+    (seat,) = staffed(core)
+    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.reopen(seat, None, 5.0)
+    (job,) = submitted(core, now=6.0)
+    core.scheduler.advance(10.0)
+    assert (recalled(core), ordered(core)) == ([], 0)
+    core.scheduler.opened(seat, 11.0)
+    assert job._worker is seat
+
+
+def test_a_worker_gets_the_job_that_comes_due_when_it_would_be_retired() -> None:
+    core = make_elastic_core()
+    (job,) = submitted(core)
+    (seat,) = staffed(core)
+    verdict = Verdict(Retry(10.0, "any", front=False, counts=True))
+    core.scheduler.failed(seat, ValueError(), verdict, 0.0)
+    core.scheduler.advance(10.0)
+    assert (job._worker, recalled(core)) == (seat, [])
+
+
+def test_one_that_is_idle_is_retired_in_time_though_the_one_that_has_come_besides_never_was() -> None:
+    core = make_elastic_core(least=1)
+    (first,) = staffed(core)
+    submitted(core, worker=core.add_seat())
+    (job,) = submitted(core)
+    assert job._worker is first
+    core.scheduler.failed(first, ValueError(), Verdict(Retry(0.0, "other", front=False, counts=True)), 0.0)
+    (second,) = hired(core)
+    core.scheduler.pause(second, 0.0)
+    core.scheduler.opened(second, 0.0)
+    core.scheduler.advance(10.0)
+    assert recalled(core) == [first]
 
 
 def test_workers_that_are_not_its_own_are_never_retired() -> None:

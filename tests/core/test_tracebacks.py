@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_pool._tracebacks import clear_frames, in_words
+from trio_pool import _tracebacks
+from trio_pool._error_words import in_words
+from trio_pool._tracebacks import clear_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -234,6 +236,52 @@ def test_a_suspended_generator_goes_on_too() -> None:
     assert next(generator) == 1
     clear_frames(kept[0])
     assert next(generator) == 2
+
+
+def test_another_interpreter_clears_no_frame_in_which_a_coroutine_may_be_suspended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_tracebacks, "_IS_CPYTHON", False)
+    kept: list[Exception] = []
+    suspended: Witnesses = []
+
+    async def catch_and_go_on() -> str:
+        payload = remembered(suspended)
+        try:
+            fail([])
+        except ValueError as error:
+            kept.append(error)
+        await pause()
+        return type(payload).__name__
+
+    coroutine = catch_and_go_on()
+    coroutine.send(None)
+    clear_frames(kept[0])
+    with pytest.raises(StopIteration) as end:
+        coroutine.send(None)
+    assert end.value.value == "Payload"
+
+
+@pytest.mark.parametrize("fn", [step_through(fail_late), in_a_generator])
+def test_nor_one_in_which_it_has_ended_since_that_can_not_be_told_there(
+    fn: Callable[[Witnesses], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tracebacks, "_IS_CPYTHON", False)
+    witnesses: Witnesses = []
+    error = caught(fn, witnesses)
+    clear_frames(error)
+    assert witnesses[0]() is not None
+    monkeypatch.undo()
+    clear_frames(error)
+    assert witnesses[0]() is None
+
+
+@pytest.mark.parametrize("fn", [fail, fail_deeper, fail_from, fail_in_handling, fail_in_a_group])
+def test_frames_of_plain_functions_are_cleared_by_another_interpreter_too(
+    fn: Callable[[Witnesses], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tracebacks, "_IS_CPYTHON", False)
+    test_what_the_failed_frames_held_is_let_go(fn)
 
 
 def test_strangers_are_cut_off_from_their_context() -> None:

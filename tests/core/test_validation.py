@@ -155,7 +155,7 @@ def test_metadata_is_copied() -> None:
         ({"tags": "gpu"}, "tags must be an iterable of tags, not the single 'gpu'"),
         ({"tags": 3}, "tags must be an iterable of tags, got 3"),
         ({"tags": [3]}, "tags must hold strings, got 3"),
-        ({"tags": [["a"]]}, "tags must be an iterable of tags, got [['a']]"),
+        ({"tags": [["a"]]}, "tags must hold strings, got ['a']"),
     ],
 )
 def test_a_resource_names_the_bad_field_its_rule_and_what_it_got(fields: dict[str, Any], message: str) -> None:

@@ -14,6 +14,7 @@ from tests.core.makers import make_job
 from trio_pool import DeadReason, Discard, GiveUp, Job, ResourceBroken, RetryAfter, RetryPolicy
 from trio_pool._setback import Setback
 from trio_pool._verdict import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
+from trio_pool._words import worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,9 @@ def test_without_a_bound_it_is_tried_again_for_ever() -> None:
 
 def test_an_error_that_the_policy_does_not_cover_is_not_tried_again() -> None:
     verdict = verdict_on(ERROR, policy=RetryPolicy(retry_on=OSError))
-    assert verdict.fate == Die(DeadReason.NOT_RETRYABLE, "not retryable: ValueError: no", ERROR)
+    assert isinstance(verdict.fate, Die)
+    assert (verdict.fate.reason, verdict.fate.error) == (DeadReason.NOT_RETRYABLE, ERROR)
+    assert worded(verdict.fate.words) == "not retryable: ValueError: no"
 
 
 def test_that_it_is_not_retryable_is_said_also_of_the_last_attempt() -> None:
@@ -151,6 +154,22 @@ def test_the_resource_is_opened_anew_also_if_the_job_has_no_attempts_left() -> N
     assert (reason_of(verdict), verdict.broken) == (DeadReason.ATTEMPTS_EXHAUSTED, True)
 
 
+def test_a_broken_resource_need_not_count_against_the_attempts() -> None:
+    verdict = verdict_on(ResourceBroken("gone", counts=False), failed=2)
+    assert verdict == Verdict(Retry(2.0, "any", False, False), broken=True, is_failure=True)
+
+
+@pytest.mark.parametrize("kind", [RetryAfter, GiveUp, Discard, ResourceBroken])
+def test_what_a_derived_class_does_not_say_is_as_usual(kind: type[Exception]) -> None:
+    class Mute(kind):  # type: ignore[valid-type,misc]
+        def __init__(self) -> None:
+            """Calls nothing."""
+
+    plain = RetryAfter(0) if kind is RetryAfter else kind()
+    got, usual = verdict_on(Mute()), verdict_on(plain)
+    assert (type(got.fate), got.rest, got.broken) == (type(usual.fate), usual.rest, usual.broken)
+
+
 # The user's hook.
 
 
@@ -197,7 +216,7 @@ def test_a_hook_that_raises_makes_the_job_dead_of_its_error() -> None:
     verdict = verdict_on(ERROR, on_failure=raising)
     assert isinstance(verdict.fate, Die)
     assert verdict.fate.reason is DeadReason.NOT_RETRYABLE
-    assert verdict.fate.words == "the decision about its failure failed: KeyError: 'oops'"
+    assert worded(verdict.fate.words) == "the decision about its failure failed: KeyError: 'oops'"
     assert verdict.fate.error.__context__ is ERROR
 
 
@@ -224,7 +243,7 @@ def test_a_delay_that_is_no_time_makes_the_job_dead(answer: Any) -> None:
     verdict = verdict_on(ERROR, policy=Odd())
     assert isinstance(verdict.fate, Die)
     assert verdict.fate.reason is DeadReason.NOT_RETRYABLE
-    assert "the delay of a RetryPolicy" in verdict.fate.words
+    assert "the delay of a RetryPolicy" in worded(verdict.fate.words)
 
 
 def test_a_delay_that_raises_makes_the_job_dead() -> None:
@@ -237,7 +256,9 @@ def test_a_delay_that_raises_makes_the_job_dead() -> None:
 
 # Groups.
 
-CONTROLS = st.sampled_from([GiveUp("1"), Discard("2"), ResourceBroken("3"), RetryAfter(4), RetryAfter(5)])
+CONTROLS = st.sampled_from(
+    [GiveUp("1"), Discard("2"), ResourceBroken("3"), ResourceBroken("3", counts=False), RetryAfter(4), RetryAfter(5)]
+)
 STRENGTH = ("GiveUp", "Discard", "ResourceBroken", "RetryAfter")
 
 
@@ -251,6 +272,19 @@ def test_in_a_group_the_strongest_counts(controls: list[Exception]) -> None:
 def test_of_several_pauses_the_longest_counts() -> None:
     longest = RetryAfter(9)
     assert control_of(ExceptionGroup("", [RetryAfter(3), longest, RetryAfter(5)])) is longest
+
+
+@pytest.mark.parametrize("kind", [ResourceBroken, lambda *, counts=True: RetryAfter(3, counts=counts)])
+def test_of_several_that_say_the_same_one_that_counts_goes_before_others(kind: Any) -> None:
+    exempt, counting = kind(counts=False), kind()
+    assert control_of(ExceptionGroup("", [exempt, counting])) is counting
+    assert control_of(ExceptionGroup("", [counting, exempt])) is counting
+    assert control_of(ExceptionGroup("", [exempt])) is exempt
+
+
+def test_of_several_pauses_the_longest_counts_whether_it_counts_or_not() -> None:
+    longest = RetryAfter(9, counts=False)
+    assert control_of(ExceptionGroup("", [RetryAfter(3), longest])) is longest
 
 
 @given(st.lists(CONTROLS, min_size=1, max_size=4))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import Elastic, RetryPolicy
+from trio_pool._effects import WaitsInVain
 from trio_pool._group import Group
 from trio_pool._places import Door
 from trio_pool._verdict import Retry, Verdict
@@ -135,6 +136,91 @@ def test_a_job_whose_wait_was_cancelled_gets_on() -> None:
     assert begin(core, one, two) == []
     core.scheduler.cancel(one, 1.0)
     assert begin(core, two, one) == []
+
+
+def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
+    """A job begins to wait for the ends of others, that have been cancelled."""
+    for job in jobs:
+        core.scheduler.cancel(job, 0.0)
+    wait = Wait(waiter, lambda: jobs, for_ends=True)
+    assert core.scheduler.waits.begin(wait)
+    return wait
+
+
+def told(core: Core) -> list[Wait]:
+    """Who has been told, in that order."""
+    return [effect.wait for effect in core.effects_of(WaitsInVain)]
+
+
+def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    wait = Wait(other, lambda: [one], outlasts=True)
+    assert core.scheduler.waits.begin(wait)
+    begin_for_ends(core, one, other)
+    assert told(core) == [wait]
+
+
+def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, other = running(core, seat), running(core, core.add_seat())
+    begin_for_ends(core, holder, lender)
+    assert begin(core, other, lender) == []
+    assert told(core) == []
+    core.scheduler.claim(seat, lender, 1.0)
+    assert [wait.waiter for wait in told(core)] == [lender]
+
+
+def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, other = running(core, seat), running(core, core.add_seat())
+    wait = Wait(other, lambda: [lender], outlasts=True)
+    assert core.scheduler.waits.begin(wait)
+    core.scheduler.cancel(lender, 0.0)
+    core.scheduler.claim(seat, lender, 0.0)
+    begin_for_ends(core, holder, other)
+    assert told(core) == [wait]
+
+
+def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    parent = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    running(core, seat)
+    # Two of the parent's tasks wait for the lender, one of them come what may.
+    assert begin(core, parent, lender) == []
+    begin_for_ends(core, parent, lender)
+    core.scheduler.claim(seat, parent, 0.0)
+    core.scheduler.claim(seat, lender, 0.0)
+    assert told(core) == []
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert seat._current is parent
+    assert told(core) == [seat._loans[lender].wait]
+
+
+@pytest.mark.parametrize("lends", [False, True])
+def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) -> None:
+    core = make_core()
+    seat, other = core.add_seat(), core.add_seat()
+    job = running(core, seat)
+    if lends:
+        second = running(core, other)
+        assert begin(core, second, job) == []
+        wait = Wait(job, lambda: [second])
+    else:
+        child = submit(core, worker=seat)
+        wait = Wait(job, lambda: [child])
+    assert not core.scheduler.waits.begin(wait)
+    assert wait.lending_helps is not lends
 
 
 def test_only_workers_that_may_take_the_job_count() -> None:

@@ -389,6 +389,8 @@ def test_a_pause_read_by_a_subclass_is_of_that_subclass() -> None:
         """A pause of the program's own."""
 
     assert isinstance(assert_type(Throttled.parse("30", rest=True), Throttled), Throttled)
+    header: str | None = {"Retry-After": "30"}.get("Retry-After")
+    assert isinstance(assert_type(Throttled.parse(header, default=1.5), Throttled), Throttled)
 
 
 async def test_calls_from_threads_have_the_types_of_the_function() -> None:

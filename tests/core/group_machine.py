@@ -1,31 +1,22 @@
-"""With groups and jobs that wait for jobs, too, the scheduler does what the plain model does."""
+"""Does to groups, and to jobs that wait for jobs, whatever may happen to them."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
 from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
-from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
-from tests.core.test_scheduler_machine import CheckedMachine
+from tests.core.plain_parts import PlainJob, PlainVerdict
 from trio_pool import DeadReason, JobState
 from trio_pool._places import Door
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hypothesis.strategies import DataObject
 
     from tests.core.scheduler_machine import ShellWorker
@@ -70,27 +61,29 @@ class GroupMachine(CheckedMachine):
         assert isinstance(self.plain, PlainGroupedPool)
         return self.plain
 
+    def __init__(self) -> None:
+        super().__init__()
+        # All that were ever opened, with the model's; and those that had jobs before what has happened last.
+        self.groups: list[tuple[Group, PlainGroup]] = []
+        self.lived: set[PlainGroup] = set()
+
     @initialize(kind=st.sampled_from(sorted(GROUPS)))
     def choose_kind(self, kind: str) -> None:
         self.kind_of_groups = GROUPS[kind]
-        # All that were ever opened, with the model's.
-        self.groups: list[tuple[Group, PlainGroup]] = []
 
-    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
+    def forget_news(self) -> None:
+        super().forget_news()
+        for found in (self.model.staffed, self.staffed, self.model.turned_away, self.turned_away, self.quiet_groups):
+            found.clear()
+        self.lived = self.living_groups()
+
+    def check_news(self, told_before: int) -> None:
         """The same; and groups get their workers in both or in neither."""
-        model = self.model
-        model.staffed.clear()
-        self.staffed.clear()
-        model.turned_away.clear()
-        self.turned_away.clear()
-        self.quiet_groups.clear()
-        lived = self.living_groups()
-        answer = super().on_both(plain, core, dated=dated)
-        plain_groups = dict(self.groups) if hasattr(self, "groups") else {}
-        assert [plain_groups[group] for group in self.staffed] == model.staffed
-        assert [plain_groups[group] for group in self.turned_away] == model.turned_away
-        assert lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
-        return answer
+        super().check_news(told_before)
+        plain_groups = dict(self.groups)
+        assert [plain_groups[group] for group in self.staffed] == self.model.staffed
+        assert [plain_groups[group] for group in self.turned_away] == self.model.turned_away
+        assert self.lived - self.living_groups() <= {plain_groups[group] for group in self.quiet_groups}
 
     def living_groups(self) -> set[PlainGroup]:
         """The groups that have jobs."""
@@ -257,8 +250,8 @@ class GroupMachine(CheckedMachine):
         for verdict in ends:
             for worker in self.reopening():
                 self.open_resource(worker)
-            if self.busy():
-                worker = data.draw(st.sampled_from(self.busy()))
+            if self.able():
+                worker = data.draw(st.sampled_from(self.able()))
                 if verdict is None:
                     self.succeed_on(worker)
                 else:
@@ -340,8 +333,11 @@ class GroupMachine(CheckedMachine):
             lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
         reservations = self.core.scheduler._reservations
         assert reservations.lacking == lacking
+        served = [group for group, _ in self.open_groups() if group not in reservations.waiting]
+        assert reservations.kept == sum(len(group.seats) for group in served)
+        assert reservations.may_give_back == any(group.seats for group in served if group.opener is None)
         assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
-        assert not lacking or all(worker.kept_for is not None for worker in self.plain.idle())
+        assert not lacking or all(worker.kept_for is not None or worker.lenders for worker in self.plain.idle())
 
     @invariant()
     def kinds_of_workers_agree_with_a_recount(self) -> None:
@@ -353,7 +349,7 @@ class GroupMachine(CheckedMachine):
             members = [seat for seat in seats if seat._kind is kind]
             assert {(seat.tags, seat._kind.group) for seat in members} == {key, (kind.tags, kind.group)}
             assert kind.members == len(members)
-            assert kind.available == sum(seat._available for seat in members)
+            assert kind.available == sum(seat._available and not seat._loans for seat in members)
             assert list(kind.idle) == [seat for seat in roster.idle() if seat._kind is kind]
         assert roster.idle_count == len(roster.idle())
 
@@ -362,13 +358,15 @@ class GroupMachine(CheckedMachine):
         for group, plain in self.groups:
             jobs = [(job, each) for job, each in self.jobs if each.group is plain and each.state is not None]
             assert group.count == {state: sum(each.state is state for _, each in jobs) for state in JobState}
-            assert list(group.live) == [job for job, each in jobs if each.state not in FINAL]
+            by_plain = {each: job for job, each in jobs}
+            assert list(group.live) == [by_plain[each] for each in self.plain.live() if each.group is plain]
             assert group.submitted == len(jobs)
             assert group.attempts == sum(job.attempt_count for job, _ in jobs)
             assert group.failures <= group.attempts
             assert group.retries <= self.core.ledger.retries
             assert group.queue_peak >= group.count[JobState.QUEUED]
-            assert group.count[JobState.RUNNING] + group.surplus <= group.max_running
+            running = [each for _, each in jobs if each.state is JobState.RUNNING]
+            assert group.count[JobState.RUNNING] + group.surplus == self.plain.under_way(running)
 
     @invariant()
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
@@ -377,7 +375,7 @@ class GroupMachine(CheckedMachine):
             assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
             assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
             open_groups = [group for group, _ in self.open_groups()]
-            assert all(index.kind.group in (None, *open_groups) for index in queue._indexes.values())
+            assert {group for _, group in queue._indexes} <= {None, *open_groups}
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:
@@ -390,23 +388,15 @@ class GroupMachine(CheckedMachine):
         assert [plain_jobs[job] for job in places.all()] == self.plain.line
         assert all(places.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
-    def bring_to_an_end(self) -> None:
-        """All jobs run to their ends; those of groups that hold each other up are cancelled."""
-        self.drain()
-        while self.plain.live():
-            opening = self.reopening()
-            if self.busy():
-                self.succeed_on(self.busy()[0])
-            elif opening:
-                self.open_resource(opening[0])
-            elif self.over():
-                self.close_one(self.over()[0])
-            elif self.core.scheduler.deadlines.soonest < math.inf:
-                self.now = max(self.now, self.core.scheduler.deadlines.soonest)
-                self.mind_deadlines()
-            else:
-                assert self.waits_for_others_workers(), "the pool hangs"
-                self.cancel_one_group(self.open_groups()[0], is_shut=True)
+    def something_happens(self) -> bool:
+        """The next of all that happens by itself; at last groups that hold each other up are cancelled."""
+        if self.over() and not self.able() and not self.reopening():
+            self.close_one(self.over()[0])
+        elif not super().something_happens():
+            if not self.waits_for_others_workers():
+                return False
+            self.cancel_one_group(self.open_groups()[0], is_shut=True)
+        return True
 
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""
@@ -416,23 +406,6 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
-        staying = sum(worker.plain.phase != "gone" and not worker.plain.departing for worker in self.workers)
-        for group, _ in self.open_groups():
+        for group, plain in self.open_groups():
             if group in self.core.scheduler._reservations.waiting:
-                assert not group.seats or group.reserve <= staying
-
-
-def test_the_scheduler_agrees_with_the_model_about_groups() -> None:
-    before = CheckedMachine.runs
-    run_state_machine_as_test(
-        GroupMachine,
-        settings=settings(
-            max_examples=350,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-        ),
-    )
-    assert CheckedMachine.runs > before
+                assert not group.seats or group.reserve <= self.model.most_workers(plain)

@@ -1,4 +1,4 @@
-"""The scheduler does what the plain model of it does, whatever comes in whatever order."""
+"""Holds the scheduler against the plain model of it after each step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import math
 from collections import Counter
 from typing import ClassVar
 
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import (
-    invariant,
-    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # not annotated there
-)
+from hypothesis.stateful import invariant
 
 from tests.core.plain_parts import FINAL, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
@@ -101,6 +97,13 @@ class CheckedMachine(SchedulerMachine):
         assert len(self.core.dead) == len(self.died) == ledger.count[JobState.DEAD]
 
     @invariant()
+    def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
+        seats = list(self.core.roster.seats.values())
+        assert self.core.roster.coming == sum(seat._may_become_available for seat in seats)
+        assert set(self.core.scheduler._paused) == {seat for seat in seats if seat._paused}
+        assert self.core.roster.leaving == sum(seat._departing for seat in seats)
+
+    @invariant()
     def the_queue_holds_what_is_queued_in_order(self) -> None:
         queue = self.core.scheduler._queue
         plain_jobs = dict(self.jobs)
@@ -117,12 +120,18 @@ class CheckedMachine(SchedulerMachine):
             assert plain.next_pair(plain.line) is None
             assert plain.next_further() is None
 
+    def lenders(self) -> set[object]:
+        """The jobs that run, but on no worker."""
+        return {job for worker in self.workers for job in worker.seat._loans}
+
     @invariant()
     def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
         races = self.core.scheduler._races
         running = [worker.running for worker in self.busy()]
-        assert len(set(running)) == self.core.ledger.count[JobState.RUNNING]
-        assert len(running) - len(set(running)) == self.core.ledger.surplus
+        lent = self.lenders()
+        assert not lent & set(running)
+        assert len(set(running)) + len(lent) == self.core.ledger.count[JobState.RUNNING]
+        assert len(running) - len(set(running)) - len(lent) == self.core.ledger.surplus
         for worker in self.workers:
             job = worker.running
             assert worker.seat._current is job
@@ -142,6 +151,9 @@ class CheckedMachine(SchedulerMachine):
             assert len(set(attempt.workers)) == len(attempt.workers)
             runners = [seats[worker] for worker in attempt.runners]
             assert {worker.seat for worker in self.busy() if worker.running is job} == set(runners)
+            if plain.has_lent is not None:
+                assert (runners, attempt.due) == ([], None)
+                continue
             assert {seat._attempt_deadline for seat in runners} == {attempt.deadline}
             assert job._worker is runners[0]
             race = races.get(job)
@@ -174,7 +186,7 @@ class CheckedMachine(SchedulerMachine):
                 under_way.add(told.arguments[0])
             elif told.event == "attempt_ended":
                 under_way.remove(told.arguments[0])
-        assert under_way == {worker.running for worker in self.busy()}
+        assert under_way == {worker.running for worker in self.busy()} | self.lenders()
 
     @invariant()
     def nothing_that_is_due_is_slept_through(self) -> None:
@@ -200,21 +212,35 @@ class CheckedMachine(SchedulerMachine):
         dispatch = self.core.scheduler._dispatch
         if dispatch._limited_until is not None:
             holds.append((Due.RATE, dispatch))
+        staffing = self.core.scheduler._staffing
+        if staffing is not None and staffing._retire_at is not None:
+            holds.append((Due.RETIRE, staffing))
         assert Counter(found) == Counter(holds)
 
     def bring_to_an_end(self) -> None:
         """All jobs run to their ends, as when the block of a pool is left; time does the rest."""
         self.drain()
         while self.plain.live():
-            opening = self.reopening()
-            if self.busy():
-                self.succeed_on(self.busy()[0])
-            elif opening:
-                self.open_resource(opening[0])
-            else:
-                assert self.core.scheduler.deadlines.soonest < math.inf, "the pool hangs"
-                self.now = max(self.now, self.core.scheduler.deadlines.soonest)
-                self.mind_deadlines()
+            assert self.something_happens(), "the pool hangs"
+
+    def something_happens(self) -> bool:
+        """The next of all that happens by itself; returns whether there is anything."""
+        opening = self.reopening()
+        if self.able():
+            self.succeed_on(self.able()[0])
+        elif opening:
+            self.open_resource(opening[0])
+        elif self.core.scheduler.deadlines.soonest < math.inf:
+            self.now = max(self.now, self.core.scheduler.deadlines.soonest)
+            self.mind_deadlines()
+        else:
+            return False
+        return True
+
+    def everything_stops(self) -> None:
+        """What runs still, once all is cancelled, ends."""
+        for worker in self.busy():
+            self.fail_with(worker, PlainVerdict("retry"), ValueError("after the end"))
 
     def teardown(self) -> None:
         """Whatever has happened, the pool can be brought to an end that loses no job."""
@@ -225,24 +251,8 @@ class CheckedMachine(SchedulerMachine):
         if self.patient:
             self.bring_to_an_end()
         self.cancel_all()
-        for worker in self.busy():
-            self.fail_with(worker, PlainVerdict("retry"), ValueError("after the end"))
+        self.everything_stops()
         count = self.core.ledger.count
         assert self.core.ledger.submitted == sum(count[state] for state in FINAL)
         assert not self.core.ledger.live
         CheckedMachine.runs += 1
-
-
-def test_the_scheduler_agrees_with_the_model_and_holds_its_invariants() -> None:
-    run_state_machine_as_test(
-        CheckedMachine,
-        settings=settings(
-            max_examples=350,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-        ),
-    )
-    assert CheckedMachine.runs

@@ -1,0 +1,153 @@
+"""Lets the pool open and retire workers, whatever else happens."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from tests.core.lending_machine import LendingMachine
+from tests.core.plain_elastic import PlainElastic, PlainElasticPool
+from trio_pool import Elastic
+from trio_pool._effects import Hire
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DataObject
+
+    from tests.core.scheduler_machine import ShellWorker
+    from trio_pool._effects import Effect
+
+
+def make_elastic(least: int, more: int, idle_timeout: float, tags: tuple[str, ...]) -> Elastic[None]:
+    """One of so many workers at least, and so many more at most."""
+    return Elastic(nullcontext[None], min=least, max=least + more, idle_timeout=idle_timeout, tags=frozenset(tags))
+
+
+ELASTICS = st.builds(
+    make_elastic,
+    st.sampled_from([0, 0, 1, 2]),
+    st.integers(1, 3),
+    st.sampled_from([0.5, 1.0, 1.0, 2.0, math.inf]),  # at once is too soon for a model to tell when
+    st.sampled_from([(), (), ("a",), ("a", "b")]),
+)
+
+
+class ElasticMachine(LendingMachine):
+    """Opens ordered workers, or doesn't."""
+
+    make_plain = PlainElasticPool
+    elastics = ELASTICS
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The workers that are ordered and have not joined, and those that were with the last event.
+        self.orders = 0
+        self.new_orders = 0
+        # Whether they join at once.
+        self.prompt = True
+
+    @property
+    def model(self) -> PlainElasticPool:
+        """The model, as what it is."""
+        assert isinstance(self.plain, PlainElasticPool)
+        return self.plain
+
+    @initialize(prompt=st.booleans())
+    def choose_pace(self, prompt: bool) -> None:
+        self.prompt = prompt
+
+    def begin(self, elastic: Elastic[None] | None, data: DataObject) -> None:
+        """The workers are there with which the pool begins."""
+        if elastic is None:
+            return
+        self.tags = tuple(sorted(elastic.tags))
+        self.own_limits = data.draw(self.limits)
+        plain = PlainElastic(elastic.min, elastic.max, elastic.idle_timeout, elastic.tags)
+        self.model.elastic = plain
+        for _ in range(elastic.min):
+            self.add(self.tags, self.own_limits, elastic=True)
+            self.open_resource(self.workers[-1])
+        self.on_both(lambda: self.model.begin(plain), lambda: self.core.scheduler.begin(self.now))
+
+    def carry_out_more(self, effect: Effect) -> None:
+        if isinstance(effect, Hire):
+            self.new_orders += 1
+        else:
+            super().carry_out_more(effect)
+
+    def forget_news(self) -> None:
+        super().forget_news()
+        self.new_orders = self.model.hired = 0
+
+    def check_news(self, told_before: int) -> None:
+        """The same; and as many workers are ordered, and have been idle for as long."""
+        super().check_news(told_before)
+        assert self.new_orders == self.model.hired
+        staffing, model = self.core.scheduler._staffing, self.model
+        if staffing is not None:
+            assert set(staffing._idle) == {seat for plain, seat in self.seats().items() if plain in model.idlers}
+            # A break of no length may count as one: a job goes to an idle worker, and then another falls idle.
+            found = list(staffing._idle_since)
+            assert len(found) == len(model.idle_times)
+            assert all(since in (time, self.now) for since, time in zip(found, model.idle_times, strict=True))
+            model.idle_times = found
+
+    def go_on(self) -> None:
+        """An event has happened: the workers join that were ordered with it."""
+        super().go_on()
+        self.orders += self.new_orders
+        self.new_orders = 0
+        while self.prompt and self.orders:
+            self.join_as_ordered()
+
+    def join_as_ordered(self) -> None:
+        self.orders -= 1
+        self.add(self.tags, self.own_limits, elastic=True, ordered=True)
+
+    @precondition(lambda self: self.orders)
+    @rule(joins=st.booleans())
+    def carry_out_an_order(self, joins: bool) -> None:
+        """It is carried out late, or not at all: then it is made anew with the next event."""
+        if joins:
+            self.join_as_ordered()
+        else:
+            self.orders -= 1
+            self.on_both(self.model.not_hired, self.core.scheduler.not_hired, dated=False)
+            self.set_max_running(self.plain.max_running)
+
+    @precondition(lambda self: self.unopened())
+    @rule(data=st.data())
+    def open_one_that_was_ordered(self, data: DataObject) -> None:
+        self.open_resource(data.draw(st.sampled_from(self.unopened())))
+
+    def unopened(self) -> list[ShellWorker]:
+        return self.those(lambda worker: worker.elastic and worker.phase == "starting")
+
+    # What holds after every step.
+
+    @invariant()
+    def there_are_as_many_workers_as_there_may_be(self) -> None:
+        elastic = self.model.elastic
+        if elastic is None:
+            return
+        seats = self.core.roster.seats.values()
+        assert sum(seat._elastic for seat in seats) + self.orders <= elastic.max
+        staying = sum(seat._elastic and not seat._departing for seat in seats)
+        is_held_up = self.model.failing() or self.model.there() == elastic.max
+        assert staying + self.orders >= elastic.min or is_held_up
+
+    @invariant()
+    def those_that_are_idle_are_so_in_the_same_order(self) -> None:
+        staffing, seats = self.core.scheduler._staffing, self.seats()
+        if staffing is not None:
+            assert list(staffing._idle) == [seats[worker] for worker in self.model.idlers]
+
+    def something_happens(self) -> bool:
+        """The next of all that happens by itself; workers join that were ordered."""
+        if self.orders:
+            self.join_as_ordered()
+            return True
+        return super().something_happens()

@@ -1,0 +1,211 @@
+"""A pool that opens and retires workers, as plainly as the rest of the model.
+
+1. There are never more of these workers than ``max``, those that are to leave included, and some
+   are ordered whenever fewer than ``min`` stay.
+2. For each job that one of these workers may take, and that waits for nothing but a worker, one is
+   ordered, and for each that a group is to have for itself; but for as many of these as are
+   ordered, being opened or being opened anew.
+3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
+   such ones leave, as long as ``min`` stay.
+4. It is kept since when there has been one idle worker, two, and so on. When one of these times is
+   longer ago than ``idle_timeout``, and more than ``min`` stay, that worker leaves which has been idle for
+   longest, of those that are not needed: by a group, by who has lent it, by a job that no other may take; or,
+   while it is being opened anew, by any that waits. If all are needed, it is looked again that much later.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from tests.core.plain_groups import PlainGroup
+from tests.core.plain_loans import PlainLendingPool
+from tests.core.plain_parts import PlainJob, PlainWorker
+from trio_pool import JobState
+
+
+@attrs.frozen
+class PlainElastic:
+    """How many workers there are to be."""
+
+    min: int
+    max: int
+    idle_timeout: float
+    tags: frozenset[str]
+
+
+@attrs.define(eq=False)
+class PlainElasticPool(PlainLendingPool):
+    """The pool, opening and retiring workers if it is elastic."""
+
+    elastic: PlainElastic | None = None
+    begun: bool = False
+    # How many workers are ordered that have not joined; and how many were since this was last cleared.
+    ordered: int = 0
+    hired: int = 0
+    # Those that are idle, the longest first; and since when there have been so many.
+    idlers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    idle_times: list[float] = attrs.field(factory=list[float])
+    # If there were too many, but all of them were needed: when it is to be looked again.
+    not_before: float = -math.inf
+
+    # Looking.
+
+    def crew(self) -> list[PlainWorker]:
+        """Those that it has opened itself, and that stay."""
+        return [worker for worker in self.staying() if worker.elastic]
+
+    def there(self) -> int:
+        """How many there are of them, or will be."""
+        return self.ordered + sum(1 for worker in self.workers if worker.elastic and worker.phase != "gone")
+
+    def failing(self) -> list[PlainWorker]:
+        """Those of them whose resource could not be opened and is not yet, the first to fail first."""
+        found = [worker for worker in self.crew() if worker.failing and worker.phase != "open"]
+        return sorted(found, key=lambda worker: worker.failing)
+
+    def could_take(self, job: PlainJob) -> bool:
+        """Whether a worker that is opened may take the job."""
+        return self.elastic is not None and job.only_worker is None and job.requires <= self.elastic.tags
+
+    def is_eligible(self, job: PlainJob) -> bool:
+        """Whether any worker that has not left, or that may be opened, may ever run the job."""
+        return self.could_take(job) or super().is_eligible(job)
+
+    def most_workers(self, group: PlainGroup) -> float:
+        """How many workers a group can have at most."""
+        most = super().most_workers(group)
+        return most if self.elastic is None else most - len(self.crew()) + self.elastic.max
+
+    def wanting(self) -> int:
+        """How many jobs wait that a worker could be opened for, and that their groups let start."""
+        jobs = [job for job in [*self.queue(), *self.ready_line()] if self.could_take(job)]
+        total = 0
+        for group in {job.group for job in jobs}:
+            those = [job for job in jobs if job.group is group]
+            running = [job for job in self.those(JobState.RUNNING) if job.group is group]
+            room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
+            total += int(min(len(those), room))
+        return total
+
+    def startable(self) -> float:
+        """How many attempts the pool's limits let start now."""
+        room = self.max_running - self.under_way(self.those(JobState.RUNNING))
+        if self.rate is not None and not self.suspended:
+            room = min(room, self.rate.startable(self.now))
+        return max(0.0, room)
+
+    def missing_workers(self) -> int:
+        """How many workers are to be ordered."""
+        if self.elastic is None or not self.begun or self.failing():
+            return 0
+        coming = [w for w in self.crew() if w.phase in ("starting", "reopening") and not w.lenders]
+        for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
+        wanted = for_groups + min(self.wanting(), self.startable()) - self.ordered - len(coming)
+        wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
+        return int(max(0, min(wanted, self.elastic.max - self.there())))
+
+    def waits_for_rate(self) -> bool:
+        """Whether some job could start, or a worker be opened for it, but for the pool's rate limit."""
+        if super().waits_for_rate():
+            return True
+        if self.elastic is None or not self.has_room() or self.ready_at() <= self.now:
+            return False
+        return bool(self.there() < self.elastic.max and self.wanting())
+
+    def is_still(self) -> bool:
+        """Whether nothing will happen by itself any more."""
+        leaving = any(worker.elastic and worker.departing and worker.phase != "gone" for worker in self.workers)
+        if leaving and not self.those(JobState.RUNNING):
+            return False  # once it has left, another may be opened
+        return not self.ordered and super().is_still()
+
+    def dues(self) -> list[float]:
+        """The times at which something has to happen by itself."""
+        return [*super().dues(), self.too_many_at()]
+
+    def too_many_at(self) -> float:
+        """When there will have been too many workers for too long."""
+        if self.elastic is None or not self.idle_times or len(self.crew()) <= self.elastic.min:
+            return math.inf
+        return max(self.idle_times[0] + self.elastic.idle_timeout, self.not_before)
+
+    # What everything is made of.
+
+    def _see_to_staff(self) -> None:
+        missing = self.missing_workers()
+        self.ordered += missing
+        self.hired += missing
+        if self.elastic is None or self.wanting() or self.lacking():
+            return
+        for worker in self.failing():
+            if worker.kept_for is None and len(self.crew()) > self.elastic.min:
+                self._dismiss(worker)
+                self._update(worker)
+
+    def _reopen(self, worker: PlainWorker, error: object) -> None:
+        if worker.phase == "open" or worker not in self.crew():
+            worker.failing = 0
+        elif not worker.failing:
+            worker.failing = self._next_count()
+        super()._reopen(worker, error)
+
+    def _dismiss(self, worker: PlainWorker) -> None:
+        super()._dismiss(worker)
+        if worker in self.idlers:
+            self.idlers.remove(worker)
+            self.idle_times.pop(0)  # it is its time that is up, not that of the others
+
+    def _update(self, worker: PlainWorker) -> None:
+        super()._update(worker)
+        self._count_idlers(worker)
+
+    def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
+        super()._occupy(worker, job)
+        self._count_idlers(worker)
+
+    def _count_idlers(self, worker: PlainWorker) -> None:
+        if not worker.elastic or worker.departing:
+            return
+        # One that is opened anew meanwhile stays idle.
+        is_idle = worker.idle_since is not None or (worker in self.idlers and worker.phase == "reopening")
+        if is_idle and worker not in self.idlers:
+            self.idlers.append(worker)
+            self.idle_times.append(self.now)
+        elif not is_idle and worker in self.idlers:
+            self.idlers.remove(worker)
+            self.idle_times.pop()
+
+    def _retire(self) -> None:
+        while self.elastic is not None and self.too_many_at() <= self.now:
+            found = [worker for worker in self.idlers if not self._is_needed(worker)]
+            if not found:
+                self.not_before = self.now + self.elastic.idle_timeout
+                return
+            self._dismiss(found[0])
+            self._update(found[0])
+
+    def _is_needed(self, worker: PlainWorker) -> bool:
+        waiting = [*self.queue(), *self.ready_line()]
+        if worker.phase == "reopening" and (self.wanting() or self.lacking()):
+            return True
+        return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
+
+    # What happens.
+
+    def begin(self, elastic: PlainElastic) -> None:
+        """The workers are there with which it begins."""
+        self.elastic = elastic
+        self.begun = True
+        self.advance()
+        self._settle()
+
+    def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:
+        """A worker is about to open its resource; perhaps as it was ordered."""
+        self.ordered -= ordered
+        super().join(worker)
+
+    def not_hired(self) -> None:
+        """A worker that was ordered will not come."""
+        self.ordered -= 1

@@ -1,0 +1,99 @@
+"""Workers that their jobs have lent to others, as plainly as the rest of the model.
+
+1. A job that lends its worker goes on running, but neither on the worker nor in any count of
+   what runs at once. The worker takes jobs like any other that is free.
+2. A job gets back the worker that it has lent: at once where that runs nothing, else when what runs
+   there ends, before all that is queued; of several the first to ask is the first to have it. A
+   pause, a rest, a limit or a broken resource does not matter, nor that the worker is to leave.
+3. While a worker is lent, it is set aside for nobody, its resource is not opened anew, and no job
+   avoids another worker because it could have this one (the bounce).
+4. What cuts the attempts on a worker short that is to leave cuts those that have lent it, too.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from tests.core.plain_groups import PlainGroupedPool
+from tests.core.plain_parts import PlainJob, PlainWorker
+
+
+@attrs.define(eq=False)
+class PlainLendingPool(PlainGroupedPool):
+    """The pool, with jobs that lend their workers."""
+
+    # The jobs that have got their workers back since this was last cleared.
+    regained: list[tuple[PlainWorker, PlainJob]] = attrs.field(factory=list[tuple[PlainWorker, PlainJob]])
+
+    # Looking.
+
+    def under_way(self, jobs: list[PlainJob]) -> int:
+        """How many attempts of running jobs there are, but of those that have lent their workers."""
+        return super().under_way([job for job in jobs if job.has_lent is None])
+
+    # What everything is made of.
+
+    def _set_aside(self, workers: list[PlainWorker]) -> None:
+        super()._set_aside([worker for worker in workers if not worker.lenders])
+
+    def _may_become_available(self, worker: PlainWorker) -> bool:
+        # A broken one waits for those that have lent it.
+        return not (worker.phase == "reopening" and worker.lenders) and super()._may_become_available(worker)
+
+    def _cancel_running(self, job: PlainJob) -> None:
+        super()._cancel_running(job)
+        if job.has_lent is not None:
+            self._cut_lender(job)
+
+    def _cut_lender(self, job: PlainJob) -> None:
+        assert job.has_lent is not None
+        if self.now < job.attempt.deadline:
+            job.lent_cut = True
+        self.interrupted.append((job.has_lent, job))
+
+    def _evict(self, worker: PlainWorker) -> None:
+        super()._evict(worker)
+        for job in worker.lenders:
+            self._cut_lender(job)
+
+    def _give_back(self, worker: PlainWorker) -> None:
+        assert worker.job is None
+        job = worker.claims.pop(0)
+        worker.lenders.remove(job)
+        worker.job, worker.cut = job, job.lent_cut
+        job.has_lent, job.lent_cut = None, False
+        job.attempt.runners.append(worker)
+        self.regained.append((worker, job))
+        self._update(worker)
+
+    def _go_on(self, worker: PlainWorker) -> None:
+        if worker.claims:
+            self._follow_up()
+            self._give_back(worker)
+            self._settle()
+        else:
+            super()._go_on(worker)
+
+    # What happens.
+
+    def lend(self, worker: PlainWorker) -> None:
+        """The job on a worker lends it."""
+        self.advance()
+        job = worker.job
+        assert job is not None
+        assert job.has_lent is None
+        worker.job = None
+        worker.lenders.append(job)
+        job.has_lent, job.lent_cut, worker.cut = worker, worker.cut, False
+        job.attempt.runners.remove(worker)
+        self._go_on(worker)
+
+    def claim(self, job: PlainJob) -> None:
+        """A job wants back the worker that it has lent."""
+        self.advance()
+        worker = job.has_lent
+        assert worker is not None
+        worker.claims.append(job)
+        if worker.job is None:
+            self._give_back(worker)
+        self._settle()

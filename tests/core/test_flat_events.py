@@ -1,0 +1,303 @@
+"""No event costs more where there are many workers, tag sets, lanes, waiting jobs or groups."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, calls_of, make_core, make_job
+from trio_pool import Elastic, JobCancelledError, JobState
+from trio_pool._kinds import PICKS
+from trio_pool._places import Door
+from trio_pool._verdict import Retry, Verdict
+from trio_pool._waits import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_pool import Job
+    from trio_pool._group import Group
+    from trio_pool._kinds import Pick
+    from trio_pool._seat import Seat
+
+RETRY = Verdict(Retry(0.0, "any", False, True))
+BOUNCE = Verdict(Retry(0.0, "other", False, True))
+
+
+def submit(core: Core, **options: Any) -> Job[Any]:
+    job = make_job(**options)
+    core.scheduler.submit(job, Door.ALWAYS, 0.0)
+    return job
+
+
+def is_flat(calls: Callable[[int], int], few: int = 20, many: int = 200) -> bool:
+    """Whether many cost at most 1.3 times as much as few; a heap's depth is no call."""
+    return calls(many) <= 1.3 * calls(few)
+
+
+def crowd(core: Core, number: int, kind: str) -> list[Seat]:
+    """Many of one thing or the other, and four idle workers that have nothing to do with it but for what they are."""
+    scheduler = core.scheduler
+    if kind == "idle workers":
+        for _ in range(number):
+            core.add_seat("all")
+    elif kind == "busy workers":
+        for _ in range(number):
+            submit(core, worker=core.add_seat("all"))
+    elif kind == "paused workers":
+        for _ in range(number):
+            scheduler.pause(core.add_seat("all"), 0.0)
+    elif kind == "tag sets":
+        for each in range(number):
+            core.add_seat("all", f"tag {each}")
+    elif kind == "lanes":
+        for each in range(number):
+            seat = core.add_seat("all", f"tag {each}")
+            scheduler.pause(seat, 0.0)
+            submit(core, requires=[f"tag {each}"])
+            submit(core, worker=seat)
+    elif kind == "waits":
+        awaited = submit(core, worker=core.add_seat("all"))
+        for _ in range(number):
+            job = submit(core, worker=core.add_seat("all"))
+            assert scheduler.begin_wait(Wait(job, lambda: (awaited,)), 0.0)
+    elif kind == "full groups":
+        for _ in range(number):
+            group = core.open_group(max_running=1)
+            submit(core, group=group, worker=core.add_seat("all"))
+            for _ in range(2):
+                submit(core, group=group, requires=["all"])
+    elif kind == "groups with workers":
+        for _ in range(number):
+            core.add_seat("all")
+            core.open_group(reserve=1)
+    free = [core.add_seat("all", "free") for _ in range(4)]
+    for tags in ((), ("all",), ("free",)):
+        terms = make_job(requires=tags)._options.terms
+        assert core.roster.has_any(terms)  # who fits is found out once
+        core.roster.choose(terms)
+    return free
+
+
+CROWDS = [
+    "idle workers",
+    "busy workers",
+    "paused workers",
+    "tag sets",
+    "lanes",
+    "waits",
+    "full groups",
+    "groups with workers",
+]
+
+
+def start(core: Core, **options: Any) -> Seat:
+    job = submit(core, **options)
+    assert job._worker is not None, job
+    return job._worker
+
+
+def a_job(core: Core, free: list[Seat]) -> int:
+    return calls_of(lambda: submit(core)) + calls_of(lambda: submit(core, requires=["all"]))
+
+
+def an_end(core: Core, free: list[Seat]) -> int:
+    seat = start(core)
+    return calls_of(lambda: core.scheduler.succeeded(seat, None, 0.0))
+
+
+def an_end_before_a_queued_job(core: Core, free: list[Seat]) -> int:
+    seats = [start(core, worker=seat) for seat in free]
+    submit(core, requires=["free"])
+    return calls_of(lambda: core.scheduler.succeeded(seats[0], None, 0.0))
+
+
+def a_failure(core: Core, free: list[Seat]) -> int:
+    seat = start(core, worker=free[0])
+    return calls_of(lambda: core.scheduler.failed(seat, ValueError(), RETRY, 0.0))
+
+
+def a_bounce(core: Core, free: list[Seat]) -> int:
+    seat = start(core, requires=["free"])
+    return calls_of(lambda: core.scheduler.failed(seat, ValueError(), BOUNCE, 0.0))
+
+
+def a_cancellation(core: Core, free: list[Seat]) -> int:
+    job = submit(core)
+    assert job._worker is not None
+    seat = job._worker
+
+    def cancel() -> None:
+        core.scheduler.cancel(job, 0.0)
+        core.scheduler.cut_short(seat, JobCancelledError(job), 0.0)
+
+    return calls_of(cancel)
+
+
+def a_pause(core: Core, free: list[Seat]) -> int:
+    calls = calls_of(lambda: core.scheduler.pause(free[0], 0.0))
+    return calls + calls_of(lambda: core.scheduler.resume(free[0], 0.0))
+
+
+def a_rest(core: Core, free: list[Seat]) -> int:
+    calls = calls_of(lambda: core.scheduler.rest(free[0], 1.0, 0.0))
+    return calls + calls_of(lambda: core.scheduler.advance(1.0))
+
+
+def a_removal(core: Core, free: list[Seat]) -> int:
+    calls = calls_of(lambda: core.scheduler.depart(free[0], 0.0))
+    return calls + calls_of(lambda: core.scheduler.left(free[0], 0.0))
+
+
+def a_newcomer(core: Core, free: list[Seat]) -> int:
+    return calls_of(lambda: core.add_seat("all", "free"))
+
+
+def a_wait(core: Core, free: list[Seat]) -> int:
+    waiter, awaited = submit(core, worker=free[0]), submit(core, worker=free[1])
+    wait = Wait(waiter, lambda: (awaited,))
+    calls = calls_of(lambda: core.scheduler.begin_wait(wait, 0.0))
+    return calls + calls_of(lambda: core.scheduler.waits.end(wait))
+
+
+def a_loan(core: Core, free: list[Seat]) -> int:
+    job = submit(core, worker=free[0])
+    calls = calls_of(lambda: core.scheduler.lend(free[0], 0.0))
+    return calls + calls_of(lambda: core.scheduler.claim(free[0], job, 0.0))
+
+
+def a_group(core: Core, free: list[Seat]) -> int:
+    opened: list[Group] = []
+    calls = calls_of(lambda: opened.append(core.open_group(max_running=1)))
+    return calls + calls_of(lambda: core.scheduler.close_group(opened[0], 0.0))
+
+
+EVENTS = [
+    a_job,
+    an_end,
+    an_end_before_a_queued_job,
+    a_failure,
+    a_bounce,
+    a_cancellation,
+    a_pause,
+    a_rest,
+    a_removal,
+    a_newcomer,
+    a_wait,
+    a_loan,
+    a_group,
+]
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+@pytest.mark.parametrize("state", ["open", "draining", "bounded"])
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_costs_no_more_in_a_crowd(event: Callable[[Core, list[Seat]], int], state: str, kind: str) -> None:
+    def calls(number: int) -> int:
+        core = make_core(max_running=2 * number + 10 if state == "bounded" else math.inf)
+        free = crowd(core, number, kind)
+        if state == "draining":
+            core.scheduler.drain(0.0)
+        return event(core, free)
+
+    assert is_flat(calls)
+
+
+def test_a_pool_is_drained_of_waiting_jobs_at_once() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        crowd(core, number, "waits")
+        return calls_of(lambda: core.scheduler.drain(0.0))
+
+    assert is_flat(calls)
+
+
+@pytest.mark.parametrize("pick", PICKS)
+def test_a_job_goes_to_the_preferred_one_of_many_kinds_of_workers(pick: Pick) -> None:
+    def calls(number: int) -> int:
+        core = make_core(pick=pick)
+        crowd(core, number, "tag sets")
+        submit(core, requires=["all"])
+        return a_job(core, [])
+
+    assert is_flat(calls)
+
+
+def test_where_no_more_may_run_an_end_looks_at_no_lanes_but_the_first() -> None:
+    def calls(number: int) -> int:
+        core = make_core(max_running=2)
+        seats = [core.add_seat(f"tag {each}") for each in range(number)]
+        for seat in seats:
+            for _ in range(3):
+                submit(core, worker=seat)
+                submit(core, requires=seat.tags)
+        total = 0
+        for _ in range(10):
+            busy = next(seat for seat in seats if seat._current is not None)
+            total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
+        return total
+
+    assert is_flat(calls)
+
+
+def test_a_full_groups_jobs_for_one_worker_each_are_no_more_to_look_at() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        group = core.open_group(max_running=2)
+        seats = [core.add_seat() for _ in range(number)]
+        for seat in seats:
+            for _ in range(3):
+                submit(core, group=group, worker=seat)
+        total = 0
+        for _ in range(10):
+            busy = next(seat for seat in seats if seat._current is not None)
+            total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
+        return total
+
+    assert is_flat(calls)
+
+
+def test_jobs_that_wait_for_each_other_in_a_row_end_one_by_one() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        jobs = [submit(core, worker=core.add_seat()) for _ in range(number)]
+        waits: list[Wait] = []
+        for job, other in zip(jobs[1:], jobs, strict=False):
+            waits.append(Wait(job, partial(tuple, [other])))
+            assert core.scheduler.begin_wait(waits[-1], 0.0)
+        submit(core, worker=jobs[-1]._worker)
+        core.scheduler.drain(0.0)
+
+        def end() -> None:
+            for job, wait in zip(jobs[:10], waits[:10], strict=True):
+                assert job._worker is not None
+                core.scheduler.succeeded(job._worker, None, 0.0)
+                core.scheduler.waits.end(wait)
+
+        return calls_of(end)
+
+    assert is_flat(calls)
+
+
+def test_an_elastic_pool_counts_the_jobs_of_many_lanes_without_looking_at_them() -> None:
+    def calls(number: int) -> int:
+        tags = [f"tag {each}" for each in range(number)]
+        core = make_core(elastic=Elastic(lambda: None, min=0, max=5, tags=tags))  # type: ignore[arg-type,return-value]
+        core.scheduler.begin(0.0)
+        for tag in tags:
+            submit(core, requires=[tag])
+        return calls_of(lambda: submit(core, requires=[tags[0]]))
+
+    assert is_flat(calls)
+
+
+def test_the_count_of_what_is_worked_out_for_requirements_is_bounded() -> None:
+    core = make_core()
+    core.add_seat("a")
+    for number in range(5_000):
+        core.roster.has_any(make_job(requires=[f"tag {number}"])._options.terms)
+    assert len(core.roster._everybody._fits) <= 1_002
+    assert submit(core, requires=["a"]).state is JobState.RUNNING

@@ -1,0 +1,121 @@
+"""Makes the options and values that the pool takes from what a program says."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Any
+
+from tests.programs import language as lang
+from tests.programs.frames import Base
+from tests.programs.raising import in_words
+from tests.programs.world import Errand, Usable
+from trio_pool import CircuitBreaker, Hedge, RateLimit, Resource, RetryPolicy
+
+
+class OwnCurve(RetryPolicy):
+    """A policy with delays of its own."""
+
+    def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
+        return 0.25 * failed
+
+
+class Making(Base):
+    """Makes what the pool takes from what the program says."""
+
+    def options_of(self, call: lang.Call) -> dict[str, Any]:
+        """The keyword arguments of a call."""
+        options: dict[str, Any] = {}
+        if call.retry is not None:
+            options["retry"] = self.policy(call.retry)
+        setup = self.world.program.setup
+        timeouts = (call.attempt_timeout, call.total_timeout, setup.attempt_timeout, setup.total_timeout)
+        self.world.cancellations += any(timeout is not None for timeout in timeouts)
+        if call.attempt_timeout is not None:
+            options["attempt_timeout"] = call.attempt_timeout
+        if call.total_timeout is not None:
+            options["total_timeout"] = call.total_timeout
+        if call.priority:
+            options["priority"] = call.priority
+        if call.requires:
+            options["requires"] = call.requires
+        workers = self.world.pool.workers
+        if call.worker is not None and workers:
+            options["worker"] = workers[call.worker % len(workers)]
+        if call.hedge is not None:
+            self.world.cancellations += 1  # of those that lose, and of what they wait for
+            options["hedge"] = Hedge(call.hedge[0], extra=call.hedge[1])
+        return options
+
+    def with_after(self, errand: Errand) -> dict[str, Any]:
+        """The same for one that may stand behind others."""
+        errand.options = self.options_of(errand.call)
+        jobs = list(self.world.books)
+        if errand.call.after and jobs:
+            errand.behind = tuple(jobs[-1 - number % len(jobs)] for number in errand.call.after)
+            return errand.options | {"after": errand.behind}
+        return errand.options
+
+    def rate(self, rate: lang.Rate | None) -> RateLimit | None:
+        """A limit."""
+        return None if rate is None else RateLimit(rate.count, rate.per, rate.burst)
+
+    def policy(self, policy: lang.Policy) -> RetryPolicy:
+        """A retry policy."""
+        kind = {"plain": RetryPolicy, "own": OwnCurve}.get(policy.curve) or self._bad_curve(policy.curve)
+        return kind(
+            max_attempts=policy.max_attempts,
+            base_delay=policy.delay,
+            multiplier=policy.multiplier,
+            jitter=policy.jitter,
+            placement=policy.placement,
+            front=policy.front,
+            retry_on=self._rule(policy.retry_on),
+        )
+
+    def _bad_curve(self, curve: str) -> type[RetryPolicy]:
+        world = self.world
+
+        class Bad(RetryPolicy):
+            def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
+                if curve == "raises":
+                    raise world.raising("os")
+                return math.nan
+
+        return Bad
+
+    def _rule(self, rule: str) -> Any:
+        def raises(_: Exception) -> bool:
+            raise self.world.raising("os")
+
+        def is_value(error: Exception) -> bool:
+            return isinstance(error, ValueError)
+
+        rules: dict[str, Any] = {
+            "all": Exception,
+            "value": ValueError,
+            "function": is_value,
+            "raises": raises,
+            "nonsense": in_words,
+        }
+        return rules[rule]
+
+    def breaker(self, breaker: lang.Breaker | None) -> CircuitBreaker | None:
+        """A circuit breaker."""
+        if breaker is None:
+            return None
+        return CircuitBreaker(
+            breaker.failures, breaker.reset_after, breaker.max_reset_after, self._rule(breaker.counts)
+        )
+
+    def resource(self, device: lang.Device, key: int) -> Resource[Any]:
+        """A resource: what its lifespan is called with, or what jobs get where there is none."""
+        value: Any = (device, key) if self.world.program.setup.lifespan else Usable(f"device {key}", device)
+        return Resource(
+            value,
+            tags=device.tags,
+            rate_limit=self.rate(device.rate),
+            breaker=self.breaker(device.breaker),
+            max_jobs=device.max_jobs,
+            max_age=device.max_age,
+        )

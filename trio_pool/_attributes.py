@@ -1,0 +1,57 @@
+"""What public objects say when they are used in a way in which they can't be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+class FixedAttributes:
+    """A base that refuses every attribute but the declared ones, and says which can be assigned.
+
+    A class with slots refuses them anyway, but a slip such as ``pool.max_queue = 3`` deserves the
+    names. For objects that are seldom assigned to: it makes assigning several times slower.
+    """
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not _is_assignable(getattr(type(self), name, None)):
+            own = type(self)
+            known = sorted(each for each in dir(own) if each[0] != "_" and _is_assignable(getattr(own, each)))
+            others = f"; what can be: {', '.join(known)}" if known else ""
+            raise AttributeError(f"{own.__name__}.{name} can't be assigned{others}")
+        object.__setattr__(self, name, value)
+
+
+def _is_assignable(member: object) -> bool:
+    """Whether a member of a class is a slot, or a property with a setter."""
+    return member.fset is not None if isinstance(member, property) else hasattr(type(member), "__set__")
+
+
+class OnlyAsync:
+    """A base of async context managers, which says so where one is entered by a plain ``with``."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # which sees by itself that there is no such method
+
+        def __enter__(self) -> None:
+            raise TypeError("use 'async with', not 'with'")
+
+        def __exit__(self, *_: object) -> None:
+            """Never called: Python looks for it first."""
+
+
+class Entered:
+    """A base of what a block yields, which says so where it is taken for what is entered."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # as above
+
+        async def __aenter__(self) -> None:
+            name = type(self).__name__
+            raise TypeError(f"this {name} is open already; 'async with' is for what the call that opens one returns")
+
+        async def __aexit__(self, *_: object) -> None:
+            """Never called: Python looks for it first."""

@@ -1,0 +1,79 @@
+"""What to say where calling a job's function can't lead to anything, and what to do about it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from ._shown import call_name, one_line, said, shown, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: TypeError) -> str:
+    """Of a call that Python has refused.
+
+    Arguments:
+      fn: the job's function.
+      leading: what the pool has put before the job's own arguments: the resource, or nothing.
+      error: Python's.
+    """
+    given = "the" if leading else "no"
+    words = f"{_name(fn)} can't be called like this, with {given} resource before its arguments: {said(error)}"
+    if leading and type(_bound_to(fn)) is type(leading[0]):
+        return f"{words}. {_cure_of_bound(fn, leading[0])}"
+    return words if leading else f"{words}. A pool of slots has no resources to hand out, as open_pool([...]) has"
+
+
+def bound_already(fn: Callable[..., Any], resource: object) -> str:
+    """Of a method of the very resource that it would get as an argument, too."""
+    return f"{_name(fn)} can't be called like this. {_cure_of_bound(fn, resource)}"
+
+
+def _cure_of_bound(fn: Callable[..., Any], resource: object) -> str:
+    kind = one_line(type_name(resource))
+    return (
+        f"It is bound to one {kind} already; hand over the function of the class, {_name(fn)}, "
+        f"and the pool fills in the {kind} of the worker"
+    )
+
+
+def not_async(fn: Callable[..., Any], made: object) -> str:
+    """Of a call that gave no coroutine."""
+    name = _name(fn)
+    if isinstance(made, types.AsyncGeneratorType):
+        return (
+            f"{name} is an async generator function; a job's function must not yield: "
+            "let it return a list, or send what it finds through a memory channel"
+        )
+    if hasattr(type(made), "__await__"):
+        return f"{name} is not an async function: hand over one that awaits what it returned, {shown(made)}"
+    return (
+        "use async def, and await trio.to_thread.run_sync(...) for what blocks: "
+        f"{name} is not an async function: calling it returned {shown(made)}, not a coroutine"
+    )
+
+
+def not_callable(fn: object) -> str:
+    """Of something that was given for a function and can't be called."""
+    if isinstance(fn, Coroutine):
+        fn.close()  # or Python warns that it was never awaited
+        return (
+            f"the first argument must be an async function, got the coroutine {shown(cast('object', fn))}; "
+            "hand over the function and its arguments: (fn, arg), not (fn(arg))"
+        )
+    return f"the first argument must be an async function, got {shown(fn)}"
+
+
+def _name(fn: object) -> str:
+    return one_line(call_name(fn))
+
+
+def _bound_to(fn: object) -> object:
+    """What a method belongs to; None if it is no method, or one of the class."""
+    while isinstance(fn, partial):
+        fn = cast("Any", fn).func
+    return fn.__self__ if isinstance(fn, types.MethodType) else None

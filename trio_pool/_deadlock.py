@@ -1,0 +1,63 @@
+"""Shell: the error of a job that would wait for ever, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._errors import JobDeadlockError
+from ._seat import Phase
+from ._shown import one_line
+from ._words import label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._job import Job
+    from ._seat import Seat
+    from ._waits import Wait
+
+_CURE = "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
+
+
+def deadlock_of(wait: Wait) -> JobDeadlockError:
+    """The error for a wait that would be for ever."""
+    job, loan = wait.waiter, wait.loan
+    if loan is not None:
+        held_by = _holders(other for other in wait.stuck if other is not job)
+        words = (
+            f"the job {label(job)} would wait for ever to get {one_line(loan.seat.name)} back, which it has lent: "
+            f"it has to end before {held_by} can go on. It goes on without a worker, and must not use the resource"
+        )
+        return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
+    wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
+    held_by = _holders(wait.stuck)
+    words = f"the job {label(job)} would wait for ever for {wish}: that can't happen while these jobs wait: {held_by}"
+    return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
+
+
+def _names_of(jobs: Iterable[Job[Any]]) -> str:
+    """Those of the jobs that have not ended."""
+    return _in_short([label(job) for job in jobs if not job.state.is_final])
+
+
+def _holders(jobs: Iterable[Job[Any]]) -> str:
+    """Waiting jobs, with what they have to do with their workers."""
+    return _in_short([f"{label(job)} ({_hold_of(job, job._worker)})" for job in jobs if job._worker is not None])
+
+
+def _in_short(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _hold_of(job: Job[Any], seat: Seat) -> str:
+    """What a waiting job has to do with its worker."""
+    loan, name = seat._loans.get(job), one_line(seat.name)
+    if loan is None:
+        return f"on {name}"
+    if loan.is_forfeited:
+        return f"has lent {name} and goes on without it"
+    if seat._departing:
+        return f"has lent {name}, which is to leave"
+    if seat._phase is Phase.REOPENING:
+        return f"has lent {name}, whose resource is broken"
+    return f"has lent {name}"

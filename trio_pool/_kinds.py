@@ -1,0 +1,276 @@
+"""Core: workers by their tags, so that who may take a job is found without a look at the others.
+
+Workers that have the same tags, and are kept for the same group or for none, are of one kind.
+`Kinds` are those that are kept for the same. What a job requires fits some of them, a `Fit`: it is worked
+out once, and kept right when kinds come and go. One that has many kinds keeps what is asked
+of them all as well: how many workers they have, and which of these are idle.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+    from ._group import Group
+    from ._roster import Terms
+    from ._seat import Seat
+
+Pick: TypeAlias = Literal["longest_idle", "last_used", "random"]
+PICKS: tuple[Pick, ...] = ("longest_idle", "last_used", "random")
+Key: TypeAlias = "tuple[frozenset[str], Group | None]"
+
+# So many kinds are asked one after the other.
+FEW = 8
+
+# So many more fits than there are kinds are kept.
+_SPARE = 1_000
+
+# So often one is drawn that may be refused, before all are asked.
+_TRIES = 8
+
+# Below this length stale entries aren't worth a thought.
+_LEAST_TO_COMPACT = 64
+
+
+class Kind:
+    """The workers that have the same tags and are kept for the same group, or for none."""
+
+    __slots__ = ("available", "group", "idle", "key", "members", "tags", "wide")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.tags, self.group = key
+        self.members = 0
+        self.available = 0
+        # In the order in which they became idle; each with a number for that order.
+        self.idle: dict[Seat, int] = {}
+        # The fits of many kinds that this one is in: they keep sums over all of them.
+        self.wide: dict[Fit, None] = {}
+
+    def may_serve(self, terms: Terms) -> bool:
+        """Whether such a worker may ever take such a job, as far as its tags and its group go."""
+        return terms.requires <= self.tags and (self.group is None or self.group is terms.gate)
+
+    def add_members(self, number: int) -> None:
+        """So many workers have come."""
+        self.members += number
+        for fit in self.wide:
+            fit.members += number
+
+    def add_available(self, number: int) -> None:
+        """So many more of them can be counted on."""
+        self.available += number
+        for fit in self.wide:
+            fit.available += number
+
+    def park(self, seat: Seat, number: int) -> None:
+        """One of them is idle."""
+        self.idle[seat] = number
+        for fit in self.wide:
+            fit.park(seat, number)
+
+    def unpark(self, seat: Seat) -> int | None:
+        """One of them is idle no longer; returns its number if it was."""
+        number = self.idle.pop(seat, None)
+        if number is not None:
+            for fit in self.wide:
+                fit.unpark(seat)
+        return number
+
+
+class Fit:
+    """The kinds that have all the tags that some jobs require.
+
+    Attributes:
+      kinds: these.
+      is_wide: whether they are, or have been, too many to be asked one after the other.
+      members: how many workers they have, where they are many.
+      available: how many of these can be counted on, where they are many.
+    """
+
+    __slots__ = ("_idle", "_pick", "_places", "_urn", "available", "is_wide", "kinds", "members", "requires")
+
+    def __init__(self, requires: frozenset[str], pick: Pick) -> None:
+        self.requires = requires
+        self.kinds: dict[Kind, None] = {}
+        self.is_wide: bool = False
+        self.members: int = 0
+        self.available: int = 0
+        self._pick: Pick = pick
+        # Where they are many, a heap of their idle workers, first the preferred one. What isn't idle
+        # since then is dropped when met.
+        self._idle: list[tuple[int, Seat]] = []
+        # Where one is picked at random, all that are idle instead, each with its place among them.
+        self._urn: list[Seat] = []
+        self._places: dict[Seat, int] = {}
+
+    def add(self, kind: Kind) -> None:
+        """There is one more."""
+        self.kinds[kind] = None
+        if self.is_wide:
+            self._widen(kind)
+        elif len(self.kinds) > FEW or self._pick == "random":
+            self.is_wide = True
+            for each in self.kinds:
+                self._widen(each)
+
+    def remove(self, kind: Kind) -> None:
+        """One that has no workers any more is gone."""
+        del self.kinds[kind]
+        kind.wide.pop(self, None)
+
+    def _widen(self, kind: Kind) -> None:
+        kind.wide[self] = None
+        self.members += kind.members
+        self.available += kind.available
+        for seat, number in kind.idle.items():
+            self.park(seat, number)
+
+    def count(self) -> int:
+        """How many workers they have."""
+        return self.members if self.is_wide else sum([kind.members for kind in self.kinds])
+
+    def count_available(self) -> int:
+        """How many of these can be counted on."""
+        return self.available if self.is_wide else sum([kind.available for kind in self.kinds])
+
+    def park(self, seat: Seat, number: int) -> None:
+        """A worker of one of many kinds is idle."""
+        if self._pick == "random":
+            self._places[seat] = len(self._urn)
+            self._urn.append(seat)
+            return
+        idle = self._idle
+        heapq.heappush(idle, (-number if self._pick == "last_used" else number, seat))
+        if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
+            self._idle = list({entry[1]: entry for entry in idle if self._is_idle(*entry)}.values())
+            heapq.heapify(self._idle)
+
+    def unpark(self, seat: Seat) -> None:
+        """A worker of one of many kinds is idle no longer."""
+        if self._pick == "random":
+            place, last = self._places.pop(seat), self._urn.pop()
+            if last is not seat:
+                self._urn[place] = last
+                self._places[last] = place
+
+    def has_idle(self, but: Seat) -> bool:
+        """Whether one of their workers is idle, but for this one."""
+        if self._pick == "random":
+            return len(self._urn) > (but in self._places)
+        return self.first(lambda seat: seat is not but) is not None
+
+    def draw(self, rng: Random, may_take: Callable[[Seat], bool] | None) -> Seat | None:
+        """One of the idle workers that may take something, by chance."""
+        urn = self._urn
+        if not urn or may_take is None:
+            return rng.choice(urn) if urn else None
+        for _ in range(_TRIES):
+            seat = rng.choice(urn)
+            if may_take(seat):
+                return seat
+        found = [seat for seat in urn if may_take(seat)]
+        return rng.choice(found) if found else None
+
+    def _is_idle(self, number: int, seat: Seat) -> bool:
+        kind = seat._kind
+        return kind.idle.get(seat) == abs(number) and kind in self.kinds
+
+    def first(self, may_take: Callable[[Seat], bool] | None) -> tuple[int, Seat] | None:
+        """The preferred one of the idle workers that may take something, all of them if that is None, with its rank."""
+        if not self.is_wide:
+            found = [
+                entry for kind in self.kinds if kind.idle and (entry := self._first_of(kind, may_take)) is not None
+            ]
+            return min(found, default=None)
+        idle = self._idle
+        refused: list[tuple[int, Seat]] = []
+        best: tuple[int, Seat] | None = None
+        while idle and best is None:
+            if not self._is_idle(*idle[0]):
+                heapq.heappop(idle)
+            elif may_take is None or may_take(idle[0][1]):
+                best = idle[0]
+            else:
+                refused.append(heapq.heappop(idle))
+        for entry in refused:
+            heapq.heappush(idle, entry)
+        return best
+
+    def _first_of(self, kind: Kind, may_take: Callable[[Seat], bool] | None) -> tuple[int, Seat] | None:
+        sign = -1 if self._pick == "last_used" else 1
+        for seat, number in reversed(kind.idle.items()) if sign < 0 else kind.idle.items():
+            if may_take is None or may_take(seat):
+                return sign * number, seat
+        return None
+
+
+class Kinds:
+    """The kinds of workers that are kept for one group, or for none."""
+
+    __slots__ = ("_by_tag", "_fits", "_fits_by_tag", "_pick", "by_tags")
+
+    def __init__(self, pick: Pick) -> None:
+        self._pick: Pick = pick
+        self.by_tags: dict[frozenset[str], Kind] = {}
+        # By each tag, and by None, the kinds that have it, or all of them.
+        self._by_tag: dict[str | None, dict[Kind, None]] = {None: {}}
+        self._fits: dict[frozenset[str], Fit] = {}
+        # By one of the tags that they require, or None, if they require none.
+        self._fits_by_tag: dict[str | None, dict[Fit, None]] = {}
+
+    def add(self, kind: Kind) -> None:
+        """There is one more."""
+        self.by_tags[kind.tags] = kind
+        for tag in (None, *kind.tags):
+            self._by_tag.setdefault(tag, {})[kind] = None
+        for fit in list(self._fits_of(kind)):
+            fit.add(kind)
+
+    def remove(self, kind: Kind) -> None:
+        """One that has no workers any more is gone."""
+        for fit in list(self._fits_of(kind)):
+            fit.remove(kind)
+        del self.by_tags[kind.tags]
+        for tag in kind.tags:
+            del self._by_tag[tag][kind]
+            if not self._by_tag[tag]:
+                del self._by_tag[tag]
+        del self._by_tag[None][kind]
+
+    def fit(self, requires: frozenset[str]) -> Fit:
+        """Those that have all of these tags."""
+        fit = self._fits.get(requires)
+        if fit is None:
+            if len(self._fits) > _SPARE + len(self.by_tags):
+                self._forget()
+            fit = self._fits[requires] = Fit(requires, self._pick)
+            nobody: dict[Kind, None] = {}
+            found = min((self._by_tag.get(tag, nobody) for tag in requires), key=len, default=self._by_tag[None])
+            for kind in found:
+                if requires <= kind.tags:
+                    fit.add(kind)
+            self._fits_by_tag.setdefault(a_tag_of(requires), {})[fit] = None
+        return fit
+
+    def _fits_of(self, kind: Kind) -> Iterator[Fit]:
+        for tag in (None, *kind.tags):
+            for fit in self._fits_by_tag.get(tag, ()):
+                if fit.requires <= kind.tags:
+                    yield fit
+
+    def _forget(self) -> None:
+        """Work out all fits anew: jobs may require something else each time."""
+        self._fits.clear()
+        self._fits_by_tag.clear()
+        for kind in self.by_tags.values():
+            kind.wide.clear()
+
+
+def a_tag_of(requires: frozenset[str]) -> str | None:
+    """One of these tags, always the same, or None if there are none."""
+    return next(iter(requires), None)

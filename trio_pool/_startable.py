@@ -1,0 +1,127 @@
+"""Core: which of the waiting jobs an idle worker may be able to take."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, TypeAlias
+
+from ._lanes import Lane, rank_of
+
+if TYPE_CHECKING:
+    from ._group import Group
+    from ._lanes import Index, Rank
+    from ._roster import Roster
+    from ._seat import Seat
+
+    # Where a job may be found that can start.
+    Source: TypeAlias = Lane | Index
+
+# Below this length stale entries aren't worth a thought.
+_LEAST_TO_COMPACT = 64
+
+
+class Startable:
+    """Where to look for jobs that idle workers may take, first where the job is that starts next.
+
+    A lane, or an index of lanes, is noted when it gets a job, or a worker, that may have been missing, and
+    forgotten when it turns out that there is nothing. So nothing is looked at that has not changed.
+    What is noted for a group that may start nothing more is left alone until it may.
+    """
+
+    __slots__ = ("_order", "_placed", "_ranks", "_roster", "_sequence", "_shelves")
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        # By each source, the rank of its one valid entry: never too late, if too early.
+        self._ranks: dict[Source, Rank] = {}
+        # The entries by groups, and the groups by their first entries.
+        self._shelves: dict[Group | None, list[tuple[Rank, int, Source]]] = {}
+        self._order: list[tuple[Rank, int, Group | None]] = []
+        # By group, the rank of its one valid entry there.
+        self._placed: dict[Group | None, Rank] = {}
+        self._sequence = 0
+
+    def note(self, source: Source, rank: Rank) -> None:
+        """There may be something, and nothing before this rank."""
+        known = self._ranks.get(source)
+        if known is not None and known <= rank:
+            return
+        self._ranks[source] = rank
+        gate = source.terms.gate if isinstance(source, Lane) else None
+        shelf = self._shelves.setdefault(gate, [])
+        self._sequence += 1
+        entry = (rank, self._sequence, source)
+        heapq.heappush(shelf, entry)
+        if shelf[0] is entry:
+            self._place(gate, rank)
+        if len(shelf) > 2 * len(self._ranks) + _LEAST_TO_COMPACT:
+            shelf[:] = [each for each in shelf if self._ranks.get(each[2]) == each[0]]
+            heapq.heapify(shelf)
+
+    def reopen(self, group: Group) -> None:
+        """A group that could start nothing more may start something again."""
+        shelf = self._shelves.get(group)
+        if shelf and group not in self._placed:
+            self._place(group, shelf[0][0])
+
+    def forget(self, source: Source) -> None:
+        """There is nothing any more."""
+        self._ranks.pop(source, None)
+
+    def forget_group(self, group: Group) -> None:
+        """None of its jobs wait any more."""
+        self._shelves.pop(group, None)
+        self._placed.pop(group, None)
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._ranks.clear()
+        self._shelves.clear()
+        self._order.clear()
+        self._placed.clear()
+
+    def first(self) -> tuple[Lane, Seat] | None:
+        """The lane whose first job starts next of those that an idle worker may take, and that worker."""
+        order = self._order
+        while order:
+            rank, _, gate = order[0]
+            if self._placed.get(gate) != rank:
+                heapq.heappop(order)
+                continue
+            shelf = self._shelves[gate]
+            if not shelf or shelf[0][0] != rank or (gate is not None and gate.is_full):
+                heapq.heappop(order)
+                del self._placed[gate]
+                if shelf and shelf[0][0] != rank:
+                    self._place(gate, shelf[0][0])
+                continue
+            source = shelf[0][2]
+            if self._ranks.get(source) != rank:
+                heapq.heappop(shelf)
+                continue
+            found = self._look(source)
+            head = None if found is None else found[0].head()
+            if head is not None and rank_of(head) == rank:
+                return found
+            heapq.heappop(shelf)
+            del self._ranks[source]
+            if head is not None:
+                self.note(source, head[:2])
+        return None
+
+    def _look(self, source: Source) -> tuple[Lane, Seat] | None:
+        if isinstance(source, Lane):
+            seat = self._roster.choose(source.terms) if source.size else None
+            return None if seat is None else (source, seat)
+        if source.kind is not None and not source.kind.idle:
+            return None
+        return source.first_startable(self._roster)
+
+    def _place(self, gate: Group | None, rank: Rank) -> None:
+        """Enter a group by its first entry."""
+        self._placed[gate] = rank
+        self._sequence += 1
+        heapq.heappush(self._order, (rank, self._sequence, gate))
+        if len(self._order) > 2 * len(self._placed) + _LEAST_TO_COMPACT:
+            self._order = [each for each in self._order if self._placed.get(each[2]) == each[0]]
+            heapq.heapify(self._order)
