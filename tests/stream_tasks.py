@@ -67,6 +67,10 @@ async def slow_first(session: Session, number: int) -> str:
     return await follow(session, f"slow {number}", (works if number else works_a_while,))
 
 
+async def in_a_group(session: Session, number: int) -> str:
+    return await follow(session, f"grouped {number}", (works_a_while,))
+
+
 async def back_off(session: Session, number: int) -> str:
     return await follow(session, f"back {number}", (fails, needs_rest, works))
 
@@ -116,7 +120,7 @@ async def reads_in_jobs_and_groups(pool: Pool[Session], world: World) -> None:
         async with pool.open_group(max_running=1) as group:
             world.groups.append(group)
             await group.submit(follow, "reads", (has_a_stream,))
-            async with group.as_completed(slow_first, range(1, 4)) as jobs, trio.open_nursery() as nursery:
+            async with group.as_completed(in_a_group, range(1, 4)) as jobs, trio.open_nursery() as nursery:
                 for _ in range(2):
                     nursery.start_soon(partial(_read, jobs))
 
