@@ -68,7 +68,7 @@ async def slow_first(session: Session, number: int) -> str:
 
 
 async def in_a_group(session: Session, number: int) -> str:
-    return await follow(session, f"grouped {number}", (works_a_while,))
+    return await follow(session, f"grouped {number}", (works,))
 
 
 async def back_off(session: Session, number: int) -> str:
@@ -88,6 +88,7 @@ async def leaves_early(pool: Pool[Session], world: World) -> None:
         async with pool.as_completed(other_item, in_a_nursery(), name=lambda number: f"item {number}") as jobs:
             async for _ in jobs:
                 break
+    assert all(job.state.is_final for job in world.jobs if job.name.startswith("item"))
 
 
 async def sets_aside(pool: Pool[Session], world: World) -> None:
@@ -123,6 +124,7 @@ async def reads_in_jobs_and_groups(pool: Pool[Session], world: World) -> None:
             async with group.as_completed(in_a_group, range(1, 4)) as jobs, trio.open_nursery() as nursery:
                 for _ in range(2):
                     nursery.start_soon(partial(_read, jobs))
+    assert not any(at_work for key, at_work in world.at_work.items() if key.startswith("grouped"))
 
 
 async def _read(jobs: Any) -> None:

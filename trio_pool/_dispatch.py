@@ -310,7 +310,7 @@ class Dispatch:
         """Do so with the idle workers: with all of them if the groups want more than before, else with new ones."""
         reservations, roster = self._reservations, self._roster
         if not reservations.has_grown:
-            self.set_aside(*roster.fresh)
+            self.set_aside(*roster.fresh_idle())  # a group may have given them back in any order
             return
         reservations.has_grown = False
         refused: dict[Seat, None] = {}

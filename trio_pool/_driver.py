@@ -169,13 +169,8 @@ def _checkpoint() -> Generator[Any, Any, None]:
 def tidy(error: Exception) -> None:
     """Make an error fit to be kept: its frames hold nothing, and start in user code."""
     traceback = traceback_of(error)
-    while traceback is not None and id(code := traceback.tb_frame.f_code) in _OWN_CODE:
-        if code is _USER_CODE:
-            # Frames refer to those that called them, whatever the traceback says.
-            frame = traceback.tb_frame
-            frame.clear()
-            if (caller := frame.f_back) is not None and caller.f_code is _RUN_JOB:
-                caller.clear()
+    if traceback is not None and traceback.tb_frame.f_code is _USER_CODE:
+        traceback.tb_frame.clear()
         traceback = traceback.tb_next
     set_traceback(error, traceback)
     # What somebody was about when he cancelled something has nothing to do with this.
@@ -189,13 +184,5 @@ def tidy(error: Exception) -> None:
         traceback = traceback.tb_next
 
 
-# The code of the pool's frames that a traceback can begin with, by identity, since to hash code
-# takes longer the more of it there is; the worker adds its loop's.
+# The code of the frame that the traceback of a function begins with.
 _USER_CODE = inspect.unwrap(_user_code).__code__
-_RUN_JOB = run_job.__code__
-_OWN_CODE = {id(_USER_CODE), id(_RUN_JOB)}
-
-
-def hide_loop_from_tracebacks(code: types.CodeType) -> None:
-    """Leave the frames of the worker's loop out at the beginning of kept tracebacks."""
-    _OWN_CODE.add(id(code))

@@ -72,16 +72,6 @@ def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException
     return isinstance(error, BaseExceptionGroup)
 
 
-def is_cancellation(error: BaseException) -> bool:
-    """Whether an exception is Trio's cancellation and nothing else, in however many leaves."""
-    return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
-
-
-def has_cancellation(error: BaseException) -> bool:
-    """Whether any leaf of an exception is Trio's cancellation."""
-    return any(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
-
-
 def without_cancellations(error: BaseException) -> BaseException | None:
     """What is left of an exception when Trio's cancellations are taken out; None if that is nothing."""
     return without((trio.Cancelled,), error)

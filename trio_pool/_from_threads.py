@@ -37,8 +37,8 @@ class Home:
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._process = os.getpid()
-        self.thread = threading.get_ident()
-        self.clock = trio.lowlevel.current_clock()
+        self.thread: int = threading.get_ident()
+        self.clock: trio.abc.Clock = trio.lowlevel.current_clock()
 
     def is_here(self) -> bool:
         """Whether the caller is in the pool's own thread."""

@@ -164,10 +164,8 @@ class Job(Handle, Generic[V_co]):
         "_caller_deadline",
         "_cancelled",
         "_context",
-        "_dead_reason",
         "_deadline",
         "_dealt_with",
-        "_error",
         "_finished_at",
         "_fn",
         "_history",
@@ -226,9 +224,8 @@ class Job(Handle, Generic[V_co]):
         self._attempt_count = 0
         self._started = False
         self._cancelled = False
+        # The result; of a dead job, why it is dead and of what error, for which most jobs need no room.
         self._value: Any = None
-        self._error: Exception | None = None
-        self._dead_reason: DeadReason | None = None
         self._reason: Words = ""
         # None until an attempt has failed: most jobs never need it.
         self._setback: Setback | None = None
@@ -398,7 +395,12 @@ class Job(Handle, Generic[V_co]):
     @property
     def dead_reason(self) -> DeadReason | None:
         """Why it is dead, or None."""
-        return self._dead_reason
+        return cast("DeadReason", self._value[0]) if self._state is JobState.DEAD else None
+
+    @property
+    def _error(self) -> Exception | None:
+        """What it is dead of, or None."""
+        return cast("Exception | None", self._value[1]) if self._state is JobState.DEAD else None
 
     @property
     def reason(self) -> str:

@@ -42,10 +42,11 @@ class Kind:
     __slots__ = ("available", "group", "idle", "key", "members", "tags", "wide")
 
     def __init__(self, key: Key) -> None:
-        self.key = key
-        self.tags, self.group = key
-        self.members = 0
-        self.available = 0
+        self.key: Key = key
+        self.tags: frozenset[str] = key[0]
+        self.group: Group | None = key[1]
+        self.members: int = 0
+        self.available: int = 0
         # In the order in which they became idle; each with a number for that order.
         self.idle: dict[Seat, int] = {}
         # The fits of many kinds that this one is in: they keep sums over all of them.

@@ -169,9 +169,8 @@ class Ledger:
         now: float,
     ) -> None:
         """A job is dead of ``error``, or of nothing that was raised."""
-        job._dead_reason = reason
         job._reason = words
-        job._error = error
+        job._value = reason, error
         self.move(job, JobState.DEAD, now)
         self._dead._add(job)
         self._effects.append(Died(job))

@@ -230,6 +230,10 @@ class Roster:
         found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
         return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
 
+    def fresh_idle(self) -> list[Seat]:
+        """The fresh ones that are idle, the longest idle first."""
+        return sorted(filter(self.is_idle, self.fresh), key=lambda seat: seat._kind.idle[seat])
+
     def longest_idle(self, but: Collection[Seat]) -> Seat | None:
         """Of the idle workers that are there for everybody the one that has been it longest, ``but`` none of these."""
         if self._pick == "longest_idle":

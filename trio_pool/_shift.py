@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._driver import Failure, hide_loop_from_tracebacks, run_job, tidy
+from ._driver import Failure, run_job, tidy
 from ._error_rule import as_error, without_cancellations
 from ._errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from ._job import DeadReason
@@ -217,6 +217,3 @@ class Shift:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
             return self.ends.failed(self._worker, error, verdict, now)
         return self._worker._judge(job, error, now)
-
-
-hide_loop_from_tracebacks(Shift.serve.__code__)

@@ -169,18 +169,6 @@ class Submitting(Handle, FixedAttributes, Entered):
             raise trio.WouldBlock
         return job
 
-    @trio.lowlevel.enable_ki_protection
-    async def _submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Job[Any]:
-        # The same in the calls that have types, which do without this coroutine.
-        job = self._make_job(fn, args, options)
-        # First of all, so that a body that ends with its pool is told so by its cancellation.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lines_up(job):
-            await self._engine.wait_for_place(job)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return job
-
     def _lines_up(self, job: Job[Any]) -> bool:
         """Let a job in, or in line for a place; returns whether it is in line."""
         engine = self._engine

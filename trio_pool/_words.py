@@ -16,10 +16,8 @@ Words: TypeAlias = "str | tuple[str, BaseException]"
 """A text, or one with a gap for an error that is put into words when somebody reads it."""
 
 
-def worded(words: Words) -> str:
+def worded(words: tuple[str, BaseException]) -> str:
     """The text, with the gap filled."""
-    if isinstance(words, str):
-        return words
     text, error = words
     return text.format(in_words(error))
 

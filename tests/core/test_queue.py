@@ -14,6 +14,7 @@ from tests.core.makers import Core, make_core, make_job
 from trio_pool import JobState
 from trio_pool._deadlines import Deadlines
 from trio_pool._effects import Start
+from trio_pool._kinds import FEW
 from trio_pool._places import Door
 from trio_pool._queue import ReadyQueue
 from trio_pool._roster import Roster, Terms, terms_of
@@ -464,3 +465,20 @@ def test_jobs_of_a_group_that_wait_for_one_worker_go_to_others_once_it_has_left(
     core.scheduler.left(first, 0.0)
     assert not core.scheduler._queue.waits_for(first)
     assert (job.state, second._current) == ((JobState.RUNNING, job) if placement == "same" else (JobState.DEAD, None))
+
+
+def test_lanes_for_many_kinds_of_workers_share_an_index_by_a_tag_that_they_require() -> None:
+    core = make_core()
+    for number in range(FEW + 2):
+        core.add_seat("all", f"tag {number}")
+    for seat in core.roster.seats.values():
+        core.scheduler.pause(seat, 0.0)
+    group = core.open_group(max_running=1)
+    jobs = [make_job(requires=["all"]), make_job(requires=["all"], group=group)]
+    for job in jobs:
+        core.scheduler.submit(job, Door.ALWAYS, 0.0)
+    queue = core.scheduler._queue
+    assert len(queue._shared) == 1
+    for seat in list(core.roster.seats.values()):
+        core.scheduler.resume(seat, 0.0)
+    assert [job.state for job in jobs] == [JobState.RUNNING] * 2

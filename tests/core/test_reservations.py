@@ -464,6 +464,15 @@ def test_closing_a_group_gives_its_workers_what_waits() -> None:
     assert seats_of(group) == []
 
 
+def test_of_the_workers_given_back_a_group_that_waits_gets_the_one_that_has_been_idle_longest() -> None:
+    core, seats, group = core_with_group(workers=2, reserve=2)
+    later = core.open_group(reserve=1)
+    submit(core, group)
+    core.scheduler.succeeded(seats[0], None, 1.0)
+    core.scheduler.close_group(group, 2.0)
+    assert seats_of(later) == [seats[1]]
+
+
 def test_a_worker_that_is_busy_when_its_group_is_closed_goes_on_with_any_job() -> None:
     core, (kept, _), group = core_with_group()
     submit(core, group)

@@ -14,7 +14,7 @@ from tests.core.makers import make_job
 from trio_pool import DeadReason, Discard, GiveUp, Job, ResourceBroken, RetryAfter, RetryPolicy
 from trio_pool._setback import Setback
 from trio_pool._verdict import Die, Drop, OnFailure, Retry, Verdict, control_of, judge
-from trio_pool._words import worded
+from trio_pool._words import Words, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,12 @@ if sys.version_info < (3, 11):
 
 ERROR = ValueError("no")
 THRICE = RetryPolicy.fixed(2.0, max_attempts=3)
+
+
+def in_full(words: Words) -> str:
+    """What is said of a fate."""
+    assert isinstance(words, tuple)
+    return worded(words)
 
 
 def verdict_on(
@@ -92,7 +98,7 @@ def test_an_error_that_the_policy_does_not_cover_is_not_tried_again() -> None:
     verdict = verdict_on(ERROR, policy=RetryPolicy(retry_on=OSError))
     assert isinstance(verdict.fate, Die)
     assert (verdict.fate.reason, verdict.fate.error) == (DeadReason.NOT_RETRYABLE, ERROR)
-    assert worded(verdict.fate.words) == "not retryable: ValueError: no"
+    assert in_full(verdict.fate.words) == "not retryable: ValueError: no"
 
 
 def test_that_it_is_not_retryable_is_said_also_of_the_last_attempt() -> None:
@@ -216,7 +222,7 @@ def test_a_hook_that_raises_makes_the_job_dead_of_its_error() -> None:
     verdict = verdict_on(ERROR, on_failure=raising)
     assert isinstance(verdict.fate, Die)
     assert verdict.fate.reason is DeadReason.NOT_RETRYABLE
-    assert worded(verdict.fate.words) == "the decision about its failure failed: KeyError: 'oops'"
+    assert in_full(verdict.fate.words) == "the decision about its failure failed: KeyError: 'oops'"
     assert verdict.fate.error.__context__ is ERROR
 
 
@@ -243,7 +249,7 @@ def test_a_delay_that_is_no_time_makes_the_job_dead(answer: Any) -> None:
     verdict = verdict_on(ERROR, policy=Odd())
     assert isinstance(verdict.fate, Die)
     assert verdict.fate.reason is DeadReason.NOT_RETRYABLE
-    assert "the delay of a RetryPolicy" in worded(verdict.fate.words)
+    assert "the delay of a RetryPolicy" in in_full(verdict.fate.words)
 
 
 def test_a_delay_that_raises_makes_the_job_dead() -> None:
