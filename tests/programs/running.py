@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Any, NoReturn, cast
@@ -275,7 +276,7 @@ def _limited_time() -> Generator[None]:
     def give_up(_: int, frame: FrameType | None) -> NoReturn:
         where: list[str] = []
         while frame is not None and len(where) < 12:
-            where.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}" if sys.version_info >= (3, 11) else str(frame))
+            where.append(f"{frame.f_code.co_name} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})")
             frame = frame.f_back
         raise CirclesError(" < ".join(where))
 
