@@ -1,4 +1,4 @@
-"""Shell: taking the items of a stream and making jobs of them, and what becomes of what they raise."""
+"""Shell: making jobs of the items of a stream, as long as there is room for more."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._error_rule import as_error, without
+from ._driver import is_in_a_job
 from ._errors import PoolClosedError
+from ._feeding_task import FeedingTask
 from ._items import END, Items
 from ._reporting import report
 
@@ -28,10 +29,7 @@ class Feeder:
     """Makes jobs of a stream's items, as long as there is room for more.
 
     Where that runs no code of the program, whoever makes room takes the items on the way, and a task only
-    where jobs make it that back off or have to wait for their turn. In all other cases a task takes
-    them, since they may keep cancel scopes and nurseries open from one to the next, which have to be on
-    a task of their own. A nursery is around that task: what they leave open when they end is broken off there, and
-    ends nothing but the stream.
+    where jobs make it that back off or have to wait for their turn. In all other cases a task takes them.
 
     Arguments:
       pool: what the jobs are submitted to.
@@ -47,24 +45,20 @@ class Feeder:
     """
 
     __slots__ = (
-        "_begun",
         "_context",
-        "_done",
         "_engine",
-        "_failure",
         "_fixed",
         "_fn",
         "_is_bringing",
+        "_is_outside",
         "_is_plain",
         "_items",
         "_options",
         "_over",
-        "_parked",
         "_placing",
         "_pool",
         "_refusal",
-        "_scope",
-        "_stray",
+        "_task",
         "_wake_readers",
         "_window",
         "has_ended",
@@ -90,22 +84,16 @@ class Feeder:
         self._window = window
         self._wake_readers = wake_readers
         self._is_plain = self._items.are_plain and not options.by_item
-        # Of whoever has entered the block: what the jobs see.
+        # Of whoever has entered the block: what the jobs see, and whether that is no part of a job.
         self._context = Context()
-        # The task that takes items, once there is one: the scope around it, and itself while it waits for room.
-        self._begun = False
-        self._scope = trio.CancelScope(shield=True)
-        self._parked: trio.lowlevel.Task | None = None
-        self._done = trio.Event()
+        self._is_outside = False
+        self._task = FeedingTask(pool._engine, self._items, self._feed, self._on_task_ended)
         # Whether it waits for an item.
         self._is_bringing = False
         # The last job while it waits for a place in the queue. No items are taken meanwhile.
         self._placing: Job[Any] | None = None
-        # No more items will be taken.
+        # No more items will be taken; if the pool takes no more jobs, that is why.
         self._over = False
-        # Why: the items have failed, perhaps by a cancellation that the pool has not asked for; or the pool has ended.
-        self._failure: Exception | None = None
-        self._stray: Exception | None = None
         self._refusal: PoolClosedError | None = None
         self.has_ended: bool = False
         self.is_unsure: bool = False
@@ -116,17 +104,20 @@ class Feeder:
         """The block has been entered; returns what is to be called by a reader that has made room."""
         self._engine.check_open(inside=True)
         self._context = copy_context()
+        self._is_outside = not is_in_a_job()
         self._engine.feeders[self] = None
         if not self._is_plain:
-            self._start()
+            self._task.start(self._context)
             return self.look
         self._items.begin()
+        self._window.is_wanted = True
         self._take_plain()
-        return partial(self._context.run, self._take_plain)
+        # As if whoever has entered the block did it.
+        return self._take_plain if self._is_outside else partial(self._context.run, self._take_plain)
 
     def look(self) -> None:
         """There may be room, but nothing may be taken on the spot."""
-        if self._window.is_wanted and self._window.room_if_held > 0:
+        if self._window.is_wanted and self._window.room(if_held=True) > 0:
             self._rouse()
         else:
             self._reassure()
@@ -138,28 +129,21 @@ class Feeder:
         """
         if self.is_unsure:
             return ()
-        jobs = self._window.awaited(self.may_bring_more)
+        jobs = self._window.awaited(self._may_bring_more)
         self.is_unsure = not jobs
         return jobs
 
-    @property
-    def may_bring_more(self) -> bool:
-        """Whether another job may come before any of those that are there has ended."""
-        if self._over:
-            return False
-        return self._is_bringing or (self._placing is None and self._window.room_if_held > 0)
-
     def take_error(self) -> Exception | None:
         """Why there are no more jobs, for the first reader that asks; None if there are no more items."""
-        error = self._refusal if self._failure is None else self._failure
-        self._failure = self._refusal = None
+        error = self._refusal if self._task.failure is None else self._task.failure
+        self._task.failure = self._refusal = None
         return error
 
     def stop(self, what: str = "the pool") -> None:
         """The pool ends, or the group that the jobs are for."""
         if not self._over:
             self._end(PoolClosedError(f"{what} ended before the items did"))
-        self._scope.cancel()
+        self._task.stop()
 
     def stop_with(self, group: Submitting) -> None:
         """A group ends, which may be the one that the jobs are for."""
@@ -174,22 +158,20 @@ class Feeder:
         if job is not None and self._engine.withdraw(job):
             self._placing = None
             self._window.drop(job)
-        self._scope.cancel()
-        await trio.lowlevel.checkpoint()
-        if self._begun:
-            await self._done.wait()
+        await self._task.finish()
         del self._engine.feeders[self]
-        if self._failure is not None:  # too late for the readers
-            report("the items of a stream failed unnoticed", error=self._failure)
+        if self._task.failure is not None:  # too late for the readers
+            report("the items of a stream failed unnoticed", error=self._task.failure)
 
     # Making jobs.
 
     def _take_plain(self) -> None:
         """Take what there is room for where that runs no code of the program."""
-        window = self._window
-        room = window.room
+        room = self._window.room()
         if room > BATCH:
             room = BATCH
+            if self._window.is_wanted:
+                self._rouse()  # to go on when others have run
         try:
             while room > 0 and self._placing is None and not self._over:
                 room -= 1
@@ -199,22 +181,21 @@ class Feeder:
                 else:
                     self._submit(item)
         except Exception as error:
-            self._failure = error
-            self._end()
-        window.is_wanted = self._placing is None and not self._over
-        if window.is_wanted and window.room > 0:
-            self._rouse()
-        elif self.is_unsure:
+            self._fail(error)
+        if self.is_unsure:
             self._reassure()
 
     def _submit(self, item: Any) -> None:
         """Make a job of an item."""
+        pool, window = self._pool, self._window
         options = self._fixed or self._options_of(item)
-        job = self._pool._make_job(self._fn, (item,), options)
-        window = self._window
+        # Code of the program may have changed the context.
+        context = self._context if self._is_plain else None
+        job = pool._make_job(self._fn, (item,), options, context)
         try:
-            if self._pool._lines_up(job):
+            if pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
+                window.is_wanted = False
                 self._engine.call_when_placed(job, self._placed)
         except PoolClosedError as error:
             self._end(error)
@@ -232,9 +213,13 @@ class Feeder:
             if isinstance(error, PoolClosedError):
                 self._end(error)
             else:
-                self._failure = error
-                self._end()
+                self._fail(error)
         self._rouse()
+
+    def _fail(self, error: Exception) -> None:
+        """No job can be made of an item."""
+        self._task.failure = error
+        self._end()
 
     def _end(self, refusal: PoolClosedError | None = None) -> None:
         """Take no more items, perhaps as the pool takes no more jobs."""
@@ -244,45 +229,45 @@ class Feeder:
         self.has_ended = self._is_plain
         self._wake_readers()
 
-    # The task.
+    def _on_task_ended(self) -> None:
+        self._over = self.has_ended = True
+        self._window.is_wanted = False
+        self._wake_readers()
 
-    def _start(self) -> None:
-        self._begun = True
-        # A copy, as the reader that makes room is in the context itself.
-        self._engine.start_task(self._run, "<items of a stream>", self._context.copy())
+    @trio.lowlevel.disable_ki_protection
+    def _options_of(self, item: Any) -> Options:
+        return self._options.of(item)
+
+    # Whether there is room for more.
+
+    @property
+    def _may_bring_more(self) -> bool:
+        """Whether another job may come before any of those that are there has ended."""
+        if self._over:
+            return False
+        return self._is_bringing or (self._placing is None and self._window.room(if_held=True) > 0)
+
+    @property
+    def _is_held_up(self) -> bool:
+        return not self._over and (self._placing is not None or self._window.room() <= 0)
 
     def _rouse(self) -> None:
         """Let the task look; it is started where it is needed for the first time."""
         self._window.is_wanted = False
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
-        elif not (self._begun or self._over):
-            self._start()
+        if self._task.has_begun:
+            self._task.wake()
+        elif not self._over:
+            self._task.start(self._context)
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run(self) -> None:  # noqa: ASYNC910  # the body of a task
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._feed, name="<items of a stream>")
-        except BaseException as error:  # Trio's complaint about what they have left open
-            self._note(error)
-        self._over = self.has_ended = True
-        self._window.is_wanted = False
-        self._done.set()
-        self._wake_readers()
+    def _reassure(self) -> None:
+        """Let the readers look whether they wait in vain, if that could not be said before and can be now."""
+        if self.is_unsure and self._window.awaited(self._may_bring_more):
+            self._wake_readers()
 
-    @trio.lowlevel.enable_ki_protection
+    # What the task does.
+
     async def _feed(self) -> None:  # noqa: ASYNC910  # the body of a task
-        try:
-            await (self._keep_taking_plain() if self._is_plain else self._take_all())
-        except BaseException as error:
-            self._note(error)
-            await self._close()  # here, so that what it raises has the other for its context
-        else:
-            await self._close()
-        self._scope.cancel()  # what they have left open goes on no longer
+        await (self._keep_taking_plain() if self._is_plain else self._take_all())
 
     async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # it is over already
         while not self._over:
@@ -307,10 +292,6 @@ class Feeder:
             self._submit(item)
             taken += 1
 
-    @property
-    def _is_held_up(self) -> bool:
-        return not self._over and (self._placing is not None or self._window.room <= 0)
-
     async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is a checkpoint on every path
         """Wait until there is room and no job waits for a place; at least, let others run."""
         window = self._window
@@ -320,7 +301,7 @@ class Feeder:
             self._reassure()
             while self._is_held_up:
                 first = window.next
-                if self._placing is None and first is not None and window.room_if_held > 0:
+                if self._placing is None and first is not None and window.room(if_held=True) > 0:
                     # Those that end at the same instant do so in any order: see whether this one still does.
                     await trio.lowlevel.checkpoint()
                     await trio.lowlevel.checkpoint()
@@ -328,57 +309,9 @@ class Feeder:
                         window.held_by = first
                 else:
                     self._reassure()
-                    self._parked = trio.lowlevel.current_task()
                     window.is_wanted = self._placing is None
-                    await trio.lowlevel.wait_task_rescheduled(self._abandon)
+                    await self._task.wait()
         except trio.Cancelled as error:
-            if self._scope.cancel_called:
-                raise
-            words = (
-                "the items of a stream were cancelled while the pool waited for room for more: by a cancel scope "
-                "that they keep open while they yield, as of a timeout or a nursery"
-            )
-            self._stray = RuntimeError(words)
-            raise self._stray from error
-
-    def _reassure(self) -> None:
-        """Let the readers look whether they wait in vain, if that could not be said before and can be now."""
-        if self.is_unsure and self._window.awaited(self.may_bring_more):
-            self._wake_readers()
-
-    def _abandon(self, _: object) -> trio.lowlevel.Abort:
-        self._parked = None
-        self._window.is_wanted = False
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    async def _close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
-        """Close a generator in the task where the scopes are that it keeps open."""
-        try:
-            await self._items.close()
-        except BaseException as error:
-            self._note(error, GeneratorExit)
-
-    def _note(self, error: BaseException, *expected: type[BaseException]) -> None:
-        """Tell apart, leaf by leaf, what the items have raised and what the pool itself has caused."""
-        if self._scope.cancel_called:
-            expected += (trio.Cancelled,)
-        rest = without(expected, error)
-        if rest is None:
-            return
-        told = as_error(rest, "taking an item")
-        if not isinstance(told, Exception):
-            self._engine.crash(told)
-            return
-        if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
-            told = RuntimeError("taking an item raised StopAsyncIteration")
-            told.__cause__ = rest
-        if self._failure is None or self._failure is self._stray:
-            self._failure = told
-            if told is not rest:
-                self._stray = told
-        else:
-            report("the items of a stream failed again as they were closed", error=told)
-
-    @trio.lowlevel.disable_ki_protection
-    def _options_of(self, item: Any) -> Options:
-        return self._options.of(item)
+            window.is_wanted = False
+            self._task.check_asked_for(error)
+            raise

@@ -141,11 +141,12 @@ class Ledger:
                 self.unstarted -= 1
                 if self._watched:
                     self._standing.note(job)  # some wait for its start only
-        else:
-            if state in FINAL:
-                self._close(job, now)
-            if (window := job._window) is not None:
-                window.note(job, old, state)
+        elif state in FINAL:
+            self._close(job, now)
+            if job._window is not None:
+                job._window.end(job, old)
+        elif job._window is not None:
+            job._window.move(old, state)
         if self.groups and (group := job._options.group) is not None:
             if old is RUNNING and group.is_full:
                 self.news.append(group)

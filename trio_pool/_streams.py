@@ -99,8 +99,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
         ready = self._window.ready
-        has_waited = False
-        while not (has_waited and ready) or self._left:
+        while True:
             if self._left:
                 raise trio.ClosedResourceError("the block of these results has been left")
             if ready:
@@ -113,7 +112,8 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
                 await self._wait()
                 # A reader that is cancelled with its jobs is to see that, and not their ends.
                 await trio.lowlevel.checkpoint_if_cancelled()
-            has_waited = True
+            if ready and not self._left:
+                break
         job = ready.popleft()
         self._fill()
         return self._given(job)  # noqa: ASYNC910  # the loop has been gone through at least once

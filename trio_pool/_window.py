@@ -44,6 +44,7 @@ class Window(abc.ABC, Generic[C]):
     """
 
     __slots__ = (
+        "_add",
         "_buffer",
         "_delayed",
         "_early",
@@ -77,25 +78,25 @@ class Window(abc.ABC, Generic[C]):
         self.readers: int = 0
         self.is_wanted: bool = False
         self.held_by: Job[Any] | None = None
+        # What adds a job to the pending ones.
+        self._add: Callable[[Job[Any]], object]
 
-    @property
-    def room(self) -> float:
-        """How many more jobs may be taken; zero or less for none."""
-        room = self._limit() - len(self.ready) - len(self.pending)
-        aside = self._delayed if self.held_by is None else self._delayed + self._early
-        return room + min(aside, self._most_aside) if aside else room
+    def room(self, *, if_held: bool = False) -> float:
+        """How many more jobs may be taken; zero or less for none.
 
-    @property
-    def room_if_held(self) -> float:
-        """How many it would be if those that have ended too early had to go on waiting for their turn."""
-        aside = min(self._delayed + self._early, self._most_aside)
-        return self._limit() - len(self.ready) - len(self.pending) + aside
-
-    def _limit(self) -> float:
-        if self._buffer is not None:
-            return self._buffer
-        limit = 2 * (len(self._roster.seats) - self._roster.leaving)
-        return (limit or 2) if limit < MOST_BY_DEFAULT else MOST_BY_DEFAULT
+        Arguments:
+          if_held: how many it would be if those that have ended too early had to go on waiting for their turn.
+        """
+        limit = self._buffer
+        if limit is None:
+            roster = self._roster
+            limit = 2 * (len(roster.seats) - roster.leaving) or 2
+            if limit > MOST_BY_DEFAULT:
+                limit = MOST_BY_DEFAULT
+        aside = self._delayed
+        if self._early and (if_held or self.held_by is not None):
+            aside += self._early
+        return limit - len(self.ready) - len(self.pending) + (min(aside, self._most_aside) if aside else 0)
 
     def take(self, job: Job[Any]) -> None:
         """A job has been made of the next item, and has entered the pool or waits for a place."""
@@ -105,21 +106,26 @@ class Window(abc.ABC, Generic[C]):
         else:
             job._window = self
 
-    def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
-        """One of its jobs has changed its state, but not begun to run."""
-        if state in FINAL:
-            job._window = None
-            if old is DELAYED:
-                self._delayed -= 1
-            self._end(job)
-            is_news = (self.readers and self.ready) or (self._early and self.is_wanted)
-        elif state is DELAYED:
+    def end(self, job: Job[Any], old: JobState | None) -> None:
+        """One of its jobs has ended."""
+        job._window = None
+        if old is DELAYED:
+            self._delayed -= 1
+        self._end(job)
+        if (self.readers and self.ready) or (self._early and self.is_wanted):
+            self._note_news()
+
+    def move(self, old: JobState | None, state: JobState) -> None:
+        """One of its jobs has changed its state, but neither ended nor begun to run."""
+        if state is DELAYED:
             self._delayed += 1
-            is_news = self.is_wanted
-        else:
-            self._delayed -= old is DELAYED
-            return
-        if is_news and not self._is_told:
+            if self.is_wanted:
+                self._note_news()
+        elif old is DELAYED:
+            self._delayed -= 1
+
+    def _note_news(self) -> None:
+        if not self._is_told:
             self._is_told = True
             self._effects.append(Moved(self))
 
@@ -148,9 +154,6 @@ class Window(abc.ABC, Generic[C]):
         """The last one that was taken will not enter the pool."""
 
     @abc.abstractmethod
-    def _add(self, job: Job[Any]) -> None: ...
-
-    @abc.abstractmethod
     def _end(self, job: Job[Any]) -> None: ...
 
 
@@ -162,6 +165,7 @@ class InOrder(Window["deque[Job[Any]]"]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.pending: deque[Job[Any]] = deque()
+        self._add = self.pending.append
 
     @property
     def next(self) -> Job[Any] | None:
@@ -171,9 +175,6 @@ class InOrder(Window["deque[Job[Any]]"]):
     def awaited(self, more: bool) -> Iterable[Job[Any]]:
         """The next one, whatever is taken behind it."""
         return (self.pending[0],) if self.pending else ()
-
-    def _add(self, job: Job[Any]) -> None:
-        self.pending.append(job)
 
     def drop(self, job: Job[Any]) -> None:
         """It waited for a place."""
@@ -187,7 +188,7 @@ class InOrder(Window["deque[Job[Any]]"]):
             return
         self.held_by = None
         self.ready.append(pending.popleft())
-        while pending and pending[0]._state in FINAL:
+        while self._early and pending[0]._state in FINAL:
             self._early -= 1
             self.ready.append(pending.popleft())
 
@@ -200,6 +201,7 @@ class AsTheyEnd(Window["dict[Job[Any], None]"]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.pending: dict[Job[Any], None] = {}
+        self._add = self.pending.setdefault
 
     @property
     def next(self) -> Job[Any] | None:
@@ -209,9 +211,6 @@ class AsTheyEnd(Window["dict[Job[Any], None]"]):
     def awaited(self, more: bool) -> Iterable[Job[Any]]:
         """Any of them, if no others may come and end instead."""
         return () if more else self.pending
-
-    def _add(self, job: Job[Any]) -> None:
-        self.pending[job] = None
 
     def drop(self, job: Job[Any]) -> None:
         """It waited for a place."""
