@@ -53,6 +53,7 @@ class Feeder:
         "_is_outside",
         "_is_plain",
         "_items",
+        "_jobs_context",
         "_options",
         "_over",
         "_placing",
@@ -84,9 +85,11 @@ class Feeder:
         self._window = window
         self._wake_readers = wake_readers
         self._is_plain = self._items.are_plain and not options.by_item
-        # Of whoever has entered the block: what the jobs see, and whether that is no part of a job.
+        # Of whoever has entered the block; and whether that is no part of a job.
         self._context = Context()
         self._is_outside = False
+        # What the jobs see; None for whatever the task sees, since code of the program may change that.
+        self._jobs_context: Context | None = None
         self._task = FeedingTask(pool._engine, self._items, self._feed, self._on_task_ended)
         # Whether it waits for an item.
         self._is_bringing = False
@@ -109,6 +112,7 @@ class Feeder:
         if not self._is_plain:
             self._task.start(self._context)
             return self.look
+        self._jobs_context = self._context
         self._items.begin()
         self._window.is_wanted = True
         self._take_plain()
@@ -189,9 +193,7 @@ class Feeder:
         """Make a job of an item."""
         pool, window = self._pool, self._window
         options = self._fixed or self._options_of(item)
-        # Code of the program may have changed the context.
-        context = self._context if self._is_plain else None
-        job = pool._make_job(self._fn, (item,), options, context)
+        job = pool._make_job(self._fn, (item,), options, self._jobs_context)
         try:
             if pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
