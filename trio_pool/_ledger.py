@@ -298,6 +298,8 @@ class Ledger:
             self.news.append(job)
         if self._watched:
             self._standing.note(job)
+            if job._window is not None:
+                self._standing.note(job._window)
         if not self.live:
             self._effects.append(Quiet())
 

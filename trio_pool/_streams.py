@@ -128,7 +128,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             await self._park()
             return
         self._feeder.is_unsure = False
-        with self._engine.waiting_for(self._feeder.awaited, for_any=True):
+        with self._engine.waiting_for(self._feeder.awaited, window=self._window):
             # That the job begins to wait may have led to it.
             if not (self._window.ready or self._is_at_end):
                 await self._park()
