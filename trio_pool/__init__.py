@@ -14,10 +14,10 @@ What users import, and nothing else. The layout behind it:
 * The shell does what the core decides: ``_open`` the block, ``_submitting``, ``_calls``,
   ``_base`` and ``_pool`` the calls, ``_engine`` carries out, ``_admission`` lets jobs in,
   ``_staff`` and ``_worker`` are for the workers, ``_shift`` for what serves them, ``_driver``
-  for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates, with ``_feeding`` and
-  ``_items`` for what it is made of, ``_job_group`` for groups, ``_lending``, ``_waiting``,
-  ``_deadlock`` and ``_apart`` for jobs that wait for jobs, ``_outside`` for cancellations of the
-  whole, ``_from_threads`` and ``_job_future`` for calls from other threads, ``_attributes`` for
+  for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates, with ``_feeding``,
+  ``_feeding_task`` and ``_items`` for what it is made of, ``_job_group`` for groups, ``_lending``,
+  ``_waiting``, ``_deadlock`` and ``_apart`` for jobs that wait for jobs, ``_outside`` for
+  cancellations of the whole, ``_from_threads`` and ``_job_future`` for calls from other threads, ``_attributes`` for
   what is assigned by mistake.
 * For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
   ``_words`` for how it is put; and ``otel``, imported only where it is used.
