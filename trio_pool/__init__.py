@@ -17,8 +17,8 @@ What users import, and nothing else. The layout behind it:
   for an attempt, ``_timers`` for the clock, ``_streams`` for what iterates, with ``_feeding``,
   ``_feeding_task`` and ``_items`` for what it is made of, ``_job_group`` for groups, ``_lending``,
   ``_waiting``, ``_deadlock`` and ``_apart`` for jobs that wait for jobs, ``_outside`` for
-  cancellations of the whole, ``_from_threads`` and ``_job_future`` for calls from other threads, ``_attributes`` for
-  what is assigned by mistake.
+  cancellations of the whole, ``_from_threads`` and ``_job_future`` for calls from other threads,
+  ``_attributes`` for what is assigned by mistake.
 * For those who watch: ``_instrument``, ``_statistics``, ``_logged``, with ``_telling`` and
   ``_words`` for how it is put; and ``otel``, imported only where it is used.
 * What users read: ``_shown`` asks their objects for text, with care, ``_error_words`` puts errors
