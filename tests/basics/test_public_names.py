@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
 from functools import wraps
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 
 from trio_pool._basics.public_names import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def wrapped(fn: Callable[..., Any]) -> Callable[..., Any]:

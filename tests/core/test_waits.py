@@ -13,6 +13,7 @@ from trio_pool._core.admission import Door
 from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.deadlock import DeadlockSearch
 from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.stream_window import AsTheyEnd
 from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group, JobRecord
 
@@ -37,8 +38,12 @@ def running(core: Core, seat: WorkerRecord, **options: Any) -> Job[Any]:
 
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
-    """A job begins to wait for others; returns who would wait for ever."""
-    wait = Wait(waiter, lambda: jobs, for_any=for_any)
+    """A job begins to wait for others, or for any of them; returns who would wait for ever."""
+    window = AsTheyEnd(core.roster, core.effects, None, math.inf, lambda: None) if for_any else None
+    if window is not None:
+        for job in jobs:
+            window.take(job)
+    wait = Wait(waiter, lambda: jobs if window is None else window.pending, window=window)
     assert core.scheduler.begin_wait(wait, 0.0) is not bool(wait.stuck)
     return wait.stuck
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.bad_values import BAD_SECONDS, INF, bad_counts, bad_limits_of_a_resource, says
 from trio_pool import Elastic, Resource, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 # Typed as the callers that don't check their types would see them.
 any_resource: Any = Resource

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -17,6 +16,9 @@ from trio_pool._policies.circuit_breaker import CircuitBreaker
 from trio_pool._policies.hedge import Hedge
 from trio_pool._policies.rate_limit import RateLimit
 from trio_pool._policies.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Typed as the callers that don't check their types would see them.
 any_limit: Any = RateLimit

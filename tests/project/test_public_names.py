@@ -6,7 +6,7 @@ import inspect
 import pickle
 import traceback
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,9 +17,6 @@ import trio_pool.testing
 import trio_pool.timeline
 from tests.actors import works
 from trio_pool import JobFailedError, open_pool
-
-if TYPE_CHECKING:
-    pass
 
 MODULES = [trio_pool, trio_pool.otel, trio_pool.rich, trio_pool.testing, trio_pool.timeline]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__ if name != "__version__"]

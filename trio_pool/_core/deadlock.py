@@ -205,11 +205,13 @@ class DeadlockSearch:
             return self._needs_of_loan(wait.loan)
         if wait.group is not None:
             return [self._need_of_group(wait.group)] if wait.group in self._reservations.waiting else []
-        others = list(wait.jobs())
-        pending = [other for other in others if not other.state.is_final]
-        if not wait.for_any:
-            return [(1, [other]) for other in pending]
-        return [(1, pending)] if pending and len(pending) == len(others) else []
+        others = wait.jobs()
+        if wait.window is None:
+            return [(1, [other]) for other in others if not other.state.is_final]
+        # Of a window full of jobs, the first runs most often and needs nothing: no others are looked at then.
+        if wait.window.ready or any(not self._needs(other) for other in others):
+            return []
+        return [(1, list(others))] if others else []
 
     def _need_of_group(self, group: Group) -> Need:
         """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""

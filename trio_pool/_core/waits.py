@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sized
 
     from .._model.records import Group, JobRecord, Loan
 
     # What a wait can be for.
-    Cause: TypeAlias = "JobRecord | Group | Loan"
+    Cause: TypeAlias = "JobRecord | Group | Loan | StreamJobs"
+
+
+class StreamJobs(Protocol):
+    """The jobs of a stream that have not been read."""
+
+    @property
+    def ready(self) -> Sized: ...
 
 
 class Wait:
@@ -21,7 +28,7 @@ class Wait:
       waiter: the job that waits.
       task: the one of its tasks that does.
       jobs: gives the jobs that it waits for.
-      for_any: whether one of them is enough.
+      window: those are its jobs that can't be read yet, and one of them is enough; None if all have to end.
       group: the group that waits for workers of its own here, or None.
       loan: the loan whose end it waits for, to have the worker back, or None.
       outlasts: whether it goes on though its job has been cancelled.
@@ -34,7 +41,6 @@ class Wait:
     """
 
     __slots__ = (
-        "for_any",
         "for_ends",
         "group",
         "jobs",
@@ -46,6 +52,7 @@ class Wait:
         "task",
         "waiter",
         "wake",
+        "window",
     )
 
     def __init__(
@@ -53,7 +60,7 @@ class Wait:
         waiter: JobRecord,
         jobs: Callable[[], Iterable[JobRecord]],
         *,
-        for_any: bool = False,
+        window: StreamJobs | None = None,
         for_ends: bool = False,
         outlasts: bool = False,
         group: Group | None = None,
@@ -66,7 +73,7 @@ class Wait:
         self.loan: Loan | None = loan
         self.waiter: JobRecord = waiter
         self.jobs: Callable[[], Iterable[JobRecord]] = jobs
-        self.for_any: bool = for_any
+        self.window: StreamJobs | None = window
         self.group: Group | None = group
         self.number: int = 0
         self.stuck: list[JobRecord] = []
@@ -83,7 +90,7 @@ class Waits:
     """Counts the jobs that wait, by event: no count looks at all waits.
 
     A wait is kept by one cause, the first found of those that it waits for, and is looked at again
-    only when that has come; it is kept by all of them if any is enough.
+    only when that has come. If any of a stream's jobs is enough, it is kept by the window that they are in.
 
     Attributes:
       by_waiter: the waits of each job.
@@ -101,7 +108,8 @@ class Waits:
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
         # By each job that waits, how many of its waits stand.
         self._standing: dict[JobRecord, int] = {}
-        self._changed: list[Cause] = []
+        # Those of the causes that have been noted since the last count.
+        self._changed: dict[Cause, None] = {}
 
     def begin(self, wait: Wait) -> None:
         """A running job begins to wait."""
@@ -136,17 +144,15 @@ class Waits:
     def note(self, cause: Cause) -> None:
         """What a wait may be for has come, as far as that goes."""
         if cause in self.watched:
-            self._changed.append(cause)
+            self._changed[cause] = None
 
     def standing(self) -> int:
         """How many running jobs wait for what has not come."""
         changed = self._changed
         while changed:
-            for wait in list(self.watched.get(changed.pop(), ())):
-                if wait.for_any:
-                    self._drop(wait)
-                else:
-                    self.look_at(wait)
+            cause, _ = changed.popitem()
+            for wait in list(self.watched[cause]):
+                self.look_at(wait)
         return len(self._standing)
 
     def look_at(self, wait: Wait) -> None:
@@ -160,17 +166,16 @@ class Waits:
                 self.watched.setdefault(cause, {})[wait] = None
 
     def _causes_of(self, wait: Wait) -> Iterable[Cause]:
-        """One of those that a wait is for and that have not come, or all if any is enough; none if it will end."""
+        """One of those that a wait is for and that have not come, or the window of those; none if it will end."""
         if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
             return ()
         if wait.loan is not None:
             return (wait.loan,)
         if wait.group is not None:
             return (wait.group,) if wait.group in self.groups else ()
-        others = wait.jobs()
-        if wait.for_any:
-            return () if any(other.state.is_final for other in others) else others
-        return islice((other for other in others if not other.state.is_final), 1)
+        if wait.window is not None:
+            return (wait.window,) if wait.jobs() and not wait.window.ready else ()
+        return islice((other for other in wait.jobs() if not other.state.is_final), 1)
 
     def _drop(self, wait: Wait) -> None:
         """A wait is kept by nothing any more."""
@@ -180,6 +185,7 @@ class Waits:
             del waits[wait]
             if not waits:
                 del self.watched[cause]
+                self._changed.pop(cause, None)
         if causes:
             self._standing[wait.waiter] -= 1
             if not self._standing[wait.waiter]:

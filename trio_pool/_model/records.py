@@ -19,7 +19,7 @@ from .group import GroupRecord
 from .states import _PHASE_STATES, ATTEMPT_FIELDS, Attempt, JobState, Phase, WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sized
     from contextvars import Context
 
     from .._policies.hedge import Hedge
@@ -187,7 +187,10 @@ class Crew(Protocol):
 class Watcher(Protocol):
     """The stream that a job is one of."""
 
-    def note(self, job: JobRecord, old: JobState | None, state: JobState) -> None: ...
+    @property
+    def ready(self) -> Sized: ...
+    def end(self, job: JobRecord, old: JobState | None) -> None: ...
+    def move(self, old: JobState | None, state: JobState) -> None: ...
 
 
 class JobRecord(Handle):

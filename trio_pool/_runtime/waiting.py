@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from .._core.waits import Wait
+from .._core.waits import StreamJobs, Wait
 from .._model.records import has_ended
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs, is_in_a_job
@@ -82,7 +82,11 @@ class Waiting:
 
     @contextmanager
     def waiting_for(
-        self, jobs: Callable[[], Iterable[JobRecord]], *, for_any: bool = False, group: Group | None = None
+        self,
+        jobs: Callable[[], Iterable[JobRecord]],
+        *,
+        window: StreamJobs | None = None,
+        group: Group | None = None,
     ) -> Generator[None]:
         """If a job waits for others in this block, see that this will end; raises `JobDeadlockError`.
 
@@ -90,11 +94,11 @@ class Waiting:
 
         Arguments:
           jobs: gives those that it waits for.
-          for_any: whether one of them is enough.
+          window: where they are, if one of them is enough.
           group: the one for whose workers it waits, and not for jobs.
         """
         scope = trio.CancelScope()
-        with self._begun(jobs, for_any=for_any, group=group, wake=scope.cancel) as wait:
+        with self._begun(jobs, window=window, group=group, wake=scope.cancel) as wait:
             if wait is None:
                 yield
                 return
@@ -116,7 +120,7 @@ class Waiting:
         self,
         jobs: Callable[[], Iterable[JobRecord]],
         *,
-        for_any: bool = False,
+        window: StreamJobs | None = None,
         for_ends: bool = False,
         group: Group | None = None,
         wake: Callable[[], object] | None = None,
@@ -131,7 +135,7 @@ class Waiting:
             return
         is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
+        wait = Wait(waiter, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())
         try:
