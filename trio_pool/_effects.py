@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
-    from ._waits import Wait
+    from ._wait import Wait
     from ._window import Window
 
 
@@ -114,6 +114,12 @@ class Reserved(_AboutGroup):
 
 class TurnedAway(_AboutGroup):
     """The group will never have the workers that it wants for itself."""
+
+    __slots__ = ()
+
+
+class LookForDeadlocks:
+    """Look for jobs that wait already and would do so for ever, as things are now."""
 
     __slots__ = ()
 

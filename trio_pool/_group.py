@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._effects import Effects
     from ._job import Job
     from ._seat import Seat
+    from ._wait import Run
 
 RUNNING = JobState.RUNNING
 
@@ -28,7 +29,7 @@ class Group:
 
     Attributes:
       is_gate: whether its jobs can't simply stand among the others.
-      opener: the job that holds or has lent a worker while it waits for those of the group;
+      opener: the run of a job that holds or has lent a worker while it waits for those of the group;
           None if it is opened elsewhere.
       task: the task whose block it is.
       surplus: how many more workers are busy with its jobs than jobs of it run.
@@ -66,7 +67,7 @@ class Group:
         self.must_succeed: bool = must_succeed
         self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
-        self.opener: Job[Any] | None = None
+        self.opener: Run | None = None
         self.task: object = None
         self.surplus: int = 0
         self.seats: dict[Seat, None] = {}
@@ -96,8 +97,7 @@ class Group:
     @property
     def occupied(self) -> int:
         """How many of the workers that stay in the pool it can't have, since its opener has them."""
-        seat = None if self.opener is None else self.opener._worker
-        return int(seat is not None and not seat._departing)
+        return int(self.opener is not None and not self.opener.seat._departing)
 
     def note_queued(self) -> None:
         """One of its jobs has begun to wait for a worker."""

@@ -185,8 +185,8 @@ class BaseGroup(Submitting):
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
         opener = record.opener
-        if opener is not None and opener.worker is not None and most - record.occupied < record.reserve <= most:
-            holder = f"{label(opener)} (on {one_line(opener.worker.name)})"
+        if opener is not None and most - record.occupied < record.reserve <= most:
+            holder = f"{label(opener.job)} (on {one_line(opener.seat.name)})"
             raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
@@ -229,7 +229,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
     engine.groups[record] = group
-    record.opener, record.task = engine.waiter(), trio.lowlevel.current_task()
+    record.opener, record.task = engine.run_of_caller(), trio.lowlevel.current_task()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None

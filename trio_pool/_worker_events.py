@@ -106,7 +106,7 @@ class WorkerEvents(Aftermath):
             self._dismiss(seat, now)
             self._after(now)
             if not is_spare:
-                self.waits.look_again()
+                self.waits.doubt()
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
@@ -131,7 +131,7 @@ class WorkerEvents(Aftermath):
         self._settle(now)
         self._after(now)
         if not is_spare:
-            self.waits.look_again()
+            self.waits.doubt()
 
     # Time passes.
 
@@ -172,7 +172,7 @@ class WorkerEvents(Aftermath):
     def _look_for_bounced(self) -> None:
         """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
         if self._dispatch.has_bounced:
-            self.waits.look_again()
+            self.waits.doubt()
 
     def _overdue(self, job: Job[Any], now: float) -> None:
         let_go: Job[Any] | None = None

@@ -35,6 +35,7 @@ from trio_pool._effects import (
     GroupQuiet,
     Hire,
     Interrupt,
+    LookForDeadlocks,
     Moved,
     Quiet,
     Recall,
@@ -232,6 +233,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
+                case LookForDeadlocks():
+                    self.core.scheduler.waits.look_again()
                 case Changed() | Regain() | WaitsInVain() | Hire():
                     self.carry_out_more(effect)
                 case Reserved(group=group):

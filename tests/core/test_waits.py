@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
-from trio_pool._effects import WaitsInVain
 from trio_pool._group import Group
 from trio_pool._places import Door
 from trio_pool._verdict import Retry, Verdict
-from trio_pool._waits import Wait, Waits
+from trio_pool._wait import Wait
+from trio_pool._waits import Waits
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -37,9 +37,9 @@ def running(core: Core, seat: Seat, **options: Any) -> Job[Any]:
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[Job[Any]]:
     """A job begins to wait for others; returns who would wait for ever."""
-    wait = Wait(waiter, lambda: jobs, for_any=for_any)
+    wait = Wait(run_of(waiter), lambda: jobs, for_any=for_any)
     assert core.scheduler.waits.begin(wait) is not bool(wait.stuck)
-    return wait.stuck
+    return [run.job for run in wait.stuck]
 
 
 def test_a_job_that_waits_for_itself_is_stuck() -> None:
@@ -76,7 +76,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
-    wait = Wait(one, lambda: [child])
+    wait = Wait(run_of(one), lambda: [child])
     assert core.scheduler.waits.begin(wait)
     core.scheduler.waits.end(wait)
     assert begin(core, other, child) == []
@@ -86,7 +86,7 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
-    first = Wait(one, lambda: [other])
+    first = Wait(run_of(one), lambda: [other])
     assert core.scheduler.waits.begin(first)
     assert begin(core, one, child) == []
     core.scheduler.waits.end(first)
@@ -142,23 +142,18 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
     """A job begins to wait for the ends of others, that have been cancelled."""
     for job in jobs:
         core.scheduler.cancel(job, 0.0)
-    wait = Wait(waiter, lambda: jobs, for_ends=True)
+    wait = Wait(run_of(waiter), lambda: jobs, for_ends=True)
     assert core.scheduler.waits.begin(wait)
     return wait
-
-
-def told(core: Core) -> list[Wait]:
-    """Who has been told, in that order."""
-    return [effect.wait for effect in core.effects_of(WaitsInVain)]
 
 
 def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
-    wait = Wait(other, lambda: [one], outlasts=True)
+    wait = Wait(run_of(other), lambda: [one], outlasts=True)
     assert core.scheduler.waits.begin(wait)
     begin_for_ends(core, one, other)
-    assert told(core) == [wait]
+    assert core.told() == [wait]
 
 
 def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not() -> None:
@@ -169,9 +164,9 @@ def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not()
     holder, other = running(core, seat), running(core, core.add_seat())
     begin_for_ends(core, holder, lender)
     assert begin(core, other, lender) == []
-    assert told(core) == []
+    assert core.told() == []
     core.scheduler.claim(seat, lender, 1.0)
-    assert [wait.waiter for wait in told(core)] == [lender]
+    assert [wait.run.job for wait in core.told()] == [lender]
 
 
 def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
@@ -180,12 +175,12 @@ def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
     lender = running(core, seat)
     core.scheduler.lend(seat, 0.0)
     holder, other = running(core, seat), running(core, core.add_seat())
-    wait = Wait(other, lambda: [lender], outlasts=True)
+    wait = Wait(run_of(other), lambda: [lender], outlasts=True)
     assert core.scheduler.waits.begin(wait)
     core.scheduler.cancel(lender, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
     begin_for_ends(core, holder, other)
-    assert told(core) == [wait]
+    assert core.told() == [wait]
 
 
 def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> None:
@@ -201,10 +196,10 @@ def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> N
     begin_for_ends(core, parent, lender)
     core.scheduler.claim(seat, parent, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
-    assert told(core) == []
+    assert core.told() == []
     core.scheduler.succeeded(seat, None, 1.0)
     assert seat._current is parent
-    assert told(core) == [seat._loans[lender].wait]
+    assert core.told() == [seat._loans[lender].wait]
 
 
 @pytest.mark.parametrize("lends", [False, True])
@@ -215,10 +210,10 @@ def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) ->
     if lends:
         second = running(core, other)
         assert begin(core, second, job) == []
-        wait = Wait(job, lambda: [second])
+        wait = Wait(run_of(job), lambda: [second])
     else:
         child = submit(core, worker=seat)
-        wait = Wait(job, lambda: [child])
+        wait = Wait(run_of(job), lambda: [child])
     assert not core.scheduler.waits.begin(wait)
     assert wait.lending_helps is not lends
 
@@ -269,10 +264,10 @@ def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
 ) -> None:
     looked: list[Waits] = []
 
-    def look_again(waits: Waits) -> None:
+    def doubt(waits: Waits) -> None:
         looked.append(waits)
 
-    monkeypatch.setattr(Waits, "look_again", look_again)
+    monkeypatch.setattr(Waits, "doubt", doubt)
     core = make_core()
     held, busy = core.add_seat(), core.add_seat()
     seat, other = core.add_seat("x"), core.add_seat("x")
