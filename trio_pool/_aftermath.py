@@ -187,6 +187,7 @@ class Aftermath:
         return seat._departing or bool(seat._loans)
 
     def _dismiss(self, seat: Seat, now: float) -> None:
+        self.waits.note_leaving(seat)
         seat._departing = True
         self._roster.leaving += 1
         self._queue.release(seat)  # what waits for it only because it has failed there need not any more

@@ -85,8 +85,6 @@ class AttemptEvents(WorkerEvents):
             race.failed(error, verdict)
             self._left_race(race, now)
         following = self._next_for(seat, now)
-        if verdict.broken:
-            self.waits.doubt()  # others may wait for what needs the worker
         self._look_for_waits(job, race)
         return following
 
@@ -249,7 +247,6 @@ class AttemptEvents(WorkerEvents):
         else:
             if self._reservations.lacking and self._dispatch.set_aside(seat):
                 together = True
-                self.waits.doubt()  # others who wait for what needs the worker may wait for the group
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
                 self._reopen(seat, None, now)

@@ -81,6 +81,12 @@ class Refused(_AboutJob):
     __slots__ = ()
 
 
+class Awaited(_AboutJob):
+    """A job has come that some wait for who wait already."""
+
+    __slots__ = ()
+
+
 class Died(_AboutJob):
     """A job is dead."""
 
@@ -171,6 +177,8 @@ Effect: TypeAlias = (
     | GroupQuiet
     | Reserved
     | TurnedAway
+    | Awaited
+    | LookForDeadlocks
     | WaitsInVain
     | Moved
     | Quiet

@@ -16,6 +16,7 @@ from ._core import make_scheduler
 from ._dead import DeadLetters
 from ._effects import (
     Admitted,
+    Awaited,
     Changed,
     Died,
     GroupQuiet,
@@ -126,6 +127,7 @@ class Engine(Admitting, Waiting):
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
             TurnedAway: self._on_turned_away,
+            Awaited: self._on_awaited,
             LookForDeadlocks: self._on_look_for_deadlocks,
             WaitsInVain: self._on_waits_in_vain,
             Tell: self._on_tell,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ._effects import GroupQuiet
+from ._effects import Awaited, GroupQuiet
 from ._job import JobState
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Group:
       opener: the run of a job that holds or has lent a worker while it waits for those of the group;
           None if it is opened elsewhere.
       task: the task whose block it is.
+      awaited: how many jobs wait for its end.
       surplus: how many more workers are busy with its jobs than jobs of it run.
       seats: the workers that it has for itself.
       live: its jobs that have not ended.
@@ -41,6 +42,7 @@ class Group:
     __slots__ = (
         "_effects",
         "attempts",
+        "awaited",
         "count",
         "failures",
         "is_gate",
@@ -69,6 +71,7 @@ class Group:
         self.is_gate: bool = max_running != math.inf or reserve > 0
         self.opener: Run | None = None
         self.task: object = None
+        self.awaited: int = 0
         self.surplus: int = 0
         self.seats: dict[Seat, None] = {}
         self.live: dict[Job[Any], None] = {}
@@ -108,6 +111,8 @@ class Group:
         if old is None:
             self.submitted += 1
             self.live[job] = None
+            if self.awaited:
+                self._effects.append(Awaited(job))
         else:
             self.count[old] -= 1
         self.count[state] += 1

@@ -178,8 +178,13 @@ class BaseGroup(Submitting):
             self._quiet = trio.Event()
         quiet = self._quiet  # which may be over by the time that it is waited for
         waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
-        with waiting(lambda: self._record.live):
-            await quiet.wait()
+        is_awaited = is_in_a_job()
+        self._record.awaited += is_awaited
+        try:
+            with waiting(lambda: self._record.live):
+                await quiet.wait()
+        finally:
+            self._record.awaited -= is_awaited
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""

@@ -126,4 +126,5 @@ class Loans:
         self._ledger.add_surplus(job, 1)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
+            self._dispatch.note_relied_on()
             self._dispatch.look_again()

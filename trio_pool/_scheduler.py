@@ -237,6 +237,8 @@ class Scheduler(AttemptEvents):
         self.advance(now)
         self.waits.outlasted(run)
         self.waits.doubt()
+        if self._is_watched:
+            self._after(now)  # as above
 
     # Groups come and go.
 

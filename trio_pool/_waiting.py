@@ -17,7 +17,7 @@ from ._wait import Run, Wait
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from ._effects import LookForDeadlocks, WaitsInVain
+    from ._effects import Awaited, LookForDeadlocks, WaitsInVain
     from ._from_threads import Home
     from ._group import Group
     from ._job import Job
@@ -141,6 +141,9 @@ class Waiting:
         finally:
             if begins:
                 self.core.waits.end(wait)
+
+    def _on_awaited(self, effect: Awaited) -> None:
+        self.core.waits.note_member(effect.job)
 
     def _on_look_for_deadlocks(self, _: LookForDeadlocks) -> None:
         self.core.waits.look_again()

@@ -112,10 +112,13 @@ class Waits:
             self._note_stuck(told, self._needs.unmet([told]))
             self._effects.append(WaitsInVain(told))
 
-    def can_spare(self, seat: Seat) -> bool:
-        """Whether a worker that is to leave leaves nobody in the lurch, as far as a look at the counts tells."""
-        if not self._by_run:
-            return True
+    def note_leaving(self, seat: Seat) -> None:
+        """A worker is about to be told to leave, or to have left."""
+        if self._by_run and not self._can_spare(seat):
+            self.doubt()
+
+    def _can_spare(self, seat: Seat) -> bool:
+        """Whether its leaving leaves nobody in the lurch, as far as a look at the counts tells."""
         dispatch = self._dispatch
         if seat._loans or seat._kind.group is not None or self._reservations.waiting or dispatch.has_bounced:
             return False
@@ -125,6 +128,11 @@ class Waits:
             return True
         others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
         return len(self._by_run) + self._reservations.kept < others
+
+    def note_member(self, job: Job[Any]) -> None:
+        """A job has come into a group whose end is waited for."""
+        if job._state is JobState.BLOCKED or self.holds_up(job):
+            self.doubt()
 
     def outlasted(self, run: Run) -> None:
         """What a run that has been cancelled waits for still, it goes on waiting for."""

@@ -11,6 +11,7 @@ from tests.core.makers import Core, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
 from trio_pool._group import Group
 from trio_pool._places import Door
+from trio_pool._races import Race
 from trio_pool._verdict import Retry, Verdict
 from trio_pool._wait import Wait
 from trio_pool._waits import Waits
@@ -380,3 +381,27 @@ def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one(
     job = running(core, core.add_seat())
     submit(core)
     assert begin(core, job, submit(core)) == [job]
+
+
+def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_has_to_try() -> None:
+    core = make_core()
+    first, seat, third = core.add_seat("x"), core.add_seat("x"), core.add_seat()
+    bouncing = submit(core, requires=["x"])
+    assert first._current is bouncing
+    core.scheduler.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, waiter = running(core, seat), running(core, third)
+    begin_for_ends(core, holder, lender)
+    core.scheduler.claim(seat, lender, 0.0)
+    loan = seat._loans[lender]
+    assert [wait.loan for wait in core.told()] == [loan]
+    core.scheduler.forfeit(loan)
+    assert begin(core, waiter, bouncing) == []
+    assert begin(core, holder, waiter) == []
+    core.effects.clear()
+    race = Race(lender, seat)
+    race.runners.clear()
+    race.succeeded(None)
+    core.scheduler.end_apart(loan, race, 1.0)
+    assert [wait.run.job for wait in core.told()] == [holder]
