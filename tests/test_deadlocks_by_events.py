@@ -191,7 +191,7 @@ async def test_a_worker_is_had_back_that_a_job_that_bounces_has_to_try(autojump_
         except JobDeadlockError:
             told.append(f"{resource} at {trio.current_time():g}")
 
-    async def lends(resource: str) -> None:
+    async def lends(resource: object) -> None:
         async with trio.open_nursery() as nursery:
             lent = trio.Event()
 

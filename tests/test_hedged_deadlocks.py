@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -140,7 +140,7 @@ async def test_it_is_found_when_who_is_on_the_other_worker_begins_to_wait_for_th
 
 async def test_an_elastic_pool_opens_no_worker_for_it(autojump_clock: MockClock) -> None:
     @asynccontextmanager
-    async def factory() -> Any:
+    async def factory() -> AsyncGenerator[str]:
         yield "a"
 
     async def parent(resource: str) -> None:
@@ -156,7 +156,7 @@ async def test_but_one_that_is_about_to_come_may_run_it(autojump_clock: MockCloc
     opened = 0
 
     @asynccontextmanager
-    async def factory() -> Any:
+    async def factory() -> AsyncGenerator[int]:
         nonlocal opened
         opened += 1
         await trio.sleep(opened)

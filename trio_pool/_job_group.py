@@ -261,6 +261,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                         await group._wait_until_quiet(cancelled=True)
                 except KeyboardInterrupt as interrupt:
                     error = interrupt if error is None else error
+        group._stopping = True  # what is requeued while the watch ends is none of its jobs
         watch.stop()
     group._left = group._closed = True
     del engine.groups[record]

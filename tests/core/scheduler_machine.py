@@ -30,6 +30,7 @@ from tests.core.plain_parts import Named, PlainJob, PlainLimits, PlainVerdict, P
 from trio_pool import JobState, RateLimit, RetryBudget
 from trio_pool._effects import (
     Admitted,
+    Awaited,
     Changed,
     Died,
     GroupQuiet,
@@ -235,7 +236,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.told.append(effect)
                 case LookForDeadlocks():
                     self.core.scheduler.waits.look_again()
-                case Changed() | Regain() | WaitsInVain() | Hire():
+                case Changed() | Regain() | Awaited() | WaitsInVain() | Hire():
                     self.carry_out_more(effect)
                 case Reserved(group=group):
                     self.staffed.append(group)
