@@ -70,7 +70,7 @@ async def test_the_lifespan_of_a_lent_worker_ends_by_itself(autojump_clock: Mock
 async def test_a_lent_worker_is_removed(autojump_clock: MockClock) -> None:
     told: list[float] = []
 
-    async def lender(resource: str) -> None:
+    async def lender(resource: object) -> None:
         async with current_job().lend():
             job = await pool.submit(nap, 1, after=[blocker], requires=["x"])
             with pytest.raises(JobDeadlockError):
@@ -185,7 +185,7 @@ async def test_a_worker_is_had_back_that_a_job_that_bounces_has_to_try(autojump_
     async def bounces(resource: str) -> str:
         return await flaky()
 
-    async def waits(resource: str) -> None:
+    async def waits(resource: object) -> None:
         try:
             await bouncing.wait()
         except JobDeadlockError:
@@ -232,3 +232,30 @@ async def test_a_job_is_cancelled_that_waits_behind_a_shield_as_the_body_ends(au
         await trio.sleep(3)
         job.cancel()
     assert seen == [DeadReason.NO_WORKER]
+
+
+async def test_a_worker_is_paused_after_the_end_of_the_body_and_a_job_waits_for_any_of_those_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    flaky = Flaky(1, error=OSError(), result="fine")
+
+    async def fails_once(resource: str, item: int) -> str:
+        await trio.sleep(1)
+        return await flaky()
+
+    async def reads(resource: str) -> list[str]:
+        async with pool.as_completed(fails_once, [1, 2], worker=first, retry=RetryPolicy.immediate()) as jobs:
+            return [job.result() async for job in jobs]
+
+    async with no_hanging(), trio.open_nursery() as nursery:
+        async with open_pool(["a", "b"]) as pool:
+            first, second = pool.workers
+            await pool.submit(nap, 0.2, worker=first)
+            job = await pool.submit(reads, worker=second)
+
+            @nursery.start_soon
+            async def _() -> None:
+                await trio.sleep(0.5)
+                first.pause()
+
+    assert job.result() == ["fine", "fine"]
