@@ -112,6 +112,29 @@ async def test_it_is_found_when_the_other_worker_leaves(autojump_clock: MockCloc
             waiting.cancel()
 
 
+async def test_a_worker_where_it_has_failed_is_none_in_place_of_one_that_leaves(autojump_clock: MockClock) -> None:
+    runs = Runs()
+    told: list[float] = []
+
+    async def parent(resource: str) -> None:
+        if runs.number() == 2:
+            raise OSError
+        try:
+            await is_on(pool, "a")
+        except JobDeadlockError:
+            told.append(trio.current_time())
+            raise
+
+    async with no_hanging(), open_pool(["a", "b", "c"], on_dead="keep") as pool:
+        third = pool.workers[2]
+        await pool.submit(nap, 100, worker=third)
+        await pool.submit(parent, hedge=Hedge(3, extra=2))
+        await trio.sleep(10)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(third.remove)
+    assert told == [10]
+
+
 async def test_it_is_found_when_who_is_on_the_other_worker_begins_to_wait_for_the_job(
     autojump_clock: MockClock,
 ) -> None:
@@ -173,6 +196,34 @@ async def test_but_one_that_is_about_to_come_may_run_it(autojump_clock: MockCloc
     async with no_hanging(), open_pool(Elastic(factory, min=1, max=2, idle_timeout=50), on_dead="keep") as pool:
         assert await pool.run(parent, hedge=Hedge(5)) == 2
         assert trio.current_time() == 13
+
+
+async def test_so_may_one_that_an_elastic_pool_opens_to_keep_its_least_number(autojump_clock: MockClock) -> None:
+    opened = 0
+
+    @asynccontextmanager
+    async def factory() -> AsyncGenerator[int]:
+        nonlocal opened
+        opened += 1
+        yield opened
+        await trio.sleep(3)
+
+    runs = Runs()
+
+    async def parent(resource: int) -> int:
+        if runs.number() == 1:
+            await trio.sleep(2)
+            await pool.run(nap, 1, worker=current_job().worker)
+        return resource
+
+    async with no_hanging(), open_pool(Elastic(factory, min=2, max=2, idle_timeout=50), on_dead="keep") as pool:
+        first, second = pool.workers
+        job = await pool.submit(parent, hedge=Hedge(9), name="parent")
+        await trio.sleep(1)
+        assert job.worker is first
+        await second.remove()
+        assert await job.wait() == 3
+        assert trio.current_time() == 9
 
 
 # Several runs
