@@ -247,15 +247,14 @@ async def test_a_worker_is_paused_after_the_end_of_the_body_and_a_job_waits_for_
         async with pool.as_completed(fails_once, [1, 2], worker=first, retry=RetryPolicy.immediate()) as jobs:
             return [job.result() async for job in jobs]
 
-    async with no_hanging(), trio.open_nursery() as nursery:
-        async with open_pool(["a", "b"]) as pool:
-            first, second = pool.workers
-            await pool.submit(nap, 0.2, worker=first)
-            job = await pool.submit(reads, worker=second)
+    async with no_hanging(), trio.open_nursery() as nursery, open_pool(["a", "b"]) as pool:
+        first, second = pool.workers
+        await pool.submit(nap, 0.2, worker=first)
+        job = await pool.submit(reads, worker=second)
 
-            @nursery.start_soon
-            async def _() -> None:
-                await trio.sleep(0.5)
-                first.pause()
+        @nursery.start_soon
+        async def _() -> None:
+            await trio.sleep(0.5)
+            first.pause()
 
     assert job.result() == ["fine", "fine"]
