@@ -10,6 +10,7 @@ from ._job import JobState
 from ._roster import ANYONE, terms_of
 from ._seat import Cut
 from ._shown import one_line
+from ._wait import Run
 
 if TYPE_CHECKING:
     from ._deadlines import Deadlines
@@ -127,6 +128,7 @@ class Aftermath:
                 loan.cut = cut
         elif seat._cut is None and now < seat._attempt_deadline:
             seat._cut = cut
+        self.waits.cut(Run(job, seat))
         self._effects.append(Interrupt(seat, job))
 
     def _cancel(self, job: Job[Any], now: float) -> None:
@@ -135,7 +137,6 @@ class Aftermath:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
-            self.waits.cancelled(job)
             for seat in self._races.cancel(job):
                 self._cut(seat, job, Cut.CANCELLED, now)
             return
@@ -185,6 +186,7 @@ class Aftermath:
         return seat._departing or bool(seat._loans)
 
     def _dismiss(self, seat: Seat, now: float) -> None:
+        self.waits.note_leaving(seat)
         seat._departing = True
         self._roster.leaving += 1
         self._queue.release(seat)  # what waits for it only because it has failed there need not any more
@@ -299,7 +301,12 @@ class Aftermath:
     def _is_still(self) -> bool:
         """Whether all that goes on is jobs that wait for others, and nothing will come due."""
         count, staffing = self._ledger.count, self._staffing
-        if count[JobState.DELAYED] or count[JobState.RUNNING] > self.waits.standing():
+        races = self._races
+        if (
+            count[JobState.DELAYED]
+            or races.due_later
+            or count[JobState.RUNNING] + races.further > self.waits.standing()
+        ):
             return False
         if self._dispatch.is_waiting_for_meter or (staffing is not None and staffing.is_hiring):
             return False

@@ -10,6 +10,7 @@ from ._job import DeadReason, JobState
 from ._seat import Cut, Phase
 from ._setback import Setback
 from ._verdict import Die, Retry
+from ._wait import Run
 from ._worker_events import WorkerEvents
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ class AttemptEvents(WorkerEvents):
             race.failed(error, verdict)
             self._left_race(race, now)
         following = self._next_for(seat, now)
-        if verdict.broken or self.waits.holds_up(job):
-            self.waits.look_again()  # those who wait for the job, or for any that needs the worker
+        self._look_for_waits(job, race)
         return following
 
     def timed_out(self, seat: Seat, error: Exception, now: float) -> Job[Any] | None:
@@ -127,8 +127,7 @@ class AttemptEvents(WorkerEvents):
                 del race.took_part[seat]
             self._left_race(race, now, error)
         following = self._next_for(seat, now)
-        if self.waits.holds_up(job):
-            self.waits.look_again()  # the job may be for others now, which are held
+        self._look_for_waits(job, race)
         return following
 
     def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
@@ -205,6 +204,7 @@ class AttemptEvents(WorkerEvents):
                 # A total timeout that has passed ends it there too.
                 if seat._cut is None and (race.won or race.verdict is not None):
                     seat._cut = Cut.LOST
+                    self.waits.cut(Run(race.job, seat))
                     self._effects.append(Interrupt(seat, race.job))
         if race.runners:
             return
@@ -225,6 +225,12 @@ class AttemptEvents(WorkerEvents):
             else:
                 self._decide(job, race.error, race.verdict, now)
 
+    def _look_for_waits(self, job: Job[Any], race: Race | None) -> None:
+        """A run has ended that has not settled its attempt, or its job is to run again: see who waits for that."""
+        is_left = race is not None and race.runners
+        if is_left or self.waits.holds_up(job):
+            self.waits.doubt()  # what is left of the job may wait itself, or may be for others now, which are held
+
     def _next_for(self, seat: Seat, now: float, *, together: bool = False) -> Job[Any] | None:
         """The next job of a worker that has ended an attempt.
 
@@ -241,7 +247,6 @@ class AttemptEvents(WorkerEvents):
         else:
             if self._reservations.lacking and self._dispatch.set_aside(seat):
                 together = True
-                self.waits.look_again()  # others who wait for what needs the worker may wait for the group
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
                 self._reopen(seat, None, now)

@@ -75,7 +75,7 @@ def make_scheduler(
     if elastic is not None:
         dispatch.staffing = Staffing(elastic, ledger, deadlines, queue, places, dispatch, reservations, effects)
     orphans = Orphans(roster, ledger, queue, places, effects, dispatch.staffing, no_worker)
-    waits = Waits(roster, dependencies, reservations, dispatch, effects, standing)
+    waits = dispatch.waits = Waits(roster, dependencies, reservations, dispatch, effects, standing)
     loans = Loans(roster, ledger, dispatch, waits, effects)
     scheduler = Scheduler(
         roster,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._roster import Roster, Terms
     from ._seat import Seat
     from ._staffing import Staffing
+    from ._waits import Waits
 
 # Looked up with every job, and slow through the enum.
 QUEUED = JobState.QUEUED
@@ -52,6 +53,7 @@ class Dispatch:
       budget: what the pool's budget of retries is told of, or None without one.
       races: the attempts that may run on more than one worker.
       has_bounced: whether jobs have ever been kept from workers that they have failed on.
+      waits: who is told what may leave those in the lurch who wait for jobs.
     """
 
     __slots__ = (
@@ -73,7 +75,10 @@ class Dispatch:
         "meter",
         "races",
         "staffing",
+        "waits",
     )
+
+    waits: Waits
 
     def __init__(
         self,
@@ -242,10 +247,17 @@ class Dispatch:
         was_idle = self._roster.set_available(seat, available)
         if was_idle and self.staffing is not None:
             self.staffing.unparked(seat)
-        if available and seat._current is None:
-            self.rest_idle(seat, now)
+        if available:
+            if seat._current is None:
+                self.rest_idle(seat, now)
+            self.note_relied_on()
         self.look_again()
         return True
+
+    def note_relied_on(self) -> None:
+        """One more worker can be counted on: a job that bounces has to try it, and it may be held by who waits."""
+        if self.has_bounced:
+            self.waits.doubt()
 
     def rest_idle(self, seat: Seat, now: float) -> None:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""
@@ -304,6 +316,8 @@ class Dispatch:
         kept = [seat for seat in seats if self._reservations.offer(seat)]
         if kept:
             self.look_again()
+            if any(seat._kind.group not in self._reservations.waiting for seat in kept):
+                self.waits.doubt()  # it is for good; who waits for what needs it may wait for the group
         return bool(kept)
 
     def set_aside_idle(self) -> None:

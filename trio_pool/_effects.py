@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
-    from ._waits import Wait
+    from ._wait import Wait
     from ._window import Window
 
 
@@ -81,6 +81,12 @@ class Refused(_AboutJob):
     __slots__ = ()
 
 
+class Awaited(_AboutJob):
+    """A job has come that some wait for who wait already."""
+
+    __slots__ = ()
+
+
 class Died(_AboutJob):
     """A job is dead."""
 
@@ -114,6 +120,12 @@ class Reserved(_AboutGroup):
 
 class TurnedAway(_AboutGroup):
     """The group will never have the workers that it wants for itself."""
+
+    __slots__ = ()
+
+
+class LookForDeadlocks:
+    """Look for jobs that wait already and would do so for ever, as things are now."""
 
     __slots__ = ()
 
@@ -165,6 +177,8 @@ Effect: TypeAlias = (
     | GroupQuiet
     | Reserved
     | TurnedAway
+    | Awaited
+    | LookForDeadlocks
     | WaitsInVain
     | Moved
     | Quiet

@@ -16,10 +16,12 @@ from ._core import make_scheduler
 from ._dead import DeadLetters
 from ._effects import (
     Admitted,
+    Awaited,
     Changed,
     Died,
     GroupQuiet,
     Interrupt,
+    LookForDeadlocks,
     Moved,
     Quiet,
     Recall,
@@ -43,6 +45,7 @@ from ._job import DeadReason, Job, JobState, has_ended
 from ._lending import Lending
 from ._roster import Roster
 from ._timers import Timers
+from ._wait import Run
 from ._waiting import Waiting
 
 if TYPE_CHECKING:
@@ -124,6 +127,8 @@ class Engine(Admitting, Waiting):
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
             TurnedAway: self._on_turned_away,
+            Awaited: self._on_awaited,
+            LookForDeadlocks: self._on_look_for_deadlocks,
             WaitsInVain: self._on_waits_in_vain,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
@@ -282,8 +287,9 @@ class Engine(Admitting, Waiting):
 
     def _on_interrupt(self, effect: Interrupt) -> None:
         effect.seat._interrupt(effect.job)
-        if self.core.waits.is_waiting(effect.job):
-            self.see_what_outlasts(effect.job)
+        run = Run(effect.job, effect.seat)
+        if self.core.waits.is_waiting(run):
+            self.see_what_outlasts(run)
 
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._regain(effect.job)

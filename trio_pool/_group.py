@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ._effects import GroupQuiet
+from ._effects import Awaited, GroupQuiet
 from ._job import JobState
 
 if TYPE_CHECKING:
     from ._effects import Effects
     from ._job import Job
     from ._seat import Seat
+    from ._wait import Run
 
 RUNNING = JobState.RUNNING
 
@@ -28,9 +29,10 @@ class Group:
 
     Attributes:
       is_gate: whether its jobs can't simply stand among the others.
-      opener: the job that holds or has lent a worker while it waits for those of the group;
+      opener: the run of a job that holds or has lent a worker while it waits for those of the group;
           None if it is opened elsewhere.
       task: the task whose block it is.
+      awaited: how many jobs wait for its end.
       surplus: how many more workers are busy with its jobs than jobs of it run.
       seats: the workers that it has for itself.
       live: its jobs that have not ended.
@@ -41,6 +43,7 @@ class Group:
     __slots__ = (
         "_effects",
         "attempts",
+        "awaited",
         "count",
         "failures",
         "is_gate",
@@ -68,8 +71,9 @@ class Group:
         self.must_succeed: bool = must_succeed
         self._effects = effects
         self.is_gate: bool = max_running != math.inf or reserve > 0
-        self.opener: Job[Any] | None = None
+        self.opener: Run | None = None
         self.task: object = None
+        self.awaited: int = 0
         self.surplus: int = 0
         self.seats: dict[Seat, None] = {}
         self.live: dict[Job[Any], None] = {}
@@ -99,8 +103,7 @@ class Group:
     @property
     def occupied(self) -> int:
         """How many of the workers that stay in the pool it can't have, since its opener has them."""
-        seat = None if self.opener is None else self.opener._worker
-        return int(seat is not None and not seat._departing)
+        return int(self.opener is not None and not self.opener.seat._departing)
 
     def note_queued(self) -> None:
         """One of its jobs has begun to wait for a worker."""
@@ -111,6 +114,8 @@ class Group:
         if old is None:
             self.submitted += 1
             self.live[job] = None
+            if self.awaited:
+                self._effects.append(Awaited(job))
         else:
             self.count[old] -= 1
         self.count[state] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._effects import Regain
-from ._waits import Wait
+from ._wait import Run, Wait
 
 if TYPE_CHECKING:
     from ._dispatch import Dispatch
@@ -75,7 +75,7 @@ class Loans:
         if seat._current is None:
             self.give_back(seat, now)
         else:
-            loan.wait = Wait(loan.job, tuple, loan=loan, task=task)
+            loan.wait = Wait(Run(loan.job, seat), tuple, loan=loan, task=task)
             self._waits.begin(loan.wait)
 
     def give_back(self, seat: Seat, now: float) -> None:
@@ -100,8 +100,8 @@ class Loans:
             seat._guard.is_probe = loan.is_probe
         self._ledger.add_surplus(job, 1)
         self._effects.append(Regain(seat, job))
-        if self._waits.is_waiting(job):
-            self._waits.look_again()  # another task of the job may wait for what needs this worker
+        if self._waits.is_waiting(Run(job, seat)):
+            self._waits.doubt()  # another task of the job may wait for what needs this worker
 
     def forfeit(self, loan: Loan) -> None:
         """A job that wants its worker back, and could never have it, goes on without it.
@@ -126,4 +126,5 @@ class Loans:
         self._ledger.add_surplus(job, 1)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
+            self._dispatch.note_relied_on()
             self._dispatch.look_again()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._limits import RateLimit
     from ._loans import Loan
     from ._seat import Seat
-    from ._waits import Wait
+    from ._wait import Run, Wait
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -228,11 +228,13 @@ class Scheduler(AttemptEvents):
         """Whether something is to be done once nothing happens by itself any more."""
         return bool(self._reservations.waiting) or (self.draining and self._ledger.count[QUEUED] > 0)
 
-    def outlasted(self, job: Job[Any], now: float) -> None:
-        """A job has been cancelled, and some of its waits have not ended by that."""
+    def outlasted(self, run: Run, now: float) -> None:
+        """A run has been cancelled, and some of its waits have not ended by that."""
         self.advance(now)
-        self.waits.outlasted(job)
-        self.waits.look_again()
+        self.waits.outlasted(run)
+        self.waits.doubt()
+        if self._is_watched:
+            self._after(now)  # as above
 
     # Groups come and go.
 
@@ -295,7 +297,7 @@ class Scheduler(AttemptEvents):
         self._dispatch.max_running = limit
         self._dispatch.match(now)
         self._after(now)
-        self.waits.look_again()
+        self.waits.doubt()
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
         """Change how often attempts may start."""
@@ -313,7 +315,7 @@ class Scheduler(AttemptEvents):
         self._resume_all(now)
         self._after(now)
         if is_news:
-            self.waits.look_again()
+            self.waits.doubt()
 
     # From here on nobody but the scheduler calls.
 

@@ -164,6 +164,10 @@ class Seat(Handle):
         """Whether it has left the pool."""
         return self._phase is Phase.STOPPED
 
+    def _cut_of(self, job: Job[Any]) -> Cut | None:
+        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
+        return self._loans[job].cut if job in self._loans else self._cut
+
     @property
     def _may_become_available(self) -> bool:
         """Whether it can't start anything now, but may later without anybody's doing."""

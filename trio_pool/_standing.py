@@ -1,16 +1,17 @@
-"""Core: how many of the running jobs wait for what has not come."""
+"""Core: how many of the runs of jobs wait for what has not come."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._job import Job
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ._group import Group
-    from ._job import Job
     from ._loans import Loan
-    from ._waits import Wait
+    from ._wait import Run, Wait
     from ._window import Window
 
     # What a wait can be for.
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Standing:
-    """Counts the jobs that wait, by event: no count looks at all waits.
+    """Counts the runs that wait, by event: no count looks at all waits.
 
     A wait is kept by one cause, the first found of those that it waits for, and is looked at again
     only when that has come. If any of a stream's jobs is enough, it is kept by the window that they are in.
@@ -28,15 +29,15 @@ class Standing:
       watched: by each cause, the waits that are kept by it. Whoever changes one says so by `note`.
     """
 
-    __slots__ = ("_changed", "_kept_by", "_waiters", "causes_of", "watched")
+    __slots__ = ("_changed", "_kept_by", "_runs", "causes_of", "watched")
 
     causes_of: Callable[[Wait], Iterable[Cause]]
 
     def __init__(self) -> None:
         self.watched: dict[Cause, dict[Wait, None]] = {}
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
-        # By each job that waits, how many of its waits stand.
-        self._waiters: dict[Job[Any], int] = {}
+        # By each run that waits, how many of its waits stand.
+        self._runs: dict[Run, int] = {}
         # Those of the causes that have been noted since the last count.
         self._changed: dict[Cause, None] = {}
 
@@ -46,13 +47,13 @@ class Standing:
             self._changed[cause] = None
 
     def count(self) -> int:
-        """How many running jobs wait for what has not come."""
+        """How many runs wait for what has not come."""
         changed = self._changed
         while changed:
             cause, _ = changed.popitem()
             for wait in list(self.watched[cause]):
                 self.look_at(wait)
-        return len(self._waiters)
+        return len(self._runs)
 
     def look_at(self, wait: Wait) -> None:
         """A wait has begun, or something about it has changed."""
@@ -60,7 +61,7 @@ class Standing:
         causes = tuple(self.causes_of(wait))
         if causes:
             self._kept_by[wait] = causes
-            self._waiters[wait.waiter] = self._waiters.get(wait.waiter, 0) + 1
+            self._runs[wait.run] = self._runs.get(wait.run, 0) + 1
             for cause in causes:
                 self.watched.setdefault(cause, {})[wait] = None
 
@@ -74,6 +75,6 @@ class Standing:
                 del self.watched[cause]
                 self._changed.pop(cause, None)
         if causes:
-            self._waiters[wait.waiter] -= 1
-            if not self._waiters[wait.waiter]:
-                del self._waiters[wait.waiter]
+            self._runs[wait.run] -= 1
+            if not self._runs[wait.run]:
+                del self._runs[wait.run]

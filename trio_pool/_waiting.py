@@ -12,12 +12,12 @@ import trio
 from ._deadlock import deadlock_of
 from ._driver import enclosing_jobs, is_in_a_job
 from ._job import has_ended
-from ._waits import Wait
+from ._wait import Run, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from ._effects import WaitsInVain
+    from ._effects import Awaited, LookForDeadlocks, WaitsInVain
     from ._from_threads import Home
     from ._group import Group
     from ._job import Job
@@ -131,13 +131,13 @@ class Waiting:
 
         A wait that would be for ever is `stuck` when the block begins.
         """
-        waiter = self.waiter(hedged=for_ends)
-        if waiter is None:
+        run = self.run_of_caller()
+        if run is None:
             yield None
             return
-        is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
+        is_shielded = run.is_cut and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(waiter, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
+        wait = Wait(run, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())
         try:
@@ -147,18 +147,24 @@ class Waiting:
             if begins:
                 self.core.waits.end(wait)
 
+    def _on_awaited(self, effect: Awaited) -> None:
+        self.core.waits.note_member(effect.job)
+
+    def _on_look_for_deadlocks(self, _: LookForDeadlocks) -> None:
+        self.core.waits.look_again()
+
     def _on_waits_in_vain(self, effect: WaitsInVain) -> None:
         if effect.wait.wake is not None:
             effect.wait.wake()
 
-    def see_what_outlasts(self, job: Job[Any]) -> None:
-        """A job that waits has been cancelled. That ends its waits, but for those behind a shield."""
+    def see_what_outlasts(self, run: Run) -> None:
+        """A run that waits has been cancelled. That ends its waits, but for those behind a shield."""
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         # The first may come before the tasks have run that the cancellation has woken up, the second can't.
-        soon(soon, self._see_what_outlasts, job)
+        soon(soon, self._see_what_outlasts, run)
 
-    def _see_what_outlasts(self, job: Job[Any]) -> None:
-        self.core.outlasted(job, trio.current_time())
+    def _see_what_outlasts(self, run: Run) -> None:
+        self.core.outlasted(run, trio.current_time())
         self.carry_out()
 
     async def wait_for_end(self, job: Job[Any]) -> None:
@@ -169,28 +175,20 @@ class Waiting:
                 return
         await trio.lowlevel.checkpoint()
 
-    def waiter(self, *, hedged: bool = False) -> Job[Any] | None:
-        """The job that the caller is part of, if it holds or has lent a worker of this pool.
-
-        Arguments:
-          hedged: whether it may be one that runs on several workers, what waits in one of these runs
-              keeping all of it from its end.
-        """
+    def run_of_caller(self) -> Run | None:
+        """The run of a job that the caller is part of, if it holds or has lent a worker of this pool."""
         job = next(enclosing_jobs(), None)
-        if (
-            job is None
-            or job._host is not cast("object", self)
-            or job._worker is None
-            or (job._options.hedge is not None and not hedged)
-        ):
+        if job is None or job._host is not cast("object", self) or job._worker is None:
             return None
         workers = cast("list[Worker]", self.core.workers_of(job))
-        tasks = [worker._shift_of(job).task for worker in workers]
+        runs = {worker._shift_of(job).task: worker for worker in workers}
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None and task not in tasks:
+        while task is not None:
+            if task in runs:
+                return Run(job, runs[task])
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
-        return None if task is None else job
+        return None
 
     def watch(self, job: Job[Any], watch: Callable[[Job[Any]], object]) -> None:
         """Call ``watch`` after each change of the job's state."""

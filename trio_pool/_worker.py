@@ -34,11 +34,10 @@ if TYPE_CHECKING:
     from ._loans import Loan
     from ._roster import Roster
     from ._scheduler import Scheduler
-    from ._seat import Cut
     from ._statistics import WorkerStatistics
     from ._timers import Timers
     from ._verdict import Verdict
-    from ._waits import Wait
+    from ._wait import Wait
 
 # How long to wait before a broken resource is opened once more.
 _REOPENING = RetryPolicy.endless()
@@ -235,10 +234,6 @@ class Worker(Seat):
     def _shift_of(self, job: Job[Any]) -> Shift:
         """What runs a job that runs on it or has lent it."""
         return self._lent[job][0] if job in self._lent else self._shift
-
-    def _cut_of(self, job: Job[Any]) -> Cut | None:
-        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
-        return self._loans[job].cut if job in self._loans else self._cut
 
     # Its jobs may lend it.
 

@@ -60,7 +60,6 @@ class WorkerEvents(Aftermath):
         if self._staffing is not None and not seat._available:
             self._staffing.unparked(seat)  # held back while its resource was opened anew
         self._after(now)
-        self._look_for_bounced()
 
     def reopen(self, seat: Seat, error: Exception | None, now: float) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
@@ -87,7 +86,6 @@ class WorkerEvents(Aftermath):
         """A paused worker may go on."""
         self.advance(now)
         self._resume(seat, now)
-        self._look_for_bounced()
 
     def rest(self, seat: Seat, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
@@ -102,16 +100,13 @@ class WorkerEvents(Aftermath):
             for job in (*running, *seat._loans):
                 self._cut(seat, job, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
-            is_spare = self.waits.can_spare(seat)
             self._dismiss(seat, now)
             self._after(now)
-            if not is_spare:
-                self.waits.look_again()
 
     def left(self, seat: Seat, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self.advance(now)
-        is_spare = self.waits.can_spare(seat)
+        self.waits.note_leaving(seat)
         seat._phase = Phase.STOPPED
         self._paused.pop(seat, None)
         self._holds.drop(seat)
@@ -130,8 +125,6 @@ class WorkerEvents(Aftermath):
         self._review(now)
         self._settle(now)
         self._after(now)
-        if not is_spare:
-            self.waits.look_again()
 
     # Time passes.
 
@@ -139,7 +132,6 @@ class WorkerEvents(Aftermath):
         """Deal with what has come due."""
         if self.deadlines.soonest > now:
             return
-        is_back = False
         retiring: Staffing | None = None
         for due, item in self.deadlines.pop_due(now):
             if due is Due.TOTAL_TIMEOUT:
@@ -159,20 +151,13 @@ class WorkerEvents(Aftermath):
                 elif due is Due.HEDGE:
                     self._races.come_due(item)
                 else:
-                    is_back |= self._dispatch.note(item, now)
+                    self._dispatch.note(item, now)
         self._settle(now)
         if retiring is not None:
             self._retire(retiring, now)  # only now are those idle for which there is nothing to do
         self._after(now)
-        if is_back:
-            self._look_for_bounced()
 
     # From here on nobody calls but who derives from it.
-
-    def _look_for_bounced(self) -> None:
-        """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
-        if self._dispatch.has_bounced:
-            self.waits.look_again()
 
     def _overdue(self, job: Job[Any], now: float) -> None:
         let_go: Job[Any] | None = None
@@ -200,6 +185,8 @@ class WorkerEvents(Aftermath):
             self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
         seat._phase = Phase.REOPENING
         self._dispatch.note(seat, now)
+        if seat._loans:
+            self.waits.doubt()  # those have to be done who have lent it, and may wait for what needs it
         if error is not None:
             seat._last_error = error
         self._ledger.tell("worker_reopening", seat, error)

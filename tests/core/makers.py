@@ -15,7 +15,7 @@ import attrs
 
 from trio_pool._core import make_scheduler
 from trio_pool._dead import DeadLetters
-from trio_pool._effects import Effect
+from trio_pool._effects import Effect, LookForDeadlocks, WaitsInVain
 from trio_pool._group import Group
 from trio_pool._guard import Guard
 from trio_pool._job import Job
@@ -23,6 +23,7 @@ from trio_pool._ledger import begun
 from trio_pool._options import Options
 from trio_pool._roster import Roster
 from trio_pool._seat import Seat
+from trio_pool._wait import Run, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -169,6 +170,20 @@ class Core:
     def effects_of(self, kind: type[Effect]) -> list[Any]:
         """The effects of one kind that have not been carried out."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def told(self) -> list[Wait]:
+        """The waits that have been told that they would be for ever, in that order."""
+        for effect in list(self.effects):
+            if isinstance(effect, LookForDeadlocks):
+                self.effects.remove(effect)
+                self.scheduler.waits.look_again()
+        return [effect.wait for effect in self.effects_of(WaitsInVain)]
+
+
+def run_of(job: Job[Any]) -> Run:
+    """What a job without a hedge does on its worker."""
+    assert job._worker is not None
+    return Run(job, job._worker)
 
 
 def make_core(

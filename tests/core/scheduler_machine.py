@@ -30,11 +30,13 @@ from tests.core.plain_parts import Named, PlainJob, PlainLimits, PlainVerdict, P
 from trio_pool import JobState, RateLimit, RetryBudget
 from trio_pool._effects import (
     Admitted,
+    Awaited,
     Changed,
     Died,
     GroupQuiet,
     Hire,
     Interrupt,
+    LookForDeadlocks,
     Moved,
     Quiet,
     Recall,
@@ -232,7 +234,9 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.quiet += 1
                 case Tell():
                     self.told.append(effect)
-                case Changed() | Regain() | WaitsInVain() | Hire():
+                case LookForDeadlocks():
+                    self.core.scheduler.waits.look_again()
+                case Changed() | Regain() | Awaited() | WaitsInVain() | Hire():
                     self.carry_out_more(effect)
                 case Reserved(group=group):
                     self.staffed.append(group)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
-from trio_pool._effects import WaitsInVain
 from trio_pool._group import Group
 from trio_pool._places import Door
+from trio_pool._races import Race
 from trio_pool._verdict import Retry, Verdict
-from trio_pool._waits import Wait, Waits
+from trio_pool._wait import Wait
+from trio_pool._waits import Waits
 from trio_pool._window import AsTheyEnd
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) 
     if window is not None:
         for job in jobs:
             window.take(job)
-    wait = Wait(waiter, lambda: jobs if window is None else window.pending, window=window)
+    wait = Wait(run_of(waiter), lambda: jobs if window is None else window.pending, window=window)
     assert core.scheduler.waits.begin(wait) is not bool(wait.stuck)
-    return wait.stuck
+    return [run.job for run in wait.stuck]
 
 
 def test_a_job_that_waits_for_itself_is_stuck() -> None:
@@ -81,7 +82,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
-    wait = Wait(one, lambda: [child])
+    wait = Wait(run_of(one), lambda: [child])
     assert core.scheduler.waits.begin(wait)
     core.scheduler.waits.end(wait)
     assert begin(core, other, child) == []
@@ -91,7 +92,7 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
-    first = Wait(one, lambda: [other])
+    first = Wait(run_of(one), lambda: [other])
     assert core.scheduler.waits.begin(first)
     assert begin(core, one, child) == []
     core.scheduler.waits.end(first)
@@ -147,23 +148,18 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
     """A job begins to wait for the ends of others, that have been cancelled."""
     for job in jobs:
         core.scheduler.cancel(job, 0.0)
-    wait = Wait(waiter, lambda: jobs, for_ends=True)
+    wait = Wait(run_of(waiter), lambda: jobs, for_ends=True)
     assert core.scheduler.waits.begin(wait)
     return wait
-
-
-def told(core: Core) -> list[Wait]:
-    """Who has been told, in that order."""
-    return [effect.wait for effect in core.effects_of(WaitsInVain)]
 
 
 def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
-    wait = Wait(other, lambda: [one], outlasts=True)
+    wait = Wait(run_of(other), lambda: [one], outlasts=True)
     assert core.scheduler.waits.begin(wait)
     begin_for_ends(core, one, other)
-    assert told(core) == [wait]
+    assert core.told() == [wait]
 
 
 def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not() -> None:
@@ -174,9 +170,9 @@ def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not()
     holder, other = running(core, seat), running(core, core.add_seat())
     begin_for_ends(core, holder, lender)
     assert begin(core, other, lender) == []
-    assert told(core) == []
+    assert core.told() == []
     core.scheduler.claim(seat, lender, 1.0)
-    assert [wait.waiter for wait in told(core)] == [lender]
+    assert [wait.run.job for wait in core.told()] == [lender]
 
 
 def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
@@ -185,12 +181,12 @@ def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
     lender = running(core, seat)
     core.scheduler.lend(seat, 0.0)
     holder, other = running(core, seat), running(core, core.add_seat())
-    wait = Wait(other, lambda: [lender], outlasts=True)
+    wait = Wait(run_of(other), lambda: [lender], outlasts=True)
     assert core.scheduler.waits.begin(wait)
     core.scheduler.cancel(lender, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
     begin_for_ends(core, holder, other)
-    assert told(core) == [wait]
+    assert core.told() == [wait]
 
 
 def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> None:
@@ -206,10 +202,10 @@ def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> N
     begin_for_ends(core, parent, lender)
     core.scheduler.claim(seat, parent, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
-    assert told(core) == []
+    assert core.told() == []
     core.scheduler.succeeded(seat, None, 1.0)
     assert seat._current is parent
-    assert told(core) == [seat._loans[lender].wait]
+    assert core.told() == [seat._loans[lender].wait]
 
 
 @pytest.mark.parametrize("lends", [False, True])
@@ -220,10 +216,10 @@ def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) ->
     if lends:
         second = running(core, other)
         assert begin(core, second, job) == []
-        wait = Wait(job, lambda: [second])
+        wait = Wait(run_of(job), lambda: [second])
     else:
         child = submit(core, worker=seat)
-        wait = Wait(job, lambda: [child])
+        wait = Wait(run_of(job), lambda: [child])
     assert not core.scheduler.waits.begin(wait)
     assert wait.lending_helps is not lends
 
@@ -274,10 +270,10 @@ def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
 ) -> None:
     looked: list[Waits] = []
 
-    def look_again(waits: Waits) -> None:
+    def doubt(waits: Waits) -> None:
         looked.append(waits)
 
-    monkeypatch.setattr(Waits, "look_again", look_again)
+    monkeypatch.setattr(Waits, "doubt", doubt)
     core = make_core()
     held, busy = core.add_seat(), core.add_seat()
     seat, other = core.add_seat("x"), core.add_seat("x")
@@ -390,3 +386,27 @@ def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one(
     job = running(core, core.add_seat())
     submit(core)
     assert begin(core, job, submit(core)) == [job]
+
+
+def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_has_to_try() -> None:
+    core = make_core()
+    first, seat, third = core.add_seat("x"), core.add_seat("x"), core.add_seat()
+    bouncing = submit(core, requires=["x"])
+    assert first._current is bouncing
+    core.scheduler.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, waiter = running(core, seat), running(core, third)
+    begin_for_ends(core, holder, lender)
+    core.scheduler.claim(seat, lender, 0.0)
+    loan = seat._loans[lender]
+    assert [wait.loan for wait in core.told()] == [loan]
+    core.scheduler.forfeit(loan)
+    assert begin(core, waiter, bouncing) == []
+    assert begin(core, holder, waiter) == []
+    core.effects.clear()
+    race = Race(lender, seat)
+    race.runners.clear()
+    race.succeeded(None)
+    core.scheduler.end_apart(loan, race, 1.0)
+    assert [wait.run.job for wait in core.told()] == [holder]
