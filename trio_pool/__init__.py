@@ -6,8 +6,8 @@ What users import, and nothing else. The layout behind it:
   ``_attempt_events`` and ``_worker_events`` with ``_dispatch`` over ``_queue``, ``_places``,
   ``_roster``, ``_deadlines``, ``_ledger`` and ``_dead``, with ``_lanes``, ``_startable`` and
   ``_kinds`` for who may take what; ``_window`` for the jobs of a stream; ``_races`` for hedges,
-  ``_dependencies``, ``_group``, ``_reservations``, ``_loans``, ``_waits`` and ``_standing`` for jobs that
-  have to do with each other, ``_aftermath`` for what that leads to. ``_retry`` and
+  ``_dependencies``, ``_group``, ``_reservations``, ``_loans``, ``_waits`` (with ``_wait``, ``_needs`` and
+  ``_standing``) for jobs that have to do with each other, ``_aftermath`` for what that leads to. ``_retry`` and
   ``_verdict`` say what becomes of a failed job, and ``_retry_after`` what a server's header
   asks for. ``_limits`` has the limits as values, ``_meters`` what is counted for them,
   ``_guard`` those of one worker, and ``_holds`` what keeps a worker from jobs for a time.

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.core import Core as Scheduler
 from trio_pool._core.lifecycle import begun
 from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import Roster
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
-from trio_pool._model.records import Group, Options, WorkerRecord
+from trio_pool._model.records import Group, Options, Run, WorkerRecord
 from trio_pool._policies.worker_limits import Guard
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._core.commands import Effect
     from trio_pool._core.lifecycle import Ledger
+    from trio_pool._core.waits import Wait
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._policies.hedge import Hedge
@@ -166,6 +168,16 @@ class Core:
     def effects_of(self, kind: type[Effect]) -> list[Any]:
         """The effects of one kind that have not been carried out."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def told(self) -> list[Wait]:
+        """The waits that have been told that they would be for ever, in that order."""
+        return [effect.wait for effect in self.effects_of(WaitsInVain)]
+
+
+def run_of(job: Job[Any]) -> Run:
+    """What a job without a hedge does on its worker."""
+    assert job._worker is not None
+    return Run(job, job._worker)
 
 
 def make_core(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, calls_of, make_core, make_job
+from tests.core.makers import Core, calls_of, make_core, make_job, run_of
 from trio_pool import Elastic, JobCancelledError, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
@@ -62,7 +62,7 @@ def crowd(core: Core, number: int, kind: str) -> list[WorkerRecord]:
         awaited = submit(core, worker=core.add_seat("all"))
         for _ in range(number):
             job = submit(core, worker=core.add_seat("all"))
-            assert scheduler.begin_wait(Wait(job, lambda: (awaited,)), 0.0)
+            assert scheduler.begin_wait(Wait(run_of(job), lambda: (awaited,)), 0.0)
     elif kind == "full groups":
         for _ in range(number):
             group = core.open_group(max_running=1)
@@ -157,7 +157,7 @@ def a_newcomer(core: Core, free: list[WorkerRecord]) -> int:
 
 def a_wait(core: Core, free: list[WorkerRecord]) -> int:
     waiter, awaited = submit(core, worker=free[0]), submit(core, worker=free[1])
-    wait = Wait(waiter, lambda: (awaited,))
+    wait = Wait(run_of(waiter), lambda: (awaited,))
     calls = calls_of(lambda: core.scheduler.begin_wait(wait, 0.0))
     return calls + calls_of(lambda: core.scheduler.waits.end(wait))
 
@@ -267,7 +267,7 @@ def test_jobs_that_wait_for_each_other_in_a_row_end_one_by_one() -> None:
         jobs = [submit(core, worker=core.add_seat()) for _ in range(number)]
         waits: list[Wait] = []
         for job, other in zip(jobs[1:], jobs, strict=False):
-            waits.append(Wait(job, partial(tuple, [other])))
+            waits.append(Wait(run_of(job), partial(tuple, [other])))
             assert core.scheduler.begin_wait(waits[-1], 0.0)
         submit(core, worker=jobs[-1]._worker)
         core.scheduler.drain(0.0)

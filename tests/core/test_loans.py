@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_guard, make_job
+from tests.core.makers import Core, make_core, make_guard, make_job, run_of
 from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Interrupt, Recall, Regain, Start, WaitsInVain
+from trio_pool._core.commands import Interrupt, Recall, Regain, Start
 from trio_pool._core.hedging import Race
 from trio_pool._core.retry_decision import Die, Verdict
 from trio_pool._core.waits import Wait
@@ -286,7 +286,8 @@ def circle(core: Core, seat: WorkerRecord) -> tuple[Job[Any], Job[Any]]:
     lender = lent(core, seat)
     holder = submit(core, worker=seat)
     core.scheduler.cancel(lender, 1.0)
-    core.scheduler.begin_wait(Wait(holder, lambda: [lender], for_ends=True), 1.0)
+    core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender], for_ends=True), 1.0)
+    assert core.told() == []
     core.effects.clear()
     core.scheduler.claim(seat, lender, 2.0)
     return lender, holder
@@ -296,9 +297,9 @@ def test_one_that_is_cancelled_is_told_if_who_has_its_worker_waits_for_its_end()
     core = make_core()
     seat = core.add_seat()
     lender, holder = circle(core, seat)
-    [effect] = core.effects_of(WaitsInVain)
-    wait: Wait = effect.wait
-    assert (wait.loan, wait.stuck, wait.lending_helps) == (seat._loans[lender], [lender, holder], True)
+    [wait] = core.told()
+    stuck = [run.job for run in wait.stuck]
+    assert (wait.loan, stuck, wait.lending_helps) == (seat._loans[lender], [lender, holder], True)
 
 
 def test_so_it_is_if_the_other_begins_to_wait_later() -> None:
@@ -308,9 +309,9 @@ def test_so_it_is_if_the_other_begins_to_wait_later() -> None:
     holder = submit(core, worker=seat)
     core.scheduler.claim(seat, lender, 1.0)
     core.scheduler.cancel(lender, 2.0)
-    assert core.effects_of(WaitsInVain) == []
-    core.scheduler.begin_wait(Wait(holder, lambda: [lender], for_ends=True), 2.0)
-    assert [effect.wait.waiter for effect in core.effects_of(WaitsInVain)] == [lender]
+    assert core.told() == []
+    core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender], for_ends=True), 2.0)
+    assert [wait.run.job for wait in core.told()] == [lender]
 
 
 def test_one_that_is_not_cancelled_is_never_told() -> None:
@@ -319,8 +320,8 @@ def test_one_that_is_not_cancelled_is_never_told() -> None:
     lender = lent(core, seat)
     holder = submit(core, worker=seat)
     core.scheduler.claim(seat, lender, 1.0)
-    assert not core.scheduler.begin_wait(Wait(holder, lambda: [lender]), 2.0)
-    assert core.effects_of(WaitsInVain) == []
+    assert not core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender]), 2.0)
+    assert core.told() == []
 
 
 def test_one_that_goes_on_without_its_worker_counts_where_it_has_counted() -> None:
@@ -393,7 +394,7 @@ def test_a_probe_that_goes_on_without_its_worker_gives_its_place_to_another() ->
     core.scheduler.lend(seat, 10.0)
     holder = submit(core, 10.0, worker=seat)
     core.scheduler.cancel(probe, 11.0)
-    core.scheduler.begin_wait(Wait(holder, lambda: [probe], for_ends=True), 11.0)
+    core.scheduler.begin_wait(Wait(run_of(holder), lambda: [probe], for_ends=True), 11.0)
     core.scheduler.claim(seat, probe, 11.0)
     core.scheduler.forfeit(seat._loans[probe])
     assert state_of_breaker(seat) is BreakerState.OPEN

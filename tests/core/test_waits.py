@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.deadlock import DeadlockSearch
+from trio_pool._core.hedging import Race
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.stream_window import AsTheyEnd
 from trio_pool._core.waits import Wait
@@ -43,9 +43,9 @@ def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) 
     if window is not None:
         for job in jobs:
             window.take(job)
-    wait = Wait(waiter, lambda: jobs if window is None else window.pending, window=window)
+    wait = Wait(run_of(waiter), lambda: jobs if window is None else window.pending, window=window)
     assert core.scheduler.begin_wait(wait, 0.0) is not bool(wait.stuck)
-    return wait.stuck
+    return [run.job for run in wait.stuck]
 
 
 def test_a_job_that_waits_for_itself_is_stuck() -> None:
@@ -82,7 +82,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
-    wait = Wait(one, lambda: [child])
+    wait = Wait(run_of(one), lambda: [child])
     assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.waits.end(wait)
     assert begin(core, other, child) == []
@@ -92,7 +92,7 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
     child = submit(core)
-    first = Wait(one, lambda: [other])
+    first = Wait(run_of(one), lambda: [other])
     assert core.scheduler.begin_wait(first, 0.0)
     assert begin(core, one, child) == []
     core.scheduler.waits.end(first)
@@ -148,23 +148,18 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
     """A job begins to wait for the ends of others, that have been cancelled."""
     for job in jobs:
         core.scheduler.cancel(job, 0.0)
-    wait = Wait(waiter, lambda: jobs, for_ends=True)
+    wait = Wait(run_of(waiter), lambda: jobs, for_ends=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     return wait
-
-
-def told(core: Core) -> list[Wait]:
-    """Who has been told, in that order."""
-    return [effect.wait for effect in core.effects_of(WaitsInVain)]
 
 
 def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
     core = make_core()
     one, other = running(core, core.add_seat()), running(core, core.add_seat())
-    wait = Wait(other, lambda: [one], outlasts=True)
+    wait = Wait(run_of(other), lambda: [one], outlasts=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     begin_for_ends(core, one, other)
-    assert told(core) == [wait]
+    assert core.told() == [wait]
 
 
 def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not() -> None:
@@ -175,9 +170,9 @@ def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not()
     holder, other = running(core, seat), running(core, core.add_seat())
     begin_for_ends(core, holder, lender)
     assert begin(core, other, lender) == []
-    assert told(core) == []
+    assert core.told() == []
     core.scheduler.claim(seat, lender, 1.0)
-    assert [wait.waiter for wait in told(core)] == [lender]
+    assert [wait.run.job for wait in core.told()] == [lender]
 
 
 def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
@@ -186,12 +181,12 @@ def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
     lender = running(core, seat)
     core.scheduler.lend(seat, 0.0)
     holder, other = running(core, seat), running(core, core.add_seat())
-    wait = Wait(other, lambda: [lender], outlasts=True)
+    wait = Wait(run_of(other), lambda: [lender], outlasts=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.cancel(lender, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
     begin_for_ends(core, holder, other)
-    assert told(core) == [wait]
+    assert core.told() == [wait]
 
 
 def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> None:
@@ -207,10 +202,10 @@ def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> N
     begin_for_ends(core, parent, lender)
     core.scheduler.claim(seat, parent, 0.0)
     core.scheduler.claim(seat, lender, 0.0)
-    assert told(core) == []
+    assert core.told() == []
     core.scheduler.succeeded(seat, None, 1.0)
     assert seat._current is parent
-    assert told(core) == [seat._loans[lender].wait]
+    assert core.told() == [seat._loans[lender].wait]
 
 
 @pytest.mark.parametrize("lends", [False, True])
@@ -221,10 +216,10 @@ def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) ->
     if lends:
         second = running(core, other)
         assert begin(core, second, job) == []
-        wait = Wait(job, lambda: [second])
+        wait = Wait(run_of(job), lambda: [second])
     else:
         child = submit(core, worker=seat)
-        wait = Wait(job, lambda: [child])
+        wait = Wait(run_of(job), lambda: [child])
     assert not core.scheduler.begin_wait(wait, 0.0)
     assert wait.lending_helps is not lends
 
@@ -275,8 +270,8 @@ def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
 ) -> None:
     looked: list[DeadlockSearch] = []
 
-    def look_again(waits: DeadlockSearch) -> None:
-        looked.append(waits)
+    def look_again(search: DeadlockSearch) -> None:
+        looked.append(search)
 
     monkeypatch.setattr(DeadlockSearch, "look_again", look_again)
     core = make_core()
@@ -391,3 +386,27 @@ def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one(
     job = running(core, core.add_seat())
     submit(core)
     assert begin(core, job, submit(core)) == [job]
+
+
+def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_has_to_try() -> None:
+    core = make_core()
+    first, seat, third = core.add_seat("x"), core.add_seat("x"), core.add_seat()
+    bouncing = submit(core, requires=["x"])
+    assert first._current is bouncing
+    core.scheduler.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, waiter = running(core, seat), running(core, third)
+    begin_for_ends(core, holder, lender)
+    core.scheduler.claim(seat, lender, 0.0)
+    loan = seat._loans[lender]
+    assert [wait.loan for wait in core.told()] == [loan]
+    core.scheduler.forfeit(loan)
+    assert begin(core, waiter, bouncing) == []
+    assert begin(core, holder, waiter) == []
+    core.effects.clear()
+    race = Race(lender, seat)
+    race.runners.clear()
+    race.succeeded(None)
+    core.scheduler.end_apart(loan, race, 1.0)
+    assert [wait.run.job for wait in core.told()] == [holder]

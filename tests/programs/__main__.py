@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.programs.generator import FEATURES, KNOWN_TO_FAIL, Choice, program_of
+from tests.programs.generator import FEATURES, Choice, program_of
 from tests.programs.language import Program, written
 from tests.programs.running import failures_of
 from tests.programs.searching import search
@@ -21,8 +21,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="the first seed; by default it is the time")
     parser.add_argument("--number", type=int, default=None, help="how many programs at most; 1 to repeat a seed")
     parser.add_argument("--processes", type=int, default=1, help="how many programs at once")
-    known = ", ".join(sorted(KNOWN_TO_FAIL))
-    parser.add_argument("--without", default=known, help=f"features to leave out, of {', '.join(FEATURES)}")
+    parser.add_argument("--without", default="", help=f"features to leave out, of {', '.join(FEATURES)}")
     parser.add_argument("--always", default="", help="features that each program has")
     parser.add_argument("--show", type=int, default=1, help="how many failures of each kind are made small")
     parser.add_argument("--go-on", action="store_true", help="count failures by their kinds, not stopping at the first")

@@ -105,7 +105,8 @@ def _check_retry(world: World, book: JobBook, worker: Worker) -> None:
     if policy.max_attempts is not None and len(counted) >= policy.max_attempts and all(map(is_ordinary, counted)):
         world.fail(f"retries: {book.job!r} is tried once more than {policy}, after {in_words(error)}")
     is_leaving = last in world.removed or world.program.setup.elastic is not None
-    if policy.placement == "same" and worker is not last and not is_leaving:
+    failed_on = {last.id, *(each for each, _ in book.job.attempts[-1].hedges)}
+    if policy.placement == "same" and worker.id not in failed_on and not is_leaving:
         world.fail(f"placement: {book.job!r} is to be tried again on {last!r}, and not on {worker!r}")
     if policy.jitter == "none" and type(policy) is RetryPolicy and all(map(is_ordinary, counted)):
         ended_at = book.job.attempts[-1].ended_at

@@ -177,19 +177,20 @@ class BaseGroup(Submitting):
             self._quiet = trio.Event()
         quiet = self._quiet  # which may be over by the time that it is waited for
         waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
-        with waiting(lambda: self._record.live):
-            await quiet.wait()
+        is_awaited = is_in_a_job()
+        self._record.awaited += is_awaited
+        try:
+            with waiting(lambda: self._record.live):
+                await quiet.wait()
+        finally:
+            self._record.awaited -= is_awaited
 
     async def _wait_for_workers(self) -> None:
         """Wait until it has the workers that it wants for itself."""
         record, most = self._record, self._engine.core.most_workers
         opener = record.opener
-        if (
-            opener is not None
-            and opener._worker is not None
-            and most - occupied_by_opener(record) < record.reserve <= most
-        ):
-            holder = f"{label(opener)} (on {one_line(opener._worker.name)})"
+        if opener is not None and most - occupied_by_opener(record) < record.reserve <= most:
+            holder = f"{label(opener.job)} (on {one_line(opener.seat.name)})"
             raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting_for(tuple, group=record):
             await self._staffed.wait()
@@ -232,7 +233,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
     engine.groups[record] = group
-    record.opener, record.task = engine.waiter(), trio.lowlevel.current_task()
+    record.opener, record.task = engine.run_of_caller(), trio.lowlevel.current_task()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None
@@ -259,6 +260,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                         await group._wait_until_quiet(cancelled=True)
                 except KeyboardInterrupt as interrupt:
                     error = interrupt if error is None else error
+        group._stopping = True  # what is requeued while the watch ends is none of its jobs
         watch.stop()
     group._left = group._closed = True
     del engine.groups[record]

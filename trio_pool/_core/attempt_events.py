@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._model.errors import JobTimeoutError
-from .._model.records import Setback
+from .._model.records import Run, Setback
 from .._model.states import Cut, DeadReason, JobState, Phase
 from .commands import Interrupt
 from .retry_decision import Die, Retry
@@ -103,8 +103,7 @@ class AttemptEvents:
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        if verdict.broken or self._search.holds_up(job):
-            self._state.may_be_stuck = True  # those who wait for the job, or for any that needs the worker
+        self._look_for_waits(job, race)
         return self._settling.next_for(seat, now)
 
     def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
@@ -145,8 +144,7 @@ class AttemptEvents:
             if not begun and seat is not race.first:
                 del race.took_part[seat]
             self._left_race(race, now, error)
-        if self._search.holds_up(job):
-            self._state.may_be_stuck = True  # the job may be for others now, which are held
+        self._look_for_waits(job, race)
         return self._settling.next_for(seat, now)
 
     def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
@@ -221,6 +219,7 @@ class AttemptEvents:
                 # A total timeout that has passed ends it there too.
                 if seat._cut is None and (race.won or race.verdict is not None):
                     seat._cut = Cut.LOST
+                    self._state.waits.cut(Run(race.job, seat))
                     self._state.effects.append(Interrupt(seat, race.job))
         if race.runners:
             return
@@ -240,6 +239,13 @@ class AttemptEvents:
                 self._time_out_running(job, race.error, now)
             else:
                 self._decide(job, race.error, race.verdict, now)
+
+    def _look_for_waits(self, job: JobRecord, race: Race | None) -> None:
+        """A run has ended that has not settled its attempt, or its job is to run again: see who waits for that."""
+        is_left = race is not None and race.runners
+        if is_left or self._search.holds_up(job):
+            # What is left of the job may wait itself, or may be for others now, which are held.
+            self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
         self._ledger.count_retry(job)

@@ -108,6 +108,10 @@ class Staffing:
         """Whether one may be opened that may take such a job, once one of those that are to leave has left."""
         return len(self._crew) + self._ordered < self._elastic.max and self.could_take(terms)
 
+    def will_open(self, terms: Terms) -> bool:
+        """Whether one that may take such a job is about to join, whoever else there is for it to do."""
+        return (self._ordered > 0 or len(self._crew) < self._elastic.min) and self.could_take(terms)
+
     def could_take(self, terms: Terms) -> bool:
         """Whether a worker that could be opened may take such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags

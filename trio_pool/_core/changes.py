@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._model.records import ANYONE
+from .._model.records import ANYONE, Run
 from .._model.states import Cut, JobState, Phase
 from .commands import Admitted, Interrupt, Recall
 from .worker_index import terms_of
@@ -32,13 +32,14 @@ class Features(NamedTuple):
 class Changes:
     """The changes that events have in common."""
 
-    __slots__ = ("_dispatch", "_ledger", "_orphans", "_staffing", "_state")
+    __slots__ = ("_dispatch", "_ledger", "_orphans", "_search", "_staffing", "_state")
 
     def __init__(self, state: PoolState, features: Features) -> None:
         self._state = state
         self._ledger = state.ledger
         self._dispatch = features.dispatch
         self._orphans = features.orphans
+        self._search = features.search
         self._staffing = features.staffing
 
     # Jobs.
@@ -90,6 +91,7 @@ class Changes:
                 loan.cut = cut
         elif seat._cut is None and now < seat._attempt_deadline:
             seat._cut = cut
+        self._state.waits.cut(Run(job, seat))
         self._state.effects.append(Interrupt(seat, job))
 
     def cancel(self, job: JobRecord, now: float) -> None:
@@ -98,7 +100,6 @@ class Changes:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
-            self._state.waits.cancelled(job)
             for seat in self._state.races.cancel(job):
                 self.cut(seat, job, Cut.CANCELLED, now)
             return
@@ -151,6 +152,7 @@ class Changes:
 
     def dismiss(self, seat: WorkerRecord, now: float) -> None:
         """A worker is to leave."""
+        self._state.may_be_stuck |= not self._search.can_spare(seat)
         seat._departing = True
         self._state.roster.leaving += 1
         self._state.queue.release(seat)  # what waits for it only because it has failed there need not any more
@@ -168,15 +170,12 @@ class Changes:
             self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
         seat._phase = Phase.REOPENING
         self._dispatch.note(seat, now)
+        if seat._loans:
+            self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
         if error is not None:
             seat._last_error = error
         self._ledger.tell("worker_reopening", seat, error)
         self._state.may_start = True
-
-    def look_for_bounced(self) -> None:
-        """A worker is there that a job which bounces may have to try first, and that may be held by one that waits."""
-        if self._state.has_bounced:
-            self._state.may_be_stuck = True
 
 
 def is_kept(seat: WorkerRecord) -> bool:

@@ -150,8 +150,10 @@ class Dispatch:
         if available == seat._available:
             return False
         self._roster.set_available(seat, available)
-        if available and seat._current is None:
-            self.rest_idle(seat, now)
+        if available:
+            if seat._current is None:
+                self.rest_idle(seat, now)
+            self._state.note_relied_on()
         self._state.look_again()
         return True
 
@@ -202,6 +204,8 @@ class Dispatch:
         kept = [seat for seat in seats if self._reservations.offer(seat)]
         if kept:
             self._state.look_again()
+            if any(seat._kind.group not in self._reservations.waiting for seat in kept):
+                self._state.may_be_stuck = True  # it is for good; who waits for what needs it may wait for the group
         return bool(kept)
 
     def set_aside_idle(self) -> None:

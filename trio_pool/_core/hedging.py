@@ -8,7 +8,7 @@ from .deadlines import Due
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from .._model.records import JobRecord, WorkerRecord
+    from .._model.records import JobRecord, Terms, WorkerRecord
     from .deadlines import Deadlines
     from .retry_decision import Verdict
     from .worker_index import Roster
@@ -94,15 +94,19 @@ class Races:
     Attributes:
       under_way: each by its job.
       waiting: those whose time has come, and that wait for an idle worker; first come first served.
+      further: how many runs are under way beside the first of each attempt that is.
+      due_later: how many attempts are to be started on one more worker when the time for that comes.
     """
 
-    __slots__ = ("_deadlines", "_roster", "under_way", "waiting")
+    __slots__ = ("_deadlines", "_roster", "due_later", "further", "under_way", "waiting")
 
     def __init__(self, roster: Roster, deadlines: Deadlines) -> None:
         self._roster = roster
         self._deadlines = deadlines
         self.under_way: dict[JobRecord, Race] = {}
         self.waiting: dict[Race, None] = {}
+        self.further: int = 0
+        self.due_later: int = 0
 
     def begin(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
         """An attempt of a job that has a hedge has started."""
@@ -112,24 +116,32 @@ class Races:
 
     def come_due(self, race: Race) -> None:
         """An attempt has run for long enough to be started on one more worker."""
+        self.due_later -= 1
         self.waiting[race] = None
 
     def first_match(self, now: float) -> tuple[Race, WorkerRecord] | None:
         """The first that waits for a worker which is idle, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
-                terms = terms_of(race.job)
-                if terms.pinned is not None:  # by a failure of this very attempt
-                    terms = race.job._options.terms
-                seat = self._roster.choose(terms, but=race.took_part)
+                seat = self._roster.choose(self.terms_of(race), but=race.took_part)
                 if seat is not None and now < race.deadline:
                     return race, seat
         return None
+
+    def may_go_further(self, race: Race) -> bool:
+        """Whether an attempt is to be started on one more worker, if there is one."""
+        return race.next_at is not None or race in self.waiting
+
+    def terms_of(self, race: Race) -> Terms:
+        """Who may take one more run of an attempt."""
+        terms = terms_of(race.job)
+        return terms if terms.pinned is None else race.job._options.terms  # pinned by a failure of this very attempt
 
     def join(self, race: Race, seat: WorkerRecord, now: float) -> None:
         """An attempt has been started on one more worker."""
         race.took_part[seat] = None
         race.runners[seat] = None
+        self.further += 1
         del self.waiting[race]
         self._wait(race, now)
 
@@ -167,7 +179,9 @@ class Races:
         """An attempt has ended on one of its workers."""
         del race.runners[seat]
         race.job._worker = next(iter(race.runners), None)
-        if not race.runners:
+        if race.runners:
+            self.further -= 1
+        else:
             del self.under_way[race.job]
 
     def stop(self, race: Race) -> None:
@@ -175,6 +189,7 @@ class Races:
         self.waiting.pop(race, None)
         if race.next_at is not None:
             race.next_at = None
+            self.due_later -= 1
             self._deadlines.forget()
 
     def _wait(self, race: Race, now: float) -> None:
@@ -182,4 +197,5 @@ class Races:
         assert hedge is not None
         if len(race.took_part) <= hedge.extra and now + hedge.after < race.deadline:
             race.next_at = now + hedge.after
+            self.due_later += 1
             self._deadlines.add(Due.HEDGE, race, race.next_at)

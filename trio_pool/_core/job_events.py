@@ -14,7 +14,7 @@ from .settle import Settling, waited_in_vain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._model.records import Group, JobRecord, Loan, WorkerRecord
+    from .._model.records import Group, JobRecord, Loan, Run, WorkerRecord
     from .._policies.rate_limit import RateLimit
     from .changes import Changes, Features
     from .state import PoolState
@@ -119,6 +119,8 @@ class JobEvents:
         self._dependencies.block(job, after)
         if enters:
             self._ledger.move(job, BLOCKED, now)
+            if self._ledger.newcomers:
+                self._settling.settle(now)
             return Admission.ENTERED
         self._places.line_up(job, None)
         return Admission.WAITING
@@ -241,10 +243,10 @@ class JobEvents:
         self._settling.settle(now)  # it may have been the last that did something
         return begins
 
-    def outlasted(self, job: JobRecord, now: float) -> None:
-        """A job has been cancelled, and some of its waits have not ended by that."""
+    def outlasted(self, run: Run, now: float) -> None:
+        """A run has been cancelled, and some of its waits have not ended by that."""
         self._settling.advance(now)
-        self._state.waits.outlasted(job)
+        self._state.waits.outlasted(run)
         self._state.may_be_stuck = True
         self._settling.settle(now)
 
@@ -333,6 +335,7 @@ class JobEvents:
         if (
             state.may_start
             or state.draining
+            or self._ledger.newcomers
             or self._places.line
             or self._staffing is not None
             or state.reservations.waiting

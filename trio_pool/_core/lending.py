@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._model.records import Loan
+from .._model.records import Loan, Run
 from .commands import Regain
 from .waits import Wait
 
@@ -47,7 +47,7 @@ class Loans:
         if seat._current is None:
             self.give_back(seat, now)
             return None
-        wait = loan.wait = Wait(loan.job, tuple, loan=loan, task=task)
+        wait = loan.wait = Wait(Run(loan.job, seat), tuple, loan=loan, task=task)
         return wait
 
     def give_back(self, seat: WorkerRecord, now: float) -> None:
@@ -73,7 +73,7 @@ class Loans:
         self._ledger.add_surplus(job, 1)
         self._state.effects.append(Regain(seat, job))
         self._state.may_start = True  # for others: it is not this worker that may take a job now
-        if self._waits.is_waiting(job):
+        if self._waits.is_waiting(Run(job, seat)):
             self._state.may_be_stuck = True  # another task of the job may wait for what needs this worker
 
     def forfeit(self, loan: Loan) -> None:
@@ -99,4 +99,5 @@ class Loans:
         self._ledger.add_surplus(job, 1)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
+            self._state.note_relied_on()
             self._state.look_again()

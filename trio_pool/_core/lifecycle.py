@@ -57,6 +57,7 @@ class Ledger:
       groups: how many groups are open: without any, no job is in one.
       news: ended jobs that mean something for others, and groups that may start something
           again: what has to be followed up before the event is over.
+      newcomers: jobs that have come into groups whose end is waited for.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Ledger:
         "failures",
         "groups",
         "live",
+        "newcomers",
         "news",
         "queue_peak",
         "retries",
@@ -106,6 +108,7 @@ class Ledger:
         self.live: dict[int, JobRecord] = {}
         self.surplus: int = 0
         self.groups: int = 0
+        self.newcomers: deque[JobRecord] = deque()
         self.news: deque[JobRecord | Group] = deque()
 
     def move(self, job: JobRecord, state: JobState, now: float, detail: Any = None) -> None:
@@ -149,6 +152,8 @@ class Ledger:
         if self.groups and (group := job._options.group) is not None:
             if old is RUNNING and group.is_full:
                 self.news.append(group)
+            if old is None and group.awaited:
+                self.newcomers.append(job)
             if group.note(job, old, state):
                 self._effects.append(GroupQuiet(group))
         if job._watchers is not None:

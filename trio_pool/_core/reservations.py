@@ -193,5 +193,4 @@ class Reservations:
 
 def occupied_by_opener(group: Group) -> int:
     """How many of the workers that stay in the pool a group can't have, since its opener has them."""
-    seat = None if group.opener is None else group.opener._worker
-    return int(seat is not None and not seat._departing)
+    return int(group.opener is not None and not group.opener.seat._departing)

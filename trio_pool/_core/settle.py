@@ -49,6 +49,9 @@ class Settling:
         """Let everything follow that follows from what has happened."""
         while self._follow(now):
             pass
+        newcomers = self._ledger.newcomers
+        while newcomers:
+            self._search.note_member(newcomers.popleft())
         if self._state.may_be_stuck:
             self._state.may_be_stuck = False
             self._search.look_again()
@@ -62,8 +65,8 @@ class Settling:
             self._loans.give_back(seat, now)
             job = None
         else:
-            if self._reservations.lacking and self._dispatch.set_aside(seat):
-                state.may_be_stuck = True  # others who wait for what needs the worker may wait for the group
+            if self._reservations.lacking:
+                self._dispatch.set_aside(seat)
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not is_kept(seat):
                 self._changes.take_out_of_use(seat, None, now)
@@ -72,6 +75,7 @@ class Settling:
             state.may_start
             or state.may_be_stuck
             or state.draining
+            or self._ledger.newcomers
             or self._places.line
             or self._staffing is not None
             or self._reservations.waiting
@@ -142,7 +146,10 @@ class Settling:
     def _is_still(self) -> bool:
         """Whether all that goes on is jobs that wait for others, and nothing will come due."""
         count, staffing = self._ledger.count, self._staffing
-        if count[JobState.DELAYED] or count[JobState.RUNNING] > self._state.waits.standing():
+        races = self._state.races
+        if count[JobState.DELAYED] or races.due_later:
+            return False
+        if count[JobState.RUNNING] + races.further > self._state.waits.standing():
             return False
         if self._dispatch.is_waiting_for_meter:
             return False
@@ -207,8 +214,8 @@ class Settling:
                     is_retiring = True
                 elif due is Due.HEDGE:
                     state.races.come_due(item)
-                elif self._dispatch.note(item, now):
-                    self._changes.look_for_bounced()
+                else:
+                    self._dispatch.note(item, now)
         state.may_start = True
         self.settle(now)
         if is_retiring and self._staffing is not None:

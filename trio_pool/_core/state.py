@@ -51,6 +51,7 @@ class Growth(Protocol):
     def could_open(self, terms: Terms) -> bool: ...
     def could_replace(self, terms: Terms) -> bool: ...
     def could_take(self, terms: Terms) -> bool: ...
+    def will_open(self, terms: Terms) -> bool: ...
 
 
 class PoolState:
@@ -125,6 +126,11 @@ class PoolState:
         """How many workers the pool can have, as far as it sees to that itself."""
         own = self.roster.staying
         return own if self.growth is None else self.growth.most + own - self.growth.own
+
+    def note_relied_on(self) -> None:
+        """One more worker can be counted on: a job that bounces has to try it, and it may be held by who waits."""
+        if self.has_bounced:
+            self.may_be_stuck = True
 
     def look_again(self) -> None:
         """Who may take what has changed, with who is available and for whom."""

@@ -1,4 +1,4 @@
-"""The waits of running jobs for others, and how many of these jobs wait for what has not come."""
+"""The waits of running jobs for others, and how many of their runs wait for what has not come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sized
 
-    from .._model.records import Group, JobRecord, Loan
+    from .._model.records import Group, JobRecord, Loan, Run
 
     # What a wait can be for.
     Cause: TypeAlias = "JobRecord | Group | Loan | StreamJobs"
@@ -25,17 +25,17 @@ class Wait:
     """One wait of a running job.
 
     Attributes:
-      waiter: the job that waits.
+      run: the job that waits, on the worker where it does.
       task: the one of its tasks that does.
       jobs: gives the jobs that it waits for.
       window: those are its jobs that can't be read yet, and one of them is enough; None if all have to end.
       group: the group that waits for workers of its own here, or None.
       loan: the loan whose end it waits for, to have the worker back, or None.
-      outlasts: whether it goes on though its job has been cancelled.
+      outlasts: whether it goes on though its run has been cancelled.
       for_ends: whether it is for the ends of jobs that have been cancelled, come what may.
       number: which wait of the pool it is.
-      stuck: if it turns out that it would be for ever, the running jobs that would do so with
-          it; then it is about to end.
+      stuck: if it turns out that it would be for ever, the runs that would wait with it;
+          then it is about to end.
       lending_helps: whether it would not be for ever had these lent their workers.
       wake: lets whoever waits see that; None while there is nothing to wake.
     """
@@ -48,16 +48,16 @@ class Wait:
         "loan",
         "number",
         "outlasts",
+        "run",
         "stuck",
         "task",
-        "waiter",
         "wake",
         "window",
     )
 
     def __init__(
         self,
-        waiter: JobRecord,
+        run: Run,
         jobs: Callable[[], Iterable[JobRecord]],
         *,
         window: StreamJobs | None = None,
@@ -71,43 +71,48 @@ class Wait:
         self.for_ends: bool = for_ends
         self.outlasts: bool = outlasts or for_ends or loan is not None  # these are shielded
         self.loan: Loan | None = loan
-        self.waiter: JobRecord = waiter
+        self.run: Run = run
         self.jobs: Callable[[], Iterable[JobRecord]] = jobs
         self.window: StreamJobs | None = window
         self.group: Group | None = group
         self.number: int = 0
-        self.stuck: list[JobRecord] = []
+        self.stuck: list[Run] = []
         self.lending_helps: bool = False
         self.wake: Callable[[], object] | None = None
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it is about to end whatever becomes of what it is for: it is told, or cancelled."""
+        return bool(self.stuck) or (not self.outlasts and self.run.is_cut)
+
+    @property
     def can_be_told(self) -> bool:
         """Whether whoever waits can go on before it is over."""
-        return not self.for_ends if self.loan is None else self.waiter._cancelled
+        return not self.for_ends if self.loan is None else self.run.job._cancelled
 
 
 class Waits:
-    """Counts the jobs that wait, by event: no count looks at all waits.
+    """Counts the runs that wait, by event: no count looks at all waits.
 
     A wait is kept by one cause, the first found of those that it waits for, and is looked at again
     only when that has come. If any of a stream's jobs is enough, it is kept by the window that they are in.
 
     Attributes:
-      by_waiter: the waits of each job.
+      by_run: by each run that waits, its waits.
       watched: by each cause, the waits that are kept by it. Whoever changes one says so by `note`.
       groups: the groups that have not had all the workers that they want, the first to come first.
     """
 
-    __slots__ = ("_changed", "_kept_by", "_number", "_standing", "by_waiter", "groups", "watched")
+    __slots__ = ("_changed", "_kept_by", "_number", "_standing", "by_run", "groups", "watched")
 
     def __init__(self) -> None:
         self._number = 0
-        self.by_waiter: dict[JobRecord, dict[Wait, None]] = {}
+        self.by_run: dict[Run, dict[Wait, None]] = {}
         self.watched: dict[Cause, dict[Wait, None]] = {}
         self.groups: dict[Group, None] = {}
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
-        # By each job that waits, how many of its waits stand.
-        self._standing: dict[JobRecord, int] = {}
+        # By each run that waits, how many of its waits stand.
+        self._standing: dict[Run, int] = {}
         # Those of the causes that have been noted since the last count.
         self._changed: dict[Cause, None] = {}
 
@@ -115,30 +120,30 @@ class Waits:
         """A running job begins to wait."""
         self._number += 1
         wait.number = self._number
-        self.by_waiter.setdefault(wait.waiter, {})[wait] = None
+        self.by_run.setdefault(wait.run, {})[wait] = None
         self.look_at(wait)
 
     def end(self, wait: Wait) -> None:
         """It waits no longer."""
         self._drop(wait)
-        waits = self.by_waiter[wait.waiter]
+        waits = self.by_run[wait.run]
         del waits[wait]
         if not waits:
-            del self.by_waiter[wait.waiter]
+            del self.by_run[wait.run]
 
-    def is_waiting(self, job: JobRecord) -> bool:
-        """Whether any part of a running job waits."""
-        return job in self.by_waiter
+    def is_waiting(self, run: Run) -> bool:
+        """Whether any part of a running job waits, in this run."""
+        return run in self.by_run
 
-    def outlasted(self, job: JobRecord) -> None:
-        """What a cancelled job waits for still, it goes on waiting for."""
-        for wait in self.by_waiter.get(job, ()):
+    def outlasted(self, run: Run) -> None:
+        """What a run that has been cancelled waits for still, it goes on waiting for."""
+        for wait in self.by_run.get(run, ()):
             wait.outlasts = True
             self.look_at(wait)
 
-    def cancelled(self, job: JobRecord) -> None:
-        """A running job has been cancelled: that ends those of its waits that are not shielded."""
-        for wait in self.by_waiter.get(job, ()):
+    def cut(self, run: Run) -> None:
+        """A run has been cancelled: that ends those of its waits that are not shielded."""
+        for wait in self.by_run.get(run, ()):
             self.look_at(wait)
 
     def note(self, cause: Cause) -> None:
@@ -147,7 +152,7 @@ class Waits:
             self._changed[cause] = None
 
     def standing(self) -> int:
-        """How many running jobs wait for what has not come."""
+        """How many runs wait for what has not come."""
         changed = self._changed
         while changed:
             cause, _ = changed.popitem()
@@ -161,13 +166,13 @@ class Waits:
         causes = tuple(self._causes_of(wait))
         if causes:
             self._kept_by[wait] = causes
-            self._standing[wait.waiter] = self._standing.get(wait.waiter, 0) + 1
+            self._standing[wait.run] = self._standing.get(wait.run, 0) + 1
             for cause in causes:
                 self.watched.setdefault(cause, {})[wait] = None
 
     def _causes_of(self, wait: Wait) -> Iterable[Cause]:
         """One of those that a wait is for and that have not come, or the window of those; none if it will end."""
-        if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
+        if wait.is_ending:
             return ()
         if wait.loan is not None:
             return (wait.loan,)
@@ -187,6 +192,6 @@ class Waits:
                 del self.watched[cause]
                 self._changed.pop(cause, None)
         if causes:
-            self._standing[wait.waiter] -= 1
-            if not self._standing[wait.waiter]:
-                del self._standing[wait.waiter]
+            self._standing[wait.run] -= 1
+            if not self._standing[wait.run]:
+                del self._standing[wait.run]

@@ -63,7 +63,6 @@ class WorkerEvents:
         self._dispatch.note(seat, now)
         if self._staffing is not None and not seat._available:
             self._staffing.unparked(seat)  # held back while its resource was opened anew
-        self._changes.look_for_bounced()
         self._settling.settle(now)
 
     def reopen(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
@@ -90,7 +89,6 @@ class WorkerEvents:
         """A paused worker may go on."""
         self._settling.advance(now)
         self._changes.resume(seat, now)
-        self._changes.look_for_bounced()
         self._settling.settle(now)
 
     def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
@@ -107,7 +105,6 @@ class WorkerEvents:
             for job in (*running, *seat._loans):
                 self._changes.cut(seat, job, Cut.EVICTED, now)
         if not (seat._departing or seat._gone):
-            self._state.may_be_stuck |= not self._search.can_spare(seat)
             self._changes.dismiss(seat, now)
             self._settling.settle(now)
 

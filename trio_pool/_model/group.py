@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .states import JobState
 
@@ -24,9 +24,10 @@ class GroupRecord(Generic[J, W]):
 
     Attributes:
       is_gate: whether its jobs can't simply stand among the others.
-      opener: the job that holds or has lent a worker while it waits for those of the group;
+      opener: the run of a job that holds or has lent a worker while it waits for those of the group;
           None if it is opened elsewhere.
       task: the task whose block it is.
+      awaited: how many jobs wait for its end.
       surplus: how many more workers are busy with its jobs than jobs of it run.
       seats: the workers that it has for itself.
       live: its jobs that have not ended.
@@ -36,6 +37,7 @@ class GroupRecord(Generic[J, W]):
 
     __slots__ = (
         "attempts",
+        "awaited",
         "count",
         "failures",
         "is_gate",
@@ -60,8 +62,9 @@ class GroupRecord(Generic[J, W]):
         self.reserve: int = reserve
         self.must_succeed: bool = must_succeed
         self.is_gate: bool = max_running != math.inf or reserve > 0
-        self.opener: J | None = None
+        self.opener: Any = None
         self.task: object = None
+        self.awaited: int = 0
         self.surplus: int = 0
         self.seats: dict[W, None] = {}
         self.live: dict[J, None] = {}

@@ -151,6 +151,23 @@ class Setback:
         self.last = seat
 
 
+class Run(NamedTuple):
+    """The attempt of a job on one of the workers that run it; a job without a hedge has but one.
+
+    Attributes:
+      job: the job.
+      seat: the worker that it runs on, or that it has lent.
+    """
+
+    job: JobRecord
+    seat: WorkerRecord
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it has been cancelled, the whole job or only this run."""
+        return self.job._cancelled or self.seat._cut_of(self.job) is not None
+
+
 class Loan:
     """The attempt of a job that lends its worker: what the worker's record had of it.
 
@@ -419,6 +436,10 @@ class WorkerRecord(Handle):
     def _gone(self) -> bool:
         """Whether it has left the pool."""
         return self._phase is Phase.STOPPED
+
+    def _cut_of(self, job: JobRecord) -> Cut | None:
+        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
+        return self._loans[job].cut if job in self._loans else self._cut
 
     @property
     def _may_become_available(self) -> bool:

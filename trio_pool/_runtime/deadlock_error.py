@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .._core.waits import Wait
-    from .._model.records import JobRecord, WorkerRecord
+    from .._model.records import JobRecord, Run
 
 _CURE = "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
 
 
 def deadlock_of(wait: Wait) -> JobDeadlockError:
     """The error for a wait that would be for ever."""
-    job, loan = wait.waiter, wait.loan
+    job, loan = wait.run.job, wait.loan
     if loan is not None:
-        held_by = _holders(other for other in wait.stuck if other is not job)
+        held_by = _holders(run for run in wait.stuck if run.job is not job)
         words = (
             f"the job {label(job)} would wait for ever to get {one_line(loan.seat.name)} back, which it has lent: "
             f"it has to end before {held_by} can go on. It goes on without a worker, and must not use the resource"
@@ -39,18 +39,19 @@ def _names_of(jobs: Iterable[JobRecord]) -> str:
     return _in_short([label(job) for job in jobs if not job.state.is_final])
 
 
-def _holders(jobs: Iterable[JobRecord]) -> str:
+def _holders(runs: Iterable[Run]) -> str:
     """Waiting jobs, with what they have to do with their workers."""
-    return _in_short([f"{label(job)} ({_hold_of(job, job._worker)})" for job in jobs if job._worker is not None])
+    return _in_short([f"{label(run.job)} ({_hold_of(run)})" for run in runs])
 
 
 def _in_short(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _hold_of(job: JobRecord, seat: WorkerRecord) -> str:
+def _hold_of(run: Run) -> str:
     """What a waiting job has to do with its worker."""
-    loan, name = seat._loans.get(job), one_line(seat.name)
+    seat = run.seat
+    loan, name = seat._loans.get(run.job), one_line(seat.name)
     if loan is None:
         return f"on {name}"
     if loan.is_forfeited:

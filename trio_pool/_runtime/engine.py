@@ -39,7 +39,7 @@ from .._model.errors import (
     JobTimeoutError,
     PoolClosedError,
 )
-from .._model.records import has_ended
+from .._model.records import Run, has_ended
 from .._model.states import DeadReason, JobState
 from .clock import Timers
 from .lend_block import Lending
@@ -295,8 +295,9 @@ class Engine(Admitting, Waiting):
 
     def _on_interrupt(self, effect: Interrupt) -> None:
         effect.seat._task.interrupt(effect.job)
-        if self.core.waits.is_waiting(effect.job):
-            self.see_what_outlasts(effect.job)
+        run = Run(effect.job, effect.seat)
+        if self.core.waits.is_waiting(run):
+            self.see_what_outlasts(run)
 
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._task.regain(effect.job)

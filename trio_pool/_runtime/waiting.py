@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from .._core.waits import StreamJobs, Wait
-from .._model.records import has_ended
+from .._model.records import Run, has_ended
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs, is_in_a_job
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from .._core.commands import WaitsInVain
     from .._core.core import Core
-    from .._model.handles import Worker
     from .._model.records import Group, JobRecord
     from .home import Home
 
@@ -129,13 +128,13 @@ class Waiting:
 
         A wait that would be for ever is `stuck` when the block begins.
         """
-        waiter = self.waiter(hedged=for_ends)
-        if waiter is None:
+        run = self.run_of_caller()
+        if run is None:
             yield None
             return
-        is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
+        is_shielded = run.is_cut and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(waiter, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
+        wait = Wait(run, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())
         try:
@@ -149,14 +148,14 @@ class Waiting:
         if effect.wait.wake is not None:
             effect.wait.wake()
 
-    def see_what_outlasts(self, job: JobRecord) -> None:
-        """A job that waits has been cancelled. That ends its waits, but for those behind a shield."""
+    def see_what_outlasts(self, run: Run) -> None:
+        """A run that waits has been cancelled. That ends its waits, but for those behind a shield."""
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         # The first may come before the tasks have run that the cancellation has woken up, the second can't.
-        soon(soon, self._see_what_outlasts, job)
+        soon(soon, self._see_what_outlasts, run)
 
-    def _see_what_outlasts(self, job: JobRecord) -> None:
-        self.core.outlasted(job, trio.current_time())
+    def _see_what_outlasts(self, run: Run) -> None:
+        self.core.outlasted(run, trio.current_time())
         self.carry_out()
 
     async def wait_for_end(self, job: JobRecord) -> None:
@@ -167,28 +166,19 @@ class Waiting:
                 return
         await trio.lowlevel.checkpoint()
 
-    def waiter(self, *, hedged: bool = False) -> JobRecord | None:
-        """The job that the caller is part of, if it holds or has lent a worker of this pool.
-
-        Arguments:
-          hedged: whether it may be one that runs on several workers, what waits in one of these runs
-              keeping all of it from its end.
-        """
+    def run_of_caller(self) -> Run | None:
+        """The run of a job that the caller is part of, if it holds or has lent a worker of this pool."""
         job = next(enclosing_jobs(), None)
-        if (
-            job is None
-            or job._host is not cast("object", self)
-            or job._worker is None
-            or (job._options.hedge is not None and not hedged)
-        ):
+        if job is None or job._host is not cast("object", self) or job._worker is None:
             return None
-        workers = cast("list[Worker]", self.core.workers_of(job))
-        tasks = [worker._task.shift_of(job).task for worker in workers]
+        runs = {seat._task.shift_of(job).task: seat for seat in self.core.workers_of(job)}
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None and task not in tasks:
+        while task is not None:
+            if task in runs:
+                return Run(job, runs[task])
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
-        return None if task is None else job
+        return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> None:
         """Call ``watch`` after each change of the job's state."""

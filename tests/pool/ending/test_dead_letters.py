@@ -304,6 +304,29 @@ async def test_a_requeue_with_a_bad_option_leaves_the_job_where_it_is() -> None:
         assert list(pool.dead) == [job]
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_group_whose_job_is_requeued_as_it_ends_has_none_left(autojump_clock: MockClock, steps: int) -> None:
+    left: list[int] = []
+
+    async def opens(pool: Pool[str]) -> None:
+        async with pool.open_group() as group:
+            await group.submit(mended)
+        statistics = group.statistics()
+        left.append(statistics.queued + statistics.running)
+
+    mended = Mended()
+    async with open_pool(["a"], on_dead="keep") as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(opens, pool)
+        while not pool.dead:
+            await trio.lowlevel.checkpoint()
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        mended.mended = True
+        [job] = pool.dead
+        assert await pool.dead.requeue(job).wait() == ("a",)
+    assert left == [0]
+
+
 async def test_a_requeue_after_the_block_leaves_the_job_where_it_is() -> None:
     async with open_pool(["a"], on_dead="keep") as pool:
         [job] = await kill(pool, 1)

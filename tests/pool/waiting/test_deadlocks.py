@@ -9,11 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors import Mint, nap, sleeps_forever, state_of
+from tests.actors import Mint, nap, sleeps_forever
 from tests.ways_to_wait import WAYS, by_a_task_of_its_own, waits_for
 from trio_pool import (
     Elastic,
-    Hedge,
     Job,
     JobCancelledError,
     JobDeadlockError,
@@ -562,14 +561,6 @@ async def test_what_a_job_has_started_outside_of_itself_may_wait(autojump_clock:
 async def test_a_job_may_wait_for_one_of_another_pool(autojump_clock: MockClock) -> None:
     async with open_pool(1) as pool, open_pool(1) as other:
         assert await pool.run(has_a_child, other) == 1
-
-
-async def test_a_job_with_a_hedge_is_left_out(autojump_clock: MockClock) -> None:
-    async with open_pool(1) as pool:
-        job = await pool.submit(has_a_child, pool, hedge=Hedge(after=10))
-        await trio.sleep(5)
-        assert state_of(job) is JobState.RUNNING
-        job.cancel()
 
 
 async def test_as_completed_waits_as_long_as_one_of_its_jobs_can_end(autojump_clock: MockClock) -> None:
