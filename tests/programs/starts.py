@@ -61,7 +61,7 @@ def _check_bounds(world: World, book: JobBook) -> None:
     if len(holding) > world.max_running:
         world.fail(f"max_running: {len(holding)} of {world.max_running} are under way")
     group = book.errand.group
-    if group is not None:
+    if group is not None and not group.is_over:  # what is requeued later is none of its jobs
         of_group = [each for each in holding if each.errand.group is group]
         if len(of_group) > group.max_running:
             world.fail(f"max_running: {len(of_group)} of {group.max_running} in a group are under way")
