@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._job import Job
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ._group import Group
-    from ._job import Job
     from ._loans import Loan
     from ._waits import Wait
 
@@ -47,11 +48,12 @@ class Standing:
         """How many running jobs wait for what has not come."""
         changed = self._changed
         while changed:
-            for wait in list(self.watched.get(changed.pop(), ())):
-                if wait.for_any:
-                    self.drop(wait)
-                else:
+            cause = changed.pop()
+            for wait in list(self.watched.get(cause, ())):
+                if not wait.for_any:
                     self.look_at(wait)
+                elif isinstance(cause, Job) and cause.state.is_final:  # and has not only started
+                    self.drop(wait)
         return len(self._waiters)
 
     def look_at(self, wait: Wait) -> None:

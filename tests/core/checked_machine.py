@@ -220,8 +220,11 @@ class CheckedMachine(SchedulerMachine):
     def bring_to_an_end(self) -> None:
         """All jobs run to their ends, as when the block of a pool is left; time does the rest."""
         self.drain()
-        while self.plain.live():
+        for _ in range(1000):
+            if not self.plain.live():
+                return
             assert self.something_happens(), "the pool hangs"
+        raise AssertionError("the pool goes round in circles")
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; returns whether there is anything."""
@@ -230,6 +233,8 @@ class CheckedMachine(SchedulerMachine):
             self.succeed_on(self.able()[0])
         elif opening:
             self.open_resource(opening[0])
+        elif self.leaving():
+            self.stop_one(self.leaving()[0])
         elif self.core.scheduler.deadlines.soonest < math.inf:
             self.now = max(self.now, self.core.scheduler.deadlines.soonest)
             self.mind_deadlines()

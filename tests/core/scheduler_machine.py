@@ -665,7 +665,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leaving())
     @rule(data=st.data())
     def stop(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.leaving()))
+        self.stop_one(data.draw(st.sampled_from(self.leaving())))
+
+    def stop_one(self, worker: ShellWorker) -> None:
         worker.waiting = False
         self.on_both(
             lambda: self.plain.left(worker.plain),
