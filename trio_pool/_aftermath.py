@@ -277,10 +277,10 @@ class Aftermath:
         if self.draining and self._paused:
             self._resume_all(now)
             return False
+        if self.draining and self._orphans.bury_lost(now):
+            self._follow_up(now)  # those who wait for them go on, and so may groups, which give back workers then
+            return True
         running = count[JobState.RUNNING]
-        if self.draining and running and self._orphans.bury_lost(now):
-            self._follow_up(now)  # those who wait for them go on
-            return False
         if reservations.give_way():
             self._dispatch.look_again()
             self._dispatch.give_out(now)

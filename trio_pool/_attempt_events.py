@@ -234,20 +234,22 @@ class AttemptEvents(WorkerEvents):
         if self._ledger.news:
             self._follow_up(now)
             together = True
+        is_held = False
         if seat._claims:
-            self._loans.give_back(seat, now)
+            is_held = self.waits.is_waiting(self._loans.give_back(seat, now))
             self._dispatch.match(now)  # what the end lets start is for others
             job = None
         else:
             if self._reservations.lacking and self._dispatch.set_aside(seat):
-                together = True
-                self.waits.look_again()  # others who wait for what needs the worker may wait for the group
+                together = is_held = True
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not self._is_kept(seat):
                 self._reopen(seat, None, now)
             job = self._dispatch.next_for(seat, now, together)
         if self._places.line or self.draining or self._staffing is not None or self._reservations.waiting:
             self._after(now)
+        if is_held:
+            self.waits.look_again()  # those who wait for what needs the worker may wait for its job, or its group
         return job
 
     def _retry(self, job: Job[Any], fate: Retry, now: float) -> None:

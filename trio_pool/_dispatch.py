@@ -114,8 +114,14 @@ class Dispatch:
 
     @property
     def is_shared(self) -> bool:
-        """Whether workers hold each other back: whose job starts may depend on all of them."""
-        return self.max_running != math.inf or self.meter is not None
+        """Whether which job starts on a worker may depend on all the others: on bounds, or on whom they are kept for."""
+        reservations = self._reservations
+        return (
+            self.max_running != math.inf
+            or self.meter is not None
+            or reservations.kept > 0
+            or bool(reservations.waiting)
+        )
 
     def idle_worker_for(self, terms: Terms, now: float) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
@@ -131,7 +137,7 @@ class Dispatch:
     @property
     def is_waiting_for_meter(self) -> bool:
         """Whether a job waits for nothing but the pool's rate limit."""
-        if self._limited_until is None:
+        if self._limited_until is None or self.room <= 0:
             return False
         if self.staffing is not None and self.staffing.is_short:
             return True

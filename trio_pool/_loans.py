@@ -78,8 +78,13 @@ class Loans:
             loan.wait = Wait(loan.job, tuple, loan=loan, task=task)
             self._waits.begin(loan.wait)
 
-    def give_back(self, seat: Seat, now: float) -> None:
-        """A worker that runs nothing goes back to the first job that wants it back."""
+    def give_back(self, seat: Seat, now: float) -> Job[Any]:
+        """A worker that runs nothing goes back to the first job that wants it back.
+
+        Returns:
+          the job; its waits have to be looked at when the event is over, as another task of it may wait for what
+          needs this worker.
+        """
         loan = seat._claims.popleft()
         job = loan.job
         if loan.wait is not None:
@@ -100,8 +105,7 @@ class Loans:
             seat._guard.is_probe = loan.is_probe
         self._ledger.add_surplus(job, 1)
         self._effects.append(Regain(seat, job))
-        if self._waits.is_waiting(job):
-            self._waits.look_again()  # another task of the job may wait for what needs this worker
+        return job
 
     def forfeit(self, loan: Loan) -> None:
         """A job that wants its worker back, and could never have it, goes on without it.

@@ -212,6 +212,8 @@ class Scheduler(AttemptEvents):
         self._loans.claim(seat._loans[job], task, now)
         if self._is_watched:
             self._after(now)  # it may have been the last that did something
+        if seat._current is job and self.waits.is_waiting(job):
+            self.waits.look_again()
 
     def forfeit(self, loan: Loan) -> None:
         """A job that wants its worker back goes on without it."""

@@ -41,6 +41,7 @@ class Staffing:
         "_effects",
         "_elastic",
         "_failing",
+        "_held",
         "_idle",
         "_idle_since",
         "_ledger",
@@ -79,8 +80,10 @@ class Staffing:
         # How many have joined and not left; and those of them that are not told to leave.
         self._present = 0
         self._crew: dict[Seat, None] = {}
-        # Those of them whose resource is about to be opened, and those where that has failed already.
+        # Those of them whose resource is about to be opened; those of these whose jobs had to end first when it broke,
+        # or had lent them; and those where opening has failed already.
         self._unopened: set[Seat] = set()
+        self._held: set[Seat] = set()
         self._failing: dict[Seat, None] = {}
         # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
         # too old, remains idle: else it would never be retired.
@@ -121,6 +124,11 @@ class Staffing:
     def _there(self) -> int:
         return self._present + self._ordered
 
+    @property
+    def _coming(self) -> int:
+        """How many are about to open their resources; not those whose jobs have to end first: they may wait for more."""
+        return len(self._unopened) - sum(not seat._coming for seat in self._held)
+
     def could_open(self, terms: Terms) -> bool:
         """Whether one more worker is about to join, or may be opened, that may take such a job."""
         return (self._ordered > 0 or self._there < self._elastic.max) and self.could_take(terms)
@@ -144,13 +152,15 @@ class Staffing:
     def opened(self, seat: Seat) -> None:
         """A worker's resource is open."""
         self._unopened.discard(seat)
+        self._held.discard(seat)
         self._failing.pop(seat, None)
 
     def reopening(self, seat: Seat, *, again: bool) -> None:
         """A worker's resource has to be opened anew, or that has failed and is tried again."""
         if seat in self._crew:
-            if not seat._loans:  # or it has to wait for those who have lent it, and they perhaps for another
-                self._unopened.add(seat)
+            self._unopened.add(seat)
+            if seat._current is not None or seat._loans:
+                self._held.add(seat)
             if again:
                 self._failing[seat] = None
 
@@ -181,7 +191,7 @@ class Staffing:
         if waiting := self._waiting():
             wanted += min(waiting, self._startable(now))
         if wanted:
-            missing = max(missing, wanted - self._ordered - len(self._unopened))
+            missing = max(missing, wanted - self._ordered - self._coming)
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trio_pool import Job
     from trio_pool._group import Group
     from trio_pool._kinds import Pick
+    from trio_pool._orphans import NoWorker
     from trio_pool._retry import Placement
     from trio_pool._seat import Seat
 
@@ -51,9 +52,11 @@ def staffed(core: Core) -> list[Group]:
     return found
 
 
-def core_with_group(*, workers: int = 2, reserve: int = 1) -> tuple[Core, list[Seat], Group]:
+def core_with_group(
+    *, workers: int = 2, reserve: int = 1, no_worker: NoWorker = "reject"
+) -> tuple[Core, list[Seat], Group]:
     """A core with idle workers, the first of which are set aside for a group."""
-    core = make_core()
+    core = make_core(no_worker=no_worker)
     seats = [core.add_seat() for _ in range(workers)]
     return core, seats, core.open_group(reserve=reserve)
 
@@ -525,15 +528,13 @@ def test_while_draining_a_job_does_not_wait_for_a_group_that_has_no_workers() ->
     assert job.dead_reason is DeadReason.NO_WORKER
 
 
-def test_once_the_last_group_has_given_back_its_workers_a_job_that_none_may_take_is_dead() -> None:
-    core = make_core(no_worker="wait")
-    core.add_seat()
-    group = core.open_group(reserve=1)
-    job = submit(core, requires=["a"])
+def test_while_draining_a_job_that_none_may_take_is_dead_whatever_a_group_may_give_back() -> None:
+    core, _, group = core_with_group(workers=1, no_worker="wait")
+    lost = submit(core, requires=["a"]), submit(core, group, requires=["a"])
+    job = submit(core)
     core.scheduler.drain(1.0)
+    assert [each.dead_reason for each in lost] == [DeadReason.NO_WORKER] * 2
     assert state_of(job) is JobState.QUEUED
-    core.scheduler.close_group(group, 2.0)
-    assert job.dead_reason is DeadReason.NO_WORKER
 
 
 def test_a_job_is_started_once_though_workers_are_set_aside_between() -> None:
