@@ -218,6 +218,9 @@ class PlainWaitingPool(PlainElasticPool):
 
     # What everything is made of.
 
+    def _wait_for_worker(self, job: PlainJob, task: int) -> None:
+        self._add(PlainWait(job, task, is_loan=True))
+
     def _give_back(self, worker: PlainWorker) -> None:
         self.waits = [wait for wait in self.waits if not (wait.is_loan and wait.waiter is worker.claims[0])]
         super()._give_back(worker)
@@ -253,15 +256,6 @@ class PlainWaitingPool(PlainElasticPool):
         self.advance()
         for wait in self.waits_of(job):
             wait.shielded = True
-
-    def claim(self, job: PlainJob, task: int = 0) -> None:
-        """A job wants back the worker that it has lent."""
-        self.advance()
-        worker = job.has_lent
-        assert worker is not None
-        if worker.job is not None:
-            self._add(PlainWait(job, task, is_loan=True))
-        super().claim(job)
 
     def forfeit(self, wait: PlainWait) -> None:
         """A job that wants its worker back goes on without it."""

@@ -126,6 +126,14 @@ class WaitingMachine(ElasticMachine):
         """The jobs that have lent their workers and can ask to have them back."""
         return [pair for pair in super().may_claim() if not pair[1].forfeited and self.free_tasks(pair[1])]
 
+    def claim_one(self, job: Job[Any], plain: PlainJob) -> None:
+        seat, task = job._worker, self.free_tasks(plain)[0]
+        assert seat is not None
+        self.on_both(
+            lambda: self.model.claim(plain, task),
+            lambda: self.core.scheduler.claim(seat, job, self.now, task),
+        )
+
     def may_wait(self) -> list[tuple[Job[Any], PlainJob]]:
         """The running jobs of which a task may begin to wait."""
         running = [pair for pair in self.jobs if pair[1].state is JobState.RUNNING and not pair[1].hedge]
@@ -371,33 +379,34 @@ class WaitingMachine(ElasticMachine):
         """The next of all that happens by itself: waits end, then jobs, then blocks of groups."""
         if self.orders:
             self.join_as_ordered()
-        elif self.finished():
+        elif not self.a_waiter_goes_on():
+            if self.able() or self.reopening() or not self.may_finish():
+                return super().something_happens()
+            self.finish(self.may_finish()[0])
+        return True
+
+    def a_waiter_goes_on(self) -> bool:
+        """One that has waited, or that goes on without its worker; returns whether there is any."""
+        if self.finished():
             self.end_wait(*self.finished()[0])
         elif self.cancelled_waiters():
             self.wake_up(*self.cancelled_waiters()[0])
         elif self.apart():
             self.end_one_apart(self.apart()[0], "cut", PlainVerdict("drop"))
-        elif not self.able() and not self.reopening() and self.may_finish():
-            self.finish(self.may_finish()[0])
         else:
-            return super().something_happens()
+            return False
         return True
 
     def everything_stops(self) -> None:
-        """What runs still, once all is cancelled, ends."""
+        """What runs still, once all is cancelled, ends; nobody needs another's help for that."""
         while self.plain.live():
-            if self.finished():
-                self.end_wait(*self.finished()[0])
-            elif self.cancelled_waiters():
-                self.wake_up(*self.cancelled_waiters()[0])
-            elif self.apart():
-                self.end_one_apart(self.apart()[0], "cut", PlainVerdict("drop"))
-            elif self.able():
+            if self.able():
                 self.fail_with(self.able()[0], PlainVerdict("retry"), ValueError("after the end"))
             elif self.over():
                 self.close_one(self.over()[0])
+            elif self.may_finish():
+                self.finish(self.may_finish()[0])
             elif self.may_claim():
                 self.claim_one(*self.may_claim()[0])
             else:
-                assert self.may_give_up(), "the pool hangs"
-                self.end_wait(*self.may_give_up()[0])
+                assert self.a_waiter_goes_on(), "the pool hangs"
