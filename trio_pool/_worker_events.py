@@ -72,8 +72,6 @@ class WorkerEvents(Aftermath):
         self.advance(now)
         self._dispatch.match(now)
         self._after(now)
-        if seat._loans:
-            self.waits.look_again()  # it waits for those who have lent it now
 
     def pause(self, seat: Seat, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""

@@ -607,11 +607,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         if opening:
             self.open_resource(data.draw(st.sampled_from(opening)))
 
-    @precondition(lambda self: self.those(may_break))
+    def fragile(self) -> list[ShellWorker]:
+        """The workers whose resource may break by itself."""
+        return self.those(may_break)
+
+    @precondition(lambda self: self.fragile())
     @rule(data=st.data())
     def break_down(self, data: DataObject) -> None:
         """A lifespan ends by itself, perhaps while a job runs, or can't be entered once more."""
-        worker = data.draw(st.sampled_from(self.those(may_break)))
+        worker = data.draw(st.sampled_from(self.fragile()))
         if worker.waiting:
             worker.waiting = False
         self.on_both(

@@ -96,6 +96,14 @@ class WaitingMachine(ElasticMachine):
 
     # Who may do what.
 
+    def fragile(self) -> list[ShellWorker]:
+        """The workers whose resource may break by itself: that ends the attempts of lenders, so let these not wait."""
+        return [
+            worker
+            for worker in super().fragile()
+            if not any(self.model.waits_of(lender) for lender in worker.plain.lenders)
+        ]
+
     def able(self) -> list[ShellWorker]:
         """Those of the busy ones whose attempts may end: no task of theirs waits or is in a group's block."""
         return [worker for worker in super().able() if worker.plain.job and self.is_alone(worker.plain.job)]
