@@ -17,7 +17,7 @@ from trio_pool._effects import Hire
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
-    from tests.core.scheduler_machine import ShellWorker
+    from tests.core.shell_machine import ShellWorker
     from trio_pool._effects import Effect
 
 

@@ -19,7 +19,7 @@ from trio_pool._places import Door
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
-    from tests.core.scheduler_machine import ShellWorker
+    from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
     from trio_pool._group import Group
 

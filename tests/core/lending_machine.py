@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.plain_parts import PlainJob
-    from tests.core.scheduler_machine import ShellWorker
+    from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
     from trio_pool._effects import Effect
     from trio_pool._seat import Seat

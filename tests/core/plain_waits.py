@@ -45,7 +45,10 @@ class PlainWait(Named):
     for_ends: bool = False
     shielded: bool = False
     number: int = 0
+    # If it would be for ever: the waiting jobs that keep it, and whether it would not had they lent their workers.
     told: bool = False
+    stuck: list[PlainJob] = attrs.field(factory=list[PlainJob])
+    lending_helps: bool = False
 
     @property
     def can_be_told(self) -> bool:
@@ -67,6 +70,8 @@ class PlainWaitingPool(PlainElasticPool):
     # Those that have been told since this was last cleared, and how many have ever begun.
     in_vain: list[PlainWait] = attrs.field(factory=list[PlainWait])
     begun_waits: int = 0
+    # Jobs that are taken to have lent their workers, to find out what that would change.
+    as_if_lent: list[PlainJob] = attrs.field(factory=list[PlainJob])
 
     # Looking.
 
@@ -129,12 +134,12 @@ class PlainWaitingPool(PlainElasticPool):
     def _loan_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         assert job.has_lent is not None
         holder = job.has_lent.job
-        return [] if holder is None or holder in coming else [holder]
+        return [] if holder is None or holder in self.as_if_lent or holder in coming else [holder]
 
     def _start_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         kept: list[Thing] = [each for each in self.missing(job) if each.state not in FINAL and each not in coming]
         holders = [each for each in self.those(JobState.RUNNING) if self.waits_of(each) and each.has_lent is None]
-        stuck = [each for each in holders if each not in coming]
+        stuck = [each for each in holders if each not in coming and each not in self.as_if_lent]
         if len(stuck) >= self.max_running:
             kept += stuck
         members = [each for each in stuck if each.group is job.group]
@@ -171,7 +176,7 @@ class PlainWaitingPool(PlainElasticPool):
         self, worker: PlainWorker, coming: set[Thing], *, is_broken: bool, group: PlainGroup | None
     ) -> list[Thing]:
         """What keeps a worker from starting something for a group, or for none; with ``is_broken`` its lenders do."""
-        held = [worker.job, *(worker.lenders if is_broken else [])]
+        held = [None if worker.job in self.as_if_lent else worker.job, *(worker.lenders if is_broken else [])]
         kept: list[Thing] = [job for job in held if job is not None and job not in coming]
         keeper = worker.kept_for
         if keeper not in (None, group) and keeper is not None and not keeper.waits and keeper.opener is not None:
@@ -196,21 +201,35 @@ class PlainWaitingPool(PlainElasticPool):
             coming = self.to_come()
             lost = [wait for wait in self.waits if wait not in coming and wait.can_be_told]
             lost.sort(key=lambda wait: (not self._frees_its_job(wait, coming), wait.is_loan, -wait.number))
-            told = next((wait for wait in lost if self._keeps_itself(wait, coming)), None)
+            told = next((wait for wait in lost if self.keeps_itself(wait, coming)), None)
             if told is None:
                 return
+            self._explain(told, coming)
             told.told = True
             self.in_vain.append(told)
 
-    def _keeps_itself(self, wait: PlainWait, coming: set[Thing]) -> bool:
+    def _explain(self, wait: PlainWait, coming: set[Thing]) -> None:
+        """Find out who keeps it, and whether lending would help."""
+        reached = self._reached(wait.waiter, coming)
+        wait.stuck = [job for job in self.jobs if job in [wait.waiter, *reached] and self.waits_of(job)]
+        self.as_if_lent = wait.stuck
+        wait.lending_helps = wait in self.to_come()
+        self.as_if_lent = []
+
+    def keeps_itself(self, wait: PlainWait, coming: set[Thing]) -> bool:
+        """Whether a wait that will not come about keeps something that keeps it."""
+        return wait in self._reached(wait, coming)
+
+    def _reached(self, start: Thing, coming: set[Thing]) -> list[Thing]:
+        """What keeps something, and what keeps that, and so on."""
         reached: list[Thing] = []
-        found = self.kept_by(wait, coming)
+        found = self.kept_by(start, coming)
         while found:
             thing = found.pop()
             if thing not in reached:
                 reached.append(thing)
                 found += self.kept_by(thing, coming)
-        return wait in reached
+        return reached
 
     def _frees_its_job(self, wait: PlainWait, coming: set[Thing]) -> bool:
         others = [each for each in self.waits_of(wait.waiter) if each not in coming]
@@ -236,9 +255,10 @@ class PlainWaitingPool(PlainElasticPool):
         """A job begins to wait, unless that would be for ever on its own account; returns whether it does."""
         self._add(wait)
         coming = self.to_come()
-        if wait in coming or wait.for_ends or not self._keeps_itself(wait, coming):
+        if wait in coming or wait.for_ends or not self.keeps_itself(wait, coming):
             self._settle()
             return True
+        self._explain(wait, coming)
         self.waits.remove(wait)
         return False
 

@@ -8,14 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests.core.elastic_machine import ELASTICS, ElasticMachine
+from tests.core.group_machine import GROUPS
 from tests.core.machine_draws import ENDS, REQUIRED, verdict_of
 from tests.core.plain_parts import PlainVerdict
 from tests.core.plain_waits import PlainWait, PlainWaitingPool
+from tests.core.staff_machine import is_anybody
 from trio_pool import JobState
 from trio_pool._apart import Apart
+from trio_pool._deadlock import deadlock_of
 from trio_pool._effects import WaitsInVain
 from trio_pool._places import Door
 from trio_pool._waits import Wait
+from trio_pool._words import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.core.plain_groups import PlainGroup
     from tests.core.plain_parts import PlainJob
-    from tests.core.scheduler_machine import ShellWorker
+    from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
     from trio_pool._effects import Effect
     from trio_pool._group import Group
@@ -67,7 +71,18 @@ class WaitingMachine(ElasticMachine):
         super().check_news(told_before)
         assert [self.plain_of(wait) for wait in self.in_vain] == self.model.in_vain
         for wait in self.in_vain:
-            assert wait.stuck[0] is wait.waiter
+            self.check_words(wait, self.plain_of(wait))
+
+    def check_words(self, wait: Wait, plain: PlainWait) -> None:
+        """The error of a wait that would be for ever is about that, and names no job that gets on."""
+        assert wait.stuck[0] is wait.waiter
+        assert {self.job_of(job) for job in plain.stuck} <= set(wait.stuck)
+        assert wait.lending_helps is plain.lending_helps
+        words = str(deadlock_of(wait))
+        assert words.startswith(f"the job {label(wait.waiter)} would wait for ever ")
+        assert ("lend()" in words) is wait.lending_helps
+        assert ("workers for its group alone" in words) is (plain.group is not None)
+        assert ("It goes on without a worker" in words) is plain.is_loan
 
     def go_on(self) -> None:
         """An event has happened: those go on without their workers that would wait for them for ever."""
@@ -201,7 +216,7 @@ class WaitingMachine(ElasticMachine):
         )
         assert expected == [begins]
         if not begins:
-            assert wait.stuck[0] is job
+            self.check_words(wait, plain)
             self.waits.remove((wait, plain))
         return bool(begins)
 
@@ -243,6 +258,41 @@ class WaitingMachine(ElasticMachine):
         came, live = [plain for _, plain in self.jobs], self.live()
         pairs = [(waiter, other) for waiter in self.may_wait() for other in live]
         return [(waiter, other) for waiter, other in pairs if came.index(waiter[1]) < came.index(other[1])]
+
+    @precondition(lambda self: self.plain.idle())
+    @rule(data=st.data(), end=st.sampled_from(["ends", "ends", "shielded", "plain"]), claims_first=st.booleans())
+    def an_elder_has_the_worker(self, data: DataObject, end: str, claims_first: bool) -> None:
+        """A job gets the worker of a younger one, which wants it back, and waits for the end of that one."""
+        worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.plain in self.plain.idle()]))
+        elder = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
+        younger = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
+        if worker.running is elder[0]:
+            self.fail_with(worker, PlainVerdict("retry"), ValueError("not yet"))
+        if worker.running is younger[0] and worker in self.may_lend():
+            self.lend_one(worker)
+        if worker.running is not elder[0] or elder not in self.may_wait() or younger not in self.may_claim():
+            return
+        if claims_first:
+            self.claim_one(*younger)
+        if end == "ends":
+            self.cancel_one(*younger)
+        if elder in self.may_wait():
+            task = self.free_tasks(elder[1])[0]
+            self.wait(elder, task, [younger], for_ends=end == "ends", shielded=end == "shielded")
+
+    @precondition(lambda self: self.model.waits)
+    @rule(data=st.data(), trouble=st.sampled_from(["bounces", "bounces", "leaves", "leaves", "no room"]))
+    def those_who_wait_get_into_trouble(self, data: DataObject, trouble: str) -> None:
+        """What is waited for goes elsewhere, or a worker leaves, or fewer jobs may run."""
+        awaited = {id(job) for wait in self.model.waits for job in self.model.awaited(wait)}
+        running = [worker for worker in self.able() if id(worker.plain.job) in awaited]
+        if trouble == "bounces" and running:
+            verdict = PlainVerdict("retry", placement="other", is_failure=True)
+            self.fail_with(data.draw(st.sampled_from(running)), verdict, ValueError("not here"))
+        elif trouble == "leaves" and self.those(is_anybody):
+            self.dismiss(data.draw(st.sampled_from(self.those(is_anybody))), cut=False)
+        elif trouble == "no room":
+            self.set_max_running(data.draw(st.sampled_from([1, 2])))
 
     # Waits end.
 
@@ -316,15 +366,26 @@ class WaitingMachine(ElasticMachine):
     # Groups of jobs.
 
     @precondition(lambda self: self.may_wait() and len(self.open_groups()) < 3)
-    @rule(data=st.data(), jobs=st.integers(0, 2))
-    def open_group_in_a_job(self, data: DataObject, jobs: int) -> None:
+    @rule(data=st.data(), jobs=st.integers(0, 2), busy=st.booleans())
+    def open_group_in_a_job(self, data: DataObject, jobs: int, busy: bool) -> None:
+        """Perhaps while all workers are busy, so that it has to wait for those that it wants."""
         opener = data.draw(st.sampled_from(self.may_wait()))
-        plain = data.draw(self.kind_of_groups)
+        plain = data.draw(GROUPS["reserving"] if busy else self.kind_of_groups)
         plain.opener, plain.task = opener[1], data.draw(st.sampled_from(self.free_tasks(opener[1])))
         if any(group.task == plain.task for _, group in self.groups_of(opener[1])):
             return
         if plain.reserve > self.model.most_workers(plain):
             return  # that is told at the call
+        if busy and self.plain.idle():
+            self.submit_for_anybody(len(self.plain.idle()), data)
+        if opener[1].state is JobState.RUNNING:
+            self.open_one_in_a_job(opener, plain)
+        for _ in range(jobs):
+            if plain in self.model.groups:
+                (group,) = [pair for pair in self.groups if pair[1] is plain]
+                self.submit_to(data, group, [], Door.ALWAYS)
+
+    def open_one_in_a_job(self, opener: tuple[Job[Any], PlainJob], plain: PlainGroup) -> None:
         group = self.core.make_group(
             max_running=plain.max_running, reserve=plain.reserve, must_succeed=plain.must_succeed
         )
@@ -333,9 +394,6 @@ class WaitingMachine(ElasticMachine):
         self.on_both(lambda: self.model.open_group(plain), lambda: self.core.scheduler.open_group(group, self.now))
         if plain.reserve and plain in self.model.waiting_groups():
             self.wait(opener, plain.task, group=(group, plain))
-        for _ in range(jobs):
-            if plain in self.model.groups:
-                self.submit_to(data, (group, plain), [], Door.ALWAYS)
 
     def may_finish(self) -> list[tuple[Group, PlainGroup]]:
         """The groups whose bodies may end, so that their jobs are waited for."""
@@ -373,7 +431,7 @@ class WaitingMachine(ElasticMachine):
         model = self.model
         coming = model.to_come()
         assert all(
-            wait in coming or not model._keeps_itself(wait, coming) or not wait.can_be_told for wait in model.waits
+            wait in coming or not model.keeps_itself(wait, coming) or not wait.can_be_told for wait in model.waits
         )
 
     @invariant()
