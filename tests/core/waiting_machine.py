@@ -47,6 +47,8 @@ class WaitingMachine(ElasticMachine):
         # Those that go on, but for those for lent workers, which the core keeps with the loans.
         self.waits: list[tuple[Wait, PlainWait]] = []
         self.in_vain: list[Wait] = []
+        # The groups that take no more jobs, as they are broken off.
+        self.broken_off: set[PlainGroup] = set()
 
     @property
     def model(self) -> PlainWaitingPool:
@@ -134,6 +136,11 @@ class WaitingMachine(ElasticMachine):
     def over(self) -> list[tuple[Group, PlainGroup]]:
         """The groups whose blocks may be left: those of jobs only when the task doesn't wait."""
         return [pair for pair in super().over() if pair[1].opener is None or not self.is_busy(pair[1])]
+
+    def taking_groups(self) -> list[tuple[Group, PlainGroup]]:
+        """The groups that take more jobs: none whose block is about to be left."""
+        ending = {wait.members_of for wait in self.model.waits if self.model.has_come(wait)} | self.broken_off
+        return [pair for pair in super().taking_groups() if pair[1] not in ending]
 
     def is_busy(self, group: PlainGroup) -> bool:
         """Whether the task waits that is in the block of a job's group."""
@@ -236,7 +243,7 @@ class WaitingMachine(ElasticMachine):
         """The usual: a job submits another and waits for it, and lends its worker meanwhile or does not."""
         waiter = data.draw(st.sampled_from(self.may_wait()))
         only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
-        group = data.draw(st.sampled_from([None, *self.open_groups()])) if in_group else None
+        group = data.draw(st.sampled_from([None, *self.taking_groups()])) if in_group else None
         child = self.submit_to(data, group, [], Door.ALWAYS, requires=requires, only=only)
         if lends:
             for worker in [worker for worker in self.may_lend() if worker.plain.job is waiter[1]]:
@@ -420,6 +427,7 @@ class WaitingMachine(ElasticMachine):
         """The body of a group has failed: its jobs are cancelled, and the block waits for their ends."""
         opener = pair[1].opener
         assert opener is not None
+        self.broken_off.add(pair[1])
         self.cancel_one_group(pair, is_shut=True)
         if self.model.members(pair[1]) and not self.is_busy(pair[1]):
             self.wait((self.job_of(opener), opener), pair[1].task, members_of=pair, for_ends=True)
