@@ -416,10 +416,9 @@ async def test_at_the_end_of_the_pool_a_job_that_nobody_may_take_dies_though_its
             jobs.append(await group.submit(sleeps, 1.0))
 
     jobs: list[Job[object]] = []
-    async with trio.open_nursery() as nursery:
-        async with open_pool(["a"], no_worker="wait", on_dead="keep") as pool:
-            nursery.start_soon(opens, pool)
-            await wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, open_pool(["a"], no_worker="wait", on_dead="keep") as pool:
+        nursery.start_soon(opens, pool)
+        await wait_all_tasks_blocked()
     lost, other = jobs
     assert (lost.dead_reason, lost.finished_at) == (DeadReason.NO_WORKER, 1.0)
     assert (other.state, trio.current_time()) == (SUCCEEDED, 1.0)

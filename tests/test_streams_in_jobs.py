@@ -287,12 +287,14 @@ async def test_at_the_end_what_a_job_reads_dies_though_it_had_started_on_a_worke
         async with pool.as_completed(nap, ["item"], requires=["x"]) as stream:
             return [job.dead_reason async for job in stream]
 
-    async with trio.open_nursery() as nursery:
-        async with open_pool(["mine", Resource("other", tags=["x"])], no_worker="wait") as pool:
-            await pool.submit(nap, "first", requires=["x"])
-            job = await pool.submit(parent, worker=pool.workers[0])
-            await trio.sleep(1.5)
-            nursery.start_soon(partial(pool.workers[1].remove, cancel=True))
-            await wait_all_tasks_blocked()
+    async with (
+        trio.open_nursery() as nursery,
+        open_pool([Resource("mine"), Resource("other", tags=["x"])], no_worker="wait") as pool,
+    ):
+        await pool.submit(nap, "first", requires=["x"])
+        job = await pool.submit(parent, worker=pool.workers[0])
+        await trio.sleep(1.5)
+        nursery.start_soon(partial(pool.workers[1].remove, cancel=True))
+        await wait_all_tasks_blocked()
     assert job.result() == [DeadReason.NO_WORKER]
     assert trio.current_time() == 1.5

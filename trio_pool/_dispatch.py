@@ -114,7 +114,7 @@ class Dispatch:
 
     @property
     def is_shared(self) -> bool:
-        """Whether which job starts on a worker may depend on all the others: on bounds, or on whom they are kept for."""
+        """Whether which job starts on a worker may depend on all the others: on a bound, or on whom they are for."""
         reservations = self._reservations
         return (
             self.max_running != math.inf

@@ -126,7 +126,7 @@ class Staffing:
 
     @property
     def _coming(self) -> int:
-        """How many are about to open their resources; not those whose jobs have to end first: they may wait for more."""
+        """How many are about to open their resources; not those whose jobs have to end first, and may wait."""
         return len(self._unopened) - sum(not seat._coming for seat in self._held)
 
     def could_open(self, terms: Terms) -> bool:

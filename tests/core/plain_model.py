@@ -204,10 +204,6 @@ class PlainPool(PlainSteps):
         self._limit(worker)
         self._ask(worker)
 
-    def _ask(self, worker: PlainWorker) -> None:
-        self._update(worker)
-        self._settle()
-
     # Workers come and go.
 
     def join(self, worker: PlainWorker, *, ordered: bool = False) -> None:

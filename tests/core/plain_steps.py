@@ -178,6 +178,10 @@ class PlainSteps(PlainView):
             worker.paused = False
             self._ask(worker)
 
+    def _ask(self, worker: PlainWorker) -> None:
+        self._update(worker)
+        self._settle()
+
     def _cut(self, worker: PlainWorker) -> None:
         assert worker.job is not None
         if self.now < worker.attempt_deadline:

@@ -179,7 +179,7 @@ class PlainWaitingPool(PlainElasticPool):
         held = [None if worker.job in self.as_if_lent else worker.job, *(worker.lenders if is_broken else [])]
         kept: list[Thing] = [job for job in held if job is not None and job not in coming]
         keeper = worker.kept_for
-        if keeper not in (None, group) and keeper is not None and not keeper.waits and keeper.opener is not None:
+        if keeper is not None and keeper is not group and not keeper.waits and keeper.opener is not None:
             kept += [w for w in self.waits_of(keeper.opener) if w.task == keeper.task and w not in coming]
         return kept
 

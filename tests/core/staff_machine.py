@@ -120,7 +120,9 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: self.those(is_not_paused))
     @rule(data=st.data())
     def pause(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.those(is_not_paused)))
+        self.pause_one(data.draw(st.sampled_from(self.those(is_not_paused))))
+
+    def pause_one(self, worker: ShellWorker) -> None:
         self.on_both(
             lambda: self.plain.pause(worker.plain),
             lambda: self.core.scheduler.pause(worker.seat, self.now),

@@ -15,10 +15,10 @@ from hypothesis.stateful import (
 )
 
 from tests.core.checked_machine import CheckedMachine
+from tests.core.deadlock_machine import DeadlockMachine
 from tests.core.elastic_machine import ElasticMachine
 from tests.core.group_machine import GroupMachine
 from tests.core.lending_machine import LendingMachine
-from tests.core.waiting_machine import WaitingMachine
 from tests.effort import part_of
 
 TIMES = float(os.environ.get("TRIO_POOL_EXAMPLES", "0"))
@@ -61,4 +61,4 @@ def test_the_scheduler_agrees_with_the_model_about_elastic_pools() -> None:
 
 
 def test_the_scheduler_agrees_with_the_model_about_waits_and_deadlocks() -> None:
-    run(WaitingMachine, 350)
+    run(DeadlockMachine, 350)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -12,7 +13,6 @@ from tests.core.group_machine import GROUPS
 from tests.core.machine_draws import ENDS, REQUIRED, verdict_of
 from tests.core.plain_parts import PlainVerdict
 from tests.core.plain_waits import PlainWait, PlainWaitingPool
-from tests.core.staff_machine import is_anybody
 from trio_pool import JobState
 from trio_pool._apart import Apart
 from trio_pool._deadlock import deadlock_of
@@ -24,12 +24,12 @@ from trio_pool._words import label
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hypothesis.strategies import DataObject
+    from hypothesis.strategies import DataObject, SearchStrategy
 
     from tests.core.plain_groups import PlainGroup
     from tests.core.plain_parts import PlainJob
     from tests.core.shell_machine import ShellWorker
-    from trio_pool import Job
+    from trio_pool import Elastic, Job
     from trio_pool._effects import Effect
     from trio_pool._group import Group
 
@@ -40,7 +40,7 @@ class WaitingMachine(ElasticMachine):
     """Lets jobs wait for jobs, for the workers of their groups, and for the ends of what they have cancelled."""
 
     make_plain = PlainWaitingPool
-    elastics = st.none() | st.none() | ELASTICS
+    elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = st.none() | st.none() | ELASTICS
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,11 +93,8 @@ class WaitingMachine(ElasticMachine):
             job = self.job_of(wait.waiter)
             assert job._worker is not None
             loan = job._worker._loans[job]
-            self.on_both(
-                lambda wait=wait: self.model.forfeit(wait),
-                lambda loan=loan: self.core.scheduler.forfeit(loan),
-                dated=False,
-            )
+            forfeit = partial(self.core.scheduler.forfeit, loan)
+            self.on_both(partial(self.model.forfeit, wait), forfeit, dated=False)
 
     def plain_of(self, wait: Wait) -> PlainWait:
         """A wait as the model has it."""
@@ -265,41 +262,6 @@ class WaitingMachine(ElasticMachine):
         came, live = [plain for _, plain in self.jobs], self.live()
         pairs = [(waiter, other) for waiter in self.may_wait() for other in live]
         return [(waiter, other) for waiter, other in pairs if came.index(waiter[1]) < came.index(other[1])]
-
-    @precondition(lambda self: self.plain.idle())
-    @rule(data=st.data(), end=st.sampled_from(["ends", "ends", "shielded", "plain"]), claims_first=st.booleans())
-    def an_elder_has_the_worker(self, data: DataObject, end: str, claims_first: bool) -> None:
-        """A job gets the worker of a younger one, which wants it back, and waits for the end of that one."""
-        worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.plain in self.plain.idle()]))
-        elder = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
-        younger = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
-        if worker.running is elder[0]:
-            self.fail_with(worker, PlainVerdict("retry"), ValueError("not yet"))
-        if worker.running is younger[0] and worker in self.may_lend():
-            self.lend_one(worker)
-        if worker.running is not elder[0] or elder not in self.may_wait() or younger not in self.may_claim():
-            return
-        if claims_first:
-            self.claim_one(*younger)
-        if end == "ends":
-            self.cancel_one(*younger)
-        if elder in self.may_wait():
-            task = self.free_tasks(elder[1])[0]
-            self.wait(elder, task, [younger], for_ends=end == "ends", shielded=end == "shielded")
-
-    @precondition(lambda self: self.model.waits)
-    @rule(data=st.data(), trouble=st.sampled_from(["bounces", "bounces", "leaves", "leaves", "no room"]))
-    def those_who_wait_get_into_trouble(self, data: DataObject, trouble: str) -> None:
-        """What is waited for goes elsewhere, or a worker leaves, or fewer jobs may run."""
-        awaited = {id(job) for wait in self.model.waits for job in self.model.awaited(wait)}
-        running = [worker for worker in self.able() if id(worker.plain.job) in awaited]
-        if trouble == "bounces" and running:
-            verdict = PlainVerdict("retry", placement="other", is_failure=True)
-            self.fail_with(data.draw(st.sampled_from(running)), verdict, ValueError("not here"))
-        elif trouble == "leaves" and self.those(is_anybody):
-            self.dismiss(data.draw(st.sampled_from(self.those(is_anybody))), cut=False)
-        elif trouble == "no room":
-            self.set_max_running(data.draw(st.sampled_from([1, 2])))
 
     # Waits end.
 
