@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.core.plain_parts import PlainVerdict
-from tests.core.staff_machine import is_anybody
+from tests.core.plain_groups import PlainGroup
+from tests.core.plain_parts import PlainLimits, PlainVerdict
+from tests.core.staff_machine import is_anybody, is_paused
 from tests.core.waiting_machine import WaitingMachine
 from trio_pool import DeadReason
 from trio_pool._places import Door
@@ -20,10 +21,23 @@ if TYPE_CHECKING:
 class DeadlockMachine(WaitingMachine):
     """Does what seldom comes by chance: waits begin that may be in vain, or turn out to be."""
 
-    @precondition(lambda self: self.plain.idle())
+    def get_to_work(self, data: DataObject) -> None:
+        """There are two workers at least, and all but one of those that may do something have something to do."""
+        while len(self.model.staying()) < 2:
+            self.add((), PlainLimits())
+        for worker in self.reopening():
+            self.open_resource(worker)
+        for worker in self.those(is_paused):
+            self.resume_one(worker)
+        if len(self.plain.idle()) > 1:
+            self.submit_for_anybody(len(self.plain.idle()) - 1, data)
+
     @rule(data=st.data(), end=st.sampled_from(["ends", "ends", "shielded", "plain"]), claims_first=st.booleans())
     def an_elder_has_the_worker(self, data: DataObject, end: str, claims_first: bool) -> None:
         """A job gets the worker of a younger one, which wants it back, and waits for the end of that one."""
+        self.get_to_work(data)
+        if not self.plain.idle():
+            return
         worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.plain in self.plain.idle()]))
         elder = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
         younger = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
@@ -41,10 +55,12 @@ class DeadlockMachine(WaitingMachine):
             task = self.free_tasks(elder[1])[0]
             self.wait(elder, task, [younger], for_ends=end == "ends", shielded=end == "shielded")
 
-    @precondition(lambda self: self.plain.idle() and self.may_wait())
     @rule(data=st.data(), cancels=st.booleans())
     def all_wait_for_a_worker_that_leaves(self, data: DataObject, cancels: bool) -> None:
         """All others are held by jobs that wait for others; the first and the second perhaps wait twice."""
+        self.get_to_work(data)
+        if not self.plain.idle():
+            return
         spare = data.draw(st.sampled_from(self.plain.idle()))
         (worker,) = [worker for worker in self.workers if worker.plain is spare]
         self.pause_one(worker)
@@ -62,10 +78,12 @@ class DeadlockMachine(WaitingMachine):
         if spare.phase != "gone":
             self.dismiss(worker, cut=False)
 
-    @precondition(lambda self: self.may_lend())
     @rule(data=st.data(), breaks=st.booleans())
     def a_lender_waits_for_its_own_worker(self, data: DataObject, breaks: bool) -> None:
         """What runs there breaks it, or it is to leave: both have to wait for the lender."""
+        self.get_to_work(data)
+        if not self.may_lend():
+            return
         worker = data.draw(st.sampled_from(self.may_lend()))
         lender = self.pair_of(worker)
         self.lend_one(worker)
@@ -77,6 +95,20 @@ class DeadlockMachine(WaitingMachine):
             self.dismiss(worker, cut=False)
         elif worker in self.able():
             self.fail_with(worker, PlainVerdict(DeadReason.GAVE_UP, broken=True), OSError("gone"))
+
+    @rule(data=st.data(), reserves=st.lists(st.sampled_from([1, 1, 2]), min_size=1, max_size=2))
+    def groups_of_jobs_want_workers_for_themselves(self, data: DataObject, reserves: list[int]) -> None:
+        """They have some of them already, perhaps, or what the jobs hold."""
+        self.get_to_work(data)
+        for reserve in reserves:
+            if not self.may_wait() or len(self.open_groups()) > 3:
+                return
+            opener = data.draw(st.sampled_from(self.may_wait()))
+            group = PlainGroup(reserve=reserve, opener=opener[1], task=self.free_tasks(opener[1])[0])
+            in_a_block = [other.task for _, other in self.groups_of(opener[1])]
+            if group.task not in in_a_block and reserve <= self.model.most_workers(group):
+                self.open_one_in_a_job(opener, group)
+                self.submit_for_anybody(1, data)
 
     @precondition(lambda self: self.model.waits)
     @rule(data=st.data(), trouble=st.sampled_from(["bounces", "bounces", "leaves", "leaves", "no room"]))

@@ -67,7 +67,7 @@ class SchedulerMachine(StaffMachine):
         data: DataObject,
         patient: bool,
     ) -> None:
-        elastic = data.draw(self.elastics)
+        elastic, hedges = data.draw(self.elastics), self.kind_of_hedges(hedges)
         self.core = make_core(
             max_queue=max_queue,
             max_running=max_running,
@@ -96,6 +96,10 @@ class SchedulerMachine(StaffMachine):
         self.begin(elastic, data)
         if hedges == "many":
             self.run_slowly(data, 1, data.draw(st.lists(EVENTS, min_size=1, max_size=6)))
+
+    def kind_of_hedges(self, kind: str) -> str:
+        """Which jobs of this run may run on several workers at once."""
+        return kind
 
     make_plain: ClassVar[type[PlainPool]] = PlainPool
     worker_limits: ClassVar[dict[str, SearchStrategy[PlainLimits]]] = WORKER_LIMITS

@@ -131,7 +131,9 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: self.those(is_paused))
     @rule(data=st.data())
     def resume(self, data: DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.those(is_paused)))
+        self.resume_one(data.draw(st.sampled_from(self.those(is_paused))))
+
+    def resume_one(self, worker: ShellWorker) -> None:
         self.on_both(
             lambda: self.plain.resume(worker.plain),
             lambda: self.core.scheduler.resume(worker.seat, self.now),

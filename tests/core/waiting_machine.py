@@ -50,6 +50,10 @@ class WaitingMachine(ElasticMachine):
         # The groups that take no more jobs, as they are broken off.
         self.broken_off: set[PlainGroup] = set()
 
+    def kind_of_hedges(self, kind: str) -> str:
+        """Those that may run on several workers do not wait here."""
+        return "none" if kind == "many" else kind
+
     @property
     def model(self) -> PlainWaitingPool:
         """The model, as what it is."""
