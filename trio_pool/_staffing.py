@@ -108,7 +108,7 @@ class Staffing:
     @property
     def is_short(self) -> bool:
         """Whether jobs wait for which another worker could be opened."""
-        return self._there < self._elastic.max and self._waiting() > 0
+        return self._there < self._elastic.max and not self._failing and self._waiting() > 0
 
     @property
     def most(self) -> float:
@@ -261,9 +261,9 @@ class Staffing:
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""
-        room = self._dispatch.room
+        room = max(0, self._dispatch.room)  # there may be more under way than the bound, since that was changed
         meter = self._dispatch.meter
-        if meter is None or room <= 0:
+        if meter is None or not room:
             return room
         if (ready := meter.ready_at(now)) > now:
             self._dispatch.wait_for_meter(ready)

@@ -399,8 +399,13 @@ class GroupMachine(CheckedMachine):
         elif not super().something_happens():
             if not self.waits_for_others_workers():
                 return False
-            self.cancel_one_group(self.open_groups()[0], is_shut=True)
+            self.break_circle()
         return True
+
+    def break_circle(self) -> None:
+        """Groups hold each other up, or those who wait in their jobs, which only a look outside of the pool tells."""
+        if self.waits_for_others_workers():
+            self.cancel_one_group(self.open_groups()[0], is_shut=True)
 
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""

@@ -111,7 +111,7 @@ class PlainElasticPool(PlainLendingPool):
         """Whether some job could start, or a worker be opened for it, but for the pool's rate limit."""
         if super().waits_for_rate():
             return True
-        if self.elastic is None or not self.has_room() or self.ready_at() <= self.now:
+        if self.elastic is None or self.failing() or not self.has_room() or self.ready_at() <= self.now:
             return False
         return bool(self.there() < self.elastic.max and self.wanting())
 

@@ -32,9 +32,9 @@ def is_opening(worker: PlainWorker) -> bool:
 
 
 def may_break(worker: PlainWorker) -> bool:
-    # What is broken is opened anew only when those have it back who have lent it.
+    # What is broken is opened anew only when those have it back who have lent it, and nothing runs on it.
     if worker.phase == "reopening":
-        return not worker.lenders
+        return not worker.lenders and worker.job is None
     return worker.elastic or worker.phase != "starting"
 
 

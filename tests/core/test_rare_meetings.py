@@ -127,3 +127,14 @@ def test_it_counts_as_coming_when_that_has_ended() -> None:
     core.scheduler.succeeded(seat, None, 2.0)
     submit(core)
     assert core.effects_of(Hire) == []
+
+
+def test_workers_for_a_group_are_ordered_though_more_is_under_way_than_the_bound_that_was_lowered() -> None:
+    core = make_core(elastic=Elastic(nullcontext[None], min=0, max=2))
+    core.scheduler.begin(0.0)
+    for seat in [core.add_seat(), core.add_seat()]:
+        submit(core, worker=seat)
+    core.scheduler.set_max_running(1, 0.0)
+    submit(core)
+    core.open_group(reserve=1)
+    assert len(core.effects_of(Hire)) == 1

@@ -425,6 +425,18 @@ class WaitingMachine(ElasticMachine):
             self.finish(self.may_finish()[0])
         return True
 
+    def break_circle(self) -> None:
+        """The same; and jobs stop waiting whose group, opened outside of the pool's jobs, keeps what they wait for.
+
+        That such a group is over only after its jobs is not known to the core.
+        """
+        if self.waits_for_others_workers():
+            for pair in self.may_give_up():
+                group = pair[1].waiter.group
+                if group is not None and group.opener is None and self.model.kept(group):
+                    self.end_wait(*pair)
+        super().break_circle()
+
     def a_waiter_goes_on(self) -> bool:
         """One that has waited, or that goes on without its worker; returns whether there is any."""
         if self.finished():
