@@ -65,6 +65,7 @@ class Scheduler(AttemptEvents):
             self._ledger.move(job, QUEUED, now)
             self._dispatch.let_wait(job, terms)
             self._after_waiting(now)
+            self._look_for_members(job)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
             return Admission.FULL
@@ -100,6 +101,7 @@ class Scheduler(AttemptEvents):
         self._dependencies.block(job, after)
         if enters:
             self._ledger.move(job, BLOCKED, now)
+            self._look_for_members(job)
             return Admission.ENTERED
         self._places.line_up(job, None)
         return Admission.WAITING
@@ -322,6 +324,11 @@ class Scheduler(AttemptEvents):
             self.waits.look_again()
 
     # From here on nobody but the scheduler calls.
+
+    def _look_for_members(self, job: Job[Any]) -> None:
+        """A job has come that has to wait: those who wait for all that is in its group wait for it too."""
+        if job._options.group is not None and self.waits.holds_up(job):
+            self.waits.look_again()
 
     def _after_waiting(self, now: float) -> None:
         """A job has begun to wait: see that somebody looks at it when it may start."""

@@ -213,8 +213,8 @@ class Waits:
             self._standing.look_at(wait)
 
     def holds_up(self, job: Job[Any]) -> bool:
-        """Whether a job that is to run again has to wait for something that those hold who wait."""
-        if not self._by_waiter or job._state not in (JobState.DELAYED, JobState.QUEUED):
+        """Whether a job that has come, or is to run again, has to wait for something that those hold who wait."""
+        if not self._by_waiter or job._state not in (JobState.DELAYED, JobState.QUEUED, JobState.BLOCKED):
             return False
         needs = self._needs_of_waiting(job)
         return any(sum(not self._needs(other) for other in others) < number for number, others in needs)

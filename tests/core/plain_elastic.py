@@ -122,6 +122,10 @@ class PlainElasticPool(PlainLendingPool):
             return False  # once it has left, another may be opened
         return not self.ordered and super().is_still()
 
+    def has_hedges_due(self) -> bool:
+        """The same; or there are too many workers only now that one has joined."""
+        return super().has_hedges_due() or self.too_many_at() <= self.now
+
     def dues(self) -> list[float]:
         """The times at which something has to happen by itself."""
         return [*super().dues(), self.too_many_at()]
