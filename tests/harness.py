@@ -342,6 +342,10 @@ async def flaky_item(session: Session, number: int) -> str:
     return await follow(session, f"item {number}", (fails, works))
 
 
+async def narrow_item(session: Session, number: int) -> str:
+    return await follow(session, f"narrow, item {number}", (fails, works))
+
+
 async def other_item(session: Session, number: int) -> str:
     return await follow(session, f"other {number}", (works_a_while if number % 2 else fails,))
 
@@ -423,9 +427,10 @@ async def opens_a_narrow_group(pool: Pool[Session], world: World) -> None:
             second = await group.submit(follow, "narrow, second", (fails, works), after=[first], retry=BOUNCE)
             await group.submit(follow, "narrow, late", (works,), after=[second], total_timeout=0.5)
             await group.submit(follow, "narrow, parent", (divides,))
-            async with group.map(flaky_item, range(3), retry=BOUNCE) as results:
+            async with group.map(narrow_item, range(3), retry=BOUNCE) as results:
                 async for _ in results:
                     pass
+    assert not any(at_work for key, at_work in world.at_work.items() if key.startswith("narrow, item"))
 
 
 async def opens_one_that_must_succeed(pool: Pool[Session], world: World) -> None:

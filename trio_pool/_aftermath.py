@@ -150,9 +150,8 @@ class Aftermath:
             else:
                 self._discard(job, discarded, now)
         if discarded:
-            for job in self._places.all():
-                if job._options.group is group:
-                    self._discard(job, discarded, now)
+            for job in self._places.all_of(group):
+                self._discard(job, discarded, now)
 
     def _discard(self, job: Job[Any], words: str, now: float) -> None:
         """A job that waits, perhaps for a place, is not to start any more."""

@@ -137,15 +137,25 @@ class ResourceCalls(Submitting, Generic[R]):
         Use it as ``async with pool.map(fn, items) as results: async for result in
         results: ...``. A job that ends otherwise raises `JobFailedError` or
         `JobCancelledError` when its turn comes, not wrapped in a group; iterating may go on
-        after that. What the items raise is raised after the results of those before.
-        Leaving the block cancels the jobs that are left and waits for their ends; what
-        died among them counts as dealt with. An async generator is closed then.
+        after that. Entering the block and each step of iterating is a checkpoint; if a step is
+        cancelled, no result is lost.
+
+        What the items raise is raised after the results of those before, and so is what a function
+        given as an option raises or returns by mistake. A cancellation of the items that the pool has not
+        asked for is raised as a `RuntimeError` with that as its cause.
+
+        Leaving the block cancels the jobs that are left and waits, shielded, for their ends; what
+        died among them counts as dealt with. A generator of items, async or not, is closed then.
 
         Arguments:
           fn: an async function of the resource and an item.
           items: an iterable or an async iterable; it may be endless.
-          buffer: how many items are taken ahead of the results; twice the workers by default.
-          **options: options of each job.
+          buffer: how many of the jobs may at a time be blocked, queued, running, or ended and about to be
+              read; twice the workers and at most 1000 by default, ``inf`` for no bound. Those that back off
+              and those that have to wait for their turn don't count, but there are at most 1000 more of
+              them, or ``max_queue`` if that is less.
+          **options: options of each job, as `StreamOptions`: each may be a function of the item, called as
+              the item is taken, in the context of whoever entered the block.
 
         Raises:
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
@@ -168,8 +178,12 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function of the resource and an item.
           items: an iterable or an async iterable; it may be endless.
-          buffer: how many items are taken ahead of the results; twice the workers by default.
-          **options: options of each job.
+          buffer: how many of the jobs may at a time be blocked, queued, running, or ended and about to be
+              read; twice the workers and at most 1000 by default, ``inf`` for no bound. Those that back off
+              and those that have to wait for their turn don't count, but there are at most 1000 more of
+              them, or ``max_queue`` if that is less.
+          **options: options of each job, as `StreamOptions`: each may be a function of the item, called as
+              the item is taken, in the context of whoever entered the block.
 
         Raises:
           ValueError, TypeError: if an argument is out of its range or of the wrong type.

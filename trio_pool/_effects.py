@@ -132,7 +132,7 @@ class Moved:
 
     __slots__ = ("window",)
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window[Any]) -> None:
         self.window = window
 
 

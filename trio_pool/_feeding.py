@@ -1,44 +1,35 @@
-"""Shell: taking the items of a stream and making jobs of them, and what becomes of what they raise."""
+"""Shell: making jobs of the items of a stream, as long as there is room for more."""
 
 from __future__ import annotations
 
-import inspect
-from collections import deque
-from collections.abc import AsyncIterable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._error_rule import as_error, without
+from ._driver import is_in_a_job
 from ._errors import PoolClosedError
+from ._feeding_task import FeedingTask
+from ._items import END, Items
 from ._reporting import report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable
 
     from ._job import Job
     from ._options import ItemOptions, Options
     from ._submitting import Submitting
     from ._window import Window
 
-# To take from one of these runs no code of the program.
-CONTAINERS = frozenset({list, tuple, range, dict, set, frozenset, deque, str, bytes})
-
 BATCH = 100  # items that may be taken before others run
-
-_END = object()
 
 
 class Feeder:
     """Makes jobs of a stream's items, as long as there is room for more.
 
     Where that runs no code of the program, whoever makes room takes the items on the way, and a task only
-    where jobs make it that back off or have to wait for their turn. In all other cases a task takes
-    them, since they may keep cancel scopes and nurseries open from one to the next, which have to be on
-    a task of their own. A nursery is around that task: what they leave open when they end is broken off there, and
-    ends nothing but the stream.
+    where jobs make it that back off or have to wait for their turn. In all other cases a task takes them.
 
     Arguments:
       pool: what the jobs are submitted to.
@@ -50,31 +41,29 @@ class Feeder:
 
     Attributes:
       has_ended: whether what is in the window is all there will be, and `take_error` tells why.
+      is_unsure: whether it could not be said what a reader waits for that is part of a job; reset by the reader.
     """
 
     __slots__ = (
-        "_begun",
         "_context",
-        "_done",
         "_engine",
-        "_failure",
         "_fixed",
         "_fn",
         "_is_bringing",
+        "_is_outside",
         "_is_plain",
         "_items",
-        "_iterator",
+        "_jobs_context",
         "_options",
         "_over",
-        "_parked",
         "_placing",
         "_pool",
         "_refusal",
-        "_scope",
-        "_stray",
+        "_task",
         "_wake_readers",
         "_window",
         "has_ended",
+        "is_unsure",
     )
 
     def __init__(
@@ -83,38 +72,34 @@ class Feeder:
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
         options: ItemOptions,
-        window: Window,
+        window: Window[Any],
         wake_readers: Callable[[], object],
     ) -> None:
         self._pool = pool
         self._engine = pool._engine
         self._fn = fn
-        self._items: Any = items
-        self._iterator: Any = None
+        self._items = Items(items)
         self._options = options
         # Those of all jobs, if none of them is a function of the item.
         self._fixed = None if options.by_item else options.fixed
         self._window = window
         self._wake_readers = wake_readers
-        self._is_plain = type(items) in CONTAINERS and not options.by_item
-        # Of whoever has entered the block: what the jobs see.
+        self._is_plain = self._items.are_plain and not options.by_item
+        # Of whoever has entered the block; and whether that is no part of a job.
         self._context = Context()
-        # The task that takes items, once there is one: the scope around it, and itself while it waits for room.
-        self._begun = False
-        self._scope = trio.CancelScope(shield=True)
-        self._parked: trio.lowlevel.Task | None = None
-        self._done = trio.Event()
+        self._is_outside = False
+        # What the jobs see; None for whatever the task sees, since code of the program may change that.
+        self._jobs_context: Context | None = None
+        self._task = FeedingTask(pool._engine, self._items, self._feed, self._on_task_ended)
         # Whether it waits for an item.
         self._is_bringing = False
         # The last job while it waits for a place in the queue. No items are taken meanwhile.
         self._placing: Job[Any] | None = None
-        # No more items will be taken.
+        # No more items will be taken; if the pool takes no more jobs, that is why.
         self._over = False
-        # Why: the items have failed, perhaps by a cancellation that the pool has not asked for; or the pool has ended.
-        self._failure: Exception | None = None
-        self._stray: Exception | None = None
         self._refusal: PoolClosedError | None = None
         self.has_ended: bool = False
+        self.is_unsure: bool = False
 
     # What the stream and the engine ask for.
 
@@ -122,37 +107,47 @@ class Feeder:
         """The block has been entered; returns what is to be called by a reader that has made room."""
         self._engine.check_open(inside=True)
         self._context = copy_context()
+        self._is_outside = not is_in_a_job()
         self._engine.feeders[self] = None
         if not self._is_plain:
-            self._start()
+            self._task.start(self._context)
             return self.look
-        self._iterator = iter(self._items)
+        self._jobs_context = self._context
+        self._items.begin()
+        self._window.is_wanted = True
         self._take_plain()
-        return partial(self._context.run, self._take_plain)
+        # As if whoever has entered the block did it.
+        return self._take_plain if self._is_outside else partial(self._context.run, self._take_plain)
 
     def look(self) -> None:
         """There may be room, but nothing may be taken on the spot."""
-        if self._window.is_wanted and self._window.room_if_held > 0:
+        if self._window.is_wanted and self._window.room(if_held=True) > 0:
             self._rouse()
+        else:
+            self._reassure()
 
-    @property
-    def may_bring_more(self) -> bool:
-        """Whether another job may come before any of those that are there has ended."""
-        if self._over:
-            return False
-        return self._is_bringing or (self._placing is None and self._window.room_if_held > 0)
+    def awaited(self) -> Iterable[Job[Any]]:
+        """The jobs of which one has to end before a reader can go on; none if others may come before that.
+
+        Once it was none, it stays so until the readers have looked again: they are woken when it is not so any more.
+        """
+        if self.is_unsure:
+            return ()
+        jobs = self._window.awaited(self._may_bring_more)
+        self.is_unsure = not jobs
+        return jobs
 
     def take_error(self) -> Exception | None:
         """Why there are no more jobs, for the first reader that asks; None if there are no more items."""
-        error = self._refusal if self._failure is None else self._failure
-        self._failure = self._refusal = None
+        error = self._refusal if self._task.failure is None else self._task.failure
+        self._task.failure = self._refusal = None
         return error
 
     def stop(self, what: str = "the pool") -> None:
         """The pool ends, or the group that the jobs are for."""
         if not self._over:
             self._end(PoolClosedError(f"{what} ended before the items did"))
-        self._scope.cancel()
+        self._task.stop()
 
     def stop_with(self, group: Submitting) -> None:
         """A group ends, which may be the one that the jobs are for."""
@@ -167,58 +162,48 @@ class Feeder:
         if job is not None and self._engine.withdraw(job):
             self._placing = None
             self._window.drop(job)
-        self._scope.cancel()
-        await trio.lowlevel.checkpoint()
-        if self._begun:
-            await self._done.wait()
+        await self._task.finish()
         del self._engine.feeders[self]
-        if self._failure is not None:  # too late for the readers
-            report("the items of a stream failed unnoticed", error=self._failure)
+        if self._task.failure is not None:  # too late for the readers
+            report("the items of a stream failed unnoticed", error=self._task.failure)
 
     # Making jobs.
 
     def _take_plain(self) -> None:
         """Take what there is room for where that runs no code of the program."""
-        window = self._window
-        room = window.room
+        room = self._window.room()
         if room > BATCH:
             room = BATCH
+            if self._window.is_wanted:
+                self._rouse()  # to go on when others have run
         try:
             while room > 0 and self._placing is None and not self._over:
                 room -= 1
-                item = next(self._iterator, _END)
-                if item is _END:
+                item = self._items.take_plain()
+                if item is END:
                     self._end()
                 else:
                     self._submit(item)
         except Exception as error:
-            self._failure = error
-            self._end()
-        window.is_wanted = self._placing is None and not self._over
-        if window.is_wanted and window.room > 0:
-            self._rouse()
+            self._fail(error)
+        if self.is_unsure:
+            self._reassure()
 
     def _submit(self, item: Any) -> None:
         """Make a job of an item."""
+        pool, window = self._pool, self._window
         options = self._fixed or self._options_of(item)
-        job = self._pool._make_job(self._fn, (item,), options)
-        window = self._window
+        job = pool._make_job(self._fn, (item,), options, self._jobs_context)
         try:
-            if self._pool._lines_up(job):
+            if pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
+                window.is_wanted = False
                 self._engine.call_when_placed(job, self._placed)
         except PoolClosedError as error:
             self._end(error)
             return
         window.take(job)
         if window.readers and window.ready:  # it has died as it came
-            self._wake_readers()
-        if window.wary:
-            self._warn_readers()
-
-    def _warn_readers(self) -> None:
-        """Let those of them look that must not wait for ever, if it is not as it was for them."""
-        if self._window.is_news(self.may_bring_more):
             self._wake_readers()
 
     def _placed(self, error: Exception | None) -> None:
@@ -230,9 +215,13 @@ class Feeder:
             if isinstance(error, PoolClosedError):
                 self._end(error)
             else:
-                self._failure = error
-                self._end()
+                self._fail(error)
         self._rouse()
+
+    def _fail(self, error: Exception) -> None:
+        """No job can be made of an item."""
+        self._task.failure = error
+        self._end()
 
     def _end(self, refusal: PoolClosedError | None = None) -> None:
         """Take no more items, perhaps as the pool takes no more jobs."""
@@ -242,160 +231,89 @@ class Feeder:
         self.has_ended = self._is_plain
         self._wake_readers()
 
-    # The task.
+    def _on_task_ended(self) -> None:
+        self._over = self.has_ended = True
+        self._window.is_wanted = False
+        self._wake_readers()
 
-    def _start(self) -> None:
-        self._begun = True
-        # A copy, as the reader that makes room is in the context itself.
-        self._engine.start_task(self._run, "<items of a stream>", self._context.copy())
+    @trio.lowlevel.disable_ki_protection
+    def _options_of(self, item: Any) -> Options:
+        return self._options.of(item)
+
+    # Whether there is room for more.
+
+    @property
+    def _may_bring_more(self) -> bool:
+        """Whether another job may come before any of those that are there has ended."""
+        if self._over:
+            return False
+        return self._is_bringing or (self._placing is None and self._window.room(if_held=True) > 0)
+
+    @property
+    def _is_held_up(self) -> bool:
+        return not self._over and (self._placing is not None or self._window.room() <= 0)
 
     def _rouse(self) -> None:
         """Let the task look; it is started where it is needed for the first time."""
         self._window.is_wanted = False
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
-        elif not (self._begun or self._over):
-            self._start()
+        if self._task.has_begun:
+            self._task.wake()
+        elif not self._over:
+            self._task.start(self._context)
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run(self) -> None:  # noqa: ASYNC910  # the body of a task
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._feed, name="<items of a stream>")
-        except BaseException as error:  # Trio's complaint about what they have left open
-            self._note(error)
-        self._over = self.has_ended = True
-        self._window.is_wanted = False
-        self._done.set()
-        self._wake_readers()
+    def _reassure(self) -> None:
+        """Let the readers look whether they wait in vain, if that could not be said before and can be now."""
+        if self.is_unsure and self._window.awaited(self._may_bring_more):
+            self._wake_readers()
 
-    @trio.lowlevel.enable_ki_protection
+    # What the task does.
+
     async def _feed(self) -> None:  # noqa: ASYNC910  # the body of a task
-        try:
-            await (self._keep_taking_plain() if self._is_plain else self._take_all())
-        except BaseException as error:
-            self._note(error)
-            await self._close()  # here, so that what it raises has the other for its context
-        else:
-            await self._close()
-        self._scope.cancel()  # what they have left open goes on no longer
+        await (self._keep_taking_plain() if self._is_plain else self._take_all())
 
-    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # unless the pool has ended
+    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # it is over already
         while not self._over:
             self._take_plain()
             await self._wait_for_room()
 
     async def _take_all(self) -> None:
-        self._iterator = self._begin_items()
+        self._items.begin()
         taken = 0
         while True:
-            if self._is_held_up or taken == BATCH:
+            if self._is_held_up or taken == BATCH or self.is_unsure:
                 await self._wait_for_room()
                 taken = 0
             if self._over:
                 return  # noqa: ASYNC910  # the pool has ended
             self._is_bringing = True
-            item = await self._next_item()
+            item = await self._items.take()
             self._is_bringing = False
-            if item is _END:
+            if item is END:
                 self._end()
                 return
             self._submit(item)
             taken += 1
 
-    @property
-    def _is_held_up(self) -> bool:
-        return not self._over and (self._placing is not None or self._window.room <= 0)
-
-    async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is one, which the rule does not see
+    async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is a checkpoint on every path
         """Wait until there is room and no job waits for a place; at least, let others run."""
         window = self._window
         try:
-            if not self._is_held_up:
-                await trio.lowlevel.checkpoint()
+            if self.is_unsure or not self._is_held_up:
+                await trio.lowlevel.checkpoint()  # jobs that have just been taken may begin to wait for the reader
+            self._reassure()
             while self._is_held_up:
                 first = window.next
-                if self._placing is None and first is not None and window.room_if_held > 0:
+                if self._placing is None and first is not None and window.room(if_held=True) > 0:
                     # Those that end at the same instant do so in any order: see whether this one still does.
                     await trio.lowlevel.checkpoint()
                     await trio.lowlevel.checkpoint()
                     if window.next is first:
                         window.held_by = first
                 else:
-                    if window.wary:
-                        self._warn_readers()
-                    self._parked = trio.lowlevel.current_task()
+                    self._reassure()
                     window.is_wanted = self._placing is None
-                    await trio.lowlevel.wait_task_rescheduled(self._abandon)
+                    await self._task.wait()
         except trio.Cancelled as error:
-            if self._scope.cancel_called:
-                raise
-            words = (
-                "the items of a stream were cancelled while the pool waited for room for more: by a cancel scope "
-                "that they keep open while they yield, as of a timeout or a nursery"
-            )
-            self._stray = RuntimeError(words)
-            raise self._stray from error
-
-    def _abandon(self, _: object) -> trio.lowlevel.Abort:
-        self._parked = None
-        self._window.is_wanted = False
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    async def _close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
-        """Close a generator in the task where the scopes are that it keeps open."""
-        try:
-            await self._close_items()
-        except BaseException as error:
-            self._note(error, GeneratorExit)
-
-    def _note(self, error: BaseException, *expected: type[BaseException]) -> None:
-        """Tell apart, leaf by leaf, what the items have raised and what the pool itself has caused."""
-        if self._scope.cancel_called:
-            expected += (trio.Cancelled,)
-        rest = without(expected, error)
-        if rest is None:
-            return
-        told = as_error(rest, "taking an item")
-        if not isinstance(told, Exception):
-            self._engine.crash(told)
-            return
-        if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
-            told = RuntimeError("taking an item raised StopAsyncIteration")
-            told.__cause__ = rest
-        if self._failure is None or self._failure is self._stray:
-            self._failure = told
-            if told is not rest:
-                self._stray = told
-        else:
-            report("the items of a stream failed again as they were closed", error=told)
-
-    # Code of the program, which Ctrl-C may strike as ever.
-
-    @trio.lowlevel.disable_ki_protection
-    def _begin_items(self) -> Any:
-        items = self._items
-        return aiter(items) if isinstance(items, AsyncIterable) else iter(items)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # of whatever items
-
-    @trio.lowlevel.disable_ki_protection
-    async def _next_item(self) -> Any:
-        if not isinstance(self._items, AsyncIterable):
-            return next(self._iterator, _END)  # noqa: ASYNC910  # who calls it lets others run now and then
-        try:
-            return await anext(self._iterator)
-        except StopAsyncIteration:
-            return _END  # noqa: ASYNC910  # the end of the items may come at once
-
-    @trio.lowlevel.disable_ki_protection
-    def _options_of(self, item: Any) -> Options:
-        return self._options.of(item)
-
-    @trio.lowlevel.disable_ki_protection
-    async def _close_items(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
-        for each in (self._iterator, self._items):
-            if inspect.isasyncgen(each):
-                await each.aclose()
-            elif inspect.isgenerator(each):
-                each.close()
+            window.is_wanted = False
+            self._task.check_asked_for(error)
+            raise

@@ -34,6 +34,7 @@ class Group:
       surplus: how many more workers are busy with its jobs than jobs of it run.
       seats: the workers that it has for itself.
       live: its jobs that have not ended.
+      line: those whose submitters wait for a place in the queue; of a graph, the key.
       count: how many jobs are in each state; ended ones stay counted.
     """
 
@@ -43,6 +44,7 @@ class Group:
         "count",
         "failures",
         "is_gate",
+        "line",
         "live",
         "max_running",
         "must_succeed",
@@ -71,6 +73,7 @@ class Group:
         self.surplus: int = 0
         self.seats: dict[Seat, None] = {}
         self.live: dict[Job[Any], None] = {}
+        self.line: dict[Job[Any], None] = {}
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
         self.submitted: int = 0
         self.attempts: int = 0

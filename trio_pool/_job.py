@@ -239,7 +239,7 @@ class Job(Handle, Generic[V_co]):
         self._label: str | None = None
 
         # Owned by the stream that it is a job of, until it has ended; None for all others.
-        self._window: Window | None = None
+        self._window: Window[Any] | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False

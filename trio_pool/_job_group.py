@@ -128,9 +128,8 @@ class BaseGroup(Submitting):
 
     def statistics(self) -> PoolStatistics:
         """A snapshot of what has become of the group's jobs; its workers are those reserved for it."""
-        waiting = self._engine.core.waiting_for(self._record)
         workers = tuple(worker.statistics() for worker in self._engine.workers_of(self._record))
-        return pool_statistics(self.name, self._record, waiting, workers)
+        return pool_statistics(self.name, self._record, len(self._record.line), workers)
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""

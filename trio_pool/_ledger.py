@@ -141,11 +141,12 @@ class Ledger:
                 self.unstarted -= 1
                 if self._watched:
                     self._standing.note(job)  # some wait for its start only
-        else:
-            if state in FINAL:
-                self._close(job, now)
-            if (window := job._window) is not None:
-                window.note(job, old, state)
+        elif state in FINAL:
+            self._close(job, now)
+            if job._window is not None:
+                job._window.end(job, old)
+        elif job._window is not None:
+            job._window.move(old, state)
         if self.groups and (group := job._options.group) is not None:
             if old is RUNNING and group.is_full:
                 self.news.append(group)
@@ -297,6 +298,8 @@ class Ledger:
             self.news.append(job)
         if self._watched:
             self._standing.note(job)
+            if job._window is not None:
+                self._standing.note(job._window)
         if not self.live:
             self._effects.append(Quiet())
 

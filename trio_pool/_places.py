@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._dependencies import Dependencies
+    from ._group import Group
     from ._job import Job
     from ._ledger import Ledger
     from ._queue import ReadyQueue
@@ -77,13 +78,14 @@ class Places:
 
     def line_up(self, job: Job[Any], terms: Terms | None) -> None:
         """A submitter has to wait; without terms, as long as the job is blocked."""
-        self.line[job] = None
+        self._append(job, None)
         if terms is not None:
             self.by_taker.push(job, terms)
 
     def line_up_graph(self, key: Job[Any], jobs: Sequence[Job[Any]]) -> None:
         """A submitter has to wait with a graph; those of its jobs that wait for others are blocked already."""
-        self.line[key] = party = Party(key, jobs)
+        party = Party(key, jobs)
+        self._append(key, party)
         for job in jobs:
             self._parties[job] = party
             if job not in self._dependencies.missing:
@@ -97,12 +99,12 @@ class Places:
             self._dependencies.drop(job)
         party = self._parties.pop(job, None)
         if party is None:
-            del self.line[job]
+            self._take_out(job)
             return job
         del party.jobs[job]
         if party.jobs:
             return None
-        del self.line[party.key]
+        self._take_out(party.key)
         return party.key
 
     def let_in(self, job: Job[Any]) -> tuple[Job[Any], list[Job[Any]]]:
@@ -113,7 +115,7 @@ class Places:
         """
         party = self._parties.get(job)
         key, jobs = (job, [job]) if party is None else (party.key, list(party.jobs))
-        del self.line[key]
+        self._take_out(key)
         for each in jobs:
             self._parties.pop(each, None)
             if each._lane is not None:  # or it is blocked, or somebody took it from there
@@ -135,13 +137,25 @@ class Places:
         """Whether the job waits for a place."""
         return job in self._parties or self.line.get(job, False) is None
 
-    def all(self) -> list[Job[Any]]:
-        """The jobs of those who wait, first come first."""
-        return [job for key in self.line for job in self._jobs_of(key)]
+    def all_of(self, group: Group) -> list[Job[Any]]:
+        """The jobs of those who wait with jobs of a group, first come first."""
+        return [job for key in group.line for job in self._jobs_of(key)]
 
     def blocked(self) -> list[Job[Any]]:
         """Those of them that wait for others as well."""
-        return [job for job in self.all() if job._lane is None] if self.line and self._dependencies.missing else []
+        if not self.line or not self._dependencies.missing:
+            return []
+        return [job for key in self.line for job in self._jobs_of(key) if job._lane is None]
+
+    def _append(self, key: Job[Any], party: Party | None) -> None:
+        self.line[key] = party
+        if (group := key._options.group) is not None:
+            group.line[key] = None
+
+    def _take_out(self, key: Job[Any]) -> None:
+        del self.line[key]
+        if (group := key._options.group) is not None:
+            del group.line[key]
 
     def _jobs_of(self, key: Job[Any]) -> list[Job[Any]]:
         party = self.line[key]

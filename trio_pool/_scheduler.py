@@ -155,10 +155,6 @@ class Scheduler(AttemptEvents):
         """How many submitters wait for a place."""
         return len(self._places)
 
-    def waiting_for(self, group: Group) -> int:
-        """How many of them wait with jobs of a group."""
-        return sum(job._options.group is group for job in list(self._places.line))  # another thread may be asking
-
     def key_of(self, jobs: Sequence[Job[Any]]) -> Job[Any]:
         """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
         if self._orphans.policy == "reject":
@@ -269,7 +265,7 @@ class Scheduler(AttemptEvents):
 
     def shut_group(self, group: Group) -> list[Job[Any]]:
         """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
-        turned_away = [job for job in self._places.line if job._options.group is group]
+        turned_away = list(group.line)
         for job in turned_away:
             self.withdraw(job)
         return turned_away

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ._job import Job
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ._group import Group
+    from ._job import Job
     from ._loans import Loan
     from ._waits import Wait
+    from ._window import Window
 
     # What a wait can be for.
-    Cause: TypeAlias = "Job[Any] | Group | Loan"
+    Cause: TypeAlias = "Job[Any] | Group | Loan | Window[Any]"
 
 
 class Standing:
     """Counts the jobs that wait, by event: no count looks at all waits.
 
     A wait is kept by one cause, the first found of those that it waits for, and is looked at again
-    only when that has come; it is kept by all of them if any is enough.
+    only when that has come. If any of a stream's jobs is enough, it is kept by the window that they are in.
 
     Attributes:
       causes_of: gives what a wait is for and has not come.
@@ -37,23 +37,21 @@ class Standing:
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
         # By each job that waits, how many of its waits stand.
         self._waiters: dict[Job[Any], int] = {}
-        self._changed: list[Cause] = []
+        # Those of the causes that have been noted since the last count.
+        self._changed: dict[Cause, None] = {}
 
     def note(self, cause: Cause) -> None:
         """What a wait may be for has come, as far as that goes."""
         if cause in self.watched:
-            self._changed.append(cause)
+            self._changed[cause] = None
 
     def count(self) -> int:
         """How many running jobs wait for what has not come."""
         changed = self._changed
         while changed:
-            cause = changed.pop()
-            for wait in list(self.watched.get(cause, ())):
-                if not wait.for_any:
-                    self.look_at(wait)
-                elif isinstance(cause, Job) and cause.state.is_final:  # and has not only started
-                    self.drop(wait)
+            cause, _ = changed.popitem()
+            for wait in list(self.watched[cause]):
+                self.look_at(wait)
         return len(self._waiters)
 
     def look_at(self, wait: Wait) -> None:
@@ -74,6 +72,7 @@ class Standing:
             del waits[wait]
             if not waits:
                 del self.watched[cause]
+                self._changed.pop(cause, None)
         if causes:
             self._waiters[wait.waiter] -= 1
             if not self._waiters[wait.waiter]:

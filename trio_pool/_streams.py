@@ -32,6 +32,9 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     Leaving the block cancels the jobs that are left and waits for their ends.
     """
 
+    _order: type[Window[Any]]
+    """the order in which jobs are handed out"""
+
     __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_left", "_readers", "_window")
 
     def __init__(
@@ -43,17 +46,13 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemOptions,
     ) -> None:
         self._engine = engine = pool._engine
-        self._window = self._order()(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
+        self._window = self._order(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
         self._feeder = Feeder(pool, fn, items, options, self._window, self._wake_readers)
         self._readers = trio.lowlevel.ParkingLot()
         # For a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
         self._left = False
-
-    @abc.abstractmethod
-    def _order(self) -> type[Window]:
-        """The order in which jobs are handed out."""
 
     @abc.abstractmethod
     def _given(self, job: Job[V]) -> X:
@@ -100,8 +99,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
         ready = self._window.ready
-        has_waited = False
-        while not (has_waited and ready) or self._left:
+        while True:
             if self._left:
                 raise trio.ClosedResourceError("the block of these results has been left")
             if ready:
@@ -114,29 +112,26 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
                 await self._wait()
                 # A reader that is cancelled with its jobs is to see that, and not their ends.
                 await trio.lowlevel.checkpoint_if_cancelled()
-            has_waited = True
+            if ready and not self._left:
+                break
         job = ready.popleft()
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # it has waited in each case
+        return self._given(job)  # noqa: ASYNC910  # the loop has been gone through at least once
 
     @property
     def _is_at_end(self) -> bool:
         return self._feeder.has_ended and not self._window.pending
 
-    async def _wait(self) -> None:  # noqa: ASYNC910  # its caller is one anyway
+    async def _wait(self) -> None:  # noqa: ASYNC910  # its caller checks
         """Wait until something may be handed out, or nothing will be any more."""
         if not is_in_a_job():
             await self._park()
             return
-        window = self._window
-        with self._engine.waiting_for(self._awaited, for_any=True):
-            window.wary += 1
-            try:
-                # That the job begins to wait may have led to it.
-                if not (window.ready or self._is_at_end):
-                    await self._park()
-            finally:
-                window.wary -= 1
+        self._feeder.is_unsure = False
+        with self._engine.waiting_for(self._feeder.awaited, window=self._window):
+            # That the job begins to wait may have led to it.
+            if not (self._window.ready or self._is_at_end):
+                await self._park()
 
     async def _park(self) -> None:
         self._window.readers += 1
@@ -144,10 +139,6 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             await self._readers.park()
         finally:
             self._window.readers -= 1
-
-    def _awaited(self) -> Iterable[Job[Any]]:
-        """The jobs of which one has to end before a reader can go on; none if others may come before that."""
-        return self._window.awaited(self._feeder.may_bring_more)
 
     def _look(self) -> None:
         """Something may be handed out, or there is room for more."""
@@ -164,8 +155,7 @@ class Mapped(Stream[V, V]):
 
     __slots__ = ()
 
-    def _order(self) -> type[Window]:
-        return InOrder
+    _order = InOrder
 
     def _given(self, job: Job[V]) -> V:
         return self._engine.result_of(job)
@@ -176,8 +166,7 @@ class Completed(Stream[V, "Job[V]"]):
 
     __slots__ = ()
 
-    def _order(self) -> type[Window]:
-        return AsTheyEnd
+    _order = AsTheyEnd
 
     def _given(self, job: Job[V]) -> Job[V]:
         self._engine.deal_with(job)

@@ -169,10 +169,14 @@ class Submitting(Handle, FixedAttributes, Entered):
             raise trio.WouldBlock
         return job
 
-    def _lines_up(self, job: Job[Any]) -> bool:
-        """Let a job in, or in line for a place; returns whether it is in line."""
+    def _lines_up(self, job: Job[Any], *, outside: bool = False) -> bool:
+        """Let a job in, or in line for a place; returns whether it is in line.
+
+        Arguments:
+          outside: whether it is known to come from outside, whoever calls.
+        """
         engine = self._engine
-        inside = is_in_a_job() and self._is_inside()
+        inside = not outside and is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
             self._check_open(inside=inside)
         return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._group import Group
     from ._job import Job
     from ._scheduler import Scheduler
+    from ._window import Window
     from ._worker import Worker
 
 
@@ -83,7 +84,11 @@ class Waiting:
 
     @contextmanager
     def waiting_for(
-        self, jobs: Callable[[], Iterable[Job[Any]]], *, for_any: bool = False, group: Group | None = None
+        self,
+        jobs: Callable[[], Iterable[Job[Any]]],
+        *,
+        window: Window[Any] | None = None,
+        group: Group | None = None,
     ) -> Generator[None]:
         """If a job waits for others in this block, see that this will end; raises `JobDeadlockError`.
 
@@ -91,11 +96,11 @@ class Waiting:
 
         Arguments:
           jobs: gives those that it waits for.
-          for_any: whether one of them is enough.
+          window: where they are, if one of them is enough.
           group: the one for whose workers it waits, and not for jobs.
         """
         scope = trio.CancelScope()
-        with self._begun(jobs, for_any=for_any, group=group, wake=scope.cancel) as wait:
+        with self._begun(jobs, window=window, group=group, wake=scope.cancel) as wait:
             if wait is None:
                 yield
                 return
@@ -117,7 +122,7 @@ class Waiting:
         self,
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
-        for_any: bool = False,
+        window: Window[Any] | None = None,
         for_ends: bool = False,
         group: Group | None = None,
         wake: Callable[[], object] | None = None,
@@ -132,7 +137,7 @@ class Waiting:
             return
         is_shielded = waiter._cancelled and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(waiter, jobs, for_any=for_any, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
+        wait = Wait(waiter, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
         begins = self.core.begin_wait(wait, trio.current_time())
         try:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._reservations import Reservations
     from ._roster import Roster
     from ._standing import Cause, Standing
+    from ._window import Window
 
     # What others may need: the end of a job or of a wait, or a worker.
     Node: TypeAlias = "Job[Any] | Wait | Vacancy"
@@ -61,7 +62,7 @@ class Wait:
       waiter: the job that waits.
       task: the one of its tasks that does.
       jobs: gives the jobs that it waits for.
-      for_any: whether one of them is enough.
+      window: those are its jobs that can't be read yet, and one of them is enough; None if all have to end.
       group: the group that waits for workers of its own here, or None.
       loan: the loan whose end it waits for, to have the worker back, or None.
       outlasts: whether it goes on though its job has been cancelled.
@@ -74,7 +75,6 @@ class Wait:
     """
 
     __slots__ = (
-        "for_any",
         "for_ends",
         "group",
         "jobs",
@@ -86,6 +86,7 @@ class Wait:
         "task",
         "waiter",
         "wake",
+        "window",
     )
 
     def __init__(
@@ -93,7 +94,7 @@ class Wait:
         waiter: Job[Any],
         jobs: Callable[[], Iterable[Job[Any]]],
         *,
-        for_any: bool = False,
+        window: Window[Any] | None = None,
         for_ends: bool = False,
         outlasts: bool = False,
         group: Group | None = None,
@@ -106,7 +107,7 @@ class Wait:
         self.loan: Loan | None = loan
         self.waiter: Job[Any] = waiter
         self.jobs: Callable[[], Iterable[Job[Any]]] = jobs
-        self.for_any: bool = for_any
+        self.window: Window[Any] | None = window
         self.group: Group | None = group
         self.number: int = 0
         self.stuck: list[Job[Any]] = []
@@ -245,17 +246,16 @@ class Waits:
         self._standing.look_at(wait)
 
     def _causes_of(self, wait: Wait) -> Iterable[Cause]:
-        """One of those that a wait is for and that have not come, or all if any is enough; none if it will end."""
+        """One of those that a wait is for and that have not come, or the window of those; none if it will end."""
         if wait.stuck or (wait.waiter._cancelled and not wait.outlasts):
             return ()
         if wait.loan is not None:
             return (wait.loan,)
         if wait.group is not None:
             return (wait.group,) if wait.group in self._reservations.waiting else ()
-        others = wait.jobs()
-        if wait.for_any:
-            return () if any(other.state.is_final for other in others) else others
-        return islice((other for other in others if not other.state.is_final), 1)
+        if wait.window is not None:
+            return (wait.window,) if wait.jobs() and not wait.window.ready else ()
+        return islice((other for other in wait.jobs() if not other.state.is_final), 1)
 
     def _unmet(self, roots: list[Node]) -> dict[Node, list[Node]]:
         """What will never come about of all that these need.
@@ -340,11 +340,13 @@ class Waits:
             return self._needs_of_loan(wait.loan)
         if wait.group is not None:
             return [self._need_of_group(wait.group)] if wait.group in self._reservations.waiting else []
-        others = list(wait.jobs())
-        pending = [other for other in others if not other.state.is_final]
-        if not wait.for_any:
-            return [(1, [other]) for other in pending]
-        return [(1, pending)] if pending and len(pending) == len(others) else []
+        others = wait.jobs()
+        if wait.window is None:
+            return [(1, [other]) for other in others if not other.state.is_final]
+        # Of a window full of jobs, the first runs most often and needs nothing: no others are looked at then.
+        if wait.window.ready or any(not self._needs(other) for other in others):
+            return []
+        return [(1, list(others))] if others else []
 
     def _need_of_group(self, group: Group) -> Need:
         """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""

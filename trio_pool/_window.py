@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._effects import Moved
 from ._job import FINAL, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from ._effects import Effects
     from ._job import Job
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 DELAYED = JobState.DELAYED  # looked up with every job, and slow through the enum
 
+C = TypeVar("C", bound="Collection[Job[Any]]")
+
 MOST_BY_DEFAULT = 1000
 MOST_ASIDE = 1000
 
 
-class Window(abc.ABC):
+class Window(abc.ABC, Generic[C]):
     """Which jobs of a stream count, which are set aside, and which can be handed out.
 
     Those that back off are set aside, and so are ended ones that have to wait for their turn: neither
@@ -37,12 +39,12 @@ class Window(abc.ABC):
       pending: the jobs that can't be handed out yet.
       ready: those that can, in their order.
       readers: how many tasks wait for one of these.
-      wary: how many of them are parts of jobs, and must not wait for ever.
       is_wanted: whether somebody waits for room.
       held_by: the job that keeps others from being handed out which have ended, once that is known.
     """
 
     __slots__ = (
+        "_add",
         "_buffer",
         "_delayed",
         "_early",
@@ -55,10 +57,9 @@ class Window(abc.ABC):
         "is_wanted",
         "readers",
         "ready",
-        "wary",
     )
 
-    pending: Any  # a collection of jobs, of a kind of its own for each order
+    pending: C
 
     def __init__(
         self, roster: Roster, effects: Effects, buffer: float | None, max_queue: float, look: Callable[[], object]
@@ -75,28 +76,27 @@ class Window(abc.ABC):
         self._is_told = False
         self.ready: deque[Job[Any]] = deque()
         self.readers: int = 0
-        self.wary: int = 0
         self.is_wanted: bool = False
         self.held_by: Job[Any] | None = None
+        # What adds a job to the pending ones.
+        self._add: Callable[[Job[Any]], object]
 
-    @property
-    def room(self) -> float:
-        """How many more jobs may be taken; zero or less for none."""
-        room = self._limit() - len(self.ready) - len(self.pending)
-        aside = self._delayed if self.held_by is None else self._delayed + self._early
-        return room + min(aside, self._most_aside) if aside else room
+    def room(self, *, if_held: bool = False) -> float:
+        """How many more jobs may be taken; zero or less for none.
 
-    @property
-    def room_if_held(self) -> float:
-        """How many it would be if those that have ended too early had to go on waiting for their turn."""
-        aside = min(self._delayed + self._early, self._most_aside)
-        return self._limit() - len(self.ready) - len(self.pending) + aside
-
-    def _limit(self) -> float:
-        if self._buffer is not None:
-            return self._buffer
-        limit = 2 * (len(self._roster.seats) - self._roster.leaving)
-        return (limit or 2) if limit < MOST_BY_DEFAULT else MOST_BY_DEFAULT
+        Arguments:
+          if_held: how many it would be if those that have ended too early had to go on waiting for their turn.
+        """
+        limit = self._buffer
+        if limit is None:
+            roster = self._roster
+            limit = 2 * (len(roster.seats) - roster.leaving) or 2
+            if limit > MOST_BY_DEFAULT:
+                limit = MOST_BY_DEFAULT
+        aside = self._delayed
+        if self._early and (if_held or self.held_by is not None):
+            aside += self._early
+        return limit - len(self.ready) - len(self.pending) + (min(aside, self._most_aside) if aside else 0)
 
     def take(self, job: Job[Any]) -> None:
         """A job has been made of the next item, and has entered the pool or waits for a place."""
@@ -106,21 +106,26 @@ class Window(abc.ABC):
         else:
             job._window = self
 
-    def note(self, job: Job[Any], old: JobState | None, state: JobState) -> None:
-        """One of its jobs has changed its state, but not begun to run."""
-        if state in FINAL:
-            job._window = None
-            if old is DELAYED:
-                self._delayed -= 1
-            self._end(job)
-            is_news = (self.readers and self.ready) or (self._early and self.is_wanted)
-        elif state is DELAYED:
+    def end(self, job: Job[Any], old: JobState | None) -> None:
+        """One of its jobs has ended."""
+        job._window = None
+        if old is DELAYED:
+            self._delayed -= 1
+        self._end(job)
+        if (self.readers and self.ready) or (self._early and self.is_wanted):
+            self._note_news()
+
+    def move(self, old: JobState | None, state: JobState) -> None:
+        """One of its jobs has changed its state, but neither ended nor begun to run."""
+        if state is DELAYED:
             self._delayed += 1
-            is_news = self.is_wanted
-        else:
-            self._delayed -= old is DELAYED
-            return
-        if is_news and not self._is_told:
+            if self.is_wanted:
+                self._note_news()
+        elif old is DELAYED:
+            self._delayed -= 1
+
+    def _note_news(self) -> None:
+        if not self._is_told:
             self._is_told = True
             self._effects.append(Moved(self))
 
@@ -145,21 +150,14 @@ class Window(abc.ABC):
         """Those of which one has to end before any can be handed out; ``more`` if others may come before that."""
 
     @abc.abstractmethod
-    def is_news(self, more: bool) -> bool:
-        """Whether those who wait have to look on account of the last one that was taken."""
-
-    @abc.abstractmethod
     def drop(self, job: Job[Any]) -> None:
         """The last one that was taken will not enter the pool."""
-
-    @abc.abstractmethod
-    def _add(self, job: Job[Any]) -> None: ...
 
     @abc.abstractmethod
     def _end(self, job: Job[Any]) -> None: ...
 
 
-class InOrder(Window):
+class InOrder(Window["deque[Job[Any]]"]):
     """Handed out in the order in which they were taken."""
 
     __slots__ = ("pending",)
@@ -167,6 +165,7 @@ class InOrder(Window):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.pending: deque[Job[Any]] = deque()
+        self._add = self.pending.append
 
     @property
     def next(self) -> Job[Any] | None:
@@ -176,13 +175,6 @@ class InOrder(Window):
     def awaited(self, more: bool) -> Iterable[Job[Any]]:
         """The next one, whatever is taken behind it."""
         return (self.pending[0],) if self.pending else ()
-
-    def is_news(self, more: bool) -> bool:
-        """Whether it is the next one."""
-        return len(self.pending) == 1
-
-    def _add(self, job: Job[Any]) -> None:
-        self.pending.append(job)
 
     def drop(self, job: Job[Any]) -> None:
         """It waited for a place."""
@@ -196,12 +188,12 @@ class InOrder(Window):
             return
         self.held_by = None
         self.ready.append(pending.popleft())
-        while pending and pending[0]._state in FINAL:
+        while self._early and pending[0]._state in FINAL:
             self._early -= 1
             self.ready.append(pending.popleft())
 
 
-class AsTheyEnd(Window):
+class AsTheyEnd(Window["dict[Job[Any], None]"]):
     """Handed out in the order in which they end."""
 
     __slots__ = ("pending",)
@@ -209,6 +201,7 @@ class AsTheyEnd(Window):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.pending: dict[Job[Any], None] = {}
+        self._add = self.pending.setdefault
 
     @property
     def next(self) -> Job[Any] | None:
@@ -218,13 +211,6 @@ class AsTheyEnd(Window):
     def awaited(self, more: bool) -> Iterable[Job[Any]]:
         """Any of them, if no others may come and end instead."""
         return () if more else self.pending
-
-    def is_news(self, more: bool) -> bool:
-        """Whether no others may come now."""
-        return not more
-
-    def _add(self, job: Job[Any]) -> None:
-        self.pending[job] = None
 
     def drop(self, job: Job[Any]) -> None:
         """It waited for a place."""

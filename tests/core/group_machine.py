@@ -288,7 +288,7 @@ class GroupMachine(CheckedMachine):
         if is_shut:
             plain_jobs = dict(self.jobs)
             waiting = [job for job in self.plain.submitters() if job.group is plain]
-            assert self.core.scheduler.waiting_for(group) == len(waiting)
+            assert len(group.line) == len(waiting)
             assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
             for job in waiting:
                 self.plain.withdraw(job)
@@ -389,7 +389,9 @@ class GroupMachine(CheckedMachine):
         assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
         places = self.core.scheduler._places
         assert [plain_jobs[job] for job in places.line] == self.plain.submitters()
-        assert [plain_jobs[job] for job in places.all()] == self.plain.line
+        for group, plain_group in self.groups:
+            in_line = [job for job in self.plain.line if job.group is plain_group]
+            assert [plain_jobs[job] for job in places.all_of(group)] == in_line
         assert all(places.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
     def something_happens(self) -> bool:

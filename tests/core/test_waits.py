@@ -14,6 +14,7 @@ from trio_pool._group import Group
 from trio_pool._places import Door
 from trio_pool._verdict import Retry, Verdict
 from trio_pool._waits import Wait, Waits
+from trio_pool._window import AsTheyEnd
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -36,8 +37,12 @@ def running(core: Core, seat: Seat, **options: Any) -> Job[Any]:
 
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[Job[Any]]:
-    """A job begins to wait for others; returns who would wait for ever."""
-    wait = Wait(waiter, lambda: jobs, for_any=for_any)
+    """A job begins to wait for others, or for any of them; returns who would wait for ever."""
+    window = AsTheyEnd(core.roster, core.effects, None, math.inf, lambda: None) if for_any else None
+    if window is not None:
+        for job in jobs:
+            window.take(job)
+    wait = Wait(waiter, lambda: jobs if window is None else window.pending, window=window)
     assert core.scheduler.waits.begin(wait) is not bool(wait.stuck)
     return wait.stuck
 

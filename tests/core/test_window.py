@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from trio_pool import Job
     from trio_pool._effects import Effect
 
-ORDERS: list[type[Window]] = [InOrder, AsTheyEnd]
+ORDERS: list[type[Window[Any]]] = [InOrder, AsTheyEnd]
 
 
 class Plain:
     """The same, counted anew each time."""
 
-    def __init__(self, order: type[Window], buffer: float, most_aside: float) -> None:
+    def __init__(self, order: type[Window[Any]], buffer: float, most_aside: float) -> None:
         self.in_order = order is InOrder
         self.buffer = buffer
         self.most_aside = most_aside
@@ -64,7 +64,7 @@ def told(effects: list[Effect]) -> bool:
     st.lists(st.sampled_from(["take", "move", "move", "move", "read", "hold"]), max_size=60),
 )
 def test_it_agrees_with_a_plain_count(
-    data: st.DataObject, order: type[Window], buffer: int, max_queue: int, steps: list[str]
+    data: st.DataObject, order: type[Window[Any]], buffer: int, max_queue: int, steps: list[str]
 ) -> None:
     core = make_core()
     looks: list[None] = []
@@ -72,7 +72,7 @@ def test_it_agrees_with_a_plain_count(
     plain = Plain(order, buffer, max_queue)
     for step in steps:
         live = [job for job in plain.taken if not job.state.is_final]
-        before = window.room_if_held
+        before = window.room(if_held=True)
         window.is_wanted, window.readers = before <= 0, int(not window.ready)
         core.effects.clear()
         if step == "take":
@@ -87,7 +87,7 @@ def test_it_agrees_with_a_plain_count(
             if state.is_final:
                 plain.ended.append(job)
             is_told = told(list(core.effects))
-            if (window.is_wanted and window.room_if_held > before and window.room_if_held > 0) or (
+            if (window.is_wanted and window.room(if_held=True) > before and window.room(if_held=True) > 0) or (
                 window.readers and window.ready
             ):
                 assert is_told
@@ -100,13 +100,13 @@ def test_it_agrees_with_a_plain_count(
             window.held_by = window.next
         assert list(window.ready) == plain.ready
         assert window.all() == plain.ready + [job for job in plain.taken if job not in plain.ready]
-        assert window.room_if_held == plain.room(early_ones_count=False)
-        assert window.room == plain.room(early_ones_count=window.held_by is None)
+        assert window.room(if_held=True) == plain.room(early_ones_count=False)
+        assert window.room() == plain.room(early_ones_count=window.held_by is None)
         assert window.held_by is None or not window.held_by.state.is_final
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window]) -> None:
+def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
@@ -118,7 +118,7 @@ def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window]) ->
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window]) -> None:
+def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
@@ -129,11 +129,11 @@ def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window]) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_never_enters_leaves_no_trace(order: type[Window]) -> None:
+def test_a_job_that_never_enters_leaves_no_trace(order: type[Window[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
     window.take(job)
-    assert window.room == 4
+    assert window.room() == 4
     window.drop(job)
-    assert (window.room, window.all(), job._window) == (5, [], None)
+    assert (window.room(), window.all(), job._window) == (5, [], None)
