@@ -102,7 +102,8 @@ class Aftermath:
         self._ledger.move(job, JobState.QUEUED, now)
         # Unless it is the only news, and it can't have been for want of room that others
         # wait, it is brought together with the workers when all is known.
-        alone = at_once and not self._dispatch.is_shared and not self._ledger.news
+        dispatch = self._dispatch
+        alone = at_once and not (dispatch.is_shared or dispatch.has_reserved or self._ledger.news)
         seat = self._dispatch.idle_worker_for(terms, now) if alone else None
         if seat is not None:
             self._dispatch.hand_over(seat, job, now)

@@ -114,14 +114,13 @@ class Dispatch:
 
     @property
     def is_shared(self) -> bool:
-        """Whether which job starts on a worker may depend on all the others: on a bound, or on whom they are for."""
-        reservations = self._reservations
-        return (
-            self.max_running != math.inf
-            or self.meter is not None
-            or reservations.kept > 0
-            or bool(reservations.waiting)
-        )
+        """Whether workers hold each other back: whose job starts may depend on all of them."""
+        return self.max_running != math.inf or self.meter is not None
+
+    @property
+    def has_reserved(self) -> bool:
+        """Whether workers are set aside for groups, or may be: jobs prefer those of their own group."""
+        return self._reservations.kept > 0 or bool(self._reservations.waiting)
 
     def idle_worker_for(self, terms: Terms, now: float) -> Seat | None:
         """The idle worker that may start such a job now, or None."""
@@ -215,7 +214,7 @@ class Dispatch:
             self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
             self.match(now)  # as above
             return None
-        if self.is_shared or (together and self._roster.idle_count):
+        if self.is_shared or ((together or self.has_reserved) and self._roster.idle_count):
             # Which job may start must not depend on which worker happens to ask.
             self._park(seat, now)
             self.match(now)

@@ -3,8 +3,8 @@
 What will come about is found by trying: at first nothing is taken to; then, again and again, whatever is kept by
 nothing but what will. What is left over then is for ever.
 
-1. A wait ends when all that it is for has ended, or any where that is enough; or when its job has been cancelled,
-   unless it is behind a shield; or when whoever waits has been told.
+1. A wait ends when all that it is for has ended; or when its job has been cancelled, unless it is behind a shield; or
+   when whoever waits has been told.
 2. A running job ends unless one of its waits goes on. One that has lent its worker has to have that back first, so
    the job that is on it has to end. One that does not wait ends.
 3. A job that waits to start, ends if those end that it is after, if there is room beside the waiting jobs
@@ -41,7 +41,6 @@ class PlainWait(Named):
     members_of: PlainGroup | None = None
     group: PlainGroup | None = None
     is_loan: bool = False
-    for_any: bool = False
     for_ends: bool = False
     shielded: bool = False
     number: int = 0
@@ -91,8 +90,7 @@ class PlainWaitingPool(PlainElasticPool):
             return False
         if wait.group is not None:
             return wait.group not in self.waiting_groups()
-        ended = [job.state in FINAL for job in self.awaited(wait)]
-        return any(ended) if wait.for_any else all(ended)
+        return all(job.state in FINAL for job in self.awaited(wait))
 
     def stands(self, job: PlainJob) -> bool:
         """Whether a running job waits for others."""
@@ -127,9 +125,7 @@ class PlainWaitingPool(PlainElasticPool):
             return self._loan_kept_by(wait.waiter, coming)
         if wait.group is not None:
             return self._staff_kept_by(wait.group, coming)
-        pending: list[Thing] = [job for job in self.awaited(wait) if job.state not in FINAL]
-        stuck = [job for job in pending if job not in coming]
-        return stuck if not wait.for_any or len(stuck) == len(pending) else []
+        return [job for job in self.awaited(wait) if job.state not in FINAL and job not in coming]
 
     def _loan_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         assert job.has_lent is not None

@@ -61,4 +61,4 @@ def test_the_scheduler_agrees_with_the_model_about_elastic_pools() -> None:
 
 
 def test_the_scheduler_agrees_with_the_model_about_waits_and_deadlocks() -> None:
-    run(DeadlockMachine, 350)
+    run(DeadlockMachine, 800)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.core.makers import Core, make_core, make_job
 from trio_pool._places import Door
 from trio_pool._waits import Wait
@@ -24,14 +22,13 @@ def standing(core: Core) -> int:
     return core.scheduler.waits.standing()
 
 
-@pytest.mark.parametrize("for_any", [True, False])
-def test_a_job_whose_wait_is_for_the_end_of_another_stands_though_that_has_started(for_any: bool) -> None:
+def test_a_job_whose_wait_is_for_the_end_of_another_stands_though_that_has_started() -> None:
     core = make_core()
     first, second = core.add_seat(), core.add_seat()
     waiter = submit(core)
     submit(core)
     other = submit(core)
-    wait = Wait(waiter, lambda: [other], for_any=for_any)
+    wait = Wait(waiter, lambda: [other])
     assert core.scheduler.begin_wait(wait, 0.0)
     assert standing(core) == 1
     assert core.scheduler.succeeded(second, None, 1.0) is other

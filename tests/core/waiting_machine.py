@@ -185,7 +185,6 @@ class WaitingMachine(ElasticMachine):
         *,
         members_of: tuple[Group, PlainGroup] | None = None,
         group: tuple[Group, PlainGroup] | None = None,
-        for_any: bool = False,
         for_ends: bool = False,
         shielded: bool = False,
     ) -> bool:
@@ -200,7 +199,6 @@ class WaitingMachine(ElasticMachine):
         wait = Wait(
             job,
             live,
-            for_any=for_any,
             for_ends=for_ends,
             outlasts=shielded,
             group=group[0] if group else None,
@@ -212,7 +210,6 @@ class WaitingMachine(ElasticMachine):
             [each for _, each in jobs],
             members_of[1] if members_of else None,
             group[1] if group else None,
-            for_any=for_any,
             for_ends=for_ends,
             shielded=shielded,
         )
@@ -229,12 +226,12 @@ class WaitingMachine(ElasticMachine):
         return bool(begins)
 
     @precondition(lambda self: self.may_wait() and self.entered())
-    @rule(data=st.data(), for_any=st.booleans(), shielded=st.sampled_from([False, False, True]))
-    def wait_for_jobs(self, data: DataObject, for_any: bool, shielded: bool) -> None:
+    @rule(data=st.data(), shielded=st.sampled_from([False, False, True]))
+    def wait_for_jobs(self, data: DataObject, shielded: bool) -> None:
         waiter = data.draw(st.sampled_from(self.may_wait()))
         jobs = data.draw(st.lists(st.sampled_from(self.entered()), min_size=1, max_size=3, unique=True))
         task = data.draw(st.sampled_from(self.free_tasks(waiter[1])))
-        self.wait(waiter, task, jobs, for_any=for_any, shielded=shielded)
+        self.wait(waiter, task, jobs, shielded=shielded)
 
     @precondition(lambda self: self.may_wait())
     @rule(data=st.data(), requires=REQUIRED, pinned=st.booleans(), in_group=st.booleans(), lends=st.booleans())
