@@ -262,6 +262,7 @@ class Scheduler(AttemptEvents):
                 self._staffing.given_back()
             self._dispatch.match(now)
             self._after(now)
+            self.waits.look_again()  # its workers may be another group's now
 
     def shut_group(self, group: Group) -> list[Job[Any]]:
         """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
