@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
@@ -15,9 +15,9 @@ from trio_pool import Elastic
 from trio_pool._core.commands import Hire
 
 if TYPE_CHECKING:
-    from hypothesis.strategies import DataObject
+    from hypothesis.strategies import DataObject, SearchStrategy
 
-    from tests.core.scheduler_machine import ShellWorker
+    from tests.core.shell_machine import ShellWorker
     from trio_pool._core.commands import Effect
 
 
@@ -39,7 +39,7 @@ class ElasticMachine(LendingMachine):
     """Opens ordered workers, or doesn't."""
 
     make_plain = PlainElasticPool
-    elastics = ELASTICS
+    elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = ELASTICS
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.plain_parts import PlainJob
-    from tests.core.scheduler_machine import ShellWorker
+    from tests.core.shell_machine import ShellWorker
+    from trio_pool import Job
     from trio_pool._core.commands import Effect
-    from trio_pool._model.handles import Job
     from trio_pool._model.records import JobRecord, WorkerRecord
 
 
@@ -42,7 +42,7 @@ class LendingMachine(GroupMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.regained: list[tuple[WorkerRecord, Job[Any]]] = []
+        self.regained: list[tuple[WorkerRecord, JobRecord]] = []
 
     def carry_out_more(self, effect: Effect) -> None:
         if not isinstance(effect, Regain):

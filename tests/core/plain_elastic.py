@@ -4,7 +4,7 @@
    are ordered whenever fewer than ``min`` stay.
 2. For each job that one of these workers may take, and that waits for nothing but a worker, one is
    ordered, and for each that a group is to have for itself; but for as many of these as are
-   ordered, being opened or being opened anew.
+   ordered, being opened or being opened anew, those aside whose jobs have to end before that.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
    such ones leave, as long as ``min`` stay.
 4. It is kept since when there has been one idle worker, two, and so on. When one of these times is
@@ -103,7 +103,8 @@ class PlainElasticPool(PlainLendingPool):
         """How many workers are to be ordered."""
         if self.elastic is None or not self.begun or self.failing():
             return 0
-        coming = [w for w in self.crew() if w.phase in ("starting", "reopening") and not w.lenders]
+        opening = [worker for worker in self.crew() if worker.phase in ("starting", "reopening")]
+        coming = [worker for worker in opening if worker.job is None and not worker.lenders]
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
         wanted = for_groups + min(self.wanting(), self.startable()) - self.ordered - len(coming)
         wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
@@ -113,7 +114,7 @@ class PlainElasticPool(PlainLendingPool):
         """Whether some job could start, or a worker be opened for it, but for the pool's rate limit."""
         if super().waits_for_rate():
             return True
-        if self.elastic is None or not self.has_room() or self.ready_at() <= self.now:
+        if self.elastic is None or self.failing() or not self.has_room() or self.ready_at() <= self.now:
             return False
         return bool(self.there() < self.elastic.max and self.wanting())
 
@@ -123,6 +124,10 @@ class PlainElasticPool(PlainLendingPool):
         if leaving and not self.those(JobState.RUNNING):
             return False  # once it has left, another may be opened
         return not self.ordered and super().is_still()
+
+    def has_hedges_due(self) -> bool:
+        """The same; or there are too many workers only now that one has joined."""
+        return super().has_hedges_due() or self.too_many_at() <= self.now
 
     def dues(self) -> list[float]:
         """The times at which something has to happen by itself."""

@@ -182,13 +182,14 @@ class PlainGroupedPool(PlainPool):
         if self.draining and self.has_paused():
             self._resume_all()
             return
-        running = len(self.those(JobState.RUNNING))
         lost = [job for job in self.those(JobState.QUEUED) if not self.is_eligible(job)]
-        if self.draining and running and lost:
+        if self.draining and lost:
             for job in lost:
                 self._die(job, DeadReason.NO_WORKER)
             self._follow_up()  # those who wait for them go on
+            self._let_nothing_hang()
             return
+        running = len(self.those(JobState.RUNNING))
         # What is set aside for groups that wait may be what they wait for.
         for group in waiting:
             self._release(group)

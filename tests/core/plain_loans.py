@@ -88,12 +88,17 @@ class PlainLendingPool(PlainGroupedPool):
         job.attempt.runners.remove(worker)
         self._go_on(worker)
 
-    def claim(self, job: PlainJob) -> None:
-        """A job wants back the worker that it has lent."""
+    def claim(self, job: PlainJob, task: int = 0) -> None:
+        """A task of a job wants back the worker that it has lent."""
         self.advance()
         worker = job.has_lent
         assert worker is not None
         worker.claims.append(job)
         if worker.job is None:
             self._give_back(worker)
+        else:
+            self._wait_for_worker(job, task)
         self._settle()
+
+    def _wait_for_worker(self, job: PlainJob, task: int) -> None:
+        """A task of a job waits for the worker that it has lent."""

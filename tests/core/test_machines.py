@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 )
 
 from tests.core.checked_machine import CheckedMachine
+from tests.core.deadlock_machine import DeadlockMachine
 from tests.core.elastic_machine import ElasticMachine
 from tests.core.group_machine import GroupMachine
 from tests.core.lending_machine import LendingMachine
@@ -57,3 +58,7 @@ def test_the_scheduler_agrees_with_the_model_about_lending() -> None:
 
 def test_the_scheduler_agrees_with_the_model_about_elastic_pools() -> None:
     run(ElasticMachine, 250)
+
+
+def test_the_scheduler_agrees_with_the_model_about_waits_and_deadlocks() -> None:
+    run(DeadlockMachine, 800)

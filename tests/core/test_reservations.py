@@ -17,7 +17,7 @@ from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
-    from trio_pool._model.pool_config import Pick
+    from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._model.records import Group, WorkerRecord
     from trio_pool._policies.retry import Placement
 
@@ -50,9 +50,11 @@ def staffed(core: Core) -> list[Group]:
     return found
 
 
-def core_with_group(*, workers: int = 2, reserve: int = 1) -> tuple[Core, list[WorkerRecord], Group]:
+def core_with_group(
+    *, workers: int = 2, reserve: int = 1, no_worker: NoWorker = "reject"
+) -> tuple[Core, list[WorkerRecord], Group]:
     """A core with idle workers, the first of which are set aside for a group."""
-    core = make_core()
+    core = make_core(no_worker=no_worker)
     seats = [core.add_seat() for _ in range(workers)]
     return core, seats, core.open_group(reserve=reserve)
 
@@ -524,15 +526,13 @@ def test_while_draining_a_job_does_not_wait_for_a_group_that_has_no_workers() ->
     assert job.dead_reason is DeadReason.NO_WORKER
 
 
-def test_once_the_last_group_has_given_back_its_workers_a_job_that_none_may_take_is_dead() -> None:
-    core = make_core(no_worker="wait")
-    core.add_seat()
-    group = core.open_group(reserve=1)
-    job = submit(core, requires=["a"])
+def test_while_draining_a_job_that_none_may_take_is_dead_whatever_a_group_may_give_back() -> None:
+    core, _, group = core_with_group(workers=1, no_worker="wait")
+    lost = submit(core, requires=["a"]), submit(core, group, requires=["a"])
+    job = submit(core)
     core.scheduler.drain(1.0)
+    assert [each.dead_reason for each in lost] == [DeadReason.NO_WORKER] * 2
     assert state_of(job) is JobState.QUEUED
-    core.scheduler.close_group(group, 2.0)
-    assert job.dead_reason is DeadReason.NO_WORKER
 
 
 def test_a_job_is_started_once_though_workers_are_set_aside_between() -> None:

@@ -31,6 +31,7 @@ class Staffing:
         "_deadlines",
         "_elastic",
         "_failing",
+        "_held",
         "_idle",
         "_idle_since",
         "_ordered",
@@ -58,8 +59,10 @@ class Staffing:
         # How many have joined and not left; and those of them that are not told to leave.
         self._present = 0
         self._crew: dict[WorkerRecord, None] = {}
-        # Those of them whose resource is about to be opened, and those where that has failed already.
+        # Those of them whose resource is about to be opened; those of these whose jobs had to end first when it broke,
+        # or had lent them; and those where opening has failed already.
         self._unopened: set[WorkerRecord] = set()
+        self._held: set[WorkerRecord] = set()
         self._failing: dict[WorkerRecord, None] = {}
         # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
         # too old, remains idle: else it would never be retired.
@@ -84,7 +87,7 @@ class Staffing:
     @property
     def is_short(self) -> bool:
         """Whether jobs wait for which another worker could be opened."""
-        return self._there < self._elastic.max and self._waiting() > 0
+        return self._there < self._elastic.max and not self._failing and self._waiting() > 0
 
     @property
     def most(self) -> float:
@@ -99,6 +102,11 @@ class Staffing:
     @property
     def _there(self) -> int:
         return self._present + self._ordered
+
+    @property
+    def _coming(self) -> int:
+        """How many are about to open their resources; not those whose jobs have to end first, and may wait."""
+        return len(self._unopened) - sum(not seat._coming for seat in self._held)
 
     def could_open(self, terms: Terms) -> bool:
         """Whether one more worker is about to join, or may be opened, that may take such a job."""
@@ -127,13 +135,15 @@ class Staffing:
     def opened(self, seat: WorkerRecord) -> None:
         """A worker's resource is open."""
         self._unopened.discard(seat)
+        self._held.discard(seat)
         self._failing.pop(seat, None)
 
     def reopening(self, seat: WorkerRecord, *, again: bool) -> None:
         """A worker's resource has to be opened anew, or that has failed and is tried again."""
         if seat in self._crew:
-            if not seat._loans:  # or it has to wait for those who have lent it, and they perhaps for another
-                self._unopened.add(seat)
+            self._unopened.add(seat)
+            if seat._current is not None or seat._loans:
+                self._held.add(seat)
             if again:
                 self._failing[seat] = None
 
@@ -164,7 +174,7 @@ class Staffing:
         if waiting := self._waiting():
             wanted += min(waiting, self._startable(now))
         if wanted:
-            missing = max(missing, wanted - self._ordered - len(self._unopened))
+            missing = max(missing, wanted - self._ordered - self._coming)
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
@@ -234,9 +244,9 @@ class Staffing:
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool would let start now."""
-        room = self._state.limits.room
+        room = max(0, self._state.limits.room)  # there may be more under way than the bound, since that was changed
         meter = self._state.limits.meter
-        if meter is None or room <= 0:
+        if meter is None or not room:
             return room
         if (ready := meter.ready_at(now)) > now:
             self._state.limits.wait_for_meter(ready)

@@ -54,7 +54,8 @@ class Changes:
         self._ledger.move(job, JobState.QUEUED, now)
         # Unless it is the only news, and it can't have been for want of room that others
         # wait, it is brought together with the workers when all is known.
-        alone = at_once and not state.limits.is_shared and not (self._ledger.news or state.may_start)
+        shared = state.limits.is_shared or state.has_reserved or state.may_start
+        alone = at_once and not (shared or self._ledger.news)
         seat = self._dispatch.idle_worker_for(terms, now) if alone else None
         if seat is not None:
             self._dispatch.hand_over(seat, job, now)

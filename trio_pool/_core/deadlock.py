@@ -85,12 +85,12 @@ class DeadlockSearch:
 
     def note_member(self, job: JobRecord) -> None:
         """A job has come into a group whose end is waited for."""
-        if job._state is JobState.BLOCKED or self.holds_up(job):
+        if self.holds_up(job):
             self._state.may_be_stuck = True
 
     def holds_up(self, job: JobRecord) -> bool:
-        """Whether a job that is to run again has to wait for something that those hold who wait."""
-        if not self._by_run or job._state not in (JobState.DELAYED, JobState.QUEUED):
+        """Whether a job that has come, or is to run again, has to wait for something that those hold who wait."""
+        if not self._by_run or job._state not in (JobState.DELAYED, JobState.QUEUED, JobState.BLOCKED):
             return False
         graph = self._graph
         return any(sum(not graph.of(other) for other in others) < number for number, others in graph.of_waiting(job))

@@ -65,7 +65,7 @@ class Dispatch:
     @property
     def is_waiting_for_meter(self) -> bool:
         """Whether a job waits for nothing but the pool's rate limit."""
-        if self._limits.limited_until is None:
+        if self._limits.limited_until is None or self._limits.room <= 0:
             return False
         # One may have begun to wait for it and be gone.
         return self._first_match(self._queue) is not None
@@ -124,7 +124,7 @@ class Dispatch:
             self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
             self._state.may_start = True  # as above
             return None
-        if self._limits.is_shared or (together and self._roster.idle_count):
+        if self._limits.is_shared or ((together or self._state.has_reserved) and self._roster.idle_count):
             # Which job may start must not depend on which worker happens to ask.
             self._roster.park(seat, now)
             self._state.may_start = True

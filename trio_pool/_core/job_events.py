@@ -270,6 +270,7 @@ class JobEvents:
             for queue in (self._state.queue, self._places.by_taker):
                 queue.forget_kinds(group)
             self._state.look_again()
+            self._state.may_be_stuck = True  # its workers may be another group's now
             if self._staffing is not None:
                 self._staffing.given_back()
             self._settling.settle(now)

@@ -154,7 +154,9 @@ class Settling:
         if self._dispatch.is_waiting_for_meter:
             return False
         if staffing is not None:
-            if staffing.is_hiring or (self._state.limits.limited_until is not None and staffing.is_short):
+            limits = self._state.limits
+            is_limited = limits.limited_until is not None and limits.room > 0
+            if staffing.is_hiring or (is_limited and staffing.is_short):
                 return False
             if staffing.is_letting_go and not count[JobState.RUNNING]:
                 return False  # once the worker has left, another one may be opened for those that wait
@@ -170,9 +172,9 @@ class Settling:
         if state.draining and state.paused:
             self._changes.resume_all(now)
             return True
+        if state.draining and self._orphans.bury_lost(now):
+            return True  # those who wait for them go on, and so may groups, which give back workers then
         running = count[JobState.RUNNING]
-        if state.draining and running and self._orphans.bury_lost(now):
-            return True  # those who wait for them go on
         if reservations.give_way():
             state.look_again()
             self._dispatch.give_out(now)

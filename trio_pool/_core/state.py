@@ -127,6 +127,11 @@ class PoolState:
         own = self.roster.staying
         return own if self.growth is None else self.growth.most + own - self.growth.own
 
+    @property
+    def has_reserved(self) -> bool:
+        """Whether workers are set aside for groups, or may be: jobs prefer those of their own group."""
+        return self.reservations.kept > 0 or bool(self.reservations.waiting)
+
     def note_relied_on(self) -> None:
         """One more worker can be counted on: a job that bounces has to try it, and it may be held by who waits."""
         if self.has_bounced:

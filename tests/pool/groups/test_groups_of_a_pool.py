@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import cleans_up, sleeps, sleeps_forever, works
 from trio_pool import (
+    DeadReason,
     Instrument,
     Job,
     JobCancelledError,
@@ -404,3 +405,20 @@ async def test_a_dead_job_that_is_requeued_while_its_group_is_cancelled_is_a_job
             again = pool.dead.requeue(dead)
         assert group.statistics().submitted == 1
         assert await again.wait() == "done"
+
+
+async def test_at_the_end_of_the_pool_a_job_that_nobody_may_take_dies_though_its_group_has_a_worker(
+    autojump_clock: MockClock,
+) -> None:
+    async def opens(pool: Pool[str]) -> None:
+        async with pool.open_group(reserve=1) as group:
+            jobs.append(await group.submit(works, requires=["x"]))
+            jobs.append(await group.submit(sleeps, 1.0))
+
+    jobs: list[Job[object]] = []
+    async with trio.open_nursery() as nursery, open_pool(["a"], no_worker="wait", on_dead="keep") as pool:
+        nursery.start_soon(opens, pool)
+        await wait_all_tasks_blocked()
+    lost, other = jobs
+    assert (lost.dead_reason, lost.finished_at) == (DeadReason.NO_WORKER, 1.0)
+    assert (other.state, trio.current_time()) == (SUCCEEDED, 1.0)

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.streams import EITHER, collect
-from trio_pool import JobDeadlockError, JobFailedError, Pool, RetryAfter, RetryPolicy, current_job, open_pool
+from trio_pool import (
+    DeadReason,
+    JobDeadlockError,
+    JobFailedError,
+    Pool,
+    Resource,
+    RetryAfter,
+    RetryPolicy,
+    current_job,
+    open_pool,
+)
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -270,3 +281,23 @@ async def test_a_job_may_leave_a_stream_of_a_group_that_must_succeed(
         job = await pool.submit(parent)
         with pytest.raises(JobFailedError):
             await job.wait()
+
+
+async def test_at_the_end_what_a_job_reads_dies_though_it_had_started_on_a_worker_that_is_gone(
+    autojump_clock: MockClock,
+) -> None:
+    async def parent(resource: str) -> list[DeadReason | None]:
+        async with pool.as_completed(nap, ["item"], requires=["x"]) as stream:
+            return [job.dead_reason async for job in stream]
+
+    async with (
+        trio.open_nursery() as nursery,
+        open_pool([Resource("mine"), Resource("other", tags=["x"])], no_worker="wait") as pool,
+    ):
+        await pool.submit(nap, "first", requires=["x"])
+        job = await pool.submit(parent, worker=pool.workers[0])
+        await trio.sleep(1.5)
+        nursery.start_soon(partial(pool.workers[1].remove, cancel=True))
+        await wait_all_tasks_blocked()
+    assert job.result() == [DeadReason.NO_WORKER]
+    assert trio.current_time() == 1.5

@@ -1,0 +1,255 @@
+"""What every event of the plain model is put together from; and time, which passes with each."""
+
+from __future__ import annotations
+
+import attrs
+
+from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainWorker, decides
+from tests.core.plain_view import PlainView
+from trio_pool import DeadReason, JobState
+
+
+@attrs.define(eq=False)
+class PlainSteps(PlainView):
+    """The pool, with what may have to be done about it."""
+
+    # What everything is made of.
+
+    def _next_count(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _move(self, job: PlainJob, state: JobState) -> None:
+        if job.state is None:
+            self.jobs.append(job)
+        job.state = state
+        job.states.append(state)
+
+    def _die(self, job: PlainJob, reason: DeadReason) -> None:
+        job.dead_reason = reason
+        self._move(job, JobState.DEAD)
+
+    def _queue_up(self, job: PlainJob, *, front: bool = False) -> None:
+        self._move(job, JobState.QUEUED)
+        number = self._next_count()
+        job.place_in_queue = -number if front or self.lifo else number
+
+    def _queue_again(self, job: PlainJob, *, front: bool) -> None:
+        if self.no_worker != "wait" and not self.is_eligible(job):
+            self._die(job, DeadReason.NO_WORKER)
+        else:
+            self._queue_up(job, front=front)
+
+    def _leave_line(self, job: PlainJob) -> None:
+        self.line.remove(job)
+        if job.key not in self.submitters():
+            self.let_go.append(job.key)
+
+    def _enter(self, job: PlainJob) -> None:
+        """A job that has waited for a place is let in, with all of its graph."""
+        for each in [other for other in self.line if other.key is job.key]:
+            self._leave_line(each)
+            self._queue_up(each)
+
+    def _update(self, worker: PlainWorker) -> None:
+        if not worker.available or worker.job is not None:
+            worker.idle_since = None
+        elif worker.idle_since is None:
+            self._limit(worker)
+            if worker.limited_until is None:
+                worker.idle_since = self._next_count()
+
+    def _limit(self, worker: PlainWorker) -> None:
+        ready = worker.ready_at(self.now)
+        if ready > self.now and worker.limited_until != ready:
+            worker.limited_until = ready
+            worker.limit_number = self._next_count()
+
+    def _reopen(self, worker: PlainWorker, error: object) -> None:
+        worker.phase = "reopening"
+        self.told.append(("worker_reopening", worker, error))
+        self._update(worker)
+
+    def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
+        # What is the point of it all.
+        assert worker.available
+        assert worker.job is None
+        assert worker.ready_at(self.now) <= self.now
+        assert not worker.is_worn(self.now)
+        assert self.may_start()
+        worker.attempts += 1
+        if worker.rate is not None:
+            worker.rate.start(self.now)
+        if self.rate is not None and not self.suspended:
+            self.rate.start(self.now)
+        worker.job = job
+        worker.idle_since = None
+        self.started.append((worker, job))
+
+    def _start(self, worker: PlainWorker, job: PlainJob) -> None:
+        self._occupy(worker, job)
+        if self.budget is not None:
+            self.budget.attempts.append(self.now)
+        self._move(job, JobState.RUNNING)
+        job.ever_started = True
+        job.attempt = PlainAttempt(min(job.deadline, self.now + job.attempt_timeout), [worker], [worker])
+        if job.only_worker is None:
+            self._hedge(job)
+
+    def _start_further(self, worker: PlainWorker, job: PlainJob) -> None:
+        self._occupy(worker, job)
+        job.attempt.workers.append(worker)
+        job.attempt.runners.append(worker)
+        job.attempt.start_on_no_more()
+        self._hedge(job)
+
+    def _hedge(self, job: PlainJob) -> None:
+        after, extra = job.hedge or (0.0, 0)
+        if len(job.attempt.workers) <= extra and self.now + after < job.attempt.deadline:
+            job.attempt.due = self.now + after
+            job.attempt.due_number = self._next_count()
+
+    def _match(self) -> None:
+        while self.may_start():
+            if (pair := self.next_pair(self.queue())) is not None:
+                self._start(*pair)
+            elif (pair := self.next_pair(self.ready_line())) is not None:
+                self._enter(pair[1])
+                self._start(*pair)
+            elif (pair := self.next_further()) is not None:
+                self._start_further(*pair)
+            else:
+                return
+
+    def _bring_together(self) -> None:
+        self._match()
+
+    def _settle(self) -> None:
+        """The end of every event."""
+        self._bring_together()
+        while self.line and self.unstarted() < self.max_queue:
+            self._enter(self.line[0])
+        self._see_to_staff()
+        self._let_nothing_hang()
+
+    def _see_to_staff(self) -> None:
+        """Open workers, where the pool does so."""
+
+    def _let_nothing_hang(self) -> None:
+        if not self.draining or not self.those(JobState.QUEUED) or not self.is_still():
+            return
+        if self.has_paused():
+            self._resume_all()
+        else:
+            self._bury_all()
+
+    def is_still(self) -> bool:
+        """Whether nothing will happen by itself any more."""
+        if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
+            return False
+        if self.those(JobState.DELAYED) or self.waits_for_rate():
+            return False
+        return not any(self._may_become_available(worker) for worker in self.workers)
+
+    def stands(self, job: PlainJob) -> bool:
+        """Whether a running job waits for others."""
+        del job
+        return False
+
+    def has_paused(self) -> bool:
+        """Whether any worker is paused that has not left."""
+        return any(worker.paused and worker.phase != "gone" for worker in self.workers)
+
+    def _bury_all(self) -> None:
+        for job in self.those(JobState.QUEUED):
+            self._die(job, DeadReason.NO_WORKER)
+
+    def _may_become_available(self, worker: PlainWorker) -> bool:
+        if worker.departing or worker.phase == "gone":
+            return False
+        if worker.phase == "reopening" and worker.job is not None:
+            return False
+        if worker.phase != "open" or worker.rest_until is not None or worker.quarantined_until is not None:
+            return True
+        return worker.ready_at(self.now) > self.now
+
+    def _resume_all(self) -> None:
+        paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
+        for worker in paused:  # all of them before any is asked: who gets a job doesn't depend on their order
+            worker.paused = False
+            self._update(worker)
+        self._settle()
+
+    def _ask(self, worker: PlainWorker) -> None:
+        self._update(worker)
+        self._settle()
+
+    def _cut(self, worker: PlainWorker) -> None:
+        assert worker.job is not None
+        if self.now < worker.attempt_deadline:
+            worker.cut = True
+        self.interrupted.append((worker, worker.job))
+
+    def _cancel_running(self, job: PlainJob) -> None:
+        job.cancelled = True
+        job.attempt.start_on_no_more()
+        if not decides(job.attempt.outcome):
+            job.attempt.outcomes.clear()  # what it waited for is what it comes to
+        for worker in job.attempt.runners:
+            self._cut(worker)
+
+    # Time passes.
+
+    def advance(self) -> None:
+        """Deal with what has come due, all of it before anything is started on account of it."""
+        due: list[tuple[float, int, int, PlainJob | PlainWorker]] = []
+        for number, job in enumerate([*self.line, *self.live()]):
+            if job.state is not JobState.RUNNING:
+                due.append((job.deadline, 0, number, job))
+            if job.state is JobState.DELAYED:
+                due.append((job.delayed_until, 5, job.delay_number, job))
+            if job.state is JobState.RUNNING and job.attempt.due is not None:
+                due.append((job.attempt.due, 6, job.attempt.due_number, job))
+        for number, worker in enumerate(self.workers):
+            due.append((worker.expires_at, 1, number, worker))
+            if worker.rest_until is not None:
+                due.append((worker.rest_until, 2, worker.rest_number, worker))
+            if worker.quarantined_until is not None:
+                due.append((worker.quarantined_until, 3, worker.quarantine_number, worker))
+            if worker.limited_until is not None:
+                due.append((worker.limited_until, 4, worker.limit_number, worker))
+        due = sorted((item for item in due if item[0] <= self.now), key=lambda item: item[:3])
+        for _, kind, _, item in due:
+            if isinstance(item, PlainWorker):
+                self._come_to(item, kind)
+            elif item.state in FINAL:
+                continue
+            elif kind == 0:
+                if item in self.line:
+                    self._leave_line(item)
+                self._die(item, DeadReason.TIMED_OUT)
+            elif kind == 5:
+                self._queue_again(item, front=item.front)
+            else:
+                item.attempt.due = None
+                item.attempt.waits_since = self._next_count()
+        self._bring_together()
+        self._retire()
+        self._settle()
+
+    def _retire(self) -> None:
+        """Let workers go of which there have been too many, where the pool does so."""
+
+    def _come_to(self, worker: PlainWorker, kind: int) -> None:
+        if kind == 1:
+            if worker.is_worn(self.now) and worker.job is None and not worker.departing:
+                self._reopen(worker, None)
+                self.recalled.append(worker)
+            return
+        if kind == 2:
+            worker.rest_until = None
+        elif kind == 3:
+            worker.quarantined_until = None
+        else:
+            worker.limited_until = None
+        self._update(worker)

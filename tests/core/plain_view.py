@@ -1,0 +1,186 @@
+"""What the pool of the plain model is made of, and what can be seen in it.
+
+Nothing of the library's is used in the model but the names of states, reasons and doors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
+from trio_pool import JobState
+
+if TYPE_CHECKING:
+    from tests.core.plain_limits import PlainBudget, PlainRate
+
+
+@attrs.define(eq=False)
+class PlainView:
+    """The pool as it is: all that is kept of it, and what that comes to."""
+
+    max_queue: float
+    max_running: float
+    no_worker: Literal["reject", "wait", "bury"]
+    lifo: bool
+    # The limit counts for nothing while it is suspended, but isn't forgotten.
+    rate: PlainRate | None = None
+    suspended: bool = False
+    budget: PlainBudget | None = None
+    now: float = 0.0
+    draining: bool = False
+    workers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    jobs: list[PlainJob] = attrs.field(factory=list[PlainJob])
+    line: list[PlainJob] = attrs.field(factory=list[PlainJob])
+    attempts: int = 0
+    failures: int = 0
+    retries: int = 0
+    # What has happened since this was last cleared.
+    started: list[tuple[PlainWorker, PlainJob]] = attrs.field(factory=list[tuple[PlainWorker, PlainJob]])
+    let_go: list[PlainJob] = attrs.field(factory=list[PlainJob])
+    refused: list[PlainJob] = attrs.field(factory=list[PlainJob])
+    interrupted: list[tuple[PlainWorker, PlainJob]] = attrs.field(factory=list[tuple[PlainWorker, PlainJob]])
+    recalled: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    told: list[tuple[str, PlainWorker, object]] = attrs.field(factory=list[tuple[str, PlainWorker, object]])
+    ended: list[tuple[PlainJob, list[PlainWorker]]] = attrs.field(factory=list[tuple[PlainJob, list[PlainWorker]]])
+    _count: int = 0
+
+    def forget_news(self) -> None:
+        """Clear what has happened."""
+        for news in (self.started, self.let_go, self.refused, self.interrupted, self.recalled, self.told, self.ended):
+            news.clear()
+
+    # Looking.
+
+    def those(self, state: JobState) -> list[PlainJob]:
+        """The jobs in a state."""
+        return [job for job in self.jobs if job.state is state]
+
+    def live(self) -> list[PlainJob]:
+        """The jobs that have not ended."""
+        return [job for job in self.jobs if job.state not in FINAL]
+
+    def unstarted(self) -> int:
+        """How many of them never started."""
+        return sum(1 for job in self.live() if not job.ever_started)
+
+    def queue(self) -> list[PlainJob]:
+        """The jobs that wait for a worker, in their order."""
+        return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
+
+    def submitters(self) -> list[PlainJob]:
+        """Those who wait for a place, each by the job that stands for what it waits with."""
+        return list(dict.fromkeys(job.key for job in self.line))
+
+    def ready_line(self) -> list[PlainJob]:
+        """The jobs that wait for a place, but could start without one, in their order."""
+        return self.line
+
+    def idle(self) -> list[PlainWorker]:
+        """The idle workers, the longest idle first."""
+        found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
+        return [worker for _, worker in sorted(found, key=lambda pair: pair[0])]
+
+    def idle_for(self, job: PlainJob) -> list[PlainWorker]:
+        """The idle workers in the order in which they come into question for a job."""
+        del job
+        return self.idle()
+
+    def has_room(self) -> bool:
+        """Whether one more attempt, or an attempt on one more worker, is within the bound."""
+        return self.under_way(self.those(JobState.RUNNING)) < self.max_running
+
+    def under_way(self, jobs: list[PlainJob]) -> int:
+        """How many attempts of running jobs there are, those on further workers included."""
+        # Until it is decided what becomes of a job whose attempt has ended, that counts too.
+        return sum(max(1, len(job.attempt.runners)) for job in jobs)
+
+    def ready_at(self) -> float:
+        """When the pool's rate limit lets an attempt start."""
+        return self.now if self.rate is None or self.suspended else self.rate.ready_at(self.now)
+
+    def may_start(self) -> bool:
+        """Whether one more attempt may start now, as far as the pool is concerned."""
+        return self.has_room() and self.ready_at() <= self.now
+
+    def waits_for_rate(self) -> bool:
+        """Whether some job could start but for the pool's rate limit."""
+        if not self.has_room() or self.ready_at() <= self.now:
+            return False
+        jobs = [*self.queue(), *self.ready_line()]
+        return self.next_pair(jobs) is not None or self.next_further() is not None
+
+    def is_eligible(self, job: PlainJob) -> bool:
+        """Whether any worker that has not left may ever run the job."""
+        return any(
+            worker.phase != "gone" and job.requires <= worker.tags and job.pinned in (None, worker)
+            for worker in self.workers
+        )
+
+    def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the worker could take such jobs, if it were idle."""
+        return worker.available and job.requires <= worker.tags
+
+    def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the worker may take the job now."""
+        if not self.can_serve(worker, job):
+            return False
+        if job.only_worker is not None:
+            return worker is job.only_worker
+        return not self.avoids(worker, job)
+
+    def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
+        """Whether the job goes rather to one that it has not failed on, in a new round to any but the last."""
+        if job.placement != "other" or not job.failed_on:
+            return False
+        counted = [other for other in self.workers if self.can_serve(other, job) and not other.lenders]
+        if any(other not in job.failed_on for other in counted):
+            return worker in job.failed_on
+        return worker is job.last and any(other is not worker for other in counted)
+
+    def next_pair(self, jobs: list[PlainJob]) -> tuple[PlainWorker, PlainJob] | None:
+        """The first of the jobs that an idle worker may take, with the longest idle of these."""
+        for job in jobs:
+            for worker in self.idle_for(job):
+                if self.may_take(worker, job):
+                    return worker, job
+        return None
+
+    def waiting(self) -> list[PlainJob]:
+        """The running jobs that wait for one more worker, in their order."""
+        found = [(job.attempt.waits_since, job) for job in self.jobs if job.attempt.waits_since is not None]
+        return [job for _, job in sorted(found, key=lambda pair: pair[0])]
+
+    def next_further(self) -> tuple[PlainWorker, PlainJob] | None:
+        """The first job that an idle worker may run too, with the longest idle of these."""
+        for job in self.waiting():
+            for worker in self.idle_for(job):
+                is_new = worker not in job.attempt.workers
+                if is_new and self.may_take(worker, job) and self.now < job.attempt.deadline:
+                    return worker, job
+        return None
+
+    def has_hedges_due(self) -> bool:
+        """Whether an attempt has run for long enough to be started on one more worker."""
+        return any(due is not None and due <= self.now for due in self._hedges())
+
+    def _hedges(self) -> list[float | None]:
+        return [job.attempt.due for job in self.those(JobState.RUNNING)]
+
+    def dues(self) -> list[float]:
+        """The times at which something has to happen by itself."""
+        waiting = [*self.line, *self.those(JobState.QUEUED), *self.those(JobState.DELAYED)]
+        ends = [job.deadline for job in waiting]
+        delays = [job.delayed_until for job in self.those(JobState.DELAYED)]
+        found = [*ends, *delays, *(due for due in self._hedges() if due is not None)]
+        for worker in self.workers:
+            held = (worker.rest_until, worker.quarantined_until)
+            found.extend(until for until in held if until is not None)
+            if worker.available and worker.job is None and worker.ready_at(self.now) > self.now:
+                found.append(worker.ready_at(self.now))
+            if worker.phase == "open" and worker.job is None and not (worker.departing or worker.lenders):
+                found.append(worker.expires_at)
+        if self.waits_for_rate():
+            found.append(self.ready_at())
+        return found

@@ -1,0 +1,234 @@
+"""Holds what the scheduler decides against what the plain model of it does, and carries that out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.core.plain_parts import Named, PlainJob, PlainWorker
+from trio_pool import JobState
+from trio_pool._core.admission import Admission
+from trio_pool._core.commands import (
+    Admitted,
+    Changed,
+    Died,
+    GroupQuiet,
+    Hire,
+    Interrupt,
+    Moved,
+    Quiet,
+    Recall,
+    Refused,
+    Regain,
+    Reserved,
+    Start,
+    Tell,
+    TurnedAway,
+    WaitsInVain,
+)
+from trio_pool._core.lifecycle import begun
+from trio_pool._model.states import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.core.makers import Core
+    from tests.core.plain_model import PlainPool
+    from trio_pool import Job
+    from trio_pool._core.commands import Effect
+    from trio_pool._model.records import Group, JobRecord, WorkerRecord
+
+
+@attrs.define(eq=False, repr=False)
+class ShellWorker(Named):
+    """The test's stand-in for a worker's loop."""
+
+    seat: WorkerRecord
+    plain: PlainWorker
+    # It waits on its channel; or it was handed a job, which it runs.
+    waiting: bool = False
+    running: JobRecord | None = None
+    # The jobs whose attempts on it get Trio's cancellation.
+    interrupted: list[JobRecord] = attrs.field(factory=list["Job[Any]"])
+
+    def __repr__(self) -> str:
+        return f"worker {self.seat.id}"
+
+
+class ShellMachine(RuleBasedStateMachine):
+    """Does something to the core and to the model, and what the core decides."""
+
+    core: Core
+    plain: PlainPool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.closed = False
+        self.workers: list[ShellWorker] = []
+        # Every job that was ever submitted, with the model's.
+        self.jobs: list[tuple[Job[Any], PlainJob]] = []
+        # What the core said, as far as it was more than a call's result.
+        self.told: list[Tell] = []
+        self.died: list[Job[Any]] = []
+        self.let_go: list[Job[Any]] = []
+        self.refused: list[Job[Any]] = []
+        self.started: list[tuple[WorkerRecord, JobRecord]] = []
+        self.interrupted: list[tuple[WorkerRecord, JobRecord]] = []
+        self.recalled: list[WorkerRecord] = []
+        self.quiet = 0
+        self.staffed: list[Group] = []
+        self.turned_away: list[Group] = []
+        self.quiet_groups: list[Group] = []
+
+    # Carrying out what the core decides.
+
+    def seats(self) -> dict[PlainWorker, WorkerRecord]:
+        """The workers as the core knows them, by the model's."""
+        return {worker.plain: worker.seat for worker in self.workers}
+
+    def shell_of(self, seat: WorkerRecord) -> ShellWorker:
+        (worker,) = [worker for worker in self.workers if worker.seat is seat]
+        return worker
+
+    def carry_out(self) -> None:
+        effects = self.core.effects
+        while effects:
+            effect = effects.popleft()
+            match effect:
+                case Start(seat=seat, job=job):
+                    worker = self.shell_of(seat)
+                    assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
+                    self.run(worker, job)
+                case Interrupt(seat=seat, job=job):
+                    self.shell_of(seat).interrupted.append(job)
+                    self.interrupted.append((seat, job))
+                case Recall(seat=seat):
+                    worker = self.shell_of(seat)
+                    assert worker.running is None
+                    worker.waiting = False
+                    self.recalled.append(seat)
+                case Admitted(job=job):
+                    self.let_go.append(job)
+                case Refused(job=job):
+                    self.refused.append(job)
+                case Died(job=job):
+                    assert job.state is JobState.DEAD
+                    self.died.append(job)
+                case Quiet():
+                    self.quiet += 1
+                case Tell():
+                    self.told.append(effect)
+                case Changed() | Regain() | WaitsInVain() | Hire():
+                    self.carry_out_more(effect)
+                case Reserved(group=group):
+                    self.staffed.append(group)
+                case TurnedAway(group=group):
+                    self.turned_away.append(group)
+                case GroupQuiet(group=group):
+                    self.quiet_groups.append(group)
+                case Moved():
+                    raise AssertionError("no job is one of a stream")
+
+    def carry_out_more(self, effect: Effect) -> None:
+        """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
+        raise AssertionError(effect)
+
+    def run(self, worker: ShellWorker, job: JobRecord) -> None:
+        assert worker.running is None
+        assert worker.seat._current is job
+        worker.waiting = False
+        worker.running = job
+        begun(worker.seat, self.now)
+        self.started.append((worker.seat, job))
+
+    def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
+        """Do something to the model and to the core, and hold what they decide against each other.
+
+        Arguments:
+          dated: whether they are told the time, and so deal with what has come due.
+        """
+        if dated:
+            self.plain.now = self.now
+        self.forget_news()
+        told_before = len(self.told)
+        plain_answer = plain()
+        answer = core()
+        self.carry_out()
+        self.check_news(told_before)
+        if isinstance(answer, Admission):
+            assert answer is plain_answer
+        self.go_on()
+        return answer
+
+    def forget_news(self) -> None:
+        """An event is about to happen."""
+        self.plain.forget_news()
+        for found in (self.let_go, self.refused, self.started, self.interrupted, self.recalled):
+            found.clear()
+
+    def go_on(self) -> None:
+        """An event has happened, which may lead to others."""
+
+    def check_news(self, told_before: int) -> None:
+        """The same has happened in both; so many things had been told before."""
+        model = self.plain
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
+        plain_seats = {worker.seat: worker.plain for worker in self.workers}
+        assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
+        assert len(self.started) == len(model.started)
+        assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
+        assert [plain_jobs[job] for job in self.refused] == model.refused
+        assert {(plain_seats[seat], plain_jobs[job]) for seat, job in self.interrupted} == set(model.interrupted)
+        assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
+        assert self.told_of_limits(told_before) == Counter(model.told)
+        self.check_ended(told_before)
+
+    def told_of_limits(self, start: int) -> Counter[tuple[str, PlainWorker, object]]:
+        """What the core has told of what holds workers back, in the model's words."""
+        plain_seats: dict[object, PlainWorker] = {worker.seat: worker.plain for worker in self.workers}
+        found: Counter[tuple[str, PlainWorker, object]] = Counter()
+        for told in self.told[start:]:
+            if told.event in ("worker_resting", "worker_quarantined", "worker_reopening"):
+                seat, detail = told.arguments
+                found[told.event, plain_seats[seat], "an error" if isinstance(detail, Exception) else detail] += 1
+        return found
+
+    def check_ended(self, start: int) -> None:
+        """Each attempt that has ended is told of once, with the workers that took part."""
+        told: list[tuple[Any, ...]] = [tell.arguments for tell in self.told[start:] if tell.event == "attempt_ended"]
+        found = [(job, [(attempt.worker_id, attempt.worker_name), *attempt.hedges]) for job, attempt in told]
+        jobs = {plain: job for job, plain in self.jobs}
+        names = {plain: (seat.id, seat.name) for plain, seat in self.seats().items()}
+        assert found == [(jobs[job], [names[worker] for worker in workers]) for job, workers in self.plain.ended]
+
+    def end(
+        self,
+        worker: ShellWorker,
+        plain: Callable[[], object],
+        core: Callable[[], JobRecord | None],
+        *,
+        goes_on: bool = False,
+    ) -> None:
+        """An attempt ends; the worker goes on with the job that it is given, or waits for one.
+
+        Arguments:
+          goes_on: whether the attempt does not end, but goes on without the worker.
+        """
+
+        def end() -> None:
+            if not goes_on:
+                worker.interrupted = [job for job in worker.interrupted if job is not worker.running]
+            worker.running = None
+            worker.waiting = True  # for the core may send it something before it returns
+            job = core()
+            if job is not None:
+                worker.waiting = False
+                self.run(worker, job)
+            elif worker.seat._departing or worker.seat._phase is not Phase.OPEN:
+                worker.waiting = False
+
+        self.on_both(plain, end)

@@ -1,0 +1,52 @@
+"""Of the running jobs it is counted how many wait for what has not come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.core.makers import Core, make_core, make_job, run_of
+from trio_pool._core.admission import Door
+from trio_pool._core.waits import Wait
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+
+
+def submit(core: Core, **options: Any) -> Job[Any]:
+    job = make_job(**options)
+    core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
+    return job
+
+
+def standing(core: Core) -> int:
+    return core.scheduler.waits.standing()
+
+
+def test_a_job_whose_wait_is_for_the_end_of_another_stands_though_that_has_started() -> None:
+    core = make_core()
+    first, second = core.add_seat(), core.add_seat()
+    waiter = submit(core)
+    submit(core)
+    other = submit(core)
+    wait = Wait(run_of(waiter), lambda: [other])
+    assert core.scheduler.begin_wait(wait, 0.0)
+    assert standing(core) == 1
+    assert core.scheduler.succeeded(second, None, 1.0) is other
+    assert standing(core) == 1
+    core.scheduler.succeeded(second, None, 2.0)
+    assert standing(core) == 0
+    assert first._current is waiter
+
+
+def test_a_job_that_waits_for_the_start_of_another_stands_until_that() -> None:
+    core = make_core()
+    core.add_seat()
+    second = core.add_seat()
+    waiter = submit(core)
+    submit(core)
+    other = submit(core)
+    wait = Wait(run_of(waiter), lambda: [] if other._started else [other])
+    assert core.scheduler.begin_wait(wait, 0.0)
+    assert standing(core) == 1
+    core.scheduler.succeeded(second, None, 1.0)
+    assert standing(core) == 0
