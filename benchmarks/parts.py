@@ -21,10 +21,10 @@ from trio_pool._core.admission import Door
 from trio_pool._core.commands import Start
 from trio_pool._core.core import Core
 from trio_pool._core.state import CoreSettings
-from trio_pool._core.worker_index import Roster
+from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
-from trio_pool._model.records import Options, WorkerRecord
+from trio_pool._model.records import JobSpec, WorkerRecord
 from trio_pool._runtime.job_runner import run_job
 
 from .programs import give_back
@@ -67,7 +67,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.effects: deque[Any] = deque()
-        roster = Roster("longest_idle", Random(0))
+        roster = WorkerIndex("longest_idle", Random(0))
         self.core = Core(roster, DeadLetters(1000, self.refuse), self.effects, [], CoreSettings())
         self.seats = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
         for seat in self.seats:
@@ -75,7 +75,7 @@ class Bench:
             self.core.opened(seat, 0.0)
         self.ids = count(1)
         self.host: Any = None
-        self.options = Options()
+        self.options = JobSpec()
         self.context = copy_context()
 
     def refuse(self, job: Job[Any], options: object) -> Job[Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
 
     from tests.core.shell_machine import ShellWorker
-    from trio_pool._core.commands import Effect
+    from trio_pool._core.commands import Command
 
 
 def make_elastic(least: int, more: int, idle_timeout: float, tags: tuple[str, ...]) -> Elastic[None]:
@@ -72,7 +72,7 @@ class ElasticMachine(LendingMachine):
             self.open_resource(self.workers[-1])
         self.on_both(lambda: self.model.begin(plain), lambda: self.core.scheduler.begin(self.now))
 
-    def carry_out_more(self, effect: Effect) -> None:
+    def carry_out_more(self, effect: Command) -> None:
         if isinstance(effect, Hire):
             self.new_orders += 1
         else:

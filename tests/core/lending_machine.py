@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.core.plain_parts import PlainJob
     from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
-    from trio_pool._core.commands import Effect
+    from trio_pool._core.commands import Command
     from trio_pool._model.records import JobRecord, WorkerRecord
 
 
@@ -44,7 +44,7 @@ class LendingMachine(GroupMachine):
         super().__init__()
         self.regained: list[tuple[WorkerRecord, JobRecord]] = []
 
-    def carry_out_more(self, effect: Effect) -> None:
+    def carry_out_more(self, effect: Command) -> None:
         if not isinstance(effect, Regain):
             super().carry_out_more(effect)
             return

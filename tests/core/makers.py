@@ -17,19 +17,19 @@ from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.core import Core as Scheduler
 from trio_pool._core.lifecycle import begun
 from trio_pool._core.state import CoreSettings
-from trio_pool._core.worker_index import Roster
+from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
-from trio_pool._model.records import Group, Options, Run, WorkerRecord
-from trio_pool._policies.worker_limits import Guard
+from trio_pool._model.records import Group, JobSpec, Run, WorkerRecord
+from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
-    from trio_pool._core.commands import Effect
-    from trio_pool._core.lifecycle import Ledger
+    from trio_pool._core.commands import Command
+    from trio_pool._core.lifecycle import Lifecycle
     from trio_pool._core.waits import Wait
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
@@ -82,7 +82,7 @@ def make_job(
     group: Group | None = None,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
-    options = Options(
+    options = JobSpec(
         attempt_timeout=attempt_timeout,
         total_timeout=total_timeout,
         priority=priority,
@@ -116,30 +116,30 @@ def make_guard(
     max_jobs: int | None = None,
     max_age: float | None = None,
     rng: Random | None = None,
-) -> Guard:
+) -> WorkerLimits:
     """What holds a worker to these limits; its resource lasts all of ``max_age``."""
-    return Guard(rate_limit, breaker, max_jobs, max_age, NoSpread() if rng is None else rng)
+    return WorkerLimits(rate_limit, breaker, max_jobs, max_age, NoSpread() if rng is None else rng)
 
 
 @attrs.define(eq=False)
 class Core:
     """A core, with all that its shell would have a hand on."""
 
-    roster: Roster
+    roster: WorkerIndex
     dead: DeadLetters
-    effects: deque[Effect]
+    effects: deque[Command]
     scheduler: Scheduler
-    ledger: Ledger
+    ledger: Lifecycle
     _seat_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
 
-    def make_seat(self, *tags: str, guard: Guard | None = None) -> WorkerRecord:
+    def make_seat(self, *tags: str, guard: WorkerLimits | None = None) -> WorkerRecord:
         """A worker that has not joined yet."""
         number = next(self._seat_ids)
         seat = WorkerRecord(self.roster, number, f"worker {number}", frozenset(tags))
         seat._guard = guard
         return seat
 
-    def add_seat(self, *tags: str, guard: Guard | None = None, now: float = 0.0) -> WorkerRecord:
+    def add_seat(self, *tags: str, guard: WorkerLimits | None = None, now: float = 0.0) -> WorkerRecord:
         """A worker whose resource is open."""
         seat = self.make_seat(*tags, guard=guard)
         self.scheduler.join(seat)
@@ -165,7 +165,7 @@ class Core:
         self.scheduler.open_group(group, now)
         return group
 
-    def effects_of(self, kind: type[Effect]) -> list[Any]:
+    def effects_of(self, kind: type[Command]) -> list[Any]:
         """The effects of one kind that have not been carried out."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
@@ -195,9 +195,9 @@ def make_core(
     elastic: Elastic[Any] | None = None,
 ) -> Core:
     """A core that tells instruments, as if there were one."""
-    roster = Roster(pick, Random(seed))
+    roster = WorkerIndex(pick, Random(seed))
     dead = DeadLetters(max_dead, no_requeueing)
-    effects: deque[Effect] = deque()
+    effects: deque[Command] = deque()
     settings = CoreSettings(
         max_queue=max_queue,
         max_running=max_running,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tests.core.makers import Core
     from tests.core.plain_model import PlainPool
     from trio_pool import Job
-    from trio_pool._core.commands import Effect
+    from trio_pool._core.commands import Command
     from trio_pool._model.records import Group, JobRecord, WorkerRecord
 
 
@@ -133,7 +133,7 @@ class ShellMachine(RuleBasedStateMachine):
                 case Moved():
                     raise AssertionError("no job is one of a stream")
 
-    def carry_out_more(self, effect: Effect) -> None:
+    def carry_out_more(self, effect: Command) -> None:
         """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
         raise AssertionError(effect)
 

@@ -14,13 +14,13 @@ from tests.core.makers import make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlines import Deadlines, Due
-from trio_pool._core.worker_index import Roster
+from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.records import WorkerRecord
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
 
-SEAT = WorkerRecord(Roster("longest_idle", Random(0)), 1, "worker 1", frozenset())
+SEAT = WorkerRecord(WorkerIndex("longest_idle", Random(0)), 1, "worker 1", frozenset())
 
 
 def test_nothing_comes_due_by_itself() -> None:

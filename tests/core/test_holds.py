@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.core.makers import Core, make_core
-from trio_pool._core.availability import Holds
+from trio_pool._core.availability import Availability
 from trio_pool._core.commands import Tell
 from trio_pool._core.deadlines import Deadlines, Due
 from trio_pool._model.states import Phase
@@ -26,7 +26,7 @@ class Held:
     core: Core
     seat: WorkerRecord
     deadlines: Deadlines
-    holds: Holds
+    holds: Availability
 
     def told(self) -> list[tuple[object, ...]]:
         return [(tell.event, *tell.arguments) for tell in self.core.effects_of(Tell)]
@@ -44,7 +44,7 @@ class Held:
 def held() -> Held:
     core = make_core()
     deadlines = Deadlines(count(1))
-    return Held(core, core.make_seat(), deadlines, Holds(core.ledger, deadlines))
+    return Held(core, core.make_seat(), deadlines, Availability(core.ledger, deadlines))
 
 
 def test_a_rest_is_told_and_comes_due(held: Held) -> None:

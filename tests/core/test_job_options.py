@@ -10,12 +10,12 @@ import pytest
 
 from tests.core.makers import make_core
 from trio_pool._model.job_options import revised
-from trio_pool._model.records import Options
+from trio_pool._model.records import JobSpec
 
 
-def given_to(call: str, options: Any, defaults: Options | None = None) -> Options:
+def given_to(call: str, options: Any, defaults: JobSpec | None = None) -> JobSpec:
     """The options of a job that a call was given these."""
-    before = defaults or Options()
+    before = defaults or JobSpec()
     return revised(before, options, defaults=before, crew=make_core().roster, call=call)
 
 
@@ -58,12 +58,12 @@ def test_a_worker_of_another_pool_is_told_apart() -> None:
 
 def test_an_option_that_is_none_is_the_default() -> None:
     given: Any = {"total_timeout": None, "name": None}
-    options = given_to("submit", given, Options(total_timeout=3.0))
+    options = given_to("submit", given, JobSpec(total_timeout=3.0))
     assert (options.total_timeout, options.name) == (3.0, None)
 
 
 def test_without_options_the_defaults_are_shared() -> None:
-    defaults = Options(total_timeout=3.0)
+    defaults = JobSpec(total_timeout=3.0)
     assert given_to("submit", {}, defaults) is defaults
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trio_pool._core.tag_index import FEW
-from trio_pool._core.worker_index import Roster
+from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.records import Terms, WorkerRecord
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 ALL = Terms(frozenset({"all"}))
 
 
-def many(pick: Pick) -> tuple[Roster, list[WorkerRecord]]:
+def many(pick: Pick) -> tuple[WorkerIndex, list[WorkerRecord]]:
     """So many workers with tags of their own each that they are not asked one after the other; all idle."""
-    roster = Roster(pick, Random(0))
+    roster = WorkerIndex(pick, Random(0))
     seats = [
         WorkerRecord(roster, number, str(number), frozenset({"all", f"tag {number}"})) for number in range(1, FEW + 3)
     ]

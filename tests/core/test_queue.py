@@ -17,7 +17,7 @@ from trio_pool._core.commands import Start
 from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
-from trio_pool._core.worker_index import Roster, terms_of
+from trio_pool._core.worker_index import WorkerIndex, terms_of
 from trio_pool._model.records import Setback, Terms, WorkerRecord
 from trio_pool._model.states import Phase
 
@@ -32,7 +32,7 @@ PRIORITIES = st.integers(-2, 2)
 ENTRIES = st.lists(st.tuples(PRIORITIES, st.booleans(), st.integers(0, 5)), max_size=40)
 
 
-class CountingRoster(Roster):
+class CountingRoster(WorkerIndex):
     """Counts how often it is asked who may take what."""
 
     asked = 0
@@ -46,7 +46,7 @@ def let_wait(queue: ReadyQueue, job: Job[Any], *, front: bool = False) -> None:
     queue.push(job, terms_of(job), front=front)
 
 
-def available_seat(roster: Roster, number: int, *tags: str) -> WorkerRecord:
+def available_seat(roster: WorkerIndex, number: int, *tags: str) -> WorkerRecord:
     seat = WorkerRecord(roster, number, f"worker {number}", frozenset(tags))
     roster.join(seat)
     seat._phase = Phase.OPEN
@@ -54,7 +54,7 @@ def available_seat(roster: Roster, number: int, *tags: str) -> WorkerRecord:
     return seat
 
 
-def seats_of(roster: Roster) -> list[WorkerRecord]:
+def seats_of(roster: WorkerIndex) -> list[WorkerRecord]:
     return [available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a"), available_seat(roster, 3)]
 
 
@@ -83,7 +83,7 @@ def may_take(seat: WorkerRecord, job: Job[Any]) -> bool:
 def test_a_worker_gets_the_first_by_priority_and_ticket_of_those_it_may_take(
     entries: list[tuple[int, bool, int]], lifo: bool, removed: list[int], askers: list[int]
 ) -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seats = seats_of(roster)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1), lifo=lifo)
     waiting: list[tuple[float, int, Job[Any]]] = []
@@ -106,7 +106,7 @@ def test_a_worker_gets_the_first_by_priority_and_ticket_of_those_it_may_take(
 
 @given(ENTRIES)
 def test_the_lanes_come_in_the_order_of_their_first_jobs(entries: list[tuple[int, bool, int]]) -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seats = seats_of(roster)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for priority, front, kind in entries:
@@ -119,7 +119,7 @@ def test_the_lanes_come_in_the_order_of_their_first_jobs(entries: list[tuple[int
 def test_where_priorities_do_not_count_jobs_leave_in_the_order_in_which_they_came(
     entries: list[tuple[int, bool, int]],
 ) -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seats = seats_of(roster)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1), ranked=False)
     jobs = [job_on_terms(kind, priority, seats) for priority, _, kind in entries]
@@ -130,7 +130,7 @@ def test_where_priorities_do_not_count_jobs_leave_in_the_order_in_which_they_cam
 
 
 def test_a_job_taken_out_is_in_no_lane() -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     job = make_job(requires=["a"])
     let_wait(queue, job)
@@ -140,7 +140,7 @@ def test_a_job_taken_out_is_in_no_lane() -> None:
 
 
 def test_a_queue_that_is_cleared_is_empty() -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seats = seats_of(roster)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for kind in range(6):
@@ -168,7 +168,7 @@ def test_jobs_that_wait_for_the_worker_that_they_failed_on_go_to_others_once_it(
 
 @pytest.mark.parametrize("kind", range(6))
 def test_cancelled_jobs_do_not_pile_up(kind: int) -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seats = seats_of(roster)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     kept = [job_on_terms(kind, -1, seats) for _ in range(10)]
@@ -184,7 +184,7 @@ def test_cancelled_jobs_do_not_pile_up(kind: int) -> None:
 
 
 def test_the_index_of_lanes_does_not_grow_by_lanes_that_are_gone() -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seats = seats_of(roster)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     assert queue.take(seats[0]) is None
@@ -266,7 +266,7 @@ class CountingPriority(float):
 
 
 def comparisons_per_pick(jobs: int) -> float:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seat = available_seat(roster, 1)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     rng = Random(1)
@@ -295,7 +295,7 @@ def test_handing_out_a_job_takes_it_from_the_queue() -> None:
 
 
 def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     both, one = available_seat(roster, 1, "a", "b"), available_seat(roster, 2, "a")
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     for seat in (both, one):
@@ -310,7 +310,7 @@ def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
 
 
 def test_an_index_that_has_a_lane_twice_stays_right() -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     seat = available_seat(roster, 1, "a")
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     assert queue.take(seat) is None
@@ -323,7 +323,7 @@ def test_an_index_that_has_a_lane_twice_stays_right() -> None:
 
 
 def test_a_lane_is_not_entered_where_its_tags_are_missing() -> None:
-    roster = Roster("longest_idle", Random(0))
+    roster = WorkerIndex("longest_idle", Random(0))
     tagged, plain = available_seat(roster, 1, "a"), available_seat(roster, 2)
     queue = ReadyQueue(roster, Deadlines(count(1)), count(1))
     first, second = make_job(requires=["a"]), make_job(requires=["a"])
@@ -373,7 +373,7 @@ def may_take_of_group(seat: WorkerRecord, job: Job[Any]) -> bool:
 
 def seat_list(seat: WorkerRecord) -> list[WorkerRecord]:
     roster = seat._crew
-    assert isinstance(roster, Roster)
+    assert isinstance(roster, WorkerIndex)
     return list(roster.seats.values())
 
 

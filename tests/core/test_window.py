@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from tests.core.makers import make_core, make_job
 from trio_pool._core.commands import Moved
-from trio_pool._core.stream_window import AsTheyEnd, InOrder, Window
+from trio_pool._core.stream_window import AsTheyEnd, InOrder, StreamWindow
 from trio_pool._model.states import TRANSITIONS, JobState
 
 if TYPE_CHECKING:
-    from trio_pool._core.commands import Effect
+    from trio_pool._core.commands import Command
     from trio_pool._model.handles import Job
 
-ORDERS: list[type[Window[Any]]] = [InOrder, AsTheyEnd]
+ORDERS: list[type[StreamWindow[Any]]] = [InOrder, AsTheyEnd]
 
 
 class Plain:
     """The same, counted anew each time."""
 
-    def __init__(self, order: type[Window[Any]], buffer: float, most_aside: float) -> None:
+    def __init__(self, order: type[StreamWindow[Any]], buffer: float, most_aside: float) -> None:
         self.in_order = order is InOrder
         self.buffer = buffer
         self.most_aside = most_aside
@@ -47,7 +47,7 @@ class Plain:
         return self.buffer - (len(self.taken) - aside)
 
 
-def told(effects: list[Effect]) -> bool:
+def told(effects: list[Command]) -> bool:
     """Whether those who wait are to look."""
     moved = [effect for effect in effects if isinstance(effect, Moved)]
     assert len(moved) <= 1
@@ -64,7 +64,7 @@ def told(effects: list[Effect]) -> bool:
     st.lists(st.sampled_from(["take", "move", "move", "move", "read", "hold"]), max_size=60),
 )
 def test_it_agrees_with_a_plain_count(
-    data: st.DataObject, order: type[Window[Any]], buffer: int, max_queue: int, steps: list[str]
+    data: st.DataObject, order: type[StreamWindow[Any]], buffer: int, max_queue: int, steps: list[str]
 ) -> None:
     core = make_core()
     looks: list[None] = []
@@ -107,7 +107,7 @@ def test_it_agrees_with_a_plain_count(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window[Any]]) -> None:
+def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
@@ -119,7 +119,7 @@ def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[Window[Any]
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window[Any]]) -> None:
+def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()
@@ -130,7 +130,7 @@ def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[Window[Any]]) -> 
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_never_enters_leaves_no_trace(order: type[Window[Any]]) -> None:
+def test_a_job_that_never_enters_leaves_no_trace(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
     window = order(core.roster, core.effects, 5, math.inf, lambda: None)
     job = make_job()

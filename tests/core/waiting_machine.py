@@ -20,7 +20,7 @@ from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.waits import Wait
 from trio_pool._model.text import label
 from trio_pool._runtime.deadlock_error import deadlock_of
-from trio_pool._runtime.workerless_attempt import Apart
+from trio_pool._runtime.workerless_attempt import WorkerlessAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.core.plain_parts import PlainJob
     from tests.core.shell_machine import ShellWorker
     from trio_pool import Elastic, Job
-    from trio_pool._core.commands import Effect
+    from trio_pool._core.commands import Command
     from trio_pool._model.records import Group
 
 TASKS = (0, 1)
@@ -61,7 +61,7 @@ class WaitingMachine(ElasticMachine):
         assert isinstance(self.plain, PlainWaitingPool)
         return self.plain
 
-    def carry_out_more(self, effect: Effect) -> None:
+    def carry_out_more(self, effect: Command) -> None:
         if isinstance(effect, WaitsInVain):
             self.in_vain.append(effect.wait)
         else:
@@ -324,7 +324,7 @@ class WaitingMachine(ElasticMachine):
     def end_one_apart(self, pair: tuple[Job[Any], PlainJob], how: str, verdict: PlainVerdict) -> None:
         job, plain = pair
         worker = self.shell_of(job._worker)  # type: ignore[arg-type]
-        apart = Apart(self.core.scheduler, worker.seat._loans[job], lambda: None)
+        apart = WorkerlessAttempt(self.core.scheduler, worker.seat._loans[job], lambda: None)
         error = ValueError("apart")
 
         def end() -> None:

@@ -27,7 +27,7 @@ from trio_pool import (
 )
 from trio_pool.rich import live
 from trio_pool.rich._frame import frame, plain_line
-from trio_pool.rich._readings import LEFT_OVER, RATE_OVER, SAMPLES, Failures, Reading, Readings, Window
+from trio_pool.rich._readings import LEFT_OVER, RATE_OVER, SAMPLES, Failures, Reading, Readings, StreamWindow
 from trio_pool.rich._text import LONGEST, clock, encodable, error_in_words, one_line, pace, span
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ async def test_the_top_shows_the_pool_s_name_and_the_time_since_the_view_began(a
 
 
 async def test_a_window_keeps_few_values_however_many_there_are() -> None:
-    window: Window[int] = Window(10)
+    window: StreamWindow[int] = StreamWindow(10)
     for number in range(100_000):
         window.add(number / 1000, number)
     assert len(window._kept) <= SAMPLES + 2

@@ -437,7 +437,7 @@ class _Drawing:
         device = self.device(has_lifespan=True) if self.rng.random() < 0.5 else Device()
         what = self.rng.choice(kinds)
         worker = self.rng.randrange(4)
-        return lang.Staff(what, worker, self.time(), device if what == "add" else Device())
+        return lang.Workers(what, worker, self.time(), device if what == "add" else Device())
 
     def call(self, depth: int, *, simple: bool = False, in_stream: bool = False) -> Call:
         changes: dict[str, Any] = {}

@@ -334,7 +334,7 @@ class Finally(Statement):
 
 
 @attrs.frozen(repr=False)
-class Staff(Statement):
+class Workers(Statement):
     """Does something about a worker; a pause ends after so many seconds."""
 
     what: Literal["pause", "rest", "remove", "remove now", "add", "break"]

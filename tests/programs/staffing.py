@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from tests.programs.frames import Frame
 
 
-class Staffing(Making, Telling):
+class Autoscaler(Making, Telling):
     """Executes them."""
 
-    async def _staff(self, frame: Frame, statement: lang.Staff) -> None:
+    async def _staff(self, frame: Frame, statement: lang.Workers) -> None:
         world = self.world
         workers: tuple[Worker, ...] = world.pool.workers
         worker = workers[statement.worker % len(workers)] if workers else None

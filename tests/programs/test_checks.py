@@ -17,7 +17,7 @@ from tests.programs.raising import somebody_elses_cancellation
 from tests.programs.running import failures_of
 from trio_pool import Job, JobDeadlockError, JobOptions, Pool, open_pool
 from trio_pool._model.job_options import revised
-from trio_pool._runtime.attempt_loop import Shift
+from trio_pool._runtime.attempt_loop import AttemptLoop
 from trio_pool._runtime.notify import notify
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def says_something_wrong(job: Job[Any]) -> str:
     return "wrong"
 
 
-def does_nothing(shift: Shift) -> None:
+def does_nothing(shift: AttemptLoop) -> None:
     """It is not interrupted."""
 
 
@@ -100,7 +100,7 @@ async def forgets_to_await(job: Job[Any]) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def logs_an_error(shift: Shift) -> None:
+def logs_an_error(shift: AttemptLoop) -> None:
     logging.getLogger("trio_pool").error("something is wrong")
 
 
@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
     "a wait that doesn't end": ("slow", patch.object(Job, "wait", never_ends), Program((SHORT, Wait()))),
     "a job that can't be cancelled": (
         "late",
-        patch.object(Shift, "interrupt", does_nothing),
+        patch.object(AttemptLoop, "interrupt", does_nothing),
         Program((LONG,), cancel_at=0.5),
     ),
     "a cancellation from nowhere": (
@@ -167,7 +167,7 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
     ),
     "an error that is logged": (
         "log",
-        patch.object(Shift, "interrupt", logs_an_error),
+        patch.object(AttemptLoop, "interrupt", logs_an_error),
         Program((LONG,), cancel_at=0.5),
     ),
     "attempts whose ends are not told": (

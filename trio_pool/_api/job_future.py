@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from .._model.handles import Job
-    from .._model.records import Options
+    from .._model.records import JobSpec
     from .._runtime.home import Home
     from .submitting import Submitting
 
@@ -57,7 +57,7 @@ class JobFuture(Future[V]):
         self._lock = threading.Lock()
         self._waiting = 0
 
-    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context) -> None:
+    def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec, context: Context) -> None:
         """Have the job submitted in the pool's thread, in this context."""
         if not self._call_soon(lambda: context.run(self._enter, fn, args, options)):
             raise PoolClosedError("the pool's Trio run has ended")
@@ -143,7 +143,7 @@ class JobFuture(Future[V]):
 
     # From here on it is the pool's thread, and nothing strikes it: Trio protects what it calls.
 
-    def _enter(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> None:
+    def _enter(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec) -> None:
         """Let the job in, or in line for a place."""
         if self.cancelled():
             self._settle()

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from .._model.handles import Worker
     from .._model.states import Attempt
     from .._runtime.engine import Engine
-    from .._runtime.workers import Staff
+    from .._runtime.workers import Workers
 
 
 def engine_of(thing: Job[Any] | Worker) -> Engine:
     """What the pool of a job or a worker runs on."""
     if isinstance(thing, Job):
         return cast("Engine", thing._host)
-    return cast("Staff", thing._host)._engine
+    return cast("Workers", thing._host)._engine
 
 
 def outcome_of(job: Job[Any], attempt: Attempt) -> Literal["succeeded", "failed", "cut_short"]:

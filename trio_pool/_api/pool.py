@@ -11,7 +11,7 @@ import trio
 from .._basics.text import one_line
 from .._core.admission import Door
 from .._model.job_options import revised
-from .._model.records import Options
+from .._model.records import JobSpec
 from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
 from .._policies import validate
@@ -21,7 +21,7 @@ from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
 from .._runtime.job_runner import is_in_a_job
 from .._runtime.notify import is_among, remove
-from .._runtime.workers import Staff
+from .._runtime.workers import Workers
 from .calls import ResourceCalls, SlotCalls
 from .job_group import JobGroup, SlotJobGroup, run_group
 from .snapshots import Snapshots
@@ -102,13 +102,13 @@ class BasePool(Submitting):
     __slots__ = ("_staff",)
 
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
-        defaults = Options(
+        defaults = JobSpec(
             attempt_timeout=config.attempt_timeout,
             total_timeout=config.total_timeout,
             show_arguments=config.show_arguments,
         )
         super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
-        self._staff = Staff(self._engine, elastic)
+        self._staff = Workers(self._engine, elastic)
 
     # What the program sees of the pool.
 

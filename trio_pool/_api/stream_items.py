@@ -17,10 +17,10 @@ from .stream_task import FeedingTask
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
 
-    from .._core.stream_window import Window
+    from .._core.stream_window import StreamWindow
     from .._model.handles import Job
-    from .._model.job_options import ItemOptions
-    from .._model.records import JobRecord, Options
+    from .._model.job_options import ItemSpec
+    from .._model.records import JobRecord, JobSpec
     from .submitting import Submitting
 
 BATCH = 100  # items that may be taken before others run
@@ -72,8 +72,8 @@ class Feeder:
         pool: Submitting,
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
-        options: ItemOptions,
-        window: Window[Any],
+        options: ItemSpec,
+        window: StreamWindow[Any],
         wake_readers: Callable[[], object],
     ) -> None:
         self._pool = pool
@@ -238,7 +238,7 @@ class Feeder:
         self._wake_readers()
 
     @trio.lowlevel.disable_ki_protection
-    def _options_of(self, item: Any) -> Options:
+    def _options_of(self, item: Any) -> JobSpec:
         return self._options.of(item)
 
     # Whether there is room for more.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import trio
 
 from .._basics.attributes import OnlyAsync
-from .._core.stream_window import AsTheyEnd, InOrder, Window
-from .._model.job_options import ItemOptions
+from .._core.stream_window import AsTheyEnd, InOrder, StreamWindow
+from .._model.job_options import ItemSpec
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_runner import is_in_a_job
@@ -36,7 +36,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     Leaving the block cancels the jobs that are left and waits for their ends.
     """
 
-    _order: type[Window[Any]]
+    _order: type[StreamWindow[Any]]
     """the order in which jobs are handed out"""
 
     __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_left", "_readers", "_window")
@@ -47,7 +47,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         fn: Callable[..., Any],
         items: Iterable[Any] | AsyncIterable[Any],
         buffer: float | None,
-        options: ItemOptions,
+        options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
         self._window = self._order(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
@@ -195,5 +195,5 @@ def open_stream(
     if buffer is not None:
         validate.size("buffer", buffer)
     given = cast("Mapping[str, object]", options)
-    resolved = ItemOptions(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
+    resolved = ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
     return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from .._model.job_options import JobOptions, NodeOptions
-    from .._model.records import Options
+    from .._model.records import JobSpec
     from .._runtime.engine import Engine
     from .graph import Node
 
@@ -47,7 +47,7 @@ class Submitting(Handle, FixedAttributes, Entered):
 
     __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
 
-    def __init__(self, engine: Engine, defaults: Options, job_ids: Iterator[int]) -> None:
+    def __init__(self, engine: Engine, defaults: JobSpec, job_ids: Iterator[int]) -> None:
         self._engine = engine
         self._defaults = defaults
         self._job_ids = job_ids
@@ -125,13 +125,13 @@ class Submitting(Handle, FixedAttributes, Entered):
         """Whether the caller, who is in a job, is in one of this pool, or in one submitted by it."""
         return any(job._host is self._engine for job in enclosing_jobs())
 
-    def _resolve(self, options: JobOptions | NodeOptions, call: str) -> Options:
+    def _resolve(self, options: JobOptions | NodeOptions, call: str) -> JobSpec:
         if not options:
             return self._defaults
         return revised(self._defaults, options, defaults=self._defaults, crew=self._engine.roster, call=call)
 
     def _make_job(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options, context: Context | None = None
+        self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec, context: Context | None = None
     ) -> Job[Any]:
         """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
@@ -142,7 +142,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         deadline = now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
-    def _check_call(self, fn: object, options: Options) -> None:
+    def _check_call(self, fn: object, options: JobSpec) -> None:
         """Check what can only be checked where the function and its options meet."""
         if not callable(fn):
             raise TypeError(not_callable(fn))
@@ -154,7 +154,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         self,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
-        options: Options,
+        options: JobSpec,
         idle_only: bool = False,
         context: Context | None = None,
     ) -> Job[Any]:
@@ -183,7 +183,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
 
     @trio.lowlevel.enable_ki_protection
-    async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: Options) -> Any:
+    async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec) -> Any:
         job = self._make_job(fn, args, options)
         job._caller_deadline = trio.current_effective_deadline()
         await trio.lowlevel.checkpoint_if_cancelled()

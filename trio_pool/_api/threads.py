@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from .._model.job_options import JobOptions
-    from .._model.records import Options
+    from .._model.records import JobSpec
     from .job_future import JobFuture
     from .submitting import Submitting
 
@@ -51,7 +51,7 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
         raise
 
 
-def _check(submitting: Submitting, fn: object, options: Options, call: str) -> Home:
+def _check(submitting: Submitting, fn: object, options: JobSpec, call: str) -> Home:
     """Check what can be checked outside the pool's thread; returns where that is."""
     submitting._check_call(fn, options)
     submitting._check_open(inside=_is_part_of_job() and submitting._is_inside())

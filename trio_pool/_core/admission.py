@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from .._model.records import Group, JobRecord, Terms
     from .dependencies import Dependencies
-    from .lifecycle import Ledger
+    from .lifecycle import Lifecycle
     from .ready_queue import ReadyQueue
 
 
@@ -47,7 +47,7 @@ class Party:
         self.jobs: dict[JobRecord, None] = dict.fromkeys(jobs)
 
 
-class Places:
+class WaitingLine:
     """Submitters wait for a place in the queue, first come first served; a graph waits for one, too.
 
     A job that an idle worker may take needs no place, so the jobs are also kept by who may
@@ -61,7 +61,7 @@ class Places:
 
     __slots__ = ("_dependencies", "_ledger", "_limit", "_parties", "by_taker", "line")
 
-    def __init__(self, ledger: Ledger, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
+    def __init__(self, ledger: Lifecycle, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
         self._ledger = ledger
         self._dependencies = dependencies
         self._limit = limit

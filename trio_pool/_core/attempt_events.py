@@ -13,7 +13,7 @@ from .retry_decision import Die, Retry
 if TYPE_CHECKING:
     from .._basics.error_text import Words
     from .._model.records import JobRecord, Loan, WorkerRecord
-    from .._policies.worker_limits import Guard
+    from .._policies.worker_limits import WorkerLimits
     from .changes import Changes, Features
     from .hedging import Race
     from .retry_decision import Verdict
@@ -265,7 +265,7 @@ class AttemptEvents:
         else:
             self._changes.queue_again(job, now, front=fate.front)
 
-    def _tell_breaker(self, seat: WorkerRecord, guard: Guard, verdict: Verdict, now: float) -> None:
+    def _tell_breaker(self, seat: WorkerRecord, guard: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
             guard.ended_otherwise()
         elif (until := guard.failed(now)) is not None:

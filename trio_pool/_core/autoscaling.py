@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .state import PoolState
 
 
-class Staffing:
+class Autoscaler:
     """Holds the number of elastic workers between ``min`` and ``max``.
 
     Workers that the program has added itself are none of its business.

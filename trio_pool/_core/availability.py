@@ -10,17 +10,17 @@ from .deadlines import FIELDS, Due
 if TYPE_CHECKING:
     from .._model.records import WorkerRecord
     from .deadlines import Deadlines
-    from .lifecycle import Ledger
+    from .lifecycle import Lifecycle
 
 SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
 
 
-class Holds:
+class Availability:
     """Each of them has at most one entry in the heap of deadlines that is not stale."""
 
     __slots__ = ("_deadlines", "_ledger")
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    def __init__(self, ledger: Lifecycle, deadlines: Deadlines) -> None:
         self._ledger = ledger
         self._deadlines = deadlines
 

@@ -11,22 +11,22 @@ from .worker_index import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .autoscaling import Staffing
+    from .autoscaling import Autoscaler
     from .deadlock import DeadlockSearch
-    from .dispatcher import Dispatch
-    from .lending import Loans
-    from .no_worker import Orphans
+    from .dispatcher import Dispatcher
+    from .lending import Lending
+    from .no_worker import UnservableJobs
     from .state import PoolState
 
 
 class Features(NamedTuple):
     """The parts of the core that decide. They know the state, and nothing of each other."""
 
-    dispatch: Dispatch
-    loans: Loans
+    dispatch: Dispatcher
+    loans: Lending
     search: DeadlockSearch
-    orphans: Orphans
-    staffing: Staffing | None
+    orphans: UnservableJobs
+    staffing: Autoscaler | None
 
 
 class Changes:

@@ -150,7 +150,7 @@ class Tell:
         self.arguments = arguments
 
 
-Effect: TypeAlias = (
+Command: TypeAlias = (
     Start
     | Interrupt
     | Regain
@@ -168,4 +168,4 @@ Effect: TypeAlias = (
     | Quiet
     | Tell
 )
-Effects: TypeAlias = deque[Effect]
+Commands: TypeAlias = deque[Command]

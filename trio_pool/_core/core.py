@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .attempt_events import AttemptEvents
-from .autoscaling import Staffing
+from .autoscaling import Autoscaler
 from .changes import Changes, Features
 from .deadlock import DeadlockSearch
-from .dispatcher import Dispatch
+from .dispatcher import Dispatcher
 from .job_events import JobEvents
-from .lending import Loans
-from .no_worker import Orphans
+from .lending import Lending
+from .no_worker import UnservableJobs
 from .settle import Settling
 from .state import CoreSettings, PoolState
 from .worker_events import WorkerEvents
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._policies.rate_limit import RateLimit
     from .._policies.resource import Elastic
-    from .commands import Effects
-    from .worker_index import Roster
+    from .commands import Commands
+    from .worker_index import WorkerIndex
 
 
 class Core:
@@ -83,9 +83,9 @@ class Core:
 
     def __init__(
         self,
-        roster: Roster,
+        roster: WorkerIndex,
         dead: DeadLetters,
-        effects: Effects,
+        effects: Commands,
         instruments: Sequence[object],
         settings: CoreSettings,
         elastic: Elastic[Any] | None = None,
@@ -96,9 +96,9 @@ class Core:
         self.waits = state.waits
         scaling = None
         if elastic is not None:
-            state.growth = scaling = Staffing(elastic, state)
+            state.growth = scaling = Autoscaler(elastic, state)
         self._features = features = Features(
-            Dispatch(state), Loans(state), DeadlockSearch(state), Orphans(state, settings.no_worker), scaling
+            Dispatcher(state), Lending(state), DeadlockSearch(state), UnservableJobs(state, settings.no_worker), scaling
         )
         changes = Changes(state, features)
         settling = Settling(state, features, changes)

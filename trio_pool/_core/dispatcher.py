@@ -30,7 +30,7 @@ QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 
 
-class Dispatch:
+class Dispatcher:
     """Gives queued jobs to workers, within the limits of the pool and of each worker."""
 
     __slots__ = (

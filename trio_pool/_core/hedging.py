@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms, WorkerRecord
     from .deadlines import Deadlines
     from .retry_decision import Verdict
-    from .worker_index import Roster
+    from .worker_index import WorkerIndex
 
 
 class Race:
@@ -88,7 +88,7 @@ class Race:
             self.error = self.verdict = None
 
 
-class Races:
+class Hedging:
     """The attempts under way that may be, or have been, started on further workers.
 
     Attributes:
@@ -100,7 +100,7 @@ class Races:
 
     __slots__ = ("_deadlines", "_roster", "due_later", "further", "under_way", "waiting")
 
-    def __init__(self, roster: Roster, deadlines: Deadlines) -> None:
+    def __init__(self, roster: WorkerIndex, deadlines: Deadlines) -> None:
         self._roster = roster
         self._deadlines = deadlines
         self.under_way: dict[JobRecord, Race] = {}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._model.records import Group, JobRecord, Terms, WorkerRecord
-    from .tag_index import Kind
-    from .worker_index import Roster
+    from .tag_index import WorkerKind
+    from .worker_index import WorkerIndex
 
 # Priority and ticket are never equal in two entries, so that no two jobs are compared.
 Entry: TypeAlias = "tuple[float, int, JobRecord]"
@@ -114,8 +114,8 @@ class Index:
 
     __slots__ = ("_closed", "_heap", "_sequence", "_valid", "kind")
 
-    def __init__(self, kind: Kind | None, closed: Closed) -> None:
-        self.kind: Kind | None = kind
+    def __init__(self, kind: WorkerKind | None, closed: Closed) -> None:
+        self.kind: WorkerKind | None = kind
         self._closed = closed
         self._heap: list[IndexEntry] = []
         self._valid: dict[Lane, IndexEntry] = {}
@@ -131,7 +131,7 @@ class Index:
         self._valid[lane] = entry
         heapq.heappush(self._heap, entry)
 
-    def first(self, roster: Roster, seat: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
+    def first(self, roster: WorkerIndex, seat: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
         """The best lane for a worker whose first job goes before that.
 
         Returns:
@@ -142,7 +142,7 @@ class Index:
             return None, LAST
         return (lane if entry[:2] < before else None), entry[:2]
 
-    def first_startable(self, roster: Roster) -> tuple[Lane, WorkerRecord] | None:
+    def first_startable(self, roster: WorkerIndex) -> tuple[Lane, WorkerRecord] | None:
         """The best lane whose first job an idle worker may take, with that worker."""
         found: list[tuple[Lane, WorkerRecord]] = []
 

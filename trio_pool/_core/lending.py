@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .state import PoolState
 
 
-class Loans:
+class Lending:
     """Lets jobs go on without their workers for a while; each gets the same one back."""
 
     __slots__ = ("_ledger", "_roster", "_state", "_waits")

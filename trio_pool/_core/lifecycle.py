@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .commands import Effects
+    from .commands import Commands
     from .dependencies import Dependencies
-    from .waits import Waits
+    from .waits import DeadlockSearch
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -39,7 +39,7 @@ _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIEL
 RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
 
 
-class Ledger:
+class Lifecycle:
     """The jobs of the pool and their counts.
 
     Arguments:
@@ -84,12 +84,12 @@ class Ledger:
 
     def __init__(
         self,
-        effects: Effects,
+        effects: Commands,
         dead: DeadLetters,
         dependencies: Dependencies,
         instruments: Sequence[object],
         keep_history: bool,
-        waits: Waits,
+        waits: DeadlockSearch,
     ) -> None:
         self._effects = effects
         self._dead = dead

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .state import PoolState
 
 
-class Orphans:
+class UnservableJobs:
     """Finds them, and does with them what the pool was opened to do."""
 
     __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "_state", "policy")

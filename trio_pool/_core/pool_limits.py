@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .._policies.rate_limit import RateLimit
     from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
-    from .lifecycle import Ledger
+    from .lifecycle import Lifecycle
 
 RUNNING = JobState.RUNNING  # looked up with every job, and slow through the enum
 
@@ -32,7 +32,7 @@ class PoolLimits:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Lifecycle,
         deadlines: Deadlines,
         max_running: float,
         rate_limit: RateLimit | None,

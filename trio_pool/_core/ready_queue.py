@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
     from .lanes import Closed, Entry, Rank
-    from .tag_index import Key, Kind
-    from .worker_index import Roster
+    from .tag_index import Key, WorkerKind
+    from .worker_index import WorkerIndex
 
 
 class ReadyQueue:
@@ -66,7 +66,7 @@ class ReadyQueue:
 
     def __init__(
         self,
-        roster: Roster,
+        roster: WorkerIndex,
         deadlines: Deadlines,
         tickets: Iterator[int],
         *,
@@ -322,7 +322,7 @@ class ReadyQueue:
 
     def _advertise(self, lane: Lane, head: Entry) -> None:
         everybodys, own = self._roster.kinds_for(lane.terms)
-        kinds: Iterable[Kind] = () if own is None else own.kinds
+        kinds: Iterable[WorkerKind] = () if own is None else own.kinds
         if lane.index is not None:
             lane.index.advertise(lane, head)
             lane.index.trim(len(self._lanes))
@@ -334,7 +334,7 @@ class ReadyQueue:
                 index.advertise(lane, head)
                 index.trim(len(self._lanes))
 
-    def _indexes_for(self, kind: Kind) -> Iterator[Index]:
+    def _indexes_for(self, kind: WorkerKind) -> Iterator[Index]:
         """Where the lanes are entered that a kind of workers may serve; its own is made when one first looks."""
         index = self._indexes.get(kind.key)
         if index is None or index.kind is not kind:
@@ -352,7 +352,7 @@ class ReadyQueue:
                 if shared is not None:
                     yield shared
 
-    def _lanes_for(self, kind: Kind) -> Iterator[Lane]:
+    def _lanes_for(self, kind: WorkerKind) -> Iterator[Lane]:
         """The lanes that may belong into the index of a kind of workers."""
         if kind.group is not None:
             yield from (lane for lane in self._gated.get(kind.group, ()) if lane.terms.pinned is None)

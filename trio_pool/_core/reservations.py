@@ -17,9 +17,9 @@ from .commands import Reserved, TurnedAway
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
-    from .commands import Effects
-    from .waits import Waits
-    from .worker_index import Roster
+    from .commands import Commands
+    from .waits import DeadlockSearch
+    from .worker_index import WorkerIndex
 
 
 class Reservations:
@@ -48,7 +48,7 @@ class Reservations:
         "waiting",
     )
 
-    def __init__(self, roster: Roster, effects: Effects, waits: Waits) -> None:
+    def __init__(self, roster: WorkerIndex, effects: Commands, waits: DeadlockSearch) -> None:
         self._roster = roster
         self._effects = effects
         self._waits = waits

@@ -10,7 +10,7 @@ from .lanes import Lane, rank_of
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
     from .lanes import Index, Rank
-    from .worker_index import Roster
+    from .worker_index import WorkerIndex
 
     # Where a job may be found that can start.
     Source: TypeAlias = Lane | Index
@@ -29,7 +29,7 @@ class Startable:
 
     __slots__ = ("_order", "_placed", "_ranks", "_roster", "_sequence", "_shelves")
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: WorkerIndex) -> None:
         self._roster = roster
         # By each source, the rank of its one valid entry: never too late, if too early.
         self._ranks: dict[Source, Rank] = {}

@@ -6,16 +6,16 @@ import math
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .admission import Places
-from .availability import Holds
+from .admission import WaitingLine
+from .availability import Availability
 from .deadlines import Deadlines
 from .dependencies import Dependencies
-from .hedging import Races
-from .lifecycle import Ledger
+from .hedging import Hedging
+from .lifecycle import Lifecycle
 from .pool_limits import PoolLimits
 from .ready_queue import ReadyQueue
 from .reservations import Reservations
-from .waits import Waits
+from .waits import DeadlockSearch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .._model.records import Terms, WorkerRecord
     from .._policies.rate_limit import RateLimit
     from .._policies.retry_budget import RetryBudget
-    from .commands import Effects
-    from .worker_index import Roster
+    from .commands import Commands
+    from .worker_index import WorkerIndex
 
 
 class CoreSettings(NamedTuple):
@@ -91,9 +91,9 @@ class PoolState:
 
     def __init__(
         self,
-        roster: Roster,
+        roster: WorkerIndex,
         dead: DeadLetters,
-        effects: Effects,
+        effects: Commands,
         instruments: Sequence[object],
         settings: CoreSettings,
     ) -> None:
@@ -102,17 +102,17 @@ class PoolState:
         self.roster = roster
         self.deadlines = Deadlines(tickets)
         self.dependencies = Dependencies(self.deadlines)
-        self.waits = Waits()
-        self.ledger = Ledger(effects, dead, self.dependencies, instruments, settings.keep_history, self.waits)
+        self.waits = DeadlockSearch()
+        self.ledger = Lifecycle(effects, dead, self.dependencies, instruments, settings.keep_history, self.waits)
         self.queue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
-        self.places = Places(self.ledger, settings.max_queue, by_taker, self.dependencies)
+        self.places = WaitingLine(self.ledger, settings.max_queue, by_taker, self.dependencies)
         self.limits = PoolLimits(
             self.ledger, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
         )
-        self.holds = Holds(self.ledger, self.deadlines)
+        self.holds = Availability(self.ledger, self.deadlines)
         self.reservations = Reservations(roster, effects, self.waits)
-        self.races = Races(roster, self.deadlines)
+        self.races = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False
         self.paused: dict[WorkerRecord, None] = {}

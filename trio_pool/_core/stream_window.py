@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from .._model.records import JobRecord
-    from .commands import Effects
-    from .worker_index import Roster
+    from .commands import Commands
+    from .worker_index import WorkerIndex
 
 DELAYED = JobState.DELAYED  # looked up with every job, and slow through the enum
 
@@ -24,7 +24,7 @@ MOST_BY_DEFAULT = 1000
 MOST_ASIDE = 1000
 
 
-class Window(abc.ABC, Generic[C]):
+class StreamWindow(abc.ABC, Generic[C]):
     """Which jobs of a stream count, which are set aside, and which can be handed out.
 
     Those that back off are set aside, and so are ended ones that have to wait for their turn: neither
@@ -62,7 +62,7 @@ class Window(abc.ABC, Generic[C]):
     pending: C
 
     def __init__(
-        self, roster: Roster, effects: Effects, buffer: float | None, max_queue: float, look: Callable[[], object]
+        self, roster: WorkerIndex, effects: Commands, buffer: float | None, max_queue: float, look: Callable[[], object]
     ) -> None:
         self._roster = roster
         self._effects = effects
@@ -157,7 +157,7 @@ class Window(abc.ABC, Generic[C]):
     def _end(self, job: JobRecord) -> None: ...
 
 
-class InOrder(Window["deque[JobRecord]"]):
+class InOrder(StreamWindow["deque[JobRecord]"]):
     """Handed out in the order in which they were taken."""
 
     __slots__ = ("pending",)
@@ -193,7 +193,7 @@ class InOrder(Window["deque[JobRecord]"]):
             self.ready.append(pending.popleft())
 
 
-class AsTheyEnd(Window["dict[JobRecord, None]"]):
+class AsTheyEnd(StreamWindow["dict[JobRecord, None]"]):
     """Handed out in the order in which they end."""
 
     __slots__ = ("pending",)

@@ -33,7 +33,7 @@ _TRIES = 8
 _LEAST_TO_COMPACT = 64
 
 
-class Kind:
+class WorkerKind:
     """The workers that have the same tags and are kept for the same group, or for none."""
 
     __slots__ = ("available", "group", "idle", "key", "members", "tags", "wide")
@@ -94,7 +94,7 @@ class Fit:
 
     def __init__(self, requires: frozenset[str], pick: Pick) -> None:
         self.requires = requires
-        self.kinds: dict[Kind, None] = {}
+        self.kinds: dict[WorkerKind, None] = {}
         self.is_wide: bool = False
         self.members: int = 0
         self.available: int = 0
@@ -106,7 +106,7 @@ class Fit:
         self._urn: list[WorkerRecord] = []
         self._places: dict[WorkerRecord, int] = {}
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: WorkerKind) -> None:
         """There is one more."""
         self.kinds[kind] = None
         if self.is_wide:
@@ -116,12 +116,12 @@ class Fit:
             for each in self.kinds:
                 self._widen(each)
 
-    def remove(self, kind: Kind) -> None:
+    def remove(self, kind: WorkerKind) -> None:
         """One that has no workers any more is gone."""
         del self.kinds[kind]
         kind.wide.pop(self, None)
 
-    def _widen(self, kind: Kind) -> None:
+    def _widen(self, kind: WorkerKind) -> None:
         kind.wide[self] = None
         self.members += kind.members
         self.available += kind.available
@@ -199,7 +199,9 @@ class Fit:
             heapq.heappush(idle, entry)
         return best
 
-    def _first_of(self, kind: Kind, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[int, WorkerRecord] | None:
+    def _first_of(
+        self, kind: WorkerKind, may_take: Callable[[WorkerRecord], bool] | None
+    ) -> tuple[int, WorkerRecord] | None:
         sign = -1 if self._pick == "last_used" else 1
         for seat, number in reversed(kind.idle.items()) if sign < 0 else kind.idle.items():
             if may_take is None or may_take(seat):
@@ -207,21 +209,21 @@ class Fit:
         return None
 
 
-class Kinds:
+class TagIndex:
     """The kinds of workers that are kept for one group, or for none."""
 
     __slots__ = ("_by_tag", "_fits", "_fits_by_tag", "_pick", "by_tags")
 
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
-        self.by_tags: dict[frozenset[str], Kind] = {}
+        self.by_tags: dict[frozenset[str], WorkerKind] = {}
         # By each tag, and by None, the kinds that have it, or all of them.
-        self._by_tag: dict[str | None, dict[Kind, None]] = {None: {}}
+        self._by_tag: dict[str | None, dict[WorkerKind, None]] = {None: {}}
         self._fits: dict[frozenset[str], Fit] = {}
         # By one of the tags that they require, or None, if they require none.
         self._fits_by_tag: dict[str | None, dict[Fit, None]] = {}
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: WorkerKind) -> None:
         """There is one more."""
         self.by_tags[kind.tags] = kind
         for tag in (None, *kind.tags):
@@ -229,7 +231,7 @@ class Kinds:
         for fit in list(self._fits_of(kind)):
             fit.add(kind)
 
-    def remove(self, kind: Kind) -> None:
+    def remove(self, kind: WorkerKind) -> None:
         """One that has no workers any more is gone."""
         for fit in list(self._fits_of(kind)):
             fit.remove(kind)
@@ -247,7 +249,7 @@ class Kinds:
             if len(self._fits) > _SPARE + len(self.by_tags):
                 self._forget()
             fit = self._fits[requires] = Fit(requires, self._pick)
-            nobody: dict[Kind, None] = {}
+            nobody: dict[WorkerKind, None] = {}
             found = min((self._by_tag.get(tag, nobody) for tag in requires), key=len, default=self._by_tag[None])
             for kind in found:
                 if requires <= kind.tags:
@@ -255,7 +257,7 @@ class Kinds:
             self._fits_by_tag.setdefault(a_tag_of(requires), {})[fit] = None
         return fit
 
-    def _fits_of(self, kind: Kind) -> Iterator[Fit]:
+    def _fits_of(self, kind: WorkerKind) -> Iterator[Fit]:
         for tag in (None, *kind.tags):
             for fit in self._fits_by_tag.get(tag, ()):
                 if fit.requires <= kind.tags:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .tag_index import Kind, Kinds
+from .tag_index import TagIndex, WorkerKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -34,7 +34,7 @@ def terms_of(job: JobRecord) -> Terms:
     return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
 
-class Roster:
+class WorkerIndex:
     """All workers of the pool that have not left, by their tags and by whom they are kept for.
 
     Invariant: a worker is in its kind's ``idle`` exactly if it is available, runs
@@ -67,10 +67,10 @@ class Roster:
         self.leaving: int = 0
         # How many can't start anything now, but may later without anybody's doing.
         self.coming: int = 0
-        self._kinds: dict[Key, Kind] = {}
+        self._kinds: dict[Key, WorkerKind] = {}
         # The same by whom they are kept for; and by their tags alone.
-        self._kept: dict[Group | None, Kinds] = {None: Kinds(pick)}
-        self._everybody = Kinds(pick)
+        self._kept: dict[Group | None, TagIndex] = {None: TagIndex(pick)}
+        self._everybody = TagIndex(pick)
         # Idle workers for which nobody has looked what waits that they may take.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
@@ -80,7 +80,7 @@ class Roster:
         # What is told when a worker becomes idle, and when it is so no longer.
         self.on_parked: Callable[[WorkerRecord, float], object] | None = None
         self.on_unparked: Callable[[WorkerRecord], object] | None = None
-        self._only: Kind | None = None
+        self._only: WorkerKind | None = None
         self._in_order: Callable[[dict[WorkerRecord, int]], Iterator[WorkerRecord]] = (
             reversed if pick == "last_used" else iter
         )
@@ -90,7 +90,7 @@ class Roster:
         self.seats[seat._id] = seat
         kind = self._everybody.by_tags.get(seat._tags)
         if kind is None:
-            kind = Kind((seat._tags, None))
+            kind = WorkerKind((seat._tags, None))
             self._everybody.add(kind)
         kind.add_members(1)
         self._enter(seat, None)
@@ -135,9 +135,9 @@ class Roster:
         key = (seat._tags, group)
         kind = self._kinds.get(key)
         if kind is None:
-            kind = self._kinds[key] = Kind(key)
+            kind = self._kinds[key] = WorkerKind(key)
             if group not in self._kept:
-                self._kept[group] = Kinds(self._pick)
+                self._kept[group] = TagIndex(self._pick)
             self._kept[group].add(kind)
             self._look_for_only()
         kind.add_members(1)

@@ -15,7 +15,7 @@ from .._policies import validate
 from .._policies.hedge import Hedge
 from .._policies.retry import RetryPolicy
 from .handles import Job
-from .records import Options, WorkerRecord
+from .records import JobSpec, WorkerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,14 +84,14 @@ else:  # a typed dict can't be generic there
 
 
 def revised(
-    options: Options,
+    options: JobSpec,
     given: JobOptions | NodeOptions | Mapping[str, object],
     *,
-    defaults: Options,
+    defaults: JobSpec,
     crew: object,
     call: str,
     label: str = "{}",
-) -> Options:
+) -> JobSpec:
     """Options with what was ``given`` in their place.
 
     Arguments:
@@ -116,7 +116,7 @@ def revised(
     return attrs.evolve(options, **changes) if changes else options
 
 
-class ItemOptions:
+class ItemSpec:
     """The options of a stream's jobs, of which some may be functions of the item.
 
     Arguments:
@@ -130,7 +130,7 @@ class ItemOptions:
 
     __slots__ = ("_call", "_crew", "_defaults", "by_item", "fixed")
 
-    def __init__(self, given: Mapping[str, object], *, defaults: Options, crew: object, call: str) -> None:
+    def __init__(self, given: Mapping[str, object], *, defaults: JobSpec, crew: object, call: str) -> None:
         self._defaults = defaults
         self._crew = crew
         self._call = call
@@ -141,9 +141,9 @@ class ItemOptions:
             if inspect.iscoroutinefunction(fn):
                 raise TypeError(f"{name} must be a plain function of the item, not the async {shown(fn)}")
         rest = {name: value for name, value in given.items() if name not in self.by_item}
-        self.fixed: Options = revised(defaults, rest, defaults=defaults, crew=crew, call=call)
+        self.fixed: JobSpec = revised(defaults, rest, defaults=defaults, crew=crew, call=call)
 
-    def of(self, item: Any) -> Options:
+    def of(self, item: Any) -> JobSpec:
         """The options of the job of an item.
 
         Raises:

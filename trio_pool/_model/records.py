@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._policies.hedge import Hedge
     from .._policies.rate_limit import RateMeter
     from .._policies.retry import Placement, RetryPolicy
-    from .._policies.worker_limits import Guard
+    from .._policies.worker_limits import WorkerLimits
     from .states import Cut
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})
@@ -71,19 +71,19 @@ def terms_of(job: JobRecord) -> Terms:
     return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
 
-def _terms(options: Options) -> Terms:
+def _terms(options: JobSpec) -> Terms:
     gate = options.group if options.group is not None and options.group.is_gate else None
     if options.worker is None and not options.requires and gate is None:
         return ANYONE
     return Terms(options.requires, options.worker, gate=gate)
 
 
-def _is_simple(options: Options) -> bool:
+def _is_simple(options: JobSpec) -> bool:
     return options.terms is ANYONE and not options.after
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
-class Options:
+class JobSpec:
     """The options of a job, checked. Shared by all jobs that were given none.
 
     ``retry`` is None where the pool's policy holds, which may change while the pool runs.
@@ -249,7 +249,7 @@ class JobRecord(Handle):
         number: int,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
-        options: Options,
+        options: JobSpec,
         submitted_at: float,
         deadline: float,
         context: Context,
@@ -378,7 +378,7 @@ class WorkerRecord(Handle):
         # Its Trio half, which only the runtime knows.
         self._task: Any = None
         # None for a worker without limits of its own.
-        self._guard: Guard | None = None
+        self._guard: WorkerLimits | None = None
 
         # Whether it is one of those that are opened and retired with the load.
         self._elastic = False

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _AGE_SPREAD = 0.1
 
 
-class Guard:
+class WorkerLimits:
     """A worker's rate limit, its breaker, and how long its resource may stay open.
 
     Workers without any of these have none.

@@ -15,20 +15,20 @@ from .._model.states import DeadReason, Phase
 from .job_runner import Failure, run_job, tidy
 
 if TYPE_CHECKING:
-    from .._core.commands import Effects
+    from .._core.commands import Commands
     from .._core.core import Core
     from .._model.handles import Worker
     from .._model.records import JobRecord
     from .._model.states import Cut
-    from .clock import Timers
-    from .workerless_attempt import Apart
+    from .clock import Clock
+    from .workerless_attempt import WorkerlessAttempt
 
 
 class Host(Protocol):
     """What a worker's tasks ask of their pool."""
 
-    effects: Effects
-    timers: Timers
+    effects: Commands
+    timers: Clock
 
     def crash(self, error: BaseException) -> None: ...
     def carry_out(self) -> None: ...
@@ -42,7 +42,7 @@ class Owner(Protocol):
     leading: tuple[Any, ...]
     inbox: JobRecord | None
     session: trio.CancelScope
-    shift: Shift
+    shift: AttemptLoop
 
     @property
     def host(self) -> Host: ...
@@ -58,7 +58,7 @@ class Owner(Protocol):
     def judge(self, job: JobRecord, error: Exception, now: float) -> JobRecord | None: ...
 
 
-class Shift:
+class AttemptLoop:
     """One of the tasks that serve a worker.
 
     A worker has one of its own, in which its lifespan is entered and left. When a job lends the
@@ -78,7 +78,7 @@ class Shift:
         self._owner = owner
         self._is_own = is_own
         self.task: trio.lowlevel.Task | None = None
-        self.ends: Core | Apart = owner.core
+        self.ends: Core | WorkerlessAttempt = owner.core
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False

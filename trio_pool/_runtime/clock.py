@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Timers:
+class Clock:
     """Calls ``wake`` when the time set by `sleep_until` has come.
 
     The task isn't woken to be told of an earlier time: the deadline of the cancel scope that

@@ -30,7 +30,7 @@ from .._core.commands import (
 )
 from .._core.core import Core
 from .._core.state import CoreSettings
-from .._core.worker_index import Roster
+from .._core.worker_index import WorkerIndex
 from .._model.dead_letters import DeadLetters
 from .._model.errors import (
     JobCancelledError,
@@ -41,17 +41,17 @@ from .._model.errors import (
 )
 from .._model.records import Run, has_ended
 from .._model.states import DeadReason, JobState
-from .clock import Timers
-from .lend_block import Lending
+from .clock import Clock
+from .lend_block import LendBlock
 from .notify import notify
-from .submitters import Admitting
+from .submitters import Submitters
 from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._core.commands import Effect
-    from .._core.lifecycle import Ledger
+    from .._core.commands import Command
+    from .._core.lifecycle import Lifecycle
     from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
@@ -81,7 +81,7 @@ class ItemSource(Protocol):
     def stop_with(self, group: object) -> None: ...
 
 
-class Engine(Admitting, Waiting):
+class Engine(Submitters, Waiting):
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
 
     def __init__(
@@ -94,8 +94,8 @@ class Engine(Admitting, Waiting):
         self.config: Config = config
         self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Any] = list(config.instruments)
-        self.effects: deque[Effect] = deque()
-        self.roster: Roster = Roster(config.pick, self.rng)
+        self.effects: deque[Command] = deque()
+        self.roster: WorkerIndex = WorkerIndex(config.pick, self.rng)
         self.dead: DeadLetters = DeadLetters(config.max_dead, requeue, self.check_caller)
         settings = CoreSettings(
             max_queue=config.max_queue,
@@ -107,8 +107,8 @@ class Engine(Admitting, Waiting):
             keep_history=config.history,
         )
         self.core: Core = Core(self.roster, self.dead, self.effects, self.instruments, settings, elastic)
-        self.ledger: Ledger = self.core.ledger
-        self.timers: Timers = Timers(self._on_deadline)
+        self.ledger: Lifecycle = self.core.ledger
+        self.timers: Clock = Clock(self._on_deadline)
         self._deadlines = self.core.deadlines
         # The body of the block, and what follows on it until the workers have stopped.
         self.scope: trio.CancelScope = trio.CancelScope()
@@ -129,7 +129,7 @@ class Engine(Admitting, Waiting):
         self.feeders: dict[ItemSource, None] = {}
         self._carrying_out = False
         # What does what the core wants done; the staff adds what is about workers.
-        self.carriers: dict[type[Effect], Callable[[Any], None]] = {
+        self.carriers: dict[type[Command], Callable[[Any], None]] = {
             Start: self._on_start,
             Changed: self._on_changed,
             Moved: self._on_moved,
@@ -215,10 +215,10 @@ class Engine(Admitting, Waiting):
         """The workers that a group has for itself."""
         return cast("tuple[Worker, ...]", tuple(group.seats))
 
-    def lend_worker(self, job: Job[Any]) -> Lending:
+    def lend_worker(self, job: Job[Any]) -> LendBlock:
         """The block in which a job lends its worker."""
         self.check_caller()
-        return Lending(job)
+        return LendBlock(job)
 
     # Ending.
 

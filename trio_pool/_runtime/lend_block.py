@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .._model.handles import Job, Worker
 
 
-class Lending(OnlyAsync):
+class LendBlock(OnlyAsync):
     """What ``job.lend()`` returns; see there."""
 
     __slots__ = ("_job", "_worker")

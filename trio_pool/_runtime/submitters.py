@@ -32,7 +32,7 @@ class _Submitter:
         self.error: Exception | None = None
 
 
-class Admitting:
+class Submitters:
     """The part of the engine that has to do with jobs that come in."""
 
     core: Core

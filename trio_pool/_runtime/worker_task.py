@@ -19,8 +19,8 @@ from .._model.errors import JobCancelledError
 from .._model.states import Phase
 from .._policies import validate
 from .._policies.retry import ResourceBroken, RetryPolicy
-from .attempt_loop import Host, Shift
-from .workerless_attempt import Apart
+from .attempt_loop import AttemptLoop, Host
+from .workerless_attempt import WorkerlessAttempt
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -118,12 +118,12 @@ class WorkerTask:
         # The job whose function that has ended: its attempt fails once it is known why the lifespan did.
         self._doomed: JobRecord | None = None
         # What serves it: the shift of its own task, and the one that is on duty.
-        self._own_shift = self.shift = Shift(self, is_own=True)
+        self._own_shift = self.shift = AttemptLoop(self, is_own=True)
         # The job that it was handed and that the shift on duty has not taken up. A memory
         # channel would do, if it cost nothing.
         self.inbox: JobRecord | None = None
         # Of each job that lends it, the shift that runs it, and what tells that it has it back.
-        self._lent: dict[JobRecord, tuple[Shift, trio.Event]] = {}
+        self._lent: dict[JobRecord, tuple[AttemptLoop, trio.Event]] = {}
         # Where others stand in, inside the lifespan.
         self._stand_ins: trio.Nursery | None = None
         self.opened = trio.Event()
@@ -153,7 +153,7 @@ class WorkerTask:
             self.session.cancel()
         self.shift.wake()
 
-    def shift_of(self, job: JobRecord) -> Shift:
+    def shift_of(self, job: JobRecord) -> AttemptLoop:
         """What runs a job that runs on it or has lent it."""
         return self._lent[job][0] if job in self._lent else self.shift
 
@@ -171,7 +171,7 @@ class WorkerTask:
             self.shift = self._own_shift
             self.shift.wake()
         else:
-            self.shift = Shift(self, is_own=False)
+            self.shift = AttemptLoop(self, is_own=False)
             assert self._stand_ins is not None
             self.host.start_in(self._stand_ins, self.shift.stand_in, f"<{one_line(self.worker.name)}, standing in>")
         if following is not None:
@@ -200,7 +200,7 @@ class WorkerTask:
         """A job that wants the worker back will never have it: it goes on without it."""
         self.core.forfeit(loan)
         shift, returned = self._lent[loan.job]
-        shift.ends = Apart(self.core, loan, partial(self._end_apart, loan.job))
+        shift.ends = WorkerlessAttempt(self.core, loan, partial(self._end_apart, loan.job))
         returned.set()
 
     def _end_apart(self, job: JobRecord) -> None:

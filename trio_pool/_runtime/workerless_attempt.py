@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._model.records import Loan, WorkerRecord
 
 
-class Apart:
+class WorkerlessAttempt:
     """Takes the place of the core for the end of one such attempt: it has the same calls for that.
 
     What is on the worker then is left alone, so none of them gives it a next job.

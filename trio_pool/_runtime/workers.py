@@ -17,7 +17,7 @@ from .._model.handles import Job, Worker
 from .._model.statistics import WorkerStatistics, worker_statistics
 from .._policies import validate
 from .._policies.retry import RetryPolicy
-from .._policies.worker_limits import Guard
+from .._policies.worker_limits import WorkerLimits
 from .job_runner import call_as_part_of, enclosing_jobs
 from .worker_task import WorkerTask
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-class Staff:
+class Workers:
     """The workers of a pool, and what they ask of it."""
 
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
@@ -70,10 +70,10 @@ class Staff:
         self._engine.note_joined()
         return worker
 
-    def _guard_of(self, resource: Resource[Any]) -> Guard | None:
+    def _guard_of(self, resource: Resource[Any]) -> WorkerLimits | None:
         breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
-        return None if all(limit is None for limit in limits) else Guard(*limits, self._engine.rng)
+        return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
 
     def _hire(self, _: Hire) -> None:
         """Open another worker of an elastic pool; nobody waits for it."""

@@ -30,7 +30,7 @@ SAMPLES = 40
 """How many values a window keeps, or it would grow with the number of frames in it."""
 
 
-class Window(Generic[V]):
+class StreamWindow(Generic[V]):
     """The values of the last so many seconds, thinned out, and the last one before them."""
 
     def __init__(self, seconds: float) -> None:
@@ -140,9 +140,9 @@ class Readings:
         self._total = total
         self._failures = failures
         self._began: float | None = None
-        self._ended: Window[int] = Window(RATE_OVER)
-        self._ended_slowly: Window[int] = Window(LEFT_OVER)
-        self._attempts: Window[Mapping[int, int]] = Window(RATE_OVER)
+        self._ended: StreamWindow[int] = StreamWindow(RATE_OVER)
+        self._ended_slowly: StreamWindow[int] = StreamWindow(LEFT_OVER)
+        self._attempts: StreamWindow[Mapping[int, int]] = StreamWindow(RATE_OVER)
 
     def take(self, pool: PoolStatistics) -> Reading:
         """Take one, with statistics of this moment."""

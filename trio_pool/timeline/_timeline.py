@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
     from .._runtime.engine import Engine
-    from .._runtime.workers import Staff
+    from .._runtime.workers import Workers
     from ._recorder import Record
-    from ._spans import Kind, Recording
+    from ._spans import Recording, Kind
 
 _LONGEST_TEXT = 300
 
@@ -186,7 +186,7 @@ class Timeline(Instrument):
         records.append(record)
 
     def _member(self, worker: Worker) -> Member:
-        return self._member_of(cast("Staff", worker._host)._engine, worker.id, worker.name)
+        return self._member_of(cast("Workers", worker._host)._engine, worker.id, worker.name)
 
     def _member_of(self, engine: Engine, number: int, name: str) -> Member:
         pool = self._pools.get(engine)
