@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis.stateful import invariant
 
@@ -13,9 +13,12 @@ from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
 from trio_pool._core.availability import SEAT_DUES
 from trio_pool._core.deadlines import FIELDS, Due, _is_current
-from trio_pool._model.records import JobRecord, Setback
+from trio_pool._model.setback import Setback
 from trio_pool._model.states import Phase
 from trio_pool._policies.circuit_breaker import BreakerState
+
+if TYPE_CHECKING:
+    from trio_pool._model.records import JobRecord
 
 PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
 

@@ -30,6 +30,7 @@ from trio_pool._core.commands import (
     WaitsInVain,
 )
 from trio_pool._core.lifecycle import begun
+from trio_pool._model.records import JobRecord
 from trio_pool._model.states import Phase
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tests.core.plain_model import PlainPool
     from trio_pool import Job
     from trio_pool._core.commands import Command
-    from trio_pool._model.records import Group, JobRecord, WorkerRecord
+    from trio_pool._model.records import Group, WorkerRecord
 
 
 @attrs.define(eq=False, repr=False)
@@ -52,7 +53,7 @@ class ShellWorker(Named):
     waiting: bool = False
     running: JobRecord | None = None
     # The jobs whose attempts on it get Trio's cancellation.
-    interrupted: list[JobRecord] = attrs.field(factory=list["Job[Any]"])
+    interrupted: list[JobRecord] = attrs.field(factory=list[JobRecord])
 
     def __repr__(self) -> str:
         return f"worker {self.seat.id}"

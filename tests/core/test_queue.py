@@ -18,7 +18,8 @@ from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
 from trio_pool._core.worker_index import WorkerIndex, terms_of
-from trio_pool._model.records import Setback, Terms, WorkerRecord
+from trio_pool._model.records import Terms, WorkerRecord
+from trio_pool._model.setback import Setback
 from trio_pool._model.states import Phase
 
 if TYPE_CHECKING:

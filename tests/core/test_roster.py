@@ -14,7 +14,8 @@ from trio_pool._core.commands import Admitted, Refused
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.worker_index import terms_of
 from trio_pool._model.pool_config import PICKS
-from trio_pool._model.records import ANYONE, Setback, Terms
+from trio_pool._model.records import ANYONE, Terms
+from trio_pool._model.setback import Setback
 
 if TYPE_CHECKING:
     from typing import Any

@@ -14,7 +14,7 @@ from tests.core.makers import make_job
 from trio_pool import DeadReason, Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from trio_pool._basics.error_text import Words, worded
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict, control_of, judge
-from trio_pool._model.records import Setback
+from trio_pool._model.setback import Setback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

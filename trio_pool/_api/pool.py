@@ -5,12 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import attrs
 import trio
 
 from .._basics.text import one_line
-from .._core.admission import Door
-from .._model.job_options import revised
 from .._model.records import JobSpec
 from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job, Worker
-    from .._model.job_options import JobOptions
     from .._model.pool_config import Config, OnFailure
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
@@ -109,8 +105,6 @@ class BasePool(Submitting):
         )
         super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
         self._staff = Workers(self._engine, elastic)
-
-    # What the program sees of the pool.
 
     @property
     def name(self) -> str | None:
@@ -247,8 +241,6 @@ class BasePool(Submitting):
         jobs, workers = len(self._engine.ledger.live), len(self._engine.roster.seats)
         return f"<trio_pool.{type(self).__name__}{name}: {workers} workers, {jobs} jobs>"
 
-    # Ending.
-
     def close(self) -> None:
         """Take no more jobs from outside; what is in the pool still runs.
 
@@ -282,28 +274,12 @@ class BasePool(Submitting):
         else:
             await trio.lowlevel.checkpoint()
 
-    @trio.lowlevel.enable_ki_protection
-    def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
-        options = revised(job._options, given, defaults=self._defaults, crew=self._engine.roster, call="requeue")
-        self._engine.check_open(inside=True)
-        if options.group is not None:
-            group = self._engine.groups.get(options.group)
-            if group is None or group._stopping:  # it takes no jobs any more
-                options = attrs.evolve(options, group=None)
-        fresh = self._make_job(job._fn, job._args, options)
-        self._engine.let_in(fresh, Door.ALWAYS)
-        return fresh
-
 
 class Pool(ResourceCalls[R], BasePool):
     """Workers that each hold a resource, and the jobs that they run with it.
 
     Made by `open_pool`. ``R`` is what jobs get as their first argument: the resource, or
     what its lifespan yields.
-
-    Options of a job, as the keyword arguments of everything that submits one: ``retry``,
-    ``attempt_timeout``, ``total_timeout``, ``priority``, ``requires``, ``worker``,
-    ``name``, ``metadata``, ``hedge``; see `JobOptions`.
     """
 
     __slots__ = ()
@@ -334,17 +310,10 @@ class Pool(ResourceCalls[R], BasePool):
           PoolClosedError: if the workers have been stopped.
           Exception: whatever entering the lifespan raises; there is no new worker then.
         """
+        given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
         if not isinstance(resource, Resource):
-            described: Resource[Any] = Resource(
-                resource,
-                name=name,
-                tags=cast("frozenset[str]", tags),
-                rate_limit=rate_limit,
-                breaker=breaker,
-                max_jobs=max_jobs,
-                max_age=max_age,
-            )
-        elif tags or any(given is not None for given in (name, rate_limit, breaker, max_jobs, max_age)):
+            described: Resource[Any] = Resource(resource, name=name, tags=cast("frozenset[str]", tags), **given)
+        elif tags or name is not None or any(value is not None for value in given.values()):
             raise ValueError("a Resource has its own name, tags and limits; give them there")
         else:
             described = cast("Any", resource)
@@ -406,15 +375,8 @@ class SlotPool(SlotCalls, BasePool):
         max_age: float | None = None,
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
-        slot = Resource(
-            None,
-            name=name,
-            tags=cast("frozenset[str]", tags),
-            rate_limit=rate_limit,
-            breaker=breaker,
-            max_jobs=max_jobs,
-            max_age=max_age,
-        )
+        given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
+        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), **given)
         return await self._staff.add(slot, ())
 
     def open_group(

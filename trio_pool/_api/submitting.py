@@ -202,6 +202,18 @@ class Submitting(Handle, FixedAttributes, Entered):
             raise
         return self._engine.result_of(job)
 
+    @trio.lowlevel.enable_ki_protection
+    def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
+        options = revised(job._options, given, defaults=self._defaults, crew=self._engine.roster, call="requeue")
+        self._engine.check_open(inside=True)
+        if options.group is not None:
+            group = self._engine.groups.get(options.group)
+            if group is None or group._stopping:  # it takes no jobs any more
+                options = attrs.evolve(options, group=None)
+        fresh = self._make_job(job._fn, job._args, options)
+        self._engine.let_in(fresh, Door.ALWAYS)
+        return fresh
+
 
 def _name_of(key: object) -> str:
     """What a job of a graph is called if it has no name of its own."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._model.errors import JobTimeoutError
-from .._model.records import Run, Setback
+from .._model.records import Run
+from .._model.setback import Setback
 from .._model.states import Cut, DeadReason, JobState, Phase
 from .commands import Interrupt
 from .retry_decision import Die, Retry
@@ -90,7 +91,7 @@ class AttemptEvents:
         setback = job._setback
         if setback is None:
             setback = job._setback = Setback()
-        setback.note(seat)
+        setback.note(seat, seat._alone)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
             self._changes.rest(seat, now + verdict.rest, now)

@@ -10,7 +10,7 @@ from .._basics.error_text import MOST_OF_ERROR
 from .._basics.exceptions import CANCELLATIONS, as_error, leaves
 from .._basics.text import said
 from .._basics.tracebacks import clear_frames, context_of, set_context
-from .._model.records import Setback
+from .._model.setback import Setback
 from .._model.states import DeadReason
 from .._policies import validate
 from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._policies.circuit_breaker import Breaker
 
 
-_FIRST_TIME = Setback()
+_FIRST_TIME: Setback[Any] = Setback()
 _CONTROLS = (RetryAfter, GiveUp, Discard, ResourceBroken)
 _TELLING = (*_CONTROLS, BaseExceptionGroup)
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from .._policies.hedge import Hedge
     from .._policies.rate_limit import RateMeter
-    from .._policies.retry import Placement, RetryPolicy
+    from .._policies.retry import RetryPolicy
     from .._policies.worker_limits import WorkerLimits
+    from .setback import Setback
     from .states import Cut
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})
@@ -109,48 +110,6 @@ class JobSpec:
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
-_NOBODY: frozenset[WorkerRecord] = frozenset()
-
-
-class Setback:
-    """What a job that has failed remembers for its further attempts.
-
-    Attributes:
-      counted: failures that count against ``max_attempts``.
-      delay: the seconds before the attempt that comes next, or was last.
-      placement: where that is to be.
-      front: whether it goes before the jobs that wait.
-      failed_on: the workers that it has failed on in this round of the bounce.
-      last: the worker that it failed on last.
-    """
-
-    __slots__ = ("counted", "delay", "failed_on", "front", "last", "placement")
-
-    def __init__(
-        self,
-        counted: int = 0,
-        delay: float = 0.0,
-        placement: Placement = "any",
-        front: bool = False,
-        failed_on: frozenset[WorkerRecord] = _NOBODY,
-        last: WorkerRecord | None = None,
-    ) -> None:
-        self.counted = counted
-        self.delay = delay
-        self.placement = placement
-        self.front = front
-        self.failed_on = failed_on
-        self.last = last
-
-    def note(self, seat: WorkerRecord) -> None:
-        """It has failed on this worker."""
-        if self.placement == "other" and seat in self.failed_on:
-            self.failed_on = _NOBODY  # a new round has begun
-        # Most jobs fail on one worker at most: they share a set.
-        self.failed_on = self.failed_on | {seat} if self.failed_on else seat._alone
-        self.last = seat
-
-
 class Run(NamedTuple):
     """The attempt of a job on one of the workers that run it; a job without a hedge has but one.
 
@@ -213,35 +172,14 @@ class Watcher(Protocol):
 class JobRecord(Handle):
     """What is known of a job. The underscored fields are the library's own."""
 
+    # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_args",
-        "_attempt_count",
-        "_attempts",
-        "_caller_deadline",
-        "_cancelled",
-        "_context",
-        "_deadline",
-        "_dealt_with",
-        "_finished_at",
-        "_fn",
-        "_history",
-        "_host",
-        "_id",
-        "_label",
-        "_lane",
-        "_options",
-        "_reason",
-        "_setback",
-        "_started",
-        "_state",
-        "_submitted_at",
-        "_ticket",
-        "_value",
-        "_watchers",
-        "_window",
+        "__weakref__", "_args", "_attempt_count", "_attempts", "_caller_deadline", "_cancelled", "_context",
+        "_deadline", "_dealt_with", "_finished_at", "_fn", "_history", "_host", "_id", "_label", "_lane", "_options",
+        "_reason", "_setback", "_started", "_state", "_submitted_at", "_ticket", "_value", "_watchers", "_window",
         "_worker",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -285,7 +223,7 @@ class JobRecord(Handle):
         self._value: Any = None
         self._reason: Words = ""
         # None until an attempt has failed: most jobs never need it.
-        self._setback: Setback | None = None
+        self._setback: Setback[WorkerRecord] | None = None
 
         # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap
         # holds it, so that others can be left to be found stale; 0 while it is in none.
@@ -336,38 +274,14 @@ class JobRecord(Handle):
 class WorkerRecord(Handle):
     """The scheduler's record of a worker. The underscored fields are its own."""
 
+    # fmt: off
     __slots__ = (
-        "_alone",
-        "_attempt_deadline",
-        "_attempts",
-        "_available",
-        "_busy_seconds",
-        "_claims",
-        "_coming",
-        "_crew",
-        "_current",
-        "_cut",
-        "_departing",
-        "_draws",
-        "_elastic",
-        "_expires_at",
-        "_guard",
-        "_id",
-        "_kind",
-        "_last_error",
-        "_limited_until",
-        "_loans",
-        "_name",
-        "_paused",
-        "_phase",
-        "_quarantined_until",
-        "_resting_until",
-        "_started_at",
-        "_succeeded",
-        "_tags",
-        "_task",
-        "_was_open",
+        "__weakref__", "_alone", "_attempt_deadline", "_attempts", "_available", "_busy_seconds", "_claims",
+        "_coming", "_crew", "_current", "_cut", "_departing", "_draws", "_elastic", "_expires_at", "_guard", "_id",
+        "_kind", "_last_error", "_limited_until", "_loans", "_name", "_paused", "_phase", "_quarantined_until",
+        "_resting_until", "_started_at", "_succeeded", "_tags", "_task", "_was_open",
     )
+    # fmt: on
 
     def __init__(self, crew: Crew, number: int, name: str, tags: frozenset[str]) -> None:
         self._crew = crew

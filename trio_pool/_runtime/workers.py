@@ -60,7 +60,7 @@ class Workers:
         number = next(self._ids)
         name = resource.name or f"worker-{number}"
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
-        lifespan = self._engine.config.lifespan if factory is None else lambda _: factory()
+        lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         worker._guard = self._guard_of(resource)
         worker._elastic = factory is not None
@@ -205,3 +205,10 @@ class Workers:
         if not worker._departing:  # it may be long until the block is left
             report("leaving the lifespan of %s failed", one_line(worker.name), error=error)
         self._engine.errors.append(error)
+
+
+def _made_by(
+    factory: Callable[[], AbstractAsyncContextManager[Any]],
+) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
+    """A lifespan that takes no resource: it makes one."""
+    return lambda _: factory()

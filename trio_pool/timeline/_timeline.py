@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .._runtime.engine import Engine
     from .._runtime.workers import Workers
     from ._recorder import Record
-    from ._spans import Recording, Kind
+    from ._spans import Kind, Recording
 
 _LONGEST_TEXT = 300
 

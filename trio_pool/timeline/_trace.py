@@ -15,7 +15,7 @@ from ._spans import nested_lanes, pool_names, row_names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._spans import Recording, Row, Span, Kind
+    from ._spans import Kind, Recording, Row, Span
 
 _Event: TypeAlias = dict[str, Any]
 
