@@ -1,4 +1,4 @@
-"""Shell: the calls that submit jobs, with the types of what they run."""
+"""The calls that submit jobs, with the types of what they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: futures that stand for jobs in other threads than the pool's own."""
+"""Futures that stand for jobs in other threads than the pool's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: groups of jobs as users see them, and the way through their blocks."""
+"""Groups of jobs as users see them, and the way through their blocks."""
 
 from __future__ import annotations
 

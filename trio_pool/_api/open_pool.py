@@ -1,4 +1,4 @@
-"""Shell: opening a pool, and the way out of its block."""
+"""Opening a pool, and the way out of its block."""
 
 from __future__ import annotations
 

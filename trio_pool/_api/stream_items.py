@@ -1,4 +1,4 @@
-"""Shell: making jobs of the items of a stream, as long as there is room for more."""
+"""Making jobs of the items of a stream, as long as there is room for more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: what the items of a stream are taken from."""
+"""What the items of a stream are taken from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: the task that takes the items of a stream, and what becomes of what they raise."""
+"""The task that takes the items of a stream, and what becomes of what they raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: the results of a stream of items, as users iterate over them."""
+"""The results of a stream of items, as users iterate over them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: making jobs and letting them in, for pools and groups alike."""
+"""Making jobs and letting them in, for pools and groups alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: how other threads of the process hand jobs to a pool."""
+"""How other threads of the process hand jobs to a pool."""
 
 from __future__ import annotations
 

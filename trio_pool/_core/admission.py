@@ -1,4 +1,4 @@
-"""Core: the places in the queue, and who waits for one."""
+"""The places in the queue, and who waits for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: how attempts end, and what becomes of their jobs and workers then."""
+"""How attempts end, and what becomes of their jobs and workers then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: when an elastic pool opens another worker, and when it retires one."""
+"""When an elastic pool opens another worker, and when it retires one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: what holds a worker back for a time: rests, quarantines, its rate limit, its resource's age."""
+"""What holds a worker back for a time: rests, quarantines, its rate limit, its resource's age."""
 
 from __future__ import annotations
 

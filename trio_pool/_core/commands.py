@@ -1,6 +1,6 @@
-"""What the scheduler decides, for the shell to carry out in this order.
+"""What the core decides, for the runtime to carry out in this order.
 
-The seats are known to the shell as its workers, hence Any. Plain classes, here and in
+The workers and the jobs are known to the runtime as its handles, hence Any. Plain classes, here and in
 the rest of the core: they are made by the thousand, and generating them costs more of the
 time of importing the package than all the rest.
 """

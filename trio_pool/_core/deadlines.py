@@ -1,4 +1,4 @@
-"""Core: the one heap of what comes due: ends of timeouts, of delays, of what holds workers back."""
+"""The one heap of what comes due: ends of timeouts, of delays, of what holds workers back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: which running jobs wait for which jobs, and who of them is told that it would be for ever.
+"""Which running jobs wait for which jobs, and who of them is told that it would be for ever.
 
 1. An ordinary wait that would be for ever is told so: at its beginning, or as soon as that is so.
 2. A job that waits for the ends of jobs that have been cancelled can't be told: it must not go on before.

@@ -1,4 +1,4 @@
-"""Core: which jobs wait for which others to succeed."""
+"""Which jobs wait for which others to succeed."""
 
 from __future__ import annotations
 

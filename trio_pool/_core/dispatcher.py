@@ -1,4 +1,4 @@
-"""Core: bringing jobs and workers together.
+"""Bringing jobs and workers together.
 
 1. A job that is queued never waits beside an idle worker that may take it, unless
    ``max_running`` attempts are under way or the pool's rate limit lets none start. A worker

@@ -1,4 +1,4 @@
-"""Core: attempts that are started on further workers, since the first one is slow."""
+"""Attempts that are started on further workers, since the first one is slow."""
 
 from __future__ import annotations
 

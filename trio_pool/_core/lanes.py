@@ -1,4 +1,4 @@
-"""Core: jobs that wait on the same terms, and the order in which a worker looks at those on different ones."""
+"""Jobs that wait on the same terms, and the order in which a worker looks at those on different ones."""
 
 from __future__ import annotations
 

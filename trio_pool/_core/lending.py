@@ -1,4 +1,4 @@
-"""Core: workers that their jobs have lent to others."""
+"""Workers that their jobs have lent to others."""
 
 from __future__ import annotations
 

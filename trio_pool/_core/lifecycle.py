@@ -1,4 +1,4 @@
-"""Core: the one place where a job's state changes, with all that follows from it."""
+"""The one place where a job's state changes, with all that follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: the jobs that no worker of the pool may take."""
+"""The jobs that no worker of the pool may take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: the ready jobs, by priority and by who may take them.
+"""The ready jobs, by priority and by who may take them.
 
 Jobs that the same workers may take stand in one lane: a heap of their own. A lane that
 some workers may not take is entered in an index for each kind of workers that fits it, ordered

@@ -1,4 +1,4 @@
-"""Core: which groups have which workers for themselves.
+"""Which groups have which workers for themselves.
 
 1. A group waits until it has had all the workers that it wants. From then on a worker that
    it loses is replaced as soon as there is another.

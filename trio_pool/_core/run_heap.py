@@ -1,4 +1,4 @@
-"""Core: entries in order, cheap where they come in order."""
+"""Entries in order, cheap where they come in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: which of the waiting jobs an idle worker may be able to take."""
+"""Which of the waiting jobs an idle worker may be able to take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: the jobs of a stream from being taken to being handed out, and whether there is room for more."""
+"""The jobs of a stream from being taken to being handed out, and whether there is room for more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: workers by their tags, so that who may take a job is found without a look at the others.
+"""Workers by their tags, so that who may take a job is found without a look at the others.
 
 Workers that have the same tags, and are kept for the same group or for none, are of one kind.
 `Kinds` are those that are kept for the same. What a job requires fits some of them, a `Fit`: it is worked

@@ -1,4 +1,4 @@
-"""Core: what has to come about before the waits of running jobs can end, and what of it never will.
+"""What has to come about before the waits of running jobs can end, and what of it never will.
 
 A job that waits while it holds a worker keeps others from it. Where what it waits for can't
 start before that worker is free, or waits for it in turn, nothing would ever happen any more.

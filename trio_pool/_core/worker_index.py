@@ -1,4 +1,4 @@
-"""Core: who is in the pool, who is free, and who may take what."""
+"""Who is in the pool, who is free, and who may take what."""
 
 from __future__ import annotations
 

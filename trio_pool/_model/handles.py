@@ -1,4 +1,4 @@
-"""A job: its states and the legal transitions between them, its attempts, its handle."""
+"""What users hold of a job and of a worker, and what these ask of their pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core: what holds one worker to its limits."""
+"""The limits of one worker together, and what is counted for them."""
 
 from __future__ import annotations
 

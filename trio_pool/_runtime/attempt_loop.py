@@ -1,4 +1,4 @@
-"""Shell: the tasks that serve a worker: one attempt after another, each in their scopes."""
+"""The tasks that serve a worker: one attempt after another, each in their scopes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: the ``async with`` blocks of pools and of groups."""
+"""The ``async with`` blocks of pools and of groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: noticing that a block is cancelled from outside, whatever its body is doing."""
+"""Noticing that a block is cancelled from outside, whatever its body is doing."""
 
 from __future__ import annotations
 

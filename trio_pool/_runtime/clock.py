@@ -1,4 +1,4 @@
-"""Shell: the one Trio task that sleeps until the core's next deadline."""
+"""The one Trio task that sleeps until the core's next deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: the error of a job that would wait for ever, in words."""
+"""The error of a job that would wait for ever, in words."""
 
 from __future__ import annotations
 

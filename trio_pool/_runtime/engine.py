@@ -1,4 +1,4 @@
-"""Shell: the core at work: what it decides is carried out here, and here it ends."""
+"""The core at work: what it decides is carried out here, and here it ends."""
 
 from __future__ import annotations
 

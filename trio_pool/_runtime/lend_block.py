@@ -1,4 +1,4 @@
-"""Shell: the block in which a job lends its worker to others."""
+"""The block in which a job lends its worker to others."""
 
 from __future__ import annotations
 

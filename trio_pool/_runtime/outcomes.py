@@ -1,4 +1,4 @@
-"""Shell: what comes out of the block of a pool or of a group."""
+"""What comes out of the block of a pool or of a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: jobs that come in, and those who wait for a place for them."""
+"""Jobs that come in, and those who wait for a place for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: tasks that wait for jobs, and jobs among them that would wait for ever."""
+"""Tasks that wait for jobs, and jobs among them that would wait for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: one worker loop per resource, its scopes and its lifespan."""
+"""One worker loop per resource, its scopes and its lifespan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: how an attempt ends whose job goes on without the worker that it had lent."""
+"""How an attempt ends whose job goes on without the worker that it had lent."""
 
 from __future__ import annotations
 

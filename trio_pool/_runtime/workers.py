@@ -1,4 +1,4 @@
-"""Shell: hiring workers, holding them back, and letting them go."""
+"""Hiring workers, holding them back, and letting them go."""
 
 from __future__ import annotations
 

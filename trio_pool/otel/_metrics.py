@@ -1,4 +1,4 @@
-"""Shell: what OpenTelemetry measures of pools, with one set of its instruments for each provider."""
+"""What OpenTelemetry measures of pools, with one set of its instruments for each provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell: the spans of a job and of its attempts."""
+"""The spans of a job and of its attempts."""
 
 from __future__ import annotations
 
