@@ -116,3 +116,28 @@ def test_what_decides_does_without_trio(folder: str) -> None:
 def test_modules_stay_small() -> None:
     lengths = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
     assert {module: length for module, length in lengths.items() if length > 400} == {}
+
+
+def classes_of(module: str) -> list[ast.ClassDef]:
+    """The classes at the top of a module."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return [node for node in tree.body if isinstance(node, ast.ClassDef)]
+
+
+@pytest.mark.parametrize("folder", ["_core", "_runtime"])
+def test_no_class_is_continued_in_another_module(folder: str) -> None:
+    modules = [module for module in MODULES if module.startswith(f"{folder}.")]
+    own = {node.name: module for module in modules for node in classes_of(module) if not is_protocol(node)}
+    continued = [
+        f"{module}: {node.name} of {own[base.id]}"
+        for module in modules
+        for node in classes_of(module)
+        for base in node.bases
+        if isinstance(base, ast.Name) and own.get(base.id, module) != module
+    ]
+    assert continued == []
+
+
+def is_protocol(node: ast.ClassDef) -> bool:
+    """Whether a class only says what others have."""
+    return any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases)

@@ -156,7 +156,7 @@ class JobFuture(Future[V]):
             self._settle(error)
             return
         if is_in_line:
-            engine.call_when_placed(job, self._placed)
+            engine.submitters.call_when_placed(job, self._placed)
         else:
             self._placed(None)
 
@@ -168,7 +168,7 @@ class JobFuture(Future[V]):
         if error is not None or has_ended(job):
             self._settle(error)
         else:
-            self._submitting._engine.watch(job, self._watch)
+            self._submitting._engine.waiting.watch(job, self._watch)
 
     def _watch(self, job: JobRecord) -> None:
         if has_ended(job):
@@ -179,7 +179,7 @@ class JobFuture(Future[V]):
     async def _wait(self) -> None:
         """Wait until it is done, in the task that has a thread ask."""
         await self._entered.wait()
-        with self._submitting._engine.waiting_for(self._awaited):
+        with self._submitting._engine.waiting.waiting_for(self._awaited):
             await self._done.wait()
 
     def _awaited(self) -> Iterable[Job[V]]:
@@ -225,7 +225,7 @@ class JobFuture(Future[V]):
         self._done.set()
         job = self._job
         engine = self._submitting._engine
-        if job is None or engine.withdraw(job):
+        if job is None or engine.submitters.withdraw(job):
             self._settle()
         elif job._state is not None:
             engine.cancel_job(job)

@@ -91,7 +91,7 @@ class BaseGroup(Submitting):
         """
         self._engine.check_caller()
         self._closed = True
-        self._engine.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
+        self._engine.submitters.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
 
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:
@@ -176,7 +176,7 @@ class BaseGroup(Submitting):
         if self._quiet is None:
             self._quiet = trio.Event()
         quiet = self._quiet  # which may be over by the time that it is waited for
-        waiting = self._engine.waiting_for_ends if cancelled else self._engine.waiting_for
+        waiting = self._engine.waiting.waiting_for_ends if cancelled else self._engine.waiting.waiting_for
         is_awaited = is_in_a_job()
         self._record.awaited += is_awaited
         try:
@@ -192,7 +192,7 @@ class BaseGroup(Submitting):
         if opener is not None and most - occupied_by_opener(record) < record.reserve <= most:
             holder = f"{label(opener.job)} (on {one_line(opener.seat.name)})"
             raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
-        with self._engine.waiting_for(tuple, group=record):
+        with self._engine.waiting.waiting_for(tuple, group=record):
             await self._staffed.wait()
         if self._turned_away:
             raise PoolClosedError("the pool ended before the group had its workers")
@@ -233,7 +233,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     engine.check_open(inside=is_in_a_job() and group._is_inside())
     group._entered = True
     engine.groups[record] = group
-    record.opener, record.task = engine.run_of_caller(), trio.lowlevel.current_task()
+    record.opener, record.task = engine.waiting.run_of_caller(), trio.lowlevel.current_task()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
     error: BaseException | None = None

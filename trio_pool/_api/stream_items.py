@@ -160,7 +160,7 @@ class Feeder:
         self._over = True
         self._window.is_wanted = False
         job = self._placing
-        if job is not None and self._engine.withdraw(job):
+        if job is not None and self._engine.submitters.withdraw(job):
             self._placing = None
             self._window.drop(job)
         await self._task.finish()
@@ -199,7 +199,7 @@ class Feeder:
             if pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
                 window.is_wanted = False
-                self._engine.call_when_placed(job, self._placed)
+                self._engine.submitters.call_when_placed(job, self._placed)
         except PoolClosedError as error:
             self._end(error)
             return

@@ -92,7 +92,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             for job in left:
                 job.cancel()
             for job in left:
-                await self._engine.wait_for_end(job)
+                await self._engine.waiting.wait_for_end(job)
                 self._engine.deal_with(job)
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -132,7 +132,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             await self._park()
             return
         self._feeder.is_unsure = False
-        with self._engine.waiting_for(self._feeder.awaited, window=self._window):
+        with self._engine.waiting.waiting_for(self._feeder.awaited, window=self._window):
             # That the job begins to wait may have led to it.
             if not (self._window.ready or self._is_at_end):
                 await self._park()

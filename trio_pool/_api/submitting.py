@@ -109,8 +109,8 @@ class Submitting(Handle, FixedAttributes, Entered):
         jobs = list(by_key.values())
         key = engine.core.key_of(jobs)
         try:
-            if engine.let_in(key, door, jobs) is Admission.WAITING:
-                await engine.wait_for_place(key)
+            if engine.submitters.let_in(key, door, jobs) is Admission.WAITING:
+                await engine.submitters.wait_for_place(key)
         except NoEligibleWorkerError as error:
             of_node = next(name for name, job in by_key.items() if job is key)
             if key.name == _name_of(of_node):
@@ -166,7 +166,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         if engine.closed or self._closed:
             self._check_open(inside=inside)
         door = Door.IF_IDLE if idle_only else Door.ALWAYS if inside else Door.AT_ONCE
-        if engine.let_in(job, door) is Admission.FULL:
+        if engine.submitters.let_in(job, door) is Admission.FULL:
             raise trio.WouldBlock
         return job
 
@@ -180,7 +180,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         inside = not outside and is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
             self._check_open(inside=inside)
-        return engine.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
+        return engine.submitters.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec) -> Any:
@@ -189,14 +189,14 @@ class Submitting(Handle, FixedAttributes, Entered):
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             if self._lines_up(job):
-                await self._engine.wait_for_place(job)
-            await self._engine.wait_for(job, has_ended)
+                await self._engine.submitters.wait_for_place(job)
+            await self._engine.waiting.wait_for(job, has_ended)
         except BaseException:
             if job._state is None:
                 raise  # it has never been in the pool
             job.cancel()
             with trio.CancelScope(shield=True):
-                await self._engine.wait_for_end(job)
+                await self._engine.waiting.wait_for_end(job)
             if job.state in (JobState.DEAD, JobState.SUCCEEDED):
                 return self._engine.result_of(job)
             raise
@@ -211,7 +211,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             if group is None or group._stopping:  # it takes no jobs any more
                 options = attrs.evolve(options, group=None)
         fresh = self._make_job(job._fn, job._args, options)
-        self._engine.let_in(fresh, Door.ALWAYS)
+        self._engine.submitters.let_in(fresh, Door.ALWAYS)
         return fresh
 
 

@@ -81,7 +81,7 @@ class ItemSource(Protocol):
     def stop_with(self, group: object) -> None: ...
 
 
-class Engine(Submitters, Waiting):
+class Engine:
     """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
 
     def __init__(
@@ -90,7 +90,6 @@ class Engine(Submitters, Waiting):
         elastic: Elastic[Any] | None,
         requeue: Callable[[Job[Any], JobOptions], Job[Any]],
     ) -> None:
-        super().__init__()
         self.config: Config = config
         self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Any] = list(config.instruments)
@@ -108,6 +107,8 @@ class Engine(Submitters, Waiting):
         )
         self.core: Core = Core(self.roster, self.dead, self.effects, self.instruments, settings, elastic)
         self.ledger: Lifecycle = self.core.ledger
+        self.submitters: Submitters = Submitters(self.core, self.carry_out)
+        self.waiting: Waiting = Waiting(self, self.core)
         self.timers: Clock = Clock(self._on_deadline)
         self._deadlines = self.core.deadlines
         # The body of the block, and what follows on it until the workers have stopped.
@@ -137,13 +138,13 @@ class Engine(Submitters, Waiting):
             GroupQuiet: self._on_group_quiet,
             Reserved: self._on_reserved,
             TurnedAway: self._on_turned_away,
-            WaitsInVain: self._on_waits_in_vain,
+            WaitsInVain: self.waiting.on_waits_in_vain,
             Tell: self._on_tell,
             Interrupt: self._on_interrupt,
             Regain: self._on_regain,
             Recall: self._on_recall,
-            Admitted: self._on_admitted,
-            Refused: self._on_refused,
+            Admitted: self.submitters.on_admitted,
+            Refused: self.submitters.on_refused,
             Died: self._on_died,
         }
         self._quiet: trio.Event | None = None
@@ -203,8 +204,12 @@ class Engine(Submitters, Waiting):
 
     async def wait_job(self, job: Job[V]) -> V:
         """Wait for the job's end."""
-        await self.wait_for(job, has_ended)
+        await self.waiting.wait_for(job, has_ended)
         return self.result_of(job)
+
+    async def wait_job_started(self, job: Job[Any]) -> None:
+        """Wait for the start of the job's first attempt, or its end."""
+        await self.waiting.wait_job_started(job)
 
     def deal_with(self, job: Job[Any]) -> None:
         """Note that somebody has been told of the job's end."""
@@ -227,7 +232,7 @@ class Engine(Submitters, Waiting):
         """Let nobody in from outside any more."""
         self.check_caller()
         self.closed = True
-        self.turn_away(self.core.close(), "the pool was closed")
+        self.submitters.turn_away(self.core.close(), "the pool was closed")
         self._check_over()
         self.carry_out()
 
@@ -297,7 +302,7 @@ class Engine(Submitters, Waiting):
         effect.seat._task.interrupt(effect.job)
         run = Run(effect.job, effect.seat)
         if self.core.waits.is_waiting(run):
-            self.see_what_outlasts(run)
+            self.waiting.see_what_outlasts(run)
 
     def _on_regain(self, effect: Regain) -> None:
         effect.seat._task.regain(effect.job)

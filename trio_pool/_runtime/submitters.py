@@ -33,22 +33,28 @@ class _Submitter:
 
 
 class Submitters:
-    """The part of the engine that has to do with jobs that come in."""
+    """Lets jobs in, and has submitters wait for places.
 
-    core: Core
-    carry_out: Callable[[], None]
+    Arguments:
+      core: what decides.
+      carry_out: does what it has decided.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_carry_out", "_core", "_submitters")
+
+    def __init__(self, core: Core, carry_out: Callable[[], None]) -> None:
+        self._core = core
+        self._carry_out = carry_out
         self._submitters: dict[JobRecord, _Submitter] = {}
 
     def let_in(self, job: JobRecord, door: Door, graph: Sequence[JobRecord] = ()) -> Admission:
         """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
-        core, now = self.core, job._submitted_at
+        core, now = self._core, job._submitted_at
         admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
         submitter: _Submitter | None = None
         if admission is Admission.WAITING:
             submitter = self._submitters[job] = _Submitter()
-        self.carry_out()
+        self._carry_out()
         if submitter is not None and submitter.released:
             if submitter.error is not None:
                 raise submitter.error
@@ -81,13 +87,13 @@ class Submitters:
         # It doesn't if it has just been let in or turned away. Then what says so is among the
         # effects, but one before it, a death or an instrument, has led to this call. Or else its time is up
         # at this very moment, which goes before the cancellation.
-        self.core.advance(trio.current_time())
-        self.carry_out()
-        if not self.core.waits_for_place(job):
+        self._core.advance(trio.current_time())
+        self._carry_out()
+        if not self._core.waits_for_place(job):
             return False
         del self._submitters[job]
-        self.core.withdraw(job)
-        self.carry_out()
+        self._core.withdraw(job)
+        self._carry_out()
         return True
 
     def _release(self, job: JobRecord, error: Exception | None) -> None:
@@ -103,10 +109,10 @@ class Submitters:
         for job in jobs:
             self._release(job, PoolClosedError(why))
 
-    def _on_admitted(self, effect: Admitted) -> None:
+    def on_admitted(self, effect: Admitted) -> None:
         self._release(effect.job, None)
 
-    def _on_refused(self, effect: Refused) -> None:
+    def on_refused(self, effect: Refused) -> None:
         self._release(effect.job, not_eligible(effect.job))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import trio
 
@@ -23,13 +23,23 @@ if TYPE_CHECKING:
     from .home import Home
 
 
-class Waiting:
-    """The part of the engine that has to do with those who wait for jobs."""
+class WaitingHost(Protocol):
+    """What those who wait for jobs ask of the engine."""
 
-    core: Core
     home: Home
-    carry_out: Callable[[], None]
-    check_caller: Callable[[], None]
+
+    def carry_out(self) -> None: ...
+    def check_caller(self) -> None: ...
+
+
+class Waiting:
+    """Lets tasks wait for jobs, and sees that those of jobs don't do so for ever."""
+
+    __slots__ = ("_core", "_host")
+
+    def __init__(self, host: WaitingHost, core: Core) -> None:
+        self._host = host
+        self._core = core
 
     async def wait_job_started(self, job: JobRecord) -> None:
         """Wait for the start of the job's first attempt, or its end."""
@@ -38,8 +48,8 @@ class Waiting:
     @trio.lowlevel.enable_ki_protection
     async def wait_for(self, job: JobRecord, reached: Callable[[JobRecord], bool]) -> None:
         """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
-        if get_ident() != self.home.thread:
-            self.check_caller()
+        if get_ident() != self._host.home.thread:
+            self._host.check_caller()
         if reached(job):
             await trio.lowlevel.checkpoint()
             return
@@ -136,15 +146,15 @@ class Waiting:
         task = trio.lowlevel.current_task()
         wait = Wait(run, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
         wait.wake = wake
-        begins = self.core.begin_wait(wait, trio.current_time())
+        begins = self._core.begin_wait(wait, trio.current_time())
         try:
-            self.carry_out()
+            self._host.carry_out()
             yield wait
         finally:
             if begins:
-                self.core.waits.end(wait)
+                self._core.waits.end(wait)
 
-    def _on_waits_in_vain(self, effect: WaitsInVain) -> None:
+    def on_waits_in_vain(self, effect: WaitsInVain) -> None:
         if effect.wait.wake is not None:
             effect.wait.wake()
 
@@ -155,8 +165,8 @@ class Waiting:
         soon(soon, self._see_what_outlasts, run)
 
     def _see_what_outlasts(self, run: Run) -> None:
-        self.core.outlasted(run, trio.current_time())
-        self.carry_out()
+        self._core.outlasted(run, trio.current_time())
+        self._host.carry_out()
 
     async def wait_for_end(self, job: JobRecord) -> None:
         """Wait for the end of a job that has been cancelled."""
@@ -169,9 +179,9 @@ class Waiting:
     def run_of_caller(self) -> Run | None:
         """The run of a job that the caller is part of, if it holds or has lent a worker of this pool."""
         job = next(enclosing_jobs(), None)
-        if job is None or job._host is not cast("object", self) or job._worker is None:
+        if job is None or job._host is not cast("object", self._host) or job._worker is None:
             return None
-        runs = {seat._task.shift_of(job).task: seat for seat in self.core.workers_of(job)}
+        runs = {seat._task.shift_of(job).task: seat for seat in self._core.workers_of(job)}
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:
