@@ -85,7 +85,7 @@ class Instrument:
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """A worker's resource is to be opened anew: it is broken, or that has failed once more.
 
-        Without an error it has only done its ``max_jobs``, or reached its ``max_age``.
+        Without an error it is due to ``max_jobs`` or ``max_age``. What a lifespan has raised that ended is its cause.
         """
 
     def worker_stopped(self, worker: Worker) -> None:
