@@ -204,8 +204,8 @@ class BasePool(Submitting):
     def statistics(self) -> PoolStatistics:
         """A snapshot of what the pool has done and what is in it."""
         crew = self._staff.last_crew or self.workers
-        workers = tuple(worker.statistics() for worker in crew)
-        return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers)
+        workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
+        return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers, now, "pool")
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
         """Iterate over snapshots: one now, and one after each interval.
