@@ -130,7 +130,7 @@ async def test_lend_is_entered_by_async_with() -> None:
 @pytest.mark.parametrize("call", ["open_pool", "open_group"])
 async def test_so_are_pools_and_groups(opened: OpenPool, call: str) -> None:
     async with opened() as pool:
-        block = opened() if call == "open_pool" else pool.open_group()
+        block: Any = opened() if call == "open_pool" else pool.open_group()
         with pytest.raises(TypeError, match=r"^use 'async with', not 'with'$"), block:
             pass
         with pytest.raises(TypeError, match=r"^use 'async with', not 'await'$"):

@@ -25,7 +25,6 @@ from trio_pool import (
     Pool,
     ResourceBroken,
     RetryPolicy,
-    SlotPool,
     Worker,
     current_job,
     open_pool,
@@ -407,17 +406,21 @@ class Reopenings(Instrument):
         self.seen.append((str(error), error.__cause__))
 
 
-async def idle(pool: SlotPool | Pool[int]) -> None:
+async def idle(pool: Pool[int]) -> None:
     await trio.sleep(2)
 
 
-async def with_a_job(pool: SlotPool | Pool[int]) -> None:
-    job = await pool.submit(lambda session: trio.sleep(5), retry=AGAIN)
+async def with_a_job(pool: Pool[int]) -> None:
+    job = await pool.submit(nap, 5, retry=AGAIN)
     await job.wait()
 
 
-async def with_a_lender(pool: SlotPool | Pool[int]) -> None:
-    job = await pool.submit(lambda session: while_lending(), retry=AGAIN)
+async def lends_for_a_while(session: int) -> None:
+    await while_lending()
+
+
+async def with_a_lender(pool: Pool[int]) -> None:
+    job = await pool.submit(lends_for_a_while, retry=AGAIN)
     await job.wait()
 
 
@@ -446,7 +449,7 @@ async def test_the_event_of_a_broken_lifespan_comes_before_the_end_of_its_attemp
             seen.append("attempt_ended")
 
     async with open_pool([0], lifespan=Sessions(OSError()), instruments=[Order()]) as pool:
-        await pool.run(lambda session: trio.sleep(5), retry=AGAIN)
+        await pool.run(nap, 5, retry=AGAIN)
     assert seen == ["worker_reopening", "attempt_ended", "attempt_ended"]
 
 
@@ -477,7 +480,7 @@ async def test_so_is_one_whose_attempt_is_cancelled_meanwhile(
                     await trio.sleep(1)
 
     async with open_pool([0], lifespan=lingering) as pool:
-        job = await pool.submit(lambda session: trio.sleep(5))
+        job = await pool.submit(nap, 5)
         await trio.sleep(1.5)
         job.cancel()
     assert job.state is JobState.CANCELLED
