@@ -716,3 +716,11 @@ def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 def test_the_library_does_without_it() -> None:
     code = "import sys, trio_pool; sys.exit(any(name.partition('.')[0] == 'rich' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@both
+async def test_it_is_entered_by_async_with(opened: OpenPool) -> None:
+    async with opened() as pool:
+        view: Any = live(pool)
+        with pytest.raises(TypeError, match=r"^use 'async with', not 'with'$"), view:
+            pass

@@ -33,7 +33,7 @@ def given_to(call: str, options: Any, defaults: JobSpec | None = None) -> JobSpe
         ({"requires": "gpu"}, TypeError, "requires must be an iterable of tags, not the single 'gpu'"),
         ({"requires": 3}, TypeError, "requires must be an iterable of tags, got 3"),
         ({"requires": ["gpu", 3]}, TypeError, "requires must hold strings, got 3"),
-        ({"worker": "first"}, TypeError, "worker must be a Worker, got 'first'"),
+        ({"worker": "first"}, TypeError, "worker must be a Worker, got 'first'; see pool.workers"),
         ({"name": 3}, TypeError, "name must be a str or None, got 3"),
         ({"metadata": [1]}, TypeError, "metadata must be a mapping, got [1]"),
         ({"timeout": 3}, TypeError, "submit() got an unexpected keyword argument 'timeout'; the options of a job are "),

@@ -129,7 +129,8 @@ class BaseGroup(Submitting):
     def statistics(self) -> PoolStatistics:
         """A snapshot of what has become of the group's jobs; its workers are those reserved for it."""
         workers = tuple(worker.statistics() for worker in self._engine.workers_of(self._record))
-        return pool_statistics(self.name, self._record, len(self._record.line), workers)
+        now = self._engine.home.clock.current_time()
+        return pool_statistics(self.name, self._record, len(self._record.line), workers, now, "group")
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""

@@ -11,6 +11,7 @@ import trio
 from .._basics.logs import report, report_deaths
 from .._basics.text import one_line, shown
 from .._model.errors import PoolError
+from .._model.job_options import JobOptions
 from .._model.pool_config import Config
 from .._policies import validate
 from .._policies.resource import MOST_WORKERS, Elastic, Resource
@@ -172,11 +173,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       Exception: whatever entering a lifespan raises, out of ``async with``, once those that
           were open already have been left again.
     """
-    try:
-        config = Config(**options)
-    except TypeError as error:
-        # What is missing here is missing there too: name the function that was called.
-        raise TypeError(str(error).replace("Config.__init__", "open_pool")) from None
+    _check_names(options)
+    config = Config(**options)
     for instrument in config.instruments:
         validate.instance("instruments", instrument, Instrument)
     elastic = _elastic_of(resources)
@@ -198,6 +196,16 @@ def open_pool(resources: Any, **options: Any) -> Any:
     described = _described(resources)
     openings = [partial(pool._staff.add, resource, (resource.value,)) for resource in described]
     return Block("open_pool", _run_pool(pool, openings))
+
+
+def _check_names(options: Iterable[str]) -> None:
+    known = Config.__slots__
+    for name in options:
+        if name not in known:
+            hint = f"its options are {', '.join(known)}"
+            if name in JobOptions.__optional_keys__:
+                hint = f"{name} is an option of a job, for submit() and the like"
+            raise TypeError(f"open_pool() got an unexpected keyword argument {name!r}; {hint}")
 
 
 def _elastic_of(resources: object) -> Elastic[Any] | None:

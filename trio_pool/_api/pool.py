@@ -85,7 +85,7 @@ class Instrument:
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """A worker's resource is to be opened anew: it is broken, or that has failed once more.
 
-        Without an error it has only done its ``max_jobs``, or reached its ``max_age``.
+        Without an error it is due to ``max_jobs`` or ``max_age``. What a lifespan has raised that ended is its cause.
         """
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -204,8 +204,8 @@ class BasePool(Submitting):
     def statistics(self) -> PoolStatistics:
         """A snapshot of what the pool has done and what is in it."""
         crew = self._staff.last_crew or self.workers
-        workers = tuple(worker.statistics() for worker in crew)
-        return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers)
+        workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
+        return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers, now, "pool")
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
         """Iterate over snapshots: one now, and one after each interval.

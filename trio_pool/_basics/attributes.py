@@ -29,11 +29,14 @@ def _is_assignable(member: object) -> bool:
 
 
 class OnlyAsync:
-    """A base of async context managers, which says so where one is entered by a plain ``with``."""
+    """A base of async context managers, which says so where one is entered by a plain ``with``, or awaited."""
 
     __slots__ = ()
 
     if not TYPE_CHECKING:  # which sees by itself that there is no such method
+
+        def __await__(self) -> None:
+            raise TypeError("use 'async with', not 'await'")
 
         def __enter__(self) -> None:
             raise TypeError("use 'async with', not 'with'")

@@ -165,8 +165,8 @@ class Changes:
         if seat._current is None:
             self._state.effects.append(Recall(seat))
 
-    def take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
-        """A worker's resource is to be opened anew."""
+    def take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
+        """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
         if self._staffing is not None:
             self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
         seat._phase = Phase.REOPENING
@@ -175,7 +175,8 @@ class Changes:
             self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
         if error is not None:
             seat._last_error = error
-        self._ledger.tell("worker_reopening", seat, error)
+        if tell:
+            self._ledger.tell("worker_reopening", seat, error)
         self._state.may_start = True
 
 

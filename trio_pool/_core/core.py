@@ -74,6 +74,7 @@ class Core:
         "submit",
         "submit_graph",
         "succeeded",
+        "tell_reopening",
         "timed_out",
         "waits",
         "waits_for_place",
@@ -142,6 +143,7 @@ class Core:
         self.not_hired = workers.not_hired
         self.opened = workers.opened
         self.reopen = workers.reopen
+        self.tell_reopening = workers.tell_reopening
         self.pause = workers.pause
         self.resume = workers.resume
         self.rest = workers.rest

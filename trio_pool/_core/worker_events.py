@@ -65,15 +65,20 @@ class WorkerEvents:
             self._staffing.unparked(seat)  # held back while its resource was opened anew
         self._settling.settle(now)
 
-    def reopen(self, seat: WorkerRecord, error: Exception | None, now: float) -> None:
+    def reopen(self, seat: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
 
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
+          tell: whether the instruments are told now; otherwise by `tell_reopening`, once it is known why.
         """
-        self._changes.take_out_of_use(seat, error, now)  # before it is given what comes due now
+        self._changes.take_out_of_use(seat, error, now, tell=tell)  # before it is given what comes due now
         self._settling.advance(now)
         self._settling.settle(now)
+
+    def tell_reopening(self, seat: WorkerRecord, error: Exception) -> None:
+        """It is known why a worker's resource has to be opened anew."""
+        self._ledger.tell("worker_reopening", seat, error)
 
     def pause(self, seat: WorkerRecord, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""

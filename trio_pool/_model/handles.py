@@ -53,6 +53,11 @@ class Job(JobRecord, Generic[V_co]):
 
     _host: JobHost
 
+    if not TYPE_CHECKING:  # which sees by itself that it can't be awaited
+
+        def __await__(self) -> None:
+            raise TypeError("a job can't be awaited; use 'await job.wait()'")
+
     async def wait(self) -> V_co:
         """Wait for the job's end and return its result.
 

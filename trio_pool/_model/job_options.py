@@ -185,7 +185,8 @@ def _hedge(name: str, value: object) -> Hedge:
 
 def _worker(name: str, value: object) -> WorkerRecord:
     if not isinstance(value, WorkerRecord):
-        raise TypeError(f"{name} must be a Worker, {validate.got(value)}")
+        hint = "; see pool.workers" if isinstance(value, str) else ""
+        raise TypeError(f"{name} must be a Worker, {validate.got(value)}{hint}")
     return value
 
 

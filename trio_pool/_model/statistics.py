@@ -62,8 +62,17 @@ class WorkerStatistics:
     available_at: float | None
 
 
+class _Taken:
+    """What the words of a snapshot need besides its figures; a copy does without."""
+
+    __slots__ = ("_noun", "_now")
+
+    _noun: str
+    _now: float
+
+
 @attrs.frozen(kw_only=True)
-class PoolStatistics:
+class PoolStatistics(_Taken):
     """What a pool has done so far, and what is in it.
 
     Attributes:
@@ -104,7 +113,8 @@ class PoolStatistics:
 
     def __str__(self) -> str:
         """Its counts in a few lines, and a table with a line for each worker."""
-        name = "the pool" if self.name is None else f"the pool {one_line(self.name)!r}"
+        noun: str = getattr(self, "_noun", "pool")
+        name = f"the {noun}" if self.name is None else f"the {noun} {one_line(self.name)!r}"
         states = ", ".join(f"{getattr(self, state.value)} {state.value}" for state in JobState)
         work = [
             counted(self.attempts, "attempt"),
@@ -115,15 +125,15 @@ class PoolStatistics:
         ]
         lines = [f"{name}: {counted(self.submitted, 'job')} submitted", states, ", ".join(work)]
         if self.workers:
-            lines += _table([_COLUMNS, *map(_row, self.workers)])
+            lines += _table([_COLUMNS, *(_row(worker, getattr(self, "_now", None)) for worker in self.workers)])
         return "\n  ".join(lines)
 
 
-_COLUMNS = ("worker", "state", "attempts", "succeeded", "failed", "busy", "available at", "last error")
+_COLUMNS = ("worker", "state", "attempts", "succeeded", "failed", "busy", "available", "last error")
 _PLACES = "<<>>>>><"
 
 
-def _row(worker: WorkerStatistics) -> tuple[str, ...]:
+def _row(worker: WorkerStatistics, now: float | None) -> tuple[str, ...]:
     return (
         one_line(worker.name, 40),
         worker.state.value,
@@ -131,9 +141,15 @@ def _row(worker: WorkerStatistics) -> tuple[str, ...]:
         str(worker.succeeded),
         str(worker.failed),
         f"{worker.busy_seconds:.1f} s",
-        "" if worker.available_at is None else f"{worker.available_at:.1f}",
+        _moment(worker.available_at, now),
         "" if worker.last_error is None else one_line(in_words(worker.last_error), 80),
     )
+
+
+def _moment(until: float | None, now: float | None) -> str:
+    if until is None:
+        return ""
+    return f"at {until:.1f}" if now is None else f"in {max(until - now, 0):.1f} s"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -162,11 +178,11 @@ def worker_statistics(seat: WorkerRecord, now: float) -> WorkerStatistics:
 
 
 def pool_statistics(
-    name: str | None, counts: Counts, waiting: int, workers: tuple[WorkerStatistics, ...]
+    name: str | None, counts: Counts, waiting: int, workers: tuple[WorkerStatistics, ...], now: float, noun: str
 ) -> PoolStatistics:
-    """Look at a pool or a group."""
+    """Look at a pool or a group, which ``noun`` says."""
     count = {state.value: counts.count[state] for state in JobState}
-    return PoolStatistics(
+    taken = PoolStatistics(
         name=name,
         submitted=counts.submitted,
         attempts=counts.attempts,
@@ -177,3 +193,6 @@ def pool_statistics(
         workers=workers,
         **count,
     )
+    for slot, value in (("_noun", noun), ("_now", now)):
+        object.__setattr__(taken, slot, value)
+    return taken

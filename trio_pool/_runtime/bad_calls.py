@@ -52,8 +52,8 @@ def not_async(fn: Callable[..., Any], made: object) -> str:
     if hasattr(type(made), "__await__"):
         return f"{name} is not an async function: hand over one that awaits what it returned, {shown(made)}"
     return (
-        "use async def, and await trio.to_thread.run_sync(...) for what blocks: "
-        f"{name} is not an async function: calling it returned {shown(made)}, not a coroutine"
+        f"{name} is not an async function: calling it returned {shown(made)}, not a coroutine; "
+        "use async def, and await trio.to_thread.run_sync(...) for what blocks"
     )
 
 

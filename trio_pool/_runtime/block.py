@@ -1,4 +1,4 @@
-"""The ``async with`` blocks of pools and of groups."""
+"""The ``async with`` blocks of pools, of groups and of live views."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from .._basics.attributes import OnlyAsync
 from .._basics.tracebacks import set_traceback, traceback_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Block(AbstractAsyncContextManager[T_co]):
+class Block(OnlyAsync, AbstractAsyncContextManager[T_co]):
     """A block as a generator that yields once, and is sent what the block's body has raised, or None.
 
     Unlike with `contextlib.asynccontextmanager`, that exception is not thrown into the generator: so it
@@ -61,6 +62,14 @@ class Block(AbstractAsyncContextManager[T_co]):
             set_traceback(outcome, shown)
             return False  # noqa: ASYNC910
         raise AssertionError(f"the block of {self._call}() yields once")
+
+    if not TYPE_CHECKING:  # which sees by itself that there is no such attribute
+
+        def __getattr__(self, name: str) -> None:
+            if name in Block.__slots__:
+                raise AttributeError(name)  # one that is being copied has none yet
+            words = f"what {self._call}() returns has no attribute {name!r}"
+            raise AttributeError(f"{words}; enter it first: 'async with {self._call}(...)'")
 
     def __repr__(self) -> str:
         return f"<{self._call}(...), {'entered' if self._entered else 'to be entered with async with'}>"

@@ -60,7 +60,7 @@ class Submitters:
                 raise submitter.error
             return Admission.ENTERED
         if admission is Admission.NO_WORKER:
-            raise not_eligible(job)
+            raise self._not_eligible(job)
         return admission
 
     async def wait_for_place(self, job: JobRecord) -> None:
@@ -113,14 +113,15 @@ class Submitters:
         self._release(effect.job, None)
 
     def on_refused(self, effect: Refused) -> None:
-        self._release(effect.job, not_eligible(effect.job))
+        self._release(effect.job, self._not_eligible(effect.job))
 
-
-def not_eligible(job: JobRecord) -> NoEligibleWorkerError:
-    """The error of a job that no worker may take."""
-    options = job._options
-    asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
-    if options.requires:
-        asked.append(f"the tags {', '.join(shown(tag) for tag in sorted(options.requires))}")
-    wish = f", which asks for {' and '.join(asked)}" if asked else ""
-    return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")
+    def _not_eligible(self, job: JobRecord) -> NoEligibleWorkerError:
+        """The error of a job that no worker may take."""
+        options, state = job._options, self._core.state
+        asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
+        if options.requires:
+            asked.append(f"the tags {', '.join(shown(tag) for tag in sorted(options.requires))}")
+        wish = f", which asks for {' and '.join(asked)}" if asked else ""
+        if not state.roster.seats and state.growth is None:
+            wish += ': the pool has no workers; add one first, or open it with no_worker="wait"'
+        return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")

@@ -78,6 +78,7 @@ class WorkerTask:
         "_own_shift",
         "_stage",
         "_stand_ins",
+        "_untold",
         "core",
         "failure",
         "farewell",
@@ -115,6 +116,8 @@ class WorkerTask:
         self._stage = Stage.OPENING
         # What its attempts fail with since the lifespan is ending by itself.
         self._broken: ResourceBroken | None = None
+        # Whether the instruments have yet to be told of that: once it is known why.
+        self._untold = False
         # The job whose function that has ended: its attempt fails once it is known why the lifespan did.
         self._doomed: JobRecord | None = None
         # What serves it: the shift of its own task, and the one that is on duty.
@@ -258,6 +261,7 @@ class WorkerTask:
     async def _live(self) -> None:  # noqa: ASYNC910  # it may be told to leave before it begins
         """Enter the lifespan, serve and leave it, again and again until told to leave."""
         failed = 0
+        is_reported = False
         while not self.worker._departing:
             error = await self._serve_once()
             if self.worker._phase is Phase.STARTING and not self._insists:
@@ -271,13 +275,15 @@ class WorkerTask:
                 return  # recalled
             if self._stage is not Stage.LEAVING:
                 failed += 1
-                if failed == 1 and self.worker._phase is Phase.STARTING:  # nobody else waits for it
+                if self._stage is Stage.OPENING and not is_reported:  # nobody else may be told
                     words = "%s can't be opened, and is tried again"
                     report(words, one_line(self.worker.name), error=error, level=logging.WARNING)
+                is_reported = self._stage is Stage.OPENING
                 self._break_down(error)
                 await self._back_off(failed, ResourceBroken() if error is None else error)
             else:
                 failed = 0
+                is_reported = False
                 if error is not None:
                     self.host.blame(self.worker, error)
 
@@ -342,6 +348,12 @@ class WorkerTask:
                 broken.reason = f"the lifespan of {one_line(self.worker.name)} broke: {in_words(error)}"
                 broken.args = (broken.reason,)
                 broken.__cause__ = error
+                if self._doomed is None:  # no attempt fails with it
+                    words = "the lifespan of %s broke"
+                    report(words, one_line(self.worker.name), error=error, level=logging.WARNING)
+            if self._untold:
+                self._untold = False
+                self.core.tell_reopening(self.worker, broken)
             if self._doomed is not None:
                 job, self._doomed = self._doomed, None
                 self.judge(job, broken, now)
@@ -368,7 +380,8 @@ class WorkerTask:
         if self._broken is None:
             self._broken = ResourceBroken(f"the lifespan of {one_line(self.worker.name)} ended by itself")
         if self.worker._phase is Phase.OPEN:  # or that has to be opened anew is known already
-            self.core.reopen(self.worker, self._broken, trio.current_time())
+            self._untold = True
+            self.core.reopen(self.worker, self._broken, trio.current_time(), tell=False)
         return self._broken
 
     def judge(self, job: JobRecord, error: Exception, now: float) -> JobRecord | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -16,6 +16,7 @@ from .._api.pool import checked_pool
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._policies import validate
+from .._runtime.block import Block
 from ._frame import frame, plain_line
 from ._readings import Failures, Readings
 from ._terminal import Place, console_for
@@ -79,23 +80,18 @@ def live(
     for name, seconds in (("frame_interval", frame_interval), ("line_interval", line_interval)):
         validate.positive(name, seconds)
     validate.optional("console", console, Console)
-    return _show(_View(pool, total, failures, frame_interval, line_interval, console))
+    return Block("live", _show(_View(pool, total, failures, frame_interval, line_interval, console)))
 
 
-@asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def _show(view: _View) -> AsyncGenerator[None]:
+async def _show(view: _View) -> AsyncGenerator[None, BaseException | None]:
     """The view's block."""
-    error: BaseException | None = None
     view.check_caller()
     await trio.lowlevel.checkpoint()
     async with trio.open_nursery() as nursery:
         view.begin()
         nursery.start_soon(view.run)
-        try:
-            yield
-        except BaseException as exc:
-            error = exc  # raised below, where the nursery doesn't put it into a group
+        error = yield  # raised below, where the nursery doesn't put it into a group
         view.end()
         # Neither a cancellation from outside nor a Ctrl-C shall take the place of the error: so
         # the one is kept out, and the other doesn't get to wait with the nursery.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,6 +60,11 @@ async def test_its_repr_says_what_it_is_for() -> None:
     assert repr(opening) == "<open_pool(...), to be entered with async with>"
     async with opening:
         assert repr(opening) == "<open_pool(...), entered>"
+
+
+async def test_a_copy_is_entered_like_it() -> None:
+    async with copy(open_pool(["a"])) as pool:
+        await pool.run(works)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), None])

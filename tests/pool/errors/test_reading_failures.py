@@ -6,8 +6,10 @@ import logging
 import subprocess
 import sys
 import traceback
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 
@@ -342,11 +344,28 @@ async def test_the_statistics_of_a_pool_are_printed_as_a_table(autojump_clock: M
 the pool 'printers': 5 jobs submitted
   0 blocked, 2 queued, 1 running, 1 delayed, 1 succeeded, 0 dead, 0 cancelled, 0 discarded
   2 attempts, 1 failed, 1 retried, 2 queued at the peak, 0 submitters waiting
-  worker    state        attempts  succeeded  failed   busy  available at  last error
+  worker    state        attempts  succeeded  failed   busy  available  last error
   laser     paused              1          1       0  4.0 s
   worker-2  busy                0          0       0  5.0 s
-  ink       quarantined         1          0       1  0.0 s          30.0  OSError: out of paper"""
+  ink       quarantined         1          0       1  0.0 s  in 25.0 s  OSError: out of paper"""
     )
+
+
+async def test_the_table_of_a_group_says_that_it_is_one() -> None:
+    async with open_pool(A) as pool, pool.open_group(name="urgent") as group, pool.open_group() as other:
+        assert str(group.statistics()).startswith("the group 'urgent': 0 jobs submitted\n")
+        assert str(other.statistics()).startswith("the group: 0 jobs submitted\n")
+
+
+async def test_the_table_of_a_copy_says_when_a_worker_is_available_on_trios_clock(autojump_clock: MockClock) -> None:
+    async with open_pool([Resource("a", name="laser")]) as pool:
+        await trio.sleep(2)
+        pool.workers[0].rest(30)
+        seen = pool.statistics()
+        pool.cancel()
+    for statistics, words in ((seen, "in 30.0 s"), (copy(seen), "at 32.0"), (attrs.evolve(seen), "at 32.0")):
+        assert words in str(statistics)
+        assert statistics == seen
 
 
 async def test_the_table_of_a_pool_without_workers_is_its_counts() -> None:

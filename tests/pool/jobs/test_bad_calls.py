@@ -106,8 +106,8 @@ async def test_in_a_pool_of_slots_it_is_said_that_there_are_no_resources() -> No
 @pytest.mark.parametrize("fn", [not_async, partial(not_async, 1), NotAsync()], ids=["plain", "partial", "callable"])
 async def test_a_function_that_is_not_async_is_told_what_to_use(fn: Any) -> None:
     text = await complaint(fn)
-    assert text.startswith("use async def, and await trio.to_thread.run_sync(...) for what blocks: ")
-    assert text.endswith(" is not an async function: calling it returned 5, not a coroutine")
+    words = " is not an async function: calling it returned 5, not a coroutine; "
+    assert text.endswith(f"{words}use async def, and await trio.to_thread.run_sync(...) for what blocks")
 
 
 async def test_an_async_generator_function_is_told_to_return_its_values() -> None:

@@ -170,6 +170,17 @@ def test_an_unknown_option_of_a_pool() -> None:
         open_anything(["a"], max_worker=3)
 
 
+def test_an_unknown_option_of_a_pool_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(TypeError, match=r"'retries'; its options are .*\bretry, .*\btotal_timeout$"):
+        open_anything(["a"], retries=3)
+
+
+@pytest.mark.parametrize("option", ["hedge", "priority", "after"])
+def test_an_option_of_a_job_is_none_of_a_pool(option: str) -> None:
+    with pytest.raises(TypeError, match=rf"'{option}'; {option} is an option of a job, for submit\(\) and the like$"):
+        open_anything(["a"], **{option: None})
+
+
 def test_a_lifespan_beside_slots() -> None:
     with pytest.raises(ValueError, match=says("lifespan needs resources, and slots have none")):
         open_anything(3, lifespan=trio.open_nursery)
@@ -436,6 +447,17 @@ async def test_requires_that_nobody_has(opened: OpenPool, call: Call) -> None:
             await call(pool, echo, requires=["gpu", "big"])
         assert list(pool.jobs()) == []
     assert "'big', 'gpu'" in str(caught.value)
+
+
+async def test_a_pool_without_workers_says_what_to_do() -> None:
+    nobody: list[str] = []
+    async with open_pool(nobody) as pool:
+        with pytest.raises(NoEligibleWorkerError) as caught:
+            await pool.submit(whoami)
+    assert str(caught.value) == (
+        "no worker of the pool may ever take the job whoami: "
+        'the pool has no workers; add one first, or open it with no_worker="wait"'
+    )
 
 
 async def test_a_worker_that_has_left_is_told_by_name() -> None:

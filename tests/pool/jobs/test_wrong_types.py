@@ -108,7 +108,7 @@ async def test_a_stream_is_entered_by_async_with(call: str) -> None:
             pass
         with pytest.raises(RuntimeError, match=r"^enter the stream of results first"):
             await anext(stream)
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=r"^use 'async with', not 'await'$"):
             await stream
         with pytest.raises(TypeError):
             iter(stream)
@@ -124,6 +124,28 @@ async def test_lend_is_entered_by_async_with() -> None:
         with pytest.raises(JobFailedError) as caught:
             await pool.run(lends)
     assert str(caught.value.__cause__) == "use 'async with', not 'with'"
+
+
+@both
+@pytest.mark.parametrize("call", ["open_pool", "open_group"])
+async def test_so_are_pools_and_groups(opened: OpenPool, call: str) -> None:
+    async with opened() as pool:
+        block: Any = opened() if call == "open_pool" else pool.open_group()
+        with pytest.raises(TypeError, match=r"^use 'async with', not 'with'$"), block:
+            pass
+        with pytest.raises(TypeError, match=r"^use 'async with', not 'await'$"):
+            await block
+        with pytest.raises(AttributeError) as caught:
+            block.submit(works)
+    message = f"what {call}() returns has no attribute 'submit'; enter it first: 'async with {call}(...)'"
+    assert str(caught.value) == message
+
+
+async def test_a_job_is_waited_for_by_its_wait() -> None:
+    async with open_pool(["a"]) as pool:
+        job: Any = await pool.submit(works)
+        with pytest.raises(TypeError, match=r"^a job can't be awaited; use 'await job.wait\(\)'$"):
+            await job
 
 
 @both

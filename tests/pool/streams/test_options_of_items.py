@@ -288,7 +288,7 @@ BAD: dict[str, tuple[object, type[Exception], str]] = {
     "total_timeout": ("1", TypeError, "the result of total_timeout must be a number, got '1'"),
     "priority": (math.nan, ValueError, "the result of priority must not be NaN"),
     "requires": ("gpu", TypeError, "the result of requires must be an iterable of tags, not the single 'gpu'"),
-    "worker": ("a", TypeError, "the result of worker must be a Worker, got 'a'"),
+    "worker": ("a", TypeError, "the result of worker must be a Worker, got 'a'; see pool.workers"),
     "name": (5, TypeError, "the result of name must be a str or None, got 5"),
     "metadata": ([1], TypeError, r"the result of metadata must be a mapping, got \[1\]"),
     "hedge": (1, TypeError, "the result of hedge must be a Hedge, got 1"),
