@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._model.errors import PoolClosedError
 from .._runtime.job_runner import is_in_a_job
@@ -213,7 +214,7 @@ class Feeder:
         if error is not None:
             assert job is not None
             self._window.drop(job)
-            if isinstance(error, PoolClosedError):
+            if is_a(error, PoolClosedError):
                 self._end(error)
             else:
                 self._fail(error)

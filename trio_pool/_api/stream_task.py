@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._basics.exceptions import as_error, without
+from .._basics.is_a import is_a
 from .._basics.logs import report
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ class FeedingTask:
         if rest is None:
             return
         told = as_error(rest, "taking an item")
-        if not isinstance(told, Exception):
+        if not is_a(told, Exception):
             self._engine.crash(told)
             return
-        if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
+        if is_a(told, StopAsyncIteration):  # the readers would take it for the end
             told = RuntimeError("taking an item raised StopAsyncIteration")
             told.__cause__ = rest
         if self.failure is None or self.failure is self._stray:
