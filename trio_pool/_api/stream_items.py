@@ -110,6 +110,7 @@ class Feeder:
         self._engine.check_open(inside=True)
         self._context = copy_context()
         self._is_outside = not is_in_a_job()
+        self._task.reader = trio.lowlevel.current_task()
         self._engine.feeders[self] = None
         if not self._is_plain:
             self._task.start(self._context)
