@@ -388,6 +388,18 @@ def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one(
     assert begin(core, job, submit(core)) == [job]
 
 
+def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
+    core = make_core()
+    for job in [running(core, core.add_seat()), running(core, core.add_seat())]:
+        group = core.make_group(reserve=2)
+        group.opener = run_of(job)
+        core.scheduler.open_group(group, 0.0)
+        assert core.scheduler.begin_wait(Wait(run_of(job), tuple, group=group), 0.0)
+    assert core.told() == []
+    core.scheduler.join(core.make_seat())
+    assert [wait.run.job for wait in core.told()] == [job]
+
+
 def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_has_to_try() -> None:
     core = make_core()
     first, seat, third = core.add_seat("x"), core.add_seat("x"), core.add_seat()
