@@ -52,7 +52,7 @@ class ShellWorker(Named):
     waiting: bool = False
     running: JobRecord | None = None
     # The jobs whose attempts on it get Trio's cancellation.
-    interrupted: list[JobRecord] = attrs.field(factory=list["Job[Any]"])
+    interrupted: list[JobRecord] = attrs.field(factory=list["JobRecord"])
 
     def __repr__(self) -> str:
         return f"worker {self.seat.id}"
