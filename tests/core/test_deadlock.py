@@ -410,3 +410,15 @@ def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_
     race.succeeded(None)
     core.scheduler.end_apart(loan, race, 1.0)
     assert [wait.run.job for wait in core.told()] == [holder]
+
+
+def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
+    core = make_core()
+    for job in [running(core, core.add_seat()), running(core, core.add_seat())]:
+        group = core.make_group(reserve=2)
+        group.opener = run_of(job)
+        core.scheduler.open_group(group, 0.0)
+        assert core.scheduler.begin_wait(Wait(run_of(job), tuple, group=group), 0.0)
+    assert core.told() == []
+    core.scheduler.join(core.make_seat())
+    assert [wait.run.job for wait in core.told()] == [job]
