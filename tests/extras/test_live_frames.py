@@ -95,6 +95,11 @@ async def test_an_idle_worker_is_shown_as_idle() -> None:
         assert Watch(pool).line("A").startswith("A idle 0 0 0")
 
 
+async def test_an_idle_worker_that_is_kept_for_a_group_is_shown_with_its_name() -> None:
+    async with open_pool([A]) as pool, pool.open_group(reserve=1, name="urgent"):
+        assert Watch(pool).line("A").startswith("A idle reserved for the group 'urgent' 0 0 0")
+
+
 async def test_a_resting_worker_is_shown_with_how_long_it_rests_still(autojump_clock: MockClock) -> None:
     async with open_pool([A]) as pool:
         watch = Watch(pool)

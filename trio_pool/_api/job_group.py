@@ -12,7 +12,7 @@ from .._core.reservations import occupied_by_opener
 from .._model.errors import JobDeadlockError, PoolClosedError
 from .._model.records import Group
 from .._model.statistics import pool_statistics
-from .._model.text import label
+from .._model.text import counted, label
 from .._policies import validate
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
@@ -134,7 +134,7 @@ class BaseGroup(Submitting):
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""
-        return f"<trio_pool.{type(self).__name__}{name}: {len(self._record.live)} jobs>"
+        return f"<trio_pool.{type(self).__name__}{name}: {counted(len(self._record.live), 'job')}>"
 
     # The rest is for the engine and for the block.
 

@@ -11,9 +11,10 @@ from .._basics.text import one_line
 from .._model.records import JobSpec
 from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
+from .._model.text import counted
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
-from .._policies.resource import Resource
+from .._policies.resource import Elastic, Resource
 from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
 from .._runtime.job_runner import is_in_a_job
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from .._model.pool_config import Config, OnFailure
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
-    from .._policies.resource import Elastic
 
 R = TypeVar("R")
 
@@ -238,8 +238,8 @@ class BasePool(Submitting):
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""
-        jobs, workers = len(self._engine.ledger.live), len(self._engine.roster.seats)
-        return f"<trio_pool.{type(self).__name__}{name}: {workers} workers, {jobs} jobs>"
+        workers, jobs = counted(len(self._engine.roster.seats), "worker"), counted(len(self._engine.ledger.live), "job")
+        return f"<trio_pool.{type(self).__name__}{name}: {workers}, {jobs}>"
 
     def close(self) -> None:
         """Take no more jobs from outside; what is in the pool still runs.

@@ -12,6 +12,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from .attributes import Entered
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -108,9 +110,14 @@ def _parts(before: Iterable[object], args: Iterable[object], keywords: dict[str,
     most = MOST_OF_ARGUMENTS + 1
     for values in (before, args):
         for value in values:
-            yield shown(value, most)
+            yield _argument(value, most)
     for name, value in keywords.items():
-        yield f"{one_line(name, most)}={shown(value, most)}"
+        yield f"{one_line(name, most)}={_argument(value, most)}"
+
+
+def _argument(value: object, most: int) -> str:
+    """What is shown of it; of a pool or a group, which says as well what is in it, only what it is."""
+    return f"<{type_name(value)}>" if issubclass(type(value), Entered) else shown(value, most)
 
 
 def _slot(kind: type[Any], name: str) -> Any:

@@ -163,7 +163,7 @@ def _again_after(
 ) -> Retry | Die:
     counts, asked = validate.instance("counts", control.counts, bool), control.placement
     if counts and _used_up(job, policy):
-        return _exhausted(error)
+        return _exhausted(job, error)
     placement = policy.placement if asked is None else validate.one_of("placement", asked, PLACEMENTS)
     if control.rest and asked is None and placement == "same":
         placement = "any"  # the same worker is the one that can't take it now
@@ -180,7 +180,7 @@ def _by_policy(
         if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
         if counts and _used_up(job, policy):
-            return _exhausted(error)
+            return _exhausted(job, error)
         setback = job._setback or _FIRST_TIME
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
@@ -197,8 +197,12 @@ def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
     return (job._setback or _FIRST_TIME).counted + 1 >= most
 
 
-def _exhausted(error: Exception) -> Die:
-    return Die(DeadReason.ATTEMPTS_EXHAUSTED, "no attempts left", error)
+def _exhausted(job: Job[Any], error: Exception) -> Die:
+    counted = (job._setback or _FIRST_TIME).counted
+    words = "no attempts left"
+    if counted < job._attempt_count:  # or a reader would wonder why there were more than max_attempts
+        words = f"{words}: {counted + 1} of {job._attempt_count + 1} count"
+    return Die(DeadReason.ATTEMPTS_EXHAUSTED, words, error)
 
 
 def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:

@@ -78,6 +78,14 @@ def attempt_lines(job: JobRecord) -> list[str]:
     return lines
 
 
+def reservation(seat: WorkerRecord) -> str:
+    """For whom alone a worker is kept, if it is."""
+    group = seat._kind.group
+    if group is None:
+        return ""
+    return f"reserved for {'a group' if group.name is None else f'the group {one_line(group.name)!r}'}"
+
+
 def doings(seat: WorkerRecord, now: float) -> str:
     """What a worker is doing, and what keeps it from jobs until when."""
     state = seat.state
@@ -95,6 +103,8 @@ def doings(seat: WorkerRecord, now: float) -> str:
         holds.append("reopening")
     if seat._departing:
         holds.append("leaving")
+    if reserved := reservation(seat):
+        holds.append(reserved)
     if seat._current is not None:
         busy = f"busy with {title(seat._current)} for {now - seat._started_at:.1f} s"
         return f"{busy}, then {', '.join(holds)}" if holds else busy

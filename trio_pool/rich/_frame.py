@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from .._model.states import WorkerState
-from .._model.text import label
+from .._model.text import label, reservation
 from ._text import clock, encodable, error_in_words, one_line, pace, span
 
 if TYPE_CHECKING:
@@ -224,6 +224,8 @@ def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Pi
         return None, (error_in_words(worker.last_error), FAINT)
     if worker.available_at is not None and worker.state in HELD_BACK:
         return max(0.0, worker.available_at - reading.now), (HELD_BACK[worker.state], FAINT)
+    if seat is not None and worker.state is WorkerState.IDLE:
+        return None, (reservation(seat), FAINT)
     return None, ("", PLAIN)
 
 

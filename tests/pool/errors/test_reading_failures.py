@@ -368,6 +368,19 @@ async def test_the_table_of_a_copy_says_when_a_worker_is_available_on_trios_cloc
         assert statistics == seen
 
 
+async def test_a_worker_that_is_kept_for_a_group_says_so(autojump_clock: MockClock) -> None:
+    async with open_pool(A) as pool:
+        worker = pool.workers[0]
+        async with pool.open_group(reserve=1, name="urgent") as group:
+            assert repr(worker) == "<trio_pool.Worker 1 A, idle, reserved for the group 'urgent'>"
+            await group.submit(sleeps, 1, name="print")
+            expected = "busy with job 1 (print) for 0.0 s, then reserved for the group 'urgent'"
+            assert repr(worker) == f"<trio_pool.Worker 1 A, {expected}>"
+        async with pool.open_group(reserve=1):
+            assert repr(worker) == "<trio_pool.Worker 1 A, idle, reserved for a group>"
+        assert repr(worker) == "<trio_pool.Worker 1 A, idle>"
+
+
 async def test_the_table_of_a_pool_without_workers_is_its_counts() -> None:
     nothing: list[str] = []
     async with open_pool(nothing) as pool:

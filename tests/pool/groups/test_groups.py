@@ -614,7 +614,7 @@ async def test_a_group_says_what_it_is(autojump_clock: MockClock) -> None:
     async with open_pool(["a"]) as pool, pool.open_group(name="pages") as group, pool.open_group() as other:
         assert (group.name, other.name) == ("pages", None)
         await group.submit(works)
-        assert repr(group) == "<trio_pool.JobGroup 'pages': 1 jobs>"
+        assert repr(group) == "<trio_pool.JobGroup 'pages': 1 job>"
         assert repr(other) == "<trio_pool.JobGroup: 0 jobs>"
 
 

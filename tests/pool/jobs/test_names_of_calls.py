@@ -111,6 +111,16 @@ async def test_the_name_itself_is_still_the_functions() -> None:
         pool.dead.pop_all()
 
 
+async def test_pools_and_groups_are_shown_as_what_they_are() -> None:
+    async def nothing(*_: object) -> None:
+        """Takes whatever it gets."""
+
+    async with open_pool(1) as pool, pool.open_group() as group:
+        job = await pool.submit(partial(nothing, pool), group, 3)
+        assert ".nothing(<SlotPool>, <SlotJobGroup>, 3)" in str(job)
+        assert repr(pool) == "<trio_pool.SlotPool: 1 worker, 1 job>"
+
+
 async def test_in_a_pool_of_slots_all_arguments_are_shown() -> None:
     async with open_pool(1) as pool:
         pool.workers[0].pause()

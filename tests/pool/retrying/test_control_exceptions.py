@@ -93,6 +93,7 @@ async def test_between_those_that_do_not_count_the_others_count(autojump_clock: 
         job = await pool.submit(script)
     assert job.attempt_count == 5
     assert job.dead_reason is DeadReason.ATTEMPTS_EXHAUSTED
+    assert job.reason == "no attempts left: 3 of 5 count"
 
 
 async def test_retry_after_holds_no_worker(autojump_clock: MockClock) -> None:
