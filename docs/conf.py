@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 from sphinx.pycode import ModuleAnalyzer
@@ -48,9 +48,9 @@ def find_docs_of_attributes() -> None:
     """Let Sphinx find what stands below attributes in the modules that define them: classes name the public one."""
     public = ModuleAnalyzer.for_module("trio_pool")
     public.analyze()
-    for module in iter_modules(trio_pool.__path__):
-        if module.name.startswith("_"):
-            private = ModuleAnalyzer.for_module(f"trio_pool.{module.name}")
+    for module in walk_packages(trio_pool.__path__, "trio_pool."):
+        if module.name.startswith("trio_pool._"):
+            private = ModuleAnalyzer.for_module(module.name)
             private.analyze()
             public.attr_docs.update(private.attr_docs)
             public.tagorder.update(private.tagorder)

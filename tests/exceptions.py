@@ -56,6 +56,19 @@ class Refuses(Exception):
     code: int = 0
 
 
+class Classless(Exception):
+    """Doesn't say of what class it is, as far as it is asked for that."""
+
+    @property
+    def __class__(self) -> type[Classless]:
+        raise RuntimeError("no class")
+
+    @__class__.setter
+    # Declared like that of `object`, which can be assigned to.
+    def __class__(self, kind: type[object]) -> None:
+        raise RuntimeError("no other class")
+
+
 class Unruly(Exception):
     """Raises whatever it is asked."""
 

@@ -136,6 +136,15 @@ def test_whatever_is_built_in_is_shown_as_python_shows_it_or_begins_so(value: An
     assert text == whole or (text[-1] == "…" and (whole.startswith(text[:-1]) or "…" in text[:-1]))
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["000'", b"000'", bytearray(b"000'"), "000'\"", {"000'": None}],
+    ids=["str", "bytes", "array", "both", "dict"],
+)
+def test_the_quotation_marks_are_those_of_the_whole(value: object) -> None:
+    assert shown(value, 3) == f"{repr(value)[:2]}…"
+
+
 # In short
 
 

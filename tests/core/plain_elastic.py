@@ -99,14 +99,17 @@ class PlainElasticPool(PlainLendingPool):
             room = min(room, self.rate.startable(self.now))
         return max(0.0, room)
 
+    def on_their_way(self) -> int:
+        """How many are ordered or about to open their resources."""
+        opening = [worker for worker in self.crew() if worker.phase in ("starting", "reopening")]
+        return self.ordered + sum(worker.job is None and not worker.lenders for worker in opening)
+
     def missing_workers(self) -> int:
         """How many workers are to be ordered."""
         if self.elastic is None or not self.begun or self.failing():
             return 0
-        opening = [worker for worker in self.crew() if worker.phase in ("starting", "reopening")]
-        coming = [worker for worker in opening if worker.job is None and not worker.lenders]
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
-        wanted = for_groups + min(self.wanting(), self.startable()) - self.ordered - len(coming)
+        wanted = for_groups + min(self.wanting(), self.startable()) - self.on_their_way()
         wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
         return int(max(0, min(wanted, self.elastic.max - self.there())))
 
@@ -116,7 +119,7 @@ class PlainElasticPool(PlainLendingPool):
             return True
         if self.elastic is None or self.failing() or not self.has_room() or self.ready_at() <= self.now:
             return False
-        return bool(self.there() < self.elastic.max and self.wanting())
+        return self.there() < self.elastic.max and self.wanting() > self.on_their_way()
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""

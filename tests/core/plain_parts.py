@@ -160,6 +160,12 @@ class PlainJob(Named):
         return f"<PlainJob, in turn {[state.name for state in self.states]}>"
 
     @property
+    def is_cut(self) -> bool:
+        """Whether its attempt is to end on the one worker that it has, or has lent, whatever becomes of the job."""
+        cut = self.lent_cut if self.has_lent is not None else any(worker.cut for worker in self.attempt.runners)
+        return cut or self.cancelled
+
+    @property
     def only_worker(self) -> PlainWorker | None:
         """The one worker that may take it now, if it may not be any other."""
         last = self.last if self.pinned is None and self.placement == "same" else None

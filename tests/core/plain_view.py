@@ -126,13 +126,11 @@ class PlainView:
         """Whether the worker may take the job now."""
         if not self.can_serve(worker, job):
             return False
-        if job.only_worker is not None:
-            return worker is job.only_worker
-        return not self.avoids(worker, job)
+        return job.only_worker in (None, worker) and not self.avoids(worker, job)
 
     def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the job goes rather to one that it has not failed on, in a new round to any but the last."""
-        if job.placement != "other" or not job.failed_on:
+        if job.placement != "other" or not job.failed_on or job.only_worker is not None:
             return False
         counted = [other for other in self.workers if self.can_serve(other, job) and not other.lenders]
         if any(other not in job.failed_on for other in counted):

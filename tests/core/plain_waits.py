@@ -3,8 +3,8 @@
 What will come about is found by trying: at first nothing is taken to; then, again and again, whatever is kept by
 nothing but what will. What is left over then is for ever.
 
-1. A wait ends when all that it is for has ended; or when its job has been cancelled, unless it is behind a shield; or
-   when whoever waits has been told.
+1. A wait ends when all that it is for has ended; or when its job has been cancelled or its attempt cut short,
+   unless it is behind a shield; or when whoever waits has been told.
 2. A running job ends unless one of its waits goes on. One that has lent its worker has to have that back first, so
    the job that is on it has to end. One that does not wait ends.
 3. A job that waits to start, ends if those end that it is after, if there is room beside the waiting jobs
@@ -58,9 +58,9 @@ class PlainWait(Named):
 
     @property
     def goes_on(self) -> bool:
-        """Whether neither its job's cancellation nor its being told ends it."""
+        """Whether neither the end of its attempt nor its being told ends it."""
         lasts = self.shielded or self.for_ends or self.is_loan
-        return not self.told and (lasts or not self.waiter.cancelled)
+        return not self.told and (lasts or not self.waiter.is_cut)
 
 
 @attrs.define(eq=False)
@@ -208,8 +208,8 @@ class PlainWaitingPool(PlainElasticPool):
 
     def _explain(self, wait: PlainWait, coming: set[Thing]) -> None:
         """Find out who keeps it, and whether lending would help."""
-        reached = self._reached(wait.waiter, coming)
-        wait.stuck = [job for job in self.jobs if job in [wait.waiter, *reached] and self.waits_of(job)]
+        waiters = [each.waiter for each in (wait, *self._reached(wait, coming)) if isinstance(each, PlainWait)]
+        wait.stuck = [job for job in self.jobs if job in waiters]
         self.as_if_lent = wait.stuck
         wait.lending_helps = wait in self.to_come()
         self.as_if_lent = []

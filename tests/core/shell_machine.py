@@ -157,6 +157,9 @@ class ShellMachine(RuleBasedStateMachine):
         self.forget_news()
         told_before = len(self.told)
         plain_answer = plain()
+        if dated and self.core.scheduler.deadlines.soonest > self.now:
+            # The model looks at everything whenever time has passed, so also at how many could start by now.
+            self.core.scheduler._jobs._settling.settle(self.now)
         answer = core()
         self.carry_out()
         self.check_news(told_before)

@@ -84,7 +84,8 @@ class WaitingMachine(ElasticMachine):
         """The error of a wait that would be for ever is about that, and names no job that gets on."""
         stuck = [run.job for run in wait.stuck]
         assert stuck[0] is wait.run.job
-        assert {self.job_of(job) for job in plain.stuck} <= set(stuck)
+        named = {self.job_of(job) for job in plain.stuck}
+        assert named <= set(stuck)
         assert wait.lending_helps is plain.lending_helps
         words = str(deadlock_of(wait))
         assert words.startswith(f"the job {label(wait.run.job)} would wait for ever ")
@@ -294,16 +295,16 @@ class WaitingMachine(ElasticMachine):
         """There was a timeout around it."""
         self.end_wait(*data.draw(st.sampled_from(self.may_give_up())))
 
-    def cancelled_waiters(self) -> list[tuple[Job[Any], PlainJob]]:
-        """The cancelled jobs some of whose waits do not know of it yet."""
+    def cut_waiters(self) -> list[tuple[Job[Any], PlainJob]]:
+        """The jobs whose attempts have been cut short, and some of whose waits do not know of it yet."""
         waiters = {id(wait.waiter) for wait in self.model.waits if not (wait.shielded or wait.for_ends or wait.is_loan)}
-        return [pair for pair in self.jobs if pair[1].cancelled and id(pair[1]) in waiters]
+        return [pair for pair in self.jobs if pair[1].is_cut and id(pair[1]) in waiters]
 
-    @precondition(lambda self: self.cancelled_waiters())
+    @precondition(lambda self: self.cut_waiters())
     @rule(data=st.data())
     def cancellation_arrives(self, data: DataObject) -> None:
         """It ends what is not behind a shield; then it is looked at what is left."""
-        self.wake_up(*data.draw(st.sampled_from(self.cancelled_waiters())))
+        self.wake_up(*data.draw(st.sampled_from(self.cut_waiters())))
 
     def wake_up(self, job: Job[Any], plain: PlainJob) -> None:
         for pair in [pair for pair in self.waits if pair[1].waiter is plain and not pair[1].goes_on]:
@@ -384,7 +385,7 @@ class WaitingMachine(ElasticMachine):
     def finish(self, pair: tuple[Group, PlainGroup]) -> None:
         opener = pair[1].opener
         assert opener is not None
-        if opener.cancelled or not self.wait((self.job_of(opener), opener), pair[1].task, members_of=pair):
+        if opener.is_cut or not self.wait((self.job_of(opener), opener), pair[1].task, members_of=pair):
             self.break_off(pair)
 
     @precondition(lambda self: self.may_finish())
@@ -444,8 +445,8 @@ class WaitingMachine(ElasticMachine):
         """One that has waited, or that goes on without its worker; returns whether there is any."""
         if self.finished():
             self.end_wait(*self.finished()[0])
-        elif self.cancelled_waiters():
-            self.wake_up(*self.cancelled_waiters()[0])
+        elif self.cut_waiters():
+            self.wake_up(*self.cut_waiters()[0])
         elif self.apart():
             self.end_one_apart(self.apart()[0], "cut", PlainVerdict("drop"))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from .._basics.is_a import is_a
 from .._model.errors import JobCancelledError
 from .._model.handles import Job
 
@@ -27,5 +28,5 @@ def outcome_of(job: Job[Any], attempt: Attempt) -> Literal["succeeded", "failed"
     if error is None:
         return "succeeded"
     # Another job's, or one of this job once it has ended, may be what the function itself has failed with.
-    is_cut = isinstance(error, JobCancelledError) and error.job is job and error._tells_of_attempt
+    is_cut = is_a(error, JobCancelledError) and error.job is job and error._tells_of_attempt
     return "cut_short" if is_cut else "failed"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._model.errors import PoolClosedError
 from .._runtime.job_runner import is_in_a_job
@@ -109,6 +110,7 @@ class Feeder:
         self._engine.check_open(inside=True)
         self._context = copy_context()
         self._is_outside = not is_in_a_job()
+        self._task.reader = trio.lowlevel.current_task()
         self._engine.feeders[self] = None
         if not self._is_plain:
             self._task.start(self._context)
@@ -213,7 +215,7 @@ class Feeder:
         if error is not None:
             assert job is not None
             self._window.drop(job)
-            if isinstance(error, PoolClosedError):
+            if is_a(error, PoolClosedError):
                 self._end(error)
             else:
                 self._fail(error)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._basics.exceptions import as_error, without
+from .._basics.is_a import is_a
 from .._basics.logs import report
 
 if TYPE_CHECKING:
@@ -35,9 +36,15 @@ class FeedingTask:
     Attributes:
       has_begun: whether there is one.
       failure: why the items have failed, until a reader is told.
+      reader: the task that has entered the block, for which it takes them.
     """
 
-    __slots__ = ("_done", "_ended", "_engine", "_feed", "_items", "_parked", "_scope", "_stray", "failure", "has_begun")
+    # fmt: off
+    __slots__ = (
+        "_done", "_ended", "_engine", "_feed", "_items", "_parked", "_scope", "_stray", "failure", "has_begun",
+        "reader",
+    )
+    # fmt: on
 
     def __init__(
         self, engine: Engine, items: Items, feed: Callable[[], Awaitable[None]], ended: Callable[[], object]
@@ -54,6 +61,7 @@ class FeedingTask:
         self._stray: Exception | None = None
         self.has_begun: bool = False
         self.failure: Exception | None = None
+        self.reader: trio.lowlevel.Task
 
     def start(self, context: Context) -> None:
         """Start it in a copy of this context: a reader that makes room may be in the context itself."""
@@ -98,12 +106,15 @@ class FeedingTask:
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:  # noqa: ASYNC910  # the body of a task
+        task, on_behalf = trio.lowlevel.current_task(), self._engine.waiting.on_behalf
+        on_behalf[task] = self.reader
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._take_and_close, name=_NAME)
         except BaseException as error:  # Trio's complaint about what they have left open
             self._note(error)
+        del on_behalf[task]
         self._done.set()
         self._ended()
 
@@ -132,10 +143,10 @@ class FeedingTask:
         if rest is None:
             return
         told = as_error(rest, "taking an item")
-        if not isinstance(told, Exception):
+        if not is_a(told, Exception):
             self._engine.crash(told)
             return
-        if isinstance(told, StopAsyncIteration):  # the readers would take it for the end
+        if is_a(told, StopAsyncIteration):  # the readers would take it for the end
             told = RuntimeError("taking an item raised StopAsyncIteration")
             told.__cause__ = rest
         if self.failure is None or self.failure is self._stray:

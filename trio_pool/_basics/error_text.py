@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from .exceptions import CANCELLATIONS, is_group, leaves
+from .is_a import is_a
 from .text import said, type_name
 
 MOST_OF_ERROR = 1000
@@ -27,7 +28,7 @@ def in_words(error: BaseException, *, raw: bool = False) -> str:
 def only_leaf(error: Exception) -> Exception:
     """What a group holds if that is a single error, at whatever depth, else the error itself."""
     leaf, more = _leaf(error)
-    return leaf if not more and isinstance(leaf, Exception) else error
+    return leaf if not more and is_a(leaf, Exception) else error
 
 
 def first_leaf(error: BaseException) -> BaseException:
@@ -43,7 +44,7 @@ def _leaf(error: BaseException) -> tuple[BaseException, int]:
     if not is_group(error):
         return error, 0
     every = leaves(error)
-    found = [leaf for leaf in every if not isinstance(leaf, CANCELLATIONS)] or every
+    found = [leaf for leaf in every if not is_a(leaf, CANCELLATIONS)] or every
     return found[0], len(found) - 1
 
 

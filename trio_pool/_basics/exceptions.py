@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from trio import Cancelled
 
+from .is_a import is_a
 from .tracebacks import exceptions_of, set_cause, set_traceback, traceback_of
 
 if sys.version_info < (3, 11):
@@ -25,7 +26,7 @@ CANCELLATIONS = (Cancelled,)
 
 def leaves(error: BaseException) -> list[BaseException]:
     """The errors in a group at whatever depth, in their order, or the error alone if it is none."""
-    return [each for each in walk(error) if not isinstance(each, BaseExceptionGroup)]
+    return [each for each in walk(error) if not is_a(each, BaseExceptionGroup)]
 
 
 def walk(error: BaseException, whole: tuple[type, ...] = ()) -> Iterator[BaseException]:
@@ -35,14 +36,14 @@ def walk(error: BaseException, whole: tuple[type, ...] = ()) -> Iterator[BaseExc
     while pending:
         current = pending.pop()
         yield current
-        if is_group(current) and not isinstance(current, whole) and id(current) not in seen:
+        if is_group(current) and not is_a(current, whole) and id(current) not in seen:
             seen.add(id(current))  # what stands in many places must not be walked in each of them
             pending += reversed(exceptions_of(current))
 
 
 def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
     """Whether an exception holds others."""
-    return isinstance(error, BaseExceptionGroup)
+    return is_a(error, BaseExceptionGroup)
 
 
 def without_cancellations(error: BaseException) -> BaseException | None:
@@ -57,7 +58,7 @@ def without(kinds: tuple[type[BaseException], ...], error: BaseException) -> Bas
     with the message and the traceback of the one that it was.
     """
     every = leaves(error)
-    others = [leaf for leaf in every if not isinstance(leaf, kinds)]
+    others = [leaf for leaf in every if not is_a(leaf, kinds)]
     if len(others) == len(every):
         return error
     if not others:
@@ -85,7 +86,7 @@ def as_error(error: BaseException, source: str) -> BaseException:
       `Exception`; or a `RuntimeError` with the exception as its cause.
     """
     rest = without_cancellations(error)
-    if rest is not None and (rest is error or not isinstance(rest, Exception)):
+    if rest is not None and (rest is error or not is_a(rest, Exception)):
         return rest
     stray = RuntimeError(f"{source} raised a trio.Cancelled that no cancel scope around it has asked for")
     set_cause(stray, error)

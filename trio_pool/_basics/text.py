@@ -153,10 +153,10 @@ _CONTAINERS = (
 )
 # By how they show themselves, so that what derives from them and has a repr of its own is asked for that.
 _BRACKETS: dict[object, _Brackets] = {each.kind.__repr__: each for each in _CONTAINERS}
-_SLICES: dict[object, Callable[[Any, slice], Any]] = {
-    str.__repr__: str.__getitem__,
-    bytes.__repr__: bytes.__getitem__,
-    bytearray.__repr__: bytearray.__getitem__,
+_QUOTED: dict[object, tuple[Any, tuple[Any, Any]]] = {
+    str.__repr__: (str, ("'", '"')),
+    bytes.__repr__: (bytes, (b"'", b'"')),
+    bytearray.__repr__: (bytearray, (b"'", b'"')),
 }
 
 
@@ -164,8 +164,8 @@ def _repr(value: object, most: int, depth: int) -> str:
     """The object's repr; where it is longer than ``most``, perhaps only its beginning."""
     try:
         how: object = type(value).__repr__
-        if how in _SLICES:
-            return repr(_SLICES[how](value, slice(0, most)))
+        if how in _QUOTED:
+            return repr(_beginning(value, *_QUOTED[how], most))
         if how in _BRACKETS:
             return _container(value, _BRACKETS[how], most, depth)
         if how is int.__repr__ and (bits := int.bit_length(cast("int", value))) > _BITS_SHOWN:
@@ -175,6 +175,17 @@ def _repr(value: object, most: int, depth: int) -> str:
         raise
     except BaseException:  # as above
         return f"<{type_name(value)}: its repr can't be had>"
+
+
+def _beginning(value: object, kind: Any, quotes: tuple[Any, Any], most: int) -> Any:
+    """What there is to see of a long text, with all the quotation marks that it holds: they decide about its own."""
+    if kind.__len__(value) <= most:
+        return value
+    beginning = kind.__getitem__(value, slice(0, most))
+    for quote in quotes:
+        if kind.__contains__(value, quote):
+            beginning += quote  # past what is shown
+    return beginning
 
 
 def _container(value: object, brackets: _Brackets, most: int, depth: int) -> str:

@@ -6,7 +6,9 @@ import dis
 import gc
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
+
+from .is_a import is_a
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -51,7 +53,7 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
       strangers: types of errors whose context is none of this error's business; they are
           cut off from it.
     """
-    if cause_of(error) is None and context_of(error) is None and not isinstance(error, BaseExceptionGroup):
+    if cause_of(error) is None and context_of(error) is None and not is_a(error, BaseExceptionGroup):
         # What the rest comes to for most errors.
         _clear_traceback(traceback_of(error))
         return
@@ -62,13 +64,13 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
         if id(current) in seen:
             continue
         seen.add(id(current))
-        if isinstance(current, strangers):
+        if is_a(current, strangers):
             set_context(current, None)
         _clear_traceback(traceback_of(current))
         linked = (cause_of(current), context_of(current))
         pending.extend(link for link in linked if link is not None)
-        if isinstance(current, BaseExceptionGroup):
-            pending.extend(exceptions_of(cast("BaseExceptionGroup[BaseException]", current)))
+        if is_a(current, BaseExceptionGroup):
+            pending.extend(exceptions_of(current))
 
 
 def _clear_traceback(traceback: TracebackType | None) -> None:

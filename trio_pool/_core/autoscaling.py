@@ -118,7 +118,12 @@ class Autoscaler:
 
     def will_open(self, terms: Terms) -> bool:
         """Whether one that may take such a job is about to join, whoever else there is for it to do."""
-        return (self._ordered > 0 or len(self._crew) < self._elastic.min) and self.could_take(terms)
+        is_short = len(self._crew) < self._elastic.min and self._there < self._elastic.max
+        return (self._ordered > 0 or is_short) and self.could_take(terms)
+
+    def will_replace(self, terms: Terms) -> bool:
+        """Whether one that may take such a job will join once one of those that are to leave has left."""
+        return len(self._crew) + self._ordered < self._elastic.min and self.could_take(terms)
 
     def could_take(self, terms: Terms) -> bool:
         """Whether a worker that could be opened may take such a job."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, WorkerRecord
     from .commands import Commands
     from .dependencies import Dependencies
-    from .waits import DeadlockSearch
+    from .waits import Waits
 
 
 _FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
@@ -89,7 +89,7 @@ class Lifecycle:
         dependencies: Dependencies,
         instruments: Sequence[object],
         keep_history: bool,
-        waits: DeadlockSearch,
+        waits: Waits,
     ) -> None:
         self._effects = effects
         self._dead = dead

@@ -18,7 +18,7 @@ from .commands import Reserved, TurnedAway
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
     from .commands import Commands
-    from .waits import DeadlockSearch
+    from .waits import Waits
     from .worker_index import WorkerIndex
 
 
@@ -48,7 +48,7 @@ class Reservations:
         "waiting",
     )
 
-    def __init__(self, roster: WorkerIndex, effects: Commands, waits: DeadlockSearch) -> None:
+    def __init__(self, roster: WorkerIndex, effects: Commands, waits: Waits) -> None:
         self._roster = roster
         self._effects = effects
         self._waits = waits

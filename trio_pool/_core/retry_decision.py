@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .._basics.error_text import MOST_OF_ERROR
 from .._basics.exceptions import CANCELLATIONS, as_error, leaves
+from .._basics.is_a import is_a
 from .._basics.text import said
 from .._basics.tracebacks import clear_frames, context_of, set_context
 from .._model.setback import Setback
@@ -79,9 +80,9 @@ def control_of(error: Exception) -> Control | None:
     Only where there is nothing else in it: a group in which something ordinary failed too
     is an ordinary failure.
     """
-    if not isinstance(error, _TELLING):
+    if not is_a(error, _TELLING):
         return None
-    found = [leaf for leaf in leaves(error) if isinstance(leaf, _CONTROLS)]
+    found = cast("list[Control]", [leaf for leaf in leaves(error) if is_a(leaf, _CONTROLS)])
     if len(found) < len(leaves(error)):
         return None
     return found[0] if len(found) == 1 else max(found, key=_strength)
@@ -93,11 +94,11 @@ def _delay_of(pause: RetryAfter) -> float:
 
 def _strength(control: Control) -> tuple[int, float, bool]:
     """By what one is stronger than another: its kind, a longer pause, and that it counts."""
-    if isinstance(control, RetryAfter):
+    if is_a(control, RetryAfter):
         return 0, _delay_of(control), control.counts
-    if isinstance(control, ResourceBroken):
+    if is_a(control, ResourceBroken):
         return 1, 0.0, control.counts
-    return 3 if isinstance(control, GiveUp) else 2, 0.0, True
+    return 3 if is_a(control, GiveUp) else 2, 0.0, True
 
 
 def judge(
@@ -136,12 +137,12 @@ def judge(
 
 
 def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPolicy, rng: Random) -> Verdict:
-    if isinstance(control, GiveUp):
+    if is_a(control, GiveUp):
         reason = said(control.reason, MOST_OF_ERROR)
         return Verdict(Die(DeadReason.GAVE_UP, f"given up: {reason}" if reason else "given up", error))
-    if isinstance(control, Discard):
+    if is_a(control, Discard):
         return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
-    if isinstance(control, RetryAfter):
+    if is_a(control, RetryAfter):
         delay, rests = _delay_of(control), validate.instance("rest", control.rest, bool)
         fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
         return Verdict(fate, rest=delay if rests else 0.0)
@@ -149,8 +150,8 @@ def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPol
 
 
 def _checked(answer: object) -> Control | None:
-    if answer is None or isinstance(answer, _CONTROLS):
-        return answer
+    if answer is None or is_a(answer, _CONTROLS):
+        return cast("Control | None", answer)
     validate.answer("on_failure", answer)
     raise TypeError(
         f"on_failure must return RetryAfter, GiveUp, Discard, ResourceBroken or None, {validate.got(answer)}"
@@ -210,7 +211,7 @@ def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
     What is no `Exception` is raised on.
     """
     fault = as_error(fault, source)
-    if not isinstance(fault, Exception):
+    if not is_a(fault, Exception):
         raise fault
     if fault is not error and context_of(fault) is None:
         set_context(fault, error)

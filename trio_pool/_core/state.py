@@ -15,7 +15,7 @@ from .lifecycle import Lifecycle
 from .pool_limits import PoolLimits
 from .ready_queue import ReadyQueue
 from .reservations import Reservations
-from .waits import DeadlockSearch
+from .waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ class Growth(Protocol):
     def could_replace(self, terms: Terms) -> bool: ...
     def could_take(self, terms: Terms) -> bool: ...
     def will_open(self, terms: Terms) -> bool: ...
+    def will_replace(self, terms: Terms) -> bool: ...
 
 
 class PoolState:
@@ -102,7 +103,7 @@ class PoolState:
         self.roster = roster
         self.deadlines = Deadlines(tickets)
         self.dependencies = Dependencies(self.deadlines)
-        self.waits = DeadlockSearch()
+        self.waits = Waits()
         self.ledger = Lifecycle(effects, dead, self.dependencies, instruments, settings.keep_history, self.waits)
         self.queue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)

@@ -231,8 +231,7 @@ class WaitGraph:
         if takers is None:
             return []
         if growth is not None and growth.could_replace(terms):
-            leaving = (seat for seat in roster.seats.values() if seat._elastic and seat._departing)
-            takers += [Vacancy(seat, wholly=True) for seat in leaving]
+            takers += self._elastic_leaving()
         return [(1, takers)] if takers else [(1, [Vacancy(seat, wholly=True)]) for seat in roster.fitting(terms)]
 
     def _of_further_run(self, race: Race) -> list[Need]:
@@ -245,8 +244,15 @@ class WaitGraph:
         if growth is None or not growth.will_open(terms):  # none is opened for its sake
             takers = self._takers(terms, but=race.took_part)
             if takers is not None:
+                if growth is not None and growth.will_replace(terms):
+                    takers += self._elastic_leaving()
                 needs.append((1, takers))
         return needs
+
+    def _elastic_leaving(self) -> list[Vacancy]:
+        """The workers in whose place others may be opened, once they have left."""
+        leaving = (seat for seat in self._roster.seats.values() if seat._elastic and seat._departing)
+        return [Vacancy(seat, wholly=True) for seat in leaving]
 
     def _takers(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> list[Vacancy] | None:
         """The workers that may take such a job, ``but`` none of these; None if no waiting job holds one of them."""

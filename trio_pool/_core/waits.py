@@ -91,7 +91,7 @@ class Wait:
         return not self.for_ends if self.loan is None else self.run.job._cancelled
 
 
-class DeadlockSearch:
+class Waits:
     """Counts the runs that wait, by event: no count looks at all waits.
 
     A wait is kept by one cause, the first found of those that it waits for, and is looked at again

@@ -35,8 +35,10 @@ class WorkerEvents:
         state.roster.join(seat)
         if self._staffing is not None and seat._elastic:
             self._staffing.joined(seat, ordered=ordered)
-        if state.reservations.waiting and state.reservations.review(state.most_workers):
-            self._dispatch.set_aside_idle()
+        if state.reservations.waiting:
+            if state.reservations.review(state.most_workers):
+                self._dispatch.set_aside_idle()
+            self._search.look_again()  # who has wanted too many wants those now that waiting jobs hold
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""

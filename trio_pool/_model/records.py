@@ -55,23 +55,6 @@ class Terms(NamedTuple):
 ANYONE = Terms()
 
 
-def terms_of(job: JobRecord) -> Terms:
-    """The terms on which the job waits now."""
-    options = job._options
-    setback = job._setback
-    if setback is None:
-        return options.terms
-    pinned = options.worker
-    if pinned is None:
-        if setback.placement == "other" and setback.failed_on:
-            return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
-        # A worker that is to leave takes no more jobs.
-        last = setback.last
-        if setback.placement == "same" and last is not None and not (last._departing or last._gone):
-            pinned = last
-    return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
-
-
 def _terms(options: JobSpec) -> Terms:
     gate = options.group if options.group is not None and options.group.is_gate else None
     if options.worker is None and not options.requires and gate is None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from .._basics.exceptions import walk
+from .._basics.is_a import is_a
 from . import validate
 
 if sys.version_info < (3, 11):
@@ -44,4 +45,4 @@ def matches(error: BaseException, kinds: tuple[type, ...]) -> bool:
 
     A group inside the group that ``kinds`` match counts as if all its leaves did.
     """
-    return all(isinstance(each, (kinds, BaseExceptionGroup)) for each in walk(error, kinds))
+    return all(is_a(each, (kinds, BaseExceptionGroup)) for each in walk(error, kinds))

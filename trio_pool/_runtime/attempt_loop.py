@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from .._basics.exceptions import as_error, without_cancellations
+from .._basics.is_a import is_a
 from .._core.lifecycle import begun
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
@@ -188,7 +189,7 @@ class AttemptLoop:
                             # The next job may have to wait for a limit, which is no effect.
                             if effects or deadlines.soonest < timers.until:
                                 host.carry_out()
-                        elif isinstance(value.error, Exception):
+                        elif is_a(value.error, Exception):
                             job = self._fail(job, value.error, now, is_final=value.is_bad_call)
                             settled = True
                             host.carry_out()
@@ -225,7 +226,7 @@ class AttemptLoop:
             is_stray = rest is not raised
         if is_lifespan_over:
             owner.take_out_of_use()
-        if rest is not None and not isinstance(rest, Exception):
+        if rest is not None and not is_a(rest, Exception):
             owner.host.crash(rest)
             following = ends.cut_short(worker, JobCancelledError(job), now)
         elif rest is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import trio
 
+from .._basics.is_a import is_a
 from .._core.commands import (
     Admitted,
     Changed,
@@ -357,7 +358,7 @@ def failure_of(job: Job[Any]) -> JobFailedError:
     cause = job._error
     # Before that time it was the caller's deadline that has ended it, which is no timeout of the job's.
     is_over = job._finished_at is not None and job._finished_at >= job._deadline
-    if is_over and job.dead_reason is DeadReason.TIMED_OUT and not isinstance(cause, JobTimeoutError):
+    if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
         timeout = JobTimeoutError(job._reason)
         timeout.__cause__ = cause
         cause = timeout

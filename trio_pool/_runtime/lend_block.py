@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 
 from .._basics.attributes import OnlyAsync
+from .._basics.is_a import is_a
 from .._basics.text import one_line
 from .._model.states import Phase
 from .._policies.retry import ResourceBroken
@@ -52,7 +53,7 @@ class LendBlock(OnlyAsync):
         await trio.lowlevel.cancel_shielded_checkpoint()
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
-        if in_vain is not None and (error is None or isinstance(error, Exception)):
+        if in_vain is not None and (error is None or is_a(error, Exception)):
             raise deadlock_of(in_vain)
         if error is None:
             if worker._departing:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._basics.exceptions import leaves, without_cancellations
+from .._basics.is_a import is_a
 from .._model.errors import JobFailedError
 
 if sys.version_info < (3, 11):
@@ -43,5 +44,5 @@ def come_out(name: str, error: BaseException | None, errors: Sequence[BaseExcept
 
 def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
     """Whether the body was ended by the very deaths that ended it all."""
-    deaths = [each.job for each in errors if isinstance(each, JobFailedError)]
-    return all(isinstance(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))
+    deaths = [each.job for each in errors if is_a(each, JobFailedError)]
+    return all(is_a(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))

@@ -33,13 +33,19 @@ class WaitingHost(Protocol):
 
 
 class Waiting:
-    """Lets tasks wait for jobs, and sees that those of jobs don't do so for ever."""
+    """Lets tasks wait for jobs, and sees that those of jobs don't do so for ever.
 
-    __slots__ = ("_core", "_host")
+    Attributes:
+      on_behalf: by each task of the pool's own that works for one of a job, such as one that takes the items of a
+          stream, that other one.
+    """
+
+    __slots__ = ("_core", "_host", "on_behalf")
 
     def __init__(self, host: WaitingHost, core: Core) -> None:
         self._host = host
         self._core = core
+        self.on_behalf: dict[trio.lowlevel.Task, trio.lowlevel.Task] = {}
 
     async def wait_job_started(self, job: JobRecord) -> None:
         """Wait for the start of the job's first attempt, or its end."""
@@ -187,7 +193,10 @@ class Waiting:
         while task is not None:
             if task in runs:
                 return Run(job, runs[task])
-            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+            if task in self.on_behalf:
+                task = self.on_behalf[task]
+            else:
+                task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> None:

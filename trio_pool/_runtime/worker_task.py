@@ -13,6 +13,7 @@ import trio
 
 from .._basics.error_text import in_words
 from .._basics.exceptions import as_error, without_cancellations
+from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._basics.text import one_line, shown
 from .._model.errors import JobCancelledError
@@ -267,7 +268,7 @@ class WorkerTask:
             if self.worker._phase is Phase.STARTING and not self._insists:
                 self.failure = error
                 return
-            if error is not None and not isinstance(error, Exception):
+            if error is not None and not is_a(error, Exception):
                 self._break_down(None)
                 self.host.crash(error)
                 return
@@ -328,7 +329,7 @@ class WorkerTask:
                     raise
         except BaseExceptionGroup as group:
             # Cancellations, as a rule: how jobs fail is seen to where they run.
-            raise min(group.exceptions, key=lambda error: isinstance(error, trio.Cancelled)) from None
+            raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
         self._stage = Stage.LEAVING
         if self.host.hurries:
             self.session.cancel()

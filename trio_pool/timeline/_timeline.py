@@ -15,6 +15,7 @@ import trio
 from .._api.origins import outcome_of
 from .._api.pool import Instrument
 from .._basics.error_text import in_words
+from .._basics.is_a import is_a
 from .._model.states import JobState
 from .._model.text import full_label
 from .._policies import validate
@@ -276,7 +277,7 @@ def _kind(job: Job[Any], attempt: Attempt) -> Kind:
         return "dead"
     if job.state is JobState.DISCARDED:
         return "discarded"
-    return "put off" if isinstance(attempt.error, RetryAfter) else "failed"
+    return "put off" if is_a(attempt.error, RetryAfter) else "failed"
 
 
 def _in_words(error: Exception) -> str:

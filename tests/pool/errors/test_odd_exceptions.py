@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.actors import nap
-from tests.exceptions import Refuses, Unruly, nested
+from tests.exceptions import Classless, Refuses, Unruly, nested
 from trio_pool import (
     CircuitBreaker,
     DeadReason,
@@ -36,10 +36,11 @@ if sys.version_info < (3, 11):
 MAKERS: list[Callable[[], Exception]] = [
     Refuses,
     Unruly,
+    Classless,
     lambda: ExceptionGroup("group", [Refuses(), Unruly()]),
     lambda: cast("Exception", nested(Unruly())),
 ]
-EACH = pytest.mark.parametrize("make", MAKERS, ids=["refuses", "unruly", "group", "deep group"])
+EACH = pytest.mark.parametrize("make", MAKERS, ids=["refuses", "unruly", "classless", "group", "deep group"])
 THRICE = RetryPolicy(max_attempts=3, base_delay=0)
 
 Make = Callable[[], Exception]

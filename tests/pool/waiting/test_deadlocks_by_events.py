@@ -261,3 +261,32 @@ async def test_a_worker_is_paused_after_the_end_of_the_body_and_a_job_waits_for_
             first.pause()
 
     assert job.result() == ["fine", "fine"]
+
+
+@pytest.mark.parametrize("is_lent", [False, True])
+@pytest.mark.parametrize("seconds", [0.2, 1.5])
+async def test_the_only_worker_that_an_elastic_pool_may_have_is_to_leave_and_a_hedge_waits_for_another(
+    autojump_clock: MockClock, seconds: float, is_lent: bool
+) -> None:
+    @asynccontextmanager
+    async def factory() -> AsyncGenerator[str]:
+        yield "resource"
+
+    async def parent(resource: str) -> None:
+        await trio.sleep(1)
+        await pool.run(nap, 0)
+
+    async def lender(resource: str) -> None:
+        job = await pool.submit(parent, hedge=Hedge(0.5))
+        async with current_job().lend():
+            await job.wait()
+
+    async with no_hanging(), open_pool(Elastic(factory, min=1, max=1), on_dead="keep") as pool:
+        (worker,) = pool.workers
+        job = await pool.submit(lender) if is_lent else await pool.submit(parent, hedge=Hedge(0.5))
+        await trio.sleep(seconds)
+        await worker.remove()
+        error: BaseException | None = job.attempts[-1].error
+        while isinstance(error, JobFailedError):
+            error = error.__cause__
+        assert isinstance(error, JobDeadlockError)

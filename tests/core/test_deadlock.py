@@ -1,0 +1,424 @@
+"""Whether the wait of a running job could ever end, decided in the core."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.makers import Core, make_core, make_job, run_of
+from trio_pool import Elastic, RetryPolicy
+from trio_pool._core.admission import Door
+from trio_pool._core.deadlock import DeadlockSearch
+from trio_pool._core.hedging import Race
+from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.stream_window import AsTheyEnd
+from trio_pool._core.waits import Wait
+from trio_pool._model.records import Group, JobRecord
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
+
+
+def submit(core: Core, **options: Any) -> Job[Any]:
+    job = make_job(**options)
+    core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
+    return job
+
+
+def running(core: Core, seat: WorkerRecord, **options: Any) -> Job[Any]:
+    """A job that runs on this worker."""
+    job = submit(core, worker=seat, **options)
+    assert seat._current is job
+    return job
+
+
+def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
+    """A job begins to wait for others, or for any of them; returns who would wait for ever."""
+    window = AsTheyEnd(core.roster, core.effects, None, math.inf, lambda: None) if for_any else None
+    if window is not None:
+        for job in jobs:
+            window.take(job)
+    wait = Wait(run_of(waiter), lambda: jobs if window is None else window.pending, window=window)
+    assert core.scheduler.begin_wait(wait, 0.0) is not bool(wait.stuck)
+    return [run.job for run in wait.stuck]
+
+
+def test_a_job_that_waits_for_itself_is_stuck() -> None:
+    core = make_core()
+    job = running(core, core.add_seat())
+    assert begin(core, job, job) == [job]
+
+
+def test_a_wait_for_what_has_ended_is_none() -> None:
+    core = make_core()
+    seats = [core.add_seat(), core.add_seat()]
+    job, other = running(core, seats[0]), running(core, seats[1])
+    core.scheduler.succeeded(seats[1], None, 1.0)
+    assert begin(core, job, other) == []
+
+
+def test_a_wait_for_a_queued_job_is_stuck_if_all_workers_are_held() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child, second = submit(core), submit(core)
+    assert begin(core, one, child) == []
+    assert begin(core, other, second) == [other, one]
+
+
+def test_a_wait_that_was_stuck_was_not_begun() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child = submit(core)
+    assert begin(core, one, one) == [one]
+    assert begin(core, other, child) == []
+
+
+def test_a_wait_that_has_ended_holds_nothing() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child = submit(core)
+    wait = Wait(run_of(one), lambda: [child])
+    assert core.scheduler.begin_wait(wait, 0.0)
+    core.scheduler.waits.end(wait)
+    assert begin(core, other, child) == []
+
+
+def test_one_of_several_waits_may_end_before_the_others() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    child = submit(core)
+    first = Wait(run_of(one), lambda: [other])
+    assert core.scheduler.begin_wait(first, 0.0)
+    assert begin(core, one, child) == []
+    core.scheduler.waits.end(first)
+    assert begin(core, other, child) == [other, one]
+
+
+def test_all_of_several_jobs_have_to_end() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    assert begin(core, one, other, one) == [one]
+
+
+def test_any_of_several_jobs_is_enough_where_one_is() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    assert begin(core, one, one, other, for_any=True) == []
+    assert begin(core, other, one, other, for_any=True) == [other, one]
+
+
+def test_one_that_has_ended_is_enough_where_any_is() -> None:
+    core = make_core()
+    seats = [core.add_seat(), core.add_seat()]
+    one, other = running(core, seats[0]), running(core, seats[1])
+    core.scheduler.succeeded(seats[1], None, 1.0)
+    assert begin(core, one, one, other, for_any=True) == []
+
+
+def test_a_circle_names_those_that_are_in_it_the_waiter_first() -> None:
+    core = make_core()
+    one, two, three = (running(core, core.add_seat()) for _ in range(3))
+    running(core, core.add_seat())
+    assert begin(core, one, two) == []
+    assert begin(core, two, three) == []
+    assert begin(core, three, one) == [three, one, two]
+
+
+def test_a_circle_without_the_waiter_is_none_of_its_own() -> None:
+    core = make_core()
+    one, two, three = (running(core, core.add_seat()) for _ in range(3))
+    assert begin(core, one, two) == []
+    assert begin(core, three, one) == []
+
+
+def test_a_job_whose_wait_was_cancelled_gets_on() -> None:
+    core = make_core()
+    one, two = running(core, core.add_seat()), running(core, core.add_seat())
+    assert begin(core, one, two) == []
+    core.scheduler.cancel(one, 1.0)
+    assert begin(core, two, one) == []
+
+
+def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
+    """A job begins to wait for the ends of others, that have been cancelled."""
+    for job in jobs:
+        core.scheduler.cancel(job, 0.0)
+    wait = Wait(run_of(waiter), lambda: jobs, for_ends=True)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    return wait
+
+
+def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
+    core = make_core()
+    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    wait = Wait(run_of(other), lambda: [one], outlasts=True)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    begin_for_ends(core, one, other)
+    assert core.told() == [wait]
+
+
+def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, other = running(core, seat), running(core, core.add_seat())
+    begin_for_ends(core, holder, lender)
+    assert begin(core, other, lender) == []
+    assert core.told() == []
+    core.scheduler.claim(seat, lender, 1.0)
+    assert [wait.run.job for wait in core.told()] == [lender]
+
+
+def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, other = running(core, seat), running(core, core.add_seat())
+    wait = Wait(run_of(other), lambda: [lender], outlasts=True)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    core.scheduler.cancel(lender, 0.0)
+    core.scheduler.claim(seat, lender, 0.0)
+    begin_for_ends(core, holder, other)
+    assert core.told() == [wait]
+
+
+def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    parent = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    running(core, seat)
+    # Two of the parent's tasks wait for the lender, one of them come what may.
+    assert begin(core, parent, lender) == []
+    begin_for_ends(core, parent, lender)
+    core.scheduler.claim(seat, parent, 0.0)
+    core.scheduler.claim(seat, lender, 0.0)
+    assert core.told() == []
+    core.scheduler.succeeded(seat, None, 1.0)
+    assert seat._current is parent
+    assert core.told() == [seat._loans[lender].wait]
+
+
+@pytest.mark.parametrize("lends", [False, True])
+def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) -> None:
+    core = make_core()
+    seat, other = core.add_seat(), core.add_seat()
+    job = running(core, seat)
+    if lends:
+        second = running(core, other)
+        assert begin(core, second, job) == []
+        wait = Wait(run_of(job), lambda: [second])
+    else:
+        child = submit(core, worker=seat)
+        wait = Wait(run_of(job), lambda: [child])
+    assert not core.scheduler.begin_wait(wait, 0.0)
+    assert wait.lending_helps is not lends
+
+
+def test_only_workers_that_may_take_the_job_count() -> None:
+    core = make_core()
+    job = running(core, core.add_seat("a"))
+    core.add_seat("b")
+    running(core, core.add_seat("b"))
+    child = submit(core, requires=["a"])
+    assert begin(core, job, child) == [job]
+
+
+def test_only_holders_that_may_take_the_job_count() -> None:
+    core = make_core()
+    one, two = running(core, core.add_seat("a")), running(core, core.add_seat("b"))
+    running(core, core.add_seat("b"))
+    child = submit(core, requires=["b"])
+    assert begin(core, one, two) == []
+    assert begin(core, two, child) == []
+
+
+def test_a_pinned_job_has_one_worker_only() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = running(core, seat)
+    core.add_seat()
+    assert begin(core, job, submit(core, worker=seat)) == [job]
+
+
+def test_a_job_that_is_to_be_retried_on_the_same_worker_has_that_one_only() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.add_seat()
+    child = submit(core)
+    assert seat._current is child
+    error = ValueError()
+    policy = RetryPolicy.fixed(10, placement="same")
+    verdict = Verdict(Retry(policy.base_delay, "same", front=False, counts=True))
+    core.scheduler.failed(seat, error, verdict, 1.0)
+    job = running(core, seat)
+    assert begin(core, job, child) == [job]
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
+    is_held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[DeadlockSearch] = []
+
+    def look_again(search: DeadlockSearch) -> None:
+        looked.append(search)
+
+    monkeypatch.setattr(DeadlockSearch, "look_again", look_again)
+    core = make_core()
+    held, busy = core.add_seat(), core.add_seat()
+    seat, other = core.add_seat("x"), core.add_seat("x")
+    waiter, awaited = running(core, other if is_held else held), running(core, busy)
+    assert begin(core, waiter, awaited) == []
+    job = submit(core, requires=["x"])
+    assert seat._current is job
+    looked.clear()
+    core.scheduler.failed(seat, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 1.0)
+    assert len(looked) == is_held
+
+
+def test_a_job_that_nobody_may_take_may_be_waited_for() -> None:
+    core = make_core(no_worker="wait")
+    job = running(core, core.add_seat("a"))
+    assert begin(core, job, submit(core, requires=["b"])) == []
+
+
+@pytest.mark.parametrize("hold", ["pause", "rest", "reopen"])
+def test_a_worker_that_is_held_back_is_not_held_by_a_job(hold: str) -> None:
+    core = make_core()
+    job = running(core, core.add_seat())
+    other = core.add_seat()
+    if hold == "pause":
+        core.scheduler.pause(other, 1.0)
+    elif hold == "rest":
+        core.scheduler.rest(other, 10.0, 1.0)
+    else:
+        core.scheduler.reopen(other, ValueError(), 1.0)
+    assert begin(core, job, submit(core)) == []
+
+
+def factory() -> AbstractAsyncContextManager[None]:
+    """Never called: the core opens nothing."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
+def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, min=0, max=most))
+    seat = core.make_seat()
+    seat._elastic = True
+    core.scheduler.join(seat)
+    core.scheduler.opened(seat, 0.0)
+    job = running(core, seat)
+    assert begin(core, job, submit(core)) == ([job] if is_stuck else [])
+
+
+def test_a_lent_worker_is_not_held() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    assert begin(core, job, submit(core)) == []
+
+
+def test_a_job_that_has_lent_its_worker_needs_it_back() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    core.add_seat()
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    other = running(core, seat)
+    assert begin(core, other, lender) == [other]
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False), (math.inf, False)])
+def test_max_running_can_be_held(most: float, is_stuck: bool) -> None:
+    core = make_core(max_running=most)
+    job = running(core, core.add_seat())
+    core.add_seat()
+    core.scheduler.pause(core.add_seat(), 0.0)
+    child = make_job()
+    core.scheduler.state.limits.max_running = 0  # so that it has to wait
+    core.scheduler.submit(child, Door.QUEUE_UP, 0.0)
+    core.scheduler.state.limits.max_running = most
+    assert begin(core, job, child) == ([job] if is_stuck else [])
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_groups_max_running_can_be_held_by_jobs_of_the_group(inside: bool) -> None:
+    core = make_core()
+    group = Group(None, 1, 0, False)
+    core.scheduler.open_group(group, 0.0)
+    job = running(core, core.add_seat(), group=group if inside else None)
+    if not inside:
+        running(core, core.add_seat(), group=group)
+    core.add_seat()
+    child = submit(core, group=group)
+    assert begin(core, job, child) == ([job] if inside else [])
+
+
+def test_a_blocked_job_needs_those_before_it() -> None:
+    core = make_core()
+    job = running(core, core.add_seat())
+    core.add_seat()
+    assert begin(core, job, submit(core, after=(job,))) == [job]
+
+
+def test_a_blocked_job_needs_a_worker_too_when_its_turn_comes() -> None:
+    core = make_core()
+    seat = core.add_seat()
+    job, other = running(core, seat), running(core, core.add_seat())
+    assert begin(core, job, submit(core, after=(other,), worker=seat)) == [job]
+    assert begin(core, job, submit(core, after=(other,))) == []
+
+
+def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one() -> None:
+    core = make_core(max_queue=1)
+    job = running(core, core.add_seat())
+    submit(core)
+    assert begin(core, job, submit(core)) == [job]
+
+
+def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_has_to_try() -> None:
+    core = make_core()
+    first, seat, third = core.add_seat("x"), core.add_seat("x"), core.add_seat()
+    bouncing = submit(core, requires=["x"])
+    assert first._current is bouncing
+    core.scheduler.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
+    lender = running(core, seat)
+    core.scheduler.lend(seat, 0.0)
+    holder, waiter = running(core, seat), running(core, third)
+    begin_for_ends(core, holder, lender)
+    core.scheduler.claim(seat, lender, 0.0)
+    loan = seat._loans[lender]
+    assert [wait.loan for wait in core.told()] == [loan]
+    core.scheduler.forfeit(loan)
+    assert begin(core, waiter, bouncing) == []
+    assert begin(core, holder, waiter) == []
+    core.effects.clear()
+    race = Race(lender, seat)
+    race.runners.clear()
+    race.succeeded(None)
+    core.scheduler.end_apart(loan, race, 1.0)
+    assert [wait.run.job for wait in core.told()] == [holder]
+
+
+def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
+    core = make_core()
+    for job in [running(core, core.add_seat()), running(core, core.add_seat())]:
+        group = core.make_group(reserve=2)
+        group.opener = run_of(job)
+        core.scheduler.open_group(group, 0.0)
+        assert core.scheduler.begin_wait(Wait(run_of(job), tuple, group=group), 0.0)
+    assert core.told() == []
+    core.scheduler.join(core.make_seat())
+    assert [wait.run.job for wait in core.told()] == [job]
