@@ -350,8 +350,7 @@ class WorkerTask:
                 broken.args = (broken.reason,)
                 broken.__cause__ = error
                 if self._doomed is None:  # no attempt fails with it
-                    words = "the lifespan of %s broke"
-                    report(words, one_line(self.worker.name), error=error, level=logging.WARNING)
+                    report("the lifespan of %s broke", one_line(self.worker.name), error=error, level=logging.WARNING)
             if self._untold:
                 self._untold = False
                 self.core.tell_reopening(self.worker, broken)
