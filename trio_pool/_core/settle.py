@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.states import JobState, Phase
-from .._model.text import label
 from .changes import is_kept
 from .commands import Recall
 from .deadlines import FIELDS, Due
@@ -117,7 +117,7 @@ class Settling:
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
-                self._changes.stop_group(group, now, f"{label(item)}, of the same group, is dead")
+                self._changes.stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
             for job in state.dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
                     self._changes.discard(job, waited_in_vain(item), now)
@@ -242,4 +242,4 @@ class Settling:
 
 def waited_in_vain(other: JobRecord) -> str:
     """Why a job is discarded that waited for this one."""
-    return f"it waited for {label(other)}, which is {other.state.name.lower()}"
+    return f"it waited for {one_line(other.name)}, which is {other.state.name.lower()}"

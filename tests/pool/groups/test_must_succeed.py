@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import Any
 
@@ -75,9 +74,9 @@ async def test_the_first_death_discards_those_that_wait_and_cancels_those_that_r
         assert [job.state for job in (running, last)] == [CANCELLED] * 2
         assert [job.state for job in (delayed, queued, blocked)] == [DISCARDED] * 3
         assert trio.current_time() == 1.0
-        words = "fails_after(1.0), of the same group, is dead"
+        words = "fails_after, of the same group, is dead"
         assert [job.reason for job in (delayed, queued, blocked)] == [words] * 3
-        with pytest.raises(JobCancelledError, match=rf"works\) was discarded: {re.escape(words)}"):
+        with pytest.raises(JobCancelledError, match=f"works\\) was discarded: {words}"):
             await queued.wait()
 
 

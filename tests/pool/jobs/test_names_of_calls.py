@@ -194,7 +194,7 @@ async def test_messages_the_log_and_the_live_view_show_them(autojump_clock: Mock
     _, said = await everything_said()
     for text in (
         f"job 2 ({CALL}) is dead after 1 attempt: no attempts left; last error: OSError: gone",
-        f"job 3 ({CALL}) was discarded: it waited for {CALL}, which is dead",
+        f"job 3 ({CALL}) was discarded: it waited for fetch, which is dead",
         f"no worker of the pool may ever take the job {CALL}, which asks for the tags 'gpu'",
         f"job 2 ({CALL}) is submitted",
     ):
