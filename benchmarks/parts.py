@@ -66,9 +66,9 @@ class Bench:
     """A core without a shell, and jobs for it."""
 
     def __init__(self) -> None:
-        self.effects: deque[Any] = deque()
+        self.commands: deque[Any] = deque()
         roster = WorkerIndex("longest_idle", Random(0))
-        self.core = Core(roster, DeadLetters(1000, self.refuse), self.effects, [], CoreSettings())
+        self.core = Core(roster, DeadLetters(1000, self.refuse), self.commands, [], CoreSettings())
         self.seats = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
         for seat in self.seats:
             self.core.join(seat)
@@ -89,10 +89,10 @@ class Bench:
     def through_an_idle_worker(self) -> None:
         """A job is submitted, is handed over, succeeds, and the worker has nothing to do."""
         self.core.submit(self.make_job(), Door.AT_ONCE, 1.0)
-        start = self.effects.popleft()
+        start = self.commands.popleft()
         assert isinstance(start, Start)
         self.core.succeeded(start.seat, None, 1.0)
-        self.effects.clear()
+        self.commands.clear()
 
     def through_the_queue(self) -> None:
         """A job is queued, and the next worker that ends an attempt gets the next one."""
@@ -111,7 +111,7 @@ async def measure() -> dict[str, float]:
     found["the core: submit, hand over, success"] = await call(bench.through_an_idle_worker)
     for _ in bench.seats:
         bench.core.submit(bench.make_job(), Door.AT_ONCE, 1.0)
-    bench.effects.clear()
+    bench.commands.clear()
     found["the core: submit, queue, success, next"] = await call(bench.through_the_queue)
     found["a cancel scope: entering and leaving it"] = await call(enter_scope)
     with trio.CancelScope() as scope:

@@ -83,21 +83,21 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def counts_agree_with_a_recount(self) -> None:
-        ledger = self.core.ledger
+        lifecycle = self.core.lifecycle
         entered = [job for job, _ in self.jobs if job._state is not None]
         for state in JobState:
-            assert ledger.count[state] == sum(1 for job in entered if job._state is state)
-        assert ledger.submitted == len(entered) == sum(ledger.count.values())
+            assert lifecycle.count[state] == sum(1 for job in entered if job._state is state)
+        assert lifecycle.submitted == len(entered) == sum(lifecycle.count.values())
         live = [job for job in entered if not job.state.is_final]
-        assert sorted(ledger.live) == [job.id for job in live]
-        assert ledger.unstarted == sum(1 for job in live if not job._started)
-        assert (ledger.attempts, ledger.failures, ledger.retries) == (
+        assert sorted(lifecycle.live) == [job.id for job in live]
+        assert lifecycle.unstarted == sum(1 for job in live if not job._started)
+        assert (lifecycle.attempts, lifecycle.failures, lifecycle.retries) == (
             self.plain.attempts,
             self.plain.failures,
             self.plain.retries,
         )
-        assert ledger.queue_peak >= ledger.count[JobState.QUEUED]
-        assert len(self.core.dead) == len(self.died) == ledger.count[JobState.DEAD]
+        assert lifecycle.queue_peak >= lifecycle.count[JobState.QUEUED]
+        assert len(self.core.dead) == len(self.died) == lifecycle.count[JobState.DEAD]
 
     @invariant()
     def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
@@ -110,7 +110,7 @@ class CheckedMachine(SchedulerMachine):
     def the_queue_holds_what_is_queued_in_order(self) -> None:
         queue = self.core.scheduler.state.queue
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-        assert len(queue) == self.core.ledger.count[JobState.QUEUED]
+        assert len(queue) == self.core.lifecycle.count[JobState.QUEUED]
         assert set(queue) == {job for job, plain in self.jobs if plain.state is JobState.QUEUED}
         in_order = sorted(queue, key=lambda job: (job._options.priority, job._ticket))
         assert [plain_jobs[job] for job in in_order] == self.plain.queue()
@@ -129,26 +129,26 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
-        races = self.core.scheduler.state.races
+        hedging = self.core.scheduler.state.hedging
         running = [worker.running for worker in self.busy()]
         lent = self.lenders()
         assert not lent & set(running)
-        assert len(set(running)) + len(lent) == self.core.ledger.count[JobState.RUNNING]
-        assert len(running) - len(set(running)) - len(lent) == self.core.ledger.surplus
+        assert len(set(running)) + len(lent) == self.core.lifecycle.count[JobState.RUNNING]
+        assert len(running) - len(set(running)) - len(lent) == self.core.lifecycle.surplus
         for worker in self.workers:
             job = worker.running
             assert worker.seat._current is job
             assert worker.seat._cut is None or job is not None
-            assert job is None or job._worker is worker.seat or job in races.under_way
+            assert job is None or job._worker is worker.seat or job in hedging.under_way
             assert not (worker.waiting and job)
 
     @invariant()
     def each_attempt_is_where_the_model_has_it(self) -> None:
-        races, seats = self.core.scheduler.state.races.under_way, self.seats()
+        hedging, seats = self.core.scheduler.state.hedging.under_way, self.seats()
         for job, plain in self.jobs:
             if job.state is not JobState.RUNNING:
                 assert job._worker is None
-                assert job not in races
+                assert job not in hedging
                 continue
             attempt = plain.attempt
             assert len(set(attempt.workers)) == len(attempt.workers)
@@ -159,28 +159,28 @@ class CheckedMachine(SchedulerMachine):
                 continue
             assert {seat._attempt_deadline for seat in runners} == {attempt.deadline}
             assert job._worker is runners[0]
-            race = races.get(job)
+            race = hedging.get(job)
             assert [seats[worker] for worker in attempt.workers] == (list(race.took_part) if race else runners)
             assert runners == (list(race.runners) if race else [job._worker])
             assert attempt.due == (race.next_at if race else None)
 
     @invariant()
     def those_wait_for_one_more_worker_that_do_so_in_the_model_in_the_same_order(self) -> None:
-        races = self.core.scheduler.state.races
+        hedging = self.core.scheduler.state.hedging
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-        assert set(races.waiting) <= set(races.under_way.values())
-        assert [plain_jobs[race.job] for race in races.waiting] == self.plain.waiting()
+        assert set(hedging.waiting) <= set(hedging.under_way.values())
+        assert [plain_jobs[race.job] for race in hedging.waiting] == self.plain.waiting()
 
     @invariant()
     def nobody_waits_for_a_place_while_there_is_one(self) -> None:
         assert self.core.scheduler.waiting == len(self.plain.submitters())
-        assert not self.plain.line or self.core.ledger.unstarted >= self.plain.max_queue
+        assert not self.plain.line or self.core.lifecycle.unstarted >= self.plain.max_queue
 
     @invariant()
     def everything_that_begins_is_told_once_and_so_is_its_end(self) -> None:
         submitted = [told.arguments[0] for told in self.told if told.event == "job_submitted"]
         finished = [told.arguments[0] for told in self.told if told.event == "job_finished"]
-        assert len(set(submitted)) == len(submitted) == self.core.ledger.submitted
+        assert len(set(submitted)) == len(submitted) == self.core.lifecycle.submitted
         assert len(set(finished)) == len(finished)
         assert set(finished) == {job for job, plain in self.jobs if plain.state in FINAL}
         under_way: set[object] = set()
@@ -211,14 +211,14 @@ class CheckedMachine(SchedulerMachine):
         holds: list[tuple[Due, object]] = []
         for worker in self.workers:
             holds.extend((due, worker.seat) for due in SEAT_DUES if getattr(worker.seat, FIELDS[due]) is not None)
-        races = self.core.scheduler.state.races.under_way.values()
-        holds.extend((Due.HEDGE, race) for race in races if race.next_at is not None)
+        hedging = self.core.scheduler.state.hedging.under_way.values()
+        holds.extend((Due.HEDGE, race) for race in hedging if race.next_at is not None)
         limits = self.core.scheduler.state.limits
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
-        staffing = self.core.scheduler._features.staffing
-        if staffing is not None and staffing._retire_at is not None:
-            holds.append((Due.RETIRE, staffing))
+        autoscaler = self.core.scheduler._features.autoscaler
+        if autoscaler is not None and autoscaler._retire_at is not None:
+            holds.append((Due.RETIRE, autoscaler))
         assert Counter(found) == Counter(holds)
 
     def bring_to_an_end(self) -> None:
@@ -266,7 +266,7 @@ class CheckedMachine(SchedulerMachine):
             self.bring_to_an_end()
         self.cancel_all()
         self.everything_stops()
-        count = self.core.ledger.count
-        assert self.core.ledger.submitted == sum(count[state] for state in FINAL)
-        assert not self.core.ledger.live
+        count = self.core.lifecycle.count
+        assert self.core.lifecycle.submitted == sum(count[state] for state in FINAL)
+        assert not self.core.lifecycle.live
         CheckedMachine.runs += 1

@@ -72,11 +72,11 @@ class ElasticMachine(LendingMachine):
             self.open_resource(self.workers[-1])
         self.on_both(lambda: self.model.begin(plain), lambda: self.core.scheduler.begin(self.now))
 
-    def carry_out_more(self, effect: Command) -> None:
-        if isinstance(effect, Hire):
+    def carry_out_more(self, command: Command) -> None:
+        if isinstance(command, Hire):
             self.new_orders += 1
         else:
-            super().carry_out_more(effect)
+            super().carry_out_more(command)
 
     def forget_news(self) -> None:
         super().forget_news()
@@ -86,11 +86,11 @@ class ElasticMachine(LendingMachine):
         """The same; and as many workers are ordered, and have been idle for as long."""
         super().check_news(told_before)
         assert self.new_orders == self.model.hired
-        staffing, model = self.core.scheduler._features.staffing, self.model
-        if staffing is not None:
-            assert set(staffing._idle) == {seat for plain, seat in self.seats().items() if plain in model.idlers}
+        autoscaler, model = self.core.scheduler._features.autoscaler, self.model
+        if autoscaler is not None:
+            assert set(autoscaler._idle) == {seat for plain, seat in self.seats().items() if plain in model.idlers}
             # A break of no length may count as one: a job goes to an idle worker, and then another falls idle.
-            found = list(staffing._idle_since)
+            found = list(autoscaler._idle_since)
             assert len(found) == len(model.idle_times)
             assert all(since in (time, self.now) for since, time in zip(found, model.idle_times, strict=True))
             model.idle_times = found
@@ -141,9 +141,9 @@ class ElasticMachine(LendingMachine):
 
     @invariant()
     def those_that_are_idle_are_so_in_the_same_order(self) -> None:
-        staffing, seats = self.core.scheduler._features.staffing, self.seats()
-        if staffing is not None:
-            assert list(staffing._idle) == [seats[worker] for worker in self.model.idlers]
+        autoscaler, seats = self.core.scheduler._features.autoscaler, self.seats()
+        if autoscaler is not None:
+            assert list(autoscaler._idle) == [seats[worker] for worker in self.model.idlers]
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; workers join that were ordered."""

@@ -301,7 +301,7 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def nothing_that_has_happened_is_left_to_be_seen_to(self) -> None:
-        assert not self.core.ledger.news
+        assert not self.core.lifecycle.news
 
     @invariant()
     def each_blocked_job_waits_for_exactly_what_the_model_says(self) -> None:
@@ -367,7 +367,7 @@ class GroupMachine(CheckedMachine):
             assert group.submitted == len(jobs)
             assert group.attempts == sum(job.attempt_count for job, _ in jobs)
             assert group.failures <= group.attempts
-            assert group.retries <= self.core.ledger.retries
+            assert group.retries <= self.core.lifecycle.retries
             assert group.queue_peak >= group.count[JobState.QUEUED]
             running = [each for _, each in jobs if each.state is JobState.RUNNING]
             assert group.count[JobState.RUNNING] + group.surplus == self.plain.under_way(running)

@@ -44,15 +44,15 @@ class LendingMachine(GroupMachine):
         super().__init__()
         self.regained: list[tuple[WorkerRecord, JobRecord]] = []
 
-    def carry_out_more(self, effect: Command) -> None:
-        if not isinstance(effect, Regain):
-            super().carry_out_more(effect)
+    def carry_out_more(self, command: Command) -> None:
+        if not isinstance(command, Regain):
+            super().carry_out_more(command)
             return
-        worker = self.shell_of(effect.seat)
+        worker = self.shell_of(command.seat)
         assert worker.running is None, "a worker was given back while it ran something"
         worker.waiting = False
-        worker.running = effect.job
-        self.regained.append((effect.seat, effect.job))
+        worker.running = command.job
+        self.regained.append((command.seat, command.job))
 
     def forget_news(self) -> None:
         super().forget_news()

@@ -127,9 +127,9 @@ class Core:
 
     roster: WorkerIndex
     dead: DeadLetters
-    effects: deque[Command]
+    commands: deque[Command]
     scheduler: Scheduler
-    ledger: Lifecycle
+    lifecycle: Lifecycle
     _seat_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
 
     def make_seat(self, *tags: str, guard: WorkerLimits | None = None) -> WorkerRecord:
@@ -165,13 +165,13 @@ class Core:
         self.scheduler.open_group(group, now)
         return group
 
-    def effects_of(self, kind: type[Command]) -> list[Any]:
+    def commands_of(self, kind: type[Command]) -> list[Any]:
         """The effects of one kind that have not been carried out."""
-        return [effect for effect in self.effects if isinstance(effect, kind)]
+        return [command for command in self.commands if isinstance(command, kind)]
 
     def told(self) -> list[Wait]:
         """The waits that have been told that they would be for ever, in that order."""
-        return [effect.wait for effect in self.effects_of(WaitsInVain)]
+        return [command.wait for command in self.commands_of(WaitsInVain)]
 
 
 def run_of(job: Job[Any]) -> Run:
@@ -197,7 +197,7 @@ def make_core(
     """A core that tells instruments, as if there were one."""
     roster = WorkerIndex(pick, Random(seed))
     dead = DeadLetters(max_dead, no_requeueing)
-    effects: deque[Command] = deque()
+    commands: deque[Command] = deque()
     settings = CoreSettings(
         max_queue=max_queue,
         max_running=max_running,
@@ -207,8 +207,8 @@ def make_core(
         lifo=lifo,
         keep_history=keep_history,
     )
-    scheduler = Scheduler(roster, dead, effects, [object()], settings, elastic)
-    return Core(roster, dead, effects, scheduler, scheduler.ledger)
+    scheduler = Scheduler(roster, dead, commands, [object()], settings, elastic)
+    return Core(roster, dead, commands, scheduler, scheduler.lifecycle)
 
 
 def calls_of(act: Callable[[], object]) -> int:

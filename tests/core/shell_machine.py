@@ -96,10 +96,10 @@ class ShellMachine(RuleBasedStateMachine):
         return worker
 
     def carry_out(self) -> None:
-        effects = self.core.effects
-        while effects:
-            effect = effects.popleft()
-            match effect:
+        commands = self.core.commands
+        while commands:
+            command = commands.popleft()
+            match command:
                 case Start(seat=seat, job=job):
                     worker = self.shell_of(seat)
                     assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
@@ -122,9 +122,9 @@ class ShellMachine(RuleBasedStateMachine):
                 case Quiet():
                     self.quiet += 1
                 case Tell():
-                    self.told.append(effect)
+                    self.told.append(command)
                 case Changed() | Regain() | WaitsInVain() | Hire():
-                    self.carry_out_more(effect)
+                    self.carry_out_more(command)
                 case Reserved(group=group):
                     self.staffed.append(group)
                 case TurnedAway(group=group):
@@ -134,9 +134,9 @@ class ShellMachine(RuleBasedStateMachine):
                 case Moved():
                     raise AssertionError("no job is one of a stream")
 
-    def carry_out_more(self, effect: Command) -> None:
+    def carry_out_more(self, command: Command) -> None:
         """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
-        raise AssertionError(effect)
+        raise AssertionError(command)
 
     def run(self, worker: ShellWorker, job: JobRecord) -> None:
         assert worker.running is None

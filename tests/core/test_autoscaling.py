@@ -38,14 +38,14 @@ def make_elastic_core(
 
 def ordered(core: Core) -> int:
     """How many workers are ordered; they are not opened."""
-    return len(core.effects_of(Hire))
+    return len(core.commands_of(Hire))
 
 
 def hired(core: Core) -> list[WorkerRecord]:
     """The workers that were ordered have joined; their resources are not open yet."""
     seats: list[WorkerRecord] = []
-    for effect in core.effects_of(Hire):
-        core.effects.remove(effect)
+    for command in core.commands_of(Hire):
+        core.commands.remove(command)
         seat = core.make_seat(*core_tags(core))
         seat._elastic = True
         core.scheduler.join(seat, ordered=True)
@@ -54,9 +54,9 @@ def hired(core: Core) -> list[WorkerRecord]:
 
 
 def core_tags(core: Core) -> frozenset[str]:
-    staffing = core.scheduler._features.staffing
-    assert staffing is not None
-    return staffing._elastic.tags
+    autoscaler = core.scheduler._features.autoscaler
+    assert autoscaler is not None
+    return autoscaler._elastic.tags
 
 
 def staffed(core: Core, now: float = 0.0) -> list[WorkerRecord]:
@@ -75,7 +75,7 @@ def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) 
 
 
 def recalled(core: Core) -> list[WorkerRecord]:
-    return [effect.seat for effect in core.effects_of(Recall)]
+    return [command.seat for command in core.commands_of(Recall)]
 
 
 # Opening.
@@ -90,7 +90,7 @@ def test_nothing_is_ordered_before_the_first_workers_are_there() -> None:
 def test_a_core_that_is_not_elastic_has_nothing_to_begin_with() -> None:
     core = make_core()
     core.scheduler.begin(0.0)
-    assert not core.effects
+    assert not core.commands
 
 
 def test_a_worker_is_ordered_for_each_job_that_waits() -> None:
@@ -126,7 +126,7 @@ def test_a_job_that_starts_on_an_idle_worker_orders_none() -> None:
 def test_an_order_that_was_refused_is_made_again_with_the_next_event() -> None:
     core = make_elastic_core()
     submitted(core)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.not_hired()
     submitted(core)
     assert ordered(core) == 2
@@ -206,7 +206,7 @@ def test_those_that_cannot_be_opened_go_when_no_job_waits() -> None:
     seats = hired(core)
     for seat in seats:
         core.scheduler.reopen(seat, OSError(), 0.0)
-    for job in list(core.ledger.live.values()):
+    for job in list(core.lifecycle.live.values()):
         if job.state is JobState.QUEUED:
             assert recalled(core) == []
             core.scheduler.cancel(job, 0.0)

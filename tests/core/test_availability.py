@@ -29,7 +29,7 @@ class Held:
     holds: Availability
 
     def told(self) -> list[tuple[object, ...]]:
-        return [(tell.event, *tell.arguments) for tell in self.core.effects_of(Tell)]
+        return [(tell.event, *tell.arguments) for tell in self.core.commands_of(Tell)]
 
     def comes_due(self) -> list[tuple[Due, float]]:
         """All that is still to come due, and when; nothing is left of it."""
@@ -44,7 +44,7 @@ class Held:
 def held() -> Held:
     core = make_core()
     deadlines = Deadlines(count(1))
-    return Held(core, core.make_seat(), deadlines, Availability(core.ledger, deadlines))
+    return Held(core, core.make_seat(), deadlines, Availability(core.lifecycle, deadlines))
 
 
 def test_a_rest_is_told_and_comes_due(held: Held) -> None:

@@ -39,7 +39,7 @@ def running(core: Core, seat: WorkerRecord, **options: Any) -> Job[Any]:
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
     """A job begins to wait for others, or for any of them; returns who would wait for ever."""
-    window = AsTheyEnd(core.roster, core.effects, None, math.inf, lambda: None) if for_any else None
+    window = AsTheyEnd(core.roster, core.commands, None, math.inf, lambda: None) if for_any else None
     if window is not None:
         for job in jobs:
             window.take(job)
@@ -404,7 +404,7 @@ def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_
     core.scheduler.forfeit(loan)
     assert begin(core, waiter, bouncing) == []
     assert begin(core, holder, waiter) == []
-    core.effects.clear()
+    core.commands.clear()
     race = Race(lender, seat)
     race.runners.clear()
     race.succeeded(None)

@@ -47,7 +47,7 @@ def states_of(*jobs: Job[Any]) -> list[JobState | None]:
 
 
 def admitted(core: Core) -> list[Job[Any]]:
-    return [effect.job for effect in core.effects_of(Admitted)]
+    return [command.job for command in core.commands_of(Admitted)]
 
 
 def chain(core: Core, length: int, **options: Any) -> list[Job[Any]]:
@@ -62,7 +62,7 @@ def nothing_is_left(core: Core) -> bool:
     """Whether nobody waits for anybody, and nothing is to come due."""
     dependencies = core.scheduler.state.dependencies
     entries = core.scheduler.deadlines._stale == len(core.scheduler.deadlines)
-    return not (dependencies.missing or dependencies.dependents or core.ledger.news) and entries
+    return not (dependencies.missing or dependencies.dependents or core.lifecycle.news) and entries
 
 
 # Starting.
@@ -96,9 +96,9 @@ def test_idle_workers_start_what_the_end_of_a_job_lets_start() -> None:
     busy, *idle = [core.add_seat() for _ in range(3)]
     first = submit(core)
     others = [submit(core, after=[first]) for _ in range(3)]
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.succeeded(busy, None, 1.0)
-    found = [(start.seat, start.job) for start in core.effects_of(Start)]
+    found = [(start.seat, start.job) for start in core.commands_of(Start)]
     assert found == [(idle[0], others[0]), (idle[1], others[1]), (busy, others[2])]
 
 
@@ -107,9 +107,9 @@ def test_where_nobody_is_idle_the_worker_itself_goes_on_with_what_it_lets_start(
     seat, _ = core.add_seat(), core.add_seat()
     first, _ = submit(core), submit(core)
     second = submit(core, after=[first])
-    core.effects.clear()
+    core.commands.clear()
     assert core.scheduler.succeeded(seat, None, 1.0) is second
-    assert core.effects_of(Start) == []
+    assert core.commands_of(Start) == []
 
 
 def test_a_job_after_jobs_that_have_succeeded_starts_at_once() -> None:
@@ -496,7 +496,7 @@ def test_a_submitter_in_line_with_a_blocked_job_is_refused_when_nobody_may_take_
     second = line_up(core, after=[first], requires=["a"])
     core.scheduler.depart(other, 1.0)
     core.scheduler.left(other, 1.0)
-    assert [effect.job for effect in core.effects_of(Refused)] == [second]
+    assert [command.job for command in core.commands_of(Refused)] == [second]
     assert nothing_is_left(core)
 
 
@@ -541,7 +541,7 @@ def test_a_very_long_chain_is_discarded_in_one_event() -> None:
     seat = core.add_seat()
     jobs = chain(core, MANY)
     core.scheduler.failed(seat, ERROR, DEAD, 1.0)
-    assert core.ledger.count[JobState.DISCARDED] == MANY - 1
+    assert core.lifecycle.count[JobState.DISCARDED] == MANY - 1
     assert jobs[-1].reason.endswith("which is discarded")
     assert nothing_is_left(core)
 
@@ -553,7 +553,7 @@ def test_a_very_wide_fan_is_let_go_in_one_event() -> None:
     for _ in range(MANY):
         submit(core, after=[first])
     core.scheduler.succeeded(seat, None, 1.0)
-    assert core.ledger.count[JobState.QUEUED] == MANY - 1
+    assert core.lifecycle.count[JobState.QUEUED] == MANY - 1
     assert nothing_is_left(core)
 
 

@@ -40,7 +40,7 @@ def states_of(*jobs: Job[Any]) -> list[JobState | None]:
 
 
 def interrupted(core: Core) -> list[WorkerRecord]:
-    return [effect.seat for effect in core.effects_of(Interrupt)]
+    return [command.seat for command in core.commands_of(Interrupt)]
 
 
 # Counting.
@@ -60,7 +60,7 @@ def test_a_group_counts_its_own_jobs_and_no_others() -> None:
     assert [group.count[job.state] for job in (first, second, third)] == [1, 1, 1]
     assert (group.submitted, group.attempts, group.failures, group.retries, group.queue_peak) == (3, 3, 2, 1, 3)
     assert list(group.live) == [first]
-    assert core.ledger.attempts == 4
+    assert core.lifecycle.attempts == 4
 
 
 def test_a_group_is_told_when_the_last_of_its_jobs_has_ended() -> None:
@@ -71,9 +71,9 @@ def test_a_group_is_told_when_the_last_of_its_jobs_has_ended() -> None:
         submit(core, group)
     submit(core)
     core.scheduler.succeeded(seat, None, 1.0)
-    assert core.effects_of(GroupQuiet) == []
+    assert core.commands_of(GroupQuiet) == []
     core.scheduler.succeeded(seat, None, 2.0)
-    assert [effect.group for effect in core.effects_of(GroupQuiet)] == [group]
+    assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 
 
 def test_a_job_that_ends_as_it_comes_is_counted_and_told_of() -> None:
@@ -82,7 +82,7 @@ def test_a_job_that_ends_as_it_comes_is_counted_and_told_of() -> None:
     group = core.open_group()
     submit(core, group, total_timeout=0.0)
     assert (group.submitted, group.count[JobState.DEAD], group.live) == (1, 1, {})
-    assert [effect.group for effect in core.effects_of(GroupQuiet)] == [group]
+    assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 
 
 # A group that must succeed.
@@ -97,7 +97,7 @@ def test_with_its_first_death_those_that_wait_are_discarded_and_those_that_run_a
     others = [submit(core), submit(core)]
     core.scheduler.failed(failing, ERROR, LATER, 1.0)
     queued = submit(core, group, now=1.0)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.failed(bad, ERROR, DEAD, 2.0)
     assert states_of(dying, running) == [JobState.DEAD, JobState.RUNNING]
     assert states_of(delayed, blocked, queued) == [JobState.DISCARDED] * 3
@@ -201,7 +201,7 @@ def test_a_job_that_is_dead_as_it_comes_stops_its_group() -> None:
     core.add_seat()
     group = core.open_group(must_succeed=True)
     running, queued = submit(core, group), submit(core, group)
-    core.effects.clear()
+    core.commands.clear()
     submit(core, group, total_timeout=0.0)
     assert states_of(running, queued) == [JobState.RUNNING, JobState.DISCARDED]
     assert interrupted(core) == [running._worker]
@@ -240,7 +240,7 @@ def test_a_job_that_is_buried_at_the_pools_end_stops_its_group() -> None:
     core.scheduler.drain(1.0)
     assert first.dead_reason is DeadReason.NO_WORKER
     assert second.reason.endswith("of the same group, is dead")
-    assert not core.ledger.news
+    assert not core.lifecycle.news
 
 
 @pytest.mark.parametrize("is_blocked", [False, True])
@@ -252,7 +252,7 @@ def test_submitters_in_line_for_a_group_that_stops_are_let_go_with_their_jobs_di
     waiting = line_up(core, group, after=[dying] if is_blocked else [], total_timeout=9.0)
     other = line_up(core)
     assert core.scheduler.failed(seat, ERROR, DEAD, 1.0) is other
-    assert [effect.job for effect in core.effects_of(Admitted)] == [waiting, other]
+    assert [command.job for command in core.commands_of(Admitted)] == [waiting, other]
     entered = JobState.BLOCKED if is_blocked else JobState.QUEUED
     assert [transition.state for transition in waiting.history] == [entered, JobState.DISCARDED]
     assert waiting.reason.endswith("of the same group, is dead")
@@ -266,7 +266,7 @@ def test_of_a_group_that_stops_those_already_cancelled_are_not_cancelled_again()
     submit(core, group)
     second = submit(core, group)
     core.scheduler.cancel(second, 1.0)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.failed(bad, ERROR, DEAD, 2.0)
     assert interrupted(core) == []
     core.scheduler.failed(other, ERROR, AGAIN, 3.0)
@@ -295,14 +295,14 @@ def test_cancelling_a_group_ends_all_its_jobs_and_no_others() -> None:
     core.scheduler.failed(failing, ERROR, LATER, 1.0)
     blocked, elsewhere, other = submit(core, group, after=[running]), submit(core, after=[delayed]), submit(core)
     queued = submit(core, group)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.cancel_group(group, 2.0)
     assert states_of(delayed, blocked, queued) == [JobState.CANCELLED] * 3
     assert states_of(elsewhere, other) == [JobState.DISCARDED, JobState.RUNNING]
     assert interrupted(core) == [seat]
     core.scheduler.cut_short(seat, ERROR, 3.0)
     assert states_of(running) == [JobState.CANCELLED]
-    assert [effect.group for effect in core.effects_of(GroupQuiet)] == [group]
+    assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 
 
 def test_shutting_a_group_turns_away_its_submitters_alone() -> None:

@@ -45,8 +45,8 @@ def running(*jobs: Job[Any]) -> list[bool]:
 
 def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
-    found = [(start.seat, start.job) for start in core.effects_of(Start)]
-    core.effects.clear()
+    found = [(start.seat, start.job) for start in core.commands_of(Start)]
+    core.commands.clear()
     return found
 
 
@@ -284,7 +284,7 @@ def test_nothing_piles_up_while_a_group_is_full() -> None:
     group = core.open_group(max_running=1)
     for _ in range(1000):
         submit(core, group)
-    assert len(core.ledger.news) == 0
+    assert len(core.lifecycle.news) == 0
 
 
 @pytest.mark.parametrize("idle", [0, 1])

@@ -72,10 +72,10 @@ def test_an_attempt_that_has_run_for_so_long_is_started_on_an_idle_worker_too() 
     job = submit(core, 0.0, after=2.5)
     pass_time(core, 2.4)
     assert runners(core, job) == [first]
-    core.effects.clear()
+    core.commands.clear()
     pass_time(core, 2.5)
     assert runners(core, job) == [first, second]
-    assert [(start.seat, start.job) for start in core.effects_of(Start)] == [(second, job)]
+    assert [(start.seat, start.job) for start in core.commands_of(Start)] == [(second, job)]
 
 
 def test_an_attempt_that_has_ended_by_then_is_not() -> None:
@@ -270,7 +270,7 @@ def test_a_retry_on_the_same_worker_is_started_on_no_other() -> None:
     first, _ = core.add_seat(), core.add_seat()
     job = submit(core, 0.0)
     fail(core, first, 0.5, placement="same")
-    assert core.scheduler.state.races.under_way == {}
+    assert core.scheduler.state.hedging.under_way == {}
     pass_time(core, 9.0)
     assert runners(core, job) == [first]
 
@@ -439,7 +439,7 @@ def test_an_elastic_pool_opens_no_worker_for_it() -> None:
     job = submit(core, 0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == [first]
-    assert core.effects_of(Hire) == []
+    assert core.commands_of(Hire) == []
 
 
 def test_an_elastic_pool_opens_no_worker_that_could_start_nothing_because_of_it() -> None:
@@ -451,7 +451,7 @@ def test_an_elastic_pool_opens_no_worker_that_could_start_nothing_because_of_it(
     assert runners(core, job) == [first, second]
     for _ in range(3):
         submit_plain(core, 9.0)
-    assert len(core.effects_of(Hire)) == 1
+    assert len(core.commands_of(Hire)) == 1
 
 
 def test_an_idle_elastic_worker_that_it_is_started_on_is_not_retired() -> None:
@@ -479,7 +479,7 @@ def test_it_is_not_started_elsewhere_at_its_deadline_or_after() -> None:
     core.scheduler.succeeded(first, None, 0.5)
     jobs.append(submit(core, 1.0, attempt_timeout=2.0))
     pass_time(core, 2.5)
-    assert core.scheduler.state.races.waiting
+    assert core.scheduler.state.hedging.waiting
     second = core.add_seat(now=3.0)
     assert second._current is None
 
@@ -508,7 +508,7 @@ def test_when_all_is_cancelled_nothing_is_started_elsewhere() -> None:
     hedged_at_once = submit(core, 0.0, after=0.0, extra=3)
     core.scheduler.cancel_all(0.0)
     assert runners(core, hedged_at_once) == seats[:2]
-    assert [interrupt.seat for interrupt in core.effects_of(Interrupt)] == seats[:2]
+    assert [interrupt.seat for interrupt in core.commands_of(Interrupt)] == seats[:2]
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -516,12 +516,12 @@ def test_an_attempt_that_ends_at_the_very_time_for_it_is_not_started_elsewhere(s
     core = make_core()
     first, _ = core.add_seat(), core.add_seat()
     submit(core, 0.0)
-    core.effects.clear()
+    core.commands.clear()
     if success:
         core.scheduler.succeeded(first, None, 1.0)
     else:
         core.scheduler.failed(first, ERROR, Verdict(Retry(9.0, "any", front=False, counts=True)), 1.0)
-    assert core.effects_of(Start) == []
+    assert core.commands_of(Start) == []
 
 
 def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_another() -> None:
@@ -531,7 +531,7 @@ def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_ano
     core.scheduler.depart(first, 0.5, cut=True)
     core.scheduler.cut_short(first, ERROR, 1.0)
     assert runners(core, job) == [second]
-    assert core.scheduler.state.races.under_way[job].first is second
+    assert core.scheduler.state.hedging.under_way[job].first is second
 
 
 def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_started_there() -> None:

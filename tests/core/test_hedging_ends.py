@@ -36,7 +36,7 @@ def race(core: Core, number: int = 2, **options: Any) -> tuple[Job[Any], list[Wo
     for now in range(1, number):
         core.scheduler.advance(float(now))
     assert [seat._current for seat in seats] == [job] * number
-    core.effects.clear()
+    core.commands.clear()
     return job, seats
 
 
@@ -53,11 +53,11 @@ def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
 
 def cut_off(core: Core) -> list[WorkerRecord]:
     """The workers whose attempt is to be cancelled, one for each time that it was said."""
-    return [effect.seat for effect in core.effects_of(Interrupt)]
+    return [command.seat for command in core.commands_of(Interrupt)]
 
 
 def told(core: Core, event: str) -> list[tuple[Any, ...]]:
-    return [tell.arguments for tell in core.effects_of(Tell) if tell.event == event]
+    return [tell.arguments for tell in core.commands_of(Tell) if tell.event == event]
 
 
 def only_attempt(job: Job[Any]) -> Attempt:
@@ -78,7 +78,7 @@ def test_it_is_told_and_counted_as_one_attempt() -> None:
     for seat in seats:
         core.scheduler.failed(seat, ERROR, RETRY, 3.0)
     assert job.attempt_count == len(job.attempts) == 1
-    assert (core.ledger.attempts, core.ledger.failures, core.ledger.retries) == (1, 1, 0)
+    assert (core.lifecycle.attempts, core.lifecycle.failures, core.lifecycle.retries) == (1, 1, 0)
     assert told(core, "attempt_started") == [(job, seats[0])]
     assert told(core, "attempt_ended") == [(job, only_attempt(job))]
     # Were it more than one, half of them would be enough for a retry.
@@ -202,7 +202,7 @@ def test_what_the_others_fail_with_after_that_does_not_matter(verdict: Verdict) 
     core.scheduler.succeeded(second, "value", 4.0)
     core.scheduler.failed(first, ERROR, verdict, 5.0)
     assert job.state is JobState.SUCCEEDED
-    assert (core.ledger.attempts, core.ledger.failures) == (1, 0)
+    assert (core.lifecycle.attempts, core.lifecycle.failures) == (1, 0)
 
 
 def test_a_value_counts_after_the_function_has_said_that_there_is_none_to_be_had() -> None:
@@ -252,7 +252,7 @@ def test_a_runner_that_fails_waits_for_the_others() -> None:
     assert cut_off(core) == []
     core.scheduler.succeeded(second, "value", 5.0)
     assert state_of(job) is JobState.SUCCEEDED
-    assert (only_attempt(job).error, core.ledger.failures) == (None, 0)
+    assert (only_attempt(job).error, core.lifecycle.failures) == (None, 0)
 
 
 def test_if_all_fail_the_last_failure_decides_what_becomes_of_the_job() -> None:
@@ -415,7 +415,7 @@ def test_if_all_are_evicted_the_job_is_queued_again_in_front_and_the_attempt_is_
     for seat in seats:
         evict(core, seat, 4.0)
     assert list(core.scheduler.state.queue) == [job, waiting]
-    assert (job.attempts, job.attempt_count, core.ledger.attempts) == ((), 0, 0)
+    assert (job.attempts, job.attempt_count, core.lifecycle.attempts) == ((), 0, 0)
     ((_, attempt),) = told(core, "attempt_ended")
     assert (attempt.worker_id, attempt.hedges) == (seats[0].id, ((seats[1].id, seats[1].name),))
 
@@ -476,7 +476,7 @@ def test_a_job_is_cancelled_although_one_runner_had_failed_before() -> None:
     core.scheduler.failed(first, ERROR, RETRY, 3.0)
     core.scheduler.cancel(job, 4.0)
     core.scheduler.cut_short(second, OTHER_ERROR, 5.0)
-    assert (job.state, job.attempts, core.ledger.attempts) == (JobState.CANCELLED, (), 0)
+    assert (job.state, job.attempts, core.lifecycle.attempts) == (JobState.CANCELLED, (), 0)
 
 
 def test_what_was_decided_before_the_job_was_cancelled_holds() -> None:
@@ -494,6 +494,6 @@ def test_an_attempt_that_has_ended_leaves_nothing_behind() -> None:
     for now in range(1000):
         core.scheduler.submit(make_job(hedge=Hedge(5000.0)), Door.QUEUE_UP, float(now))
         core.scheduler.succeeded(seat, None, now + 0.5)
-    races = core.scheduler.state.races
-    assert (races.under_way, races.waiting, core.ledger.surplus) == ({}, {}, 0)
+    hedging = core.scheduler.state.hedging
+    assert (hedging.under_way, hedging.waiting, core.lifecycle.surplus) == ({}, {}, 0)
     assert len(core.scheduler.deadlines) < 100

@@ -40,8 +40,8 @@ def fail(
 
 def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
-    found = [(start.seat, start.job) for start in core.effects_of(Start)]
-    core.effects.clear()
+    found = [(start.seat, start.job) for start in core.commands_of(Start)]
+    core.commands.clear()
     return found
 
 
@@ -60,7 +60,7 @@ def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
 
 
 def told(core: Core, event: str) -> list[tuple[object, ...]]:
-    return [tell.arguments for tell in core.effects_of(Tell) if tell.event == event]
+    return [tell.arguments for tell in core.commands_of(Tell) if tell.event == event]
 
 
 # The rate of one worker.
@@ -277,7 +277,7 @@ def test_a_retry_past_the_budget_is_not_made() -> None:
     assert state_of(job) is JobState.RUNNING
     fail(core, seat, 2.0)
     assert job.dead_reason is DeadReason.BUDGET_EXHAUSTED
-    assert core.ledger.retries == 1
+    assert core.lifecycle.retries == 1
 
 
 def test_a_retry_that_the_total_timeout_forbids_takes_nothing_from_the_budget() -> None:
@@ -313,7 +313,7 @@ def test_an_idle_worker_is_called_back_when_its_resource_gets_too_old() -> None:
     core.scheduler.advance(10.0)
     assert state_of(seat) is WorkerState.REOPENING
     assert told(core, "worker_reopening") == [(seat, None)]
-    assert [recall.seat for recall in core.effects_of(Recall)] == [seat]
+    assert [recall.seat for recall in core.commands_of(Recall)] == [seat]
 
 
 def test_a_resource_that_gets_too_old_while_a_job_uses_it_is_reopened_after_that() -> None:
@@ -325,7 +325,7 @@ def test_a_resource_that_gets_too_old_while_a_job_uses_it_is_reopened_after_that
     assert seat._phase is Phase.OPEN
     core.scheduler.succeeded(seat, None, 11.0)
     assert state_of(seat) is WorkerState.REOPENING
-    assert core.effects_of(Recall) == []
+    assert core.commands_of(Recall) == []
 
 
 @pytest.mark.parametrize("limits", [{"max_jobs": 1}, {"max_age": 1.0}])
@@ -573,7 +573,7 @@ def test_a_worker_that_has_left_leaves_nothing_to_wake_up_for() -> None:
     core.scheduler.cancel(job, 1.0)
     core.scheduler.depart(seat, 2.0)
     core.scheduler.left(seat, 2.0)
-    core.effects.clear()
+    core.commands.clear()
     while core.scheduler.deadlines.soonest < math.inf:
         core.scheduler.advance(core.scheduler.deadlines.soonest)
-    assert not core.effects
+    assert not core.commands

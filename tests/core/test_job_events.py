@@ -18,7 +18,7 @@ def test_a_worker_that_ends_an_attempt_takes_the_job_of_a_submitter_that_waits()
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
     assert core.scheduler.succeeded(seat, None, 1.0) is job
-    assert [admitted.job for admitted in core.effects_of(Admitted)] == [job]
+    assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]
 
 
 def test_pausing_a_worker_twice_is_told_once() -> None:
@@ -26,7 +26,7 @@ def test_pausing_a_worker_twice_is_told_once() -> None:
     seat = core.add_seat()
     for _ in range(2):
         core.scheduler.pause(seat, 1.0)
-    assert [tell.event for tell in core.effects_of(Tell)].count("worker_paused") == 1
+    assert [tell.event for tell in core.commands_of(Tell)].count("worker_paused") == 1
 
 
 def test_a_job_whose_only_worker_has_left_while_it_backed_off_is_dead_at_the_end_of_that() -> None:
@@ -72,4 +72,4 @@ def test_a_submitter_gets_the_place_of_a_job_that_starts() -> None:
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
     core.scheduler.succeeded(seat, None, 1.0)
     assert job.state is JobState.QUEUED
-    assert [admitted.job for admitted in core.effects_of(Admitted)] == [job]
+    assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]

@@ -23,9 +23,9 @@ def test_two_functions_never_begin_closer_than_the_limit_says(whose: str) -> Non
     assert core.scheduler.succeeded(seat, None, 4.0) is None
     core.scheduler.advance(10.0)
     core.scheduler.advance(12.9)
-    assert len(core.effects_of(Start)) == 1
+    assert len(core.commands_of(Start)) == 1
     core.scheduler.advance(13.0)
-    assert [effect.job for effect in core.effects_of(Start)] == jobs
+    assert [command.job for command in core.commands_of(Start)] == jobs
 
 
 @pytest.mark.parametrize("whose", ["pool", "worker"])
@@ -37,9 +37,9 @@ def test_a_job_that_is_cut_before_its_function_is_called_takes_nothing_from_the_
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     core.scheduler.cancel(jobs[0], 1.0)
-    core.effects.clear()
+    core.commands.clear()
     following = core.scheduler.cut_short(seat, JobCancelledError(jobs[0]), 1.0, begun=False)
-    assert (following or core.effects_of(Start)[0].job) is jobs[1]
+    assert (following or core.commands_of(Start)[0].job) is jobs[1]
 
 
 def test_a_worker_that_waits_for_one_that_begins_late_is_idle_as_soon_as_it_may_start() -> None:

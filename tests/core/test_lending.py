@@ -32,8 +32,8 @@ def submit(core: Core, now: float = 0.0, **options: Any) -> Job[Any]:
 
 def taken(core: Core, kind: type[Start | Regain]) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was given to workers since this was last asked."""
-    found = [(effect.seat, effect.job) for effect in core.effects_of(kind)]
-    core.effects.clear()
+    found = [(command.seat, command.job) for command in core.commands_of(kind)]
+    core.commands.clear()
     return found
 
 
@@ -46,7 +46,7 @@ def lent(core: Core, seat: WorkerRecord, now: float = 0.0) -> Job[Any]:
     """A job that has lent this worker, for which nothing waited."""
     job = submit(core, now, worker=seat)
     assert core.scheduler.lend(seat, now) is None
-    core.effects.clear()
+    core.commands.clear()
     return job
 
 
@@ -83,7 +83,7 @@ def test_a_worker_is_given_back_before_the_queue() -> None:
     submit(core)
     waiting = submit(core, priority=-1)
     core.scheduler.claim(seat, job, 1.0)
-    core.effects.clear()
+    core.commands.clear()
     assert core.scheduler.succeeded(seat, None, 2.0) is None
     assert taken(core, Regain) == [(seat, job)]
     assert core.scheduler.succeeded(seat, None, 3.0) is waiting
@@ -96,7 +96,7 @@ def test_who_lends_a_worker_for_which_another_waits_gives_it_to_that_one() -> No
     second = submit(core)
     waiting = submit(core)
     core.scheduler.claim(seat, first, 1.0)
-    core.effects.clear()
+    core.commands.clear()
     assert core.scheduler.lend(seat, 2.0) is None
     assert taken(core, Regain) == [(seat, first)]
     assert list(seat._loans) == [second]
@@ -144,13 +144,13 @@ def test_a_lender_makes_room_under_max_running_and_takes_it_back() -> None:
     first, second = core.add_seat(), core.add_seat()
     job = submit(core, worker=first)
     waiting = [submit(core, worker=second), submit(core, worker=second)]
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.lend(first, 1.0)
     assert taken(core, Start) == [(second, waiting[0])]
     core.scheduler.claim(first, job, 2.0)
     assert core.scheduler.succeeded(second, None, 3.0) is None
     assert state_of(waiting[1]) is JobState.QUEUED
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.succeeded(first, None, 4.0)
     assert taken(core, Start) == [(second, waiting[1])]
 
@@ -164,7 +164,7 @@ def test_a_lender_makes_room_in_its_group() -> None:
     for job in jobs:
         core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
     assert state_of(jobs[1]) is JobState.QUEUED
-    core.effects.clear()
+    core.commands.clear()
     following = core.scheduler.lend(seats[0], 1.0)
     assert jobs[1] in (following, *(job for _, job in taken(core, Start)))
     assert (group.room, state_of(jobs[1])) == (0, JobState.RUNNING)
@@ -175,9 +175,9 @@ def test_a_lender_that_is_cancelled_is_interrupted_and_not_who_is_on_its_worker(
     seat = core.add_seat()
     job = lent(core, seat)
     other = submit(core)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.cancel(job, 1.0)
-    assert [(effect.seat, effect.job) for effect in core.effects_of(Interrupt)] == [(seat, job)]
+    assert [(command.seat, command.job) for command in core.commands_of(Interrupt)] == [(seat, job)]
     assert (seat._cut, seat._loans[job].cut) == (None, Cut.CANCELLED)
     core.scheduler.succeeded(seat, None, 2.0)
     assert other.state is JobState.SUCCEEDED
@@ -199,9 +199,9 @@ def test_a_worker_that_is_removed_cuts_whoever_has_it_or_has_lent_it() -> None:
     seat = core.add_seat()
     job = lent(core, seat)
     other = submit(core)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.depart(seat, 1.0, cut=True)
-    assert {effect.job for effect in core.effects_of(Interrupt)} == {job, other}
+    assert {command.job for command in core.commands_of(Interrupt)} == {job, other}
     assert (seat._cut, seat._loans[job].cut) == (Cut.EVICTED, Cut.EVICTED)
 
 
@@ -210,8 +210,8 @@ def test_a_lent_worker_that_is_told_to_leave_is_still_given_back() -> None:
     seat = core.add_seat()
     job = lent(core, seat)
     core.scheduler.depart(seat, 1.0)
-    assert len(core.effects_of(Recall)) == 1
-    core.effects.clear()
+    assert len(core.commands_of(Recall)) == 1
+    core.commands.clear()
     core.scheduler.claim(seat, job, 2.0)
     assert taken(core, Regain) == [(seat, job)]
 
@@ -224,7 +224,7 @@ def test_a_lent_worker_whose_resource_is_broken_is_still_given_back() -> None:
     verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), broken=True)
     core.scheduler.failed(seat, ERROR, verdict, 1.0)
     assert seat._phase is Phase.REOPENING
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.claim(seat, job, 2.0)
     assert taken(core, Regain) == [(seat, job)]
     assert core.scheduler.succeeded(seat, None, 3.0) is None
@@ -288,7 +288,7 @@ def circle(core: Core, seat: WorkerRecord) -> tuple[Job[Any], Job[Any]]:
     core.scheduler.cancel(lender, 1.0)
     core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender], for_ends=True), 1.0)
     assert core.told() == []
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.claim(seat, lender, 2.0)
     return lender, holder
 
@@ -331,12 +331,12 @@ def test_one_that_goes_on_without_its_worker_counts_where_it_has_counted() -> No
     loan = seat._loans[lender]
     core.scheduler.forfeit(loan)
     assert (loan.is_forfeited, list(seat._claims), seat._current) == (True, [], holder)
-    assert (state_of(lender), lender.worker, core.ledger.surplus) == (JobState.RUNNING, None, -1)
+    assert (state_of(lender), lender.worker, core.lifecycle.surplus) == (JobState.RUNNING, None, -1)
     race = Race(lender, seat)
     race.runners.clear()
     race.succeeded("value")
     core.scheduler.end_apart(loan, race, 3.0)
-    assert (state_of(lender), lender._worker, core.ledger.surplus) == (JobState.SUCCEEDED, None, 0)
+    assert (state_of(lender), lender._worker, core.lifecycle.surplus) == (JobState.SUCCEEDED, None, 0)
     assert (seat._current, seat._loans, seat._attempts) == (holder, {}, 1)
 
 

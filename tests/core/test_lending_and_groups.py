@@ -80,10 +80,10 @@ def test_the_death_of_the_job_on_a_lent_worker_stops_its_group() -> None:
     submit(core, group)
     lender, _ = lender_and_next(core, seat, group=group)
     queued = submit(core, group)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.failed(seat, ERROR, Verdict(Die(DeadReason.GAVE_UP, "it is so", ERROR)), 1.0)
     assert state_of(queued) is JobState.DISCARDED
-    assert [(effect.seat, effect.job) for effect in core.effects_of(Interrupt)] == [(seat, lender)]
+    assert [(command.seat, command.job) for command in core.commands_of(Interrupt)] == [(seat, lender)]
 
 
 def test_a_lender_that_takes_its_room_back_from_a_full_group_leaves_nothing_to_be_seen_to() -> None:
@@ -94,7 +94,7 @@ def test_a_lender_that_takes_its_room_back_from_a_full_group_leaves_nothing_to_b
     core.scheduler.lend(seat, 1.0)
     assert state_of(other) is JobState.RUNNING
     core.scheduler.claim(seat, lender, 2.0)
-    assert not core.ledger.news
+    assert not core.lifecycle.news
     assert (group.room, state_of(queued)) == (-1, JobState.QUEUED)
 
 

@@ -52,16 +52,16 @@ def test_only_a_queued_job_runs() -> None:
 def test_the_ledger_refuses_what_is_not_in_the_table(old: JobState, new: JobState) -> None:
     core = make_core()
     job = make_job()
-    core.ledger.move(job, JobState.QUEUED, 0.0)
-    core.ledger.count[JobState.QUEUED] -= 1
-    core.ledger.count[old] += 1
+    core.lifecycle.move(job, JobState.QUEUED, 0.0)
+    core.lifecycle.count[JobState.QUEUED] -= 1
+    core.lifecycle.count[old] += 1
     job._state = old
     if new in TRANSITIONS[old]:
-        core.ledger.move(job, new, 1.0)
+        core.lifecycle.move(job, new, 1.0)
         assert job._state is new
     else:
         with pytest.raises(AssertionError, match=f"can't become {new.name}"):
-            core.ledger.move(job, new, 1.0)
+            core.lifecycle.move(job, new, 1.0)
         assert job._state is old
 
 

@@ -42,14 +42,14 @@ def waits(core: Core, waiter: Job[Any], *jobs: Job[Any], task: object = None) ->
 
 def told(core: Core) -> list[Wait]:
     """The waits that are told that they are in vain."""
-    return [effect.wait for effect in core.effects_of(WaitsInVain)]
+    return [command.wait for command in core.commands_of(WaitsInVain)]
 
 
 def elastic_seat(core: Core) -> WorkerRecord:
     """An open worker of an elastic pool."""
     seat = core.make_seat()
     seat._elastic = True
-    core.scheduler.join(seat, ordered=bool(core.effects_of(Hire)))
+    core.scheduler.join(seat, ordered=bool(core.commands_of(Hire)))
     core.scheduler.opened(seat, 0.0)
     return seat
 
@@ -106,7 +106,7 @@ def test_a_worker_that_broke_while_a_job_had_it_does_not_count_as_coming_before_
     job = submit(core)
     seat = elastic_seat(core)
     assert seat._current is job
-    core.effects.clear()
+    core.commands.clear()
     if is_lent:
         core.scheduler.lend(seat, 1.0)
     core.scheduler.reopen(seat, ERROR, 1.0)
@@ -114,7 +114,7 @@ def test_a_worker_that_broke_while_a_job_had_it_does_not_count_as_coming_before_
         core.scheduler.claim(seat, job, 1.0)
     assert seat._current is job
     submit(core)
-    assert len(core.effects_of(Hire)) == 1
+    assert len(core.commands_of(Hire)) == 1
 
 
 def test_it_counts_as_coming_when_that_has_ended() -> None:
@@ -122,11 +122,11 @@ def test_it_counts_as_coming_when_that_has_ended() -> None:
     core.scheduler.begin(0.0)
     submit(core)
     seat = elastic_seat(core)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.reopen(seat, ERROR, 1.0)
     core.scheduler.succeeded(seat, None, 2.0)
     submit(core)
-    assert core.effects_of(Hire) == []
+    assert core.commands_of(Hire) == []
 
 
 def test_workers_for_a_group_are_ordered_though_more_is_under_way_than_the_bound_that_was_lowered() -> None:
@@ -137,4 +137,4 @@ def test_workers_for_a_group_are_ordered_though_more_is_under_way_than_the_bound
     core.scheduler.set_max_running(1, 0.0)
     submit(core)
     core.open_group(reserve=1)
-    assert len(core.effects_of(Hire)) == 1
+    assert len(core.commands_of(Hire)) == 1

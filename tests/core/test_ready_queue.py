@@ -158,7 +158,7 @@ def test_jobs_that_wait_for_the_worker_that_they_failed_on_go_to_others_once_it(
     core.scheduler.pause(first, 0.0)
     job = make_job()
     job._setback = Setback(placement="same", last=first)
-    core.ledger.move(job, JobState.QUEUED, 0.0)
+    core.lifecycle.move(job, JobState.QUEUED, 0.0)
     let_wait(core.scheduler.state.queue, job)
     if how == "is to leave":
         core.scheduler.depart(first, 0.0)
@@ -292,7 +292,7 @@ def test_handing_out_a_job_takes_it_from_the_queue() -> None:
     assert list(core.scheduler.state.queue) == [second]
     core.scheduler.succeeded(seat, None, 1.0)
     assert list(core.scheduler.state.queue) == []
-    assert [effect.job for effect in core.effects_of(Start)] == [first, second]
+    assert [command.job for command in core.commands_of(Start)] == [first, second]
 
 
 def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
@@ -459,7 +459,7 @@ def test_jobs_of_a_group_that_wait_for_one_worker_go_to_others_once_it_has_left(
     job = make_job(group=group, worker=first if placement == "any" else None)
     if placement == "same":
         job._setback = Setback(placement="same", last=first)
-    core.ledger.move(job, JobState.QUEUED, 0.0)
+    core.lifecycle.move(job, JobState.QUEUED, 0.0)
     let_wait(core.scheduler.state.queue, job)
     assert core.scheduler.state.queue.waits_for(first)
     core.scheduler.depart(first, 0.0)

@@ -45,8 +45,8 @@ def state_of(job: Job[Any]) -> JobState:
 
 def staffed(core: Core) -> list[Group]:
     """The groups that have got all their workers since this was last asked."""
-    found = [effect.group for effect in core.effects_of(Reserved)]
-    core.effects.clear()
+    found = [command.group for command in core.commands_of(Reserved)]
+    core.commands.clear()
     return found
 
 
@@ -485,9 +485,9 @@ def test_a_worker_that_is_busy_when_its_group_is_closed_goes_on_with_any_job() -
 
 def test_closing_a_group_that_has_no_workers_changes_nothing() -> None:
     core, _, group = core_with_group(reserve=0)
-    core.effects.clear()
+    core.commands.clear()
     core.scheduler.close_group(group, 1.0)
-    assert not core.effects
+    assert not core.commands
 
 
 def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
@@ -539,6 +539,6 @@ def test_a_job_is_started_once_though_workers_are_set_aside_between() -> None:
     core, seats, group = core_with_group(workers=3, reserve=2)
     for _ in range(3):
         submit(core, group)
-    starts = [(effect.seat, effect.job) for effect in core.effects_of(Start)]
+    starts = [(command.seat, command.job) for command in core.commands_of(Start)]
     assert len({job for _, job in starts}) == len({seat for seat, _ in starts}) == 3
     assert [seat for seat, _ in starts] == seats

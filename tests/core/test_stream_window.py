@@ -47,12 +47,12 @@ class Plain:
         return self.buffer - (len(self.taken) - aside)
 
 
-def told(effects: list[Command]) -> bool:
+def told(commands: list[Command]) -> bool:
     """Whether those who wait are to look."""
-    moved = [effect for effect in effects if isinstance(effect, Moved)]
+    moved = [command for command in commands if isinstance(command, Moved)]
     assert len(moved) <= 1
-    for effect in moved:
-        effect.window.tell()
+    for command in moved:
+        command.window.tell()
     return bool(moved)
 
 
@@ -68,25 +68,25 @@ def test_it_agrees_with_a_plain_count(
 ) -> None:
     core = make_core()
     looks: list[None] = []
-    window = order(core.roster, core.effects, buffer, max_queue, lambda: looks.append(None))
+    window = order(core.roster, core.commands, buffer, max_queue, lambda: looks.append(None))
     plain = Plain(order, buffer, max_queue)
     for step in steps:
         live = [job for job in plain.taken if not job.state.is_final]
         before = window.room(if_held=True)
         window.is_wanted, window.readers = before <= 0, int(not window.ready)
-        core.effects.clear()
+        core.commands.clear()
         if step == "take":
             job = make_job()
-            core.ledger.move(job, JobState.QUEUED, 0.0)
+            core.lifecycle.move(job, JobState.QUEUED, 0.0)
             window.take(job)
             plain.taken.append(job)
         elif step == "move" and live:
             job = data.draw(st.sampled_from(live))
             state = data.draw(st.sampled_from(sorted(TRANSITIONS[job.state], key=lambda each: each.name)))
-            core.ledger.move(job, state, 0.0)
+            core.lifecycle.move(job, state, 0.0)
             if state.is_final:
                 plain.ended.append(job)
-            is_told = told(list(core.effects))
+            is_told = told(list(core.commands))
             if (window.is_wanted and window.room(if_held=True) > before and window.room(if_held=True) > 0) or (
                 window.readers and window.ready
             ):
@@ -109,21 +109,21 @@ def test_it_agrees_with_a_plain_count(
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
-    window = order(core.roster, core.effects, 5, math.inf, lambda: None)
+    window = order(core.roster, core.commands, 5, math.inf, lambda: None)
     job = make_job()
-    core.ledger.move(job, JobState.QUEUED, 0.0)
+    core.lifecycle.move(job, JobState.QUEUED, 0.0)
     window.take(job)
     assert job._window is window
-    core.ledger.move(job, JobState.CANCELLED, 0.0)
+    core.lifecycle.move(job, JobState.CANCELLED, 0.0)
     assert job._window is None
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
-    window = order(core.roster, core.effects, 5, math.inf, lambda: None)
+    window = order(core.roster, core.commands, 5, math.inf, lambda: None)
     job = make_job()
-    core.ledger.move(job, JobState.DEAD, 0.0)
+    core.lifecycle.move(job, JobState.DEAD, 0.0)
     window.take(job)
     assert window.all() == list(window.ready) == [job]
     assert job._window is None
@@ -132,7 +132,7 @@ def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[StreamWindow[Any]
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_job_that_never_enters_leaves_no_trace(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
-    window = order(core.roster, core.effects, 5, math.inf, lambda: None)
+    window = order(core.roster, core.commands, 5, math.inf, lambda: None)
     job = make_job()
     window.take(job)
     assert window.room() == 4

@@ -229,8 +229,8 @@ def test_a_submitter_whose_job_nobody_can_take_any_more_is_refused_where_such_ar
     core.scheduler.pause(seat, 0.0)
     assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
     core.scheduler.left(seat, 0.0)
-    assert [effect.job for effect in core.effects_of(Refused)] == [job]
-    assert core.ledger.submitted == 0
+    assert [command.job for command in core.commands_of(Refused)] == [job]
+    assert core.lifecycle.submitted == 0
 
 
 def test_a_submitter_whose_job_nobody_can_take_any_more_gets_it_dead_where_such_are_buried() -> None:
@@ -239,7 +239,7 @@ def test_a_submitter_whose_job_nobody_can_take_any_more_gets_it_dead_where_such_
     core.scheduler.pause(seat, 0.0)
     assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
     core.scheduler.left(seat, 0.0)
-    assert [effect.job for effect in core.effects_of(Admitted)] == [job]
+    assert [command.job for command in core.commands_of(Admitted)] == [job]
     assert job.dead_reason is DeadReason.NO_WORKER
 
 

@@ -61,11 +61,11 @@ class WaitingMachine(ElasticMachine):
         assert isinstance(self.plain, PlainWaitingPool)
         return self.plain
 
-    def carry_out_more(self, effect: Command) -> None:
-        if isinstance(effect, WaitsInVain):
-            self.in_vain.append(effect.wait)
+    def carry_out_more(self, command: Command) -> None:
+        if isinstance(command, WaitsInVain):
+            self.in_vain.append(command.wait)
         else:
-            super().carry_out_more(effect)
+            super().carry_out_more(command)
 
     def forget_news(self) -> None:
         super().forget_news()

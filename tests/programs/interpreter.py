@@ -11,7 +11,7 @@ from tests.programs import language as lang
 from tests.programs.frames import Frame, Odd
 from tests.programs.grouping import Grouping
 from tests.programs.raising import in_words, leaves
-from tests.programs.staffing import Autoscaler
+from tests.programs.staffing import Staffing
 from tests.programs.streaming import Streaming
 from tests.programs.submitting import Submitting
 from tests.programs.world import Errand, Usable, World, has_rudeness, token
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
-class Interpreter(Submitting, Streaming, Grouping, Autoscaler):
+class Interpreter(Submitting, Streaming, Grouping, Staffing):
     """Executes blocks of statements."""
 
     def __init__(self, world: World) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.programs.frames import Frame
 
 
-class Autoscaler(Making, Telling):
+class Staffing(Making, Telling):
     """Executes them."""
 
     async def _staff(self, frame: Frame, statement: lang.Workers) -> None:

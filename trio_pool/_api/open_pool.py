@@ -275,7 +275,7 @@ async def _finish(pool: BasePool) -> None:
     engine.core.drain(trio.current_time())
     engine.carry_out()
     await trio.lowlevel.checkpoint()
-    while engine.ledger.live:
+    while engine.lifecycle.live:
         await engine.wait_until_quiet()
     engine.stop()
     pool._staff.last_crew = pool.workers
@@ -288,10 +288,10 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
     engine = pool._engine
     engine.cancel()
     pool._staff.last_crew = pool._staff.last_crew or pool.workers
-    while engine.ledger.live or pool.workers:
+    while engine.lifecycle.live or pool.workers:
         try:
             with trio.CancelScope(shield=True):
-                while engine.ledger.live:
+                while engine.lifecycle.live:
                     await engine.wait_until_quiet()
                 for worker in reversed(pool.workers):
                     await pool._staff.stop(worker, at_once=True)

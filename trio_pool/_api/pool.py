@@ -198,14 +198,14 @@ class BasePool(Submitting):
         for state in states:
             if validate.instance("state", state, JobState).is_final:
                 raise ValueError(f"ended jobs are not kept, so none can be {state.name}")
-        live = cast("list[Job[Any]]", list(self._engine.ledger.live.values()))
+        live = cast("list[Job[Any]]", list(self._engine.lifecycle.live.values()))
         return iter([job for job in live if job.state in states] if states else live)
 
     def statistics(self) -> PoolStatistics:
         """A snapshot of what the pool has done and what is in it."""
         crew = self._staff.last_crew or self.workers
         workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
-        return pool_statistics(self.name, self._engine.ledger, self._engine.core.waiting, workers, now, "pool")
+        return pool_statistics(self.name, self._engine.lifecycle, self._engine.core.waiting, workers, now, "pool")
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
         """Iterate over snapshots: one now, and one after each interval.
@@ -238,8 +238,8 @@ class BasePool(Submitting):
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""
-        workers, jobs = counted(len(self._engine.roster.seats), "worker"), counted(len(self._engine.ledger.live), "job")
-        return f"<trio_pool.{type(self).__name__}{name}: {workers}, {jobs}>"
+        workers = counted(len(self._engine.roster.seats), "worker")
+        return f"<trio_pool.{type(self).__name__}{name}: {workers}, {counted(len(self._engine.lifecycle.live), 'job')}>"
 
     def close(self) -> None:
         """Take no more jobs from outside; what is in the pool still runs.
@@ -269,7 +269,7 @@ class BasePool(Submitting):
         self._engine.check_caller()
         if is_in_a_job() and self._is_inside():
             raise RuntimeError("join() inside a job of the same pool would wait for ever")
-        if self._engine.ledger.live:
+        if self._engine.lifecycle.live:
             await self._engine.wait_until_quiet()
         else:
             await trio.lowlevel.checkpoint()

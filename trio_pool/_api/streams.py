@@ -50,7 +50,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
-        self._window = self._order(engine.roster, engine.effects, buffer, engine.config.max_queue, self._look)
+        self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, self._look)
         self._feeder = Feeder(pool, fn, items, options, self._window, self._wake_readers)
         self._readers = trio.lowlevel.ParkingLot()
         # For a reader that has made room; set when the block is entered.

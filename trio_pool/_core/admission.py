@@ -59,10 +59,10 @@ class WaitingLine:
       line: those who wait, each by its job, or by the key of its graph.
     """
 
-    __slots__ = ("_dependencies", "_ledger", "_limit", "_parties", "by_taker", "line")
+    __slots__ = ("_dependencies", "_lifecycle", "_limit", "_parties", "by_taker", "line")
 
-    def __init__(self, ledger: Lifecycle, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
-        self._ledger = ledger
+    def __init__(self, lifecycle: Lifecycle, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
+        self._lifecycle = lifecycle
         self._dependencies = dependencies
         self._limit = limit
         self.by_taker: ReadyQueue = by_taker
@@ -72,7 +72,7 @@ class WaitingLine:
 
     def is_free(self) -> bool:
         """Whether one more job that never started is within the bound."""
-        return self._ledger.unstarted < self._limit
+        return self._lifecycle.unstarted < self._limit
 
     def line_up(self, job: JobRecord, terms: Terms | None) -> None:
         """A submitter has to wait; without terms, as long as the job is blocked."""

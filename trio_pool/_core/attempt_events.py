@@ -33,10 +33,10 @@ class AttemptEvents:
     __slots__ = (
         "_changes",
         "_deadlines",
-        "_dispatch",
-        "_ledger",
+        "_dispatcher",
+        "_hedging",
+        "_lifecycle",
         "_loans",
-        "_races",
         "_search",
         "_settling",
         "_state",
@@ -45,9 +45,9 @@ class AttemptEvents:
     def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
         self._state = state
         self._deadlines = state.deadlines
-        self._ledger = state.ledger
-        self._races = state.races
-        self._dispatch = features.dispatch
+        self._lifecycle = state.lifecycle
+        self._hedging = state.hedging
+        self._dispatcher = features.dispatcher
         self._loans = features.loans
         self._search = features.search
         self._changes = changes
@@ -55,14 +55,14 @@ class AttemptEvents:
 
     def succeeded(self, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
         """It has ended with a value."""
-        if self._races.under_way and (race := self._races.ending(seat, decides=True)) is not None:
+        if self._hedging.under_way and (race := self._hedging.ending(seat, decides=True)) is not None:
             return self._succeeded_in_race(race, seat, value, now)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
-        ledger = self._ledger
-        job = ledger.end_attempt(seat, now, None)
+        lifecycle = self._lifecycle
+        job = lifecycle.end_attempt(seat, now, None)
         job._value = value
-        ledger.move(job, SUCCEEDED, now)
+        lifecycle.move(job, SUCCEEDED, now)
         if seat._guard is not None:
             seat._guard.succeeded()
         return self._settling.next_for(seat, now)
@@ -70,7 +70,7 @@ class AttemptEvents:
     def _succeeded_in_race(self, race: Race, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
         self._settling.advance(now)
         self._leave(race, seat, now)
-        self._ledger.count_for(seat, None)
+        self._lifecycle.count_for(seat, None)
         race.succeeded(value)
         self._left_race(race, now)
         if seat._guard is not None:
@@ -79,15 +79,15 @@ class AttemptEvents:
 
     def failed(self, seat: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> JobRecord | None:
         """It has ended with an error."""
-        race = self._races.ending(seat, decides=verdict.is_the_last_word) if self._races.under_way else None
+        race = self._hedging.ending(seat, decides=verdict.is_the_last_word) if self._hedging.under_way else None
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if race is None:
-            job = self._ledger.end_attempt(seat, now, error)
+            job = self._lifecycle.end_attempt(seat, now, error)
         else:
             job = self._leave(race, seat, now)
             if not race.is_decided:
-                self._ledger.count_for(seat, error)
+                self._lifecycle.count_for(seat, error)
         setback = job._setback
         if setback is None:
             setback = job._setback = Setback()
@@ -109,16 +109,16 @@ class AttemptEvents:
 
     def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
         """It was cut short by the job's total timeout."""
-        race = self._races.ending(seat, decides=True) if self._races.under_way else None
+        race = self._hedging.ending(seat, decides=True) if self._hedging.under_way else None
         self._settling.advance(now)
         if seat._guard is not None:
             seat._guard.ended_otherwise()
         if race is None:
-            job = self._ledger.end_attempt(seat, now, error)
+            job = self._lifecycle.end_attempt(seat, now, error)
             self._time_out_running(job, error, now)
         else:
             self._leave(race, seat, now)
-            self._ledger.count_for(seat, error)
+            self._lifecycle.count_for(seat, error)
             race.failed(error, None)
             self._left_race(race, now)
         return self._settling.next_for(seat, now)
@@ -129,7 +129,7 @@ class AttemptEvents:
         Arguments:
           begun: whether the function had been called at all.
         """
-        race = self._races.ending(seat, decides=False) if self._races.under_way else None
+        race = self._hedging.ending(seat, decides=False) if self._hedging.under_way else None
         if not begun:
             for meter in seat._draws:
                 meter.give_back()
@@ -138,7 +138,7 @@ class AttemptEvents:
         if seat._guard is not None:
             seat._guard.ended_otherwise()
         if race is None:
-            job = self._ledger.cut_attempt(seat, now, error)
+            job = self._lifecycle.cut_attempt(seat, now, error)
             self._go_on_after_cut(job, now)
         else:
             job = self._leave(race, seat, now)
@@ -159,7 +159,7 @@ class AttemptEvents:
         self._settling.advance(now)
         self._loans.close(loan)
         if cut is None:
-            self._ledger.count_for(loan.seat, race.error)
+            self._lifecycle.count_for(loan.seat, race.error)
         self._left_race(race, now, cut)
         self._state.may_start = True
         self._settling.settle(now)
@@ -170,47 +170,47 @@ class AttemptEvents:
         words: Words
         if job._cancelled and not verdict.is_the_last_word:
             words = ("failed after it was cancelled: {}", error)
-            self._ledger.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
+            self._lifecycle.die(job, DeadReason.NOT_RETRYABLE, words, error, now)
         elif isinstance(fate, Retry):
             budget = self._state.limits.budget
             if now + fate.delay >= job._deadline:
                 words = "no time left to try again"
                 timeout = JobTimeoutError(words)
                 timeout.__cause__ = error
-                self._ledger.die(job, DeadReason.TIMED_OUT, words, timeout, now)
+                self._lifecycle.die(job, DeadReason.TIMED_OUT, words, timeout, now)
             elif now + fate.delay >= job._caller_deadline:
                 words = "its caller has no time left to try again"
-                self._ledger.die(job, DeadReason.TIMED_OUT, words, error, now)
+                self._lifecycle.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
                 words = ("the pool has retried too much lately: {}", error)
-                self._ledger.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
+                self._lifecycle.die(job, DeadReason.BUDGET_EXHAUSTED, words, error, now)
             else:
                 if budget is not None:
                     budget.retry(now)
                 self._retry(job, fate, now)
         elif isinstance(fate, Die):
-            self._ledger.die(job, fate.reason, fate.words, fate.error, now)
+            self._lifecycle.die(job, fate.reason, fate.words, fate.error, now)
         else:
-            self._ledger.end(job, JobState.DISCARDED, now, fate.words)
+            self._lifecycle.end(job, JobState.DISCARDED, now, fate.words)
 
     def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:
-        self._ledger.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
+        self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
     def _go_on_after_cut(self, job: JobRecord, now: float) -> None:
         """An attempt was cut short: carry out what becomes of its job."""
         if job._cancelled:
-            self._ledger.end(job, JobState.CANCELLED, now, "cancelled while it ran")
+            self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
-            self._ledger.time_out(job, now)
+            self._lifecycle.time_out(job, now)
         else:
             self._changes.queue_again(job, now, front=True)
 
     def _leave(self, race: Race, seat: WorkerRecord, now: float) -> JobRecord:
         """An attempt that may run elsewhere too has ended on a worker."""
-        job = self._ledger.take_off(seat, now)
-        self._races.leave(race, seat)
+        job = self._lifecycle.take_off(seat, now)
+        self._hedging.leave(race, seat)
         if race.runners:
-            self._ledger.add_surplus(job, -1)
+            self._lifecycle.add_surplus(job, -1)
         return job
 
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
@@ -221,21 +221,21 @@ class AttemptEvents:
                 if seat._cut is None and (race.won or race.verdict is not None):
                     seat._cut = Cut.LOST
                     self._state.waits.cut(Run(race.job, seat))
-                    self._state.effects.append(Interrupt(seat, race.job))
+                    self._state.commands.append(Interrupt(seat, race.job))
         if race.runners:
             return
-        job, ledger = race.job, self._ledger
+        job, lifecycle = race.job, self._lifecycle
         told = (job, race.first, race.started_at, now)
         if race.won:
-            ledger.keep_attempt(*told, None, race.hedges)
+            lifecycle.keep_attempt(*told, None, race.hedges)
             job._value = race.value
-            ledger.move(job, SUCCEEDED, now)
+            lifecycle.move(job, SUCCEEDED, now)
         elif race.error is None:
             assert cut is not None
-            ledger.drop_attempt(*told, cut, race.hedges)
+            lifecycle.drop_attempt(*told, cut, race.hedges)
             self._go_on_after_cut(job, now)
         else:
-            ledger.keep_attempt(*told, race.error, race.hedges)
+            lifecycle.keep_attempt(*told, race.error, race.hedges)
             if race.verdict is None:
                 self._time_out_running(job, race.error, now)
             else:
@@ -249,7 +249,7 @@ class AttemptEvents:
             self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
-        self._ledger.count_retry(job)
+        self._lifecycle.count_retry(job)
         setback = job._setback
         assert setback is not None
         if fate.counts:
@@ -261,7 +261,7 @@ class AttemptEvents:
         setback.front = fate.front
         if fate.delay:
             until = now + fate.delay
-            self._ledger.move(job, JobState.DELAYED, now, until)
+            self._lifecycle.move(job, JobState.DELAYED, now, until)
             self._deadlines.add_delay(job, until)
         else:
             self._changes.queue_again(job, now, front=fate.front)
@@ -270,5 +270,5 @@ class AttemptEvents:
         if not verdict.is_failure:
             guard.ended_otherwise()
         elif (until := guard.failed(now)) is not None:
-            self._state.holds.quarantine(seat, until)
-            self._dispatch.note(seat, now)
+            self._state.availability.quarantine(seat, until)
+            self._dispatcher.note(seat, now)

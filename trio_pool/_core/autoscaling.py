@@ -184,7 +184,7 @@ class Autoscaler:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
             self._ordered += 1
-            self._state.effects.append(Hire())
+            self._state.commands.append(Hire())
 
     def not_needed(self) -> WorkerRecord | None:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""

@@ -18,10 +18,10 @@ SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
 class Availability:
     """Each of them has at most one entry in the heap of deadlines that is not stale."""
 
-    __slots__ = ("_deadlines", "_ledger")
+    __slots__ = ("_deadlines", "_lifecycle")
 
-    def __init__(self, ledger: Lifecycle, deadlines: Deadlines) -> None:
-        self._ledger = ledger
+    def __init__(self, lifecycle: Lifecycle, deadlines: Deadlines) -> None:
+        self._lifecycle = lifecycle
         self._deadlines = deadlines
 
     def rest(self, seat: WorkerRecord, until: float, now: float) -> bool:
@@ -30,13 +30,13 @@ class Availability:
         if seat._gone or until <= now or (held is not None and held >= until):
             return False
         self._hold(seat, Due.REST, until)
-        self._ledger.tell("worker_resting", seat, until)
+        self._lifecycle.tell("worker_resting", seat, until)
         return True
 
     def quarantine(self, seat: WorkerRecord, until: float) -> None:
         """A worker's breaker has opened."""
         self._hold(seat, Due.QUARANTINE, until)
-        self._ledger.tell("worker_quarantined", seat, until)
+        self._lifecycle.tell("worker_quarantined", seat, until)
 
     def limit(self, seat: WorkerRecord, until: float) -> None:
         """A worker's rate limit lets nothing start until then."""

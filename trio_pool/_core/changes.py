@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 class Features(NamedTuple):
     """The parts of the core that decide. They know the state, and nothing of each other."""
 
-    dispatch: Dispatcher
+    dispatcher: Dispatcher
     loans: Lending
     search: DeadlockSearch
-    orphans: UnservableJobs
-    staffing: Autoscaler | None
+    unservable: UnservableJobs
+    autoscaler: Autoscaler | None
 
 
 class Changes:
     """The changes that events have in common."""
 
-    __slots__ = ("_dispatch", "_ledger", "_orphans", "_search", "_staffing", "_state")
+    __slots__ = ("_autoscaler", "_dispatcher", "_lifecycle", "_search", "_state", "_unservable")
 
     def __init__(self, state: PoolState, features: Features) -> None:
         self._state = state
-        self._ledger = state.ledger
-        self._dispatch = features.dispatch
-        self._orphans = features.orphans
+        self._lifecycle = state.lifecycle
+        self._dispatcher = features.dispatcher
+        self._unservable = features.unservable
         self._search = features.search
-        self._staffing = features.staffing
+        self._autoscaler = features.autoscaler
 
     # Jobs.
 
@@ -48,19 +48,19 @@ class Changes:
         """A job waits for a worker again, or gets one if nothing else has happened that others may start on."""
         state = self._state
         terms = terms_of(job)
-        if (terms is not ANYONE or not state.roster.seats) and self._orphans.is_one(terms):
-            self._ledger.bury(job, now)
+        if (terms is not ANYONE or not state.roster.seats) and self._unservable.is_one(terms):
+            self._lifecycle.bury(job, now)
             return
-        self._ledger.move(job, JobState.QUEUED, now)
+        self._lifecycle.move(job, JobState.QUEUED, now)
         # Unless it is the only news, and it can't have been for want of room that others
         # wait, it is brought together with the workers when all is known.
         shared = state.limits.is_shared or state.has_reserved or state.may_start
-        alone = at_once and not (shared or self._ledger.news)
-        seat = self._dispatch.idle_worker_for(terms, now) if alone else None
+        alone = at_once and not (shared or self._lifecycle.news)
+        seat = self._dispatcher.idle_worker_for(terms, now) if alone else None
         if seat is not None:
-            self._dispatch.hand_over(seat, job, now)
+            self._dispatcher.hand_over(seat, job, now)
         else:
-            self._dispatch.let_wait(job, terms, front=front)
+            self._dispatcher.let_wait(job, terms, front=front)
             state.may_start |= not alone
 
     def take_back(self, job: JobRecord) -> None:
@@ -80,9 +80,9 @@ class Changes:
             let_go = self._state.places.leave(job)
         else:
             self.take_back(job)
-        self._ledger.time_out(job, now)
+        self._lifecycle.time_out(job, now)
         if let_go is not None:
-            self._state.effects.append(Admitted(let_go))
+            self._state.commands.append(Admitted(let_go))
 
     def cut(self, seat: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
         """Cut an attempt short, unless a timeout has passed that ends it."""
@@ -93,7 +93,7 @@ class Changes:
         elif seat._cut is None and now < seat._attempt_deadline:
             seat._cut = cut
         self._state.waits.cut(Run(job, seat))
-        self._state.effects.append(Interrupt(seat, job))
+        self._state.commands.append(Interrupt(seat, job))
 
     def cancel(self, job: JobRecord, now: float) -> None:
         """Nobody wants a job any longer that has not ended."""
@@ -101,11 +101,11 @@ class Changes:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
-            for seat in self._state.races.cancel(job):
+            for seat in self._state.hedging.cancel(job):
                 self.cut(seat, job, Cut.CANCELLED, now)
             return
         self.take_back(job)
-        self._ledger.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
+        self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
 
     def stop_group(self, group: Group, now: float, discarded: str = "") -> None:
         """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
@@ -124,27 +124,27 @@ class Changes:
         if job._state is None:
             state = JobState.BLOCKED if job in self._state.dependencies.missing else JobState.QUEUED
             let_go = self._state.places.leave(job)
-            self._ledger.move(job, state, now)
+            self._lifecycle.move(job, state, now)
         else:
             self.take_back(job)
-        self._ledger.end(job, JobState.DISCARDED, now, words)
+        self._lifecycle.end(job, JobState.DISCARDED, now, words)
         if let_go is not None:
-            self._state.effects.append(Admitted(let_go))
+            self._state.commands.append(Admitted(let_go))
 
     # Workers.
 
     def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
         """A worker takes no more jobs until then; of two rests the later end holds."""
-        if self._state.holds.rest(seat, until, now):
-            self._dispatch.note(seat, now)
+        if self._state.availability.rest(seat, until, now):
+            self._dispatcher.note(seat, now)
 
     def resume(self, seat: WorkerRecord, now: float) -> None:
         """A paused worker goes on."""
         if seat._paused and not seat._gone:
             seat._paused = False
             del self._state.paused[seat]
-            self._ledger.tell("worker_resumed", seat)
-            self._dispatch.note(seat, now)
+            self._lifecycle.tell("worker_resumed", seat)
+            self._dispatcher.note(seat, now)
 
     def resume_all(self, now: float) -> None:
         """All paused workers go on."""
@@ -158,25 +158,25 @@ class Changes:
         self._state.roster.leaving += 1
         self._state.queue.release(seat)  # what waits for it only because it has failed there need not any more
         self._state.reservations.lose(seat)
-        if self._staffing is not None:
-            self._staffing.gone(seat)
-        self._dispatch.note(seat, now)  # or it would be given something
+        if self._autoscaler is not None:
+            self._autoscaler.gone(seat)
+        self._dispatcher.note(seat, now)  # or it would be given something
         self._state.may_reserve = self._state.may_start = True
         if seat._current is None:
-            self._state.effects.append(Recall(seat))
+            self._state.commands.append(Recall(seat))
 
     def take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
-        if self._staffing is not None:
-            self._staffing.reopening(seat, again=seat._phase is not Phase.OPEN)
+        if self._autoscaler is not None:
+            self._autoscaler.reopening(seat, again=seat._phase is not Phase.OPEN)
         seat._phase = Phase.REOPENING
-        self._dispatch.note(seat, now)
+        self._dispatcher.note(seat, now)
         if seat._loans:
             self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
         if error is not None:
             seat._last_error = error
         if tell:
-            self._ledger.tell("worker_reopening", seat, error)
+            self._lifecycle.tell("worker_reopening", seat, error)
         self._state.may_start = True
 
 

@@ -19,8 +19,8 @@ class _AboutAttempt:
     __slots__ = ("job", "seat")
 
     def __init__(self, seat: Any, job: Any) -> None:
-        self.seat = seat
-        self.job = job
+        self.seat: Any = seat
+        self.job: Any = job
 
 
 class Start(_AboutAttempt):
@@ -45,7 +45,7 @@ class _AboutSeat:
     __slots__ = ("seat",)
 
     def __init__(self, seat: Any) -> None:
-        self.seat = seat
+        self.seat: Any = seat
 
 
 class Recall(_AboutSeat):
@@ -58,7 +58,7 @@ class _AboutJob:
     __slots__ = ("job",)
 
     def __init__(self, job: Any) -> None:
-        self.job = job
+        self.job: Any = job
 
 
 class Changed(_AboutJob):
@@ -95,7 +95,7 @@ class _AboutGroup:
     __slots__ = ("group",)
 
     def __init__(self, group: Group) -> None:
-        self.group = group
+        self.group: Group = group
 
 
 class GroupQuiet(_AboutGroup):
@@ -122,7 +122,7 @@ class WaitsInVain:
     __slots__ = ("wait",)
 
     def __init__(self, wait: Wait) -> None:
-        self.wait = wait
+        self.wait: Wait = wait
 
 
 class Moved:
@@ -131,7 +131,7 @@ class Moved:
     __slots__ = ("window",)
 
     def __init__(self, window: Any) -> None:
-        self.window = window
+        self.window: Any = window
 
 
 class Quiet:
@@ -146,8 +146,8 @@ class Tell:
     __slots__ = ("arguments", "event")
 
     def __init__(self, event: str, arguments: tuple[object, ...]) -> None:
-        self.event = event
-        self.arguments = arguments
+        self.event: str = event
+        self.arguments: tuple[object, ...] = arguments
 
 
 Command: TypeAlias = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .attempt_events import AttemptEvents
 from .autoscaling import Autoscaler
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .._policies.rate_limit import RateLimit
     from .._policies.resource import Elastic
     from .commands import Commands
+    from .deadlines import Deadlines
+    from .lifecycle import Lifecycle
+    from .waits import Waits
     from .worker_index import WorkerIndex
 
 
@@ -56,9 +59,9 @@ class Core:
         "is_decided",
         "join",
         "key_of",
-        "ledger",
         "left",
         "lend",
+        "lifecycle",
         "not_hired",
         "open_group",
         "opened",
@@ -86,15 +89,16 @@ class Core:
         self,
         roster: WorkerIndex,
         dead: DeadLetters,
-        effects: Commands,
+        commands: Commands,
         instruments: Sequence[object],
         settings: CoreSettings,
         elastic: Elastic[Any] | None = None,
     ) -> None:
-        self.state = state = PoolState(roster, dead, effects, instruments, settings)
-        self.ledger = state.ledger
-        self.deadlines = state.deadlines
-        self.waits = state.waits
+        self.state: PoolState = PoolState(roster, dead, commands, instruments, settings)
+        state = self.state
+        self.lifecycle: Lifecycle = state.lifecycle
+        self.deadlines: Deadlines = state.deadlines
+        self.waits: Waits = state.waits
         scaling = None
         if elastic is not None:
             state.growth = scaling = Autoscaler(elastic, state)
@@ -103,52 +107,52 @@ class Core:
         )
         changes = Changes(state, features)
         settling = Settling(state, features, changes)
-        self.advance = settling.advance
+        self.advance: Final = settling.advance
 
         jobs = self._jobs = JobEvents(state, features, changes, settling)
-        self.submit = jobs.submit
-        self.submit_graph = jobs.submit_graph
-        self.key_of = jobs.key_of
-        self.withdraw = jobs.withdraw
-        self.waits_for_place = jobs.waits_for_place
-        self.close = jobs.close
-        self.cancel = jobs.cancel
-        self.cancel_all = jobs.cancel_all
-        self.is_decided = jobs.is_decided
-        self.workers_of = jobs.workers_of
-        self.lend = jobs.lend
-        self.claim = jobs.claim
-        self.forfeit = jobs.forfeit
-        self.begin_wait = jobs.begin_wait
-        self.outlasted = jobs.outlasted
-        self.open_group = jobs.open_group
-        self.close_group = jobs.close_group
-        self.shut_group = jobs.shut_group
-        self.cancel_group = jobs.cancel_group
-        self.idle = jobs.idle
-        self.set_max_running = jobs.set_max_running
-        self.set_rate_limit = jobs.set_rate_limit
-        self.drain = jobs.drain
+        self.submit: Final = jobs.submit
+        self.submit_graph: Final = jobs.submit_graph
+        self.key_of: Final = jobs.key_of
+        self.withdraw: Final = jobs.withdraw
+        self.waits_for_place: Final = jobs.waits_for_place
+        self.close: Final = jobs.close
+        self.cancel: Final = jobs.cancel
+        self.cancel_all: Final = jobs.cancel_all
+        self.is_decided: Final = jobs.is_decided
+        self.workers_of: Final = jobs.workers_of
+        self.lend: Final = jobs.lend
+        self.claim: Final = jobs.claim
+        self.forfeit: Final = jobs.forfeit
+        self.begin_wait: Final = jobs.begin_wait
+        self.outlasted: Final = jobs.outlasted
+        self.open_group: Final = jobs.open_group
+        self.close_group: Final = jobs.close_group
+        self.shut_group: Final = jobs.shut_group
+        self.cancel_group: Final = jobs.cancel_group
+        self.idle: Final = jobs.idle
+        self.set_max_running: Final = jobs.set_max_running
+        self.set_rate_limit: Final = jobs.set_rate_limit
+        self.drain: Final = jobs.drain
 
         attempts = AttemptEvents(state, features, changes, settling)
-        self.succeeded = attempts.succeeded
-        self.failed = attempts.failed
-        self.timed_out = attempts.timed_out
-        self.cut_short = attempts.cut_short
-        self.end_apart = attempts.end_apart
+        self.succeeded: Final = attempts.succeeded
+        self.failed: Final = attempts.failed
+        self.timed_out: Final = attempts.timed_out
+        self.cut_short: Final = attempts.cut_short
+        self.end_apart: Final = attempts.end_apart
 
         workers = WorkerEvents(state, features, changes, settling)
-        self.join = workers.join
-        self.begin = workers.begin
-        self.not_hired = workers.not_hired
-        self.opened = workers.opened
-        self.reopen = workers.reopen
-        self.tell_reopening = workers.tell_reopening
-        self.pause = workers.pause
-        self.resume = workers.resume
-        self.rest = workers.rest
-        self.depart = workers.depart
-        self.left = workers.left
+        self.join: Final = workers.join
+        self.begin: Final = workers.begin
+        self.not_hired: Final = workers.not_hired
+        self.opened: Final = workers.opened
+        self.reopen: Final = workers.reopen
+        self.tell_reopening: Final = workers.tell_reopening
+        self.pause: Final = workers.pause
+        self.resume: Final = workers.resume
+        self.rest: Final = workers.rest
+        self.depart: Final = workers.depart
+        self.left: Final = workers.left
 
     @property
     def waiting(self) -> int:

@@ -67,7 +67,7 @@ class DeadlockSearch:
             if told is None:
                 return
             self._note_stuck(told, self._graph.unmet([told]))
-            self._state.effects.append(WaitsInVain(told))
+            self._state.commands.append(WaitsInVain(told))
 
     def can_spare(self, seat: WorkerRecord) -> bool:
         """Whether its leaving leaves nobody in the lurch, as far as a look at the counts tells."""
@@ -76,7 +76,7 @@ class DeadlockSearch:
             return True
         if seat._loans or seat._kind.group is not None or self._reservations.waiting or state.has_bounced:
             return False
-        if state.races.under_way:
+        if state.hedging.under_way:
             return False  # who could take part in them yet is another matter
         if self._roster.has_substitute(seat):
             return True

@@ -34,12 +34,12 @@ class Dispatcher:
     """Gives queued jobs to workers, within the limits of the pool and of each worker."""
 
     __slots__ = (
-        "_effects",
-        "_ledger",
+        "_commands",
+        "_hedging",
+        "_lifecycle",
         "_limits",
         "_places",
         "_queue",
-        "_races",
         "_reservations",
         "_roster",
         "_state",
@@ -48,13 +48,13 @@ class Dispatcher:
     def __init__(self, state: PoolState) -> None:
         self._state = state
         self._roster = state.roster
-        self._ledger = state.ledger
+        self._lifecycle = state.lifecycle
         self._limits = state.limits
         self._queue = state.queue
         self._places = state.places
-        self._races = state.races
+        self._hedging = state.hedging
         self._reservations = state.reservations
-        self._effects = state.effects
+        self._commands = state.commands
 
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
@@ -81,12 +81,12 @@ class Dispatcher:
         key, jobs = self._places.let_in(first)
         for job in jobs:
             if job in self._state.dependencies.missing:
-                self._ledger.move(job, JobState.BLOCKED, now)
+                self._lifecycle.move(job, JobState.BLOCKED, now)
                 continue
-            self._ledger.move(job, QUEUED, now)
+            self._lifecycle.move(job, QUEUED, now)
             if job is not taken:
                 self.let_wait(job, terms_of(job))
-        self._effects.append(Admitted(key))
+        self._commands.append(Admitted(key))
 
     def fill_places(self, now: float) -> None:
         """Let submitters in, first come first served, as long as there is a place."""
@@ -96,18 +96,18 @@ class Dispatcher:
     def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
         """No idle worker may take the job now."""
         self._queue.push(job, terms, front=front)
-        ledger = self._ledger
-        queued = ledger.count[QUEUED]
-        if queued > ledger.queue_peak:
-            ledger.queue_peak = queued
-        if ledger.groups and (group := job._options.group) is not None:
+        lifecycle = self._lifecycle
+        queued = lifecycle.count[QUEUED]
+        if queued > lifecycle.queue_peak:
+            lifecycle.queue_peak = queued
+        if lifecycle.groups and (group := job._options.group) is not None:
             group.note_queued()
 
     def hand_over(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(seat)
         self._begin(seat, job, now)
-        self._effects.append(Start(seat, job))
+        self._commands.append(Start(seat, job))
 
     def next_for(self, seat: WorkerRecord, now: float, together: bool) -> JobRecord | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait.
@@ -136,7 +136,7 @@ class Dispatcher:
             self._begin(seat, job, now)
         else:
             self._roster.park(seat, now, is_fresh=False)
-        if self._races.waiting:
+        if self._hedging.waiting:
             self._state.may_start = True  # even if it has a job: what it ended may be one that others may join now
         return job
 
@@ -166,7 +166,7 @@ class Dispatcher:
 
     def _limit(self, seat: WorkerRecord, ready: float) -> None:
         """A worker's own rate limit holds it back."""
-        self._state.holds.limit(seat, ready)
+        self._state.availability.limit(seat, ready)
         self._roster.count_coming(seat)
 
     def match(self, now: float) -> None:
@@ -183,7 +183,7 @@ class Dispatcher:
             if found is None:
                 queue = self._places.by_taker
                 found = self._first_match(queue)
-            race = self._races.first_match(now) if found is None and self._races.waiting else None
+            race = self._hedging.first_match(now) if found is None and self._hedging.waiting else None
             if found is None and race is None:
                 return
             if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
@@ -243,8 +243,8 @@ class Dispatcher:
         if self._limits.budget is not None:
             self._limits.budget.attempt(now)
         if job._options.hedge is not None:
-            self._races.begin(seat, job, now)
-        self._ledger.move(job, RUNNING, now, seat)
+            self._hedging.begin(seat, job, now)
+        self._lifecycle.move(job, RUNNING, now, seat)
 
     def _begin_further(self, race: Race, seat: WorkerRecord, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
@@ -252,10 +252,10 @@ class Dispatcher:
         seat._current = race.job
         seat._started_at = now
         seat._attempt_deadline = race.deadline
-        self._ledger.add_surplus(race.job, 1)
+        self._lifecycle.add_surplus(race.job, 1)
         self._count_start(seat, now)
-        self._races.join(race, seat, now)
-        self._effects.append(Start(seat, race.job))
+        self._hedging.join(race, seat, now)
+        self._commands.append(Start(seat, race.job))
 
     def _count_start(self, seat: WorkerRecord, now: float) -> None:
         own: RateMeter | None = None

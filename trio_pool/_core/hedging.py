@@ -55,7 +55,7 @@ class Race:
         self.value: object = None
         self.error: Exception | None = None
         self.verdict: Verdict | None = None
-        # Owned by the races: when it may be started on one more worker.
+        # Owned by `Hedging`: when it may be started on one more worker.
         self.next_at: float | None = None
 
     @property

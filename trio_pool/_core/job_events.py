@@ -30,33 +30,33 @@ class JobEvents:
     """Each of these calls is an event in the life of jobs and of their groups."""
 
     __slots__ = (
+        "_autoscaler",
         "_changes",
         "_deadlines",
         "_dependencies",
-        "_dispatch",
-        "_ledger",
+        "_dispatcher",
+        "_lifecycle",
         "_loans",
-        "_orphans",
         "_places",
         "_roster",
         "_search",
         "_settling",
-        "_staffing",
         "_state",
+        "_unservable",
     )
 
     def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
         self._state = state
         self._deadlines = state.deadlines
         self._dependencies = state.dependencies
-        self._ledger = state.ledger
+        self._lifecycle = state.lifecycle
         self._places = state.places
         self._roster = state.roster
-        self._dispatch = features.dispatch
+        self._dispatcher = features.dispatcher
         self._loans = features.loans
-        self._orphans = features.orphans
+        self._unservable = features.unservable
         self._search = features.search
-        self._staffing = features.staffing
+        self._autoscaler = features.autoscaler
         self._changes = changes
         self._settling = settling
 
@@ -67,7 +67,7 @@ class JobEvents:
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if job._deadline <= now:
-            self._ledger.time_out(job, now)
+            self._lifecycle.time_out(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
         options = job._options
@@ -76,13 +76,13 @@ class JobEvents:
             if admission is not None:
                 return admission
         terms = options.terms
-        if self._roster.idle_count and (seat := self._dispatch.idle_worker_for(terms, now)) is not None:
-            self._ledger.move(job, QUEUED, now)
-            self._dispatch.hand_over(seat, job, now)
+        if self._roster.idle_count and (seat := self._dispatcher.idle_worker_for(terms, now)) is not None:
+            self._lifecycle.move(job, QUEUED, now)
+            self._dispatcher.hand_over(seat, job, now)
             return Admission.ENTERED
         if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free()):
-            self._ledger.move(job, QUEUED, now)
-            self._dispatch.let_wait(job, terms)
+            self._lifecycle.move(job, QUEUED, now)
+            self._dispatcher.let_wait(job, terms)
             self._settle_waiting(now)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
@@ -93,10 +93,10 @@ class JobEvents:
 
     def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
         """What comes of it where perhaps nobody may take the job, or it can't start yet; or None."""
-        if self._orphans.is_one(job._options.terms):
-            if self._orphans.policy == "reject":
+        if self._unservable.is_one(job._options.terms):
+            if self._unservable.policy == "reject":
                 return Admission.NO_WORKER
-            self._ledger.bury(job, now)
+            self._lifecycle.bury(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
@@ -107,8 +107,8 @@ class JobEvents:
         job._options = attrs.evolve(job._options, after=())  # it may outlive what they hold by far
         failed = next((other for other in after if other.state.is_final and other._state is not SUCCEEDED), None)
         if failed is not None:
-            self._ledger.move(job, BLOCKED, now)
-            self._ledger.end(job, JobState.DISCARDED, now, waited_in_vain(failed))
+            self._lifecycle.move(job, BLOCKED, now)
+            self._lifecycle.end(job, JobState.DISCARDED, now, waited_in_vain(failed))
             return Admission.ENTERED
         after = tuple(other for other in after if other._state is not SUCCEEDED)
         if not after:
@@ -118,8 +118,8 @@ class JobEvents:
             return Admission.FULL
         self._dependencies.block(job, after)
         if enters:
-            self._ledger.move(job, BLOCKED, now)
-            if self._ledger.newcomers:
+            self._lifecycle.move(job, BLOCKED, now)
+            if self._lifecycle.newcomers:
                 self._settling.settle(now)
             return Admission.ENTERED
         self._places.line_up(job, None)
@@ -128,7 +128,7 @@ class JobEvents:
     def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
         """A graph asks to be let in, under the job that `key_of` has named."""
         self._settling.advance(now)
-        if self._orphans.policy == "reject" and self._orphans.is_one(key._options.terms):
+        if self._unservable.policy == "reject" and self._unservable.is_one(key._options.terms):
             return Admission.NO_WORKER
         if door is Door.ALWAYS or self._places.is_free() or any(self._may_start(job, now) for job in jobs):
             for job in jobs:
@@ -143,8 +143,8 @@ class JobEvents:
         for job in jobs:
             if job._deadline <= now:
                 self._changes.time_out(job, now)
-            elif self._orphans.is_one(job._options.terms):
-                self._orphans.turn_away(job, now)
+            elif self._unservable.is_one(job._options.terms):
+                self._unservable.turn_away(job, now)
         self._state.may_start = True
         self._settling.settle(now)
         return Admission.WAITING
@@ -152,7 +152,7 @@ class JobEvents:
     def _may_start(self, job: JobRecord, now: float) -> bool:
         """Whether an idle worker may take a job of a graph that has not been submitted."""
         is_ready = not job._options.after and now < job._deadline
-        return is_ready and self._dispatch.idle_worker_for(job._options.terms, now) is not None
+        return is_ready and self._dispatcher.idle_worker_for(job._options.terms, now) is not None
 
     def withdraw(self, job: JobRecord) -> None:
         """A submitter that waits for a place has gone."""
@@ -176,9 +176,9 @@ class JobEvents:
 
     def key_of(self, jobs: Sequence[JobRecord]) -> JobRecord:
         """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
-        if self._orphans.policy == "reject":
+        if self._unservable.policy == "reject":
             for job in jobs:
-                if self._orphans.is_one(job._options.terms):
+                if self._unservable.is_one(job._options.terms):
                     return job
         return jobs[0]
 
@@ -193,18 +193,18 @@ class JobEvents:
 
     def is_decided(self, job: JobRecord) -> bool:
         """Whether another worker has decided already how the attempt under way ends."""
-        return self._state.races.is_decided(job)
+        return self._state.hedging.is_decided(job)
 
     def workers_of(self, job: JobRecord) -> list[WorkerRecord]:
         """The workers that run a job, or that it has lent."""
-        return self._state.races.runners_of(job)
+        return self._state.hedging.runners_of(job)
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
         self._settling.advance(now)
         self._state.queue.clear()
         self._dependencies.clear()
-        for job in list(self._ledger.live.values()):
+        for job in list(self._lifecycle.live.values()):
             if job._state is JobState.RUNNING:
                 self._changes.cancel(job, now)  # whatever may have come due since: nothing starts now
             else:
@@ -213,7 +213,7 @@ class JobEvents:
                 job._ticket = 0
                 job._lane = None
                 job._cancelled = True
-                self._ledger.end(job, JobState.CANCELLED, now, "the pool was cancelled")
+                self._lifecycle.end(job, JobState.CANCELLED, now, "the pool was cancelled")
 
     # Jobs wait for jobs.
 
@@ -255,7 +255,7 @@ class JobEvents:
     def open_group(self, group: Group, now: float) -> None:
         """A group is about to be opened."""
         self._settling.advance(now)
-        self._ledger.groups += 1
+        self._lifecycle.groups += 1
         if group.reserve:
             self._state.reservations.open(group)
             self._state.may_reserve = True
@@ -264,15 +264,15 @@ class JobEvents:
     def close_group(self, group: Group, now: float) -> None:
         """A group is over: all its jobs have ended."""
         self._settling.advance(now)
-        self._ledger.groups -= 1
+        self._lifecycle.groups -= 1
         if group.reserve:
             self._state.reservations.close(group)
             for queue in (self._state.queue, self._places.by_taker):
                 queue.forget_kinds(group)
             self._state.look_again()
             self._state.may_be_stuck = True  # its workers may be another group's now
-            if self._staffing is not None:
-                self._staffing.given_back()
+            if self._autoscaler is not None:
+                self._autoscaler.given_back()
             self._settling.settle(now)
 
     def shut_group(self, group: Group) -> list[JobRecord]:
@@ -298,7 +298,7 @@ class JobEvents:
 
     def idle(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the longest idle first."""
-        return self._dispatch.idle(now)
+        return self._dispatcher.idle(now)
 
     @property
     def rate_limit(self) -> RateLimit | None:
@@ -336,9 +336,9 @@ class JobEvents:
         if (
             state.may_start
             or state.draining
-            or self._ledger.newcomers
+            or self._lifecycle.newcomers
             or self._places.line
-            or self._staffing is not None
+            or self._autoscaler is not None
             or state.reservations.waiting
         ):
             self._settling.settle(now)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class Lending:
     """Lets jobs go on without their workers for a while; each gets the same one back."""
 
-    __slots__ = ("_ledger", "_roster", "_state", "_waits")
+    __slots__ = ("_lifecycle", "_roster", "_state", "_waits")
 
     def __init__(self, state: PoolState) -> None:
         self._state = state
         self._roster = state.roster
-        self._ledger = state.ledger
+        self._lifecycle = state.lifecycle
         self._waits = state.waits
 
     def lend(self, seat: WorkerRecord, now: float) -> None:
@@ -32,9 +32,9 @@ class Lending:
             self._roster.count_as_available(seat, False)
             self._state.look_again()
         seat._loans[job] = Loan(seat, job)
-        self._ledger.take_off(seat, now)
+        self._lifecycle.take_off(seat, now)
         job._worker = seat  # it has it still, if for later
-        self._ledger.add_surplus(job, -1)
+        self._lifecycle.add_surplus(job, -1)
 
     def claim(self, loan: Loan, task: object, now: float) -> Wait | None:
         """The job wants its worker back: at once, or as soon as the attempt on it has ended.
@@ -70,8 +70,8 @@ class Lending:
         seat._cut = loan.cut
         if seat._guard is not None:
             seat._guard.is_probe = loan.is_probe
-        self._ledger.add_surplus(job, 1)
-        self._state.effects.append(Regain(seat, job))
+        self._lifecycle.add_surplus(job, 1)
+        self._state.commands.append(Regain(seat, job))
         self._state.may_start = True  # for others: it is not this worker that may take a job now
         if self._waits.is_waiting(Run(job, seat)):
             self._state.may_be_stuck = True  # another task of the job may wait for what needs this worker
@@ -96,7 +96,7 @@ class Lending:
         del seat._loans[job]
         self._roster.count_coming(seat)
         job._worker = None
-        self._ledger.add_surplus(job, 1)
+        self._lifecycle.add_surplus(job, 1)
         if not seat._loans:
             self._roster.count_as_available(seat, True)
             self._state.note_relied_on()

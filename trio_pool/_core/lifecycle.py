@@ -43,7 +43,7 @@ class Lifecycle:
     """The jobs of the pool and their counts.
 
     Arguments:
-      effects: where to note whom to tell.
+      commands: where to note whom to tell.
       dead: where dead jobs go.
       instruments: those who want to be told; only asked whether there are any.
       keep_history: whether jobs keep their transitions.
@@ -61,9 +61,9 @@ class Lifecycle:
     """
 
     __slots__ = (
+        "_commands",
         "_dead",
         "_dependents",
-        "_effects",
         "_instruments",
         "_keep_history",
         "_waits",
@@ -84,14 +84,14 @@ class Lifecycle:
 
     def __init__(
         self,
-        effects: Commands,
+        commands: Commands,
         dead: DeadLetters,
         dependencies: Dependencies,
         instruments: Sequence[object],
         keep_history: bool,
         waits: Waits,
     ) -> None:
-        self._effects = effects
+        self._commands = commands
         self._dead = dead
         self._dependents = dependencies.dependents
         self._instruments = instruments
@@ -155,9 +155,9 @@ class Lifecycle:
             if old is None and group.awaited:
                 self.newcomers.append(job)
             if group.note(job, old, state):
-                self._effects.append(GroupQuiet(group))
+                self._commands.append(GroupQuiet(group))
         if job._watchers is not None:
-            self._effects.append(Changed(job))
+            self._commands.append(Changed(job))
         if self._instruments:
             self._tell(job, old, state, detail)
 
@@ -179,7 +179,7 @@ class Lifecycle:
         job._value = reason, error
         self.move(job, JobState.DEAD, now)
         self._dead._add(cast("Job[Any]", job))
-        self._effects.append(Died(job))
+        self._commands.append(Died(job))
         if (group := job._options.group) is not None and group.must_succeed:
             self.news.append(job)
 
@@ -290,7 +290,7 @@ class Lifecycle:
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""
         if self._instruments:
-            self._effects.append(Tell(event, arguments))
+            self._commands.append(Tell(event, arguments))
 
     def _close(self, job: JobRecord, now: float) -> None:
         """A job has ended: let go of what only a live job needs."""
@@ -306,7 +306,7 @@ class Lifecycle:
             if job._window is not None:
                 self._waits.note(job._window)
         if not self.live:
-            self._effects.append(Quiet())
+            self._commands.append(Quiet())
 
     def _tell(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
         if old is None:

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class UnservableJobs:
     """Finds them, and does with them what the pool was opened to do."""
 
-    __slots__ = ("_effects", "_ledger", "_places", "_queue", "_roster", "_state", "policy")
+    __slots__ = ("_commands", "_lifecycle", "_places", "_queue", "_roster", "_state", "policy")
 
     def __init__(self, state: PoolState, policy: NoWorker) -> None:
         self._state = state
         self._roster = state.roster
-        self._ledger = state.ledger
+        self._lifecycle = state.lifecycle
         self._queue = state.queue
         self._places = state.places
-        self._effects = state.effects
+        self._commands = state.commands
         self.policy: NoWorker = policy
 
     def is_one(self, terms: Terms) -> bool:
@@ -68,16 +68,16 @@ class UnservableJobs:
     def _bury(self, jobs: list[JobRecord], now: float) -> None:
         for job in jobs:
             self._queue.remove(job)
-            self._ledger.bury(job, now)
+            self._lifecycle.bury(job, now)
 
     def turn_away(self, job: JobRecord, now: float) -> None:
         """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
         if self.policy == "reject" and job in self._places.line:
             self._places.withdraw(job)
-            self._effects.append(Refused(job))
+            self._commands.append(Refused(job))
             return
         # Only the job that stands for a graph turns it away; others are buried like those in the queue.
         let_go = self._places.leave(job)
-        self._ledger.bury(job, now)
+        self._lifecycle.bury(job, now)
         if let_go is not None:
-            self._effects.append(Admitted(let_go))
+            self._commands.append(Admitted(let_go))

@@ -28,17 +28,26 @@ class PoolLimits:
       limited_until: until when the pool's rate limit keeps a job waiting that could start otherwise.
     """
 
-    __slots__ = ("_deadlines", "_ledger", "_meter_before", "_ticket", "budget", "limited_until", "max_running", "meter")
+    __slots__ = (
+        "_deadlines",
+        "_lifecycle",
+        "_meter_before",
+        "_ticket",
+        "budget",
+        "limited_until",
+        "max_running",
+        "meter",
+    )
 
     def __init__(
         self,
-        ledger: Lifecycle,
+        lifecycle: Lifecycle,
         deadlines: Deadlines,
         max_running: float,
         rate_limit: RateLimit | None,
         retry_budget: RetryBudget | None,
     ) -> None:
-        self._ledger = ledger
+        self._lifecycle = lifecycle
         self._deadlines = deadlines
         self.max_running: float = max_running
         self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
@@ -57,7 +66,7 @@ class PoolLimits:
     @property
     def room(self) -> float:
         """How many more attempts may be under way."""
-        return self.max_running - self._ledger.count[RUNNING] - self._ledger.surplus
+        return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 
     def is_rate_limited(self, now: float) -> bool:
         """Whether the pool's rate limit lets nothing start now."""

@@ -34,7 +34,7 @@ class Reservations:
 
     __slots__ = (
         "_beyond",
-        "_effects",
+        "_commands",
         "_groups",
         "_kept_outside",
         "_largest",
@@ -48,9 +48,9 @@ class Reservations:
         "waiting",
     )
 
-    def __init__(self, roster: WorkerIndex, effects: Commands, waits: Waits) -> None:
+    def __init__(self, roster: WorkerIndex, commands: Commands, waits: Waits) -> None:
         self._roster = roster
-        self._effects = effects
+        self._commands = commands
         self._waits = waits
         self._number = 0
         # Each with its number, in the order of these; and those that lack workers, or have lacked some.
@@ -123,7 +123,7 @@ class Reservations:
     def turn_away(self, group: Group) -> None:
         """A group waits in vain."""
         self.close(group)
-        self._effects.append(TurnedAway(group))
+        self._commands.append(TurnedAway(group))
 
     def give_way(self) -> bool:
         """Release what is set aside for groups that wait; returns whether there was anything."""
@@ -149,7 +149,7 @@ class Reservations:
                 del self.waiting[group]
                 self._count(group, len(group.seats))
             self._waits.note(group)
-            self._effects.append(Reserved(group))
+            self._commands.append(Reserved(group))
         return True
 
     def lose(self, seat: WorkerRecord) -> None:

@@ -21,35 +21,35 @@ class Settling:
     """Follows up what events have marked. They end with `settle`, and place no follow-ups of their own."""
 
     __slots__ = (
+        "_autoscaler",
         "_changes",
-        "_dispatch",
-        "_ledger",
+        "_dispatcher",
+        "_lifecycle",
         "_loans",
-        "_orphans",
         "_places",
         "_reservations",
         "_search",
-        "_staffing",
         "_state",
+        "_unservable",
     )
 
     def __init__(self, state: PoolState, features: Features, changes: Changes) -> None:
         self._state = state
-        self._ledger = state.ledger
+        self._lifecycle = state.lifecycle
         self._places = state.places
         self._reservations = state.reservations
-        self._dispatch = features.dispatch
+        self._dispatcher = features.dispatcher
         self._loans = features.loans
-        self._orphans = features.orphans
+        self._unservable = features.unservable
         self._search = features.search
-        self._staffing = features.staffing
+        self._autoscaler = features.autoscaler
         self._changes = changes
 
     def settle(self, now: float) -> None:
         """Let everything follow that follows from what has happened."""
         while self._follow(now):
             pass
-        newcomers = self._ledger.newcomers
+        newcomers = self._lifecycle.newcomers
         while newcomers:
             self._search.note_member(newcomers.popleft())
         if self._state.may_be_stuck:
@@ -59,25 +59,25 @@ class Settling:
     def next_for(self, seat: WorkerRecord, now: float) -> JobRecord | None:
         """The next job of a worker that runs none any more, or None; whatever else follows from that."""
         state = self._state
-        if self._ledger.news:
+        if self._lifecycle.news:
             self.follow_up(now)
         if seat._claims:
             self._loans.give_back(seat, now)
             job = None
         else:
             if self._reservations.lacking:
-                self._dispatch.set_aside(seat)
+                self._dispatcher.set_aside(seat)
             guard = seat._guard
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not is_kept(seat):
                 self._changes.take_out_of_use(seat, None, now)
-            job = self._dispatch.next_for(seat, now, state.may_start)
+            job = self._dispatcher.next_for(seat, now, state.may_start)
         if (
             state.may_start
             or state.may_be_stuck
             or state.draining
-            or self._ledger.newcomers
+            or self._lifecycle.newcomers
             or self._places.line
-            or self._staffing is not None
+            or self._autoscaler is not None
             or self._reservations.waiting
         ):
             self.settle(now)
@@ -86,28 +86,28 @@ class Settling:
     def _follow(self, now: float) -> bool:
         """Each step once; returns whether there may be more to be done."""
         state, reservations = self._state, self._reservations
-        if self._ledger.news:
+        if self._lifecycle.news:
             self.follow_up(now)
         if state.may_reserve:
             self._review()
         if state.may_start or reservations.lacking:
             state.may_start = False
-            self._dispatch.match(now)
+            self._dispatcher.match(now)
         if state.places.line:
-            self._dispatch.fill_places(now)
-        if self._staffing is not None:
-            self._staffing.hire(now)
-            while (seat := self._staffing.not_needed()) is not None:
+            self._dispatcher.fill_places(now)
+        if self._autoscaler is not None:
+            self._autoscaler.hire(now)
+            while (seat := self._autoscaler.not_needed()) is not None:
                 self._changes.dismiss(seat, now)
-        if self._ledger.news or state.may_reserve or state.may_start:
+        if self._lifecycle.news or state.may_reserve or state.may_start:
             return True
-        if reservations.waiting or (state.draining and self._ledger.count[JobState.QUEUED]):
+        if reservations.waiting or (state.draining and self._lifecycle.count[JobState.QUEUED]):
             return self._is_still() and self._set_going(now)
         return False
 
     def follow_up(self, now: float) -> None:
         """See to what the ends of jobs mean for others, and to groups that may start something again."""
-        state, news = self._state, self._ledger.news
+        state, news = self._state, self._lifecycle.news
         while news:
             state.may_start = True
             item = news.popleft()
@@ -145,20 +145,20 @@ class Settling:
 
     def _is_still(self) -> bool:
         """Whether all that goes on is jobs that wait for others, and nothing will come due."""
-        count, staffing = self._ledger.count, self._staffing
-        races = self._state.races
-        if count[JobState.DELAYED] or races.due_later:
+        count, autoscaler = self._lifecycle.count, self._autoscaler
+        hedging = self._state.hedging
+        if count[JobState.DELAYED] or hedging.due_later:
             return False
-        if count[JobState.RUNNING] + races.further > self._state.waits.standing():
+        if count[JobState.RUNNING] + hedging.further > self._state.waits.standing():
             return False
-        if self._dispatch.is_waiting_for_meter:
+        if self._dispatcher.is_waiting_for_meter:
             return False
-        if staffing is not None:
+        if autoscaler is not None:
             limits = self._state.limits
             is_limited = limits.limited_until is not None and limits.room > 0
-            if staffing.is_hiring or (is_limited and staffing.is_short):
+            if autoscaler.is_hiring or (is_limited and autoscaler.is_short):
                 return False
-            if staffing.is_letting_go and not count[JobState.RUNNING]:
+            if autoscaler.is_letting_go and not count[JobState.RUNNING]:
                 return False  # once the worker has left, another one may be opened for those that wait
         return not self._state.roster.coming
 
@@ -168,17 +168,17 @@ class Settling:
         Returns:
           whether there may be more to be done.
         """
-        state, reservations, count = self._state, self._reservations, self._ledger.count
+        state, reservations, count = self._state, self._reservations, self._lifecycle.count
         if state.draining and state.paused:
             self._changes.resume_all(now)
             return True
-        if state.draining and self._orphans.bury_lost(now):
+        if state.draining and self._unservable.bury_lost(now):
             return True  # those who wait for them go on, and so may groups, which give back workers then
         running = count[JobState.RUNNING]
         if reservations.give_way():
             state.look_again()
-            self._dispatch.give_out(now)
-            self._dispatch.set_aside_idle()
+            self._dispatcher.give_out(now)
+            self._dispatcher.set_aside_idle()
             state.may_start = False
         if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
@@ -187,7 +187,7 @@ class Settling:
             state.look_again()
             return True
         if not running:
-            self._orphans.bury_all(now)
+            self._unservable.bury_all(now)
             return True
         return False
 
@@ -215,14 +215,14 @@ class Settling:
                 elif due is Due.RETIRE:
                     is_retiring = True
                 elif due is Due.HEDGE:
-                    state.races.come_due(item)
+                    state.hedging.come_due(item)
                 else:
-                    self._dispatch.note(item, now)
+                    self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
-        if is_retiring and self._staffing is not None:
+        if is_retiring and self._autoscaler is not None:
             # Only now are those idle for which there is nothing to do.
-            while (seat := self._staffing.retire(now)) is not None:
+            while (seat := self._autoscaler.retire(now)) is not None:
                 self._changes.dismiss(seat, now)
                 self.settle(now)
 
@@ -232,12 +232,12 @@ class Settling:
         guard.grow_old()
         if seat._current is None and seat._phase is Phase.OPEN and not is_kept(seat):
             self._changes.take_out_of_use(seat, None, now)
-            self._state.effects.append(Recall(seat))
+            self._state.commands.append(Recall(seat))
 
     def _no_longer_limited(self, seat: WorkerRecord, now: float) -> None:
         self._state.roster.count_coming(seat)
         if seat._available and seat._current is None:
-            self._dispatch.rest_idle(seat, now)
+            self._dispatcher.rest_idle(seat, now)
 
 
 def waited_in_vain(other: JobRecord) -> str:

@@ -69,14 +69,15 @@ class PoolState:
     """
 
     __slots__ = (
+        "availability",
+        "commands",
         "deadlines",
         "dependencies",
         "draining",
-        "effects",
         "growth",
         "has_bounced",
-        "holds",
-        "ledger",
+        "hedging",
+        "lifecycle",
         "limits",
         "may_be_stuck",
         "may_reserve",
@@ -84,7 +85,6 @@ class PoolState:
         "paused",
         "places",
         "queue",
-        "races",
         "reservations",
         "roster",
         "waits",
@@ -94,26 +94,28 @@ class PoolState:
         self,
         roster: WorkerIndex,
         dead: DeadLetters,
-        effects: Commands,
+        commands: Commands,
         instruments: Sequence[object],
         settings: CoreSettings,
     ) -> None:
         tickets = count(1)
-        self.effects = effects
-        self.roster = roster
-        self.deadlines = Deadlines(tickets)
-        self.dependencies = Dependencies(self.deadlines)
-        self.waits = Waits()
-        self.ledger = Lifecycle(effects, dead, self.dependencies, instruments, settings.keep_history, self.waits)
-        self.queue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
-        by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
-        self.places = WaitingLine(self.ledger, settings.max_queue, by_taker, self.dependencies)
-        self.limits = PoolLimits(
-            self.ledger, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
+        self.commands: Commands = commands
+        self.roster: WorkerIndex = roster
+        self.deadlines: Deadlines = Deadlines(tickets)
+        self.dependencies: Dependencies = Dependencies(self.deadlines)
+        self.waits: Waits = Waits()
+        self.lifecycle: Lifecycle = Lifecycle(
+            commands, dead, self.dependencies, instruments, settings.keep_history, self.waits
         )
-        self.holds = Availability(self.ledger, self.deadlines)
-        self.reservations = Reservations(roster, effects, self.waits)
-        self.races = Hedging(roster, self.deadlines)
+        self.queue: ReadyQueue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
+        by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
+        self.places: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
+        self.limits: PoolLimits = PoolLimits(
+            self.lifecycle, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
+        )
+        self.availability: Availability = Availability(self.lifecycle, self.deadlines)
+        self.reservations: Reservations = Reservations(roster, commands, self.waits)
+        self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False
         self.paused: dict[WorkerRecord, None] = {}

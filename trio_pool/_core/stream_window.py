@@ -46,9 +46,9 @@ class StreamWindow(abc.ABC, Generic[C]):
     __slots__ = (
         "_add",
         "_buffer",
+        "_commands",
         "_delayed",
         "_early",
-        "_effects",
         "_is_told",
         "_look",
         "_most_aside",
@@ -62,10 +62,15 @@ class StreamWindow(abc.ABC, Generic[C]):
     pending: C
 
     def __init__(
-        self, roster: WorkerIndex, effects: Commands, buffer: float | None, max_queue: float, look: Callable[[], object]
+        self,
+        roster: WorkerIndex,
+        commands: Commands,
+        buffer: float | None,
+        max_queue: float,
+        look: Callable[[], object],
     ) -> None:
         self._roster = roster
-        self._effects = effects
+        self._commands = commands
         self._buffer = buffer
         self._most_aside = min(MOST_ASIDE, max_queue)
         self._look = look
@@ -127,7 +132,7 @@ class StreamWindow(abc.ABC, Generic[C]):
     def _note_news(self) -> None:
         if not self._is_told:
             self._is_told = True
-            self._effects.append(Moved(self))
+            self._commands.append(Moved(self))
 
     def tell(self) -> None:
         """Let those look who wait."""

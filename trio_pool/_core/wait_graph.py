@@ -54,13 +54,13 @@ class Vacancy(NamedTuple):
 class WaitGraph:
     """Knows what jobs, waits and workers need of each other: the wait-for graph."""
 
-    __slots__ = ("_as_if_lent", "_races", "_reservations", "_roster", "_state", "_waits")
+    __slots__ = ("_as_if_lent", "_hedging", "_reservations", "_roster", "_state", "_waits")
 
     def __init__(self, state: PoolState) -> None:
         self._state = state
         self._roster = state.roster
         self._reservations = state.reservations
-        self._races = state.races
+        self._hedging = state.hedging
         self._waits = state.waits.by_run
         # Runs that are taken to have lent their workers, to find out what that would change.
         self._as_if_lent: Collection[Run] = ()
@@ -137,11 +137,11 @@ class WaitGraph:
         return needs
 
     def _of_running(self, job: JobRecord) -> list[Need]:
-        runs = [Run(job, seat) for seat in self._races.runners_of(job)]
+        runs = [Run(job, seat) for seat in self._hedging.runners_of(job)]
         return self._of_run(*runs) if len(runs) == 1 else [(1, [run]) for run in runs]
 
     def _of_run(self, run: Run) -> list[Need]:
-        race = self._races.under_way.get(run.job)
+        race = self._hedging.under_way.get(run.job)
         if race is None or race.is_decided or run.is_cut:
             return self._of_through(run)
         ways: list[Node] = [Through(Run(run.job, seat)) for seat in race.runners]
@@ -236,10 +236,10 @@ class WaitGraph:
 
     def _of_further_run(self, race: Race) -> list[Need]:
         """What has to happen before an attempt is started on one more worker; it may be what never does."""
-        races, growth = self._races, self._state.growth
-        if not races.may_go_further(race):
+        hedging, growth = self._hedging, self._state.growth
+        if not hedging.may_go_further(race):
             return [(1, [])]
-        terms = races.terms_of(race)
+        terms = hedging.terms_of(race)
         needs = self._of_room(terms)
         if growth is None or not growth.will_open(terms):  # none is opened for its sake
             takers = self._takers(terms, but=race.took_part)

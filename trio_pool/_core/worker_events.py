@@ -17,15 +17,24 @@ if TYPE_CHECKING:
 class WorkerEvents:
     """Each of these calls is an event in the life of a worker."""
 
-    __slots__ = ("_changes", "_dispatch", "_ledger", "_orphans", "_search", "_settling", "_staffing", "_state")
+    __slots__ = (
+        "_autoscaler",
+        "_changes",
+        "_dispatcher",
+        "_lifecycle",
+        "_search",
+        "_settling",
+        "_state",
+        "_unservable",
+    )
 
     def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
         self._state = state
-        self._ledger = state.ledger
-        self._dispatch = features.dispatch
-        self._orphans = features.orphans
+        self._lifecycle = state.lifecycle
+        self._dispatcher = features.dispatcher
+        self._unservable = features.unservable
         self._search = features.search
-        self._staffing = features.staffing
+        self._autoscaler = features.autoscaler
         self._changes = changes
         self._settling = settling
 
@@ -33,38 +42,38 @@ class WorkerEvents:
         """A worker is about to open its resource for the first time; perhaps as it was ordered."""
         state = self._state
         state.roster.join(seat)
-        if self._staffing is not None and seat._elastic:
-            self._staffing.joined(seat, ordered=ordered)
+        if self._autoscaler is not None and seat._elastic:
+            self._autoscaler.joined(seat, ordered=ordered)
         if state.reservations.waiting:
             if state.reservations.review(state.most_workers):
-                self._dispatch.set_aside_idle()
+                self._dispatcher.set_aside_idle()
             self._search.look_again()  # who has wanted too many wants those now that waiting jobs hold
 
     def begin(self, now: float) -> None:
         """The workers that the pool begins with are there; from here on their number is seen to."""
-        if self._staffing is not None:
-            self._staffing.begun = True
+        if self._autoscaler is not None:
+            self._autoscaler.begun = True
             self._settling.advance(now)
             self._settling.settle(now)
 
     def not_hired(self) -> None:
         """A worker that was ordered won't be opened."""
-        assert self._staffing is not None
-        self._staffing.refused()
+        assert self._autoscaler is not None
+        self._autoscaler.refused()
 
     def opened(self, seat: WorkerRecord, now: float) -> None:
         """A worker's resource is open."""
         self._settling.advance(now)
         seat._phase = Phase.OPEN
         seat._was_open = True
-        if self._staffing is not None:
-            self._staffing.opened(seat)
+        if self._autoscaler is not None:
+            self._autoscaler.opened(seat)
         if seat._guard is not None:
-            self._state.holds.expire(seat, seat._guard.renew(now))
-        self._ledger.tell("worker_started", seat)
-        self._dispatch.note(seat, now)
-        if self._staffing is not None and not seat._available:
-            self._staffing.unparked(seat)  # held back while its resource was opened anew
+            self._state.availability.expire(seat, seat._guard.renew(now))
+        self._lifecycle.tell("worker_started", seat)
+        self._dispatcher.note(seat, now)
+        if self._autoscaler is not None and not seat._available:
+            self._autoscaler.unparked(seat)  # held back while its resource was opened anew
         self._settling.settle(now)
 
     def reopen(self, seat: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
@@ -80,7 +89,7 @@ class WorkerEvents:
 
     def tell_reopening(self, seat: WorkerRecord, error: Exception) -> None:
         """It is known why a worker's resource has to be opened anew."""
-        self._ledger.tell("worker_reopening", seat, error)
+        self._lifecycle.tell("worker_reopening", seat, error)
 
     def pause(self, seat: WorkerRecord, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
@@ -88,8 +97,8 @@ class WorkerEvents:
         if not (seat._paused or seat._gone):
             seat._paused = True
             self._state.paused[seat] = None
-            self._ledger.tell("worker_paused", seat)
-            self._dispatch.note(seat, now)
+            self._lifecycle.tell("worker_paused", seat)
+            self._dispatcher.note(seat, now)
             self._settling.settle(now)
 
     def resume(self, seat: WorkerRecord, now: float) -> None:
@@ -122,18 +131,18 @@ class WorkerEvents:
         state.may_be_stuck |= not self._search.can_spare(seat)
         seat._phase = Phase.STOPPED
         state.paused.pop(seat, None)
-        state.holds.drop(seat)
+        state.availability.drop(seat)
         state.reservations.lose(seat)
         is_last = state.roster.leave(seat)
-        if self._staffing is not None:
-            self._staffing.left(seat)
+        if self._autoscaler is not None:
+            self._autoscaler.left(seat)
         lost: list[Lane] = []
         for queue in (state.queue, state.places.by_taker):
             queue.release(seat)
             lost += queue.lanes_for(seat, tags=is_last)
         state.look_again()
         if seat._was_open:
-            self._ledger.tell("worker_stopped", seat)
-        self._orphans.bury_new(lost, now)
+            self._lifecycle.tell("worker_stopped", seat)
+        self._unservable.bury_new(lost, now)
         state.may_reserve = True
         self._settling.settle(now)

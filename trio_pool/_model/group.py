@@ -14,7 +14,7 @@ RUNNING = JobState.RUNNING
 
 
 class GroupRecord(Generic[J, W]):
-    """The scheduler's record of a group, whatever its jobs and its workers are.
+    """The record of a group, whatever its jobs and its workers are.
 
     Arguments:
       name: what it is called.

@@ -189,14 +189,14 @@ class JobRecord(Handle):
         # the job that submitted this one, which held on to its own submitter, and so on.
         self._context: Context | None = context
 
-        # Owned by the ledger.
+        # Owned by the core's `Lifecycle`.
         self._state: JobState | None = None
         # The fields of transitions, one after another: they are made when somebody looks;
         # attempts likewise.
         self._history: list[Any] | None = None
         self._finished_at: float | None = None
 
-        # Owned by the scheduler.
+        # Owned by the core.
         self._worker: WorkerRecord | None = None
         self._attempts: tuple[Any, ...] = ()
         self._attempt_count = 0
@@ -255,7 +255,7 @@ class JobRecord(Handle):
 
 
 class WorkerRecord(Handle):
-    """The scheduler's record of a worker. The underscored fields are its own."""
+    """The record of a worker. The underscored fields are its own."""
 
     # fmt: off
     __slots__ = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Host(Protocol):
     """What a worker's tasks ask of their pool."""
 
-    effects: Commands
+    commands: Commands
     timers: Clock
 
     def crash(self, error: BaseException) -> None: ...
@@ -129,7 +129,7 @@ class AttemptLoop:
         owner, stands_in = self._owner, not self._is_own
         worker = owner.worker
         core, host = owner.core, owner.host
-        effects, deadlines, timers = host.effects, core.deadlines, host.timers
+        commands, deadlines, timers = host.commands, core.deadlines, host.timers
         clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
         self.task = task
         has_lifespan = owner.lifespan is not None
@@ -187,7 +187,7 @@ class AttemptLoop:
                             job = self.ends.succeeded(worker, value, now)
                             settled = True
                             # The next job may have to wait for a limit, which is no effect.
-                            if effects or deadlines.soonest < timers.until:
+                            if commands or deadlines.soonest < timers.until:
                                 host.carry_out()
                         elif is_a(value.error, Exception):
                             job = self._fail(job, value.error, now, is_final=value.is_bad_call)

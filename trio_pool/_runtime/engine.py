@@ -94,7 +94,7 @@ class Engine:
         self.config: Config = config
         self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Any] = list(config.instruments)
-        self.effects: deque[Command] = deque()
+        self.commands: deque[Command] = deque()
         self.roster: WorkerIndex = WorkerIndex(config.pick, self.rng)
         self.dead: DeadLetters = DeadLetters(config.max_dead, requeue, self.check_caller)
         settings = CoreSettings(
@@ -106,8 +106,8 @@ class Engine:
             lifo=config.order == "lifo",
             keep_history=config.history,
         )
-        self.core: Core = Core(self.roster, self.dead, self.effects, self.instruments, settings, elastic)
-        self.ledger: Lifecycle = self.core.ledger
+        self.core: Core = Core(self.roster, self.dead, self.commands, self.instruments, settings, elastic)
+        self.lifecycle: Lifecycle = self.core.lifecycle
         self.submitters: Submitters = Submitters(self.core, self.carry_out)
         self.waiting: Waiting = Waiting(self, self.core)
         self.timers: Clock = Clock(self._on_deadline)
@@ -273,7 +273,7 @@ class Engine:
         await self._quiet.wait()
 
     def _check_over(self) -> None:
-        if self.closed and not self.ledger.live:
+        if self.closed and not self.lifecycle.live:
             self.over.set()
 
     # Carrying out what the core decides.
@@ -284,43 +284,43 @@ class Engine:
 
     def carry_out(self) -> None:
         """Do what the core has decided, and what it decides on account of that."""
-        effects = self.effects
-        if effects and not self._carrying_out:
+        commands = self.commands
+        if commands and not self._carrying_out:
             self._carrying_out = True
             try:
-                while effects:
-                    effect = effects.popleft()
-                    self.carriers[type(effect)](effect)
+                while commands:
+                    command = commands.popleft()
+                    self.carriers[type(command)](command)
             finally:
                 self._carrying_out = False
         if self._deadlines.soonest < self.timers.until:
             self.timers.sleep_until(self._deadlines.soonest)
 
-    def _on_start(self, effect: Start) -> None:
-        effect.seat._task.deliver(effect.job)
+    def _on_start(self, command: Start) -> None:
+        command.seat._task.deliver(command.job)
 
-    def _on_interrupt(self, effect: Interrupt) -> None:
-        effect.seat._task.interrupt(effect.job)
-        run = Run(effect.job, effect.seat)
+    def _on_interrupt(self, command: Interrupt) -> None:
+        command.seat._task.interrupt(command.job)
+        run = Run(command.job, command.seat)
         if self.core.waits.is_waiting(run):
             self.waiting.see_what_outlasts(run)
 
-    def _on_regain(self, effect: Regain) -> None:
-        effect.seat._task.regain(effect.job)
+    def _on_regain(self, command: Regain) -> None:
+        command.seat._task.regain(command.job)
 
-    def _on_recall(self, effect: Recall) -> None:
-        effect.seat._task.recall()
+    def _on_recall(self, command: Recall) -> None:
+        command.seat._task.recall()
 
-    def _on_changed(self, effect: Changed) -> None:
-        job = effect.job
+    def _on_changed(self, command: Changed) -> None:
+        job = command.job
         for watch in tuple(job._watchers or ()):
             watch(job)
 
-    def _on_moved(self, effect: Moved) -> None:
-        effect.window.tell()
+    def _on_moved(self, command: Moved) -> None:
+        command.window.tell()
 
-    def _on_tell(self, effect: Tell) -> None:
-        notify(self.instruments, effect.event, *effect.arguments)
+    def _on_tell(self, command: Tell) -> None:
+        notify(self.instruments, command.event, *command.arguments)
 
     def _on_quiet(self, _: Quiet) -> None:
         if self._quiet is not None:
@@ -328,22 +328,22 @@ class Engine:
             self._quiet = None
         self._check_over()
 
-    def _on_group_quiet(self, effect: GroupQuiet) -> None:
-        self.groups[effect.group]._note_quiet()
+    def _on_group_quiet(self, command: GroupQuiet) -> None:
+        self.groups[command.group]._note_quiet()
 
-    def _on_reserved(self, effect: Reserved) -> None:
-        self.groups[effect.group]._note_staffed()
+    def _on_reserved(self, command: Reserved) -> None:
+        self.groups[command.group]._note_staffed()
 
-    def _on_turned_away(self, effect: TurnedAway) -> None:
-        self.groups[effect.group]._note_turned_away()
+    def _on_turned_away(self, command: TurnedAway) -> None:
+        self.groups[command.group]._note_turned_away()
 
-    def _on_died(self, effect: Died) -> None:
-        group = effect.job._options.group
+    def _on_died(self, command: Died) -> None:
+        group = command.job._options.group
         if group is not None:
-            self.groups[group]._note_death(effect.job)
+            self.groups[group]._note_death(command.job)
         if self.config.on_dead == "cancel" and not self.scope.cancel_called:
-            self.dead._deal_with(effect.job)
-            self.errors.append(failure_of(effect.job))
+            self.dead._deal_with(command.job)
+            self.errors.append(failure_of(command.job))
             self.cancel()
 
 

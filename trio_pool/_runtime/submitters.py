@@ -85,7 +85,7 @@ class Submitters:
     def withdraw(self, job: JobRecord) -> bool:
         """Take a job out of the line for a place; returns whether it stood there."""
         # It doesn't if it has just been let in or turned away. Then what says so is among the
-        # effects, but one before it, a death or an instrument, has led to this call. Or else its time is up
+        # commands, but one before it, a death or an instrument, has led to this call. Or else its time is up
         # at this very moment, which goes before the cancellation.
         self._core.advance(trio.current_time())
         self._carry_out()
@@ -109,11 +109,11 @@ class Submitters:
         for job in jobs:
             self._release(job, PoolClosedError(why))
 
-    def on_admitted(self, effect: Admitted) -> None:
-        self._release(effect.job, None)
+    def on_admitted(self, command: Admitted) -> None:
+        self._release(command.job, None)
 
-    def on_refused(self, effect: Refused) -> None:
-        self._release(effect.job, self._not_eligible(effect.job))
+    def on_refused(self, command: Refused) -> None:
+        self._release(command.job, self._not_eligible(command.job))
 
     def _not_eligible(self, job: JobRecord) -> NoEligibleWorkerError:
         """The error of a job that no worker may take."""

@@ -160,9 +160,9 @@ class Waiting:
             if begins:
                 self._core.waits.end(wait)
 
-    def on_waits_in_vain(self, effect: WaitsInVain) -> None:
-        if effect.wait.wake is not None:
-            effect.wait.wake()
+    def on_waits_in_vain(self, command: WaitsInVain) -> None:
+        if command.wait.wake is not None:
+            command.wait.wake()
 
     def see_what_outlasts(self, run: Run) -> None:
         """A run that waits has been cancelled. That ends its waits, but for those behind a shield."""

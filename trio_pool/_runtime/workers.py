@@ -40,7 +40,7 @@ class Workers:
         self._ids = count(1)
         # Who was there when the pool began to end, for the statistics after that.
         self.last_crew: tuple[Worker, ...] = ()
-        self.effects = engine.effects
+        self.commands = engine.commands
         self.timers = engine.timers
         self.carry_out = engine.carry_out
         self.crash = engine.crash

@@ -149,7 +149,7 @@ class _Measures:
     def _jobs(self, _: CallbackOptions) -> Iterable[Observation]:
         for engine, label in self._pools():
             for state in _PRESENT:
-                yield Observation(engine.ledger.count[state], {**label, JOB_STATE: state.value})
+                yield Observation(engine.lifecycle.count[state], {**label, JOB_STATE: state.value})
 
     def _workers(self, _: CallbackOptions) -> Iterable[Observation]:
         for engine, label in self._pools():
