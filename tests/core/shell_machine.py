@@ -159,7 +159,7 @@ class ShellMachine(RuleBasedStateMachine):
         plain_answer = plain()
         if dated and self.core.scheduler.deadlines.soonest > self.now:
             # The model looks at everything whenever time has passed, so also at how many could start by now.
-            self.core.scheduler._jobs._settling.settle(self.now)
+            self.core.scheduler._settling.settle(self.now)
         answer = core()
         self.carry_out()
         self.check_news(told_before)

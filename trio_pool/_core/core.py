@@ -38,7 +38,7 @@ class Core:
 
     __slots__ = (
         "_features",
-        "_jobs",
+        "_settling",
         "advance",
         "begin",
         "begin_wait",
@@ -106,10 +106,10 @@ class Core:
             Dispatcher(state), Lending(state), DeadlockSearch(state), UnservableJobs(state, settings.no_worker), scaling
         )
         changes = Changes(state, features)
-        settling = Settling(state, features, changes)
+        self._settling = settling = Settling(state, features, changes)
         self.advance: Final = settling.advance
 
-        jobs = self._jobs = JobEvents(state, features, changes, settling)
+        jobs = JobEvents(state, features, changes, settling)
         self.submit: Final = jobs.submit
         self.submit_graph: Final = jobs.submit_graph
         self.key_of: Final = jobs.key_of
@@ -157,17 +157,18 @@ class Core:
     @property
     def waiting(self) -> int:
         """How many submitters wait for a place."""
-        return self._jobs.waiting
+        return len(self.state.places)
 
     @property
     def max_running(self) -> float:
         """How many attempts may be under way at once."""
-        return self._jobs.max_running
+        return self.state.limits.max_running
 
     @property
     def rate_limit(self) -> RateLimit | None:
         """How often attempts may start."""
-        return self._jobs.rate_limit
+        meter = self.state.limits.meter
+        return None if meter is None else meter.limit
 
     @property
     def most_workers(self) -> float:

@@ -140,22 +140,21 @@ class Dispatcher:
             self._state.may_start = True  # even if it has a job: what it ended may be one that others may join now
         return job
 
-    def note(self, seat: WorkerRecord, now: float) -> bool:
-        """Work out whether a worker can be counted on to take a job; returns whether that is new."""
+    def note(self, seat: WorkerRecord, now: float) -> None:
+        """Work out whether a worker can be counted on to take a job."""
         self._roster.count_coming(seat)
         held_back = (
             seat._paused or seat._departing or seat._resting_until is not None or seat._quarantined_until is not None
         )
         available = seat._phase is Phase.OPEN and not held_back
         if available == seat._available:
-            return False
+            return
         self._roster.set_available(seat, available)
         if available:
             if seat._current is None:
                 self.rest_idle(seat, now)
             self._state.note_relied_on()
         self._state.look_again()
-        return True
 
     def rest_idle(self, seat: WorkerRecord, now: float) -> None:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""

@@ -169,11 +169,6 @@ class JobEvents:
             self.withdraw(job)
         return turned_away
 
-    @property
-    def waiting(self) -> int:
-        """How many submitters wait for a place."""
-        return len(self._places)
-
     def key_of(self, jobs: Sequence[JobRecord]) -> JobRecord:
         """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
         if self._unservable.policy == "reject":
@@ -291,20 +286,9 @@ class JobEvents:
 
     # The limits change.
 
-    @property
-    def max_running(self) -> float:
-        """How many attempts may be under way at once."""
-        return self._state.limits.max_running
-
     def idle(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the longest idle first."""
         return self._dispatcher.idle(now)
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """How often attempts may start."""
-        meter = self._state.limits.meter
-        return None if meter is None else meter.limit
 
     def set_max_running(self, limit: float, now: float) -> None:
         """Change how many attempts may be under way at once."""
@@ -330,15 +314,6 @@ class JobEvents:
         self._settling.settle(now)
 
     def _settle_waiting(self, now: float) -> None:
-        """A job has begun to wait, which no idle worker may take: that means something for few pools."""
-        state = self._state
-        state.may_start |= state.limits.meter is not None  # somebody has to look at it when it may start
-        if (
-            state.may_start
-            or state.draining
-            or self._lifecycle.newcomers
-            or self._places.line
-            or self._autoscaler is not None
-            or state.reservations.waiting
-        ):
-            self._settling.settle(now)
+        """A job has begun to wait, which no idle worker may take."""
+        self._state.may_start |= self._state.limits.meter is not None  # somebody has to look at it when it may start
+        self._settling.settle_if_needed(now)

@@ -56,6 +56,20 @@ class Settling:
             self._state.may_be_stuck = False
             self._search.look_again()
 
+    def settle_if_needed(self, now: float) -> None:
+        """The same after what happens with every job, and means something for others in few pools."""
+        state = self._state
+        if (
+            state.may_start
+            or state.may_be_stuck
+            or state.draining
+            or self._lifecycle.newcomers
+            or self._places.line
+            or self._autoscaler is not None
+            or self._reservations.waiting
+        ):
+            self.settle(now)
+
     def next_for(self, seat: WorkerRecord, now: float) -> JobRecord | None:
         """The next job of a worker that runs none any more, or None; whatever else follows from that."""
         state = self._state
@@ -71,16 +85,7 @@ class Settling:
             if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not is_kept(seat):
                 self._changes.take_out_of_use(seat, None, now)
             job = self._dispatcher.next_for(seat, now, state.may_start)
-        if (
-            state.may_start
-            or state.may_be_stuck
-            or state.draining
-            or self._lifecycle.newcomers
-            or self._places.line
-            or self._autoscaler is not None
-            or self._reservations.waiting
-        ):
-            self.settle(now)
+        self.settle_if_needed(now)
         return job
 
     def _follow(self, now: float) -> bool:

@@ -158,16 +158,13 @@ class WorkerIndex:
         only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
         self._only = only if only is not None and only.group is None and self._pick != "random" else None
 
-    def set_available(self, seat: WorkerRecord, available: bool) -> bool:
-        """Note that a worker can, or can no longer, be counted on to take a job.
-
-        Returns:
-          whether it was idle and is so no longer.
-        """
+    def set_available(self, seat: WorkerRecord, available: bool) -> None:
+        """Note that a worker can, or can no longer, be counted on to take a job."""
         seat._available = available
         if not seat._loans:
             seat._kind.add_available(1 if available else -1)
-        return not available and self.unpark(seat)
+        if not available:
+            self.unpark(seat)
 
     def count_as_available(self, seat: WorkerRecord, counts: bool) -> None:
         """A worker is lent, so that others are not to rely on it, or is so no longer."""
@@ -196,11 +193,11 @@ class WorkerIndex:
         if self.on_parked is not None:
             self.on_parked(seat, now)
 
-    def unpark(self, seat: WorkerRecord) -> bool:
-        """A worker is idle no longer; returns whether it was."""
+    def unpark(self, seat: WorkerRecord) -> None:
+        """A worker is idle no longer, if it was."""
         kind = seat._kind
         if seat not in kind.idle:
-            return False
+            return
         if kind.wide:
             kind.unpark(seat)
         else:
@@ -208,7 +205,6 @@ class WorkerIndex:
         self.idle_count -= 1
         if self.on_unparked is not None:
             self.on_unparked(seat)
-        return True
 
     def is_idle(self, seat: WorkerRecord) -> bool:
         """Whether a worker has nothing to do."""
