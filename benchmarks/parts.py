@@ -69,10 +69,10 @@ class Bench:
         self.commands: deque[Any] = deque()
         roster = WorkerIndex("longest_idle", Random(0))
         self.core = Core(roster, DeadLetters(1000, self.refuse), self.commands, [], CoreSettings())
-        self.seats = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
-        for seat in self.seats:
-            self.core.join(seat)
-            self.core.opened(seat, 0.0)
+        self.workers = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
+        for worker in self.workers:
+            self.core.join(worker)
+            self.core.opened(worker, 0.0)
         self.ids = count(1)
         self.host: Any = None
         self.options = JobSpec()
@@ -91,14 +91,14 @@ class Bench:
         self.core.submit(self.make_job(), Door.AT_ONCE, 1.0)
         start = self.commands.popleft()
         assert isinstance(start, Start)
-        self.core.succeeded(start.seat, None, 1.0)
+        self.core.succeeded(start.worker, None, 1.0)
         self.commands.clear()
 
     def through_the_queue(self) -> None:
         """A job is queued, and the next worker that ends an attempt gets the next one."""
         self.core.submit(self.make_job(), Door.AT_ONCE, 1.0)
-        self.core.succeeded(self.seats[0], None, 1.0)
-        self.seats.rotate(1)
+        self.core.succeeded(self.workers[0], None, 1.0)
+        self.workers.rotate(1)
 
 
 async def measure() -> dict[str, float]:
@@ -109,7 +109,7 @@ async def measure() -> dict[str, float]:
     found["copying the context"] = await call(copy_context)
     found["reading Trio's clock"] = await call(trio.current_time)
     found["the core: submit, hand over, success"] = await call(bench.through_an_idle_worker)
-    for _ in bench.seats:
+    for _ in bench.workers:
         bench.core.submit(bench.make_job(), Door.AT_ONCE, 1.0)
     bench.commands.clear()
     found["the core: submit, queue, success, next"] = await call(bench.through_the_queue)

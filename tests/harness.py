@@ -660,12 +660,12 @@ async def no_hanging() -> AsyncGenerator[None]:
             raise HangError("\n".join(["nothing happens any more; tasks wait at:", *where_tasks_wait()]))
         return trio.lowlevel.Abort.SUCCEEDED
 
-    async def guard() -> None:
+    async def limits() -> None:
         with limit:
             await trio.lowlevel.wait_task_rescheduled(give_up)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(guard)
+        nursery.start_soon(limits)
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from hypothesis.stateful import invariant
 from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
-from trio_pool._core.availability import SEAT_DUES
+from trio_pool._core.availability import WORKER_DUES
 from trio_pool._core.deadlines import FIELDS, Due, _is_current
 from trio_pool._model.setback import Setback
 from trio_pool._model.states import Phase
@@ -31,7 +31,7 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def each_job_is_where_the_model_has_it(self) -> None:
-        seats = self.seats()
+        records = self.records()
         for job, plain in self.jobs:
             assert job._state is plain.state, (job, plain)
             assert [transition.state for transition in job.history] == plain.states
@@ -41,31 +41,31 @@ class CheckedMachine(SchedulerMachine):
             if not job.state.is_final:
                 setback = job._setback or Setback()
                 assert setback.counted == plain.counted_failures
-                assert setback.failed_on == {seats[worker] for worker in plain.failed_on}
-                assert setback.last is (None if plain.last is None else seats[plain.last])
+                assert setback.failed_on == {records[worker] for worker in plain.failed_on}
+                assert setback.last is (None if plain.last is None else records[plain.last])
 
     @invariant()
     def each_worker_is_where_the_model_has_it(self) -> None:
         for worker in self.workers:
-            seat, plain = worker.seat, worker.plain
-            assert PHASES[seat._phase] == plain.phase
-            assert seat._paused is plain.paused
-            assert seat._departing is plain.departing
-            assert seat._resting_until == plain.rest_until
-            assert seat._quarantined_until == plain.quarantined_until
-            assert seat._available is plain.available
-            assert seat.state is plain.state
-            assert (seat._attempts, seat._succeeded) == (plain.ended, plain.succeeded)
-        seats = self.seats()
-        idle = [seats[plain] for plain in self.plain.idle()]
+            record, plain = worker.record, worker.plain
+            assert PHASES[record._phase] == plain.phase
+            assert record._paused is plain.paused
+            assert record._departing is plain.departing
+            assert record._resting_until == plain.rest_until
+            assert record._quarantined_until == plain.quarantined_until
+            assert record._available is plain.available
+            assert record.state is plain.state
+            assert (record._attempts, record._succeeded) == (plain.ended, plain.succeeded)
+        records = self.records()
+        idle = [records[plain] for plain in self.plain.idle()]
         assert self.core.roster.idle() == idle
         held = self.plain.ready_at() > self.plain.now
         assert self.core.scheduler.idle(self.plain.now) == ([] if held else idle)
 
     @invariant()
     def a_worker_that_may_start_nothing_is_not_idle(self) -> None:
-        for seat in self.core.roster.idle():
-            (plain,) = [worker.plain for worker in self.workers if worker.seat is seat]
+        for record in self.core.roster.idle():
+            (plain,) = [worker.plain for worker in self.workers if worker.record is record]
             assert plain.state is WorkerState.IDLE
             assert plain.ready_at(self.plain.now) <= self.plain.now
             assert not plain.is_worn(self.plain.now)
@@ -73,8 +73,8 @@ class CheckedMachine(SchedulerMachine):
     @invariant()
     def an_open_breaker_has_one_probe_at_most(self) -> None:
         for worker in self.workers:
-            guard, plain = worker.seat._guard, worker.plain.breaker
-            breaker = None if guard is None else guard.breaker
+            limits, plain = worker.record._limits, worker.plain.breaker
+            breaker = None if limits is None else limits.breaker
             assert (breaker is None) is (plain is None)
             if breaker is not None and plain is not None:
                 assert breaker.open_until == plain.open_until
@@ -101,10 +101,10 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
-        seats = list(self.core.roster.seats.values())
-        assert self.core.roster.coming == sum(seat._may_become_available for seat in seats)
-        assert set(self.core.scheduler.state.paused) == {seat for seat in seats if seat._paused}
-        assert self.core.roster.leaving == sum(seat._departing for seat in seats)
+        records = list(self.core.roster.by_id.values())
+        assert self.core.roster.coming == sum(record._may_become_available for record in records)
+        assert set(self.core.scheduler.state.paused) == {record for record in records if record._paused}
+        assert self.core.roster.leaving == sum(record._departing for record in records)
 
     @invariant()
     def the_queue_holds_what_is_queued_in_order(self) -> None:
@@ -125,7 +125,7 @@ class CheckedMachine(SchedulerMachine):
 
     def lenders(self) -> set[object]:
         """The jobs that run, but on no worker."""
-        return {job for worker in self.workers for job in worker.seat._loans}
+        return {job for worker in self.workers for job in worker.record._loans}
 
     @invariant()
     def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
@@ -137,14 +137,14 @@ class CheckedMachine(SchedulerMachine):
         assert len(running) - len(set(running)) - len(lent) == self.core.lifecycle.surplus
         for worker in self.workers:
             job = worker.running
-            assert worker.seat._current is job
-            assert worker.seat._cut is None or job is not None
-            assert job is None or job._worker is worker.seat or job in hedging.under_way
+            assert worker.record._current is job
+            assert worker.record._cut is None or job is not None
+            assert job is None or job._worker is worker.record or job in hedging.under_way
             assert not (worker.waiting and job)
 
     @invariant()
     def each_attempt_is_where_the_model_has_it(self) -> None:
-        hedging, seats = self.core.scheduler.state.hedging.under_way, self.seats()
+        hedging, records = self.core.scheduler.state.hedging.under_way, self.records()
         for job, plain in self.jobs:
             if job.state is not JobState.RUNNING:
                 assert job._worker is None
@@ -152,15 +152,15 @@ class CheckedMachine(SchedulerMachine):
                 continue
             attempt = plain.attempt
             assert len(set(attempt.workers)) == len(attempt.workers)
-            runners = [seats[worker] for worker in attempt.runners]
-            assert {worker.seat for worker in self.busy() if worker.running is job} == set(runners)
+            runners = [records[worker] for worker in attempt.runners]
+            assert {worker.record for worker in self.busy() if worker.running is job} == set(runners)
             if plain.has_lent is not None:
                 assert (runners, attempt.due) == ([], None)
                 continue
-            assert {seat._attempt_deadline for seat in runners} == {attempt.deadline}
+            assert {record._attempt_deadline for record in runners} == {attempt.deadline}
             assert job._worker is runners[0]
             race = hedging.get(job)
-            assert [seats[worker] for worker in attempt.workers] == (list(race.took_part) if race else runners)
+            assert [records[worker] for worker in attempt.workers] == (list(race.took_part) if race else runners)
             assert runners == (list(race.runners) if race else [job._worker])
             assert attempt.due == (race.next_at if race else None)
 
@@ -210,7 +210,7 @@ class CheckedMachine(SchedulerMachine):
         found = [(due, item) for _, due, _, item in current if due not in (Due.TOTAL_TIMEOUT, Due.DELAY)]
         holds: list[tuple[Due, object]] = []
         for worker in self.workers:
-            holds.extend((due, worker.seat) for due in SEAT_DUES if getattr(worker.seat, FIELDS[due]) is not None)
+            holds.extend((due, worker.record) for due in WORKER_DUES if getattr(worker.record, FIELDS[due]) is not None)
         hedging = self.core.scheduler.state.hedging.under_way.values()
         holds.extend((Due.HEDGE, race) for race in hedging if race.next_at is not None)
         limits = self.core.scheduler.state.limits

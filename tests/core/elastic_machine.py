@@ -88,7 +88,9 @@ class ElasticMachine(LendingMachine):
         assert self.new_orders == self.model.hired
         autoscaler, model = self.core.scheduler._features.autoscaler, self.model
         if autoscaler is not None:
-            assert set(autoscaler._idle) == {seat for plain, seat in self.seats().items() if plain in model.idlers}
+            assert set(autoscaler._idle) == {
+                record for plain, record in self.records().items() if plain in model.idlers
+            }
             # A break of no length may count as one: a job goes to an idle worker, and then another falls idle.
             found = list(autoscaler._idle_since)
             assert len(found) == len(model.idle_times)
@@ -133,17 +135,17 @@ class ElasticMachine(LendingMachine):
         elastic = self.model.elastic
         if elastic is None:
             return
-        seats = self.core.roster.seats.values()
-        assert sum(seat._elastic for seat in seats) + self.orders <= elastic.max
-        staying = sum(seat._elastic and not seat._departing for seat in seats)
+        records = self.core.roster.by_id.values()
+        assert sum(record._elastic for record in records) + self.orders <= elastic.max
+        staying = sum(record._elastic and not record._departing for record in records)
         is_held_up = self.model.failing() or self.model.there() == elastic.max
         assert staying + self.orders >= elastic.min or is_held_up
 
     @invariant()
     def those_that_are_idle_are_so_in_the_same_order(self) -> None:
-        autoscaler, seats = self.core.scheduler._features.autoscaler, self.seats()
+        autoscaler, records = self.core.scheduler._features.autoscaler, self.records()
         if autoscaler is not None:
-            assert list(autoscaler._idle) == [seats[worker] for worker in self.model.idlers]
+            assert list(autoscaler._idle) == [records[worker] for worker in self.model.idlers]
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; workers join that were ordered."""

@@ -116,7 +116,7 @@ class GroupMachine(CheckedMachine):
             now=self.now,
             priority=priority,
             requires=requires,
-            worker=only.seat if only else None,
+            worker=only.record if only else None,
             total_timeout=total_timeout,
             hedge=hedge,
             name=f"<{len(self.jobs)}>",
@@ -276,7 +276,7 @@ class GroupMachine(CheckedMachine):
             lambda: self.model.close_group(plain),
             lambda: self.core.scheduler.close_group(group, self.now),
         )
-        assert not group.seats
+        assert not group.workers
 
     @precondition(lambda self: self.open_groups())
     @rule(data=st.data(), is_shut=st.booleans())
@@ -330,31 +330,31 @@ class GroupMachine(CheckedMachine):
         for worker in self.workers:
             if worker.plain.phase != "gone":
                 kept_for = worker.plain.kept_for
-                assert worker.seat._kind.group is (None if kept_for is None else groups[kept_for])
+                assert worker.record._kind.group is (None if kept_for is None else groups[kept_for])
         for group, plain in self.open_groups():
-            assert set(group.seats) == {worker.seat for worker in self.workers if worker.plain.kept_for is plain}
-            assert 0 <= group.lacks == plain.reserve - len(group.seats)
+            assert set(group.workers) == {worker.record for worker in self.workers if worker.plain.kept_for is plain}
+            assert 0 <= group.lacks == plain.reserve - len(group.workers)
             lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
         reservations = self.core.scheduler.state.reservations
         assert reservations.lacking == lacking
         served = [group for group, _ in self.open_groups() if group not in reservations.waiting]
-        assert reservations.kept == sum(len(group.seats) for group in served)
-        assert reservations.may_give_back == any(group.seats for group in served if group.opener is None)
+        assert reservations.kept == sum(len(group.workers) for group in served)
+        assert reservations.may_give_back == any(group.workers for group in served if group.opener is None)
         assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
         assert not lacking or all(worker.kept_for is not None or worker.lenders for worker in self.plain.idle())
 
     @invariant()
     def kinds_of_workers_agree_with_a_recount(self) -> None:
         roster = self.core.roster
-        seats = list(roster.seats.values())
-        kinds = {(seat.tags, seat._kind.group): seat._kind for seat in seats}
+        records = list(roster.by_id.values())
+        kinds = {(record.tags, record._kind.group): record._kind for record in records}
         assert roster._kinds == kinds
         for key, kind in kinds.items():
-            members = [seat for seat in seats if seat._kind is kind]
-            assert {(seat.tags, seat._kind.group) for seat in members} == {key, (kind.tags, kind.group)}
+            members = [record for record in records if record._kind is kind]
+            assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}
             assert kind.members == len(members)
-            assert kind.available == sum(seat._available and not seat._loans for seat in members)
-            assert list(kind.idle) == [seat for seat in roster.idle() if seat._kind is kind]
+            assert kind.available == sum(record._available and not record._loans for record in members)
+            assert list(kind.idle) == [record for record in roster.idle() if record._kind is kind]
         assert roster.idle_count == len(roster.idle())
 
     @invariant()
@@ -374,7 +374,7 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
-        for queue in (self.core.scheduler.state.queue, self.core.scheduler.state.places.by_taker):
+        for queue in (self.core.scheduler.state.queue, self.core.scheduler.state.waiting_line.by_taker):
             gated = {lane for lane in queue._lanes.values() if lane.terms.gate is not None}
             assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
             assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
@@ -383,16 +383,16 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:
-        queue = self.core.scheduler.state.places.by_taker
+        queue = self.core.scheduler.state.waiting_line.by_taker
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         in_order = sorted(queue, key=lambda job: job._ticket)
         assert [plain_jobs[job] for job in in_order] == self.plain.ready_line()
-        places = self.core.scheduler.state.places
-        assert [plain_jobs[job] for job in places.line] == self.plain.submitters()
+        waiting_line = self.core.scheduler.state.waiting_line
+        assert [plain_jobs[job] for job in waiting_line.line] == self.plain.submitters()
         for group, plain_group in self.groups:
             in_line = [job for job in self.plain.line if job.group is plain_group]
-            assert [plain_jobs[job] for job in places.all_of(group)] == in_line
-        assert all(places.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
+            assert [plain_jobs[job] for job in waiting_line.all_of(group)] == in_line
+        assert all(waiting_line.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; at last groups that hold each other up are cancelled."""
@@ -419,4 +419,4 @@ class GroupMachine(CheckedMachine):
     def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
         for group, plain in self.open_groups():
             if group in self.core.scheduler.state.reservations.waiting:
-                assert not group.seats or group.reserve <= self.model.most_workers(plain)
+                assert not group.workers or group.reserve <= self.model.most_workers(plain)

@@ -48,11 +48,11 @@ class LendingMachine(GroupMachine):
         if not isinstance(command, Regain):
             super().carry_out_more(command)
             return
-        worker = self.shell_of(command.seat)
+        worker = self.shell_of(command.worker)
         assert worker.running is None, "a worker was given back while it ran something"
         worker.waiting = False
         worker.running = command.job
-        self.regained.append((command.seat, command.job))
+        self.regained.append((command.worker, command.job))
 
     def forget_news(self) -> None:
         super().forget_news()
@@ -63,8 +63,8 @@ class LendingMachine(GroupMachine):
         """The same; and those jobs get their workers back that get them in the model."""
         super().check_news(told_before)
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-        plain_seats = {worker.seat: worker.plain for worker in self.workers}
-        assert [(plain_seats[seat], plain_jobs[job]) for seat, job in self.regained] == self.model.regained
+        plain_workers = {worker.record: worker.plain for worker in self.workers}
+        assert [(plain_workers[record], plain_jobs[job]) for record, job in self.regained] == self.model.regained
 
     # Lending.
 
@@ -89,7 +89,7 @@ class LendingMachine(GroupMachine):
         self.end(
             worker,
             lambda: self.model.lend(worker.plain),
-            lambda: self.core.scheduler.lend(worker.seat, self.now),
+            lambda: self.core.scheduler.lend(worker.record, self.now),
             goes_on=True,
         )
 
@@ -99,9 +99,9 @@ class LendingMachine(GroupMachine):
         self.claim_one(*data.draw(st.sampled_from(self.may_claim())))
 
     def claim_one(self, job: Job[Any], plain: PlainJob) -> None:
-        seat = job._worker
-        assert seat is not None
-        self.on_both(lambda: self.model.claim(plain), lambda: self.core.scheduler.claim(seat, job, self.now))
+        record = job._worker
+        assert record is not None
+        self.on_both(lambda: self.model.claim(plain), lambda: self.core.scheduler.claim(record, job, self.now))
 
     @precondition(lambda self: self.may_lend())
     @rule(data=st.data(), jobs=st.integers(1, 2), claims=st.booleans())
@@ -118,13 +118,13 @@ class LendingMachine(GroupMachine):
 
     @invariant()
     def each_loan_is_what_the_model_says(self) -> None:
-        seats = self.seats()
+        records = self.records()
         for worker in self.workers:
-            seat, plain = worker.seat, worker.plain
+            record, plain = worker.record, worker.plain
             plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-            assert [plain_jobs[job] for job in seat._loans] == plain.lenders
-            assert [plain_jobs[loan.job] for loan in seat._claims] == plain.claims
-            for job, loan in seat._loans.items():
+            assert [plain_jobs[job] for job in record._loans] == plain.lenders
+            assert [plain_jobs[loan.job] for loan in record._claims] == plain.claims
+            for job, loan in record._loans.items():
                 assert loan.job is job
                 assert loan.deadline == plain_jobs[job].attempt.deadline
                 assert (loan.cut is not None) is plain_jobs[job].lent_cut
@@ -132,18 +132,18 @@ class LendingMachine(GroupMachine):
         for job, lender in self.lent():
             assert job.state is JobState.RUNNING
             assert lender.has_lent is not None
-            assert job._worker is seats[lender.has_lent]
+            assert job._worker is records[lender.has_lent]
 
     @invariant()
     def nobody_waits_for_a_worker_of_his_own_that_runs_nothing(self) -> None:
         for worker in self.workers:
-            assert not worker.seat._claims or worker.running is not None
+            assert not worker.record._claims or worker.running is not None
 
     @invariant()
     def a_lent_worker_stays(self) -> None:
         for worker in self.workers:
-            if worker.seat._loans:
-                assert worker.seat._phase in (Phase.OPEN, Phase.REOPENING)
+            if worker.record._loans:
+                assert worker.record._phase in (Phase.OPEN, Phase.REOPENING)
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; who has lent a worker wants it back at last."""

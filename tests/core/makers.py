@@ -109,7 +109,7 @@ class NoSpread(Random):
         return b
 
 
-def make_guard(
+def make_limits(
     *,
     rate_limit: RateLimit | None = None,
     breaker: CircuitBreaker | None = None,
@@ -130,26 +130,26 @@ class Core:
     commands: deque[Command]
     scheduler: Scheduler
     lifecycle: Lifecycle
-    _seat_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
+    _worker_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
 
-    def make_seat(self, *tags: str, guard: WorkerLimits | None = None) -> WorkerRecord:
+    def make_worker(self, *tags: str, limits: WorkerLimits | None = None) -> WorkerRecord:
         """A worker that has not joined yet."""
-        number = next(self._seat_ids)
-        seat = WorkerRecord(self.roster, number, f"worker {number}", frozenset(tags))
-        seat._guard = guard
-        return seat
+        number = next(self._worker_ids)
+        worker = WorkerRecord(self.roster, number, f"worker {number}", frozenset(tags))
+        worker._limits = limits
+        return worker
 
-    def add_seat(self, *tags: str, guard: WorkerLimits | None = None, now: float = 0.0) -> WorkerRecord:
+    def add_worker(self, *tags: str, limits: WorkerLimits | None = None, now: float = 0.0) -> WorkerRecord:
         """A worker whose resource is open."""
-        seat = self.make_seat(*tags, guard=guard)
-        self.scheduler.join(seat)
-        self.scheduler.opened(seat, now)
-        return seat
+        worker = self.make_worker(*tags, limits=limits)
+        self.scheduler.join(worker)
+        self.scheduler.opened(worker, now)
+        return worker
 
     def begin(self, now: float) -> None:
         """The functions of all that has been started begin."""
-        for seat in self.roster.seats.values():
-            begun(seat, now)
+        for worker in self.roster.by_id.values():
+            begun(worker, now)
 
     def make_group(
         self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, name: str | None = None

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 class ShellWorker(Named):
     """The test's stand-in for a worker's loop."""
 
-    seat: WorkerRecord
+    record: WorkerRecord
     plain: PlainWorker
     # It waits on its channel; or it was handed a job, which it runs.
     waiting: bool = False
@@ -56,7 +56,7 @@ class ShellWorker(Named):
     interrupted: list[JobRecord] = attrs.field(factory=list[JobRecord])
 
     def __repr__(self) -> str:
-        return f"worker {self.seat.id}"
+        return f"worker {self.record.id}"
 
 
 class ShellMachine(RuleBasedStateMachine):
@@ -87,12 +87,12 @@ class ShellMachine(RuleBasedStateMachine):
 
     # Carrying out what the core decides.
 
-    def seats(self) -> dict[PlainWorker, WorkerRecord]:
+    def records(self) -> dict[PlainWorker, WorkerRecord]:
         """The workers as the core knows them, by the model's."""
-        return {worker.plain: worker.seat for worker in self.workers}
+        return {worker.plain: worker.record for worker in self.workers}
 
-    def shell_of(self, seat: WorkerRecord) -> ShellWorker:
-        (worker,) = [worker for worker in self.workers if worker.seat is seat]
+    def shell_of(self, record: WorkerRecord) -> ShellWorker:
+        (worker,) = [worker for worker in self.workers if worker.record is record]
         return worker
 
     def carry_out(self) -> None:
@@ -100,18 +100,18 @@ class ShellMachine(RuleBasedStateMachine):
         while commands:
             command = commands.popleft()
             match command:
-                case Start(seat=seat, job=job):
-                    worker = self.shell_of(seat)
+                case Start(worker=record, job=job):
+                    worker = self.shell_of(record)
                     assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
                     self.run(worker, job)
-                case Interrupt(seat=seat, job=job):
-                    self.shell_of(seat).interrupted.append(job)
-                    self.interrupted.append((seat, job))
-                case Recall(seat=seat):
-                    worker = self.shell_of(seat)
+                case Interrupt(worker=record, job=job):
+                    self.shell_of(record).interrupted.append(job)
+                    self.interrupted.append((record, job))
+                case Recall(worker=record):
+                    worker = self.shell_of(record)
                     assert worker.running is None
                     worker.waiting = False
-                    self.recalled.append(seat)
+                    self.recalled.append(record)
                 case Admitted(job=job):
                     self.let_go.append(job)
                 case Refused(job=job):
@@ -140,11 +140,11 @@ class ShellMachine(RuleBasedStateMachine):
 
     def run(self, worker: ShellWorker, job: JobRecord) -> None:
         assert worker.running is None
-        assert worker.seat._current is job
+        assert worker.record._current is job
         worker.waiting = False
         worker.running = job
-        begun(worker.seat, self.now)
-        self.started.append((worker.seat, job))
+        begun(worker.record, self.now)
+        self.started.append((worker.record, job))
 
     def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
         """Do something to the model and to the core, and hold what they decide against each other.
@@ -181,24 +181,24 @@ class ShellMachine(RuleBasedStateMachine):
         """The same has happened in both; so many things had been told before."""
         model = self.plain
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-        plain_seats = {worker.seat: worker.plain for worker in self.workers}
-        assert {plain_seats[seat]: plain_jobs[job] for seat, job in self.started} == dict(model.started)
+        plain_workers = {worker.record: worker.plain for worker in self.workers}
+        assert {plain_workers[record]: plain_jobs[job] for record, job in self.started} == dict(model.started)
         assert len(self.started) == len(model.started)
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
         assert [plain_jobs[job] for job in self.refused] == model.refused
-        assert {(plain_seats[seat], plain_jobs[job]) for seat, job in self.interrupted} == set(model.interrupted)
-        assert Counter(plain_seats[seat] for seat in self.recalled) == Counter(model.recalled)
+        assert {(plain_workers[record], plain_jobs[job]) for record, job in self.interrupted} == set(model.interrupted)
+        assert Counter(plain_workers[record] for record in self.recalled) == Counter(model.recalled)
         assert self.told_of_limits(told_before) == Counter(model.told)
         self.check_ended(told_before)
 
     def told_of_limits(self, start: int) -> Counter[tuple[str, PlainWorker, object]]:
         """What the core has told of what holds workers back, in the model's words."""
-        plain_seats: dict[object, PlainWorker] = {worker.seat: worker.plain for worker in self.workers}
+        plain_workers: dict[object, PlainWorker] = {worker.record: worker.plain for worker in self.workers}
         found: Counter[tuple[str, PlainWorker, object]] = Counter()
         for told in self.told[start:]:
             if told.event in ("worker_resting", "worker_quarantined", "worker_reopening"):
-                seat, detail = told.arguments
-                found[told.event, plain_seats[seat], "an error" if isinstance(detail, Exception) else detail] += 1
+                record, detail = told.arguments
+                found[told.event, plain_workers[record], "an error" if isinstance(detail, Exception) else detail] += 1
         return found
 
     def check_ended(self, start: int) -> None:
@@ -206,7 +206,7 @@ class ShellMachine(RuleBasedStateMachine):
         told: list[tuple[Any, ...]] = [tell.arguments for tell in self.told[start:] if tell.event == "attempt_ended"]
         found = [(job, [(attempt.worker_id, attempt.worker_name), *attempt.hedges]) for job, attempt in told]
         jobs = {plain: job for job, plain in self.jobs}
-        names = {plain: (seat.id, seat.name) for plain, seat in self.seats().items()}
+        names = {plain: (record.id, record.name) for plain, record in self.records().items()}
         assert found == [(jobs[job], [names[worker] for worker in workers]) for job, workers in self.plain.ended]
 
     def end(
@@ -232,7 +232,7 @@ class ShellMachine(RuleBasedStateMachine):
             if job is not None:
                 worker.waiting = False
                 self.run(worker, job)
-            elif worker.seat._departing or worker.seat._phase is not Phase.OPEN:
+            elif worker.record._departing or worker.record._phase is not Phase.OPEN:
                 worker.waiting = False
 
         self.on_both(plain, end)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.core.machine_draws import RATES, TAG_SETS
-from tests.core.makers import make_guard
+from tests.core.makers import make_limits
 from tests.core.plain_limits import PlainBreaker, PlainRate
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainWorker
 from tests.core.shell_machine import ShellMachine, ShellWorker
@@ -65,7 +65,7 @@ class StaffMachine(ShellMachine):
         return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
 
     def add(self, tags: tuple[str, ...], limits: PlainLimits, *, elastic: bool = False, ordered: bool = False) -> None:
-        guard = None if limits == PlainLimits() else make_guard(**attrs.asdict(limits, recurse=False))
+        kept = None if limits == PlainLimits() else make_limits(**attrs.asdict(limits, recurse=False))
         plain = PlainWorker(
             frozenset(tags),
             limits.max_jobs or math.inf,
@@ -74,12 +74,12 @@ class StaffMachine(ShellMachine):
             PlainBreaker(limits.breaker) if limits.breaker else None,
             elastic=elastic,
         )
-        worker = ShellWorker(self.core.make_seat(*tags, guard=guard), plain)
-        worker.seat._elastic = elastic
+        worker = ShellWorker(self.core.make_worker(*tags, limits=kept), plain)
+        worker.record._elastic = elastic
         self.workers.append(worker)
         self.on_both(
             lambda: self.plain.join(worker.plain, ordered=ordered),
-            lambda: self.core.scheduler.join(worker.seat, ordered=ordered),
+            lambda: self.core.scheduler.join(worker.record, ordered=ordered),
             dated=False,
         )
 
@@ -92,7 +92,7 @@ class StaffMachine(ShellMachine):
         worker.waiting = not worker.plain.departing
         self.on_both(
             lambda: self.plain.opened(worker.plain),
-            lambda: self.core.scheduler.opened(worker.seat, self.now),
+            lambda: self.core.scheduler.opened(worker.record, self.now),
         )
 
     @precondition(lambda self: self.those(is_opening))
@@ -115,7 +115,7 @@ class StaffMachine(ShellMachine):
             worker.waiting = False
         self.on_both(
             lambda: self.plain.broken(worker.plain),
-            lambda: self.core.scheduler.reopen(worker.seat, OSError("gone"), self.now),
+            lambda: self.core.scheduler.reopen(worker.record, OSError("gone"), self.now),
         )
 
     @precondition(lambda self: self.those(is_not_paused))
@@ -126,7 +126,7 @@ class StaffMachine(ShellMachine):
     def pause_one(self, worker: ShellWorker) -> None:
         self.on_both(
             lambda: self.plain.pause(worker.plain),
-            lambda: self.core.scheduler.pause(worker.seat, self.now),
+            lambda: self.core.scheduler.pause(worker.record, self.now),
         )
 
     @precondition(lambda self: self.those(is_paused))
@@ -137,7 +137,7 @@ class StaffMachine(ShellMachine):
     def resume_one(self, worker: ShellWorker) -> None:
         self.on_both(
             lambda: self.plain.resume(worker.plain),
-            lambda: self.core.scheduler.resume(worker.seat, self.now),
+            lambda: self.core.scheduler.resume(worker.record, self.now),
         )
 
     @precondition(lambda self: self.workers)
@@ -147,7 +147,7 @@ class StaffMachine(ShellMachine):
         until = self.now + seconds
         self.on_both(
             lambda: self.plain.rest(worker.plain, until),
-            lambda: self.core.scheduler.rest(worker.seat, until, self.now),
+            lambda: self.core.scheduler.rest(worker.record, until, self.now),
         )
 
     @precondition(lambda self: self.those(is_anybody))
@@ -158,7 +158,7 @@ class StaffMachine(ShellMachine):
     def dismiss(self, worker: ShellWorker, *, cut: bool) -> None:
         self.on_both(
             lambda: self.plain.depart(worker.plain, cut=cut),
-            lambda: self.core.scheduler.depart(worker.seat, self.now, cut=cut),
+            lambda: self.core.scheduler.depart(worker.record, self.now, cut=cut),
         )
 
     def leaving(self) -> list[ShellWorker]:
@@ -174,7 +174,7 @@ class StaffMachine(ShellMachine):
         worker.waiting = False
         self.on_both(
             lambda: self.plain.left(worker.plain),
-            lambda: self.core.scheduler.left(worker.seat, self.now),
+            lambda: self.core.scheduler.left(worker.record, self.now),
         )
 
     # The pool.

@@ -43,14 +43,14 @@ def ordered(core: Core) -> int:
 
 def hired(core: Core) -> list[WorkerRecord]:
     """The workers that were ordered have joined; their resources are not open yet."""
-    seats: list[WorkerRecord] = []
+    workers: list[WorkerRecord] = []
     for command in core.commands_of(Hire):
         core.commands.remove(command)
-        seat = core.make_seat(*core_tags(core))
-        seat._elastic = True
-        core.scheduler.join(seat, ordered=True)
-        seats.append(seat)
-    return seats
+        worker = core.make_worker(*core_tags(core))
+        worker._elastic = True
+        core.scheduler.join(worker, ordered=True)
+        workers.append(worker)
+    return workers
 
 
 def core_tags(core: Core) -> frozenset[str]:
@@ -61,10 +61,10 @@ def core_tags(core: Core) -> frozenset[str]:
 
 def staffed(core: Core, now: float = 0.0) -> list[WorkerRecord]:
     """The workers that were ordered are open."""
-    seats = hired(core)
-    for seat in seats:
-        core.scheduler.opened(seat, now)
-    return seats
+    workers = hired(core)
+    for worker in workers:
+        core.scheduler.opened(worker, now)
+    return workers
 
 
 def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) -> list[Job[Any]]:
@@ -75,7 +75,7 @@ def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) 
 
 
 def recalled(core: Core) -> list[WorkerRecord]:
-    return [command.seat for command in core.commands_of(Recall)]
+    return [command.worker for command in core.commands_of(Recall)]
 
 
 # Opening.
@@ -118,7 +118,7 @@ def test_no_more_are_ordered_than_the_most() -> None:
 
 def test_a_job_that_starts_on_an_idle_worker_orders_none() -> None:
     core = make_elastic_core()
-    core.add_seat()
+    core.add_worker()
     submitted(core)
     assert ordered(core) == 0
 
@@ -136,15 +136,15 @@ def test_a_submitter_that_waits_for_a_place_orders_a_worker_and_goes_to_it() -> 
     core = make_elastic_core(max_queue=0)
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    (seat,) = staffed(core)
-    assert job._worker is seat
+    (worker,) = staffed(core)
+    assert job._worker is worker
 
 
 def test_jobs_that_none_of_the_workers_may_take_order_none() -> None:
     core = make_elastic_core(tags=("a",))
-    seat = core.add_seat("b")
+    worker = core.add_worker("b")
     submitted(core, 2, requires=("b",))
-    submitted(core, 2, worker=seat)
+    submitted(core, 2, worker=worker)
     assert ordered(core) == 0
 
 
@@ -191,11 +191,11 @@ def test_the_next_is_ordered_when_the_rate_limit_lets_it_start() -> None:
 def test_while_one_cannot_be_opened_none_is_ordered() -> None:
     core = make_elastic_core()
     submitted(core)
-    (seat,) = hired(core)
-    core.scheduler.reopen(seat, OSError(), 0.0)
+    (worker,) = hired(core)
+    core.scheduler.reopen(worker, OSError(), 0.0)
     submitted(core, 3)
     assert ordered(core) == 0
-    core.scheduler.opened(seat, 1.0)
+    core.scheduler.opened(worker, 1.0)
     assert ordered(core) == 3
 
 
@@ -203,34 +203,34 @@ def test_those_that_cannot_be_opened_go_when_no_job_waits() -> None:
     core = make_elastic_core(least=1)
     (kept,) = staffed(core)
     submitted(core, 4)
-    seats = hired(core)
-    for seat in seats:
-        core.scheduler.reopen(seat, OSError(), 0.0)
+    workers = hired(core)
+    for worker in workers:
+        core.scheduler.reopen(worker, OSError(), 0.0)
     for job in list(core.lifecycle.live.values()):
         if job.state is JobState.QUEUED:
             assert recalled(core) == []
             core.scheduler.cancel(job, 0.0)
-    assert recalled(core) == seats
+    assert recalled(core) == workers
     assert kept._current is not None
 
 
 def test_a_worker_whose_resource_is_opened_anew_for_the_first_time_is_not_given_up() -> None:
     core = make_elastic_core()
     (job,) = submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.reopen(seat, OSError(), 1.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.reopen(worker, OSError(), 1.0)
     assert (recalled(core), job.state) == ([], JobState.SUCCEEDED)
 
 
 def test_one_that_is_to_leave_does_not_keep_others_from_being_ordered() -> None:
     core = make_elastic_core()
     submitted(core)
-    (seat,) = hired(core)
-    core.scheduler.reopen(seat, OSError(), 0.0)
-    core.scheduler.depart(seat, 0.0)
+    (worker,) = hired(core)
+    core.scheduler.reopen(worker, OSError(), 0.0)
+    core.scheduler.depart(worker, 0.0)
     assert ordered(core) == 1
-    core.scheduler.reopen(seat, OSError(), 0.0)
+    core.scheduler.reopen(worker, OSError(), 0.0)
     submitted(core)
     assert ordered(core) == 2
 
@@ -238,28 +238,28 @@ def test_one_that_is_to_leave_does_not_keep_others_from_being_ordered() -> None:
 # Retiring.
 
 
-def end_all(core: Core, seats: list[WorkerRecord], now: float) -> None:
-    for seat in seats:
-        core.scheduler.succeeded(seat, None, now)
+def end_all(core: Core, workers: list[WorkerRecord], now: float) -> None:
+    for worker in workers:
+        core.scheduler.succeeded(worker, None, now)
 
 
 def test_the_longest_idle_are_retired_at_the_end_of_their_time() -> None:
     core = make_elastic_core(least=1)
     submitted(core, 2)
-    seats = staffed(core)
-    end_all(core, seats, 5.0)
+    workers = staffed(core)
+    end_all(core, workers, 5.0)
     core.scheduler.advance(14.9)
     assert recalled(core) == []
     assert core.scheduler.deadlines.soonest == 15.0
     core.scheduler.advance(15.0)
-    assert recalled(core) == seats[:1]
+    assert recalled(core) == workers[:1]
 
 
 def test_only_as_many_are_retired_as_were_idle_all_the_time() -> None:
     core = make_elastic_core()
     submitted(core, 3)
-    seats = staffed(core)
-    end_all(core, seats, 0.0)
+    workers = staffed(core)
+    end_all(core, workers, 0.0)
     for now in (2.0, 4.0, 6.0, 8.0):
         (job,) = submitted(core, now=now)
         assert job._worker is not None
@@ -272,8 +272,8 @@ def test_only_as_many_are_retired_as_were_idle_all_the_time() -> None:
 def test_when_nobody_is_idle_nobody_is_retired() -> None:
     core = make_elastic_core()
     submitted(core)
-    seats = staffed(core)
-    end_all(core, seats, 0.0)
+    workers = staffed(core)
+    end_all(core, workers, 0.0)
     submitted(core, now=5.0)
     core.scheduler.advance(100.0)
     assert recalled(core) == []
@@ -296,43 +296,43 @@ def test_workers_within_the_least_number_are_not_watched() -> None:
 def test_a_worker_removed_in_the_meantime_is_not_retired_again() -> None:
     core = make_elastic_core(least=1)
     submitted(core, 2)
-    seats = staffed(core)
-    end_all(core, seats, 0.0)
-    core.scheduler.depart(seats[1], 5.0)
+    workers = staffed(core)
+    end_all(core, workers, 0.0)
+    core.scheduler.depart(workers[1], 5.0)
     core.scheduler.advance(100.0)
-    assert recalled(core) == [seats[1]]
+    assert recalled(core) == [workers[1]]
 
 
 def test_an_idle_worker_whose_resource_is_opened_anew_is_retired_all_the_same() -> None:
     core = make_elastic_core()
     submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.reopen(seat, None, 5.0)
-    core.scheduler.opened(seat, 6.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.reopen(worker, None, 5.0)
+    core.scheduler.opened(worker, 6.0)
     core.scheduler.advance(10.0)
-    assert recalled(core) == [seat]
+    assert recalled(core) == [worker]
 
 
 def test_a_worker_that_is_opening_its_resource_anew_can_be_retired() -> None:
     core = make_elastic_core()
     submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.reopen(seat, None, 5.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.reopen(worker, None, 5.0)
     core.scheduler.advance(10.0)
-    assert recalled(core) == [seat]
+    assert recalled(core) == [worker]
 
 
 def test_a_worker_that_gets_a_job_as_soon_as_it_is_open_again_is_not_idle() -> None:
     core = make_elastic_core(most=1)
     submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.reopen(seat, None, 5.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.reopen(worker, None, 5.0)
     (job,) = submitted(core, now=5.0)
-    core.scheduler.opened(seat, 6.0)
-    assert job._worker is seat
+    core.scheduler.opened(worker, 6.0)
+    assert job._worker is worker
     core.scheduler.advance(100.0)
     assert recalled(core) == []
 
@@ -340,11 +340,11 @@ def test_a_worker_that_gets_a_job_as_soon_as_it_is_open_again_is_not_idle() -> N
 def test_an_idle_worker_that_is_paused_while_it_is_opened_anew_is_not_retired() -> None:
     core = make_elastic_core()
     submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.reopen(seat, None, 5.0)
-    core.scheduler.pause(seat, 5.0)
-    core.scheduler.opened(seat, 6.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.reopen(worker, None, 5.0)
+    core.scheduler.pause(worker, 5.0)
+    core.scheduler.opened(worker, 6.0)
     core.scheduler.advance(100.0)
     assert recalled(core) == []
 
@@ -352,30 +352,30 @@ def test_an_idle_worker_that_is_paused_while_it_is_opened_anew_is_not_retired() 
 def test_a_worker_that_is_opened_anew_is_not_retired_while_a_job_waits_for_it() -> None:
     core = make_elastic_core()
     submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.reopen(seat, None, 5.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.reopen(worker, None, 5.0)
     (job,) = submitted(core, now=6.0)
     core.scheduler.advance(10.0)
     assert (recalled(core), ordered(core)) == ([], 0)
-    core.scheduler.opened(seat, 11.0)
-    assert job._worker is seat
+    core.scheduler.opened(worker, 11.0)
+    assert job._worker is worker
 
 
 def test_a_worker_gets_the_job_that_comes_due_when_it_would_be_retired() -> None:
     core = make_elastic_core()
     (job,) = submitted(core)
-    (seat,) = staffed(core)
+    (worker,) = staffed(core)
     verdict = Verdict(Retry(10.0, "any", front=False, counts=True))
-    core.scheduler.failed(seat, ValueError(), verdict, 0.0)
+    core.scheduler.failed(worker, ValueError(), verdict, 0.0)
     core.scheduler.advance(10.0)
-    assert (job._worker, recalled(core)) == (seat, [])
+    assert (job._worker, recalled(core)) == (worker, [])
 
 
 def test_one_that_is_idle_is_retired_in_time_though_the_one_that_has_come_besides_never_was() -> None:
     core = make_elastic_core(least=1)
     (first,) = staffed(core)
-    submitted(core, worker=core.add_seat())
+    submitted(core, worker=core.add_worker())
     (job,) = submitted(core)
     assert job._worker is first
     core.scheduler.failed(first, ValueError(), Verdict(Retry(0.0, "other", front=False, counts=True)), 0.0)
@@ -388,10 +388,10 @@ def test_one_that_is_idle_is_retired_in_time_though_the_one_that_has_come_beside
 
 def test_workers_that_are_not_its_own_are_never_retired() -> None:
     core = make_elastic_core()
-    seat = core.add_seat()
-    submitted(core, worker=seat)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.depart(core.add_seat(), 0.0)
+    worker = core.add_worker()
+    submitted(core, worker=worker)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.depart(core.add_worker(), 0.0)
     assert core.scheduler.deadlines.soonest == math.inf
 
 
@@ -401,9 +401,9 @@ def test_workers_that_are_not_its_own_are_never_retired() -> None:
 def test_a_job_that_a_worker_could_be_opened_for_is_not_given_up() -> None:
     core = make_elastic_core(tags=("a",))
     (job,) = submitted(core, requires=("a",))
-    (seat,) = hired(core)
-    core.scheduler.depart(seat, 0.0)
-    core.scheduler.left(seat, 0.0)
+    (worker,) = hired(core)
+    core.scheduler.depart(worker, 0.0)
+    core.scheduler.left(worker, 0.0)
     assert job.state is JobState.QUEUED
 
 
@@ -411,17 +411,17 @@ def test_while_draining_a_job_waits_for_the_worker_that_was_ordered() -> None:
     core = make_elastic_core()
     (job,) = submitted(core)
     core.scheduler.drain(0.0)
-    (seat,) = staffed(core)
-    assert job._worker is seat
+    (worker,) = staffed(core)
+    assert job._worker is worker
 
 
 def test_while_draining_a_job_waits_for_the_rate_limit_though_nobody_is_left() -> None:
     core = make_elastic_core(rate_limit=RateLimit(1, per=100.0))
     submitted(core)
-    (seat,) = staffed(core)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.depart(seat, 10.0)
-    core.scheduler.left(seat, 10.0)
+    (worker,) = staffed(core)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.depart(worker, 10.0)
+    core.scheduler.left(worker, 10.0)
     (job,) = submitted(core, now=20.0)
     core.scheduler.drain(20.0)
     assert job.state is JobState.QUEUED
@@ -431,11 +431,11 @@ def test_while_draining_a_job_waits_for_the_rate_limit_though_nobody_is_left() -
 
 def test_while_draining_a_job_that_could_have_come_to_no_worker_is_dead() -> None:
     core = make_elastic_core()
-    seat = core.add_seat("b")
-    core.scheduler.pause(seat, 0.0)
+    worker = core.add_worker("b")
+    core.scheduler.pause(worker, 0.0)
     (job,) = submitted(core, requires=("b",))
-    core.scheduler.depart(seat, 0.0)
-    core.scheduler.left(seat, 0.0)
+    core.scheduler.depart(worker, 0.0)
+    core.scheduler.left(worker, 0.0)
     assert job.dead_reason is DeadReason.NO_WORKER
 
 
@@ -446,8 +446,8 @@ def test_workers_are_ordered_for_a_group_that_wants_some_for_itself() -> None:
     core = make_elastic_core()
     group = core.open_group(reserve=2)
     assert ordered(core) == 2
-    seats = staffed(core)
-    assert list(group.seats) == seats
+    workers = staffed(core)
+    assert list(group.workers) == workers
     assert ordered(core) == 0
 
 
@@ -461,19 +461,19 @@ def test_they_are_ordered_besides_those_that_jobs_wait_for() -> None:
 def test_none_are_ordered_for_a_group_while_idle_ones_can_be_had() -> None:
     core = make_elastic_core(least=2)
     group = core.open_group(reserve=2)
-    seats = staffed(core)
-    assert list(group.seats) == seats
+    workers = staffed(core)
+    assert list(group.workers) == workers
     assert ordered(core) == 0
 
 
 def test_no_more_are_ordered_for_a_group_than_the_most() -> None:
     core = make_elastic_core(most=2)
     submitted(core)
-    (seat,) = staffed(core)
+    (worker,) = staffed(core)
     group = core.open_group(reserve=2)
     assert ordered(core) == 1
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert list(group.seats) == [seat]
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert list(group.workers) == [worker]
 
 
 def test_a_worker_that_was_ordered_for_a_group_is_not_given_what_waits_instead() -> None:
@@ -482,18 +482,18 @@ def test_a_worker_that_was_ordered_for_a_group_is_not_given_what_waits_instead()
     staffed(core)
     group = core.open_group(reserve=1)
     (job,) = submitted(core)
-    (seat,) = staffed(core)
-    assert list(group.seats) == [seat]
+    (worker,) = staffed(core)
+    assert list(group.workers) == [worker]
     assert job.state is JobState.QUEUED
 
 
 def test_a_worker_that_a_group_loses_is_ordered_anew() -> None:
     core = make_elastic_core()
     group = core.open_group(reserve=1)
-    (seat,) = staffed(core)
-    core.scheduler.depart(seat, 1.0)
+    (worker,) = staffed(core)
+    core.scheduler.depart(worker, 1.0)
     assert ordered(core) == 1
-    assert list(group.seats) == []
+    assert list(group.workers) == []
 
 
 def test_a_job_for_which_only_workers_of_groups_are_idle_orders_one() -> None:
@@ -525,33 +525,33 @@ def test_submitters_in_line_with_jobs_of_a_group_count_with_those_that_are_queue
 def test_none_are_ordered_for_blocked_jobs_before_they_may_start() -> None:
     core = make_elastic_core()
     (first,) = submitted(core)
-    (seat,) = staffed(core)
+    (worker,) = staffed(core)
     submitted(core, 2, after=[first])
     assert ordered(core) == 0
-    core.scheduler.succeeded(seat, None, 1.0)
+    core.scheduler.succeeded(worker, None, 1.0)
     assert ordered(core) == 1
 
 
 def test_a_groups_workers_are_not_retired_before_it_is_closed() -> None:
     core = make_elastic_core()
     group = core.open_group(reserve=1)
-    (seat,) = staffed(core)
+    (worker,) = staffed(core)
     core.scheduler.advance(100.0)
     assert recalled(core) == []
     core.scheduler.close_group(group, 101.0)
     core.scheduler.advance(core.scheduler.deadlines.soonest)
-    assert recalled(core) == [seat]
+    assert recalled(core) == [worker]
 
 
 def test_where_idle_workers_are_retired_at_once_those_of_a_group_are_when_it_is_closed() -> None:
     core = make_elastic_core(idle_timeout=0.0)
     group = core.open_group(reserve=1)
-    (seat,) = staffed(core)
+    (worker,) = staffed(core)
     core.scheduler.advance(1.0)
     assert (recalled(core), core.scheduler.deadlines.soonest) == ([], math.inf)
     core.scheduler.close_group(group, 2.0)
     core.scheduler.advance(2.0)
-    assert recalled(core) == [seat]
+    assert recalled(core) == [worker]
 
 
 def test_another_is_retired_while_the_longest_idle_is_kept_for_a_group() -> None:
@@ -560,7 +560,7 @@ def test_another_is_retired_while_the_longest_idle_is_kept_for_a_group() -> None
     first, second = staffed(core)
     end_all(core, [first, second], 0.0)
     group = core.open_group(reserve=1)
-    assert list(group.seats) == [first]
+    assert list(group.workers) == [first]
     core.scheduler.advance(10.0)
     assert recalled(core) == [second]
 
@@ -576,28 +576,28 @@ def test_closing_a_group_whose_workers_are_within_the_least_number_retires_none(
 def test_a_groups_worker_that_cannot_be_opened_anew_does_not_go() -> None:
     core = make_elastic_core()
     group = core.open_group(reserve=1)
-    (seat,) = staffed(core)
+    (worker,) = staffed(core)
     for _ in range(2):
-        core.scheduler.reopen(seat, OSError(), 1.0)
+        core.scheduler.reopen(worker, OSError(), 1.0)
     assert recalled(core) == []
-    assert list(group.seats) == [seat]
+    assert list(group.workers) == [worker]
     core.scheduler.close_group(group, 2.0)
-    assert recalled(core) == [seat]
+    assert recalled(core) == [worker]
 
 
 def test_those_that_cannot_be_opened_do_not_go_while_a_group_wants_them() -> None:
     core = make_elastic_core()
     group = core.open_group(reserve=1)
-    (seat,) = hired(core)
-    core.scheduler.reopen(seat, OSError(), 1.0)
+    (worker,) = hired(core)
+    core.scheduler.reopen(worker, OSError(), 1.0)
     assert recalled(core) == []
     core.scheduler.close_group(group, 2.0)
-    assert recalled(core) == [seat]
+    assert recalled(core) == [worker]
 
 
 def test_the_pool_can_have_as_many_workers_as_it_may_open_and_those_that_were_added() -> None:
     core = make_elastic_core(least=1, most=3)
-    own, added = staffed(core)[0], core.add_seat()
+    own, added = staffed(core)[0], core.add_worker()
     assert core.scheduler.most_workers == 4
     core.scheduler.depart(added, 0.0)
     core.scheduler.depart(own, 0.0)
@@ -606,9 +606,9 @@ def test_the_pool_can_have_as_many_workers_as_it_may_open_and_those_that_were_ad
 
 def test_a_pool_that_is_not_elastic_can_have_the_workers_that_stay() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(2)]
+    workers = [core.add_worker() for _ in range(2)]
     assert core.scheduler.most_workers == 2
-    core.scheduler.depart(seats[0], 0.0)
+    core.scheduler.depart(workers[0], 0.0)
     assert core.scheduler.most_workers == 1
 
 
@@ -617,12 +617,12 @@ def test_a_pool_that_is_not_elastic_can_have_the_workers_that_stay() -> None:
 
 @pytest.mark.parametrize("spare", [0, 10_000], ids=["all are there", "more may come"])
 def test_what_an_event_costs_depends_on_no_number(spare: int) -> None:
-    def cost(workers: int, waiting: int) -> int:
-        core = make_elastic_core(least=1, most=workers + spare)
-        submitted(core, workers)
-        seats = staffed(core)
+    def cost(number: int, waiting: int) -> int:
+        core = make_elastic_core(least=1, most=number + spare)
+        submitted(core, number)
+        workers = staffed(core)
         submitted(core, waiting)
         hired(core)  # they are never opened
-        return calls_of(lambda: core.scheduler.succeeded(seats[0], None, 1.0))
+        return calls_of(lambda: core.scheduler.succeeded(workers[0], None, 1.0))
 
     assert cost(10, 10) == cost(300, 3000)

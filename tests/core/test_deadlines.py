@@ -45,19 +45,19 @@ def test_a_job_without_a_timeout_costs_no_entry() -> None:
 
 def test_a_running_job_costs_no_entry() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     core.scheduler.submit(make_job(total_timeout=5.0), Door.ALWAYS, 0.0)
     assert len(core.scheduler.deadlines) == 0
 
 
 def test_a_job_that_waits_again_has_its_timeout_again() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(total_timeout=5.0), Door.ALWAYS, 0.0)
-    core.scheduler.depart(seat, 1.0, cut=True)
-    core.add_seat()
+    core.scheduler.depart(worker, 1.0, cut=True)
+    core.add_worker()
     core.scheduler.submit(make_job(), Door.ALWAYS, 1.0)
-    core.scheduler.cut_short(seat, OSError(), 2.0)
+    core.scheduler.cut_short(worker, OSError(), 2.0)
     assert job.state is JobState.QUEUED
     assert core.scheduler.deadlines.soonest == 5.0
     core.scheduler.advance(5.0)
@@ -85,13 +85,13 @@ def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> 
 
 def test_a_rest_that_was_replaced_by_a_longer_one_does_not_come_due() -> None:
     core = make_core()
-    seat = core.add_seat()
-    core.scheduler.rest(seat, 1.0, 0.0)
-    core.scheduler.rest(seat, 3.0, 0.0)
+    worker = core.add_worker()
+    core.scheduler.rest(worker, 1.0, 0.0)
+    core.scheduler.rest(worker, 3.0, 0.0)
     core.scheduler.advance(2.0)
-    assert seat._resting_until == 3.0
+    assert worker._resting_until == 3.0
     core.scheduler.advance(3.0)
-    assert seat._resting_until is None
+    assert worker._resting_until is None
 
 
 def test_the_timeout_of_a_job_that_no_longer_waits_does_not_come_due() -> None:
@@ -103,12 +103,12 @@ def test_the_timeout_of_a_job_that_no_longer_waits_does_not_come_due() -> None:
 
 def test_the_heap_does_not_grow_by_the_timeouts_of_jobs_that_have_ended() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     for _ in range(5000):
         core.scheduler.submit(job := make_job(total_timeout=1000.0), Door.ALWAYS, 0.0)
-        seat = job._worker
-        assert isinstance(seat, WorkerRecord)
-        core.scheduler.succeeded(seat, None, 0.0)
+        worker = job._worker
+        assert isinstance(worker, WorkerRecord)
+        core.scheduler.succeeded(worker, None, 0.0)
     assert len(core.scheduler.deadlines) <= 66
 
 
@@ -131,9 +131,9 @@ def test_the_heap_does_not_grow_by_submitters_that_gave_up() -> None:
 
 def test_the_heap_does_not_grow_by_rests_that_are_prolonged() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     for number in range(1, 5000):
-        core.scheduler.rest(seat, float(number), 0.0)
+        core.scheduler.rest(worker, float(number), 0.0)
     assert len(core.scheduler.deadlines) <= 66
 
 

@@ -30,10 +30,10 @@ def submit(core: Core, **options: Any) -> Job[Any]:
     return job
 
 
-def running(core: Core, seat: WorkerRecord, **options: Any) -> Job[Any]:
+def running(core: Core, worker: WorkerRecord, **options: Any) -> Job[Any]:
     """A job that runs on this worker."""
-    job = submit(core, worker=seat, **options)
-    assert seat._current is job
+    job = submit(core, worker=worker, **options)
+    assert worker._current is job
     return job
 
 
@@ -50,21 +50,21 @@ def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) 
 
 def test_a_job_that_waits_for_itself_is_stuck() -> None:
     core = make_core()
-    job = running(core, core.add_seat())
+    job = running(core, core.add_worker())
     assert begin(core, job, job) == [job]
 
 
 def test_a_wait_for_what_has_ended_is_none() -> None:
     core = make_core()
-    seats = [core.add_seat(), core.add_seat()]
-    job, other = running(core, seats[0]), running(core, seats[1])
-    core.scheduler.succeeded(seats[1], None, 1.0)
+    workers = [core.add_worker(), core.add_worker()]
+    job, other = running(core, workers[0]), running(core, workers[1])
+    core.scheduler.succeeded(workers[1], None, 1.0)
     assert begin(core, job, other) == []
 
 
 def test_a_wait_for_a_queued_job_is_stuck_if_all_workers_are_held() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     child, second = submit(core), submit(core)
     assert begin(core, one, child) == []
     assert begin(core, other, second) == [other, one]
@@ -72,7 +72,7 @@ def test_a_wait_for_a_queued_job_is_stuck_if_all_workers_are_held() -> None:
 
 def test_a_wait_that_was_stuck_was_not_begun() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     child = submit(core)
     assert begin(core, one, one) == [one]
     assert begin(core, other, child) == []
@@ -80,7 +80,7 @@ def test_a_wait_that_was_stuck_was_not_begun() -> None:
 
 def test_a_wait_that_has_ended_holds_nothing() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     child = submit(core)
     wait = Wait(run_of(one), lambda: [child])
     assert core.scheduler.begin_wait(wait, 0.0)
@@ -90,7 +90,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
 
 def test_one_of_several_waits_may_end_before_the_others() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     child = submit(core)
     first = Wait(run_of(one), lambda: [other])
     assert core.scheduler.begin_wait(first, 0.0)
@@ -101,29 +101,29 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
 
 def test_all_of_several_jobs_have_to_end() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     assert begin(core, one, other, one) == [one]
 
 
 def test_any_of_several_jobs_is_enough_where_one_is() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     assert begin(core, one, one, other, for_any=True) == []
     assert begin(core, other, one, other, for_any=True) == [other, one]
 
 
 def test_one_that_has_ended_is_enough_where_any_is() -> None:
     core = make_core()
-    seats = [core.add_seat(), core.add_seat()]
-    one, other = running(core, seats[0]), running(core, seats[1])
-    core.scheduler.succeeded(seats[1], None, 1.0)
+    workers = [core.add_worker(), core.add_worker()]
+    one, other = running(core, workers[0]), running(core, workers[1])
+    core.scheduler.succeeded(workers[1], None, 1.0)
     assert begin(core, one, one, other, for_any=True) == []
 
 
 def test_a_circle_names_those_that_are_in_it_the_waiter_first() -> None:
     core = make_core()
-    one, two, three = (running(core, core.add_seat()) for _ in range(3))
-    running(core, core.add_seat())
+    one, two, three = (running(core, core.add_worker()) for _ in range(3))
+    running(core, core.add_worker())
     assert begin(core, one, two) == []
     assert begin(core, two, three) == []
     assert begin(core, three, one) == [three, one, two]
@@ -131,14 +131,14 @@ def test_a_circle_names_those_that_are_in_it_the_waiter_first() -> None:
 
 def test_a_circle_without_the_waiter_is_none_of_its_own() -> None:
     core = make_core()
-    one, two, three = (running(core, core.add_seat()) for _ in range(3))
+    one, two, three = (running(core, core.add_worker()) for _ in range(3))
     assert begin(core, one, two) == []
     assert begin(core, three, one) == []
 
 
 def test_a_job_whose_wait_was_cancelled_gets_on() -> None:
     core = make_core()
-    one, two = running(core, core.add_seat()), running(core, core.add_seat())
+    one, two = running(core, core.add_worker()), running(core, core.add_worker())
     assert begin(core, one, two) == []
     core.scheduler.cancel(one, 1.0)
     assert begin(core, two, one) == []
@@ -155,7 +155,7 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
 
 def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
     core = make_core()
-    one, other = running(core, core.add_seat()), running(core, core.add_seat())
+    one, other = running(core, core.add_worker()), running(core, core.add_worker())
     wait = Wait(run_of(other), lambda: [one], outlasts=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     begin_for_ends(core, one, other)
@@ -164,61 +164,61 @@ def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
 
 def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not() -> None:
     core = make_core()
-    seat = core.add_seat()
-    lender = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
-    holder, other = running(core, seat), running(core, core.add_seat())
+    worker = core.add_worker()
+    lender = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
+    holder, other = running(core, worker), running(core, core.add_worker())
     begin_for_ends(core, holder, lender)
     assert begin(core, other, lender) == []
     assert core.told() == []
-    core.scheduler.claim(seat, lender, 1.0)
+    core.scheduler.claim(worker, lender, 1.0)
     assert [wait.run.job for wait in core.told()] == [lender]
 
 
 def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
     core = make_core()
-    seat = core.add_seat()
-    lender = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
-    holder, other = running(core, seat), running(core, core.add_seat())
+    worker = core.add_worker()
+    lender = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
+    holder, other = running(core, worker), running(core, core.add_worker())
     wait = Wait(run_of(other), lambda: [lender], outlasts=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.cancel(lender, 0.0)
-    core.scheduler.claim(seat, lender, 0.0)
+    core.scheduler.claim(worker, lender, 0.0)
     begin_for_ends(core, holder, other)
     assert core.told() == [wait]
 
 
 def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> None:
     core = make_core()
-    seat = core.add_seat()
-    parent = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
-    lender = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
-    running(core, seat)
+    worker = core.add_worker()
+    parent = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
+    lender = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
+    running(core, worker)
     # Two of the parent's tasks wait for the lender, one of them come what may.
     assert begin(core, parent, lender) == []
     begin_for_ends(core, parent, lender)
-    core.scheduler.claim(seat, parent, 0.0)
-    core.scheduler.claim(seat, lender, 0.0)
+    core.scheduler.claim(worker, parent, 0.0)
+    core.scheduler.claim(worker, lender, 0.0)
     assert core.told() == []
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert seat._current is parent
-    assert core.told() == [seat._loans[lender].wait]
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert worker._current is parent
+    assert core.told() == [worker._loans[lender].wait]
 
 
 @pytest.mark.parametrize("lends", [False, True])
 def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) -> None:
     core = make_core()
-    seat, other = core.add_seat(), core.add_seat()
-    job = running(core, seat)
+    worker, other = core.add_worker(), core.add_worker()
+    job = running(core, worker)
     if lends:
         second = running(core, other)
         assert begin(core, second, job) == []
         wait = Wait(run_of(job), lambda: [second])
     else:
-        child = submit(core, worker=seat)
+        child = submit(core, worker=worker)
         wait = Wait(run_of(job), lambda: [child])
     assert not core.scheduler.begin_wait(wait, 0.0)
     assert wait.lending_helps is not lends
@@ -226,17 +226,17 @@ def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) ->
 
 def test_only_workers_that_may_take_the_job_count() -> None:
     core = make_core()
-    job = running(core, core.add_seat("a"))
-    core.add_seat("b")
-    running(core, core.add_seat("b"))
+    job = running(core, core.add_worker("a"))
+    core.add_worker("b")
+    running(core, core.add_worker("b"))
     child = submit(core, requires=["a"])
     assert begin(core, job, child) == [job]
 
 
 def test_only_holders_that_may_take_the_job_count() -> None:
     core = make_core()
-    one, two = running(core, core.add_seat("a")), running(core, core.add_seat("b"))
-    running(core, core.add_seat("b"))
+    one, two = running(core, core.add_worker("a")), running(core, core.add_worker("b"))
+    running(core, core.add_worker("b"))
     child = submit(core, requires=["b"])
     assert begin(core, one, two) == []
     assert begin(core, two, child) == []
@@ -244,23 +244,23 @@ def test_only_holders_that_may_take_the_job_count() -> None:
 
 def test_a_pinned_job_has_one_worker_only() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = running(core, seat)
-    core.add_seat()
-    assert begin(core, job, submit(core, worker=seat)) == [job]
+    worker = core.add_worker()
+    job = running(core, worker)
+    core.add_worker()
+    assert begin(core, job, submit(core, worker=worker)) == [job]
 
 
 def test_a_job_that_is_to_be_retried_on_the_same_worker_has_that_one_only() -> None:
     core = make_core()
-    seat = core.add_seat()
-    core.add_seat()
+    worker = core.add_worker()
+    core.add_worker()
     child = submit(core)
-    assert seat._current is child
+    assert worker._current is child
     error = ValueError()
     policy = RetryPolicy.fixed(10, placement="same")
     verdict = Verdict(Retry(policy.base_delay, "same", front=False, counts=True))
-    core.scheduler.failed(seat, error, verdict, 1.0)
-    job = running(core, seat)
+    core.scheduler.failed(worker, error, verdict, 1.0)
+    job = running(core, worker)
     assert begin(core, job, child) == [job]
 
 
@@ -275,28 +275,28 @@ def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
 
     monkeypatch.setattr(DeadlockSearch, "look_again", look_again)
     core = make_core()
-    held, busy = core.add_seat(), core.add_seat()
-    seat, other = core.add_seat("x"), core.add_seat("x")
+    held, busy = core.add_worker(), core.add_worker()
+    worker, other = core.add_worker("x"), core.add_worker("x")
     waiter, awaited = running(core, other if is_held else held), running(core, busy)
     assert begin(core, waiter, awaited) == []
     job = submit(core, requires=["x"])
-    assert seat._current is job
+    assert worker._current is job
     looked.clear()
-    core.scheduler.failed(seat, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 1.0)
+    core.scheduler.failed(worker, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 1.0)
     assert len(looked) == is_held
 
 
 def test_a_job_that_nobody_may_take_may_be_waited_for() -> None:
     core = make_core(no_worker="wait")
-    job = running(core, core.add_seat("a"))
+    job = running(core, core.add_worker("a"))
     assert begin(core, job, submit(core, requires=["b"])) == []
 
 
 @pytest.mark.parametrize("hold", ["pause", "rest", "reopen"])
 def test_a_worker_that_is_held_back_is_not_held_by_a_job(hold: str) -> None:
     core = make_core()
-    job = running(core, core.add_seat())
-    other = core.add_seat()
+    job = running(core, core.add_worker())
+    other = core.add_worker()
     if hold == "pause":
         core.scheduler.pause(other, 1.0)
     elif hold == "rest":
@@ -314,38 +314,38 @@ def factory() -> AbstractAsyncContextManager[None]:
 @pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
 def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
     core = make_core(elastic=Elastic(factory, min=0, max=most))
-    seat = core.make_seat()
-    seat._elastic = True
-    core.scheduler.join(seat)
-    core.scheduler.opened(seat, 0.0)
-    job = running(core, seat)
+    worker = core.make_worker()
+    worker._elastic = True
+    core.scheduler.join(worker)
+    core.scheduler.opened(worker, 0.0)
+    job = running(core, worker)
     assert begin(core, job, submit(core)) == ([job] if is_stuck else [])
 
 
 def test_a_lent_worker_is_not_held() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
+    worker = core.add_worker()
+    job = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
     assert begin(core, job, submit(core)) == []
 
 
 def test_a_job_that_has_lent_its_worker_needs_it_back() -> None:
     core = make_core()
-    seat = core.add_seat()
-    core.add_seat()
-    lender = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
-    other = running(core, seat)
+    worker = core.add_worker()
+    core.add_worker()
+    lender = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
+    other = running(core, worker)
     assert begin(core, other, lender) == [other]
 
 
 @pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False), (math.inf, False)])
 def test_max_running_can_be_held(most: float, is_stuck: bool) -> None:
     core = make_core(max_running=most)
-    job = running(core, core.add_seat())
-    core.add_seat()
-    core.scheduler.pause(core.add_seat(), 0.0)
+    job = running(core, core.add_worker())
+    core.add_worker()
+    core.scheduler.pause(core.add_worker(), 0.0)
     child = make_job()
     core.scheduler.state.limits.max_running = 0  # so that it has to wait
     core.scheduler.submit(child, Door.QUEUE_UP, 0.0)
@@ -358,54 +358,54 @@ def test_a_groups_max_running_can_be_held_by_jobs_of_the_group(inside: bool) -> 
     core = make_core()
     group = Group(None, 1, 0, False)
     core.scheduler.open_group(group, 0.0)
-    job = running(core, core.add_seat(), group=group if inside else None)
+    job = running(core, core.add_worker(), group=group if inside else None)
     if not inside:
-        running(core, core.add_seat(), group=group)
-    core.add_seat()
+        running(core, core.add_worker(), group=group)
+    core.add_worker()
     child = submit(core, group=group)
     assert begin(core, job, child) == ([job] if inside else [])
 
 
 def test_a_blocked_job_needs_those_before_it() -> None:
     core = make_core()
-    job = running(core, core.add_seat())
-    core.add_seat()
+    job = running(core, core.add_worker())
+    core.add_worker()
     assert begin(core, job, submit(core, after=(job,))) == [job]
 
 
 def test_a_blocked_job_needs_a_worker_too_when_its_turn_comes() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job, other = running(core, seat), running(core, core.add_seat())
-    assert begin(core, job, submit(core, after=(other,), worker=seat)) == [job]
+    worker = core.add_worker()
+    job, other = running(core, worker), running(core, core.add_worker())
+    assert begin(core, job, submit(core, after=(other,), worker=worker)) == [job]
     assert begin(core, job, submit(core, after=(other,))) == []
 
 
 def test_a_job_whose_submitter_waits_for_a_place_is_looked_at_like_a_queued_one() -> None:
     core = make_core(max_queue=1)
-    job = running(core, core.add_seat())
+    job = running(core, core.add_worker())
     submit(core)
     assert begin(core, job, submit(core)) == [job]
 
 
 def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_has_to_try() -> None:
     core = make_core()
-    first, seat, third = core.add_seat("x"), core.add_seat("x"), core.add_seat()
+    first, worker, third = core.add_worker("x"), core.add_worker("x"), core.add_worker()
     bouncing = submit(core, requires=["x"])
     assert first._current is bouncing
     core.scheduler.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
-    lender = running(core, seat)
-    core.scheduler.lend(seat, 0.0)
-    holder, waiter = running(core, seat), running(core, third)
+    lender = running(core, worker)
+    core.scheduler.lend(worker, 0.0)
+    holder, waiter = running(core, worker), running(core, third)
     begin_for_ends(core, holder, lender)
-    core.scheduler.claim(seat, lender, 0.0)
-    loan = seat._loans[lender]
+    core.scheduler.claim(worker, lender, 0.0)
+    loan = worker._loans[lender]
     assert [wait.loan for wait in core.told()] == [loan]
     core.scheduler.forfeit(loan)
     assert begin(core, waiter, bouncing) == []
     assert begin(core, holder, waiter) == []
     core.commands.clear()
-    race = Race(lender, seat)
+    race = Race(lender, worker)
     race.runners.clear()
     race.succeeded(None)
     core.scheduler.end_apart(loan, race, 1.0)
@@ -414,11 +414,11 @@ def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_
 
 def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
     core = make_core()
-    for job in [running(core, core.add_seat()), running(core, core.add_seat())]:
+    for job in [running(core, core.add_worker()), running(core, core.add_worker())]:
         group = core.make_group(reserve=2)
         group.opener = run_of(job)
         core.scheduler.open_group(group, 0.0)
         assert core.scheduler.begin_wait(Wait(run_of(job), tuple, group=group), 0.0)
     assert core.told() == []
-    core.scheduler.join(core.make_seat())
+    core.scheduler.join(core.make_worker())
     assert [wait.run.job for wait in core.told()] == [job]

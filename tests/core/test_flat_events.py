@@ -42,38 +42,38 @@ def crowd(core: Core, number: int, kind: str) -> list[WorkerRecord]:
     scheduler = core.scheduler
     if kind == "idle workers":
         for _ in range(number):
-            core.add_seat("all")
+            core.add_worker("all")
     elif kind == "busy workers":
         for _ in range(number):
-            submit(core, worker=core.add_seat("all"))
+            submit(core, worker=core.add_worker("all"))
     elif kind == "paused workers":
         for _ in range(number):
-            scheduler.pause(core.add_seat("all"), 0.0)
+            scheduler.pause(core.add_worker("all"), 0.0)
     elif kind == "tag sets":
         for each in range(number):
-            core.add_seat("all", f"tag {each}")
+            core.add_worker("all", f"tag {each}")
     elif kind == "lanes":
         for each in range(number):
-            seat = core.add_seat("all", f"tag {each}")
-            scheduler.pause(seat, 0.0)
+            worker = core.add_worker("all", f"tag {each}")
+            scheduler.pause(worker, 0.0)
             submit(core, requires=[f"tag {each}"])
-            submit(core, worker=seat)
+            submit(core, worker=worker)
     elif kind == "waits":
-        awaited = submit(core, worker=core.add_seat("all"))
+        awaited = submit(core, worker=core.add_worker("all"))
         for _ in range(number):
-            job = submit(core, worker=core.add_seat("all"))
+            job = submit(core, worker=core.add_worker("all"))
             assert scheduler.begin_wait(Wait(run_of(job), lambda: (awaited,)), 0.0)
     elif kind == "full groups":
         for _ in range(number):
             group = core.open_group(max_running=1)
-            submit(core, group=group, worker=core.add_seat("all"))
+            submit(core, group=group, worker=core.add_worker("all"))
             for _ in range(2):
                 submit(core, group=group, requires=["all"])
     elif kind == "groups with workers":
         for _ in range(number):
-            core.add_seat("all")
+            core.add_worker("all")
             core.open_group(reserve=1)
-    free = [core.add_seat("all", "free") for _ in range(4)]
+    free = [core.add_worker("all", "free") for _ in range(4)]
     for tags in ((), ("all",), ("free",)):
         terms = make_job(requires=tags)._options.terms
         assert core.roster.has_any(terms)  # who fits is found out once
@@ -104,34 +104,34 @@ def a_job(core: Core, free: list[WorkerRecord]) -> int:
 
 
 def an_end(core: Core, free: list[WorkerRecord]) -> int:
-    seat = start(core)
-    return calls_of(lambda: core.scheduler.succeeded(seat, None, 0.0))
+    worker = start(core)
+    return calls_of(lambda: core.scheduler.succeeded(worker, None, 0.0))
 
 
 def an_end_before_a_queued_job(core: Core, free: list[WorkerRecord]) -> int:
-    seats = [start(core, worker=seat) for seat in free]
+    workers = [start(core, worker=worker) for worker in free]
     submit(core, requires=["free"])
-    return calls_of(lambda: core.scheduler.succeeded(seats[0], None, 0.0))
+    return calls_of(lambda: core.scheduler.succeeded(workers[0], None, 0.0))
 
 
 def a_failure(core: Core, free: list[WorkerRecord]) -> int:
-    seat = start(core, worker=free[0])
-    return calls_of(lambda: core.scheduler.failed(seat, ValueError(), RETRY, 0.0))
+    worker = start(core, worker=free[0])
+    return calls_of(lambda: core.scheduler.failed(worker, ValueError(), RETRY, 0.0))
 
 
 def a_bounce(core: Core, free: list[WorkerRecord]) -> int:
-    seat = start(core, requires=["free"])
-    return calls_of(lambda: core.scheduler.failed(seat, ValueError(), BOUNCE, 0.0))
+    worker = start(core, requires=["free"])
+    return calls_of(lambda: core.scheduler.failed(worker, ValueError(), BOUNCE, 0.0))
 
 
 def a_cancellation(core: Core, free: list[WorkerRecord]) -> int:
     job = submit(core)
     assert job._worker is not None
-    seat = job._worker
+    worker = job._worker
 
     def cancel() -> None:
         core.scheduler.cancel(job, 0.0)
-        core.scheduler.cut_short(seat, JobCancelledError(job), 0.0)
+        core.scheduler.cut_short(worker, JobCancelledError(job), 0.0)
 
     return calls_of(cancel)
 
@@ -152,7 +152,7 @@ def a_removal(core: Core, free: list[WorkerRecord]) -> int:
 
 
 def a_newcomer(core: Core, free: list[WorkerRecord]) -> int:
-    return calls_of(lambda: core.add_seat("all", "free"))
+    return calls_of(lambda: core.add_worker("all", "free"))
 
 
 def a_wait(core: Core, free: list[WorkerRecord]) -> int:
@@ -230,14 +230,14 @@ def test_a_job_goes_to_the_preferred_one_of_many_kinds_of_workers(pick: Pick) ->
 def test_where_no_more_may_run_an_end_looks_at_no_lanes_but_the_first() -> None:
     def calls(number: int) -> int:
         core = make_core(max_running=2)
-        seats = [core.add_seat(f"tag {each}") for each in range(number)]
-        for seat in seats:
+        workers = [core.add_worker(f"tag {each}") for each in range(number)]
+        for worker in workers:
             for _ in range(3):
-                submit(core, worker=seat)
-                submit(core, requires=seat.tags)
+                submit(core, worker=worker)
+                submit(core, requires=worker.tags)
         total = 0
         for _ in range(10):
-            busy = next(seat for seat in seats if seat._current is not None)
+            busy = next(worker for worker in workers if worker._current is not None)
             total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
         return total
 
@@ -248,13 +248,13 @@ def test_a_full_groups_jobs_for_one_worker_each_are_no_more_to_look_at() -> None
     def calls(number: int) -> int:
         core = make_core()
         group = core.open_group(max_running=2)
-        seats = [core.add_seat() for _ in range(number)]
-        for seat in seats:
+        workers = [core.add_worker() for _ in range(number)]
+        for worker in workers:
             for _ in range(3):
-                submit(core, group=group, worker=seat)
+                submit(core, group=group, worker=worker)
         total = 0
         for _ in range(10):
-            busy = next(seat for seat in seats if seat._current is not None)
+            busy = next(worker for worker in workers if worker._current is not None)
             total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
         return total
 
@@ -264,7 +264,7 @@ def test_a_full_groups_jobs_for_one_worker_each_are_no_more_to_look_at() -> None
 def test_jobs_that_wait_for_each_other_in_a_row_end_one_by_one() -> None:
     def calls(number: int) -> int:
         core = make_core()
-        jobs = [submit(core, worker=core.add_seat()) for _ in range(number)]
+        jobs = [submit(core, worker=core.add_worker()) for _ in range(number)]
         waits: list[Wait] = []
         for job, other in zip(jobs[1:], jobs, strict=False):
             waits.append(Wait(run_of(job), partial(tuple, [other])))
@@ -297,7 +297,7 @@ def test_an_elastic_pool_counts_the_jobs_of_many_lanes_without_looking_at_them()
 
 def test_the_count_of_what_is_worked_out_for_requirements_is_bounded() -> None:
     core = make_core()
-    core.add_seat("a")
+    core.add_worker("a")
     for number in range(5_000):
         core.roster.has_any(make_job(requires=[f"tag {number}"])._options.terms)
     assert len(core.roster._everybody._fits) <= 1_002

@@ -40,7 +40,7 @@ def states_of(*jobs: Job[Any]) -> list[JobState | None]:
 
 
 def interrupted(core: Core) -> list[WorkerRecord]:
-    return [command.seat for command in core.commands_of(Interrupt)]
+    return [command.worker for command in core.commands_of(Interrupt)]
 
 
 # Counting.
@@ -48,15 +48,15 @@ def interrupted(core: Core) -> list[WorkerRecord]:
 
 def test_a_group_counts_its_own_jobs_and_no_others() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group()
     submit(core)
     first, second, third = submit(core, group), submit(core, group), submit(core, group)
-    core.scheduler.succeeded(seat, None, 1.0)
-    core.scheduler.failed(seat, ERROR, LATER, 2.0)
-    core.scheduler.failed(seat, ERROR, DEAD, 3.0)
+    core.scheduler.succeeded(worker, None, 1.0)
+    core.scheduler.failed(worker, ERROR, LATER, 2.0)
+    core.scheduler.failed(worker, ERROR, DEAD, 3.0)
     core.scheduler.advance(7.0)
-    core.scheduler.succeeded(seat, None, 8.0)
+    core.scheduler.succeeded(worker, None, 8.0)
     assert [group.count[job.state] for job in (first, second, third)] == [1, 1, 1]
     assert (group.submitted, group.attempts, group.failures, group.retries, group.queue_peak) == (3, 3, 2, 1, 3)
     assert list(group.live) == [first]
@@ -65,20 +65,20 @@ def test_a_group_counts_its_own_jobs_and_no_others() -> None:
 
 def test_a_group_is_told_when_the_last_of_its_jobs_has_ended() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group()
     for _ in range(2):
         submit(core, group)
     submit(core)
-    core.scheduler.succeeded(seat, None, 1.0)
+    core.scheduler.succeeded(worker, None, 1.0)
     assert core.commands_of(GroupQuiet) == []
-    core.scheduler.succeeded(seat, None, 2.0)
+    core.scheduler.succeeded(worker, None, 2.0)
     assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 
 
 def test_a_job_that_ends_as_it_comes_is_counted_and_told_of() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     group = core.open_group()
     submit(core, group, total_timeout=0.0)
     assert (group.submitted, group.count[JobState.DEAD], group.live) == (1, 1, {})
@@ -90,7 +90,7 @@ def test_a_job_that_ends_as_it_comes_is_counted_and_told_of() -> None:
 
 def test_with_its_first_death_those_that_wait_are_discarded_and_those_that_run_are_cancelled() -> None:
     core = make_core()
-    bad, good, failing = [core.add_seat() for _ in range(3)]
+    bad, good, failing = [core.add_worker() for _ in range(3)]
     group = core.open_group(must_succeed=True)
     dying, running, delayed = submit(core, group, name="the bad one"), submit(core, group), submit(core, group)
     blocked = submit(core, group, after=[running])
@@ -110,79 +110,79 @@ def test_with_its_first_death_those_that_wait_are_discarded_and_those_that_run_a
 
 def test_the_worker_of_the_dead_job_takes_none_that_is_to_be_discarded() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     submit(core, group)
     next_one, other = submit(core, group), submit(core)
-    assert core.scheduler.failed(seat, ERROR, DEAD, 1.0) is other
+    assert core.scheduler.failed(worker, ERROR, DEAD, 1.0) is other
     assert [transition.state for transition in next_one.history] == [JobState.QUEUED, JobState.DISCARDED]
 
 
 def test_what_waits_elsewhere_for_those_that_are_discarded_is_discarded_too() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     submit(core, group)
     second = submit(core, group, name="the second")
     elsewhere = submit(core, after=[second])
-    core.scheduler.failed(seat, ERROR, DEAD, 1.0)
+    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
     assert elsewhere.reason == "it waited for the second, which is discarded"
 
 
 @pytest.mark.parametrize("how", ["discarded", "cancelled"])
 def test_only_death_stops_a_group(how: str) -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     first, second = submit(core, group), submit(core, group)
     if how == "discarded":
-        core.scheduler.failed(seat, ERROR, Verdict(Drop("it is so")), 1.0)
+        core.scheduler.failed(worker, ERROR, Verdict(Drop("it is so")), 1.0)
     else:
         core.scheduler.cancel(first, 1.0)
-        core.scheduler.cut_short(seat, ERROR, 1.0)
+        core.scheduler.cut_short(worker, ERROR, 1.0)
     assert states_of(second) == [JobState.RUNNING]
 
 
 def test_a_job_that_dies_where_it_need_not_succeed_stops_nothing() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group, other = core.open_group(), core.open_group(must_succeed=True)
     submit(core, group)
     second, elsewhere = submit(core, group), submit(core, other)
-    core.scheduler.failed(seat, ERROR, DEAD, 1.0)
+    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
     assert states_of(second, elsewhere) == [JobState.RUNNING, JobState.QUEUED]
 
 
 def test_a_retry_that_would_have_come_too_late_stops_its_group() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     submit(core, group, total_timeout=3.0)
     second = submit(core, group)
-    core.scheduler.failed(seat, ERROR, LATER, 1.0)
+    core.scheduler.failed(worker, ERROR, LATER, 1.0)
     assert states_of(second) == [JobState.DISCARDED]
 
 
 def test_a_timeout_in_the_queue_stops_its_group_before_anything_else_starts_at_that_time() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
-    core.scheduler.rest(seat, 5.0, 0.0)
+    core.scheduler.rest(worker, 5.0, 0.0)
     submit(core, group, total_timeout=5.0)
     second = submit(core, group)
     core.scheduler.advance(5.0)
     assert states_of(second) == [JobState.DISCARDED]
-    assert seat._current is None
+    assert worker._current is None
 
 
 def test_the_end_of_a_delay_at_the_time_of_a_death_starts_nothing() -> None:
     core = make_core()
-    seat, _ = core.add_seat(), core.add_seat("a")
+    worker, _ = core.add_worker(), core.add_worker("a")
     group = core.open_group(must_succeed=True)
-    delayed = submit(core, group, worker=seat)
-    core.scheduler.failed(seat, ERROR, LATER, 0.0)
-    core.scheduler.pause(seat, 0.0)
-    submit(core, group, total_timeout=5.0, worker=seat)
+    delayed = submit(core, group, worker=worker)
+    core.scheduler.failed(worker, ERROR, LATER, 0.0)
+    core.scheduler.pause(worker, 0.0)
+    submit(core, group, total_timeout=5.0, worker=worker)
     core.scheduler.advance(5.0)
     assert states_of(delayed) == [JobState.DISCARDED]
 
@@ -190,7 +190,7 @@ def test_the_end_of_a_delay_at_the_time_of_a_death_starts_nothing() -> None:
 def test_jobs_that_run_out_of_time_together_are_all_dead() -> None:
     core = make_core()
     group = core.open_group(must_succeed=True)
-    core.scheduler.pause(core.add_seat(), 0.0)
+    core.scheduler.pause(core.add_worker(), 0.0)
     jobs = [submit(core, group, total_timeout=5.0) for _ in range(2)]
     core.scheduler.advance(5.0)
     assert [job.dead_reason for job in jobs] == [DeadReason.TIMED_OUT] * 2
@@ -198,7 +198,7 @@ def test_jobs_that_run_out_of_time_together_are_all_dead() -> None:
 
 def test_a_job_that_is_dead_as_it_comes_stops_its_group() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     group = core.open_group(must_succeed=True)
     running, queued = submit(core, group), submit(core, group)
     core.commands.clear()
@@ -209,7 +209,7 @@ def test_a_job_that_is_dead_as_it_comes_stops_its_group() -> None:
 
 def test_a_job_that_is_buried_as_it_comes_stops_its_group() -> None:
     core = make_core(no_worker="bury")
-    core.add_seat()
+    core.add_worker()
     group = core.open_group(must_succeed=True)
     submit(core, group)
     queued = submit(core, group)
@@ -219,14 +219,14 @@ def test_a_job_that_is_buried_as_it_comes_stops_its_group() -> None:
 
 def test_a_job_that_is_buried_with_its_worker_stops_its_group_before_others_start() -> None:
     core = make_core()
-    seat = core.add_seat("a")
+    worker = core.add_worker("a")
     group = core.open_group(must_succeed=True)
     to_the_same = submit(core, group)
-    core.scheduler.pause(seat, 0.0)
-    core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 0.0)
+    core.scheduler.pause(worker, 0.0)
+    core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 0.0)
     buried = submit(core, group, requires=["a"])
-    idle = core.add_seat()
-    core.scheduler.left(seat, 1.0)  # its lifespan has broken down
+    idle = core.add_worker()
+    core.scheduler.left(worker, 1.0)  # its lifespan has broken down
     assert buried.dead_reason is DeadReason.NO_WORKER
     assert [transition.state for transition in to_the_same.history][-2:] == [JobState.QUEUED, JobState.DISCARDED]
     assert idle._current is None
@@ -246,12 +246,12 @@ def test_a_job_that_is_buried_at_the_pools_end_stops_its_group() -> None:
 @pytest.mark.parametrize("is_blocked", [False, True])
 def test_submitters_in_line_for_a_group_that_stops_are_let_go_with_their_jobs_discarded(is_blocked: bool) -> None:
     core = make_core(max_queue=0)
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     dying = submit(core, group)
     waiting = line_up(core, group, after=[dying] if is_blocked else [], total_timeout=9.0)
     other = line_up(core)
-    assert core.scheduler.failed(seat, ERROR, DEAD, 1.0) is other
+    assert core.scheduler.failed(worker, ERROR, DEAD, 1.0) is other
     assert [command.job for command in core.commands_of(Admitted)] == [waiting, other]
     entered = JobState.BLOCKED if is_blocked else JobState.QUEUED
     assert [transition.state for transition in waiting.history] == [entered, JobState.DISCARDED]
@@ -261,7 +261,7 @@ def test_submitters_in_line_for_a_group_that_stops_are_let_go_with_their_jobs_di
 
 def test_of_a_group_that_stops_those_already_cancelled_are_not_cancelled_again() -> None:
     core = make_core()
-    bad, other = core.add_seat(), core.add_seat()
+    bad, other = core.add_worker(), core.add_worker()
     group = core.open_group(must_succeed=True)
     submit(core, group)
     second = submit(core, group)
@@ -275,11 +275,11 @@ def test_of_a_group_that_stops_those_already_cancelled_are_not_cancelled_again()
 
 def test_of_the_group_or_not_those_behind_the_dead_job_are_told_of_it() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     first = submit(core, group, name="the first")
     inside, outside = submit(core, group, after=[first]), submit(core, after=[first])
-    core.scheduler.failed(seat, ERROR, DEAD, 1.0)
+    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
     assert inside.reason == "the first, of the same group, is dead"
     assert outside.reason == "it waited for the first, which is dead"
 
@@ -289,7 +289,7 @@ def test_of_the_group_or_not_those_behind_the_dead_job_are_told_of_it() -> None:
 
 def test_cancelling_a_group_ends_all_its_jobs_and_no_others() -> None:
     core = make_core()
-    seat, failing = core.add_seat(), core.add_seat()
+    worker, failing = core.add_worker(), core.add_worker()
     group = core.open_group()
     running, delayed = submit(core, group), submit(core, group)
     core.scheduler.failed(failing, ERROR, LATER, 1.0)
@@ -299,15 +299,15 @@ def test_cancelling_a_group_ends_all_its_jobs_and_no_others() -> None:
     core.scheduler.cancel_group(group, 2.0)
     assert states_of(delayed, blocked, queued) == [JobState.CANCELLED] * 3
     assert states_of(elsewhere, other) == [JobState.DISCARDED, JobState.RUNNING]
-    assert interrupted(core) == [seat]
-    core.scheduler.cut_short(seat, ERROR, 3.0)
+    assert interrupted(core) == [worker]
+    core.scheduler.cut_short(worker, ERROR, 3.0)
     assert states_of(running) == [JobState.CANCELLED]
     assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 
 
 def test_shutting_a_group_turns_away_its_submitters_alone() -> None:
     core = make_core(max_queue=0)
-    core.add_seat()
+    core.add_worker()
     group = core.open_group()
     running = submit(core, group)
     own, other, blocked = line_up(core, group), line_up(core), line_up(core, group, after=[running])
@@ -323,7 +323,7 @@ def test_shutting_a_group_turns_away_its_submitters_alone() -> None:
 @pytest.mark.parametrize("policy", ["reject", "bury"])
 def test_where_jobs_that_nobody_may_take_are_refused_such_a_one_stands_for_the_whole_graph(policy: Any) -> None:
     core = make_core(no_worker=policy)
-    core.add_seat()
+    core.add_worker()
     first = make_job()
     orphan = make_job(after=[first], requires=["a"])
     assert core.scheduler.key_of([first, orphan]) is (orphan if policy == "reject" else first)

@@ -34,9 +34,9 @@ def line_up(core: Core, group: Group | None = None, **options: Any) -> Job[Any]:
 
 
 def fail(
-    core: Core, seat: WorkerRecord, *, delay: float = 0.0, front: bool = False, now: float = 0.0
+    core: Core, worker: WorkerRecord, *, delay: float = 0.0, front: bool = False, now: float = 0.0
 ) -> JobRecord | None:
-    return core.scheduler.failed(seat, ERROR, Verdict(Retry(delay, "any", front=front, counts=True)), now)
+    return core.scheduler.failed(worker, ERROR, Verdict(Retry(delay, "any", front=front, counts=True)), now)
 
 
 def running(*jobs: Job[Any]) -> list[bool]:
@@ -45,7 +45,7 @@ def running(*jobs: Job[Any]) -> list[bool]:
 
 def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
-    found = [(start.seat, start.job) for start in core.commands_of(Start)]
+    found = [(start.worker, start.job) for start in core.commands_of(Start)]
     core.commands.clear()
     return found
 
@@ -53,7 +53,7 @@ def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
 def test_no_more_of_a_group_runs_than_may_however_many_workers_are_idle() -> None:
     core = make_core()
     for _ in range(5):
-        core.add_seat()
+        core.add_worker()
     group = core.open_group(max_running=2)
     jobs = [submit(core, group) for _ in range(4)]
     assert running(*jobs) == [True, True, False, False]
@@ -62,8 +62,8 @@ def test_no_more_of_a_group_runs_than_may_however_many_workers_are_idle() -> Non
 
 def test_a_full_groups_jobs_do_not_hold_up_those_of_others() -> None:
     core = make_core()
-    core.add_seat()
-    free = core.add_seat()
+    core.add_worker()
+    free = core.add_worker()
     group, other = core.open_group(max_running=1), core.open_group(max_running=1)
     submit(core, group)
     held_up = submit(core, group, priority=-1)
@@ -74,7 +74,7 @@ def test_a_full_groups_jobs_do_not_hold_up_those_of_others() -> None:
 
 def test_a_worker_that_becomes_free_passes_over_the_jobs_of_full_groups() -> None:
     core = make_core()
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     plain, _ = submit(core), submit(core, group)
     held_up, behind = submit(core, group), submit(core)
@@ -86,8 +86,8 @@ def test_a_worker_that_becomes_free_passes_over_the_jobs_of_full_groups() -> Non
 
 def test_jobs_that_wait_for_another_worker_do_not_hold_up_a_group() -> None:
     core = make_core()
-    core.add_seat("a")
-    free = core.add_seat()
+    core.add_worker("a")
+    free = core.add_worker()
     group = core.open_group(max_running=1)
     submit(core, requires=["a"])
     submit(core, requires=["a"])
@@ -97,22 +97,22 @@ def test_jobs_that_wait_for_another_worker_do_not_hold_up_a_group() -> None:
 @pytest.mark.parametrize("ending", ["succeeds", "backs off", "is cancelled"])
 def test_when_one_of_a_full_group_runs_no_longer_the_next_starts(ending: str) -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(max_running=1)
     first, second = submit(core, group), submit(core, group)
     if ending == "succeeds":
-        found = core.scheduler.succeeded(seat, None, 1.0)
+        found = core.scheduler.succeeded(worker, None, 1.0)
     elif ending == "backs off":
-        found = fail(core, seat, delay=5.0, now=1.0)
+        found = fail(core, worker, delay=5.0, now=1.0)
     else:
         core.scheduler.cancel(first, 1.0)
-        found = core.scheduler.cut_short(seat, ERROR, 1.0)
+        found = core.scheduler.cut_short(worker, ERROR, 1.0)
     assert found is second
 
 
 def test_the_next_of_a_group_may_start_on_a_worker_that_was_idle_all_the_time() -> None:
     core = make_core()
-    busy, idle = core.add_seat("a"), core.add_seat("b")
+    busy, idle = core.add_worker("a"), core.add_worker("b")
     group = core.open_group(max_running=1)
     submit(core, group, requires=["a"])
     second = submit(core, group, requires=["b"])
@@ -123,7 +123,7 @@ def test_the_next_of_a_group_may_start_on_a_worker_that_was_idle_all_the_time() 
 
 def test_of_a_group_the_most_urgent_starts_whether_its_worker_was_idle_or_has_just_become_so() -> None:
     core = make_core()
-    busy, _ = core.add_seat("a"), core.add_seat("b")
+    busy, _ = core.add_worker("a"), core.add_worker("b")
     group = core.open_group(max_running=1)
     submit(core, group, requires=["a"])
     urgent, late = submit(core, group, requires=["a"], priority=-1), submit(core, group, requires=["b"])
@@ -133,7 +133,7 @@ def test_of_a_group_the_most_urgent_starts_whether_its_worker_was_idle_or_has_ju
 
 def test_what_the_end_of_a_job_lets_start_does_not_overtake_more_urgent_jobs_of_its_group() -> None:
     core = make_core()
-    busy, _ = core.add_seat("a"), core.add_seat("b")
+    busy, _ = core.add_worker("a"), core.add_worker("b")
     group = core.open_group(max_running=1)
     first = submit(core, requires=["a"])
     urgent = submit(core, group, requires=["a"], priority=-1)
@@ -144,104 +144,104 @@ def test_what_the_end_of_a_job_lets_start_does_not_overtake_more_urgent_jobs_of_
 
 def test_a_retry_does_not_overtake_more_urgent_jobs_of_its_group() -> None:
     core = make_core()
-    seat, _ = core.add_seat(), core.add_seat()
+    worker, _ = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     late = submit(core, group, priority=5)
     urgent = submit(core, group)
-    fail(core, seat)
+    fail(core, worker)
     assert running(urgent, late) == [True, False]
 
 
 def test_a_retry_in_a_group_that_is_not_full_starts_at_once_on_an_idle_worker() -> None:
     core = make_core()
-    seat, idle = core.add_seat(), core.add_seat()
+    worker, idle = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=2)
     job = submit(core, group)
-    fail(core, seat)
+    fail(core, worker)
     assert job._worker is idle
 
 
 def test_an_attempt_that_is_cut_short_gives_its_room_to_the_first_of_its_group() -> None:
     core = make_core()
-    seat, idle = core.add_seat(), core.add_seat()
+    worker, idle = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     first, second = submit(core, group), submit(core, group, priority=-1)
-    core.scheduler.depart(seat, 1.0, cut=True)
-    core.scheduler.cut_short(seat, ERROR, 1.0)
+    core.scheduler.depart(worker, 1.0, cut=True)
+    core.scheduler.cut_short(worker, ERROR, 1.0)
     assert second._worker is idle
     assert first.state is JobState.QUEUED
 
 
 def test_the_bounds_of_the_pool_and_of_the_group_both_hold() -> None:
     core = make_core(max_running=2)
-    seats = [core.add_seat() for _ in range(4)]
+    workers = [core.add_worker() for _ in range(4)]
     group = core.open_group(max_running=1)
     jobs = [submit(core, group), submit(core, group), submit(core), submit(core)]
     assert running(*jobs) == [True, False, True, False]
-    core.scheduler.succeeded(seats[0], None, 1.0)
+    core.scheduler.succeeded(workers[0], None, 1.0)
     assert running(*jobs[1:]) == [True, True, False]
 
 
 def test_attempts_on_further_workers_count_too() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(3)]
+    workers = [core.add_worker() for _ in range(3)]
     group = core.open_group(max_running=2)
     submit(core, group, hedge=Hedge(1.0, extra=2))
     core.scheduler.advance(1.0)
     core.scheduler.advance(2.0)
     waiting = submit(core, group, now=2.0)
-    assert [seat._current is not None for seat in seats] == [True, True, False]
+    assert [worker._current is not None for worker in workers] == [True, True, False]
     assert not any(running(waiting))
-    fail(core, seats[0], now=3.0)
+    fail(core, workers[0], now=3.0)
     assert running(waiting) == [True]
     assert group.surplus == 0
 
 
 def test_an_attempt_is_started_on_no_further_worker_while_its_group_is_full() -> None:
     core = make_core()
-    first, second, third = [core.add_seat() for _ in range(3)]
+    first, second, third = [core.add_worker() for _ in range(3)]
     group = core.open_group(max_running=2)
     submit(core, group)
     slow = submit(core, group, hedge=Hedge(1.0))
     core.scheduler.advance(1.0)
     assert third._current is None
     core.scheduler.succeeded(first, None, 2.0)
-    assert [seat._current for seat in (second, third)] == [slow, slow]
+    assert [worker._current for worker in (second, third)] == [slow, slow]
 
 
 def test_a_submitter_with_a_job_of_a_full_group_does_not_hold_up_others_in_line() -> None:
     core = make_core(max_queue=0)
-    seat, _ = core.add_seat(), core.add_seat()
+    worker, _ = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     submit(core)
     submit(core, group)
     held_up, behind = line_up(core, group), line_up(core)
-    assert core.scheduler.succeeded(seat, None, 1.0) is behind
-    assert core.scheduler.succeeded(seat, None, 2.0) is None
+    assert core.scheduler.succeeded(worker, None, 1.0) is behind
+    assert core.scheduler.succeeded(worker, None, 2.0) is None
     assert held_up._state is None
 
 
 def test_a_submitter_with_a_job_of_a_full_group_is_let_in_when_that_may_start() -> None:
     core = make_core(max_queue=0)
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(max_running=1)
     submit(core, group)
     held_up = line_up(core, group)
-    assert core.scheduler.succeeded(seat, None, 1.0) is held_up
+    assert core.scheduler.succeeded(worker, None, 1.0) is held_up
 
 
 def test_a_submitter_with_a_job_of_a_group_that_is_not_full_needs_no_place() -> None:
     core = make_core(max_queue=0)
-    core.add_seat()
+    core.add_worker()
     group = core.open_group(max_running=1)
     assert core.scheduler.submit(make_job(group=group), Door.IF_IDLE, 0.0) is Admission.ENTERED
-    core.add_seat()
+    core.add_worker()
     assert core.scheduler.submit(make_job(group=group), Door.IF_IDLE, 0.0) is Admission.FULL
 
 
 def test_a_worker_finds_the_jobs_of_a_group_again_that_it_passed_over() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     submit(core)
     submit(core, group)
@@ -254,24 +254,24 @@ def test_a_worker_finds_the_jobs_of_a_group_again_that_it_passed_over() -> None:
 
 def test_a_job_of_a_group_may_ask_for_one_worker() -> None:
     core = make_core()
-    seat, _ = core.add_seat(), core.add_seat()
+    worker, _ = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
-    submit(core, group, worker=seat)
-    second = submit(core, group, worker=seat)
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert second._worker is seat
+    submit(core, group, worker=worker)
+    second = submit(core, group, worker=worker)
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert second._worker is worker
 
 
 def test_a_job_of_a_group_that_is_to_go_to_the_same_worker_goes_to_others_once_that_has_left() -> None:
     core = make_core()
-    seat, other = core.add_seat(), core.add_seat()
+    worker, other = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     job = submit(core, group)
-    core.scheduler.pause(seat, 0.0)
-    core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 1.0)
+    core.scheduler.pause(worker, 0.0)
+    core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 1.0)
     assert job.state is JobState.QUEUED
-    core.scheduler.depart(seat, 2.0)
-    core.scheduler.left(seat, 2.0)
+    core.scheduler.depart(worker, 2.0)
+    core.scheduler.left(worker, 2.0)
     assert job._worker is other
 
 
@@ -280,7 +280,7 @@ def test_a_job_of_a_group_that_is_to_go_to_the_same_worker_goes_to_others_once_t
 
 def test_nothing_piles_up_while_a_group_is_full() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     group = core.open_group(max_running=1)
     for _ in range(1000):
         submit(core, group)
@@ -291,17 +291,17 @@ def test_nothing_piles_up_while_a_group_is_full() -> None:
 def test_what_the_end_of_an_attempt_costs_depends_neither_on_how_many_wait_nor_on_other_groups(idle: int) -> None:
     def cost(waiting: int) -> int:
         core = make_core()
-        seat = core.add_seat()
+        worker = core.add_worker()
         group, full = core.open_group(max_running=1), core.open_group(max_running=1)
         submit(core, group)
         for _ in range(idle):
             submit(core, full)
-            core.add_seat()
-            core.add_seat()
+            core.add_worker()
+            core.add_worker()
         for _ in range(waiting):
             submit(core, group)
             if idle:
                 submit(core, full)
-        return calls_of(lambda: core.scheduler.succeeded(seat, None, 1.0))
+        return calls_of(lambda: core.scheduler.succeeded(worker, None, 1.0))
 
     assert cost(10) == cost(1000)

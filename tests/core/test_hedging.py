@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_guard, make_job
+from tests.core.makers import Core, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, Elastic, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Hire, Interrupt, Start
@@ -36,25 +36,25 @@ def submit_plain(core: Core, now: float, **options: Any) -> Job[Any]:
     return job
 
 
-def fail(core: Core, seat: WorkerRecord, now: float, *, placement: Placement = "any") -> JobRecord | None:
+def fail(core: Core, worker: WorkerRecord, now: float, *, placement: Placement = "any") -> JobRecord | None:
     verdict = Verdict(Retry(0.0, placement, front=False, counts=True))
-    return core.scheduler.failed(seat, ERROR, verdict, now)
+    return core.scheduler.failed(worker, ERROR, verdict, now)
 
 
 def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Placement) -> list[WorkerRecord]:
     """The job fails, attempt after attempt; returns the workers it did so on."""
     found: list[WorkerRecord] = []
     for _ in range(times):
-        seat = job._worker
-        assert seat is not None
-        found.append(seat)
-        fail(core, seat, now, placement=placement)
+        worker = job._worker
+        assert worker is not None
+        found.append(worker)
+        fail(core, worker, now, placement=placement)
     return found
 
 
 def runners(core: Core, job: Job[Any]) -> list[WorkerRecord]:
     """The workers that run the job, in the order in which they joined the pool."""
-    return [seat for seat in core.roster.seats.values() if seat._current is job]
+    return [worker for worker in core.roster.by_id.values() if worker._current is job]
 
 
 def pass_time(core: Core, until: float) -> None:
@@ -68,19 +68,19 @@ def pass_time(core: Core, until: float) -> None:
 
 def test_an_attempt_that_has_run_for_so_long_is_started_on_an_idle_worker_too() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0, after=2.5)
     pass_time(core, 2.4)
     assert runners(core, job) == [first]
     core.commands.clear()
     pass_time(core, 2.5)
     assert runners(core, job) == [first, second]
-    assert [(start.seat, start.job) for start in core.commands_of(Start)] == [(second, job)]
+    assert [(start.worker, start.job) for start in core.commands_of(Start)] == [(second, job)]
 
 
 def test_an_attempt_that_has_ended_by_then_is_not() -> None:
     core = make_core()
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     submit(core, 0.0)
     core.scheduler.succeeded(first, None, 0.5)
     pass_time(core, 9.0)
@@ -89,7 +89,7 @@ def test_an_attempt_that_has_ended_by_then_is_not() -> None:
 
 def test_a_job_that_is_not_hedged_is_not() -> None:
     core = make_core()
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     job = submit_plain(core, 0.0)
     pass_time(core, 1000.0)
     assert runners(core, job) == [first]
@@ -97,32 +97,32 @@ def test_a_job_that_is_not_hedged_is_not() -> None:
 
 def test_after_as_long_again_it_is_started_on_one_more_up_to_as_many_as_are_allowed() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(5)]
+    workers = [core.add_worker() for _ in range(5)]
     job = submit(core, 0.0, extra=3)
     counts: list[int] = []
     for now in range(6):
         pass_time(core, now)
         counts.append(len(runners(core, job)))
     assert counts == [1, 2, 3, 4, 4, 4]
-    assert seats[4]._current is None
+    assert workers[4]._current is None
 
 
 def test_an_attempt_that_is_hedged_at_once_is_started_elsewhere_at_the_same_instant() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(4)]
+    workers = [core.add_worker() for _ in range(4)]
     job = submit(core, 0.0, after=0.0, extra=2)
     pass_time(core, 0.0)
-    assert runners(core, job) == seats[:3]
+    assert runners(core, job) == workers[:3]
     assert core.scheduler.deadlines.soonest == math.inf
 
 
 def test_a_retry_is_hedged_anew() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 1.0)
-    for seat in (first, second):
-        fail(core, seat, 5.0)
+    for worker in (first, second):
+        fail(core, worker, 5.0)
     assert len(runners(core, job)) == 1
     pass_time(core, 6.0)
     assert len(runners(core, job)) == 2
@@ -133,7 +133,7 @@ def test_a_retry_is_hedged_anew() -> None:
 
 def test_it_waits_if_no_worker_is_idle_and_is_started_on_the_first_that_becomes_idle() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     pass_time(core, 5.0)
     assert runners(core, job) == [first]
@@ -143,21 +143,21 @@ def test_it_waits_if_no_worker_is_idle_and_is_started_on_the_first_that_becomes_
 
 def test_it_is_started_on_a_worker_that_comes_later() -> None:
     core = make_core()
-    first = core.add_seat()
+    first = core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 5.0)
     assert runners(core, job) == [first]
-    second = core.add_seat(now=6.0)
+    second = core.add_worker(now=6.0)
     assert runners(core, job) == [first, second]
 
 
 def test_the_time_until_one_more_counts_from_when_it_was_started_on_the_last() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     job = submit(core, 0.0, extra=2)
     pass_time(core, 5.0)
     for _ in range(2):
-        core.add_seat(now=5.5)
+        core.add_worker(now=5.5)
     assert len(runners(core, job)) == 2
     pass_time(core, 6.4)
     assert len(runners(core, job)) == 2
@@ -168,52 +168,52 @@ def test_the_time_until_one_more_counts_from_when_it_was_started_on_the_last() -
 def test_of_several_that_wait_the_one_whose_time_came_first_goes_first() -> None:
     core = make_core()
     for _ in range(3):
-        core.add_seat()
+        core.add_worker()
     slow, quick, quicker = (submit(core, 0.0, after=after) for after in (3.0, 2.0, 1.0))
     core.scheduler.advance(4.0)
-    assert [core.add_seat(now=5.0)._current for _ in range(3)] == [quicker, quick, slow]
+    assert [core.add_worker(now=5.0)._current for _ in range(3)] == [quicker, quick, slow]
 
 
 def test_one_that_can_not_use_the_idle_worker_does_not_hold_up_those_behind_it() -> None:
     core = make_core()
-    core.add_seat("a")
-    core.add_seat()
+    core.add_worker("a")
+    core.add_worker()
     submit(core, 0.0, requires=["a"])
     behind = submit(core, 0.0)
     pass_time(core, 2.0)
-    assert core.add_seat(now=3.0)._current is behind
+    assert core.add_worker(now=3.0)._current is behind
 
 
 def test_jobs_that_are_queued_go_first() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     pass_time(core, 1.0)
     queued = submit_plain(core, 2.0)
     assert core.scheduler.succeeded(second, None, 3.0) is queued
     assert runners(core, job) == [first]
     again = submit_plain(core, 4.0)
-    assert core.add_seat(now=5.0)._current is again
+    assert core.add_worker(now=5.0)._current is again
     assert runners(core, job) == [first]
 
 
 def test_submitters_in_line_go_first() -> None:
     core = make_core(max_queue=0)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     pass_time(core, 1.0)
     in_line = [make_job(), make_job()]
     for each in in_line:
         assert core.scheduler.submit(each, Door.QUEUE_UP, 2.0) is Admission.WAITING
     assert core.scheduler.succeeded(second, None, 3.0) is in_line[0]
-    assert core.add_seat(now=5.0)._current is in_line[1]
+    assert core.add_worker(now=5.0)._current is in_line[1]
     assert runners(core, job) == [first]
 
 
 def test_a_queued_job_that_can_not_use_the_worker_is_no_hindrance() -> None:
     core = make_core()
-    first = core.add_seat("a")
-    second = core.add_seat()
+    first = core.add_worker("a")
+    second = core.add_worker()
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     submit_plain(core, 0.0, requires=["a"])
     pass_time(core, 1.0)
@@ -226,7 +226,7 @@ def test_a_queued_job_that_can_not_use_the_worker_is_no_hindrance() -> None:
 
 def test_it_is_started_only_on_a_worker_that_may_take_the_job() -> None:
     core = make_core()
-    first, _, third = core.add_seat("a"), core.add_seat("b"), core.add_seat("a", "b")
+    first, _, third = core.add_worker("a"), core.add_worker("b"), core.add_worker("a", "b")
     job = submit(core, 0.0, requires=["a"], extra=2)
     pass_time(core, 9.0)
     assert runners(core, job) == [first, third]
@@ -235,7 +235,7 @@ def test_it_is_started_only_on_a_worker_that_may_take_the_job() -> None:
 @pytest.mark.parametrize("pick", ["longest_idle", "last_used", "random"])
 def test_it_is_never_started_twice_on_one_worker(pick: Any) -> None:
     core = make_core(pick=pick)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0, extra=9)
     pass_time(core, 1.0)
     core.scheduler.pause(second, 2.0)
@@ -248,7 +248,7 @@ def test_it_is_never_started_twice_on_one_worker(pick: Any) -> None:
 
 def test_the_longest_idle_worker_is_the_next() -> None:
     core = make_core()
-    first, second, third = (core.add_seat() for _ in range(3))
+    first, second, third = (core.add_worker() for _ in range(3))
     submit_plain(core, 0.0, worker=second)
     core.scheduler.succeeded(second, None, 0.0)
     job = submit(core, 0.0)
@@ -258,7 +258,7 @@ def test_the_longest_idle_worker_is_the_next() -> None:
 
 def test_a_job_for_one_worker_is_started_on_no_other() -> None:
     core = make_core()
-    _, second = core.add_seat(), core.add_seat()
+    _, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0, worker=second)
     assert core.scheduler.deadlines.soonest == math.inf
     pass_time(core, 9.0)
@@ -267,7 +267,7 @@ def test_a_job_for_one_worker_is_started_on_no_other() -> None:
 
 def test_a_retry_on_the_same_worker_is_started_on_no_other() -> None:
     core = make_core()
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     fail(core, first, 0.5, placement="same")
     assert core.scheduler.state.hedging.under_way == {}
@@ -277,30 +277,30 @@ def test_a_retry_on_the_same_worker_is_started_on_no_other() -> None:
 
 def test_a_retry_whose_same_worker_has_left_is_hedged() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     core.scheduler.depart(first, 0.5)
     fail(core, first, 0.5, placement="same")
     core.scheduler.left(first, 1.0)
     assert runners(core, job) == [second]
-    third = core.add_seat(now=1.0)
+    third = core.add_worker(now=1.0)
     pass_time(core, 2.0)
     assert runners(core, job) == [second, third]
 
 
 def test_a_bounced_job_is_not_started_on_a_worker_that_it_has_failed_on() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(3)]
+    workers = [core.add_worker() for _ in range(3)]
     job = submit(core, 0.0, extra=2)
     fail_often(core, job, 0.5, 1, "other")
     pass_time(core, 9.0)
-    assert runners(core, job) == seats[1:]
+    assert runners(core, job) == workers[1:]
 
 
 def test_a_worker_that_the_job_may_go_to_again_since_a_runner_has_failed_is_used_at_once() -> None:
     core = make_core()
     job = submit_job_in_a_new_round(core)
-    first, second, last = core.roster.seats.values()
+    first, second, last = core.roster.by_id.values()
     pass_time(core, 9.0)
     assert runners(core, job) == [first, second]
     assert core.scheduler.idle(9.0) == [last]
@@ -313,9 +313,9 @@ def test_a_worker_that_the_job_may_go_to_again_since_a_runner_has_failed_is_used
 def submit_job_in_a_new_round(core: Core) -> Job[Any]:
     """One that has bounced from each of three workers."""
     for _ in range(3):
-        core.add_seat()
+        core.add_worker()
     job = submit(core, 0.0, extra=2)
-    assert fail_often(core, job, 0.5, 3, "other") == list(core.roster.seats.values())
+    assert fail_often(core, job, 0.5, 3, "other") == list(core.roster.by_id.values())
     return job
 
 
@@ -324,7 +324,7 @@ def submit_job_in_a_new_round(core: Core) -> Job[Any]:
 
 def test_each_worker_that_runs_it_counts_in_max_running() -> None:
     core = make_core(max_running=2)
-    first, second, third = (core.add_seat() for _ in range(3))
+    first, second, third = (core.add_worker() for _ in range(3))
     job = submit(core, 0.0, extra=2)
     pass_time(core, 9.0)
     assert runners(core, job) == [first, second]
@@ -336,7 +336,7 @@ def test_each_worker_that_runs_it_counts_in_max_running() -> None:
 
 def test_it_is_started_on_one_more_when_max_running_allows_that() -> None:
     core = make_core(max_running=1)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == [first]
@@ -346,7 +346,7 @@ def test_it_is_started_on_one_more_when_max_running_allows_that() -> None:
 
 def test_a_runner_that_ends_makes_room_under_max_running() -> None:
     core = make_core(max_running=2)
-    first, second, third = (core.add_seat() for _ in range(3))
+    first, second, third = (core.add_worker() for _ in range(3))
     job = submit(core, 0.0)
     pass_time(core, 1.0)
     queued = submit_plain(core, 2.0)
@@ -357,7 +357,7 @@ def test_a_runner_that_ends_makes_room_under_max_running() -> None:
 
 def test_it_waits_for_the_rate_limit_of_the_pool() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     core.begin(0.0)
     pass_time(core, 9.0)
@@ -371,7 +371,7 @@ def test_it_waits_for_the_rate_limit_of_the_pool() -> None:
 
 def test_a_job_that_waits_for_the_same_limit_goes_first() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     core.begin(0.0)
     pass_time(core, 5.0)
@@ -382,7 +382,7 @@ def test_a_job_that_waits_for_the_same_limit_goes_first() -> None:
 
 def test_an_attempt_that_ends_while_it_waits_for_the_limit_takes_nothing_from_it() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     submit(core, 0.0)
     pass_time(core, 5.0)
     core.scheduler.succeeded(first, None, 6.0)
@@ -392,10 +392,10 @@ def test_an_attempt_that_ends_while_it_waits_for_the_limit_takes_nothing_from_it
 
 def test_it_waits_for_the_rate_limit_of_a_worker() -> None:
     core = make_core()
-    limited = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    limited = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit_plain(core, 0.0)
     core.scheduler.succeeded(limited, None, 0.0)
-    other = core.add_seat()
+    other = core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == [other]
@@ -405,37 +405,37 @@ def test_it_waits_for_the_rate_limit_of_a_worker() -> None:
 
 def test_what_starts_on_a_further_worker_counts_in_its_limits() -> None:
     core = make_core()
-    core.add_seat()
-    guard = make_guard(rate_limit=ONE_IN_TEN, max_jobs=1)
-    second = core.add_seat(guard=guard)
+    core.add_worker()
+    limits = make_limits(rate_limit=ONE_IN_TEN, max_jobs=1)
+    second = core.add_worker(limits=limits)
     submit(core, 0.0)
     pass_time(core, 1.0)
-    assert guard.ready_at(1.0) == 11.0
-    assert guard.is_worn()
+    assert limits.ready_at(1.0) == 11.0
+    assert limits.is_worn()
     core.scheduler.succeeded(second, None, 2.0)
     assert not second._available
 
 
 def test_a_further_worker_whose_breaker_is_open_is_given_the_job_as_its_probe() -> None:
     core = make_core()
-    guard = make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0))
-    seat = core.add_seat(guard=guard)
+    limits = make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0))
+    worker = core.add_worker(limits=limits)
     submit_plain(core, 0.0)
-    core.scheduler.failed(seat, ERROR, Verdict(Retry(99.0, "any", front=False, counts=True), is_failure=True), 0.0)
-    first = core.add_seat()
+    core.scheduler.failed(worker, ERROR, Verdict(Retry(99.0, "any", front=False, counts=True), is_failure=True), 0.0)
+    first = core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 4.0)
     assert runners(core, job) == [first]
     pass_time(core, 5.0)
-    assert runners(core, job) == [seat, first]
-    assert guard.breaker is not None
-    assert guard.breaker.state is BreakerState.PROBING
+    assert runners(core, job) == [worker, first]
+    assert limits.breaker is not None
+    assert limits.breaker.state is BreakerState.PROBING
 
 
 def test_an_elastic_pool_opens_no_worker_for_it() -> None:
     core = make_core(elastic=Elastic(nullcontext[Any], max=9))
     core.scheduler.begin(0.0)
-    first = core.add_seat()
+    first = core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == [first]
@@ -445,7 +445,7 @@ def test_an_elastic_pool_opens_no_worker_for_it() -> None:
 def test_an_elastic_pool_opens_no_worker_that_could_start_nothing_because_of_it() -> None:
     core = make_core(elastic=Elastic(nullcontext[Any], max=9), max_running=3)
     core.scheduler.begin(0.0)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == [first, second]
@@ -456,16 +456,16 @@ def test_an_elastic_pool_opens_no_worker_that_could_start_nothing_because_of_it(
 
 def test_an_idle_elastic_worker_that_it_is_started_on_is_not_retired() -> None:
     core = make_core(elastic=Elastic(nullcontext[Any], min=0, max=9, idle_timeout=3.0))
-    seats = [core.make_seat() for _ in range(2)]
-    for seat in seats:
-        seat._elastic = True
-        core.scheduler.join(seat)
-        core.scheduler.opened(seat, 0.0)
+    workers = [core.make_worker() for _ in range(2)]
+    for worker in workers:
+        worker._elastic = True
+        core.scheduler.join(worker)
+        core.scheduler.opened(worker, 0.0)
     core.scheduler.begin(0.0)
     job = submit(core, 0.0)
     pass_time(core, 9.0)
-    assert runners(core, job) == seats
-    assert not seats[1]._departing
+    assert runners(core, job) == workers
+    assert not workers[1]._departing
 
 
 # Not when it is over.
@@ -473,20 +473,20 @@ def test_an_idle_elastic_worker_that_it_is_started_on_is_not_retired() -> None:
 
 def test_it_is_not_started_elsewhere_at_its_deadline_or_after() -> None:
     core = make_core()
-    first = core.add_seat()
+    first = core.add_worker()
     jobs = [submit(core, 0.0, attempt_timeout=1.0)]
     assert core.scheduler.deadlines.soonest == math.inf
     core.scheduler.succeeded(first, None, 0.5)
     jobs.append(submit(core, 1.0, attempt_timeout=2.0))
     pass_time(core, 2.5)
     assert core.scheduler.state.hedging.waiting
-    second = core.add_seat(now=3.0)
+    second = core.add_worker(now=3.0)
     assert second._current is None
 
 
 def test_it_is_not_started_elsewhere_after_it_was_cancelled() -> None:
     core = make_core()
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     core.scheduler.cancel(job, 0.5)
     pass_time(core, 9.0)
@@ -495,26 +495,26 @@ def test_it_is_not_started_elsewhere_after_it_was_cancelled() -> None:
 
 def test_it_no_longer_waits_for_a_worker_once_it_was_cancelled() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 2.0)
     core.scheduler.cancel(job, 3.0)
-    assert core.add_seat(now=4.0)._current is None
+    assert core.add_worker(now=4.0)._current is None
 
 
 def test_when_all_is_cancelled_nothing_is_started_elsewhere() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(4)]
+    workers = [core.add_worker() for _ in range(4)]
     hedged_at_once = submit(core, 0.0, after=0.0, extra=3)
     core.scheduler.cancel_all(0.0)
-    assert runners(core, hedged_at_once) == seats[:2]
-    assert [interrupt.seat for interrupt in core.commands_of(Interrupt)] == seats[:2]
+    assert runners(core, hedged_at_once) == workers[:2]
+    assert [interrupt.worker for interrupt in core.commands_of(Interrupt)] == workers[:2]
 
 
 @pytest.mark.parametrize("success", [True, False])
 def test_an_attempt_that_ends_at_the_very_time_for_it_is_not_started_elsewhere(success: bool) -> None:
     core = make_core()
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     submit(core, 0.0)
     core.commands.clear()
     if success:
@@ -526,7 +526,7 @@ def test_an_attempt_that_ends_at_the_very_time_for_it_is_not_started_elsewhere(s
 
 def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_another() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     core.scheduler.depart(first, 0.5, cut=True)
     core.scheduler.cut_short(first, ERROR, 1.0)
@@ -536,7 +536,7 @@ def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_ano
 
 def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_started_there() -> None:
     core = make_core()
-    first, second, third = (core.add_seat() for _ in range(3))
+    first, second, third = (core.add_worker() for _ in range(3))
     job = submit(core, 0.0, extra=2)
     pass_time(core, 1.0)
     core.scheduler.succeeded(first, None, 2.0)
@@ -546,7 +546,7 @@ def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_starte
 
 def test_a_runner_that_fails_at_the_very_time_for_one_more_is_no_reason_not_to_start_there() -> None:
     core = make_core()
-    first, second, third = (core.add_seat() for _ in range(3))
+    first, second, third = (core.add_worker() for _ in range(3))
     job = submit(core, 0.0, extra=2)
     pass_time(core, 1.0)
     fail(core, first, 2.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_guard, make_job
+from tests.core.makers import Core, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Tell
@@ -30,14 +30,14 @@ DISCARDED = Verdict(Drop("forget it"))
 
 def race(core: Core, number: int = 2, **options: Any) -> tuple[Job[Any], list[WorkerRecord]]:
     """A job that runs on so many new workers, the first from 0 on, and each of the others a second later."""
-    seats = [core.add_seat() for _ in range(number)]
+    workers = [core.add_worker() for _ in range(number)]
     job = make_job(hedge=Hedge(1.0, max(1, number - 1)), **options)
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.ENTERED
     for now in range(1, number):
         core.scheduler.advance(float(now))
-    assert [seat._current for seat in seats] == [job] * number
+    assert [worker._current for worker in workers] == [job] * number
     core.commands.clear()
-    return job, seats
+    return job, workers
 
 
 def queue(core: Core, now: float) -> Job[Any]:
@@ -53,7 +53,7 @@ def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
 
 def cut_off(core: Core) -> list[WorkerRecord]:
     """The workers whose attempt is to be cancelled, one for each time that it was said."""
-    return [command.seat for command in core.commands_of(Interrupt)]
+    return [command.worker for command in core.commands_of(Interrupt)]
 
 
 def told(core: Core, event: str) -> list[tuple[Any, ...]]:
@@ -70,16 +70,16 @@ def only_attempt(job: Job[Any]) -> Attempt:
 
 def test_it_is_told_and_counted_as_one_attempt() -> None:
     core = make_core(retry_budget=RetryBudget(ratio=0.5, minimum=0))
-    seats = [core.add_seat() for _ in range(3)]
+    workers = [core.add_worker() for _ in range(3)]
     job = make_job(hedge=Hedge(1.0, 2))
     core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
     for now in (1.0, 2.0):
         core.scheduler.advance(now)
-    for seat in seats:
-        core.scheduler.failed(seat, ERROR, RETRY, 3.0)
+    for worker in workers:
+        core.scheduler.failed(worker, ERROR, RETRY, 3.0)
     assert job.attempt_count == len(job.attempts) == 1
     assert (core.lifecycle.attempts, core.lifecycle.failures, core.lifecycle.retries) == (1, 1, 0)
-    assert told(core, "attempt_started") == [(job, seats[0])]
+    assert told(core, "attempt_started") == [(job, workers[0])]
     assert told(core, "attempt_ended") == [(job, only_attempt(job))]
     # Were it more than one, half of them would be enough for a retry.
     assert job.dead_reason is DeadReason.BUDGET_EXHAUSTED
@@ -88,8 +88,8 @@ def test_it_is_told_and_counted_as_one_attempt() -> None:
 def test_it_says_who_took_part_and_when() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
-    for seat in (first, second, third):
-        core.scheduler.failed(seat, ERROR, RETRY, 5.0)
+    for worker in (first, second, third):
+        core.scheduler.failed(worker, ERROR, RETRY, 5.0)
     core.scheduler.advance(6.0)
     core.scheduler.advance(7.0)
     core.scheduler.succeeded(first, None, 8.0)
@@ -103,15 +103,15 @@ def test_it_says_who_took_part_and_when() -> None:
 
 def test_a_hedged_attempt_that_needed_no_further_worker_is_like_any_other() -> None:
     core = make_core()
-    job, (seat,) = race(core, 1)
-    core.scheduler.succeeded(seat, "value", 0.5)
+    job, (worker,) = race(core, 1)
+    core.scheduler.succeeded(worker, "value", 0.5)
     assert (job.state, job._value, only_attempt(job).hedges) == (JobState.SUCCEEDED, "value", ())
 
 
 def test_its_workers_all_have_the_deadline_of_the_first() -> None:
     core = make_core()
-    _, seats = race(core, 3, attempt_timeout=9.0, total_timeout=20.0)
-    assert [seat._attempt_deadline for seat in seats] == [9.0] * 3
+    _, workers = race(core, 3, attempt_timeout=9.0, total_timeout=20.0)
+    assert [worker._attempt_deadline for worker in workers] == [9.0] * 3
 
 
 def test_the_jobs_worker_is_the_first_of_those_that_still_run_it() -> None:
@@ -131,10 +131,10 @@ def test_each_worker_that_has_ended_it_by_itself_has_that_in_its_statistics() ->
     core.scheduler.succeeded(second, None, 6.0)
     core.scheduler.cut_short(third, ERROR, 7.0)
     core.scheduler.succeeded(fourth, None, 8.0)
-    seats = (first, second, third, fourth)
-    assert [(seat._attempts, seat._succeeded) for seat in seats] == [(1, 0), (1, 1), (0, 0), (1, 1)]
-    assert [seat._busy_seconds for seat in seats] == [5.0, 5.0, 5.0, 5.0]
-    assert [seat._last_error for seat in seats] == [ERROR, None, None, None]
+    workers = (first, second, third, fourth)
+    assert [(worker._attempts, worker._succeeded) for worker in workers] == [(1, 0), (1, 1), (0, 0), (1, 1)]
+    assert [worker._busy_seconds for worker in workers] == [5.0, 5.0, 5.0, 5.0]
+    assert [worker._last_error for worker in workers] == [ERROR, None, None, None]
 
 
 def test_a_worker_whose_attempt_the_total_timeout_has_ended_has_that_in_its_statistics() -> None:
@@ -142,7 +142,7 @@ def test_a_worker_whose_attempt_the_total_timeout_has_ended_has_that_in_its_stat
     _, (first, second) = race(core, total_timeout=9.0)
     core.scheduler.timed_out(first, ERROR, 9.0)
     core.scheduler.cut_short(second, OTHER_ERROR, 9.0)
-    assert [(seat._attempts, seat._last_error) for seat in (first, second)] == [(1, ERROR), (0, None)]
+    assert [(worker._attempts, worker._last_error) for worker in (first, second)] == [(1, ERROR), (0, None)]
 
 
 # The first value wins.
@@ -151,11 +151,11 @@ def test_a_worker_whose_attempt_the_total_timeout_has_ended_has_that_in_its_stat
 @pytest.mark.parametrize("winner", [0, 1, 2])
 def test_once_there_is_a_value_the_others_are_cut(winner: int) -> None:
     core = make_core()
-    _, seats = race(core, 3)
-    core.scheduler.succeeded(seats[winner], "value", 4.0)
-    others = [seat for seat in seats if seat is not seats[winner]]
+    _, workers = race(core, 3)
+    core.scheduler.succeeded(workers[winner], "value", 4.0)
+    others = [worker for worker in workers if worker is not workers[winner]]
     assert cut_off(core) == others
-    assert [seat._cut for seat in others] == [Cut.LOST] * 2
+    assert [worker._cut for worker in others] == [Cut.LOST] * 2
 
 
 def test_the_job_has_succeeded_only_when_the_last_of_them_has_ended() -> None:
@@ -268,9 +268,9 @@ def test_if_all_fail_the_last_failure_decides_what_becomes_of_the_job() -> None:
 
 def test_failures_of_one_attempt_count_once_against_its_policy() -> None:
     core = make_core()
-    job, seats = race(core, 3)
-    for seat in seats:
-        core.scheduler.failed(seat, ERROR, LATER, 4.0)
+    job, workers = race(core, 3)
+    for worker in workers:
+        core.scheduler.failed(worker, ERROR, LATER, 4.0)
     assert job._setback is not None
     assert job._setback.counted == 1
 
@@ -279,8 +279,8 @@ def test_each_runner_that_fails_is_one_that_the_job_has_failed_on() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
     bounce = Verdict(Retry(0.0, "other", front=False, counts=True))
-    for seat in (second, first):
-        core.scheduler.failed(seat, ERROR, bounce, 4.0)
+    for worker in (second, first):
+        core.scheduler.failed(worker, ERROR, bounce, 4.0)
     core.scheduler.depart(third, 4.0, cut=True)
     core.scheduler.cut_short(third, ERROR, 4.0)
     assert job._setback is not None
@@ -356,11 +356,11 @@ def test_a_broken_resource_is_that_of_the_worker_that_found_it_so() -> None:
 def test_a_failure_counts_for_the_breaker_of_its_worker() -> None:
     core = make_core()
     job, _ = race(core, 1)
-    seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0)), now=1.0)
+    worker = core.add_worker(limits=make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0)), now=1.0)
     core.scheduler.advance(1.0)
-    assert seat._current is job
-    core.scheduler.failed(seat, ERROR, Verdict(RETRY.fate, is_failure=True), 4.0)
-    assert seat._quarantined_until == 9.0
+    assert worker._current is job
+    core.scheduler.failed(worker, ERROR, Verdict(RETRY.fate, is_failure=True), 4.0)
+    assert worker._quarantined_until == 9.0
     assert state_of(job) is JobState.RUNNING
 
 
@@ -370,63 +370,63 @@ def test_a_failure_counts_for_the_breaker_of_its_worker() -> None:
 )
 def test_what_a_probe_that_has_lost_means_for_the_breaker(end: str, state: BreakerState) -> None:
     core = make_core()
-    guard = make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0))
-    seat = core.add_seat(guard=guard)
+    limits = make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0))
+    worker = core.add_worker(limits=limits)
     queue(core, 0.0)
-    core.scheduler.failed(seat, ERROR, Verdict(LATER.fate, is_failure=True), 0.0)
+    core.scheduler.failed(worker, ERROR, Verdict(LATER.fate, is_failure=True), 0.0)
     job, (first,) = race(core, 1)
     core.scheduler.advance(5.0)
-    assert seat._current is job
+    assert worker._current is job
     core.scheduler.succeeded(first, None, 6.0)
     if end == "lose":
-        core.scheduler.cut_short(seat, ERROR, 7.0)
+        core.scheduler.cut_short(worker, ERROR, 7.0)
     else:
-        core.scheduler.succeeded(seat, None, 7.0)
-    assert guard.breaker is not None
-    assert guard.breaker.state is state
-    assert core.scheduler.idle(7.0) == [first, seat]
+        core.scheduler.succeeded(worker, None, 7.0)
+    assert limits.breaker is not None
+    assert limits.breaker.state is state
+    assert core.scheduler.idle(7.0) == [first, worker]
 
 
 # Cut short.
 
 
-def evict(core: Core, seat: WorkerRecord, now: float) -> None:
-    core.scheduler.depart(seat, now, cut=True)
-    core.scheduler.cut_short(seat, ERROR, now)
+def evict(core: Core, worker: WorkerRecord, now: float) -> None:
+    core.scheduler.depart(worker, now, cut=True)
+    core.scheduler.cut_short(worker, ERROR, now)
 
 
 @pytest.mark.parametrize("evicted", [0, 1])
 def test_a_runner_that_is_evicted_is_dropped_while_others_go_on(evicted: int) -> None:
     core = make_core()
-    job, seats = race(core)
-    evict(core, seats[evicted], 4.0)
+    job, workers = race(core)
+    evict(core, workers[evicted], 4.0)
     assert state_of(job) is JobState.RUNNING
     assert told(core, "attempt_ended") == []
-    core.scheduler.succeeded(seats[1 - evicted], "value", 5.0)
+    core.scheduler.succeeded(workers[1 - evicted], "value", 5.0)
     assert state_of(job) is JobState.SUCCEEDED
     attempt = only_attempt(job)
-    assert (attempt.worker_id, attempt.hedges) == (seats[0].id, ((seats[1].id, seats[1].name),))
+    assert (attempt.worker_id, attempt.hedges) == (workers[0].id, ((workers[1].id, workers[1].name),))
 
 
 def test_if_all_are_evicted_the_job_is_queued_again_in_front_and_the_attempt_is_not_counted() -> None:
     core = make_core()
-    job, seats = race(core)
+    job, workers = race(core)
     waiting = queue(core, 4.0)
-    for seat in seats:
-        evict(core, seat, 4.0)
+    for worker in workers:
+        evict(core, worker, 4.0)
     assert list(core.scheduler.state.queue) == [job, waiting]
     assert (job.attempts, job.attempt_count, core.lifecycle.attempts) == ((), 0, 0)
     ((_, attempt),) = told(core, "attempt_ended")
-    assert (attempt.worker_id, attempt.hedges) == (seats[0].id, ((seats[1].id, seats[1].name),))
+    assert (attempt.worker_id, attempt.hedges) == (workers[0].id, ((workers[1].id, workers[1].name),))
 
 
 def test_if_all_are_evicted_and_its_time_is_up_the_job_is_dead() -> None:
     core = make_core()
-    job, seats = race(core, total_timeout=9.0)
-    for seat in seats:
-        core.scheduler.depart(seat, 8.0, cut=True)
-    for seat in seats:
-        core.scheduler.cut_short(seat, ERROR, 9.0)
+    job, workers = race(core, total_timeout=9.0)
+    for worker in workers:
+        core.scheduler.depart(worker, 8.0, cut=True)
+    for worker in workers:
+        core.scheduler.cut_short(worker, ERROR, 9.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
 
 
@@ -450,13 +450,13 @@ def test_a_worker_is_cut_off_once_whoever_wants_it() -> None:
 
 def test_a_job_that_is_cancelled_is_so_on_all_its_workers() -> None:
     core = make_core()
-    job, seats = race(core, 3)
+    job, workers = race(core, 3)
     core.scheduler.cancel(job, 4.0)
-    assert cut_off(core) == seats
-    for seat in seats:
-        assert seat._cut is Cut.CANCELLED
+    assert cut_off(core) == workers
+    for worker in workers:
+        assert worker._cut is Cut.CANCELLED
         assert state_of(job) is JobState.RUNNING
-        core.scheduler.cut_short(seat, ERROR, 5.0)
+        core.scheduler.cut_short(worker, ERROR, 5.0)
     assert state_of(job) is JobState.CANCELLED
     assert job.attempts == ()
 
@@ -490,10 +490,10 @@ def test_what_was_decided_before_the_job_was_cancelled_holds() -> None:
 
 def test_an_attempt_that_has_ended_leaves_nothing_behind() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     for now in range(1000):
         core.scheduler.submit(make_job(hedge=Hedge(5000.0)), Door.QUEUE_UP, float(now))
-        core.scheduler.succeeded(seat, None, now + 0.5)
+        core.scheduler.succeeded(worker, None, now + 0.5)
     hedging = core.scheduler.state.hedging
     assert (hedging.under_way, hedging.waiting, core.lifecycle.surplus) == ({}, {}, 0)
     assert len(core.scheduler.deadlines) < 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_guard, make_job
+from tests.core.makers import Core, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Recall, Start, Tell
@@ -32,23 +32,23 @@ def submit(core: Core, now: float, **options: Any) -> Job[Any]:
 
 
 def fail(
-    core: Core, seat: WorkerRecord, now: float, *, delay: float = 0.0, rest: float = 0.0, counts: bool = False
+    core: Core, worker: WorkerRecord, now: float, *, delay: float = 0.0, rest: float = 0.0, counts: bool = False
 ) -> None:
     verdict = Verdict(Retry(delay, "any", front=False, counts=True), rest=rest, is_failure=counts)
-    core.scheduler.failed(seat, ERROR, verdict, now)
+    core.scheduler.failed(worker, ERROR, verdict, now)
 
 
 def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
-    found = [(start.seat, start.job) for start in core.commands_of(Start)]
+    found = [(start.worker, start.job) for start in core.commands_of(Start)]
     core.commands.clear()
     return found
 
 
-def run_all(core: Core, seats: list[WorkerRecord], now: float) -> int:
+def run_all(core: Core, workers: list[WorkerRecord], now: float) -> int:
     """End whatever runs, at once, until nothing more starts; returns how many attempts that were."""
     count = 0
-    while busy := [seat for seat in seats if seat._current is not None]:
+    while busy := [worker for worker in workers if worker._current is not None]:
         core.scheduler.succeeded(busy[0], None, now)
         count += 1
     return count
@@ -68,31 +68,31 @@ def told(core: Core, event: str) -> list[tuple[object, ...]]:
 
 def test_a_worker_starts_no_more_than_its_limit_lets_it() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(rate_limit=THREE_AT_ONCE))
+    worker = core.add_worker(limits=make_limits(rate_limit=THREE_AT_ONCE))
     for _ in range(9):
         submit(core, 0.0)
-    assert run_all(core, [seat], 0.0) == 3
+    assert run_all(core, [worker], 0.0) == 3
     assert core.scheduler.deadlines.soonest == 10.0
     core.scheduler.advance(10.0)
-    assert run_all(core, [seat], 10.0) == 1
+    assert run_all(core, [worker], 10.0) == 1
 
 
 def test_a_worker_that_only_its_limit_holds_back_is_idle_but_not_free() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert state_of(seat) is WorkerState.IDLE
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert state_of(worker) is WorkerState.IDLE
     assert core.scheduler.idle(1.0) == []
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 1.0) is Admission.FULL
     core.scheduler.advance(10.0)
-    assert core.scheduler.idle(10.0) == [seat]
+    assert core.scheduler.idle(10.0) == [worker]
 
 
 def test_a_job_that_one_workers_limit_holds_up_does_not_hold_up_those_behind_it() -> None:
     core = make_core()
-    limited = core.add_seat("a", guard=make_guard(rate_limit=ONE_IN_TEN))
-    free = core.add_seat("b")
+    limited = core.add_worker("a", limits=make_limits(rate_limit=ONE_IN_TEN))
+    free = core.add_worker("b")
     submit(core, 0.0, worker=limited)
     core.scheduler.succeeded(limited, None, 0.0)
     started(core)
@@ -104,30 +104,30 @@ def test_a_job_that_one_workers_limit_holds_up_does_not_hold_up_those_behind_it(
 
 def test_a_job_goes_to_a_free_worker_rather_than_wait_for_a_limited_one() -> None:
     core = make_core()
-    limited = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    limited = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
     core.scheduler.succeeded(limited, None, 0.0)
     waiting = submit(core, 1.0)
     started(core)
-    other = core.add_seat(now=2.0)
+    other = core.add_worker(now=2.0)
     assert started(core) == [(other, waiting)]
 
 
 @pytest.mark.parametrize("what", ["pause", "rest", "reopen"])
 def test_what_else_keeps_a_worker_from_jobs_hands_out_no_fresh_burst(what: str) -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     if what == "pause":
-        core.scheduler.pause(seat, 1.0)
-        core.scheduler.resume(seat, 2.0)
+        core.scheduler.pause(worker, 1.0)
+        core.scheduler.resume(worker, 2.0)
     elif what == "rest":
-        core.scheduler.rest(seat, 2.0, 1.0)
+        core.scheduler.rest(worker, 2.0, 1.0)
         core.scheduler.advance(2.0)
     else:
-        core.scheduler.reopen(seat, ERROR, 1.0)
-        core.scheduler.opened(seat, 2.0)
+        core.scheduler.reopen(worker, ERROR, 1.0)
+        core.scheduler.opened(worker, 2.0)
     waiting = submit(core, 3.0)
     assert state_of(waiting) is JobState.QUEUED
     core.scheduler.advance(10.0)
@@ -136,14 +136,14 @@ def test_what_else_keeps_a_worker_from_jobs_hands_out_no_fresh_burst(what: str) 
 
 def test_a_worker_is_not_woken_by_its_limit_from_what_lasts_longer() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     waiting = submit(core, 1.0)
-    core.scheduler.pause(seat, 1.0)
+    core.scheduler.pause(worker, 1.0)
     core.scheduler.advance(10.0)
     assert state_of(waiting) is JobState.QUEUED
-    core.scheduler.resume(seat, 11.0)
+    core.scheduler.resume(worker, 11.0)
     assert state_of(waiting) is JobState.RUNNING
 
 
@@ -152,81 +152,81 @@ def test_a_worker_is_not_woken_by_its_limit_from_what_lasts_longer() -> None:
 
 def test_the_pool_starts_no_more_than_its_limit_lets_it_on_all_workers_together() -> None:
     core = make_core(rate_limit=THREE_AT_ONCE)
-    seats = [core.add_seat() for _ in range(5)]
+    workers = [core.add_worker() for _ in range(5)]
     for _ in range(9):
         submit(core, 0.0)
-    assert run_all(core, seats, 0.0) == 3
+    assert run_all(core, workers, 0.0) == 3
     core.scheduler.advance(10.0)
-    assert run_all(core, seats, 10.0) == 1
+    assert run_all(core, workers, 10.0) == 1
 
 
 def test_a_limit_that_changes_hands_out_no_fresh_burst() -> None:
     core = make_core(rate_limit=THREE_AT_ONCE)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(9):
         submit(core, 0.0)
-    run_all(core, [seat], 0.0)
+    run_all(core, [worker], 0.0)
     core.scheduler.set_rate_limit(RateLimit(1, per=4.0, burst=3), 0.0)
-    assert run_all(core, [seat], 0.0) == 0
+    assert run_all(core, [worker], 0.0) == 0
     core.scheduler.advance(4.0)
-    assert run_all(core, [seat], 4.0) == 1
+    assert run_all(core, [worker], 4.0) == 1
 
 
 def test_a_limit_taken_away_and_put_back_hands_out_no_fresh_burst() -> None:
     core = make_core(rate_limit=THREE_AT_ONCE)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(3):
         submit(core, 0.0)
-    run_all(core, [seat], 0.0)
+    run_all(core, [worker], 0.0)
     core.scheduler.set_rate_limit(None, 1.0)
     core.scheduler.set_rate_limit(THREE_AT_ONCE, 1.0)
     submit(core, 1.0)
-    assert run_all(core, [seat], 1.0) == 0
+    assert run_all(core, [worker], 1.0) == 0
     core.scheduler.advance(10.0)
-    assert run_all(core, [seat], 10.0) == 1
+    assert run_all(core, [worker], 10.0) == 1
 
 
 def test_workers_that_come_and_go_bring_the_pool_no_fresh_burst() -> None:
     core = make_core(rate_limit=THREE_AT_ONCE, no_worker="wait")
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(9):
         submit(core, 0.0)
-    run_all(core, [seat], 0.0)
-    core.scheduler.depart(seat, 1.0)
-    core.scheduler.left(seat, 1.0)
-    seats = [core.add_seat(now=1.0) for _ in range(2)]
-    assert run_all(core, seats, 1.0) == 0
+    run_all(core, [worker], 0.0)
+    core.scheduler.depart(worker, 1.0)
+    core.scheduler.left(worker, 1.0)
+    workers = [core.add_worker(now=1.0) for _ in range(2)]
+    assert run_all(core, workers, 1.0) == 0
     core.scheduler.advance(10.0)
-    assert run_all(core, seats, 10.0) == 1
+    assert run_all(core, workers, 10.0) == 1
 
 
 def test_without_its_limit_the_pool_starts_what_waited_for_it() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(4):
         submit(core, 0.0)
-    run_all(core, [seat], 0.0)
+    run_all(core, [worker], 0.0)
     core.scheduler.set_rate_limit(None, 1.0)
-    assert run_all(core, [seat], 1.0) == 3
+    assert run_all(core, [worker], 1.0) == 3
     assert core.scheduler.rate_limit is None
 
 
 def test_a_limit_for_a_pool_that_had_none_lets_a_burst_start() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.set_rate_limit(THREE_AT_ONCE, 5.0)
     for _ in range(9):
         submit(core, 5.0)
-    assert run_all(core, [seat], 5.0) == 3
+    assert run_all(core, [worker], 5.0) == 3
 
 
 @pytest.mark.parametrize("limit", [ONE_IN_TEN, RateLimit(2, per=20.0)])
 def test_a_limit_that_is_set_again_while_a_job_waits_for_it_adds_nothing_to_the_heap(limit: RateLimit) -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(2):
         submit(core, 0.0)
-    run_all(core, [seat], 0.0)
+    run_all(core, [worker], 0.0)
     for _ in range(100):
         core.scheduler.set_rate_limit(limit, 0.0)
     deadlines = core.scheduler.deadlines
@@ -235,10 +235,10 @@ def test_a_limit_that_is_set_again_while_a_job_waits_for_it_adds_nothing_to_the_
 
 def test_a_limit_that_is_set_to_and_fro_while_a_job_waits_for_it_is_woken_for_once() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(2):
         submit(core, 0.0)
-    run_all(core, [seat], 0.0)
+    run_all(core, [worker], 0.0)
     for limit in (RateLimit(1, per=5.0), ONE_IN_TEN):
         core.scheduler.set_rate_limit(limit, 0.0)
     assert [due for due, _ in core.scheduler.deadlines.pop_due(10.0)] == [Due.RATE]
@@ -246,24 +246,24 @@ def test_a_limit_that_is_set_to_and_fro_while_a_job_waits_for_it_is_woken_for_on
 
 def test_a_job_that_the_pools_limit_holds_up_is_no_job_for_only_if_idle() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 1.0) is Admission.FULL
     assert core.scheduler.idle(1.0) == []
-    assert core.scheduler.idle(10.0) == [seat]
+    assert core.scheduler.idle(10.0) == [worker]
 
 
 def test_a_submitter_that_only_the_pools_limit_holds_up_gets_in_when_it_lets_the_job_start() -> None:
     core = make_core(rate_limit=ONE_IN_TEN, max_queue=0)
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     job = make_job(now=1.0)
     assert core.scheduler.submit(job, Door.QUEUE_UP, 1.0) is Admission.WAITING
     assert core.scheduler.deadlines.soonest == 10.0
     core.scheduler.advance(10.0)
-    assert seat._current is job
+    assert worker._current is job
 
 
 # The budget of retries.
@@ -271,23 +271,23 @@ def test_a_submitter_that_only_the_pools_limit_holds_up_gets_in_when_it_lets_the
 
 def test_a_retry_past_the_budget_is_not_made() -> None:
     core = make_core(retry_budget=RetryBudget(ratio=0.0, minimum=1))
-    seat = core.add_seat()
+    worker = core.add_worker()
     job = submit(core, 0.0)
-    fail(core, seat, 1.0)
+    fail(core, worker, 1.0)
     assert state_of(job) is JobState.RUNNING
-    fail(core, seat, 2.0)
+    fail(core, worker, 2.0)
     assert job.dead_reason is DeadReason.BUDGET_EXHAUSTED
     assert core.lifecycle.retries == 1
 
 
 def test_a_retry_that_the_total_timeout_forbids_takes_nothing_from_the_budget() -> None:
     core = make_core(retry_budget=RetryBudget(ratio=0.0, minimum=1))
-    seat = core.add_seat()
+    worker = core.add_worker()
     hasty = submit(core, 0.0, total_timeout=5.0)
-    fail(core, seat, 1.0, delay=4.0)
+    fail(core, worker, 1.0, delay=4.0)
     assert hasty.dead_reason is DeadReason.TIMED_OUT
     patient = submit(core, 1.0)
-    fail(core, seat, 1.0)
+    fail(core, worker, 1.0)
     assert state_of(patient) is JobState.RUNNING
 
 
@@ -296,76 +296,76 @@ def test_a_retry_that_the_total_timeout_forbids_takes_nothing_from_the_budget() 
 
 def test_a_resource_that_has_done_its_jobs_is_reopened_before_another() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_jobs=2))
+    worker = core.add_worker(limits=make_limits(max_jobs=2))
     waiting = [submit(core, 0.0) for _ in range(3)][-1]
-    assert core.scheduler.succeeded(seat, None, 1.0) is not None
-    assert core.scheduler.succeeded(seat, None, 2.0) is None
-    assert state_of(seat) is WorkerState.REOPENING
-    assert told(core, "worker_reopening") == [(seat, None)]
+    assert core.scheduler.succeeded(worker, None, 1.0) is not None
+    assert core.scheduler.succeeded(worker, None, 2.0) is None
+    assert state_of(worker) is WorkerState.REOPENING
+    assert told(core, "worker_reopening") == [(worker, None)]
     assert state_of(waiting) is JobState.QUEUED
-    core.scheduler.opened(seat, 3.0)
+    core.scheduler.opened(worker, 3.0)
     assert state_of(waiting) is JobState.RUNNING
 
 
 def test_an_idle_worker_is_called_back_when_its_resource_gets_too_old() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=10.0))
+    worker = core.add_worker(limits=make_limits(max_age=10.0))
     core.scheduler.advance(10.0)
-    assert state_of(seat) is WorkerState.REOPENING
-    assert told(core, "worker_reopening") == [(seat, None)]
-    assert [recall.seat for recall in core.commands_of(Recall)] == [seat]
+    assert state_of(worker) is WorkerState.REOPENING
+    assert told(core, "worker_reopening") == [(worker, None)]
+    assert [recall.worker for recall in core.commands_of(Recall)] == [worker]
 
 
 def test_a_resource_that_gets_too_old_while_a_job_uses_it_is_reopened_after_that() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=10.0))
+    worker = core.add_worker(limits=make_limits(max_age=10.0))
     submit(core, 0.0)
     core.scheduler.advance(10.0)
-    assert state_of(seat) is WorkerState.BUSY
-    assert seat._phase is Phase.OPEN
-    core.scheduler.succeeded(seat, None, 11.0)
-    assert state_of(seat) is WorkerState.REOPENING
+    assert state_of(worker) is WorkerState.BUSY
+    assert worker._phase is Phase.OPEN
+    core.scheduler.succeeded(worker, None, 11.0)
+    assert state_of(worker) is WorkerState.REOPENING
     assert core.commands_of(Recall) == []
 
 
 @pytest.mark.parametrize("limits", [{"max_jobs": 1}, {"max_age": 1.0}])
 def test_a_worker_that_is_to_leave_is_not_reopened_for_that(limits: dict[str, Any]) -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(**limits))
+    worker = core.add_worker(limits=make_limits(**limits))
     submit(core, 0.0)
-    core.scheduler.depart(seat, 0.5)
-    core.scheduler.succeeded(seat, None, 2.0)
+    core.scheduler.depart(worker, 0.5)
+    core.scheduler.succeeded(worker, None, 2.0)
     assert told(core, "worker_reopening") == []
 
 
 def test_any_number_of_resources_may_get_too_old_at_one_instant() -> None:
     core = make_core()
-    seats = [core.add_seat(guard=make_guard(max_age=10.0)) for _ in range(2000)]
+    workers = [core.add_worker(limits=make_limits(max_age=10.0)) for _ in range(2000)]
     core.scheduler.advance(10.0)
-    assert {seat.state for seat in seats} == {WorkerState.REOPENING}
+    assert {worker.state for worker in workers} == {WorkerState.REOPENING}
 
 
 def test_the_age_of_a_resource_that_was_reopened_for_another_reason_counts_from_then_on() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=10.0))
-    core.scheduler.reopen(seat, ERROR, 4.0)
-    core.scheduler.opened(seat, 6.0)
+    worker = core.add_worker(limits=make_limits(max_age=10.0))
+    core.scheduler.reopen(worker, ERROR, 4.0)
+    core.scheduler.opened(worker, 6.0)
     core.scheduler.advance(10.0)
-    assert state_of(seat) is WorkerState.IDLE
+    assert state_of(worker) is WorkerState.IDLE
     core.scheduler.advance(16.0)
-    assert state_of(seat) is WorkerState.REOPENING
+    assert state_of(worker) is WorkerState.REOPENING
 
 
 def test_a_resource_that_would_have_got_too_old_while_it_is_reopened_is_as_good_as_new_after_that() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=10.0))
-    core.scheduler.reopen(seat, ERROR, 9.0)
+    worker = core.add_worker(limits=make_limits(max_age=10.0))
+    core.scheduler.reopen(worker, ERROR, 9.0)
     core.scheduler.advance(10.0)
-    core.scheduler.opened(seat, 11.0)
-    assert state_of(seat) is WorkerState.IDLE
+    core.scheduler.opened(worker, 11.0)
+    assert state_of(worker) is WorkerState.IDLE
     submit(core, 11.0)
-    core.scheduler.succeeded(seat, None, 12.0)
-    assert state_of(seat) is WorkerState.IDLE
+    core.scheduler.succeeded(worker, None, 12.0)
+    assert state_of(worker) is WorkerState.IDLE
 
 
 # Breakers.
@@ -373,61 +373,61 @@ def test_a_resource_that_would_have_got_too_old_while_it_is_reopened_is_as_good_
 
 def open_breaker(core: Core) -> tuple[WorkerRecord, Job[Any]]:
     """A worker whose breaker opens at 1 and lets a probe start at 6, and the job that is it."""
-    seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0)))
+    worker = core.add_worker(limits=make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0)))
     job = submit(core, 0.0, total_timeout=9.0)
-    fail(core, seat, 1.0, counts=True)
+    fail(core, worker, 1.0, counts=True)
     core.scheduler.advance(6.0)
-    assert seat._current is job
-    return seat, job
+    assert worker._current is job
+    return worker, job
 
 
-def breaker_of(seat: WorkerRecord) -> BreakerState:
-    guard = seat._guard
-    assert guard is not None
-    assert guard.breaker is not None
-    return guard.breaker.state
+def breaker_of(worker: WorkerRecord) -> BreakerState:
+    limits = worker._limits
+    assert limits is not None
+    assert limits.breaker is not None
+    return limits.breaker.state
 
 
 def test_a_worker_whose_breaker_is_open_gets_one_job_as_a_probe() -> None:
     core = make_core()
-    seat, _ = open_breaker(core)
+    worker, _ = open_breaker(core)
     behind = submit(core, 6.0)
-    assert breaker_of(seat) is BreakerState.PROBING
-    fail(core, seat, 7.0, delay=1.0, counts=True)
-    assert state_of(seat) is WorkerState.QUARANTINED
+    assert breaker_of(worker) is BreakerState.PROBING
+    fail(core, worker, 7.0, delay=1.0, counts=True)
+    assert state_of(worker) is WorkerState.QUARANTINED
     assert state_of(behind) is JobState.QUEUED
     core.scheduler.advance(12.0)
-    assert state_of(seat) is WorkerState.BUSY
+    assert state_of(worker) is WorkerState.BUSY
 
 
 def test_a_probe_that_succeeds_lets_the_worker_go_on() -> None:
     core = make_core()
-    seat, _ = open_breaker(core)
+    worker, _ = open_breaker(core)
     behind = submit(core, 6.0)
-    assert core.scheduler.succeeded(seat, None, 7.0) is behind
-    assert breaker_of(seat) is BreakerState.CLOSED
+    assert core.scheduler.succeeded(worker, None, 7.0) is behind
+    assert breaker_of(worker) is BreakerState.CLOSED
 
 
 def test_a_probe_that_the_total_timeout_ends_gives_its_place_to_another() -> None:
     core = make_core()
-    seat, job = open_breaker(core)
+    worker, job = open_breaker(core)
     behind = submit(core, 6.0)
-    assert core.scheduler.timed_out(seat, ERROR, 9.0) is behind
+    assert core.scheduler.timed_out(worker, ERROR, 9.0) is behind
     assert state_of(job) is JobState.DEAD
-    assert breaker_of(seat) is BreakerState.PROBING
-    core.scheduler.succeeded(seat, None, 10.0)
-    assert breaker_of(seat) is BreakerState.CLOSED
+    assert breaker_of(worker) is BreakerState.PROBING
+    core.scheduler.succeeded(worker, None, 10.0)
+    assert breaker_of(worker) is BreakerState.CLOSED
 
 
 def test_a_probe_that_is_cancelled_gives_its_place_to_another() -> None:
     core = make_core()
-    seat, job = open_breaker(core)
+    worker, job = open_breaker(core)
     behind = submit(core, 6.0)
     core.scheduler.cancel(job, 7.0)
-    assert core.scheduler.cut_short(seat, ERROR, 7.0) is behind
-    assert breaker_of(seat) is BreakerState.PROBING
-    core.scheduler.succeeded(seat, None, 10.0)
-    assert breaker_of(seat) is BreakerState.CLOSED
+    assert core.scheduler.cut_short(worker, ERROR, 7.0) is behind
+    assert breaker_of(worker) is BreakerState.PROBING
+    core.scheduler.succeeded(worker, None, 10.0)
+    assert breaker_of(worker) is BreakerState.CLOSED
 
 
 # Two things at one instant.
@@ -435,57 +435,57 @@ def test_a_probe_that_is_cancelled_gives_its_place_to_another() -> None:
 
 def test_a_worker_whose_rest_and_limit_end_together_starts_one_job() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
-    core.scheduler.rest(seat, 10.0, 1.0)
+    core.scheduler.succeeded(worker, None, 0.0)
+    core.scheduler.rest(worker, 10.0, 1.0)
     first, second = submit(core, 1.0), submit(core, 1.0)
     core.scheduler.advance(10.0)
-    assert seat._current is first
+    assert worker._current is first
     assert state_of(second) is JobState.QUEUED
     assert core.roster.idle() == []
 
 
 def test_a_resource_whose_time_is_over_when_a_rest_ends_gets_no_job_in_between() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=10.0))
-    core.scheduler.rest(seat, 10.0, 1.0)
+    worker = core.add_worker(limits=make_limits(max_age=10.0))
+    core.scheduler.rest(worker, 10.0, 1.0)
     job = submit(core, 1.0)
     core.scheduler.advance(10.0)
-    assert state_of(seat) is WorkerState.REOPENING
+    assert state_of(worker) is WorkerState.REOPENING
     assert state_of(job) is JobState.QUEUED
 
 
 def test_a_job_that_runs_out_of_time_when_a_limit_lets_it_start_does_not_start() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     late = submit(core, 1.0, total_timeout=9.0)
     next_one = submit(core, 1.0)
     core.scheduler.advance(10.0)
     assert late.dead_reason is DeadReason.TIMED_OUT
-    assert seat._current is next_one
+    assert worker._current is next_one
 
 
 def test_an_attempt_that_ends_when_its_resource_gets_too_old_is_the_last_before_it_is_reopened() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=10.0))
+    worker = core.add_worker(limits=make_limits(max_age=10.0))
     submit(core, 0.0)
     waiting = submit(core, 0.0)
-    assert core.scheduler.succeeded(seat, None, 10.0) is None
-    assert state_of(seat) is WorkerState.REOPENING
+    assert core.scheduler.succeeded(worker, None, 10.0) is None
+    assert state_of(worker) is WorkerState.REOPENING
     assert state_of(waiting) is JobState.QUEUED
 
 
 def test_a_failure_may_bring_a_rest_and_a_quarantine_and_both_have_to_end() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(failures=1, reset_after=5.0)))
+    worker = core.add_worker(limits=make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0)))
     job = submit(core, 0.0)
-    fail(core, seat, 1.0, rest=9.0, counts=True)
-    assert state_of(seat) is WorkerState.QUARANTINED
+    fail(core, worker, 1.0, rest=9.0, counts=True)
+    assert state_of(worker) is WorkerState.QUARANTINED
     core.scheduler.advance(6.0)
-    assert state_of(seat) is WorkerState.RESTING
+    assert state_of(worker) is WorkerState.RESTING
     assert state_of(job) is JobState.QUEUED
     core.scheduler.advance(10.0)
     assert state_of(job) is JobState.RUNNING
@@ -493,8 +493,8 @@ def test_a_failure_may_bring_a_rest_and_a_quarantine_and_both_have_to_end() -> N
 
 def test_what_came_due_while_nobody_looked_is_dealt_with_before_what_ends_then() -> None:
     core = make_core()
-    limited = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
-    other = core.add_seat("a")
+    limited = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
+    other = core.add_worker("a")
     submit(core, 0.0, worker=limited)
     core.scheduler.succeeded(limited, None, 0.0)
     submit(core, 1.0, worker=other)
@@ -513,9 +513,9 @@ def drained(core: Core, now: float) -> None:
 
 def test_a_pool_that_ends_buries_nothing_that_its_own_limit_holds_up() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     held_up = submit(core, 1.0)
     drained(core, 1.0)
     assert state_of(held_up) is JobState.QUEUED
@@ -532,19 +532,19 @@ def test_a_pool_that_ends_buries_nothing_that_its_own_limit_holds_up() -> None:
 )
 def test_a_pool_that_ends_buries_nothing_that_a_workers_limits_hold_up(limits: dict[str, Any]) -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(**limits))
+    worker = core.add_worker(limits=make_limits(**limits))
     job = submit(core, 0.0)
     drained(core, 0.0)
-    fail(core, seat, 1.0, counts=True)
-    assert seat._current is None
+    fail(core, worker, 1.0, counts=True)
+    assert worker._current is None
     assert state_of(job) is JobState.QUEUED
 
 
 def test_a_pool_that_ends_does_not_wait_for_its_limit_once_nothing_waits_for_that() -> None:
     core = make_core(rate_limit=ONE_IN_TEN, no_worker="wait")
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     held_up = submit(core, 1.0)
     nobodys = submit(core, 1.0, requires=["a"])
     drained(core, 1.0)
@@ -555,24 +555,24 @@ def test_a_pool_that_ends_does_not_wait_for_its_limit_once_nothing_waits_for_tha
 
 def test_a_pool_that_ends_does_not_wait_for_a_limit_that_a_leaving_worker_has() -> None:
     core = make_core(no_worker="wait")
-    seat = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN))
+    worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(seat, None, 0.0)
+    core.scheduler.succeeded(worker, None, 0.0)
     waiting = submit(core, 1.0)
     drained(core, 1.0)
-    core.scheduler.depart(seat, 2.0)
+    core.scheduler.depart(worker, 2.0)
     assert waiting.dead_reason is DeadReason.NO_WORKER
 
 
 def test_a_worker_that_has_left_leaves_nothing_to_wake_up_for() -> None:
     core = make_core()
     breaker = CircuitBreaker(failures=1, reset_after=5.0)
-    seat = core.add_seat(guard=make_guard(rate_limit=ONE_IN_TEN, breaker=breaker, max_age=20.0))
+    worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN, breaker=breaker, max_age=20.0))
     job = submit(core, 0.0)
-    fail(core, seat, 1.0, rest=3.0, counts=True)
+    fail(core, worker, 1.0, rest=3.0, counts=True)
     core.scheduler.cancel(job, 1.0)
-    core.scheduler.depart(seat, 2.0)
-    core.scheduler.left(seat, 2.0)
+    core.scheduler.depart(worker, 2.0)
+    core.scheduler.left(worker, 2.0)
     core.commands.clear()
     while core.scheduler.deadlines.soonest < math.inf:
         core.scheduler.advance(core.scheduler.deadlines.soonest)

@@ -13,30 +13,30 @@ ERROR = ValueError("no")
 
 def test_a_worker_that_ends_an_attempt_takes_the_job_of_a_submitter_that_waits() -> None:
     core = make_core(max_queue=0)
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    assert core.scheduler.succeeded(seat, None, 1.0) is job
+    assert core.scheduler.succeeded(worker, None, 1.0) is job
     assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]
 
 
 def test_pausing_a_worker_twice_is_told_once() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(2):
-        core.scheduler.pause(seat, 1.0)
+        core.scheduler.pause(worker, 1.0)
     assert [tell.event for tell in core.commands_of(Tell)].count("worker_paused") == 1
 
 
 def test_a_job_whose_only_worker_has_left_while_it_backed_off_is_dead_at_the_end_of_that() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = make_job(worker=seat)
+    worker = core.add_worker()
+    job = make_job(worker=worker)
     core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
-    core.scheduler.failed(seat, ERROR, Verdict(Retry(5.0, "any", front=False, counts=True)), 1.0)
-    core.scheduler.depart(seat, 2.0)
-    core.scheduler.left(seat, 2.0)
+    core.scheduler.failed(worker, ERROR, Verdict(Retry(5.0, "any", front=False, counts=True)), 1.0)
+    core.scheduler.depart(worker, 2.0)
+    core.scheduler.left(worker, 2.0)
     assert job.state is JobState.DELAYED
     core.scheduler.advance(6.0)
     assert job.dead_reason is DeadReason.NO_WORKER
@@ -44,32 +44,32 @@ def test_a_job_whose_only_worker_has_left_while_it_backed_off_is_dead_at_the_end
 
 def test_a_job_that_is_out_of_time_when_its_worker_gives_it_back_is_dead() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     job = make_job(total_timeout=5.0)
     core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
-    core.scheduler.depart(seat, 4.0, cut=True)
-    core.scheduler.cut_short(seat, ERROR, 6.0)
+    core.scheduler.depart(worker, 4.0, cut=True)
+    core.scheduler.cut_short(worker, ERROR, 6.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
 
 
 def test_a_job_whose_total_timeout_ends_its_attempt_is_dead_and_its_worker_goes_on() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     job, behind = make_job(total_timeout=5.0), make_job()
     for each in (job, behind):
         core.scheduler.submit(each, Door.QUEUE_UP, 0.0)
-    assert core.scheduler.timed_out(seat, ERROR, 5.0) is behind
+    assert core.scheduler.timed_out(worker, ERROR, 5.0) is behind
     assert job.dead_reason is DeadReason.TIMED_OUT
     assert job._error is ERROR
 
 
 def test_a_submitter_gets_the_place_of_a_job_that_starts() -> None:
     core = make_core(max_queue=1)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(2):
         core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    core.scheduler.succeeded(seat, None, 1.0)
+    core.scheduler.succeeded(worker, None, 1.0)
     assert job.state is JobState.QUEUED
     assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]

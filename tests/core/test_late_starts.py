@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.makers import make_core, make_guard, make_job
+from tests.core.makers import make_core, make_job, make_limits
 from trio_pool import JobCancelledError, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import Start
@@ -15,12 +15,12 @@ from trio_pool._core.lifecycle import begun
 def test_two_functions_never_begin_closer_than_the_limit_says(whose: str) -> None:
     limit = RateLimit(1, per=10.0)
     core = make_core(rate_limit=limit if whose == "pool" else None)
-    seat = core.add_seat(guard=make_guard(rate_limit=limit if whose == "worker" else None))
+    worker = core.add_worker(limits=make_limits(rate_limit=limit if whose == "worker" else None))
     jobs = [make_job(), make_job()]
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
-    begun(seat, 3.0)
-    assert core.scheduler.succeeded(seat, None, 4.0) is None
+    begun(worker, 3.0)
+    assert core.scheduler.succeeded(worker, None, 4.0) is None
     core.scheduler.advance(10.0)
     core.scheduler.advance(12.9)
     assert len(core.commands_of(Start)) == 1
@@ -32,19 +32,19 @@ def test_two_functions_never_begin_closer_than_the_limit_says(whose: str) -> Non
 def test_a_job_that_is_cut_before_its_function_is_called_takes_nothing_from_the_limit(whose: str) -> None:
     limit = RateLimit(1, per=10.0)
     core = make_core(rate_limit=limit if whose == "pool" else None)
-    seat = core.add_seat(guard=make_guard(rate_limit=limit if whose == "worker" else None))
+    worker = core.add_worker(limits=make_limits(rate_limit=limit if whose == "worker" else None))
     jobs = [make_job(), make_job()]
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     core.scheduler.cancel(jobs[0], 1.0)
     core.commands.clear()
-    following = core.scheduler.cut_short(seat, JobCancelledError(jobs[0]), 1.0, begun=False)
+    following = core.scheduler.cut_short(worker, JobCancelledError(jobs[0]), 1.0, begun=False)
     assert (following or core.commands_of(Start)[0].job) is jobs[1]
 
 
 def test_a_worker_that_waits_for_one_that_begins_late_is_idle_as_soon_as_it_may_start() -> None:
     core = make_core(rate_limit=RateLimit(1, per=10.0))
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     jobs = [make_job(), make_job()]
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)

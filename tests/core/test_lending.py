@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_guard, make_job, run_of
+from tests.core.makers import Core, make_core, make_job, make_limits, run_of
 from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Recall, Regain, Start
@@ -32,7 +32,7 @@ def submit(core: Core, now: float = 0.0, **options: Any) -> Job[Any]:
 
 def taken(core: Core, kind: type[Start | Regain]) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was given to workers since this was last asked."""
-    found = [(command.seat, command.job) for command in core.commands_of(kind)]
+    found = [(command.worker, command.job) for command in core.commands_of(kind)]
     core.commands.clear()
     return found
 
@@ -42,106 +42,106 @@ def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
     return item.state
 
 
-def lent(core: Core, seat: WorkerRecord, now: float = 0.0) -> Job[Any]:
+def lent(core: Core, worker: WorkerRecord, now: float = 0.0) -> Job[Any]:
     """A job that has lent this worker, for which nothing waited."""
-    job = submit(core, now, worker=seat)
-    assert core.scheduler.lend(seat, now) is None
+    job = submit(core, now, worker=worker)
+    assert core.scheduler.lend(worker, now) is None
     core.commands.clear()
     return job
 
 
 def test_a_lent_worker_is_idle_and_its_job_runs() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
-    assert (state_of(seat), state_of(job), job._worker) == (WorkerState.IDLE, JobState.RUNNING, seat)
-    assert core.scheduler.idle(0.0) == [seat]
+    worker = core.add_worker()
+    job = lent(core, worker)
+    assert (state_of(worker), state_of(job), job._worker) == (WorkerState.IDLE, JobState.RUNNING, worker)
+    assert core.scheduler.idle(0.0) == [worker]
 
 
 def test_a_lent_worker_is_given_the_next_job_at_once() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
     waiting = submit(core)
-    assert core.scheduler.lend(seat, 1.0) is waiting
-    assert seat._current is waiting
+    assert core.scheduler.lend(worker, 1.0) is waiting
+    assert worker._current is waiting
 
 
 def test_a_worker_that_runs_nothing_is_given_back_at_once() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
-    core.scheduler.claim(seat, job, 5.0)
-    assert taken(core, Regain) == [(seat, job)]
-    assert (seat._current, seat._loans, core.scheduler.idle(5.0)) == (job, {}, [])
+    worker = core.add_worker()
+    job = lent(core, worker)
+    core.scheduler.claim(worker, job, 5.0)
+    assert taken(core, Regain) == [(worker, job)]
+    assert (worker._current, worker._loans, core.scheduler.idle(5.0)) == (job, {}, [])
 
 
 def test_a_worker_is_given_back_before_the_queue() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
+    worker = core.add_worker()
+    job = lent(core, worker)
     submit(core)
     waiting = submit(core, priority=-1)
-    core.scheduler.claim(seat, job, 1.0)
+    core.scheduler.claim(worker, job, 1.0)
     core.commands.clear()
-    assert core.scheduler.succeeded(seat, None, 2.0) is None
-    assert taken(core, Regain) == [(seat, job)]
-    assert core.scheduler.succeeded(seat, None, 3.0) is waiting
+    assert core.scheduler.succeeded(worker, None, 2.0) is None
+    assert taken(core, Regain) == [(worker, job)]
+    assert core.scheduler.succeeded(worker, None, 3.0) is waiting
 
 
 def test_who_lends_a_worker_for_which_another_waits_gives_it_to_that_one() -> None:
     core = make_core()
-    seat = core.add_seat()
-    first = lent(core, seat)
+    worker = core.add_worker()
+    first = lent(core, worker)
     second = submit(core)
     waiting = submit(core)
-    core.scheduler.claim(seat, first, 1.0)
+    core.scheduler.claim(worker, first, 1.0)
     core.commands.clear()
-    assert core.scheduler.lend(seat, 2.0) is None
-    assert taken(core, Regain) == [(seat, first)]
-    assert list(seat._loans) == [second]
+    assert core.scheduler.lend(worker, 2.0) is None
+    assert taken(core, Regain) == [(worker, first)]
+    assert list(worker._loans) == [second]
     assert state_of(waiting) is JobState.QUEUED
 
 
 def test_those_who_wait_for_one_worker_get_it_in_turn() -> None:
     core = make_core()
-    seat = core.add_seat()
-    first, second, third = lent(core, seat), lent(core, seat), lent(core, seat)
+    worker = core.add_worker()
+    first, second, third = lent(core, worker), lent(core, worker), lent(core, worker)
     for job in (second, third, first):
-        core.scheduler.claim(seat, job, 1.0)
+        core.scheduler.claim(worker, job, 1.0)
     for job in (second, third, first):
-        assert taken(core, Regain) == [(seat, job)]
-        core.scheduler.succeeded(seat, None, 2.0)
-    assert core.scheduler.idle(2.0) == [seat]
+        assert taken(core, Regain) == [(worker, job)]
+        core.scheduler.succeeded(worker, None, 2.0)
+    assert core.scheduler.idle(2.0) == [worker]
 
 
 def test_the_attempts_fields_are_those_of_the_job_that_is_on_the_worker() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     job = submit(core, 1.0, attempt_timeout=10.0)
-    core.scheduler.lend(seat, 2.0)
+    core.scheduler.lend(worker, 2.0)
     submit(core, 3.0, attempt_timeout=2.0)
-    assert (seat._started_at, seat._attempt_deadline) == (3.0, 5.0)
-    core.scheduler.succeeded(seat, None, 4.0)
-    core.scheduler.claim(seat, job, 4.0)
-    assert (seat._started_at, seat._attempt_deadline) == (1.0, 11.0)
+    assert (worker._started_at, worker._attempt_deadline) == (3.0, 5.0)
+    core.scheduler.succeeded(worker, None, 4.0)
+    core.scheduler.claim(worker, job, 4.0)
+    assert (worker._started_at, worker._attempt_deadline) == (1.0, 11.0)
 
 
 def test_a_worker_has_been_busy_only_while_it_ran_something() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     job = submit(core, 1.0)
-    core.scheduler.lend(seat, 2.0)
+    core.scheduler.lend(worker, 2.0)
     submit(core, 3.0)
-    core.scheduler.succeeded(seat, None, 4.0)
-    core.scheduler.claim(seat, job, 8.0)
-    core.scheduler.succeeded(seat, None, 16.0)
-    assert seat._busy_seconds == 1.0 + 1.0 + 8.0
+    core.scheduler.succeeded(worker, None, 4.0)
+    core.scheduler.claim(worker, job, 8.0)
+    core.scheduler.succeeded(worker, None, 16.0)
+    assert worker._busy_seconds == 1.0 + 1.0 + 8.0
 
 
 def test_a_lender_makes_room_under_max_running_and_takes_it_back() -> None:
     core = make_core(max_running=1)
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submit(core, worker=first)
     waiting = [submit(core, worker=second), submit(core, worker=second)]
     core.commands.clear()
@@ -157,7 +157,7 @@ def test_a_lender_makes_room_under_max_running_and_takes_it_back() -> None:
 
 def test_a_lender_makes_room_in_its_group() -> None:
     core = make_core()
-    seats = [core.add_seat(), core.add_seat()]
+    workers = [core.add_worker(), core.add_worker()]
     group = Group(None, 1, 0, False)
     core.scheduler.open_group(group, 0.0)
     jobs = [make_job(group=group) for _ in range(2)]
@@ -165,149 +165,149 @@ def test_a_lender_makes_room_in_its_group() -> None:
         core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
     assert state_of(jobs[1]) is JobState.QUEUED
     core.commands.clear()
-    following = core.scheduler.lend(seats[0], 1.0)
+    following = core.scheduler.lend(workers[0], 1.0)
     assert jobs[1] in (following, *(job for _, job in taken(core, Start)))
     assert (group.room, state_of(jobs[1])) == (0, JobState.RUNNING)
 
 
 def test_a_lender_that_is_cancelled_is_interrupted_and_not_who_is_on_its_worker() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
+    worker = core.add_worker()
+    job = lent(core, worker)
     other = submit(core)
     core.commands.clear()
     core.scheduler.cancel(job, 1.0)
-    assert [(command.seat, command.job) for command in core.commands_of(Interrupt)] == [(seat, job)]
-    assert (seat._cut, seat._loans[job].cut) == (None, Cut.CANCELLED)
-    core.scheduler.succeeded(seat, None, 2.0)
+    assert [(command.worker, command.job) for command in core.commands_of(Interrupt)] == [(worker, job)]
+    assert (worker._cut, worker._loans[job].cut) == (None, Cut.CANCELLED)
+    core.scheduler.succeeded(worker, None, 2.0)
     assert other.state is JobState.SUCCEEDED
-    core.scheduler.claim(seat, job, 2.0)
-    assert seat._cut is Cut.CANCELLED
+    core.scheduler.claim(worker, job, 2.0)
+    assert worker._cut is Cut.CANCELLED
 
 
 def test_a_lender_whose_time_is_up_is_not_cut_short_by_what_comes_later() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     job = submit(core, attempt_timeout=5.0)
-    core.scheduler.lend(seat, 1.0)
+    core.scheduler.lend(worker, 1.0)
     core.scheduler.cancel(job, 6.0)
-    assert seat._loans[job].cut is None
+    assert worker._loans[job].cut is None
 
 
 def test_a_worker_that_is_removed_cuts_whoever_has_it_or_has_lent_it() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
+    worker = core.add_worker()
+    job = lent(core, worker)
     other = submit(core)
     core.commands.clear()
-    core.scheduler.depart(seat, 1.0, cut=True)
+    core.scheduler.depart(worker, 1.0, cut=True)
     assert {command.job for command in core.commands_of(Interrupt)} == {job, other}
-    assert (seat._cut, seat._loans[job].cut) == (Cut.EVICTED, Cut.EVICTED)
+    assert (worker._cut, worker._loans[job].cut) == (Cut.EVICTED, Cut.EVICTED)
 
 
 def test_a_lent_worker_that_is_told_to_leave_is_still_given_back() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
-    core.scheduler.depart(seat, 1.0)
+    worker = core.add_worker()
+    job = lent(core, worker)
+    core.scheduler.depart(worker, 1.0)
     assert len(core.commands_of(Recall)) == 1
     core.commands.clear()
-    core.scheduler.claim(seat, job, 2.0)
-    assert taken(core, Regain) == [(seat, job)]
+    core.scheduler.claim(worker, job, 2.0)
+    assert taken(core, Regain) == [(worker, job)]
 
 
 def test_a_lent_worker_whose_resource_is_broken_is_still_given_back() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
+    worker = core.add_worker()
+    job = lent(core, worker)
     submit(core)
     verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), broken=True)
-    core.scheduler.failed(seat, ERROR, verdict, 1.0)
-    assert seat._phase is Phase.REOPENING
+    core.scheduler.failed(worker, ERROR, verdict, 1.0)
+    assert worker._phase is Phase.REOPENING
     core.commands.clear()
-    core.scheduler.claim(seat, job, 2.0)
-    assert taken(core, Regain) == [(seat, job)]
-    assert core.scheduler.succeeded(seat, None, 3.0) is None
+    core.scheduler.claim(worker, job, 2.0)
+    assert taken(core, Regain) == [(worker, job)]
+    assert core.scheduler.succeeded(worker, None, 3.0) is None
 
 
 def test_a_worn_worker_is_opened_anew_when_no_job_has_lent_it_any_more() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_jobs=2))
-    job = lent(core, seat)
+    worker = core.add_worker(limits=make_limits(max_jobs=2))
+    job = lent(core, worker)
     submit(core)
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert seat._phase is Phase.OPEN
-    core.scheduler.claim(seat, job, 2.0)
-    core.scheduler.succeeded(seat, None, 3.0)
-    assert state_of(seat) is WorkerState.REOPENING
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert worker._phase is Phase.OPEN
+    core.scheduler.claim(worker, job, 2.0)
+    core.scheduler.succeeded(worker, None, 3.0)
+    assert state_of(worker) is WorkerState.REOPENING
 
 
 def test_a_worker_that_grows_old_while_it_is_lent_is_opened_anew_afterwards() -> None:
     core = make_core()
-    seat = core.add_seat(guard=make_guard(max_age=5.0))
-    job = lent(core, seat)
+    worker = core.add_worker(limits=make_limits(max_age=5.0))
+    job = lent(core, worker)
     core.scheduler.advance(6.0)
-    assert seat._phase is Phase.OPEN
-    core.scheduler.claim(seat, job, 7.0)
-    core.scheduler.succeeded(seat, None, 8.0)
-    assert state_of(seat) is WorkerState.REOPENING
+    assert worker._phase is Phase.OPEN
+    core.scheduler.claim(worker, job, 7.0)
+    core.scheduler.succeeded(worker, None, 8.0)
+    assert state_of(worker) is WorkerState.REOPENING
 
 
 def test_a_lent_worker_that_is_paused_is_given_back_and_stays_paused() -> None:
     core = make_core()
-    seat = core.add_seat()
-    job = lent(core, seat)
-    core.scheduler.pause(seat, 1.0)
-    assert seat._kind.available == 0
-    core.scheduler.claim(seat, job, 2.0)
-    core.scheduler.succeeded(seat, None, 3.0)
-    assert (state_of(seat), seat._kind.available) == (WorkerState.PAUSED, 0)
-    core.scheduler.resume(seat, 4.0)
-    assert (state_of(seat), seat._kind.available) == (WorkerState.IDLE, 1)
+    worker = core.add_worker()
+    job = lent(core, worker)
+    core.scheduler.pause(worker, 1.0)
+    assert worker._kind.available == 0
+    core.scheduler.claim(worker, job, 2.0)
+    core.scheduler.succeeded(worker, None, 3.0)
+    assert (state_of(worker), worker._kind.available) == (WorkerState.PAUSED, 0)
+    core.scheduler.resume(worker, 4.0)
+    assert (state_of(worker), worker._kind.available) == (WorkerState.IDLE, 1)
 
 
 def test_nobody_is_to_rely_on_a_lent_worker() -> None:
     core = make_core()
-    seat = core.add_seat()
-    first, second = lent(core, seat), lent(core, seat)
-    assert seat._kind.available == 0
-    core.scheduler.claim(seat, first, 1.0)
-    assert seat._kind.available == 0
-    core.scheduler.succeeded(seat, None, 2.0)
-    core.scheduler.claim(seat, second, 3.0)
-    assert seat._kind.available == 1
+    worker = core.add_worker()
+    first, second = lent(core, worker), lent(core, worker)
+    assert worker._kind.available == 0
+    core.scheduler.claim(worker, first, 1.0)
+    assert worker._kind.available == 0
+    core.scheduler.succeeded(worker, None, 2.0)
+    core.scheduler.claim(worker, second, 3.0)
+    assert worker._kind.available == 1
 
 
 # Lenders that could never have it back.
 
 
-def circle(core: Core, seat: WorkerRecord) -> tuple[Job[Any], Job[Any]]:
+def circle(core: Core, worker: WorkerRecord) -> tuple[Job[Any], Job[Any]]:
     """A cancelled job that wants its worker back, and who has that and waits for its end."""
-    lender = lent(core, seat)
-    holder = submit(core, worker=seat)
+    lender = lent(core, worker)
+    holder = submit(core, worker=worker)
     core.scheduler.cancel(lender, 1.0)
     core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender], for_ends=True), 1.0)
     assert core.told() == []
     core.commands.clear()
-    core.scheduler.claim(seat, lender, 2.0)
+    core.scheduler.claim(worker, lender, 2.0)
     return lender, holder
 
 
 def test_one_that_is_cancelled_is_told_if_who_has_its_worker_waits_for_its_end() -> None:
     core = make_core()
-    seat = core.add_seat()
-    lender, holder = circle(core, seat)
+    worker = core.add_worker()
+    lender, holder = circle(core, worker)
     [wait] = core.told()
     stuck = [run.job for run in wait.stuck]
-    assert (wait.loan, stuck, wait.lending_helps) == (seat._loans[lender], [lender, holder], True)
+    assert (wait.loan, stuck, wait.lending_helps) == (worker._loans[lender], [lender, holder], True)
 
 
 def test_so_it_is_if_the_other_begins_to_wait_later() -> None:
     core = make_core()
-    seat = core.add_seat()
-    lender = lent(core, seat)
-    holder = submit(core, worker=seat)
-    core.scheduler.claim(seat, lender, 1.0)
+    worker = core.add_worker()
+    lender = lent(core, worker)
+    holder = submit(core, worker=worker)
+    core.scheduler.claim(worker, lender, 1.0)
     core.scheduler.cancel(lender, 2.0)
     assert core.told() == []
     core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender], for_ends=True), 2.0)
@@ -316,43 +316,43 @@ def test_so_it_is_if_the_other_begins_to_wait_later() -> None:
 
 def test_one_that_is_not_cancelled_is_never_told() -> None:
     core = make_core()
-    seat = core.add_seat()
-    lender = lent(core, seat)
-    holder = submit(core, worker=seat)
-    core.scheduler.claim(seat, lender, 1.0)
+    worker = core.add_worker()
+    lender = lent(core, worker)
+    holder = submit(core, worker=worker)
+    core.scheduler.claim(worker, lender, 1.0)
     assert not core.scheduler.begin_wait(Wait(run_of(holder), lambda: [lender]), 2.0)
     assert core.told() == []
 
 
 def test_one_that_goes_on_without_its_worker_counts_where_it_has_counted() -> None:
     core = make_core(max_running=1)
-    seat = core.add_seat()
-    lender, holder = circle(core, seat)
-    loan = seat._loans[lender]
+    worker = core.add_worker()
+    lender, holder = circle(core, worker)
+    loan = worker._loans[lender]
     core.scheduler.forfeit(loan)
-    assert (loan.is_forfeited, list(seat._claims), seat._current) == (True, [], holder)
+    assert (loan.is_forfeited, list(worker._claims), worker._current) == (True, [], holder)
     assert (state_of(lender), lender.worker, core.lifecycle.surplus) == (JobState.RUNNING, None, -1)
-    race = Race(lender, seat)
+    race = Race(lender, worker)
     race.runners.clear()
     race.succeeded("value")
     core.scheduler.end_apart(loan, race, 3.0)
     assert (state_of(lender), lender._worker, core.lifecycle.surplus) == (JobState.SUCCEEDED, None, 0)
-    assert (seat._current, seat._loans, seat._attempts) == (holder, {}, 1)
+    assert (worker._current, worker._loans, worker._attempts) == (holder, {}, 1)
 
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_worker_that_it_alone_had_lent_can_be_relied_on_when_it_has_ended(others: int) -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     for _ in range(others):
-        lent(core, seat)
-    lender, _ = circle(core, seat)
-    assert seat._kind.available == 0
-    core.scheduler.forfeit(seat._loans[lender])
-    race = Race(lender, seat)
+        lent(core, worker)
+    lender, _ = circle(core, worker)
+    assert worker._kind.available == 0
+    core.scheduler.forfeit(worker._loans[lender])
+    race = Race(lender, worker)
     race.runners.clear()
-    core.scheduler.end_apart(seat._loans[lender], race, 3.0, ERROR)
-    assert (state_of(lender), seat._kind.available) == (JobState.CANCELLED, 1 - others)
+    core.scheduler.end_apart(worker._loans[lender], race, 3.0, ERROR)
+    assert (state_of(lender), worker._kind.available) == (JobState.CANCELLED, 1 - others)
 
 
 # Breakers.
@@ -360,41 +360,41 @@ def test_a_worker_that_it_alone_had_lent_can_be_relied_on_when_it_has_ended(othe
 
 def probing(core: Core) -> tuple[WorkerRecord, Job[Any]]:
     """A worker whose breaker is open, and the job that is its probe."""
-    seat = core.add_seat(guard=make_guard(breaker=CircuitBreaker(1, reset_after=10.0)))
-    failing = submit(core, worker=seat)
-    core.scheduler.failed(seat, ERROR, Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), is_failure=True), 0.0)
+    worker = core.add_worker(limits=make_limits(breaker=CircuitBreaker(1, reset_after=10.0)))
+    failing = submit(core, worker=worker)
+    core.scheduler.failed(worker, ERROR, Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), is_failure=True), 0.0)
     assert failing.state is JobState.DEAD
     core.scheduler.advance(10.0)
-    probe = submit(core, 10.0, worker=seat)
-    assert state_of_breaker(seat) is BreakerState.PROBING
-    return seat, probe
+    probe = submit(core, 10.0, worker=worker)
+    assert state_of_breaker(worker) is BreakerState.PROBING
+    return worker, probe
 
 
-def state_of_breaker(seat: WorkerRecord) -> BreakerState:
-    assert seat._guard is not None
-    assert seat._guard.breaker is not None
-    return seat._guard.breaker.state
+def state_of_breaker(worker: WorkerRecord) -> BreakerState:
+    assert worker._limits is not None
+    assert worker._limits.breaker is not None
+    return worker._limits.breaker.state
 
 
 def test_a_probe_that_has_lent_its_worker_is_one_still_when_it_is_back() -> None:
     core = make_core()
-    seat, probe = probing(core)
-    core.scheduler.lend(seat, 10.0)
-    submit(core, 10.0, worker=seat)
-    core.scheduler.succeeded(seat, None, 11.0)
-    assert state_of_breaker(seat) is BreakerState.PROBING
-    core.scheduler.claim(seat, probe, 11.0)
-    core.scheduler.succeeded(seat, None, 12.0)
-    assert state_of_breaker(seat) is BreakerState.CLOSED
+    worker, probe = probing(core)
+    core.scheduler.lend(worker, 10.0)
+    submit(core, 10.0, worker=worker)
+    core.scheduler.succeeded(worker, None, 11.0)
+    assert state_of_breaker(worker) is BreakerState.PROBING
+    core.scheduler.claim(worker, probe, 11.0)
+    core.scheduler.succeeded(worker, None, 12.0)
+    assert state_of_breaker(worker) is BreakerState.CLOSED
 
 
 def test_a_probe_that_goes_on_without_its_worker_gives_its_place_to_another() -> None:
     core = make_core()
-    seat, probe = probing(core)
-    core.scheduler.lend(seat, 10.0)
-    holder = submit(core, 10.0, worker=seat)
+    worker, probe = probing(core)
+    core.scheduler.lend(worker, 10.0)
+    holder = submit(core, 10.0, worker=worker)
     core.scheduler.cancel(probe, 11.0)
     core.scheduler.begin_wait(Wait(run_of(holder), lambda: [probe], for_ends=True), 11.0)
-    core.scheduler.claim(seat, probe, 11.0)
-    core.scheduler.forfeit(seat._loans[probe])
-    assert state_of_breaker(seat) is BreakerState.OPEN
+    core.scheduler.claim(worker, probe, 11.0)
+    core.scheduler.forfeit(worker._loans[probe])
+    assert state_of_breaker(worker) is BreakerState.OPEN

@@ -26,8 +26,8 @@ def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **option
     return job
 
 
-def fail(core: Core, seat: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
-    return core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
+def fail(core: Core, worker: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
+    return core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
 
 
 def state_of(job: Job[Any]) -> JobState:
@@ -39,68 +39,68 @@ def available(core: Core) -> list[int]:
     return [kind.available for kind in core.roster._kinds.values()]
 
 
-def lender_and_next(core: Core, seat: WorkerRecord, **options: Any) -> tuple[Job[Any], Job[Any]]:
+def lender_and_next(core: Core, worker: WorkerRecord, **options: Any) -> tuple[Job[Any], Job[Any]]:
     """A job that has lent a worker and wants it back, and one that has it meanwhile."""
-    lender = cast("Job[Any]", seat._current)
-    core.scheduler.lend(seat, 0.0)
-    other = submit(core, worker=seat, **options)
-    assert seat._current is other
-    core.scheduler.claim(seat, lender, 0.0)
+    lender = cast("Job[Any]", worker._current)
+    core.scheduler.lend(worker, 0.0)
+    other = submit(core, worker=worker, **options)
+    assert worker._current is other
+    core.scheduler.claim(worker, lender, 0.0)
     return lender, other
 
 
 def test_what_waited_for_the_job_on_a_lent_worker_goes_to_others() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
-    lender, other = lender_and_next(core, seat)
-    idle = core.add_seat()
+    lender, other = lender_and_next(core, worker)
+    idle = core.add_worker()
     behind = submit(core, after=[other])
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert (seat._current, idle._current) == (lender, behind)
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert (worker._current, idle._current) == (lender, behind)
 
 
 def test_the_room_that_the_job_on_a_lent_worker_leaves_in_its_group_is_for_others() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
     group = core.open_group(max_running=1)
-    lender_and_next(core, seat, group=group)
-    idle = core.add_seat()
+    lender_and_next(core, worker, group=group)
+    idle = core.add_worker()
     queued = submit(core, group)
     assert state_of(queued) is JobState.QUEUED
-    core.scheduler.succeeded(seat, None, 1.0)
+    core.scheduler.succeeded(worker, None, 1.0)
     assert queued._worker is idle
 
 
 def test_the_death_of_the_job_on_a_lent_worker_stops_its_group() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(must_succeed=True)
     submit(core, group)
-    lender, _ = lender_and_next(core, seat, group=group)
+    lender, _ = lender_and_next(core, worker, group=group)
     queued = submit(core, group)
     core.commands.clear()
-    core.scheduler.failed(seat, ERROR, Verdict(Die(DeadReason.GAVE_UP, "it is so", ERROR)), 1.0)
+    core.scheduler.failed(worker, ERROR, Verdict(Die(DeadReason.GAVE_UP, "it is so", ERROR)), 1.0)
     assert state_of(queued) is JobState.DISCARDED
-    assert [(command.seat, command.job) for command in core.commands_of(Interrupt)] == [(seat, lender)]
+    assert [(command.worker, command.job) for command in core.commands_of(Interrupt)] == [(worker, lender)]
 
 
 def test_a_lender_that_takes_its_room_back_from_a_full_group_leaves_nothing_to_be_seen_to() -> None:
     core = make_core()
-    seat, _ = core.add_seat(), core.add_seat()
+    worker, _ = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     lender, other, queued = [submit(core, group) for _ in range(3)]
-    core.scheduler.lend(seat, 1.0)
+    core.scheduler.lend(worker, 1.0)
     assert state_of(other) is JobState.RUNNING
-    core.scheduler.claim(seat, lender, 2.0)
+    core.scheduler.claim(worker, lender, 2.0)
     assert not core.lifecycle.news
     assert (group.room, state_of(queued)) == (-1, JobState.QUEUED)
 
 
 def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_lent() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     bounced = submit(core)
     submit(core)
     fail(core, first, "other")
@@ -112,7 +112,7 @@ def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_lent() -> None:
 
 def test_a_worker_finds_a_bounced_job_again_when_the_one_that_it_waited_for_is_lent() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     bounced = submit(core)
     submit(core)
     submit(core, worker=first, priority=-2)
@@ -126,19 +126,19 @@ def test_a_worker_finds_a_bounced_job_again_when_the_one_that_it_waited_for_is_l
 
 def test_a_job_bounces_off_the_last_of_several_lent_workers_to_another_that_is_idle() -> None:
     core = make_core()
-    seats = [core.add_seat(), core.add_seat()]
-    for seat in seats:
-        submit(core, worker=seat)
-        core.scheduler.lend(seat, 0.0)
+    workers = [core.add_worker(), core.add_worker()]
+    for worker in workers:
+        submit(core, worker=worker)
+        core.scheduler.lend(worker, 0.0)
     bounced = submit(core)
     for number in range(3):
-        assert seats[number % 2]._current is bounced
-        fail(core, seats[number % 2], "other")
+        assert workers[number % 2]._current is bounced
+        fail(core, workers[number % 2], "other")
 
 
 def test_a_job_bounces_off_a_lent_worker_only_while_another_is_there_that_is_not_lent() -> None:
     core = make_core()
-    lent, other = core.add_seat(), core.add_seat()
+    lent, other = core.add_worker(), core.add_worker()
     submit(core, worker=lent)
     core.scheduler.lend(lent, 0.0)
     submit(core, worker=other)
@@ -153,12 +153,12 @@ def test_a_job_bounces_off_a_lent_worker_only_while_another_is_there_that_is_not
 @pytest.mark.parametrize("how", ["departs", "has left"])
 def test_a_groups_worker_that_goes_while_it_is_lent_is_relied_on_by_nobody(how: str) -> None:
     core = make_core()
-    kept, other = core.add_seat(), core.add_seat()
+    kept, other = core.add_worker(), core.add_worker()
     group = core.open_group(reserve=1)
     submit(core, group)
     core.scheduler.lend(kept, 1.0)
     core.scheduler.depart(kept, 2.0)
-    assert (list(group.seats), sorted(available(core))) == ([other], [0, 1])
+    assert (list(group.workers), sorted(available(core))) == ([other], [0, 1])
     if how == "has left":
         core.scheduler.claim(kept, next(iter(kept._loans)), 3.0)
         core.scheduler.succeeded(kept, None, 3.0)
@@ -168,14 +168,14 @@ def test_a_groups_worker_that_goes_while_it_is_lent_is_relied_on_by_nobody(how: 
 
 def test_a_lent_worker_is_not_set_aside_before_it_is_given_back_and_free() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     lender = submit(core)
-    core.scheduler.lend(seat, 1.0)
+    core.scheduler.lend(worker, 1.0)
     group = core.open_group(reserve=1)
-    assert list(group.seats) == []
+    assert list(group.workers) == []
     other = submit(core, now=2.0)
-    core.scheduler.claim(seat, lender, 3.0)
-    assert core.scheduler.succeeded(seat, None, 4.0) is None
-    assert (state_of(other), seat._current, list(group.seats)) == (JobState.SUCCEEDED, lender, [])
-    core.scheduler.succeeded(seat, None, 5.0)
-    assert list(group.seats) == [seat]
+    core.scheduler.claim(worker, lender, 3.0)
+    assert core.scheduler.succeeded(worker, None, 4.0) is None
+    assert (state_of(other), worker._current, list(group.workers)) == (JobState.SUCCEEDED, lender, [])
+    core.scheduler.succeeded(worker, None, 5.0)
+    assert list(group.workers) == [worker]

@@ -65,20 +65,20 @@ def test_the_ledger_refuses_what_is_not_in_the_table(old: JobState, new: JobStat
         assert job._state is old
 
 
-def run_and_fail(core: Core, seat: WorkerRecord, times: int) -> None:
+def run_and_fail(core: Core, worker: WorkerRecord, times: int) -> None:
     """Let the worker fail as often, each attempt taking a second."""
     again = Verdict(Retry(0.0, "any", False, True))
     for number in range(times):
         error = ValueError(number)
-        core.scheduler.failed(seat, error, again, float(number + 1))
+        core.scheduler.failed(worker, error, again, float(number + 1))
 
 
 def test_the_history_says_when_each_state_was_entered() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
-    run_and_fail(core, seat, 1)
-    core.scheduler.succeeded(seat, None, 5.0)
+    run_and_fail(core, worker, 1)
+    core.scheduler.succeeded(worker, None, 5.0)
     assert [(transition.state, transition.at) for transition in job.history] == [
         (JobState.QUEUED, 0.0),
         (JobState.RUNNING, 0.0),
@@ -90,36 +90,36 @@ def test_the_history_says_when_each_state_was_entered() -> None:
 
 def test_of_a_long_history_the_first_and_the_last_64_are_kept() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
-    run_and_fail(core, seat, 100)
+    run_and_fail(core, worker, 100)
     whole = [0.0, *(float(number // 2) for number in range(1, 202))]
     assert [transition.at for transition in job.history] == whole[:64] + whole[-64:]
 
 
 def test_no_history_is_kept_where_it_is_not_wanted() -> None:
     core = make_core(keep_history=False)
-    core.add_seat()
+    core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
     assert job.history == ()
 
 
 def test_of_many_attempts_the_first_and_the_last_31_are_kept() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
-    run_and_fail(core, seat, 100)
+    run_and_fail(core, worker, 100)
     assert [attempt.number for attempt in job.attempts] == [1, *range(70, 101)]
     assert job.attempt_count == 100
 
 
 def test_an_attempt_says_who_ran_it_when_and_how_it_ended() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
-    run_and_fail(core, seat, 2)
+    run_and_fail(core, worker, 2)
     attempt = job.attempts[1]
-    assert (attempt.worker_id, attempt.worker_name) == (seat.id, seat.name)
+    assert (attempt.worker_id, attempt.worker_name) == (worker.id, worker.name)
     assert (attempt.started_at, attempt.ended_at) == (1.0, 2.0)
     assert isinstance(attempt.error, ValueError)
     assert attempt.hedges == ()
@@ -127,19 +127,19 @@ def test_an_attempt_says_who_ran_it_when_and_how_it_ended() -> None:
 
 def test_an_attempt_cut_short_is_neither_counted_nor_kept() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
     core.scheduler.cancel(job, 1.0)
-    core.scheduler.cut_short(seat, TimeoutError(), 2.0)
+    core.scheduler.cut_short(worker, TimeoutError(), 2.0)
     assert (job.state, job.attempts, job.attempt_count) == (JobState.CANCELLED, (), 0)
 
 
 def test_a_job_that_has_ended_lets_go_of_its_context_and_its_workers() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
-    run_and_fail(core, seat, 1)
-    core.scheduler.succeeded(seat, None, 2.0)
+    run_and_fail(core, worker, 1)
+    core.scheduler.succeeded(worker, None, 2.0)
     assert (job._context, job._setback, job._worker) == (None, None, None)
 
 
@@ -152,7 +152,7 @@ def test_a_job_cancelled_at_the_very_end_of_its_time_has_timed_out() -> None:
 
 def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(total_timeout=3.0), Door.ALWAYS, 0.0)
-    core.scheduler.failed(seat, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
+    core.scheduler.failed(worker, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
     assert (job.state, job.dead_reason, job.finished_at) == (JobState.DEAD, DeadReason.TIMED_OUT, 1.0)

@@ -8,8 +8,8 @@ from trio_pool._core.admission import Door
 
 def test_a_graph_in_line_whose_first_job_is_refused_goes_as_a_whole() -> None:
     core = make_core(max_queue=0)
-    core.add_seat()
-    special = core.add_seat("special")
+    core.add_worker()
+    special = core.add_worker("special")
     core.scheduler.submit(make_job(), Door.ALWAYS, 0.0)
     core.scheduler.submit(make_job(), Door.ALWAYS, 0.0)
     jobs = [make_job(requires=["special"]), make_job(requires=["special"], priority=1)]

@@ -27,10 +27,10 @@ def submit(core: Core, **options: Any) -> Job[Any]:
     return job
 
 
-def lent(core: Core, seat: WorkerRecord) -> Job[Any]:
+def lent(core: Core, worker: WorkerRecord) -> Job[Any]:
     """A job that has lent this worker, which runs nothing."""
-    job = submit(core, worker=seat)
-    assert core.scheduler.lend(seat, 0.0) is None
+    job = submit(core, worker=worker)
+    assert core.scheduler.lend(worker, 0.0) is None
     return job
 
 
@@ -45,20 +45,20 @@ def told(core: Core) -> list[Wait]:
     return [command.wait for command in core.commands_of(WaitsInVain)]
 
 
-def elastic_seat(core: Core) -> WorkerRecord:
+def elastic_worker(core: Core) -> WorkerRecord:
     """An open worker of an elastic pool."""
-    seat = core.make_seat()
-    seat._elastic = True
-    core.scheduler.join(seat, ordered=bool(core.commands_of(Hire)))
-    core.scheduler.opened(seat, 0.0)
-    return seat
+    worker = core.make_worker()
+    worker._elastic = True
+    core.scheduler.join(worker, ordered=bool(core.commands_of(Hire)))
+    core.scheduler.opened(worker, 0.0)
+    return worker
 
 
 @pytest.mark.parametrize("ended", ["failed", "cut"])
 def test_a_job_that_is_tried_again_goes_to_its_groups_worker_which_it_has_just_left(ended: str) -> None:
     core = make_core()
-    kept = core.add_seat()
-    core.add_seat()
+    kept = core.add_worker()
+    core.add_worker()
     group = core.open_group(reserve=1)
     job = submit(core, group=group)
     assert job._worker is kept
@@ -71,14 +71,14 @@ def test_a_job_that_is_tried_again_goes_to_its_groups_worker_which_it_has_just_l
 
 def test_at_the_end_a_lost_job_dies_before_a_lender_that_waits_for_it_is_told_that_there_is_no_room() -> None:
     core = make_core(max_running=1, no_worker="wait")
-    seat = core.add_seat()
-    lender = lent(core, seat)
+    worker = core.add_worker()
+    lender = lent(core, worker)
     wait = waits(core, lender, lost := submit(core, requires=["x"]), task=1)
-    submit(core, worker=seat)
+    submit(core, worker=worker)
     core.scheduler.drain(1.0)
-    core.scheduler.claim(seat, lender, 2.0, 2)
-    core.scheduler.succeeded(seat, None, 3.0)
-    assert seat._current is lender
+    core.scheduler.claim(worker, lender, 2.0, 2)
+    core.scheduler.succeeded(worker, None, 3.0)
+    assert worker._current is lender
     assert lost.dead_reason is DeadReason.NO_WORKER
     assert told(core) == []
     assert not wait.stuck
@@ -88,7 +88,7 @@ def test_where_there_is_no_room_the_rate_limit_is_not_what_a_lost_job_waits_for(
     elastic = Elastic(nullcontext[None], min=0, max=2)
     core = make_core(elastic=elastic, max_running=2, no_worker="wait", rate_limit=RateLimit(1))
     core.scheduler.begin(0.0)
-    waiter = submit(core, worker=core.add_seat())
+    waiter = submit(core, worker=core.add_worker())
     wait = waits(core, waiter, lost := submit(core, requires=["x"]))
     submit(core)
     core.scheduler.drain(0.5)
@@ -104,15 +104,15 @@ def test_a_worker_that_broke_while_a_job_had_it_does_not_count_as_coming_before_
     core = make_core(elastic=Elastic(nullcontext[None], min=0, max=2))
     core.scheduler.begin(0.0)
     job = submit(core)
-    seat = elastic_seat(core)
-    assert seat._current is job
+    worker = elastic_worker(core)
+    assert worker._current is job
     core.commands.clear()
     if is_lent:
-        core.scheduler.lend(seat, 1.0)
-    core.scheduler.reopen(seat, ERROR, 1.0)
+        core.scheduler.lend(worker, 1.0)
+    core.scheduler.reopen(worker, ERROR, 1.0)
     if is_lent:
-        core.scheduler.claim(seat, job, 1.0)
-    assert seat._current is job
+        core.scheduler.claim(worker, job, 1.0)
+    assert worker._current is job
     submit(core)
     assert len(core.commands_of(Hire)) == 1
 
@@ -121,10 +121,10 @@ def test_it_counts_as_coming_when_that_has_ended() -> None:
     core = make_core(elastic=Elastic(nullcontext[None], min=0, max=2))
     core.scheduler.begin(0.0)
     submit(core)
-    seat = elastic_seat(core)
+    worker = elastic_worker(core)
     core.commands.clear()
-    core.scheduler.reopen(seat, ERROR, 1.0)
-    core.scheduler.succeeded(seat, None, 2.0)
+    core.scheduler.reopen(worker, ERROR, 1.0)
+    core.scheduler.succeeded(worker, None, 2.0)
     submit(core)
     assert core.commands_of(Hire) == []
 
@@ -132,8 +132,8 @@ def test_it_counts_as_coming_when_that_has_ended() -> None:
 def test_workers_for_a_group_are_ordered_though_more_is_under_way_than_the_bound_that_was_lowered() -> None:
     core = make_core(elastic=Elastic(nullcontext[None], min=0, max=2))
     core.scheduler.begin(0.0)
-    for seat in [core.add_seat(), core.add_seat()]:
-        submit(core, worker=seat)
+    for worker in [core.add_worker(), core.add_worker()]:
+        submit(core, worker=worker)
     core.scheduler.set_max_running(1, 0.0)
     submit(core)
     core.open_group(reserve=1)

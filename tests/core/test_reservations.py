@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_guard, make_job
+from tests.core.makers import Core, make_core, make_job, make_limits
 from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Reserved, Start
@@ -30,12 +30,12 @@ def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **option
     return job
 
 
-def fail(core: Core, seat: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
-    return core.scheduler.failed(seat, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
+def fail(core: Core, worker: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
+    return core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
 
 
-def seats_of(group: Group) -> list[WorkerRecord]:
-    return list(group.seats)
+def workers_of(group: Group) -> list[WorkerRecord]:
+    return list(group.workers)
 
 
 def state_of(job: Job[Any]) -> JobState:
@@ -51,200 +51,200 @@ def staffed(core: Core) -> list[Group]:
 
 
 def core_with_group(
-    *, workers: int = 2, reserve: int = 1, no_worker: NoWorker = "reject"
+    *, number: int = 2, reserve: int = 1, no_worker: NoWorker = "reject"
 ) -> tuple[Core, list[WorkerRecord], Group]:
     """A core with idle workers, the first of which are set aside for a group."""
     core = make_core(no_worker=no_worker)
-    seats = [core.add_seat() for _ in range(workers)]
-    return core, seats, core.open_group(reserve=reserve)
+    workers = [core.add_worker() for _ in range(number)]
+    return core, workers, core.open_group(reserve=reserve)
 
 
 # Setting aside.
 
 
 def test_idle_workers_are_set_aside_at_once_the_longest_idle_first() -> None:
-    core, seats, group = core_with_group(workers=3, reserve=2)
-    assert seats_of(group) == seats[:2]
+    core, workers, group = core_with_group(number=3, reserve=2)
+    assert workers_of(group) == workers[:2]
     assert staffed(core) == [group]
 
 
 def test_a_group_that_wants_no_workers_gets_none_and_need_not_wait() -> None:
     core, _, group = core_with_group(reserve=0)
-    assert seats_of(group) == []
+    assert workers_of(group) == []
     assert staffed(core) == []
 
 
 def test_a_busy_worker_is_set_aside_when_its_attempt_ends() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
     queued = submit(core)
     group = core.open_group(reserve=1)
-    assert seats_of(group) == []
-    assert core.scheduler.succeeded(seat, None, 1.0) is None
-    assert seats_of(group) == [seat]
+    assert workers_of(group) == []
+    assert core.scheduler.succeeded(worker, None, 1.0) is None
+    assert workers_of(group) == [worker]
     assert staffed(core) == [group]
     assert state_of(queued) is JobState.QUEUED
 
 
 def test_workers_are_set_aside_one_by_one_and_told_of_when_there_are_enough() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(2)]
-    for _ in seats:
+    workers = [core.add_worker() for _ in range(2)]
+    for _ in workers:
         submit(core)
     group = core.open_group(reserve=2)
-    core.scheduler.succeeded(seats[0], None, 1.0)
+    core.scheduler.succeeded(workers[0], None, 1.0)
     assert staffed(core) == []
-    core.scheduler.succeeded(seats[1], None, 2.0)
+    core.scheduler.succeeded(workers[1], None, 2.0)
     assert staffed(core) == [group]
 
 
 def test_a_worker_set_aside_goes_on_with_a_job_of_its_group() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
     submit(core, priority=-1)
     group = core.open_group(reserve=1)
     job = submit(core, group)
-    assert core.scheduler.succeeded(seat, None, 1.0) is job
+    assert core.scheduler.succeeded(worker, None, 1.0) is job
 
 
 def test_groups_get_their_workers_in_the_order_of_their_opening() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(3)]
-    for _ in seats:
+    workers = [core.add_worker() for _ in range(3)]
+    for _ in workers:
         submit(core)
     first, second = core.open_group(reserve=2), core.open_group(reserve=1)
-    for seat in seats:
-        core.scheduler.succeeded(seat, None, 1.0)
-    assert (seats_of(first), seats_of(second)) == (seats[:2], seats[2:])
+    for worker in workers:
+        core.scheduler.succeeded(worker, None, 1.0)
+    assert (workers_of(first), workers_of(second)) == (workers[:2], workers[2:])
     assert staffed(core) == [first, second]
 
 
 def test_a_group_that_is_closed_before_it_has_its_workers_leaves_its_turn_to_the_next() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
     first, second = core.open_group(reserve=2), core.open_group(reserve=1)
     core.scheduler.close_group(first, 1.0)
-    core.scheduler.succeeded(seat, None, 2.0)
-    assert seats_of(second) == [seat]
+    core.scheduler.succeeded(worker, None, 2.0)
+    assert workers_of(second) == [worker]
 
 
 @pytest.mark.parametrize("how", ["joins", "resumes", "has rested", "is free to start again", "is given back"])
 def test_a_worker_that_becomes_free_is_set_aside_rather_than_given_what_waits(how: str) -> None:
     core = make_core()
-    guard = make_guard(rate_limit=RateLimit(1, per=5.0)) if how == "is free to start again" else None
-    seat = core.add_seat(guard=guard)
+    limits = make_limits(rate_limit=RateLimit(1, per=5.0)) if how == "is free to start again" else None
+    worker = core.add_worker(limits=limits)
     other = core.open_group(reserve=1) if how == "is given back" else None
     if how == "resumes":
-        core.scheduler.pause(seat, 0.0)
+        core.scheduler.pause(worker, 0.0)
     elif how == "has rested":
-        core.scheduler.rest(seat, 5.0, 0.0)
+        core.scheduler.rest(worker, 5.0, 0.0)
     elif how == "is free to start again":
         submit(core)
-        core.scheduler.succeeded(seat, None, 0.0)
+        core.scheduler.succeeded(worker, None, 0.0)
     elif how == "joins":
         submit(core)
     submit(core)
     group = core.open_group(reserve=1)
-    assert seats_of(group) == []
+    assert workers_of(group) == []
     if how == "joins":
-        seat = core.add_seat(now=5.0)
+        worker = core.add_worker(now=5.0)
     elif how == "resumes":
-        core.scheduler.resume(seat, 5.0)
+        core.scheduler.resume(worker, 5.0)
     elif other is not None:
         core.scheduler.close_group(other, 5.0)
     else:
         core.scheduler.advance(5.0)
-    assert seats_of(group) == [seat]
-    assert seat._current is None
+    assert workers_of(group) == [worker]
+    assert worker._current is None
 
 
 @pytest.mark.parametrize("pool_wide", [True, False])
 def test_workers_are_set_aside_whatever_lets_no_attempt_start(pool_wide: bool) -> None:
     core = make_core(max_running=1, rate_limit=RateLimit(1, per=100.0) if pool_wide else None)
-    busy, idle = core.add_seat(), core.add_seat()
+    busy, idle = core.add_worker(), core.add_worker()
     submit(core)
     group = core.open_group(reserve=2)
-    assert seats_of(group) == [idle]
+    assert workers_of(group) == [idle]
     core.scheduler.succeeded(busy, None, 1.0)
-    assert seats_of(group) == [idle, busy]
+    assert workers_of(group) == [idle, busy]
 
 
 def test_a_worker_that_is_paused_is_not_set_aside() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     submit(core)
-    core.scheduler.pause(seat, 0.0)
+    core.scheduler.pause(worker, 0.0)
     group = core.open_group(reserve=1)
-    core.scheduler.succeeded(seat, None, 1.0)
-    assert seats_of(group) == []
+    core.scheduler.succeeded(worker, None, 1.0)
+    assert workers_of(group) == []
 
 
 def test_a_worker_set_aside_is_idle_since_when_it_was_before() -> None:
-    core, seats, group = core_with_group(workers=3)
-    assert core.roster.idle() == seats
+    core, workers, group = core_with_group(number=3)
+    assert core.roster.idle() == workers
     core.scheduler.close_group(group, 1.0)
-    assert core.roster.idle() == seats
+    assert core.roster.idle() == workers
 
 
 @pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 2)])
 def test_workers_that_are_given_back_are_chosen_by_how_long_they_have_been_idle(pick: Pick, chosen: int) -> None:
     core = make_core(pick=pick)
-    seats = [core.add_seat() for _ in range(3)]
+    workers = [core.add_worker() for _ in range(3)]
     group = core.open_group(reserve=2)
     core.scheduler.close_group(group, 1.0)
-    assert core.roster.choose(ANYONE) is seats[chosen]
+    assert core.roster.choose(ANYONE) is workers[chosen]
 
 
 # What it means for jobs.
 
 
 def test_a_worker_set_aside_takes_no_other_jobs() -> None:
-    core, seats, _ = core_with_group(workers=1)
+    core, workers, _ = core_with_group(number=1)
     job = submit(core)
     assert state_of(job) is JobState.QUEUED
-    assert seats[0]._current is None
+    assert workers[0]._current is None
 
 
 def test_nor_one_that_asks_for_that_very_worker() -> None:
-    core, seats, group = core_with_group()
-    job = submit(core, worker=seats[0])
+    core, workers, group = core_with_group()
+    job = submit(core, worker=workers[0])
     assert state_of(job) is JobState.QUEUED
     core.scheduler.close_group(group, 1.0)
-    assert job._worker is seats[0]
+    assert job._worker is workers[0]
 
 
 def test_nor_those_of_other_groups() -> None:
-    core, _, _ = core_with_group(workers=1)
+    core, _, _ = core_with_group(number=1)
     other = core.open_group(reserve=1)
     assert state_of(submit(core, other)) is JobState.QUEUED
 
 
 def test_a_worker_set_aside_goes_on_with_none_but_jobs_of_its_group() -> None:
-    core, (seat, _), group = core_with_group()
+    core, (worker, _), group = core_with_group()
     submit(core, group)
     submit(core)
-    queued, waiting = submit(core), submit(core, worker=seat, priority=-1)
+    queued, waiting = submit(core), submit(core, worker=worker, priority=-1)
     own = submit(core, group)
-    assert core.scheduler.succeeded(seat, None, 1.0) is own
-    assert core.scheduler.succeeded(seat, None, 2.0) is None
+    assert core.scheduler.succeeded(worker, None, 1.0) is own
+    assert core.scheduler.succeeded(worker, None, 2.0) is None
     assert (state_of(queued), state_of(waiting)) == (JobState.QUEUED, JobState.QUEUED)
 
 
 def test_a_group_may_use_free_workers_that_it_does_not_have_for_itself() -> None:
-    core, seats, group = core_with_group()
-    assert [submit(core, group)._worker for _ in seats] == seats
+    core, workers, group = core_with_group()
+    assert [submit(core, group)._worker for _ in workers] == workers
 
 
 @pytest.mark.parametrize("pick", PICKS)
 def test_a_job_goes_to_a_worker_that_its_group_has_for_itself_rather_than_to_another(pick: Pick) -> None:
     core = make_core(pick=pick)
     for _ in range(3):
-        core.add_seat()
+        core.add_worker()
     group = core.open_group(reserve=1)
-    (kept,) = seats_of(group)
+    (kept,) = workers_of(group)
     for now in range(5):
         assert submit(core, group)._worker is kept
         core.scheduler.succeeded(kept, None, float(now))
@@ -253,17 +253,17 @@ def test_a_job_goes_to_a_worker_that_its_group_has_for_itself_rather_than_to_ano
 @pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 1)])
 def test_of_the_workers_that_its_group_has_for_itself_a_job_goes_to_the_preferred_one(pick: Pick, chosen: int) -> None:
     core = make_core(pick=pick)
-    seats = [core.add_seat() for _ in range(3)]
+    workers = [core.add_worker() for _ in range(3)]
     group = core.open_group(reserve=2)
-    assert seats_of(group) == seats[:2]
-    assert submit(core, group)._worker is seats[chosen]
+    assert workers_of(group) == workers[:2]
+    assert submit(core, group)._worker is workers[chosen]
 
 
 def test_a_job_goes_to_another_worker_if_those_that_its_group_has_lack_its_tags() -> None:
     core = make_core()
-    kept, fit = core.add_seat(), core.add_seat("a")
+    kept, fit = core.add_worker(), core.add_worker("a")
     group = core.open_group(reserve=1)
-    assert seats_of(group) == [kept]
+    assert workers_of(group) == [kept]
     assert submit(core, group, requires=["a"])._worker is fit
 
 
@@ -281,17 +281,17 @@ def test_a_job_that_asks_for_a_worker_gets_it_though_one_that_its_group_has_is_i
 
 
 def test_a_slow_attempt_is_started_on_a_worker_that_its_group_has_rather_than_on_another() -> None:
-    core, (first, second, free), group = core_with_group(workers=3, reserve=2)
+    core, (first, second, free), group = core_with_group(number=3, reserve=2)
     job = submit(core, group, hedge=Hedge(1.0))
     core.scheduler.pause(second, 0.0)
     core.scheduler.resume(second, 0.0)  # so that the other has been idle for longer
     core.scheduler.advance(1.0)
-    assert [seat._current for seat in (first, second, free)] == [job, job, None]
+    assert [worker._current for worker in (first, second, free)] == [job, job, None]
 
 
 def test_what_waits_for_a_place_goes_to_a_worker_that_its_group_has_rather_than_to_another() -> None:
     core = make_core(max_queue=0)
-    free, kept = core.add_seat(), core.add_seat()
+    free, kept = core.add_worker(), core.add_worker()
     core.scheduler.pause(free, 0.0)
     group = core.open_group(reserve=1, max_running=1)
     first = submit(core, group)
@@ -315,42 +315,42 @@ def test_a_worker_that_is_not_set_aside_takes_the_groups_jobs_in_their_turn() ->
 
 def test_a_worker_set_aside_has_the_tags_that_it_has() -> None:
     core = make_core()
-    seat, _ = core.add_seat("a"), core.add_seat("b")
+    worker, _ = core.add_worker("a"), core.add_worker("b")
     group = core.open_group(reserve=1)
-    core.scheduler.pause(seat, 0.0)
+    core.scheduler.pause(worker, 0.0)
     job = submit(core, group, requires=["a"])
     assert state_of(job) is JobState.QUEUED
-    core.scheduler.resume(seat, 1.0)
-    assert job._worker is seat
+    core.scheduler.resume(worker, 1.0)
+    assert job._worker is worker
 
 
 def test_a_job_that_only_workers_set_aside_may_take_waits_and_is_not_an_orphan() -> None:
     core = make_core()
-    seat = core.add_seat("a")
+    worker = core.add_worker("a")
     group = core.open_group(reserve=1)
     job = submit(core, requires=["a"])
     core.scheduler.close_group(group, 1.0)
-    assert job._worker is seat
+    assert job._worker is worker
 
 
 def test_a_submitter_finds_no_idle_worker_in_one_that_is_set_aside() -> None:
-    core, _, group = core_with_group(workers=1)
+    core, _, group = core_with_group(number=1)
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 0.0) is Admission.FULL
     assert core.scheduler.submit(make_job(group=group), Door.IF_IDLE, 0.0) is Admission.ENTERED
 
 
 def test_submitters_in_line_with_jobs_of_the_group_go_to_its_workers() -> None:
     core = make_core(max_queue=0)
-    seat = core.add_seat()
+    worker = core.add_worker()
     group = core.open_group(reserve=1)
     submit(core, group)
     other, own = make_job(), make_job(group=group)
     for job in (other, own):
         assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    assert core.scheduler.succeeded(seat, None, 1.0) is own
-    core.scheduler.succeeded(seat, None, 2.0)
+    assert core.scheduler.succeeded(worker, None, 1.0) is own
+    core.scheduler.succeeded(worker, None, 2.0)
     core.scheduler.close_group(group, 3.0)
-    assert other._worker is seat
+    assert other._worker is worker
 
 
 # The bounce.
@@ -375,7 +375,7 @@ def test_the_bounce_goes_to_a_worker_that_is_set_aside_for_the_jobs_group() -> N
 
 def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_set_aside_for_others() -> None:
     core = make_core()
-    kept, busy = core.add_seat(), core.add_seat()
+    kept, busy = core.add_worker(), core.add_worker()
     group = core.open_group(reserve=1)
     job = submit(core, group)
     submit(core)
@@ -410,7 +410,7 @@ def test_a_worker_that_is_told_to_leave_is_replaced_at_once_if_one_is_idle(busy:
     if busy:
         submit(core, group)
     core.scheduler.depart(kept, 1.0)
-    assert seats_of(group) == [free]
+    assert workers_of(group) == [free]
 
 
 def test_a_worker_that_has_left_is_replaced_as_soon_as_there_is_one() -> None:
@@ -419,25 +419,25 @@ def test_a_worker_that_has_left_is_replaced_as_soon_as_there_is_one() -> None:
     core.scheduler.depart(kept, 1.0)
     core.scheduler.left(kept, 1.0)
     submit(core)
-    assert seats_of(group) == []
+    assert workers_of(group) == []
     core.scheduler.succeeded(free, None, 2.0)
-    assert seats_of(group) == [free]
+    assert workers_of(group) == [free]
 
 
 def test_a_worker_that_leaves_without_having_been_told_to_is_replaced() -> None:
     core, (kept, free), group = core_with_group()
     core.scheduler.reopen(kept, ERROR, 1.0)
-    assert seats_of(group) == [kept]
+    assert workers_of(group) == [kept]
     core.scheduler.left(kept, 2.0)
-    assert seats_of(group) == [free]
+    assert workers_of(group) == [free]
 
 
 def test_one_that_is_paused_when_it_is_told_to_leave_is_replaced_at_once() -> None:
     core, (kept, free), group = core_with_group()
     core.scheduler.pause(kept, 0.0)
-    assert seats_of(group) == [kept]
+    assert workers_of(group) == [kept]
     core.scheduler.depart(kept, 1.0)
-    assert seats_of(group) == [free]
+    assert workers_of(group) == [free]
 
 
 def test_a_group_that_has_lost_a_worker_goes_before_those_opened_later() -> None:
@@ -446,7 +446,7 @@ def test_a_group_that_has_lost_a_worker_goes_before_those_opened_later() -> None
     later = core.open_group(reserve=1)
     core.scheduler.depart(kept, 1.0)
     core.scheduler.succeeded(free, None, 2.0)
-    assert (seats_of(group), seats_of(later)) == ([free], [])
+    assert (workers_of(group), workers_of(later)) == ([free], [])
 
 
 def test_the_last_attempt_of_a_worker_that_is_told_to_leave_still_is_its_groups() -> None:
@@ -458,20 +458,20 @@ def test_the_last_attempt_of_a_worker_that_is_told_to_leave_still_is_its_groups(
 
 
 def test_closing_a_group_gives_its_workers_what_waits() -> None:
-    core, seats, group = core_with_group(workers=2, reserve=2)
+    core, workers, group = core_with_group(number=2, reserve=2)
     jobs = [submit(core) for _ in range(2)]
     core.scheduler.close_group(group, 1.0)
-    assert [job._worker for job in jobs] == seats
-    assert seats_of(group) == []
+    assert [job._worker for job in jobs] == workers
+    assert workers_of(group) == []
 
 
 def test_of_the_workers_given_back_a_group_that_waits_gets_the_one_that_has_been_idle_longest() -> None:
-    core, seats, group = core_with_group(workers=2, reserve=2)
+    core, workers, group = core_with_group(number=2, reserve=2)
     later = core.open_group(reserve=1)
     submit(core, group)
-    core.scheduler.succeeded(seats[0], None, 1.0)
+    core.scheduler.succeeded(workers[0], None, 1.0)
     core.scheduler.close_group(group, 2.0)
-    assert seats_of(later) == [seats[1]]
+    assert workers_of(later) == [workers[1]]
 
 
 def test_a_worker_that_is_busy_when_its_group_is_closed_goes_on_with_any_job() -> None:
@@ -510,12 +510,12 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
 
 
 def test_while_draining_a_job_waits_for_a_worker_that_a_group_may_give_back() -> None:
-    core, (seat,), group = core_with_group(workers=1)
+    core, (worker,), group = core_with_group(number=1)
     job = submit(core)
     core.scheduler.drain(1.0)
     assert state_of(job) is JobState.QUEUED
     core.scheduler.close_group(group, 2.0)
-    assert job._worker is seat
+    assert job._worker is worker
 
 
 def test_while_draining_a_job_does_not_wait_for_a_group_that_has_no_workers() -> None:
@@ -527,7 +527,7 @@ def test_while_draining_a_job_does_not_wait_for_a_group_that_has_no_workers() ->
 
 
 def test_while_draining_a_job_that_none_may_take_is_dead_whatever_a_group_may_give_back() -> None:
-    core, _, group = core_with_group(workers=1, no_worker="wait")
+    core, _, group = core_with_group(number=1, no_worker="wait")
     lost = submit(core, requires=["a"]), submit(core, group, requires=["a"])
     job = submit(core)
     core.scheduler.drain(1.0)
@@ -536,9 +536,9 @@ def test_while_draining_a_job_that_none_may_take_is_dead_whatever_a_group_may_gi
 
 
 def test_a_job_is_started_once_though_workers_are_set_aside_between() -> None:
-    core, seats, group = core_with_group(workers=3, reserve=2)
+    core, workers, group = core_with_group(number=3, reserve=2)
     for _ in range(3):
         submit(core, group)
-    starts = [(command.seat, command.job) for command in core.commands_of(Start)]
-    assert len({job for _, job in starts}) == len({seat for seat, _ in starts}) == 3
-    assert [seat for seat, _ in starts] == seats
+    starts = [(command.worker, command.job) for command in core.commands_of(Start)]
+    assert len({job for _, job in starts}) == len({worker for worker, _ in starts}) == 3
+    assert [worker for worker, _ in starts] == workers

@@ -22,36 +22,36 @@ def submit(core: Core, **options: Any) -> Job[Any]:
 
 def test_a_worker_given_back_by_a_group_finds_what_waits_for_its_tags() -> None:
     core = make_core()
-    seat, other = core.add_seat("a"), core.add_seat()
-    submit(core, worker=seat)
+    worker, other = core.add_worker("a"), core.add_worker()
+    submit(core, worker=worker)
     first = submit(core, requires=["a"])
-    assert core.scheduler.succeeded(seat, None, 0.0) is first  # from here on there is an index for its kind
+    assert core.scheduler.succeeded(worker, None, 0.0) is first  # from here on there is an index for its kind
     group = core.open_group(reserve=2)
-    core.scheduler.succeeded(seat, None, 0.0)
-    assert set(group.seats) == {seat, other}
+    core.scheduler.succeeded(worker, None, 0.0)
+    assert set(group.workers) == {worker, other}
     waiting = submit(core, requires=["a"])
     assert waiting.state is JobState.QUEUED
     core.scheduler.close_group(group, 0.0)
-    assert seat._current is waiting
+    assert worker._current is waiting
 
 
 def test_the_first_of_all_that_idle_workers_may_take_starts_when_there_is_room() -> None:
     core = make_core(max_running=1)
-    seats = [core.add_seat(f"tag {number}", "all") for number in range(FEW + 2)]
+    workers = [core.add_worker(f"tag {number}", "all") for number in range(FEW + 2)]
     running = submit(core)
     busy = running._worker
     assert busy is not None
     waiting = [
         submit(core, requires=["tag 3"], priority=3),
         submit(core, requires=["all"], priority=1),
-        submit(core, worker=seats[4], priority=2),
+        submit(core, worker=workers[4], priority=2),
         submit(core, priority=4),
         submit(core, requires=["all", "tag 5"], priority=0),
     ]
     order: list[JobRecord] = []
     for _ in waiting:
         core.scheduler.succeeded(busy, None, 0.0)
-        busy = next(seat for seat in seats if seat._current is not None)
+        busy = next(worker for worker in workers if worker._current is not None)
         assert busy._current is not None
         order.append(busy._current)
     assert order == sorted(waiting, key=lambda job: job.priority)
@@ -59,19 +59,19 @@ def test_the_first_of_all_that_idle_workers_may_take_starts_when_there_is_room()
 
 def test_what_waited_for_room_and_was_cancelled_holds_nothing_up() -> None:
     core = make_core(max_running=1)
-    seats = [core.add_seat("a"), core.add_seat("b")]
-    core.scheduler.submit(make_job(worker=seats[0]), Door.ALWAYS, 0.0)
+    workers = [core.add_worker("a"), core.add_worker("b")]
+    core.scheduler.submit(make_job(worker=workers[0]), Door.ALWAYS, 0.0)
     gone = [submit(core, requires=["b"], priority=-1) for _ in range(300)]
-    last = submit(core, worker=seats[1])
+    last = submit(core, worker=workers[1])
     for job in gone:
         core.scheduler.cancel(job, 0.0)
-    core.scheduler.succeeded(seats[0], None, 0.0)
-    assert seats[1]._current is last
+    core.scheduler.succeeded(workers[0], None, 0.0)
+    assert workers[1]._current is last
 
 
 def test_a_job_for_one_worker_in_a_full_group_starts_when_the_group_has_room() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     group = core.open_group(max_running=1)
     submit(core, worker=second)
     submit(core, worker=first, group=group)
@@ -83,11 +83,11 @@ def test_a_job_for_one_worker_in_a_full_group_starts_when_the_group_has_room() -
 
 def test_the_groups_whose_jobs_may_start_take_their_turns_by_the_first_jobs() -> None:
     core = make_core(max_running=1)
-    seats = [core.add_seat() for _ in range(3)]
-    submit(core, worker=seats[0])
+    workers = [core.add_worker() for _ in range(3)]
+    submit(core, worker=workers[0])
     groups = [core.open_group(max_running=1) for _ in range(100)]
     waiting = [submit(core, group=group, priority=number % 7) for number, group in enumerate(groups)]
     for job in sorted(waiting, key=lambda job: job.priority):
-        busy = next(seat for seat in seats if seat._current is not None)
+        busy = next(worker for worker in workers if worker._current is not None)
         core.scheduler.succeeded(busy, None, 0.0)
         assert job.state is JobState.RUNNING

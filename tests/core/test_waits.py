@@ -24,7 +24,7 @@ def standing(core: Core) -> int:
 
 def test_a_job_whose_wait_is_for_the_end_of_another_stands_though_that_has_started() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     waiter = submit(core)
     submit(core)
     other = submit(core)
@@ -40,8 +40,8 @@ def test_a_job_whose_wait_is_for_the_end_of_another_stands_though_that_has_start
 
 def test_a_job_that_waits_for_the_start_of_another_stands_until_that() -> None:
     core = make_core()
-    core.add_seat()
-    second = core.add_seat()
+    core.add_worker()
+    second = core.add_worker()
     waiter = submit(core)
     submit(core)
     other = submit(core)

@@ -32,23 +32,23 @@ def submitted(core: Core, *, priority: float = 0, requires: tuple[str, ...] = ()
     return job
 
 
-def fail(core: Core, seat: WorkerRecord, placement: Placement, *, delay: float = 0.0, now: float = 0.0) -> None:
-    core.scheduler.failed(seat, ValueError(), Verdict(Retry(delay, placement, False, True)), now)
+def fail(core: Core, worker: WorkerRecord, placement: Placement, *, delay: float = 0.0, now: float = 0.0) -> None:
+    core.scheduler.failed(worker, ValueError(), Verdict(Retry(delay, placement, False, True)), now)
 
 
-def used_last(core: Core, seats: list[WorkerRecord]) -> None:
+def used_last(core: Core, workers: list[WorkerRecord]) -> None:
     """Let each of the workers run a job, so that they become idle in this order."""
-    for seat in seats:
-        core.scheduler.submit(make_job(worker=seat), Door.ALWAYS, 0.0)
-    for seat in seats:
-        core.scheduler.succeeded(seat, None, 0.0)
+    for worker in workers:
+        core.scheduler.submit(make_job(worker=worker), Door.ALWAYS, 0.0)
+    for worker in workers:
+        core.scheduler.succeeded(worker, None, 0.0)
 
 
 @pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 2)])
 @pytest.mark.parametrize("tags", [("a", "a", "a"), ("a", "b", "c")])
 def test_of_idle_workers_the_preferred_one_gets_the_job(pick: Pick, chosen: int, tags: tuple[str, ...]) -> None:
     core = make_core(pick=pick)
-    first, second, third = [core.add_seat(tag) for tag in tags]
+    first, second, third = [core.add_worker(tag) for tag in tags]
     order = [second, third, first]
     used_last(core, order)
     assert core.roster.choose(ANYONE) is order[chosen]
@@ -58,9 +58,9 @@ def test_a_random_pick_is_repeated_by_the_same_random_numbers() -> None:
     def picks(seed: int) -> list[int]:
         core = make_core(pick="random", seed=seed)
         for _ in range(5):
-            core.add_seat()
-        seats = [core.roster.choose(ANYONE) for _ in range(50)]
-        return [seat.id for seat in seats if seat is not None]
+            core.add_worker()
+        workers = [core.roster.choose(ANYONE) for _ in range(50)]
+        return [worker.id for worker in workers if worker is not None]
 
     assert picks(1) == picks(1) != picks(2)
     assert set(picks(1)) == {1, 2, 3, 4, 5}
@@ -69,32 +69,32 @@ def test_a_random_pick_is_repeated_by_the_same_random_numbers() -> None:
 @pytest.mark.parametrize("pick", PICKS)
 def test_only_workers_with_all_required_tags_are_chosen(pick: Pick) -> None:
     core = make_core(pick=pick)
-    core.add_seat("a")
-    both = core.add_seat("a", "b")
-    core.add_seat("b")
+    core.add_worker("a")
+    both = core.add_worker("a", "b")
+    core.add_worker("b")
     assert core.roster.choose(Terms(frozenset({"a", "b"}))) is both
     assert core.roster.choose(Terms(frozenset({"c"}))) is None
 
 
 def test_a_job_for_a_worker_that_lacks_its_tags_waits_where_jobs_may_wait_for_any_worker() -> None:
     core = make_core(no_worker="wait")
-    seat = core.add_seat("a")
-    job = make_job(worker=seat, requires=["b"])
+    worker = core.add_worker("a")
+    job = make_job(worker=worker, requires=["b"])
     core.scheduler.submit(job, Door.ALWAYS, 0.0)
     assert job.state is JobState.QUEUED
-    assert core.roster.idle() == [seat]
+    assert core.roster.idle() == [worker]
 
 
 @pytest.mark.parametrize("pick", PICKS)
 def test_the_bounce_avoids_workers_that_have_failed(pick: Pick) -> None:
     core = make_core(pick=pick)
-    first, second, third = [core.add_seat() for _ in range(3)]
+    first, second, third = [core.add_worker() for _ in range(3)]
     assert core.roster.choose(Terms(failed=frozenset({first, third}), last=first)) is second
 
 
 def test_the_idle_come_longest_idle_first() -> None:
     core = make_core()
-    order = [core.add_seat("a"), core.add_seat("b"), core.add_seat("a")]
+    order = [core.add_worker("a"), core.add_worker("b"), core.add_worker("a")]
     used_last(core, order[::-1])
     assert core.roster.idle() == order[::-1]
     assert core.roster.idle_count == 3
@@ -103,14 +103,14 @@ def test_the_idle_come_longest_idle_first() -> None:
 def test_a_job_bounces_over_all_workers_before_a_new_round_begins() -> None:
     core = make_core()
     for _ in range(4):
-        core.add_seat()
+        core.add_worker()
     job = submitted(core)
     order: list[WorkerRecord] = []
     for _ in range(12):
-        seat = job._worker
-        assert seat is not None
-        order.append(seat)
-        fail(core, seat, "other")
+        worker = job._worker
+        assert worker is not None
+        order.append(worker)
+        fail(core, worker, "other")
     rounds = [set(order[:4]), set(order[4:8]), set(order[8:])]
     assert [len(round_) for round_ in rounds] == [4, 4, 4]
     assert all(one is not two for one, two in pairwise(order))
@@ -118,15 +118,15 @@ def test_a_job_bounces_over_all_workers_before_a_new_round_begins() -> None:
 
 def test_a_bounced_job_goes_back_to_the_only_worker_that_is_left() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     job = submitted(core)
-    fail(core, seat, "other")
-    assert job._worker is seat
+    fail(core, worker, "other")
+    assert job._worker is worker
 
 
 def test_a_bounced_job_waits_for_another_worker_that_is_busy() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job, other = submitted(core), submitted(core)
     fail(core, first, "other")
     assert (job.state, other._worker) == (JobState.QUEUED, second)
@@ -136,7 +136,7 @@ def test_a_bounced_job_waits_for_another_worker_that_is_busy() -> None:
 
 def test_a_bounced_job_does_not_wait_for_a_worker_that_is_paused() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job, _ = submitted(core), submitted(core)
     fail(core, first, "other")
     core.scheduler.pause(second, 0.0)
@@ -145,7 +145,7 @@ def test_a_bounced_job_does_not_wait_for_a_worker_that_is_paused() -> None:
 
 def test_an_attempt_that_was_cut_short_begins_no_new_round() -> None:
     core = make_core()
-    first, second, third = [core.add_seat() for _ in range(3)]
+    first, second, third = [core.add_worker() for _ in range(3)]
     core.scheduler.pause(third, 0.0)
     job = submitted(core)
     fail(core, first, "other")
@@ -159,7 +159,7 @@ def test_an_attempt_that_was_cut_short_begins_no_new_round() -> None:
 
 def test_a_job_for_the_same_worker_waits_for_it() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     job = submitted(core)
     core.scheduler.pause(first, 0.0)
     fail(core, first, "same")
@@ -172,7 +172,7 @@ def test_a_job_for_the_same_worker_waits_for_it() -> None:
 
 def test_a_retry_does_not_overtake_more_urgent_jobs_that_wait_for_room() -> None:
     core = make_core(max_running=1)
-    first, _ = core.add_seat(), core.add_seat()
+    first, _ = core.add_worker(), core.add_worker()
     late = submitted(core, priority=5)
     urgent = submitted(core, priority=0)
     fail(core, first, "any")
@@ -181,7 +181,7 @@ def test_a_retry_does_not_overtake_more_urgent_jobs_that_wait_for_room() -> None
 
 def test_of_jobs_that_come_due_together_the_more_urgent_starts() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     late, urgent = submitted(core, priority=5), submitted(core, priority=0)
     fail(core, first, "any", delay=1.0)
     fail(core, second, "any", delay=1.0)
@@ -192,16 +192,16 @@ def test_of_jobs_that_come_due_together_the_more_urgent_starts() -> None:
 
 def test_a_job_whose_time_is_up_does_not_start_even_if_its_delay_ended_before() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.submit(job := make_job(total_timeout=2.0), Door.ALWAYS, 0.0)
-    fail(core, seat, "any", delay=1.0)
+    fail(core, worker, "any", delay=1.0)
     core.scheduler.advance(3.0)
-    assert (job.dead_reason, seat._current) == (DeadReason.TIMED_OUT, None)
+    assert (job.dead_reason, worker._current) == (DeadReason.TIMED_OUT, None)
 
 
 def test_a_job_whose_round_is_ended_by_a_rest_goes_before_the_one_that_brought_the_rest() -> None:
     core = make_core()
-    first, second = core.add_seat(), core.add_seat()
+    first, second = core.add_worker(), core.add_worker()
     urgent, late = submitted(core, priority=-1), submitted(core)
     fail(core, first, "other")
     assert urgent.state is JobState.QUEUED  # the second is busy, but it will be tried
@@ -215,40 +215,40 @@ def test_a_job_whose_round_is_ended_by_a_rest_goes_before_the_one_that_brought_t
 @pytest.mark.parametrize("no_worker", ["reject", "bury"])
 def test_a_queued_job_that_nobody_can_take_any_more_is_buried(no_worker: Any) -> None:
     core = make_core(no_worker=no_worker)
-    seat = core.add_seat("a")
-    core.scheduler.pause(seat, 0.0)
+    worker = core.add_worker("a")
+    core.scheduler.pause(worker, 0.0)
     job = submitted(core, requires=("a",))
-    core.scheduler.depart(seat, 0.0)
-    core.scheduler.left(seat, 0.0)
+    core.scheduler.depart(worker, 0.0)
+    core.scheduler.left(worker, 0.0)
     assert job.dead_reason is DeadReason.NO_WORKER
 
 
 def test_a_submitter_whose_job_nobody_can_take_any_more_is_refused_where_such_are_rejected() -> None:
     core = make_core(max_queue=0)
-    seat = core.add_seat()
-    core.scheduler.pause(seat, 0.0)
+    worker = core.add_worker()
+    core.scheduler.pause(worker, 0.0)
     assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
-    core.scheduler.left(seat, 0.0)
+    core.scheduler.left(worker, 0.0)
     assert [command.job for command in core.commands_of(Refused)] == [job]
     assert core.lifecycle.submitted == 0
 
 
 def test_a_submitter_whose_job_nobody_can_take_any_more_gets_it_dead_where_such_are_buried() -> None:
     core = make_core(max_queue=0, no_worker="bury")
-    seat = core.add_seat()
-    core.scheduler.pause(seat, 0.0)
+    worker = core.add_worker()
+    core.scheduler.pause(worker, 0.0)
     assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
-    core.scheduler.left(seat, 0.0)
+    core.scheduler.left(worker, 0.0)
     assert [command.job for command in core.commands_of(Admitted)] == [job]
     assert job.dead_reason is DeadReason.NO_WORKER
 
 
 def test_a_job_queued_while_draining_does_not_hang_on_paused_workers() -> None:
     core = make_core()
-    seat = core.add_seat()
+    worker = core.add_worker()
     core.scheduler.drain(0.0)
-    core.scheduler.pause(seat, 0.0)
-    assert submitted(core)._worker is seat
+    core.scheduler.pause(worker, 0.0)
+    assert submitted(core)._worker is worker
 
 
 # Workers that are kept for groups.
@@ -257,16 +257,16 @@ def test_a_job_queued_while_draining_does_not_hang_on_paused_workers() -> None:
 def test_a_worker_that_is_kept_for_a_group_is_chosen_for_its_jobs_alone() -> None:
     core = make_core()
     group, other = core.make_group(reserve=1), core.make_group(reserve=1)
-    seat = core.add_seat()
-    core.roster.reserve(seat, group)
+    worker = core.add_worker()
+    core.roster.reserve(worker, group)
     chosen = [core.roster.choose(Terms(gate=gate)) for gate in (None, other, group)]
-    assert chosen == [None, None, seat]
+    assert chosen == [None, None, worker]
     assert core.roster.choose(ANYONE) is None
 
 
 def test_nobody_is_chosen_for_a_group_that_is_full() -> None:
     core = make_core()
-    core.add_seat()
+    core.add_worker()
     group = core.make_group(max_running=1)
     group.count[JobState.RUNNING] = 1
     assert core.roster.choose(Terms(gate=group)) is None
@@ -277,62 +277,62 @@ def test_nobody_is_chosen_for_a_group_that_is_full() -> None:
 @pytest.mark.parametrize("pick", PICKS)
 def test_a_groups_own_worker_is_chosen_before_those_that_are_there_for_everybody(pick: Pick) -> None:
     core = make_core(pick=pick)
-    seats = [core.add_seat() for _ in range(3)]
+    workers = [core.add_worker() for _ in range(3)]
     group = core.make_group(reserve=1)
-    core.roster.reserve(seats[1], group)
-    assert {core.roster.choose(Terms(gate=group)) for _ in range(50)} == {seats[1]}
-    core.roster.unpark(seats[1])
+    core.roster.reserve(workers[1], group)
+    assert {core.roster.choose(Terms(gate=group)) for _ in range(50)} == {workers[1]}
+    core.roster.unpark(workers[1])
     chosen = {core.roster.choose(Terms(gate=group)) for _ in range(50)}
-    expected = {"longest_idle": {seats[0]}, "last_used": {seats[2]}, "random": {seats[0], seats[2]}}
+    expected = {"longest_idle": {workers[0]}, "last_used": {workers[2]}, "random": {workers[0], workers[2]}}
     assert chosen == expected[pick]
 
 
 def test_a_worker_that_is_kept_for_others_may_still_be_asked_for() -> None:
     core = make_core()
-    seat = core.add_seat("a")
-    core.roster.reserve(seat, core.make_group(reserve=1))
+    worker = core.add_worker("a")
+    core.roster.reserve(worker, core.make_group(reserve=1))
     assert core.roster.has_any(ANYONE)
     assert core.roster.has_any(Terms(frozenset({"a"})))
-    assert core.roster.has_any(Terms(pinned=seat))
-    assert not core.roster.admits(Terms(pinned=seat), seat)
+    assert core.roster.has_any(Terms(pinned=worker))
+    assert not core.roster.admits(Terms(pinned=worker), worker)
 
 
 def test_a_job_that_has_failed_keeps_to_its_group() -> None:
     core = make_core()
     group = core.make_group(max_running=1)
-    seat = core.add_seat()
+    worker = core.add_worker()
     for placement in ("any", "same", "other"):
         job = make_job(group=group)
-        job._setback = Setback(placement=placement, failed_on=frozenset({seat}), last=seat)
+        job._setback = Setback(placement=placement, failed_on=frozenset({worker}), last=worker)
         assert terms_of(job).gate is group
     assert terms_of(make_job(group=core.make_group())) is ANYONE
 
 
 def test_who_is_kept_is_idle_or_busy_as_before() -> None:
     core = make_core()
-    idle, busy, paused = [core.add_seat() for _ in range(3)]
+    idle, busy, paused = [core.add_worker() for _ in range(3)]
     group = core.make_group(reserve=3)
     core.scheduler.submit(make_job(worker=busy), Door.ALWAYS, 0.0)
     core.scheduler.pause(paused, 0.0)
-    for seat in (paused, busy, idle):
-        core.roster.reserve(seat, group)
+    for worker in (paused, busy, idle):
+        core.roster.reserve(worker, group)
     kind = idle._kind
     assert (kind.members, kind.available, list(kind.idle)) == (3, 2, [idle])
     assert core.roster.idle_count == 1
-    for seat in (paused, busy, idle):
-        core.roster.reserve(seat, None)
+    for worker in (paused, busy, idle):
+        core.roster.reserve(worker, None)
     assert list(core.roster._kinds.values()) == [idle._kind]
     assert (idle._kind.members, idle._kind.available, list(idle._kind.idle)) == (3, 2, [idle])
 
 
 def test_keeping_workers_and_giving_them_back_leaves_them_in_their_order() -> None:
     core = make_core()
-    seats = [core.add_seat() for _ in range(5)]
+    workers = [core.add_worker() for _ in range(5)]
     group = core.make_group(reserve=5)
     for number in (3, 0, 4):
-        core.roster.reserve(seats[number], group)
-    assert core.roster.idle() == seats
-    assert list(seats[0]._kind.idle) == [seats[0], seats[3], seats[4]]
+        core.roster.reserve(workers[number], group)
+    assert core.roster.idle() == workers
+    assert list(workers[0]._kind.idle) == [workers[0], workers[3], workers[4]]
     for number in (4, 0, 3):
-        core.roster.reserve(seats[number], None)
-    assert list(seats[0]._kind.idle) == core.roster.idle() == seats
+        core.roster.reserve(workers[number], None)
+    assert list(workers[0]._kind.idle) == core.roster.idle() == workers

@@ -161,11 +161,11 @@ class WaitingMachine(ElasticMachine):
         return [pair for pair in super().may_claim() if not pair[1].forfeited and self.free_tasks(pair[1])]
 
     def claim_one(self, job: Job[Any], plain: PlainJob) -> None:
-        seat, task = job._worker, self.free_tasks(plain)[0]
-        assert seat is not None
+        record, task = job._worker, self.free_tasks(plain)[0]
+        assert record is not None
         self.on_both(
             lambda: self.model.claim(plain, task),
-            lambda: self.core.scheduler.claim(seat, job, self.now, task),
+            lambda: self.core.scheduler.claim(record, job, self.now, task),
         )
 
     def may_wait(self) -> list[tuple[Job[Any], PlainJob]]:
@@ -325,16 +325,16 @@ class WaitingMachine(ElasticMachine):
     def end_one_apart(self, pair: tuple[Job[Any], PlainJob], how: str, verdict: PlainVerdict) -> None:
         job, plain = pair
         worker = self.shell_of(job._worker)  # type: ignore[arg-type]
-        apart = WorkerlessAttempt(self.core.scheduler, worker.seat._loans[job], lambda: None)
+        apart = WorkerlessAttempt(self.core.scheduler, worker.record._loans[job], lambda: None)
         error = ValueError("apart")
 
         def end() -> None:
             if how == "value":
-                apart.succeeded(worker.seat, "value", self.now)
+                apart.succeeded(worker.record, "value", self.now)
             elif how == "error":
-                apart.failed(worker.seat, error, verdict_of(verdict, error), self.now)
+                apart.failed(worker.record, error, verdict_of(verdict, error), self.now)
             else:
-                apart.cut_short(worker.seat, error, self.now)
+                apart.cut_short(worker.record, error, self.now)
 
         worker.interrupted = [each for each in worker.interrupted if each is not job]
         outcome = verdict if how == "error" else None

@@ -51,7 +51,7 @@ def test_an_unknown_option_is_told_how_a_function_gets_keyword_arguments() -> No
 
 
 def test_a_worker_of_another_pool_is_told_apart() -> None:
-    given: Any = {"worker": make_core().add_seat()}
+    given: Any = {"worker": make_core().add_worker()}
     with pytest.raises(ValueError, match="worker must be a worker of this pool, got "):
         given_to("submit", given)
 

@@ -191,7 +191,7 @@ class BaseGroup(Submitting):
         record, most = self._record, self._engine.core.most_workers
         opener = record.opener
         if opener is not None and most - occupied_by_opener(record) < record.reserve <= most:
-            holder = f"{label(opener.job)} (on {one_line(opener.seat.name)})"
+            holder = f"{label(opener.job)} (on {one_line(opener.worker.name)})"
             raise JobDeadlockError(f"the job {holder} itself holds one of the workers that its group would wait for")
         with self._engine.waiting.waiting_for(tuple, group=record):
             await self._staffed.wait()

@@ -119,7 +119,7 @@ class BasePool(Submitting):
     @property
     def workers(self) -> tuple[Worker, ...]:
         """The workers that have not left, those still starting included."""
-        return cast("tuple[Worker, ...]", tuple(self._engine.roster.seats.values()))
+        return cast("tuple[Worker, ...]", tuple(self._engine.roster.by_id.values()))
 
     @property
     def idle_workers(self) -> tuple[Worker, ...]:
@@ -238,7 +238,7 @@ class BasePool(Submitting):
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""
-        workers = counted(len(self._engine.roster.seats), "worker")
+        workers = counted(len(self._engine.roster.by_id), "worker")
         return f"<trio_pool.{type(self).__name__}{name}: {workers}, {counted(len(self._engine.lifecycle.live), 'job')}>"
 
     def close(self) -> None:

@@ -53,100 +53,100 @@ class AttemptEvents:
         self._changes = changes
         self._settling = settling
 
-    def succeeded(self, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
+    def succeeded(self, worker: WorkerRecord, value: object, now: float) -> JobRecord | None:
         """It has ended with a value."""
-        if self._hedging.under_way and (race := self._hedging.ending(seat, decides=True)) is not None:
-            return self._succeeded_in_race(race, seat, value, now)
+        if self._hedging.under_way and (race := self._hedging.ending(worker, decides=True)) is not None:
+            return self._succeeded_in_race(race, worker, value, now)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         lifecycle = self._lifecycle
-        job = lifecycle.end_attempt(seat, now, None)
+        job = lifecycle.end_attempt(worker, now, None)
         job._value = value
         lifecycle.move(job, SUCCEEDED, now)
-        if seat._guard is not None:
-            seat._guard.succeeded()
-        return self._settling.next_for(seat, now)
+        if worker._limits is not None:
+            worker._limits.succeeded()
+        return self._settling.next_for(worker, now)
 
-    def _succeeded_in_race(self, race: Race, seat: WorkerRecord, value: object, now: float) -> JobRecord | None:
+    def _succeeded_in_race(self, race: Race, worker: WorkerRecord, value: object, now: float) -> JobRecord | None:
         self._settling.advance(now)
-        self._leave(race, seat, now)
-        self._lifecycle.count_for(seat, None)
+        self._leave(race, worker, now)
+        self._lifecycle.count_for(worker, None)
         race.succeeded(value)
         self._left_race(race, now)
-        if seat._guard is not None:
-            seat._guard.succeeded()
-        return self._settling.next_for(seat, now)
+        if worker._limits is not None:
+            worker._limits.succeeded()
+        return self._settling.next_for(worker, now)
 
-    def failed(self, seat: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> JobRecord | None:
+    def failed(self, worker: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> JobRecord | None:
         """It has ended with an error."""
-        race = self._hedging.ending(seat, decides=verdict.is_the_last_word) if self._hedging.under_way else None
+        race = self._hedging.ending(worker, decides=verdict.is_the_last_word) if self._hedging.under_way else None
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if race is None:
-            job = self._lifecycle.end_attempt(seat, now, error)
+            job = self._lifecycle.end_attempt(worker, now, error)
         else:
-            job = self._leave(race, seat, now)
+            job = self._leave(race, worker, now)
             if not race.is_decided:
-                self._lifecycle.count_for(seat, error)
+                self._lifecycle.count_for(worker, error)
         setback = job._setback
         if setback is None:
             setback = job._setback = Setback()
-        setback.note(seat, seat._alone)
+        setback.note(worker, worker._alone)
         # First what it means for the worker: it may end the round of a job before this one.
         if verdict.rest:
-            self._changes.rest(seat, now + verdict.rest, now)
-        if seat._guard is not None:
-            self._tell_breaker(seat, seat._guard, verdict, now)
-        if verdict.broken and seat._phase is Phase.OPEN:  # or it is known already
-            self._changes.take_out_of_use(seat, error, now)
+            self._changes.rest(worker, now + verdict.rest, now)
+        if worker._limits is not None:
+            self._tell_breaker(worker, worker._limits, verdict, now)
+        if verdict.broken and worker._phase is Phase.OPEN:  # or it is known already
+            self._changes.take_out_of_use(worker, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
         self._look_for_waits(job, race)
-        return self._settling.next_for(seat, now)
+        return self._settling.next_for(worker, now)
 
-    def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
+    def timed_out(self, worker: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
         """It was cut short by the job's total timeout."""
-        race = self._hedging.ending(seat, decides=True) if self._hedging.under_way else None
+        race = self._hedging.ending(worker, decides=True) if self._hedging.under_way else None
         self._settling.advance(now)
-        if seat._guard is not None:
-            seat._guard.ended_otherwise()
+        if worker._limits is not None:
+            worker._limits.ended_otherwise()
         if race is None:
-            job = self._lifecycle.end_attempt(seat, now, error)
+            job = self._lifecycle.end_attempt(worker, now, error)
             self._time_out_running(job, error, now)
         else:
-            self._leave(race, seat, now)
-            self._lifecycle.count_for(seat, error)
+            self._leave(race, worker, now)
+            self._lifecycle.count_for(worker, error)
             race.failed(error, None)
             self._left_race(race, now)
-        return self._settling.next_for(seat, now)
+        return self._settling.next_for(worker, now)
 
-    def cut_short(self, seat: WorkerRecord, error: Exception, now: float, *, begun: bool = True) -> JobRecord | None:
+    def cut_short(self, worker: WorkerRecord, error: Exception, now: float, *, begun: bool = True) -> JobRecord | None:
         """It was cut short by a cancellation: it is neither counted nor kept.
 
         Arguments:
           begun: whether the function had been called at all.
         """
-        race = self._hedging.ending(seat, decides=False) if self._hedging.under_way else None
+        race = self._hedging.ending(worker, decides=False) if self._hedging.under_way else None
         if not begun:
-            for meter in seat._draws:
+            for meter in worker._draws:
                 meter.give_back()
-            seat._draws = ()
+            worker._draws = ()
         self._settling.advance(now)
-        if seat._guard is not None:
-            seat._guard.ended_otherwise()
+        if worker._limits is not None:
+            worker._limits.ended_otherwise()
         if race is None:
-            job = self._lifecycle.cut_attempt(seat, now, error)
+            job = self._lifecycle.cut_attempt(worker, now, error)
             self._go_on_after_cut(job, now)
         else:
-            job = self._leave(race, seat, now)
-            if not begun and seat is not race.first:
-                del race.took_part[seat]
+            job = self._leave(race, worker, now)
+            if not begun and worker is not race.first:
+                del race.took_part[worker]
             self._left_race(race, now, error)
         self._look_for_waits(job, race)
-        return self._settling.next_for(seat, now)
+        return self._settling.next_for(worker, now)
 
     def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
         """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
@@ -159,7 +159,7 @@ class AttemptEvents:
         self._settling.advance(now)
         self._loans.close(loan)
         if cut is None:
-            self._lifecycle.count_for(loan.seat, race.error)
+            self._lifecycle.count_for(loan.worker, race.error)
         self._left_race(race, now, cut)
         self._state.may_start = True
         self._settling.settle(now)
@@ -205,10 +205,10 @@ class AttemptEvents:
         else:
             self._changes.queue_again(job, now, front=True)
 
-    def _leave(self, race: Race, seat: WorkerRecord, now: float) -> JobRecord:
+    def _leave(self, race: Race, worker: WorkerRecord, now: float) -> JobRecord:
         """An attempt that may run elsewhere too has ended on a worker."""
-        job = self._lifecycle.take_off(seat, now)
-        self._hedging.leave(race, seat)
+        job = self._lifecycle.take_off(worker, now)
+        self._hedging.leave(race, worker)
         if race.runners:
             self._lifecycle.add_surplus(job, -1)
         return job
@@ -216,12 +216,12 @@ class AttemptEvents:
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
         """What that means for the attempt; ``cut`` tells of a cancellation."""
         if race.is_decided:
-            for seat in race.runners:
+            for worker in race.runners:
                 # A total timeout that has passed ends it there too.
-                if seat._cut is None and (race.won or race.verdict is not None):
-                    seat._cut = Cut.LOST
-                    self._state.waits.cut(Run(race.job, seat))
-                    self._state.commands.append(Interrupt(seat, race.job))
+                if worker._cut is None and (race.won or race.verdict is not None):
+                    worker._cut = Cut.LOST
+                    self._state.waits.cut(Run(race.job, worker))
+                    self._state.commands.append(Interrupt(worker, race.job))
         if race.runners:
             return
         job, lifecycle = race.job, self._lifecycle
@@ -266,9 +266,9 @@ class AttemptEvents:
         else:
             self._changes.queue_again(job, now, front=fate.front)
 
-    def _tell_breaker(self, seat: WorkerRecord, guard: WorkerLimits, verdict: Verdict, now: float) -> None:
+    def _tell_breaker(self, worker: WorkerRecord, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
-            guard.ended_otherwise()
-        elif (until := guard.failed(now)) is not None:
-            self._state.availability.quarantine(seat, until)
-            self._dispatcher.note(seat, now)
+            limits.ended_otherwise()
+        elif (until := limits.failed(now)) is not None:
+            self._state.availability.quarantine(worker, until)
+            self._dispatcher.note(worker, now)

@@ -35,13 +35,13 @@ class Autoscaler:
         "_idle",
         "_idle_since",
         "_ordered",
-        "_places",
         "_present",
         "_queue",
         "_reservations",
         "_retire_at",
         "_state",
         "_unopened",
+        "_waiting_line",
         "begun",
     )
 
@@ -50,9 +50,9 @@ class Autoscaler:
         self._state = state
         self._deadlines = state.deadlines
         self._queue = state.queue
-        self._places = state.places
+        self._waiting_line = state.waiting_line
         self._reservations = state.reservations
-        state.queue.counted_tags = state.places.by_taker.counted_tags = elastic.tags
+        state.queue.counted_tags = state.waiting_line.by_taker.counted_tags = elastic.tags
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The first workers are opened by the shell, which gives up if one of them can't be.
         self.begun: bool = False
@@ -106,7 +106,7 @@ class Autoscaler:
     @property
     def _coming(self) -> int:
         """How many are about to open their resources; not those whose jobs have to end first, and may wait."""
-        return len(self._unopened) - sum(not seat._coming for seat in self._held)
+        return len(self._unopened) - sum(not worker._coming for worker in self._held)
 
     def could_open(self, terms: Terms) -> bool:
         """Whether one more worker is about to join, or may be opened, that may take such a job."""
@@ -129,45 +129,45 @@ class Autoscaler:
         """Whether a worker that could be opened may take such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
-    def joined(self, seat: WorkerRecord, *, ordered: bool) -> None:
+    def joined(self, worker: WorkerRecord, *, ordered: bool) -> None:
         """One of these workers has joined."""
         self._present += 1
-        self._crew[seat] = None
-        self._unopened.add(seat)
+        self._crew[worker] = None
+        self._unopened.add(worker)
         self._ordered -= ordered
         self._look_again()  # some may have been idle for long, and were within the least number
 
-    def opened(self, seat: WorkerRecord) -> None:
+    def opened(self, worker: WorkerRecord) -> None:
         """A worker's resource is open."""
-        self._unopened.discard(seat)
-        self._held.discard(seat)
-        self._failing.pop(seat, None)
+        self._unopened.discard(worker)
+        self._held.discard(worker)
+        self._failing.pop(worker, None)
 
-    def reopening(self, seat: WorkerRecord, *, again: bool) -> None:
+    def reopening(self, worker: WorkerRecord, *, again: bool) -> None:
         """A worker's resource has to be opened anew, or that has failed and is tried again."""
-        if seat in self._crew:
-            self._unopened.add(seat)
-            if seat._current is not None or seat._loans:
-                self._held.add(seat)
+        if worker in self._crew:
+            self._unopened.add(worker)
+            if worker._current is not None or worker._loans:
+                self._held.add(worker)
             if again:
-                self._failing[seat] = None
+                self._failing[worker] = None
 
     def refused(self) -> None:
         """A worker that was ordered will not join: the pool is ending."""
         self._ordered -= 1
 
-    def left(self, seat: WorkerRecord) -> None:
+    def left(self, worker: WorkerRecord) -> None:
         """A worker has left: only now may there be another in its place."""
-        if seat._elastic:
+        if worker._elastic:
             self._present -= 1
-            self.gone(seat)
+            self.gone(worker)
 
-    def gone(self, seat: WorkerRecord) -> None:
+    def gone(self, worker: WorkerRecord) -> None:
         """A worker is to leave, or has left."""
-        self._crew.pop(seat, None)
-        self.opened(seat)
-        if seat in self._idle:
-            del self._idle[seat]
+        self._crew.pop(worker, None)
+        self.opened(worker)
+        if worker in self._idle:
+            del self._idle[worker]
             self._idle_since.popleft()  # it is its time that is up, not that of the others
 
     def hire(self, now: float) -> None:
@@ -190,20 +190,20 @@ class Autoscaler:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""
         if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
             return None
-        return next((seat for seat in self._failing if seat._kind.group is None), None)
+        return next((worker for worker in self._failing if worker._kind.group is None), None)
 
-    def parked(self, seat: WorkerRecord, now: float) -> None:
+    def parked(self, worker: WorkerRecord, now: float) -> None:
         """A worker has become idle."""
-        if not seat._elastic or seat in self._idle:
+        if not worker._elastic or worker in self._idle:
             return
-        self._idle[seat] = None
+        self._idle[worker] = None
         self._idle_since.append(now)
         self._look_again()
 
-    def unparked(self, seat: WorkerRecord) -> None:
+    def unparked(self, worker: WorkerRecord) -> None:
         """A worker can't be given a job any more, or has just been given one."""
-        if seat in self._idle and seat._phase is Phase.OPEN:
-            del self._idle[seat]
+        if worker in self._idle and worker._phase is Phase.OPEN:
+            del self._idle[worker]
             self._idle_since.pop()
 
     def given_back(self) -> None:
@@ -217,17 +217,17 @@ class Autoscaler:
         if self._idle_since[0] + self._elastic.idle_timeout > now:
             self._look_again()
             return None
-        longest = next((seat for seat in self._idle if not self._is_needed(seat)), None)
+        longest = next((worker for worker in self._idle if not self._is_needed(worker)), None)
         if longest is None and self._elastic.idle_timeout:
             self._look_again_at(now + self._elastic.idle_timeout)
         return longest
 
-    def _is_needed(self, seat: WorkerRecord) -> bool:
+    def _is_needed(self, worker: WorkerRecord) -> bool:
         """Whether an idle worker may not be retired, though there are too many."""
-        if seat._kind.group is not None or seat._loans or self._queue.waits_for(seat):
+        if worker._kind.group is not None or worker._loans or self._queue.waits_for(worker):
             return True
         # One that is opened anew counts as coming for those that wait.
-        return seat in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)
+        return worker in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)
 
     def _look_again(self) -> None:
         """See to it that it is looked for workers to retire, if there may be some."""
@@ -242,7 +242,7 @@ class Autoscaler:
     def _waiting(self) -> int:
         """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
         by_gate: dict[Group | None, int] = {}
-        for queue in (self._queue, self._places.by_taker):
+        for queue in (self._queue, self._waiting_line.by_taker):
             for gate, size in queue.counted():
                 by_gate[gate] = by_gate.get(gate, 0) + size
         return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
 
-SEAT_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
+WORKER_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
 
 
 class Availability:
@@ -24,44 +24,44 @@ class Availability:
         self._lifecycle = lifecycle
         self._deadlines = deadlines
 
-    def rest(self, seat: WorkerRecord, until: float, now: float) -> bool:
+    def rest(self, worker: WorkerRecord, until: float, now: float) -> bool:
         """Let a worker rest; of two rests the later end holds. Returns whether it is this one."""
-        held = seat._resting_until
-        if seat._gone or until <= now or (held is not None and held >= until):
+        held = worker._resting_until
+        if worker._gone or until <= now or (held is not None and held >= until):
             return False
-        self._hold(seat, Due.REST, until)
-        self._lifecycle.tell("worker_resting", seat, until)
+        self._hold(worker, Due.REST, until)
+        self._lifecycle.tell("worker_resting", worker, until)
         return True
 
-    def quarantine(self, seat: WorkerRecord, until: float) -> None:
+    def quarantine(self, worker: WorkerRecord, until: float) -> None:
         """A worker's breaker has opened."""
-        self._hold(seat, Due.QUARANTINE, until)
-        self._lifecycle.tell("worker_quarantined", seat, until)
+        self._hold(worker, Due.QUARANTINE, until)
+        self._lifecycle.tell("worker_quarantined", worker, until)
 
-    def limit(self, seat: WorkerRecord, until: float) -> None:
+    def limit(self, worker: WorkerRecord, until: float) -> None:
         """A worker's rate limit lets nothing start until then."""
-        self._hold(seat, Due.LIMIT, until)
+        self._hold(worker, Due.LIMIT, until)
 
-    def expire(self, seat: WorkerRecord, at: float) -> None:
+    def expire(self, worker: WorkerRecord, at: float) -> None:
         """A worker's resource will be too old then, if ever."""
         if at != math.inf:
-            self._hold(seat, Due.AGE, at)
+            self._hold(worker, Due.AGE, at)
 
-    def drop(self, seat: WorkerRecord) -> None:
+    def drop(self, worker: WorkerRecord) -> None:
         """The worker has left: nothing holds it any longer."""
-        for due in SEAT_DUES:
+        for due in WORKER_DUES:
             field = FIELDS[due]
-            if getattr(seat, field) is not None:
-                setattr(seat, field, None)
+            if getattr(worker, field) is not None:
+                setattr(worker, field, None)
                 self._deadlines.forget()
 
-    def _hold(self, seat: WorkerRecord, due: Due, until: float) -> None:
+    def _hold(self, worker: WorkerRecord, due: Due, until: float) -> None:
         """Put a time in place of what may be there."""
         field = FIELDS[due]
-        held = getattr(seat, field)
+        held = getattr(worker, field)
         if held == until:
             return  # a second entry for the same time would be as current as the first
         if held is not None:
             self._deadlines.forget()
-        setattr(seat, field, until)
-        self._deadlines.add(due, seat, until)
+        setattr(worker, field, until)
+        self._deadlines.add(due, worker, until)

@@ -48,7 +48,7 @@ class Changes:
         """A job waits for a worker again, or gets one if nothing else has happened that others may start on."""
         state = self._state
         terms = terms_of(job)
-        if (terms is not ANYONE or not state.roster.seats) and self._unservable.is_one(terms):
+        if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
             self._lifecycle.bury(job, now)
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
@@ -56,9 +56,9 @@ class Changes:
         # wait, it is brought together with the workers when all is known.
         shared = state.limits.is_shared or state.has_reserved or state.may_start
         alone = at_once and not (shared or self._lifecycle.news)
-        seat = self._dispatcher.idle_worker_for(terms, now) if alone else None
-        if seat is not None:
-            self._dispatcher.hand_over(seat, job, now)
+        worker = self._dispatcher.idle_worker_for(terms, now) if alone else None
+        if worker is not None:
+            self._dispatcher.hand_over(worker, job, now)
         else:
             self._dispatcher.let_wait(job, terms, front=front)
             state.may_start |= not alone
@@ -77,23 +77,23 @@ class Changes:
         """The total timeout of a job that waits, perhaps for a place, has passed."""
         let_go: JobRecord | None = None
         if job._state is None:
-            let_go = self._state.places.leave(job)
+            let_go = self._state.waiting_line.leave(job)
         else:
             self.take_back(job)
         self._lifecycle.time_out(job, now)
         if let_go is not None:
             self._state.commands.append(Admitted(let_go))
 
-    def cut(self, seat: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
+    def cut(self, worker: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
         """Cut an attempt short, unless a timeout has passed that ends it."""
-        loan = seat._loans.get(job)
+        loan = worker._loans.get(job)
         if loan is not None:
             if loan.cut is None and now < loan.deadline:
                 loan.cut = cut
-        elif seat._cut is None and now < seat._attempt_deadline:
-            seat._cut = cut
-        self._state.waits.cut(Run(job, seat))
-        self._state.commands.append(Interrupt(seat, job))
+        elif worker._cut is None and now < worker._attempt_deadline:
+            worker._cut = cut
+        self._state.waits.cut(Run(job, worker))
+        self._state.commands.append(Interrupt(worker, job))
 
     def cancel(self, job: JobRecord, now: float) -> None:
         """Nobody wants a job any longer that has not ended."""
@@ -101,8 +101,8 @@ class Changes:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
-            for seat in self._state.hedging.cancel(job):
-                self.cut(seat, job, Cut.CANCELLED, now)
+            for worker in self._state.hedging.cancel(job):
+                self.cut(worker, job, Cut.CANCELLED, now)
             return
         self.take_back(job)
         self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
@@ -115,7 +115,7 @@ class Changes:
             else:
                 self.discard(job, discarded, now)
         if discarded:
-            for job in self._state.places.all_of(group):
+            for job in self._state.waiting_line.all_of(group):
                 self.discard(job, discarded, now)
 
     def discard(self, job: JobRecord, words: str, now: float) -> None:
@@ -123,7 +123,7 @@ class Changes:
         let_go: JobRecord | None = None
         if job._state is None:
             state = JobState.BLOCKED if job in self._state.dependencies.missing else JobState.QUEUED
-            let_go = self._state.places.leave(job)
+            let_go = self._state.waiting_line.leave(job)
             self._lifecycle.move(job, state, now)
         else:
             self.take_back(job)
@@ -133,53 +133,53 @@ class Changes:
 
     # Workers.
 
-    def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
+    def rest(self, worker: WorkerRecord, until: float, now: float) -> None:
         """A worker takes no more jobs until then; of two rests the later end holds."""
-        if self._state.availability.rest(seat, until, now):
-            self._dispatcher.note(seat, now)
+        if self._state.availability.rest(worker, until, now):
+            self._dispatcher.note(worker, now)
 
-    def resume(self, seat: WorkerRecord, now: float) -> None:
+    def resume(self, worker: WorkerRecord, now: float) -> None:
         """A paused worker goes on."""
-        if seat._paused and not seat._gone:
-            seat._paused = False
-            del self._state.paused[seat]
-            self._lifecycle.tell("worker_resumed", seat)
-            self._dispatcher.note(seat, now)
+        if worker._paused and not worker._gone:
+            worker._paused = False
+            del self._state.paused[worker]
+            self._lifecycle.tell("worker_resumed", worker)
+            self._dispatcher.note(worker, now)
 
     def resume_all(self, now: float) -> None:
         """All paused workers go on."""
-        for seat in sorted(self._state.paused, key=lambda seat: seat._id):
-            self.resume(seat, now)
+        for worker in sorted(self._state.paused, key=lambda worker: worker._id):
+            self.resume(worker, now)
 
-    def dismiss(self, seat: WorkerRecord, now: float) -> None:
+    def dismiss(self, worker: WorkerRecord, now: float) -> None:
         """A worker is to leave."""
-        self._state.may_be_stuck |= not self._search.can_spare(seat)
-        seat._departing = True
+        self._state.may_be_stuck |= not self._search.can_spare(worker)
+        worker._departing = True
         self._state.roster.leaving += 1
-        self._state.queue.release(seat)  # what waits for it only because it has failed there need not any more
-        self._state.reservations.lose(seat)
+        self._state.queue.release(worker)  # what waits for it only because it has failed there need not any more
+        self._state.reservations.lose(worker)
         if self._autoscaler is not None:
-            self._autoscaler.gone(seat)
-        self._dispatcher.note(seat, now)  # or it would be given something
+            self._autoscaler.gone(worker)
+        self._dispatcher.note(worker, now)  # or it would be given something
         self._state.may_reserve = self._state.may_start = True
-        if seat._current is None:
-            self._state.commands.append(Recall(seat))
+        if worker._current is None:
+            self._state.commands.append(Recall(worker))
 
-    def take_out_of_use(self, seat: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
+    def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
         if self._autoscaler is not None:
-            self._autoscaler.reopening(seat, again=seat._phase is not Phase.OPEN)
-        seat._phase = Phase.REOPENING
-        self._dispatcher.note(seat, now)
-        if seat._loans:
+            self._autoscaler.reopening(worker, again=worker._phase is not Phase.OPEN)
+        worker._phase = Phase.REOPENING
+        self._dispatcher.note(worker, now)
+        if worker._loans:
             self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
         if error is not None:
-            seat._last_error = error
+            worker._last_error = error
         if tell:
-            self._lifecycle.tell("worker_reopening", seat, error)
+            self._lifecycle.tell("worker_reopening", worker, error)
         self._state.may_start = True
 
 
-def is_kept(seat: WorkerRecord) -> bool:
+def is_kept(worker: WorkerRecord) -> bool:
     """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
-    return seat._departing or bool(seat._loans)
+    return worker._departing or bool(worker._loans)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class _AboutAttempt:
-    __slots__ = ("job", "seat")
+    __slots__ = ("job", "worker")
 
-    def __init__(self, seat: Any, job: Any) -> None:
-        self.seat: Any = seat
+    def __init__(self, worker: Any, job: Any) -> None:
+        self.worker: Any = worker
         self.job: Any = job
 
 
@@ -41,14 +41,14 @@ class Regain(_AboutAttempt):
     __slots__ = ()
 
 
-class _AboutSeat:
-    __slots__ = ("seat",)
+class _AboutWorker:
+    __slots__ = ("worker",)
 
-    def __init__(self, seat: Any) -> None:
-        self.seat: Any = seat
+    def __init__(self, worker: Any) -> None:
+        self.worker: Any = worker
 
 
-class Recall(_AboutSeat):
+class Recall(_AboutWorker):
     """Wake a worker that waits for a job: it has to leave or to reopen its resource."""
 
     __slots__ = ()

@@ -157,7 +157,7 @@ class Core:
     @property
     def waiting(self) -> int:
         """How many submitters wait for a place."""
-        return len(self.state.places)
+        return len(self.state.waiting_line)
 
     @property
     def max_running(self) -> float:

@@ -69,18 +69,18 @@ class DeadlockSearch:
             self._note_stuck(told, self._graph.unmet([told]))
             self._state.commands.append(WaitsInVain(told))
 
-    def can_spare(self, seat: WorkerRecord) -> bool:
+    def can_spare(self, worker: WorkerRecord) -> bool:
         """Whether its leaving leaves nobody in the lurch, as far as a look at the counts tells."""
         state = self._state
         if not self._by_run:
             return True
-        if seat._loans or seat._kind.group is not None or self._reservations.waiting or state.has_bounced:
+        if worker._loans or worker._kind.group is not None or self._reservations.waiting or state.has_bounced:
             return False
         if state.hedging.under_way:
             return False  # who could take part in them yet is another matter
-        if self._roster.has_substitute(seat):
+        if self._roster.has_substitute(worker):
             return True
-        others = self._roster.count(Terms(seat._tags)) - self._roster.leaving - (not seat._departing)
+        others = self._roster.count(Terms(worker._tags)) - self._roster.leaving - (not worker._departing)
         return len(self._by_run) + self._reservations.kept < others
 
     def note_member(self, job: JobRecord) -> None:

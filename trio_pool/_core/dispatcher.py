@@ -38,11 +38,11 @@ class Dispatcher:
         "_hedging",
         "_lifecycle",
         "_limits",
-        "_places",
         "_queue",
         "_reservations",
         "_roster",
         "_state",
+        "_waiting_line",
     )
 
     def __init__(self, state: PoolState) -> None:
@@ -51,7 +51,7 @@ class Dispatcher:
         self._lifecycle = state.lifecycle
         self._limits = state.limits
         self._queue = state.queue
-        self._places = state.places
+        self._waiting_line = state.waiting_line
         self._hedging = state.hedging
         self._reservations = state.reservations
         self._commands = state.commands
@@ -76,9 +76,9 @@ class Dispatcher:
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
         """Let in whoever waits with the job that a worker has ``taken`` from the line, or has waited longest."""
-        first = self._places.first() if taken is None else taken
+        first = self._waiting_line.first() if taken is None else taken
         assert first is not None
-        key, jobs = self._places.let_in(first)
+        key, jobs = self._waiting_line.let_in(first)
         for job in jobs:
             if job in self._state.dependencies.missing:
                 self._lifecycle.move(job, JobState.BLOCKED, now)
@@ -88,9 +88,9 @@ class Dispatcher:
                 self.let_wait(job, terms_of(job))
         self._commands.append(Admitted(key))
 
-    def fill_places(self, now: float) -> None:
+    def admit_waiting(self, now: float) -> None:
         """Let submitters in, first come first served, as long as there is a place."""
-        while self._places.line and self._places.is_free():
+        while self._waiting_line.line and self._waiting_line.is_free():
             self.admit(None, now)
 
     def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
@@ -103,70 +103,73 @@ class Dispatcher:
         if lifecycle.groups and (group := job._options.group) is not None:
             group.note_queued()
 
-    def hand_over(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
+    def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
-        self._roster.unpark(seat)
-        self._begin(seat, job, now)
-        self._commands.append(Start(seat, job))
+        self._roster.unpark(worker)
+        self._begin(worker, job, now)
+        self._commands.append(Start(worker, job))
 
-    def next_for(self, seat: WorkerRecord, now: float, together: bool) -> JobRecord | None:
+    def next_for(self, worker: WorkerRecord, now: float, together: bool) -> JobRecord | None:
         """The next job of a worker that has ended an attempt, or None: it has to wait.
 
         Arguments:
           together: whether the end means something for those that are idle too.
         """
         # Whatever else may hold it back: its statistics tell when all of that is over.
-        if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
-            self._limit(seat, ready)
+        if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
+            self._limit(worker, ready)
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if not seat._available:
-            self._roster.count_coming(seat)  # its resource can be reopened now that nobody has it
+        if not worker._available:
+            self._roster.count_coming(worker)  # its resource can be reopened now that nobody has it
             self._state.may_start = True  # as above
             return None
         if self._limits.is_shared or ((together or self._state.has_reserved) and self._roster.idle_count):
             # Which job may start must not depend on which worker happens to ask.
-            self._roster.park(seat, now)
+            self._roster.park(worker, now)
             self._state.may_start = True
             return None
-        if (job := self._queue.take(seat)) is not None:
-            self._begin(seat, job, now)
-        elif self._places.line and (job := self._places.by_taker.take(seat)) is not None:
+        if (job := self._queue.take(worker)) is not None:
+            self._begin(worker, job, now)
+        elif self._waiting_line.line and (job := self._waiting_line.by_taker.take(worker)) is not None:
             self.admit(job, now)
-            self._begin(seat, job, now)
+            self._begin(worker, job, now)
         else:
-            self._roster.park(seat, now, is_fresh=False)
+            self._roster.park(worker, now, is_fresh=False)
         if self._hedging.waiting:
             self._state.may_start = True  # even if it has a job: what it ended may be one that others may join now
         return job
 
-    def note(self, seat: WorkerRecord, now: float) -> None:
+    def note(self, worker: WorkerRecord, now: float) -> None:
         """Work out whether a worker can be counted on to take a job."""
-        self._roster.count_coming(seat)
+        self._roster.count_coming(worker)
         held_back = (
-            seat._paused or seat._departing or seat._resting_until is not None or seat._quarantined_until is not None
+            worker._paused
+            or worker._departing
+            or worker._resting_until is not None
+            or worker._quarantined_until is not None
         )
-        available = seat._phase is Phase.OPEN and not held_back
-        if available == seat._available:
+        available = worker._phase is Phase.OPEN and not held_back
+        if available == worker._available:
             return
-        self._roster.set_available(seat, available)
+        self._roster.set_available(worker, available)
         if available:
-            if seat._current is None:
-                self.rest_idle(seat, now)
+            if worker._current is None:
+                self.rest_idle(worker, now)
             self._state.note_relied_on()
         self._state.look_again()
 
-    def rest_idle(self, seat: WorkerRecord, now: float) -> None:
+    def rest_idle(self, worker: WorkerRecord, now: float) -> None:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""
-        if seat._guard is not None and (ready := seat._guard.ready_at(now)) > now:
-            self._limit(seat, ready)
-        elif seat._limited_until is None:
-            self._roster.park(seat, now)
+        if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
+            self._limit(worker, ready)
+        elif worker._limited_until is None:
+            self._roster.park(worker, now)
 
-    def _limit(self, seat: WorkerRecord, ready: float) -> None:
+    def _limit(self, worker: WorkerRecord, ready: float) -> None:
         """A worker's own rate limit holds it back."""
-        self._state.availability.limit(seat, ready)
-        self._roster.count_coming(seat)
+        self._state.availability.limit(worker, ready)
+        self._roster.count_coming(worker)
 
     def match(self, now: float) -> None:
         """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
@@ -180,7 +183,7 @@ class Dispatcher:
             queue = self._queue
             found = self._first_match(queue)
             if found is None:
-                queue = self._places.by_taker
+                queue = self._waiting_line.by_taker
                 found = self._first_match(queue)
             race = self._hedging.first_match(now) if found is None and self._hedging.waiting else None
             if found is None and race is None:
@@ -192,18 +195,18 @@ class Dispatcher:
                 assert race is not None
                 self._begin_further(*race, now)
                 continue
-            lane, seat = found
+            lane, worker = found
             job = queue.pop(lane)
             if queue is not self._queue:
                 self.admit(job, now)
-            self.hand_over(seat, job, now)
+            self.hand_over(worker, job, now)
 
-    def set_aside(self, *seats: WorkerRecord) -> bool:
+    def set_aside(self, *workers: WorkerRecord) -> bool:
         """Keep free workers for the groups that want some for themselves; returns whether there are any."""
-        kept = [seat for seat in seats if self._reservations.offer(seat)]
+        kept = [worker for worker in workers if self._reservations.offer(worker)]
         if kept:
             self._state.look_again()
-            if any(seat._kind.group not in self._reservations.waiting for seat in kept):
+            if any(worker._kind.group not in self._reservations.waiting for worker in kept):
                 self._state.may_be_stuck = True  # it is for good; who waits for what needs it may wait for the group
         return bool(kept)
 
@@ -215,52 +218,52 @@ class Dispatcher:
             return
         reservations.has_grown = False
         refused: dict[WorkerRecord, None] = {}
-        while reservations.lacking and (seat := roster.longest_idle(refused)) is not None:
-            if not self.set_aside(seat):
-                refused[seat] = None
+        while reservations.lacking and (worker := roster.longest_idle(refused)) is not None:
+            if not self.set_aside(worker):
+                refused[worker] = None
 
     def _first_match(self, queue: ReadyQueue) -> tuple[Lane, WorkerRecord] | None:
         fresh = self._roster.fresh
         if fresh:
-            for each in self._queue, self._places.by_taker:
+            for each in self._queue, self._waiting_line.by_taker:
                 if not each.is_plain:
-                    each.note_idle(seat for seat in fresh if self._roster.is_idle(seat))
+                    each.note_idle(worker for worker in fresh if self._roster.is_idle(worker))
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
-    def _begin(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
-        seat._current = job
-        seat._started_at = now
+    def _begin(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
+        worker._current = job
+        worker._started_at = now
         deadline = job._deadline
         limit = job._options.attempt_timeout
         if limit != math.inf and now + limit < deadline:
             deadline = now + limit
-        seat._attempt_deadline = deadline
-        job._worker = seat
-        if seat._guard is not None or self._limits.meter is not None:
-            self._count_start(seat, now)
+        worker._attempt_deadline = deadline
+        job._worker = worker
+        if worker._limits is not None or self._limits.meter is not None:
+            self._count_start(worker, now)
         if self._limits.budget is not None:
             self._limits.budget.attempt(now)
         if job._options.hedge is not None:
-            self._hedging.begin(seat, job, now)
-        self._lifecycle.move(job, RUNNING, now, seat)
+            self._hedging.begin(worker, job, now)
+        self._lifecycle.move(job, RUNNING, now, worker)
 
-    def _begin_further(self, race: Race, seat: WorkerRecord, now: float) -> None:
+    def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
-        self._roster.unpark(seat)
-        seat._current = race.job
-        seat._started_at = now
-        seat._attempt_deadline = race.deadline
+        self._roster.unpark(worker)
+        worker._current = race.job
+        worker._started_at = now
+        worker._attempt_deadline = race.deadline
         self._lifecycle.add_surplus(race.job, 1)
-        self._count_start(seat, now)
-        self._hedging.join(race, seat, now)
-        self._commands.append(Start(seat, race.job))
+        self._count_start(worker, now)
+        self._hedging.join(race, worker, now)
+        self._commands.append(Start(worker, race.job))
 
-    def _count_start(self, seat: WorkerRecord, now: float) -> None:
+    def _count_start(self, worker: WorkerRecord, now: float) -> None:
         own: RateMeter | None = None
-        if seat._guard is not None:
-            seat._guard.start(now)
-            own = seat._guard.meter
-        seat._draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
-        for meter in seat._draws:
+        if worker._limits is not None:
+            worker._limits.start(now)
+            own = worker._limits.meter
+        worker._draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
+        for meter in worker._draws:
             meter.hand_out(now)

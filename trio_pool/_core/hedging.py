@@ -61,7 +61,7 @@ class Race:
     @property
     def hedges(self) -> tuple[tuple[int, str], ...]:
         """The id and the name of each worker but the first."""
-        return tuple((seat.id, seat.name) for seat in self.took_part if seat is not self.first)
+        return tuple((worker.id, worker.name) for worker in self.took_part if worker is not self.first)
 
     @property
     def is_decided(self) -> bool:
@@ -108,10 +108,10 @@ class Hedging:
         self.further: int = 0
         self.due_later: int = 0
 
-    def begin(self, seat: WorkerRecord, job: JobRecord, now: float) -> None:
+    def begin(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """An attempt of a job that has a hedge has started."""
         if terms_of(job).pinned is None:  # else there is nobody to start it on
-            race = self.under_way[job] = Race(job, seat)
+            race = self.under_way[job] = Race(job, worker)
             self._wait(race, now)
 
     def come_due(self, race: Race) -> None:
@@ -123,9 +123,9 @@ class Hedging:
         """The first that waits for a worker which is idle, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
-                seat = self._roster.choose(self.terms_of(race), but=race.took_part)
-                if seat is not None and now < race.deadline:
-                    return race, seat
+                worker = self._roster.choose(self.terms_of(race), but=race.took_part)
+                if worker is not None and now < race.deadline:
+                    return race, worker
         return None
 
     def may_go_further(self, race: Race) -> bool:
@@ -137,10 +137,10 @@ class Hedging:
         terms = terms_of(race.job)
         return terms if terms.pinned is None else race.job._options.terms  # pinned by a failure of this very attempt
 
-    def join(self, race: Race, seat: WorkerRecord, now: float) -> None:
+    def join(self, race: Race, worker: WorkerRecord, now: float) -> None:
         """An attempt has been started on one more worker."""
-        race.took_part[seat] = None
-        race.runners[seat] = None
+        race.took_part[worker] = None
+        race.runners[worker] = None
         self.further += 1
         del self.waiting[race]
         self._wait(race, now)
@@ -161,9 +161,9 @@ class Hedging:
         assert job._worker is not None
         return [job._worker]
 
-    def ending(self, seat: WorkerRecord, *, decides: bool) -> Race | None:
+    def ending(self, worker: WorkerRecord, *, decides: bool) -> Race | None:
         """The race, if it is one, of an attempt that is about to end on a worker, and perhaps altogether."""
-        job = seat._current
+        job = worker._current
         assert job is not None
         race = self.under_way.get(job)
         if race is not None and (decides or len(race.runners) == 1):
@@ -175,9 +175,9 @@ class Hedging:
         race = self.under_way.get(job)
         return race is not None and race.is_decided
 
-    def leave(self, race: Race, seat: WorkerRecord) -> None:
+    def leave(self, race: Race, worker: WorkerRecord) -> None:
         """An attempt has ended on one of its workers."""
-        del race.runners[seat]
+        del race.runners[worker]
         race.job._worker = next(iter(race.runners), None)
         if race.runners:
             self.further -= 1

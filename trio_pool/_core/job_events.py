@@ -37,12 +37,12 @@ class JobEvents:
         "_dispatcher",
         "_lifecycle",
         "_loans",
-        "_places",
         "_roster",
         "_search",
         "_settling",
         "_state",
         "_unservable",
+        "_waiting_line",
     )
 
     def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
@@ -50,7 +50,7 @@ class JobEvents:
         self._deadlines = state.deadlines
         self._dependencies = state.dependencies
         self._lifecycle = state.lifecycle
-        self._places = state.places
+        self._waiting_line = state.waiting_line
         self._roster = state.roster
         self._dispatcher = features.dispatcher
         self._loans = features.loans
@@ -71,23 +71,23 @@ class JobEvents:
             self._settling.settle(now)
             return Admission.ENTERED
         options = job._options
-        if not (options.is_simple and self._roster.seats):
+        if not (options.is_simple and self._roster.by_id):
             admission = self._submit_special(job, door, now)
             if admission is not None:
                 return admission
         terms = options.terms
-        if self._roster.idle_count and (seat := self._dispatcher.idle_worker_for(terms, now)) is not None:
+        if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(terms, now)) is not None:
             self._lifecycle.move(job, QUEUED, now)
-            self._dispatcher.hand_over(seat, job, now)
+            self._dispatcher.hand_over(worker, job, now)
             return Admission.ENTERED
-        if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free()):
+        if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._waiting_line.is_free()):
             self._lifecycle.move(job, QUEUED, now)
             self._dispatcher.let_wait(job, terms)
             self._settle_waiting(now)
             return Admission.ENTERED
         if door is not Door.QUEUE_UP:
             return Admission.FULL
-        self._places.line_up(job, terms)
+        self._waiting_line.line_up(job, terms)
         self._settle_waiting(now)
         return Admission.WAITING
 
@@ -113,7 +113,7 @@ class JobEvents:
         after = tuple(other for other in after if other._state is not SUCCEEDED)
         if not after:
             return self.submit(job, door, now)
-        enters = door is Door.ALWAYS or (door is not Door.IF_IDLE and self._places.is_free())
+        enters = door is Door.ALWAYS or (door is not Door.IF_IDLE and self._waiting_line.is_free())
         if not enters and door is not Door.QUEUE_UP:
             return Admission.FULL
         self._dependencies.block(job, after)
@@ -122,7 +122,7 @@ class JobEvents:
             if self._lifecycle.newcomers:
                 self._settling.settle(now)
             return Admission.ENTERED
-        self._places.line_up(job, None)
+        self._waiting_line.line_up(job, None)
         return Admission.WAITING
 
     def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
@@ -130,7 +130,7 @@ class JobEvents:
         self._settling.advance(now)
         if self._unservable.policy == "reject" and self._unservable.is_one(key._options.terms):
             return Admission.NO_WORKER
-        if door is Door.ALWAYS or self._places.is_free() or any(self._may_start(job, now) for job in jobs):
+        if door is Door.ALWAYS or self._waiting_line.is_free() or any(self._may_start(job, now) for job in jobs):
             for job in jobs:
                 self.submit(job, Door.ALWAYS, now)
             return Admission.ENTERED
@@ -138,7 +138,7 @@ class JobEvents:
             if job._options.after:
                 self._dependencies.block(job, job._options.after)
                 job._options = attrs.evolve(job._options, after=())
-        self._places.line_up_graph(key, jobs)
+        self._waiting_line.line_up_graph(key, jobs)
         # What can't be run at all need not wait for that.
         for job in jobs:
             if job._deadline <= now:
@@ -156,15 +156,15 @@ class JobEvents:
 
     def withdraw(self, job: JobRecord) -> None:
         """A submitter that waits for a place has gone."""
-        self._places.withdraw(job)
+        self._waiting_line.withdraw(job)
 
     def waits_for_place(self, job: JobRecord) -> bool:
         """Whether the submitter of a job, or of the graph whose key it is, waits still."""
-        return job in self._places.line
+        return job in self._waiting_line.line
 
     def close(self) -> list[JobRecord]:
         """Nobody is let in from outside any more; returns whose submitters wait in vain."""
-        turned_away = list(self._places.line)
+        turned_away = list(self._waiting_line.line)
         for job in turned_away:
             self.withdraw(job)
         return turned_away
@@ -212,17 +212,17 @@ class JobEvents:
 
     # Jobs wait for jobs.
 
-    def lend(self, seat: WorkerRecord, now: float) -> JobRecord | None:
+    def lend(self, worker: WorkerRecord, now: float) -> JobRecord | None:
         """A job lends its worker; returns the worker's next job."""
         self._settling.advance(now)
-        self._loans.lend(seat, now)
+        self._loans.lend(worker, now)
         self._state.may_start = True
-        return self._settling.next_for(seat, now)
+        return self._settling.next_for(worker, now)
 
-    def claim(self, seat: WorkerRecord, job: JobRecord, now: float, task: object = None) -> None:
+    def claim(self, worker: WorkerRecord, job: JobRecord, now: float, task: object = None) -> None:
         """A job that has lent its worker wants it back; ``task`` is the one of its tasks that waits for it."""
         self._settling.advance(now)
-        wait = self._loans.claim(seat._loans[job], task, now)
+        wait = self._loans.claim(worker._loans[job], task, now)
         if wait is not None:
             self._search.begin(wait)
         self._settling.settle(now)  # it may have been the last that did something
@@ -262,7 +262,7 @@ class JobEvents:
         self._lifecycle.groups -= 1
         if group.reserve:
             self._state.reservations.close(group)
-            for queue in (self._state.queue, self._places.by_taker):
+            for queue in (self._state.queue, self._waiting_line.by_taker):
                 queue.forget_kinds(group)
             self._state.look_again()
             self._state.may_be_stuck = True  # its workers may be another group's now

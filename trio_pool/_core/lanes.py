@@ -131,13 +131,13 @@ class Index:
         self._valid[lane] = entry
         heapq.heappush(self._heap, entry)
 
-    def first(self, roster: WorkerIndex, seat: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
+    def first(self, roster: WorkerIndex, worker: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
         """The best lane for a worker whose first job goes before that.
 
         Returns:
           the lane or None, and a rank before which there is nothing that the worker may take.
         """
-        entry, lane = self._search(lambda entry: entry[:2] >= before or roster.admits(entry[3].terms, seat))
+        entry, lane = self._search(lambda entry: entry[:2] >= before or roster.admits(entry[3].terms, worker))
         if entry is None:
             return None, LAST
         return (lane if entry[:2] < before else None), entry[:2]
@@ -147,10 +147,10 @@ class Index:
         found: list[tuple[Lane, WorkerRecord]] = []
 
         def finds_worker(entry: IndexEntry) -> bool:
-            seat = roster.choose(entry[3].terms)
-            if seat is not None:
-                found.append((entry[3], seat))
-            return seat is not None
+            worker = roster.choose(entry[3].terms)
+            if worker is not None:
+                found.append((entry[3], worker))
+            return worker is not None
 
         self._search(finds_worker)
         return found[0] if found else None

@@ -24,16 +24,16 @@ class Lending:
         self._lifecycle = state.lifecycle
         self._waits = state.waits
 
-    def lend(self, seat: WorkerRecord, now: float) -> None:
+    def lend(self, worker: WorkerRecord, now: float) -> None:
         """Take the job off its worker, which is free then; its attempt goes on."""
-        job = seat._current
+        job = worker._current
         assert job is not None
-        if not seat._loans:
-            self._roster.count_as_available(seat, False)
+        if not worker._loans:
+            self._roster.count_as_available(worker, False)
             self._state.look_again()
-        seat._loans[job] = Loan(seat, job)
-        self._lifecycle.take_off(seat, now)
-        job._worker = seat  # it has it still, if for later
+        worker._loans[job] = Loan(worker, job)
+        self._lifecycle.take_off(worker, now)
+        job._worker = worker  # it has it still, if for later
         self._lifecycle.add_surplus(job, -1)
 
     def claim(self, loan: Loan, task: object, now: float) -> Wait | None:
@@ -42,38 +42,38 @@ class Lending:
         Returns:
           the wait for that, which has to begin.
         """
-        seat = loan.seat
-        seat._claims.append(loan)
-        if seat._current is None:
-            self.give_back(seat, now)
+        worker = loan.worker
+        worker._claims.append(loan)
+        if worker._current is None:
+            self.give_back(worker, now)
             return None
-        wait = loan.wait = Wait(Run(loan.job, seat), tuple, loan=loan, task=task)
+        wait = loan.wait = Wait(Run(loan.job, worker), tuple, loan=loan, task=task)
         return wait
 
-    def give_back(self, seat: WorkerRecord, now: float) -> None:
+    def give_back(self, worker: WorkerRecord, now: float) -> None:
         """A worker that runs nothing goes back to the first job that wants it back."""
-        loan = seat._claims.popleft()
+        loan = worker._claims.popleft()
         job = loan.job
         if loan.wait is not None:
             self._waits.end(loan.wait)
             loan.wait = None
-        del seat._loans[job]
-        self._roster.unpark(seat)
-        if not seat._loans:
-            self._roster.count_as_available(seat, True)
+        del worker._loans[job]
+        self._roster.unpark(worker)
+        if not worker._loans:
+            self._roster.count_as_available(worker, True)
         # Only the time that it has it counts, though the attempt is older.
-        seat._busy_seconds -= now - loan.started_at
-        seat._current = job
-        self._roster.count_coming(seat)
-        seat._started_at = loan.started_at
-        seat._attempt_deadline = loan.deadline
-        seat._cut = loan.cut
-        if seat._guard is not None:
-            seat._guard.is_probe = loan.is_probe
+        worker._busy_seconds -= now - loan.started_at
+        worker._current = job
+        self._roster.count_coming(worker)
+        worker._started_at = loan.started_at
+        worker._attempt_deadline = loan.deadline
+        worker._cut = loan.cut
+        if worker._limits is not None:
+            worker._limits.is_probe = loan.is_probe
         self._lifecycle.add_surplus(job, 1)
-        self._state.commands.append(Regain(seat, job))
+        self._state.commands.append(Regain(worker, job))
         self._state.may_start = True  # for others: it is not this worker that may take a job now
-        if self._waits.is_waiting(Run(job, seat)):
+        if self._waits.is_waiting(Run(job, worker)):
             self._state.may_be_stuck = True  # another task of the job may wait for what needs this worker
 
     def forfeit(self, loan: Loan) -> None:
@@ -82,22 +82,22 @@ class Lending:
         It stays with the worker in so far as a task of the worker's runs it, inside the lifespan.
         """
         assert loan.wait is not None
-        seat = loan.seat
-        seat._claims.remove(loan)
+        worker = loan.worker
+        worker._claims.remove(loan)
         self._waits.end(loan.wait)
         loan.is_forfeited = True
-        if seat._guard is not None:
-            seat._guard.let_go(loan.is_probe)
+        if worker._limits is not None:
+            worker._limits.let_go(loan.is_probe)
 
     def close(self, loan: Loan) -> None:
         """The attempt of a job that has gone on without its worker is over."""
-        seat, job = loan.seat, loan.job
+        worker, job = loan.worker, loan.job
         loan.wait = None
-        del seat._loans[job]
-        self._roster.count_coming(seat)
+        del worker._loans[job]
+        self._roster.count_coming(worker)
         job._worker = None
         self._lifecycle.add_surplus(job, 1)
-        if not seat._loans:
-            self._roster.count_as_available(seat, True)
+        if not worker._loans:
+            self._roster.count_as_available(worker, True)
             self._state.note_relied_on()
             self._state.look_again()

@@ -192,51 +192,51 @@ class Lifecycle:
         words = "no worker of the pool may take it"
         self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
 
-    def end_attempt(self, seat: WorkerRecord, now: float, error: Exception | None) -> JobRecord:
+    def end_attempt(self, worker: WorkerRecord, now: float, error: Exception | None) -> JobRecord:
         """Account for an attempt that counts, and take the job off its worker."""
-        job = self.take_off(seat, now)
-        seat._attempts += 1
+        job = self.take_off(worker, now)
+        worker._attempts += 1
         if error is None:
-            seat._succeeded += 1
+            worker._succeeded += 1
         else:
-            seat._last_error = error
-        self.keep_attempt(job, seat, seat._started_at, now, error)
+            worker._last_error = error
+        self.keep_attempt(job, worker, worker._started_at, now, error)
         return job
 
-    def cut_attempt(self, seat: WorkerRecord, now: float, error: Exception) -> JobRecord:
+    def cut_attempt(self, worker: WorkerRecord, now: float, error: Exception) -> JobRecord:
         """Take the job off its worker after an attempt that doesn't count."""
-        job = self.take_off(seat, now)
-        self.drop_attempt(job, seat, seat._started_at, now, error)
+        job = self.take_off(worker, now)
+        self.drop_attempt(job, worker, worker._started_at, now, error)
         return job
 
     # What the ends of attempts come to, for those that more than one worker took part in.
 
-    def take_off(self, seat: WorkerRecord, now: float) -> JobRecord:
+    def take_off(self, worker: WorkerRecord, now: float) -> JobRecord:
         """Take the job off its worker."""
-        job = seat._current
+        job = worker._current
         assert job is not None
-        seat._current = None
-        seat._cut = None
-        if not seat._available:
-            seat._crew.count_coming(seat)  # it may have had to wait for this
-        if seat._draws:
-            begun(seat, seat._started_at)
-        seat._busy_seconds += now - seat._started_at
+        worker._current = None
+        worker._cut = None
+        if not worker._available:
+            worker._crew.count_coming(worker)  # it may have had to wait for this
+        if worker._draws:
+            begun(worker, worker._started_at)
+        worker._busy_seconds += now - worker._started_at
         job._worker = None
         return job
 
-    def count_for(self, seat: WorkerRecord, error: Exception | None) -> None:
+    def count_for(self, worker: WorkerRecord, error: Exception | None) -> None:
         """Add what a worker has done to its statistics; `end_attempt` does it without the call."""
-        seat._attempts += 1
+        worker._attempts += 1
         if error is None:
-            seat._succeeded += 1
+            worker._succeeded += 1
         else:
-            seat._last_error = error
+            worker._last_error = error
 
     def keep_attempt(
         self,
         job: JobRecord,
-        seat: WorkerRecord,
+        worker: WorkerRecord,
         started_at: float,
         now: float,
         error: Exception | None,
@@ -244,7 +244,7 @@ class Lifecycle:
     ) -> None:
         """Count an attempt, and keep it with its job."""
         job._attempt_count = number = job._attempt_count + 1
-        attempt = (number, seat._id, seat._name, started_at, now, error, hedges)
+        attempt = (number, worker._id, worker._name, started_at, now, error, hedges)
         if self._instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
         kept = job._attempts
@@ -276,7 +276,7 @@ class Lifecycle:
     def drop_attempt(
         self,
         job: JobRecord,
-        seat: WorkerRecord,
+        worker: WorkerRecord,
         started_at: float,
         now: float,
         error: Exception,
@@ -285,7 +285,7 @@ class Lifecycle:
         """An attempt doesn't count, but its end is to be told."""
         if self._instruments:
             number = job._attempt_count + 1
-            self.tell("attempt_ended", job, Attempt(number, seat._id, seat._name, started_at, now, error, hedges))
+            self.tell("attempt_ended", job, Attempt(number, worker._id, worker._name, started_at, now, error, hedges))
 
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""
@@ -319,11 +319,11 @@ class Lifecycle:
             self.tell("job_finished", job)
 
 
-def begun(seat: WorkerRecord, now: float) -> None:
+def begun(worker: WorkerRecord, now: float) -> None:
     """The function of an attempt begins: its start counts in rate limits from here on."""
-    for meter in seat._draws:
-        meter.begun(now, seat._started_at)
-    seat._draws = ()
+    for meter in worker._draws:
+        meter.begun(now, worker._started_at)
+    worker._draws = ()
 
 
 def _last_error(job: JobRecord) -> Exception | None:

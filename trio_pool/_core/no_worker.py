@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class UnservableJobs:
     """Finds them, and does with them what the pool was opened to do."""
 
-    __slots__ = ("_commands", "_lifecycle", "_places", "_queue", "_roster", "_state", "policy")
+    __slots__ = ("_commands", "_lifecycle", "_queue", "_roster", "_state", "_waiting_line", "policy")
 
     def __init__(self, state: PoolState, policy: NoWorker) -> None:
         self._state = state
         self._roster = state.roster
         self._lifecycle = state.lifecycle
         self._queue = state.queue
-        self._places = state.places
+        self._waiting_line = state.waiting_line
         self._commands = state.commands
         self.policy: NoWorker = policy
 
@@ -48,10 +48,10 @@ class UnservableJobs:
         for _, _, job in lost:
             if job._state is JobState.QUEUED:
                 self._bury([job], now)
-            elif self._places.has(job):
+            elif self._waiting_line.has(job):
                 self.turn_away(job, now)
-        for job in self._places.blocked():
-            if self._places.has(job) and self.is_one(terms_of(job)):
+        for job in self._waiting_line.blocked():
+            if self._waiting_line.has(job) and self.is_one(terms_of(job)):
                 self.turn_away(job, now)
 
     def bury_lost(self, now: float) -> bool:
@@ -72,12 +72,12 @@ class UnservableJobs:
 
     def turn_away(self, job: JobRecord, now: float) -> None:
         """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
-        if self.policy == "reject" and job in self._places.line:
-            self._places.withdraw(job)
+        if self.policy == "reject" and job in self._waiting_line.line:
+            self._waiting_line.withdraw(job)
             self._commands.append(Refused(job))
             return
         # Only the job that stands for a graph turns it away; others are buried like those in the queue.
-        let_go = self._places.leave(job)
+        let_go = self._waiting_line.leave(job)
         self._lifecycle.bury(job, now)
         if let_go is not None:
             self._commands.append(Admitted(let_go))

@@ -116,45 +116,45 @@ class ReadyQueue:
         else:
             self._place(entry, terms)
 
-    def take(self, seat: WorkerRecord) -> JobRecord | None:
+    def take(self, worker: WorkerRecord) -> JobRecord | None:
         """Take out the first job that an available worker may take."""
         lane = self._open
         if not (self._lanes or self._pinned):
             # What the rest comes to when all jobs are for anybody.
-            job = lane.take() if seat._kind.group is None else None
+            job = lane.take() if worker._kind.group is None else None
             if job is not None:
                 job._ticket = 0
                 job._lane = None
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
-        kind = seat._kind
+        kind = worker._kind
         head = lane.head() if kind.group is None else None
-        for own in self._pinned.get(seat, {}).values() if self._pinned else ():
+        for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
             assert first is not None
             if head is None or first[:2] < head[:2]:
                 if own.is_closed:
                     assert own.terms.gate is not None
                     self._closed.setdefault(own.terms.gate, {})[None, own] = None
-                elif self._roster.admits(own.terms, seat):
+                elif self._roster.admits(own.terms, worker):
                     lane, head = own, first
-        if self._lanes and not self._is_known_to_be_best(seat, head):
+        if self._lanes and not self._is_known_to_be_best(worker, head):
             best, nothing_before = None, LAST
             before = LAST if head is None else head[:2]
             for index in self._indexes_for(kind):
-                found, rank = index.first(self._roster, seat, before)
+                found, rank = index.first(self._roster, worker, before)
                 nothing_before = min(nothing_before, rank)
                 if found is not None:
                     best, before = found, rank
-            self._nothing_before[seat] = (self._round, nothing_before)
+            self._nothing_before[worker] = (self._round, nothing_before)
             if best is not None:
                 return self.pop(best)
         return None if head is None else self.pop(lane)
 
-    def _is_known_to_be_best(self, seat: WorkerRecord, head: Entry | None) -> bool:
+    def _is_known_to_be_best(self, worker: WorkerRecord, head: Entry | None) -> bool:
         """Whether an earlier search has shown that no lane has anything before ``head``."""
-        searched_in, nothing_before = self._nothing_before.get(seat, (-1, LAST))
+        searched_in, nothing_before = self._nothing_before.get(worker, (-1, LAST))
         return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
 
     def pop(self, lane: Lane) -> JobRecord:
@@ -196,17 +196,17 @@ class ReadyQueue:
     def first_startable(self) -> tuple[Lane, WorkerRecord] | None:
         """The lane whose first job starts next of those that an idle worker may take, and that worker."""
         if self.is_plain:  # what the rest comes to then
-            seat = None if self._open.head() is None else self._roster.choose(ANYONE)
-            return None if seat is None else (self._open, seat)
+            worker = None if self._open.head() is None else self._roster.choose(ANYONE)
+            return None if worker is None else (self._open, worker)
         return self._startable.first()
 
-    def note_idle(self, seats: Iterable[WorkerRecord]) -> None:
+    def note_idle(self, workers: Iterable[WorkerRecord]) -> None:
         """Idle workers have not looked for jobs themselves."""
         self._note_startable(self._open)
-        for seat in seats:
-            for own in self._pinned.get(seat, {}).values():
+        for worker in workers:
+            for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            for index in self._indexes_for(seat._kind) if self._lanes else ():
+            for index in self._indexes_for(worker._kind) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)
@@ -216,23 +216,23 @@ class ReadyQueue:
         if head is not None:
             self._startable.note(lane, head[:2])
 
-    def release(self, seat: WorkerRecord) -> None:
+    def release(self, worker: WorkerRecord) -> None:
         """Let the jobs that wait for a worker which has left go to others if they may."""
-        self._nothing_before.pop(seat, None)
-        for lane in list(self._pinned.get(seat, {}).values()):
+        self._nothing_before.pop(worker, None)
+        for lane in list(self._pinned.get(worker, {}).values()):
             self._drop_lane(lane)
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
 
-    def waits_for(self, seat: WorkerRecord) -> bool:
+    def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
-        return seat in self._pinned
+        return worker in self._pinned
 
-    def lanes_for(self, seat: WorkerRecord, *, tags: bool) -> list[Lane]:
+    def lanes_for(self, worker: WorkerRecord, *, tags: bool) -> list[Lane]:
         """The lanes of jobs that wait for a worker alone, and with ``tags`` of those that may want its tags."""
-        found = list(self._pinned.get(seat, {}).values())
+        found = list(self._pinned.get(worker, {}).values())
         if tags:
-            found += (lane for tag in (None, *seat._tags) for lane in self._by_tag.get(tag, ()))
+            found += (lane for tag in (None, *worker._tags) for lane in self._by_tag.get(tag, ()))
             if self._open.size:
                 found.append(self._open)
         return found

@@ -85,7 +85,7 @@ class Reservations:
         if group not in self._groups:
             return
         del self._groups[group]
-        self._count(group, -len(group.seats))
+        self._count(group, -len(group.workers))
         self.waiting.pop(group, None)
         self._waits.note(group)
         if group in self._beyond:
@@ -129,42 +129,42 @@ class Reservations:
         """Release what is set aside for groups that wait; returns whether there was anything."""
         found = False
         for group in self.waiting:
-            if group.seats:
+            if group.workers:
                 found = True
-                self._lack(group, len(group.seats))
+                self._lack(group, len(group.workers))
                 self._release(group)
         return found
 
-    def offer(self, seat: WorkerRecord) -> bool:
+    def offer(self, worker: WorkerRecord) -> bool:
         """A worker is free: set it aside if it is wanted and may be; returns whether it was."""
-        if not self.lacking or seat._kind.group is not None or not self._is_free(seat):
+        if not self.lacking or worker._kind.group is not None or not self._is_free(worker):
             return False
         group = self._first_in_line()
-        group.seats[seat] = None
+        group.workers[worker] = None
         self._count(group, 1)
         self.lacking -= 1
-        self._roster.reserve(seat, group)
+        self._roster.reserve(worker, group)
         if not group.lacks:
             if group in self.waiting:
                 del self.waiting[group]
-                self._count(group, len(group.seats))
+                self._count(group, len(group.workers))
             self._waits.note(group)
             self._commands.append(Reserved(group))
         return True
 
-    def lose(self, seat: WorkerRecord) -> None:
+    def lose(self, worker: WorkerRecord) -> None:
         """A worker is to leave the pool."""
-        group = seat._kind.group
+        group = worker._kind.group
         if group is not None:
-            del group.seats[seat]
+            del group.workers[worker]
             self._count(group, -1)
             self._lack(group, 1)
-            self._roster.reserve(seat, None)
+            self._roster.reserve(worker, None)
 
     def _release(self, group: Group) -> None:
-        for seat in group.seats:
-            self._roster.reserve(seat, None)
-        group.seats.clear()
+        for worker in group.workers:
+            self._roster.reserve(worker, None)
+        group.workers.clear()
 
     def _lack(self, group: Group, number: int) -> None:
         self.lacking += number
@@ -187,10 +187,10 @@ class Reservations:
                 return group
             heapq.heappop(line)
 
-    def _is_free(self, seat: WorkerRecord) -> bool:
-        return seat._available and seat._current is None and not seat._loans
+    def _is_free(self, worker: WorkerRecord) -> bool:
+        return worker._available and worker._current is None and not worker._loans
 
 
 def occupied_by_opener(group: Group) -> int:
     """How many of the workers that stay in the pool a group can't have, since its opener has them."""
-    return int(group.opener is not None and not group.opener.seat._departing)
+    return int(group.opener is not None and not group.opener.worker._departing)

@@ -26,17 +26,17 @@ class Settling:
         "_dispatcher",
         "_lifecycle",
         "_loans",
-        "_places",
         "_reservations",
         "_search",
         "_state",
         "_unservable",
+        "_waiting_line",
     )
 
     def __init__(self, state: PoolState, features: Features, changes: Changes) -> None:
         self._state = state
         self._lifecycle = state.lifecycle
-        self._places = state.places
+        self._waiting_line = state.waiting_line
         self._reservations = state.reservations
         self._dispatcher = features.dispatcher
         self._loans = features.loans
@@ -64,27 +64,27 @@ class Settling:
             or state.may_be_stuck
             or state.draining
             or self._lifecycle.newcomers
-            or self._places.line
+            or self._waiting_line.line
             or self._autoscaler is not None
             or self._reservations.waiting
         ):
             self.settle(now)
 
-    def next_for(self, seat: WorkerRecord, now: float) -> JobRecord | None:
+    def next_for(self, worker: WorkerRecord, now: float) -> JobRecord | None:
         """The next job of a worker that runs none any more, or None; whatever else follows from that."""
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
-        if seat._claims:
-            self._loans.give_back(seat, now)
+        if worker._claims:
+            self._loans.give_back(worker, now)
             job = None
         else:
             if self._reservations.lacking:
-                self._dispatcher.set_aside(seat)
-            guard = seat._guard
-            if guard is not None and guard.is_worn() and seat._phase is Phase.OPEN and not is_kept(seat):
-                self._changes.take_out_of_use(seat, None, now)
-            job = self._dispatcher.next_for(seat, now, state.may_start)
+                self._dispatcher.set_aside(worker)
+            limits = worker._limits
+            if limits is not None and limits.is_worn() and worker._phase is Phase.OPEN and not is_kept(worker):
+                self._changes.take_out_of_use(worker, None, now)
+            job = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
         return job
 
@@ -98,12 +98,12 @@ class Settling:
         if state.may_start or reservations.lacking:
             state.may_start = False
             self._dispatcher.match(now)
-        if state.places.line:
-            self._dispatcher.fill_places(now)
+        if state.waiting_line.line:
+            self._dispatcher.admit_waiting(now)
         if self._autoscaler is not None:
             self._autoscaler.hire(now)
-            while (seat := self._autoscaler.not_needed()) is not None:
-                self._changes.dismiss(seat, now)
+            while (worker := self._autoscaler.not_needed()) is not None:
+                self._changes.dismiss(worker, now)
         if self._lifecycle.news or state.may_reserve or state.may_start:
             return True
         if reservations.waiting or (state.draining and self._lifecycle.count[JobState.QUEUED]):
@@ -118,7 +118,7 @@ class Settling:
             item = news.popleft()
             if isinstance(item, GroupRecord):
                 state.queue.reopen(item)
-                state.places.by_taker.reopen(item)
+                state.waiting_line.by_taker.reopen(item)
                 continue
             group = item._options.group
             if group is not None and group.must_succeed and item._state is JobState.DEAD:
@@ -132,7 +132,7 @@ class Settling:
     def _unblock(self, job: JobRecord, now: float) -> None:
         """All that a job has waited for has succeeded."""
         if job._state is None:
-            self._state.places.by_taker.push(job, job._options.terms)
+            self._state.waiting_line.by_taker.push(job, job._options.terms)
         else:
             self._changes.queue_again(job, now, front=False, at_once=False)
 
@@ -227,22 +227,22 @@ class Settling:
         self.settle(now)
         if is_retiring and self._autoscaler is not None:
             # Only now are those idle for which there is nothing to do.
-            while (seat := self._autoscaler.retire(now)) is not None:
-                self._changes.dismiss(seat, now)
+            while (worker := self._autoscaler.retire(now)) is not None:
+                self._changes.dismiss(worker, now)
                 self.settle(now)
 
-    def _grown_old(self, seat: WorkerRecord, now: float) -> None:
-        guard = seat._guard
-        assert guard is not None
-        guard.grow_old()
-        if seat._current is None and seat._phase is Phase.OPEN and not is_kept(seat):
-            self._changes.take_out_of_use(seat, None, now)
-            self._state.commands.append(Recall(seat))
+    def _grown_old(self, worker: WorkerRecord, now: float) -> None:
+        limits = worker._limits
+        assert limits is not None
+        limits.grow_old()
+        if worker._current is None and worker._phase is Phase.OPEN and not is_kept(worker):
+            self._changes.take_out_of_use(worker, None, now)
+            self._state.commands.append(Recall(worker))
 
-    def _no_longer_limited(self, seat: WorkerRecord, now: float) -> None:
-        self._state.roster.count_coming(seat)
-        if seat._available and seat._current is None:
-            self._dispatcher.rest_idle(seat, now)
+    def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:
+        self._state.roster.count_coming(worker)
+        if worker._available and worker._current is None:
+            self._dispatcher.rest_idle(worker, now)
 
 
 def waited_in_vain(other: JobRecord) -> str:

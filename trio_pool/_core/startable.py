@@ -110,8 +110,8 @@ class Startable:
 
     def _look(self, source: Source) -> tuple[Lane, WorkerRecord] | None:
         if isinstance(source, Lane):
-            seat = self._roster.choose(source.terms) if source.size else None
-            return None if seat is None else (source, seat)
+            worker = self._roster.choose(source.terms) if source.size else None
+            return None if worker is None else (source, worker)
         if source.kind is not None and not source.kind.idle:
             return None
         return source.first_startable(self._roster)

@@ -83,10 +83,10 @@ class PoolState:
         "may_reserve",
         "may_start",
         "paused",
-        "places",
         "queue",
         "reservations",
         "roster",
+        "waiting_line",
         "waits",
     )
 
@@ -109,7 +109,7 @@ class PoolState:
         )
         self.queue: ReadyQueue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
-        self.places: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
+        self.waiting_line: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
         self.limits: PoolLimits = PoolLimits(
             self.lifecycle, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
         )
@@ -143,5 +143,5 @@ class PoolState:
     def look_again(self) -> None:
         """Who may take what has changed, with who is available and for whom."""
         self.queue.look_again()
-        self.places.by_taker.look_again()
+        self.waiting_line.by_taker.look_again()
         self.may_start = True

@@ -65,18 +65,18 @@ class WorkerKind:
         for fit in self.wide:
             fit.available += number
 
-    def park(self, seat: WorkerRecord, number: int) -> None:
+    def park(self, worker: WorkerRecord, number: int) -> None:
         """One of them is idle."""
-        self.idle[seat] = number
+        self.idle[worker] = number
         for fit in self.wide:
-            fit.park(seat, number)
+            fit.park(worker, number)
 
-    def unpark(self, seat: WorkerRecord) -> int | None:
+    def unpark(self, worker: WorkerRecord) -> int | None:
         """One of them is idle no longer; returns its number if it was."""
-        number = self.idle.pop(seat, None)
+        number = self.idle.pop(worker, None)
         if number is not None:
             for fit in self.wide:
-                fit.unpark(seat)
+                fit.unpark(worker)
         return number
 
 
@@ -90,7 +90,7 @@ class Fit:
       available: how many of these can be counted on, where they are many.
     """
 
-    __slots__ = ("_idle", "_pick", "_places", "_urn", "available", "is_wide", "kinds", "members", "requires")
+    __slots__ = ("_idle", "_pick", "_urn", "_waiting_line", "available", "is_wide", "kinds", "members", "requires")
 
     def __init__(self, requires: frozenset[str], pick: Pick) -> None:
         self.requires = requires
@@ -104,7 +104,7 @@ class Fit:
         self._idle: list[tuple[int, WorkerRecord]] = []
         # Where one is picked at random, all that are idle instead, each with its place among them.
         self._urn: list[WorkerRecord] = []
-        self._places: dict[WorkerRecord, int] = {}
+        self._waiting_line: dict[WorkerRecord, int] = {}
 
     def add(self, kind: WorkerKind) -> None:
         """There is one more."""
@@ -125,8 +125,8 @@ class Fit:
         kind.wide[self] = None
         self.members += kind.members
         self.available += kind.available
-        for seat, number in kind.idle.items():
-            self.park(seat, number)
+        for worker, number in kind.idle.items():
+            self.park(worker, number)
 
     def count(self) -> int:
         """How many workers they have."""
@@ -136,31 +136,31 @@ class Fit:
         """How many of these can be counted on."""
         return self.available if self.is_wide else sum([kind.available for kind in self.kinds])
 
-    def park(self, seat: WorkerRecord, number: int) -> None:
+    def park(self, worker: WorkerRecord, number: int) -> None:
         """A worker of one of many kinds is idle."""
         if self._pick == "random":
-            self._places[seat] = len(self._urn)
-            self._urn.append(seat)
+            self._waiting_line[worker] = len(self._urn)
+            self._urn.append(worker)
             return
         idle = self._idle
-        heapq.heappush(idle, (-number if self._pick == "last_used" else number, seat))
+        heapq.heappush(idle, (-number if self._pick == "last_used" else number, worker))
         if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
             self._idle = list({entry[1]: entry for entry in idle if self._is_idle(*entry)}.values())
             heapq.heapify(self._idle)
 
-    def unpark(self, seat: WorkerRecord) -> None:
+    def unpark(self, worker: WorkerRecord) -> None:
         """A worker of one of many kinds is idle no longer."""
         if self._pick == "random":
-            place, last = self._places.pop(seat), self._urn.pop()
-            if last is not seat:
+            place, last = self._waiting_line.pop(worker), self._urn.pop()
+            if last is not worker:
                 self._urn[place] = last
-                self._places[last] = place
+                self._waiting_line[last] = place
 
     def has_idle(self, but: WorkerRecord) -> bool:
         """Whether one of their workers is idle, but for this one."""
         if self._pick == "random":
-            return len(self._urn) > (but in self._places)
-        return self.first(lambda seat: seat is not but) is not None
+            return len(self._urn) > (but in self._waiting_line)
+        return self.first(lambda worker: worker is not but) is not None
 
     def draw(self, rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """One of the idle workers that may take something, by chance."""
@@ -168,15 +168,15 @@ class Fit:
         if not urn or may_take is None:
             return rng.choice(urn) if urn else None
         for _ in range(_TRIES):
-            seat = rng.choice(urn)
-            if may_take(seat):
-                return seat
-        found = [seat for seat in urn if may_take(seat)]
+            worker = rng.choice(urn)
+            if may_take(worker):
+                return worker
+        found = [worker for worker in urn if may_take(worker)]
         return rng.choice(found) if found else None
 
-    def _is_idle(self, number: int, seat: WorkerRecord) -> bool:
-        kind = seat._kind
-        return kind.idle.get(seat) == abs(number) and kind in self.kinds
+    def _is_idle(self, number: int, worker: WorkerRecord) -> bool:
+        kind = worker._kind
+        return kind.idle.get(worker) == abs(number) and kind in self.kinds
 
     def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[int, WorkerRecord] | None:
         """The preferred one of the idle workers that may take something, all of them if that is None, with its rank."""
@@ -203,9 +203,9 @@ class Fit:
         self, kind: WorkerKind, may_take: Callable[[WorkerRecord], bool] | None
     ) -> tuple[int, WorkerRecord] | None:
         sign = -1 if self._pick == "last_used" else 1
-        for seat, number in reversed(kind.idle.items()) if sign < 0 else kind.idle.items():
-            if may_take is None or may_take(seat):
-                return sign * number, seat
+        for worker, number in reversed(kind.idle.items()) if sign < 0 else kind.idle.items():
+            if may_take is None or may_take(worker):
+                return sign * number, worker
         return None
 
 

@@ -41,12 +41,12 @@ class Vacancy(NamedTuple):
     """That a worker may start something.
 
     Attributes:
-      seat: the worker.
+      worker: the worker.
       wholly: whether nobody is to have lent it then either.
       given_back: whether the group that has it for itself has to be over first.
     """
 
-    seat: WorkerRecord
+    worker: WorkerRecord
     wholly: bool
     given_back: bool = False
 
@@ -137,29 +137,29 @@ class WaitGraph:
         return needs
 
     def _of_running(self, job: JobRecord) -> list[Need]:
-        runs = [Run(job, seat) for seat in self._hedging.runners_of(job)]
+        runs = [Run(job, worker) for worker in self._hedging.runners_of(job)]
         return self._of_run(*runs) if len(runs) == 1 else [(1, [run]) for run in runs]
 
     def _of_run(self, run: Run) -> list[Need]:
         race = self._hedging.under_way.get(run.job)
         if race is None or race.is_decided or run.is_cut:
             return self._of_through(run)
-        ways: list[Node] = [Through(Run(run.job, seat)) for seat in race.runners]
+        ways: list[Node] = [Through(Run(run.job, worker)) for worker in race.runners]
         # What can't be cut short it has to wait for in any case.
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ()) if wait.for_ends]
         return [(1, [*ways, race]), *needs]
 
     def _of_through(self, run: Run) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ())]
-        loan = run.seat._loans.get(run.job)
+        loan = run.worker._loans.get(run.job)
         if loan is not None and loan.wait is None and not loan.is_forfeited:
             needs += self._of_loan(loan)  # sooner or later
         return needs
 
     def _of_loan(self, loan: Loan) -> list[Need]:
         """What has to come about before a job has the worker back that it has lent."""
-        holder = loan.seat._current
-        if holder is None or (run := Run(holder, loan.seat)) in self._as_if_lent:
+        holder = loan.worker._current
+        if holder is None or (run := Run(holder, loan.worker)) in self._as_if_lent:
             return []
         return [(1, [run])]
 
@@ -183,40 +183,40 @@ class WaitGraph:
         growth = self._state.growth
         free = 0.0 if growth is None else growth.most - growth.own
         held: list[Vacancy] = []
-        own = None if group.opener is None else group.opener.seat
-        for seat in self._roster.seats.values():
-            if seat._departing or seat in group.seats or seat is own:
+        own = None if group.opener is None else group.opener.worker
+        for worker in self._roster.by_id.values():
+            if worker._departing or worker in group.workers or worker is own:
                 continue
-            is_kept = self._is_kept_from(group, seat)
-            if is_kept or self._is_waited_on(seat):
-                held.append(Vacancy(seat, wholly=True, given_back=is_kept))
+            is_kept = self._is_kept_from(group, worker)
+            if is_kept or self._is_waited_on(worker):
+                held.append(Vacancy(worker, wholly=True, given_back=is_kept))
             else:
                 free += 1
         missing = group.lacks - free
         # Where even all of them would not do, more workers have to come, as they may.
         return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
-    def _is_waited_on(self, seat: WorkerRecord) -> bool:
+    def _is_waited_on(self, worker: WorkerRecord) -> bool:
         """Whether any of those waits who have a worker or have lent it."""
-        jobs = seat._loans if seat._current is None else (seat._current, *seat._loans)
-        return any((job, seat) in self._waits for job in jobs)
+        jobs = worker._loans if worker._current is None else (worker._current, *worker._loans)
+        return any((job, worker) in self._waits for job in jobs)
 
     def _of_vacancy(self, vacancy: Vacancy) -> list[Need]:
-        seat = vacancy.seat
+        worker = vacancy.worker
         needs: list[Need] = []
-        if seat._current is not None and self._is_holding(run := Run(seat._current, seat)):
+        if worker._current is not None and self._is_holding(run := Run(worker._current, worker)):
             needs.append((1, [run]))
-        if vacancy.wholly or seat._departing or seat._phase is Phase.REOPENING:
-            needs += [(1, [Run(lender, seat)]) for lender in seat._loans]
-        group = seat._kind.group
+        if vacancy.wholly or worker._departing or worker._phase is Phase.REOPENING:
+            needs += [(1, [Run(lender, worker)]) for lender in worker._loans]
+        group = worker._kind.group
         if vacancy.given_back and group is not None and group.opener is not None:
             # What another task of its opener waits for may come when the group is over.
             needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
         return needs
 
-    def _is_kept_from(self, group: Group | None, seat: WorkerRecord) -> bool:
+    def _is_kept_from(self, group: Group | None, worker: WorkerRecord) -> bool:
         """Whether a worker is another group's; while such a one waits for more, it gives up what it has if need be."""
-        other = seat._kind.group
+        other = worker._kind.group
         return other is not None and other is not group and other not in self._reservations.waiting
 
     def _of_worker(self, terms: Terms) -> list[Need]:
@@ -232,7 +232,7 @@ class WaitGraph:
             return []
         if growth is not None and growth.could_replace(terms):
             takers += self._elastic_leaving()
-        return [(1, takers)] if takers else [(1, [Vacancy(seat, wholly=True)]) for seat in roster.fitting(terms)]
+        return [(1, takers)] if takers else [(1, [Vacancy(worker, wholly=True)]) for worker in roster.fitting(terms)]
 
     def _of_further_run(self, race: Race) -> list[Need]:
         """What has to happen before an attempt is started on one more worker; it may be what never does."""
@@ -251,8 +251,8 @@ class WaitGraph:
 
     def _elastic_leaving(self) -> list[Vacancy]:
         """The workers in whose place others may be opened, once they have left."""
-        leaving = (seat for seat in self._roster.seats.values() if seat._elastic and seat._departing)
-        return [Vacancy(seat, wholly=True) for seat in leaving]
+        leaving = (worker for worker in self._roster.by_id.values() if worker._elastic and worker._departing)
+        return [Vacancy(worker, wholly=True) for worker in leaving]
 
     def _takers(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> list[Vacancy] | None:
         """The workers that may take such a job, ``but`` none of these; None if no waiting job holds one of them."""
@@ -261,11 +261,11 @@ class WaitGraph:
         held = len(self._waits) + self._reservations.kept + len(but)
         if not terms.failed and held < roster.count(terms) - roster.leaving:
             return None
-        staying = [seat for seat in roster.fitting(terms) if not (seat._departing or seat in but)]
+        staying = [worker for worker in roster.fitting(terms) if not (worker._departing or worker in but)]
         if terms.failed:
             # Those that it avoids now won't take it before others have failed, or can't be counted on any more.
-            staying = [seat for seat in staying if not roster.is_avoided(terms, seat)]
-        return [Vacancy(seat, wholly=False, given_back=self._is_kept_from(terms.gate, seat)) for seat in staying]
+            staying = [worker for worker in staying if not roster.is_avoided(terms, worker)]
+        return [Vacancy(worker, wholly=False, given_back=self._is_kept_from(terms.gate, worker)) for worker in staying]
 
     def _of_room(self, terms: Terms) -> list[Need]:
         """How many have to end of those that wait, in the pool and in its group, before such a job finds room."""
@@ -285,7 +285,7 @@ class WaitGraph:
 
     def _holders(self) -> Iterator[Run]:
         """The runs that wait and hold their workers meanwhile."""
-        return (run for run in self._waits if run.seat._current is run.job and run not in self._as_if_lent)
+        return (run for run in self._waits if run.worker._current is run.job and run not in self._as_if_lent)
 
     def _is_holding(self, run: Run) -> bool:
         return run in self._waits and run not in self._as_if_lent

@@ -38,12 +38,12 @@ class WorkerEvents:
         self._changes = changes
         self._settling = settling
 
-    def join(self, seat: WorkerRecord, *, ordered: bool = False) -> None:
+    def join(self, worker: WorkerRecord, *, ordered: bool = False) -> None:
         """A worker is about to open its resource for the first time; perhaps as it was ordered."""
         state = self._state
-        state.roster.join(seat)
-        if self._autoscaler is not None and seat._elastic:
-            self._autoscaler.joined(seat, ordered=ordered)
+        state.roster.join(worker)
+        if self._autoscaler is not None and worker._elastic:
+            self._autoscaler.joined(worker, ordered=ordered)
         if state.reservations.waiting:
             if state.reservations.review(state.most_workers):
                 self._dispatcher.set_aside_idle()
@@ -61,88 +61,88 @@ class WorkerEvents:
         assert self._autoscaler is not None
         self._autoscaler.refused()
 
-    def opened(self, seat: WorkerRecord, now: float) -> None:
+    def opened(self, worker: WorkerRecord, now: float) -> None:
         """A worker's resource is open."""
         self._settling.advance(now)
-        seat._phase = Phase.OPEN
-        seat._was_open = True
+        worker._phase = Phase.OPEN
+        worker._was_open = True
         if self._autoscaler is not None:
-            self._autoscaler.opened(seat)
-        if seat._guard is not None:
-            self._state.availability.expire(seat, seat._guard.renew(now))
-        self._lifecycle.tell("worker_started", seat)
-        self._dispatcher.note(seat, now)
-        if self._autoscaler is not None and not seat._available:
-            self._autoscaler.unparked(seat)  # held back while its resource was opened anew
+            self._autoscaler.opened(worker)
+        if worker._limits is not None:
+            self._state.availability.expire(worker, worker._limits.renew(now))
+        self._lifecycle.tell("worker_started", worker)
+        self._dispatcher.note(worker, now)
+        if self._autoscaler is not None and not worker._available:
+            self._autoscaler.unparked(worker)  # held back while its resource was opened anew
         self._settling.settle(now)
 
-    def reopen(self, seat: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
+    def reopen(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource has to be opened anew, or that has failed once more.
 
         Arguments:
           error: what is wrong with it; None if it has only done its jobs or its time.
           tell: whether the instruments are told now; otherwise by `tell_reopening`, once it is known why.
         """
-        self._changes.take_out_of_use(seat, error, now, tell=tell)  # before it is given what comes due now
+        self._changes.take_out_of_use(worker, error, now, tell=tell)  # before it is given what comes due now
         self._settling.advance(now)
         self._settling.settle(now)
 
-    def tell_reopening(self, seat: WorkerRecord, error: Exception) -> None:
+    def tell_reopening(self, worker: WorkerRecord, error: Exception) -> None:
         """It is known why a worker's resource has to be opened anew."""
-        self._lifecycle.tell("worker_reopening", seat, error)
+        self._lifecycle.tell("worker_reopening", worker, error)
 
-    def pause(self, seat: WorkerRecord, now: float) -> None:
+    def pause(self, worker: WorkerRecord, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
         self._settling.advance(now)
-        if not (seat._paused or seat._gone):
-            seat._paused = True
-            self._state.paused[seat] = None
-            self._lifecycle.tell("worker_paused", seat)
-            self._dispatcher.note(seat, now)
+        if not (worker._paused or worker._gone):
+            worker._paused = True
+            self._state.paused[worker] = None
+            self._lifecycle.tell("worker_paused", worker)
+            self._dispatcher.note(worker, now)
             self._settling.settle(now)
 
-    def resume(self, seat: WorkerRecord, now: float) -> None:
+    def resume(self, worker: WorkerRecord, now: float) -> None:
         """A paused worker may go on."""
         self._settling.advance(now)
-        self._changes.resume(seat, now)
+        self._changes.resume(worker, now)
         self._settling.settle(now)
 
-    def rest(self, seat: WorkerRecord, until: float, now: float) -> None:
+    def rest(self, worker: WorkerRecord, until: float, now: float) -> None:
         """A worker is to take no more jobs until then; of two rests the later end holds."""
         self._settling.advance(now)
-        self._changes.rest(seat, until, now)
+        self._changes.rest(worker, until, now)
         self._settling.settle(now)
 
-    def depart(self, seat: WorkerRecord, now: float, *, cut: bool = False) -> None:
+    def depart(self, worker: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
         self._settling.advance(now)
         if cut:
-            running = [seat._current] if seat._current is not None else []
-            for job in (*running, *seat._loans):
-                self._changes.cut(seat, job, Cut.EVICTED, now)
-        if not (seat._departing or seat._gone):
-            self._changes.dismiss(seat, now)
+            running = [worker._current] if worker._current is not None else []
+            for job in (*running, *worker._loans):
+                self._changes.cut(worker, job, Cut.EVICTED, now)
+        if not (worker._departing or worker._gone):
+            self._changes.dismiss(worker, now)
             self._settling.settle(now)
 
-    def left(self, seat: WorkerRecord, now: float) -> None:
+    def left(self, worker: WorkerRecord, now: float) -> None:
         """A worker has left, or its resource could not be opened at all."""
         self._settling.advance(now)
         state = self._state
-        state.may_be_stuck |= not self._search.can_spare(seat)
-        seat._phase = Phase.STOPPED
-        state.paused.pop(seat, None)
-        state.availability.drop(seat)
-        state.reservations.lose(seat)
-        is_last = state.roster.leave(seat)
+        state.may_be_stuck |= not self._search.can_spare(worker)
+        worker._phase = Phase.STOPPED
+        state.paused.pop(worker, None)
+        state.availability.drop(worker)
+        state.reservations.lose(worker)
+        is_last = state.roster.leave(worker)
         if self._autoscaler is not None:
-            self._autoscaler.left(seat)
+            self._autoscaler.left(worker)
         lost: list[Lane] = []
-        for queue in (state.queue, state.places.by_taker):
-            queue.release(seat)
-            lost += queue.lanes_for(seat, tags=is_last)
+        for queue in (state.queue, state.waiting_line.by_taker):
+            queue.release(worker)
+            lost += queue.lanes_for(worker, tags=is_last)
         state.look_again()
-        if seat._was_open:
-            self._lifecycle.tell("worker_stopped", seat)
+        if worker._was_open:
+            self._lifecycle.tell("worker_stopped", worker)
         self._unservable.bury_new(lost, now)
         state.may_reserve = True
         self._settling.settle(now)

@@ -50,19 +50,19 @@ class WorkerIndex:
         "_pick",
         "_rng",
         "_sequence",
+        "by_id",
         "coming",
         "fresh",
         "idle_count",
         "leaving",
         "on_parked",
         "on_unparked",
-        "seats",
     )
 
     def __init__(self, pick: Pick, rng: Random) -> None:
         self._pick: Pick = pick
         self._rng = rng
-        self.seats: dict[int, WorkerRecord] = {}
+        self.by_id: dict[int, WorkerRecord] = {}
         # How many of them are to leave.
         self.leaving: int = 0
         # How many can't start anything now, but may later without anybody's doing.
@@ -85,54 +85,54 @@ class WorkerIndex:
             reversed if pick == "last_used" else iter
         )
 
-    def join(self, seat: WorkerRecord) -> None:
+    def join(self, worker: WorkerRecord) -> None:
         """A worker enters the pool, not yet available."""
-        self.seats[seat._id] = seat
-        kind = self._everybody.by_tags.get(seat._tags)
+        self.by_id[worker._id] = worker
+        kind = self._everybody.by_tags.get(worker._tags)
         if kind is None:
-            kind = WorkerKind((seat._tags, None))
+            kind = WorkerKind((worker._tags, None))
             self._everybody.add(kind)
         kind.add_members(1)
-        self._enter(seat, None)
-        self.count_coming(seat)
+        self._enter(worker, None)
+        self.count_coming(worker)
 
-    def leave(self, seat: WorkerRecord) -> bool:
+    def leave(self, worker: WorkerRecord) -> bool:
         """A worker that is no longer available leaves the pool; returns whether it was the last with its tags."""
-        del self.seats[seat._id]
-        self.leaving -= seat._departing
-        self.coming -= seat._coming
-        kind = self._everybody.by_tags[seat._tags]
+        del self.by_id[worker._id]
+        self.leaving -= worker._departing
+        self.coming -= worker._coming
+        kind = self._everybody.by_tags[worker._tags]
         kind.add_members(-1)
         if not kind.members:
             self._everybody.remove(kind)
-        self._quit(seat)
-        self.fresh.pop(seat, None)
+        self._quit(worker)
+        self.fresh.pop(worker, None)
         return not kind.members
 
     @property
     def staying(self) -> int:
         """How many workers there are that are not to leave."""
-        return len(self.seats) - self.leaving
+        return len(self.by_id) - self.leaving
 
-    def reserve(self, seat: WorkerRecord, group: Group | None) -> None:
+    def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
         """Keep a worker for a group from here on, or for none."""
-        kind = seat._kind
-        since = kind.unpark(seat)
-        counts = seat._available and not seat._loans
+        kind = worker._kind
+        since = kind.unpark(worker)
+        counts = worker._available and not worker._loans
         kind.add_available(-counts)
-        self._quit(seat)
-        self._enter(seat, group)
-        kind = seat._kind
+        self._quit(worker)
+        self._enter(worker, group)
+        kind = worker._kind
         kind.add_available(counts)
         if since is not None:
             in_order = since > next(reversed(kind.idle.values()), 0)
-            kind.park(seat, since)
+            kind.park(worker, since)
             if not in_order:
                 kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
-            self.fresh[seat] = None
+            self.fresh[worker] = None
 
-    def _enter(self, seat: WorkerRecord, group: Group | None) -> None:
-        key = (seat._tags, group)
+    def _enter(self, worker: WorkerRecord, group: Group | None) -> None:
+        key = (worker._tags, group)
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = WorkerKind(key)
@@ -141,10 +141,10 @@ class WorkerIndex:
             self._kept[group].add(kind)
             self._look_for_only()
         kind.add_members(1)
-        seat._kind = kind
+        worker._kind = kind
 
-    def _quit(self, seat: WorkerRecord) -> None:
-        kind = seat._kind
+    def _quit(self, worker: WorkerRecord) -> None:
+        kind = worker._kind
         kind.add_members(-1)
         if not kind.members:
             del self._kinds[kind.key]
@@ -158,67 +158,67 @@ class WorkerIndex:
         only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
         self._only = only if only is not None and only.group is None and self._pick != "random" else None
 
-    def set_available(self, seat: WorkerRecord, available: bool) -> None:
+    def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Note that a worker can, or can no longer, be counted on to take a job."""
-        seat._available = available
-        if not seat._loans:
-            seat._kind.add_available(1 if available else -1)
+        worker._available = available
+        if not worker._loans:
+            worker._kind.add_available(1 if available else -1)
         if not available:
-            self.unpark(seat)
+            self.unpark(worker)
 
-    def count_as_available(self, seat: WorkerRecord, counts: bool) -> None:
+    def count_as_available(self, worker: WorkerRecord, counts: bool) -> None:
         """A worker is lent, so that others are not to rely on it, or is so no longer."""
-        if seat._available:
-            seat._kind.add_available(1 if counts else -1)
-        if counts and self.is_idle(seat):
-            self.fresh[seat] = None
+        if worker._available:
+            worker._kind.add_available(1 if counts else -1)
+        if counts and self.is_idle(worker):
+            self.fresh[worker] = None
 
-    def count_coming(self, seat: WorkerRecord) -> None:
+    def count_coming(self, worker: WorkerRecord) -> None:
         """What holds a worker back has changed."""
-        coming = seat._may_become_available
-        if coming is not seat._coming:
-            seat._coming = coming
+        coming = worker._may_become_available
+        if coming is not worker._coming:
+            worker._coming = coming
             self.coming += 1 if coming else -1
 
-    def park(self, seat: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
+    def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
         """An available worker has nothing to do; it is fresh unless it has just looked for something itself."""
         self._sequence = number = self._sequence + 1
-        kind = seat._kind
-        kind.idle[seat] = number
+        kind = worker._kind
+        kind.idle[worker] = number
         if kind.wide:
-            kind.park(seat, number)
+            kind.park(worker, number)
         self.idle_count += 1
         if is_fresh:
-            self.fresh[seat] = None
+            self.fresh[worker] = None
         if self.on_parked is not None:
-            self.on_parked(seat, now)
+            self.on_parked(worker, now)
 
-    def unpark(self, seat: WorkerRecord) -> None:
+    def unpark(self, worker: WorkerRecord) -> None:
         """A worker is idle no longer, if it was."""
-        kind = seat._kind
-        if seat not in kind.idle:
+        kind = worker._kind
+        if worker not in kind.idle:
             return
         if kind.wide:
-            kind.unpark(seat)
+            kind.unpark(worker)
         else:
-            del kind.idle[seat]
+            del kind.idle[worker]
         self.idle_count -= 1
         if self.on_unparked is not None:
-            self.on_unparked(seat)
+            self.on_unparked(worker)
 
-    def is_idle(self, seat: WorkerRecord) -> bool:
+    def is_idle(self, worker: WorkerRecord) -> bool:
         """Whether a worker has nothing to do."""
-        return seat in seat._kind.idle
+        return worker in worker._kind.idle
 
     def idle(self) -> list[WorkerRecord]:
         """The idle workers, the longest idle first."""
         # Copied first: another thread may be asking.
         found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
-        return [seat for seat, _ in sorted(found, key=lambda item: item[1])]
+        return [worker for worker, _ in sorted(found, key=lambda item: item[1])]
 
     def fresh_idle(self) -> list[WorkerRecord]:
         """The fresh ones that are idle, the longest idle first."""
-        return sorted(filter(self.is_idle, self.fresh), key=lambda seat: seat._kind.idle[seat])
+        return sorted(filter(self.is_idle, self.fresh), key=lambda worker: worker._kind.idle[worker])
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
         """Of the idle workers that are there for everybody the one that has been it longest, ``but`` none of these."""
@@ -230,10 +230,10 @@ class WorkerIndex:
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may take such a job, now or ever."""
         if terms is ANYONE:
-            return bool(self.seats)
+            return bool(self.by_id)
         pinned = terms.pinned
         if pinned is not None:
-            return pinned._id in self.seats and terms.requires <= pinned._tags
+            return pinned._id in self.by_id and terms.requires <= pinned._tags
         return bool(self._everybody.fit(terms.requires).kinds)
 
     def count(self, terms: Terms) -> int:
@@ -247,31 +247,31 @@ class WorkerIndex:
         pinned = terms.pinned
         if pinned is not None:
             return [pinned] if self.has_any(terms) else []
-        return [seat for seat in self.seats.values() if terms.requires <= seat._tags]
+        return [worker for worker in self.by_id.values() if terms.requires <= worker._tags]
 
-    def admits(self, terms: Terms, seat: WorkerRecord) -> bool:
+    def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may take such a job now."""
-        if not seat._kind.may_serve(terms):
+        if not worker._kind.may_serve(terms):
             return False
         if terms.pinned is not None:
-            return seat is terms.pinned
+            return worker is terms.pinned
         if not terms.failed:
             return True
         available = self._available(terms)
         failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
         if failed < available:
-            return seat not in terms.failed
+            return worker not in terms.failed
         # It failed on all there are: a new round, with the last one left out if it can be, that
         # is if others can be counted on. It counts itself only while it is not lent.
-        return seat is not terms.last or available == (0 if seat._loans else 1)
+        return worker is not terms.last or available == (0 if worker._loans else 1)
 
-    def is_avoided(self, terms: Terms, seat: WorkerRecord) -> bool:
+    def is_avoided(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether a worker that may take such a job won't, whatever its own state, as long as others are available."""
-        if seat not in terms.failed or not seat._kind.may_serve(terms):
+        if worker not in terms.failed or not worker._kind.may_serve(terms):
             return False
-        others = self._available(terms) - _is_relied_on(seat, terms)
-        failed = sum(1 for other in terms.failed if other is not seat and _is_relied_on(other, terms))
-        return others > failed or (seat is terms.last and others > 0)
+        others = self._available(terms) - _is_relied_on(worker, terms)
+        failed = sum(1 for other in terms.failed if other is not worker and _is_relied_on(other, terms))
+        return others > failed or (worker is terms.last and others > 0)
 
     def choose(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> WorkerRecord | None:
         """The idle worker that such a job goes to, ``but`` none of these, or None."""
@@ -283,9 +283,9 @@ class WorkerIndex:
         if terms.gate is not None and terms.gate.is_full:
             return None
         if terms.pinned is not None:
-            seat = terms.pinned
-            free = seat in seat._kind.idle and seat not in but and self.admits(terms, seat)
-            return seat if free else None
+            worker = terms.pinned
+            free = worker in worker._kind.idle and worker not in but and self.admits(terms, worker)
+            return worker if free else None
         gate = terms.gate
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
         if gate is not None and gate in self._kept:
@@ -295,12 +295,12 @@ class WorkerIndex:
                 return own
         return self._choose_of(self._kept[None].fit(terms.requires), may_take)
 
-    def _may_take(self, terms: Terms, but: Collection[WorkerRecord], seat: WorkerRecord) -> bool:
-        return seat not in but and (not terms.failed or self.admits(terms, seat))
+    def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
+        return worker not in but and (not terms.failed or self.admits(terms, worker))
 
-    def has_substitute(self, seat: WorkerRecord) -> bool:
+    def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker is idle that has all the tags of this one, and is there for everybody."""
-        return self._kept[None].fit(seat._tags).has_idle(seat)
+        return self._kept[None].fit(worker._tags).has_idle(worker)
 
     def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
         """The kinds of workers that may take such jobs: those for everybody, and those of its group alone."""
@@ -320,5 +320,5 @@ class WorkerIndex:
         return everybodys.count_available() + (0 if own is None else own.count_available())
 
 
-def _is_relied_on(seat: WorkerRecord, terms: Terms) -> bool:
-    return seat._available and not seat._loans and seat._kind.may_serve(terms)
+def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
+    return worker._available and not worker._loans and worker._kind.may_serve(terms)

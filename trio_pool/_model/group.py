@@ -29,7 +29,7 @@ class GroupRecord(Generic[J, W]):
       task: the task whose block it is.
       awaited: how many jobs wait for its end.
       surplus: how many more workers are busy with its jobs than jobs of it run.
-      seats: the workers that it has for itself.
+      workers: the workers that it has for itself.
       live: its jobs that have not ended.
       line: those whose submitters wait for a place in the queue; of a graph, the key.
       count: how many jobs are in each state; ended ones stay counted.
@@ -50,10 +50,10 @@ class GroupRecord(Generic[J, W]):
         "queue_peak",
         "reserve",
         "retries",
-        "seats",
         "submitted",
         "surplus",
         "task",
+        "workers",
     )
 
     def __init__(self, name: str | None, max_running: float, reserve: int, must_succeed: bool) -> None:
@@ -66,7 +66,7 @@ class GroupRecord(Generic[J, W]):
         self.task: object = None
         self.awaited: int = 0
         self.surplus: int = 0
-        self.seats: dict[W, None] = {}
+        self.workers: dict[W, None] = {}
         self.live: dict[J, None] = {}
         self.line: dict[J, None] = {}
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
@@ -89,7 +89,7 @@ class GroupRecord(Generic[J, W]):
     @property
     def lacks(self) -> int:
         """How many workers of its own it waits for."""
-        return self.reserve - len(self.seats)
+        return self.reserve - len(self.workers)
 
     def note_queued(self) -> None:
         """One of its jobs has begun to wait for a worker."""

@@ -156,10 +156,10 @@ class Job(JobRecord, Generic[V_co]):
 
         While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
         """
-        seat = self._worker
-        if seat is not None and self in seat._loans and seat._loans[self].is_forfeited:
+        worker = self._worker
+        if worker is not None and self in worker._loans and worker._loans[self].is_forfeited:
             return None
-        return cast("Worker | None", seat)
+        return cast("Worker | None", worker)
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -98,23 +98,23 @@ class Run(NamedTuple):
 
     Attributes:
       job: the job.
-      seat: the worker that it runs on, or that it has lent.
+      worker: the worker that it runs on, or that it has lent.
     """
 
     job: JobRecord
-    seat: WorkerRecord
+    worker: WorkerRecord
 
     @property
     def is_cut(self) -> bool:
         """Whether it has been cancelled, the whole job or only this run."""
-        return self.job._cancelled or self.seat._cut_of(self.job) is not None
+        return self.job._cancelled or self.worker._cut_of(self.job) is not None
 
 
 class Loan:
     """The attempt of a job that lends its worker: what the worker's record had of it.
 
     Attributes:
-      seat: the worker.
+      worker: the worker.
       job: the job.
       started_at: when the attempt began.
       deadline: when a timeout ends it.
@@ -124,15 +124,15 @@ class Loan:
       is_forfeited: whether the job goes on without the worker, as it could never have had it back.
     """
 
-    __slots__ = ("cut", "deadline", "is_forfeited", "is_probe", "job", "seat", "started_at", "wait")
+    __slots__ = ("cut", "deadline", "is_forfeited", "is_probe", "job", "started_at", "wait", "worker")
 
-    def __init__(self, seat: WorkerRecord, job: JobRecord) -> None:
-        self.seat: WorkerRecord = seat
+    def __init__(self, worker: WorkerRecord, job: JobRecord) -> None:
+        self.worker: WorkerRecord = worker
         self.job: JobRecord = job
-        self.started_at: float = seat._started_at
-        self.deadline: float = seat._attempt_deadline
-        self.cut: Cut | None = seat._cut
-        self.is_probe: bool = seat._guard is not None and seat._guard.is_probe
+        self.started_at: float = worker._started_at
+        self.deadline: float = worker._attempt_deadline
+        self.cut: Cut | None = worker._cut
+        self.is_probe: bool = worker._limits is not None and worker._limits.is_probe
         self.wait: Any = None
         self.is_forfeited: bool = False
 
@@ -140,7 +140,7 @@ class Loan:
 class Crew(Protocol):
     """The workers of a pool, by which it is known whose a worker is."""
 
-    def count_coming(self, seat: WorkerRecord) -> None: ...
+    def count_coming(self, worker: WorkerRecord) -> None: ...
 
 
 class Watcher(Protocol):
@@ -259,10 +259,37 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_alone", "_attempt_deadline", "_attempts", "_available", "_busy_seconds", "_claims",
-        "_coming", "_crew", "_current", "_cut", "_departing", "_draws", "_elastic", "_expires_at", "_guard", "_id",
-        "_kind", "_last_error", "_limited_until", "_loans", "_name", "_paused", "_phase", "_quarantined_until",
-        "_resting_until", "_started_at", "_succeeded", "_tags", "_task", "_was_open",
+        "__weakref__",
+        "_alone",
+        "_attempt_deadline",
+        "_attempts",
+        "_available",
+        "_busy_seconds",
+        "_claims",
+        "_coming",
+        "_crew",
+        "_current",
+        "_cut",
+        "_departing",
+        "_draws",
+        "_elastic",
+        "_expires_at",
+        "_id",
+        "_kind",
+        "_last_error",
+        "_limited_until",
+        "_limits",
+        "_loans",
+        "_name",
+        "_paused",
+        "_phase",
+        "_quarantined_until",
+        "_resting_until",
+        "_started_at",
+        "_succeeded",
+        "_tags",
+        "_task",
+        "_was_open",
     )
     # fmt: on
 
@@ -275,7 +302,7 @@ class WorkerRecord(Handle):
         # Its Trio half, which only the runtime knows.
         self._task: Any = None
         # None for a worker without limits of its own.
-        self._guard: WorkerLimits | None = None
+        self._limits: WorkerLimits | None = None
 
         # Whether it is one of those that are opened and retired with the load.
         self._elastic = False

@@ -40,10 +40,10 @@ class Setback(Generic[W]):
         self.failed_on: frozenset[W] = failed_on
         self.last: W | None = last
 
-    def note(self, seat: W, alone: frozenset[W]) -> None:
+    def note(self, worker: W, alone: frozenset[W]) -> None:
         """It has failed on this worker; ``alone`` holds that and no other."""
-        if self.placement == "other" and seat in self.failed_on:
+        if self.placement == "other" and worker in self.failed_on:
             self.failed_on = frozenset()  # a new round has begun
         # Most jobs fail on one worker at most: they share a set.
-        self.failed_on = self.failed_on | {seat} if self.failed_on else alone
-        self.last = seat
+        self.failed_on = self.failed_on | {worker} if self.failed_on else alone
+        self.last = worker

@@ -158,21 +158,21 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
-def worker_statistics(seat: WorkerRecord, now: float) -> WorkerStatistics:
+def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Look at a worker."""
-    busy = seat._busy_seconds
-    if seat._current is not None:
-        busy += now - seat._started_at
-    holds = (seat._resting_until, seat._quarantined_until, seat._limited_until)
+    busy = worker._busy_seconds
+    if worker._current is not None:
+        busy += now - worker._started_at
+    holds = (worker._resting_until, worker._quarantined_until, worker._limited_until)
     return WorkerStatistics(
-        id=seat.id,
-        name=seat.name,
-        state=seat.state,
-        attempts=seat._attempts,
-        succeeded=seat._succeeded,
-        failed=seat._attempts - seat._succeeded,
+        id=worker.id,
+        name=worker.name,
+        state=worker.state,
+        attempts=worker._attempts,
+        succeeded=worker._succeeded,
+        failed=worker._attempts - worker._succeeded,
         busy_seconds=busy,
-        last_error=None if seat._last_error is None else only_leaf(seat._last_error),
+        last_error=None if worker._last_error is None else only_leaf(worker._last_error),
         available_at=max((until for until in holds if until is not None), default=None),
     )
 

@@ -78,35 +78,35 @@ def attempt_lines(job: JobRecord) -> list[str]:
     return lines
 
 
-def reservation(seat: WorkerRecord) -> str:
+def reservation(worker: WorkerRecord) -> str:
     """For whom alone a worker is kept, if it is."""
-    group = seat._kind.group
+    group = worker._kind.group
     if group is None:
         return ""
     return f"reserved for {'a group' if group.name is None else f'the group {one_line(group.name)!r}'}"
 
 
-def doings(seat: WorkerRecord, now: float) -> str:
+def doings(worker: WorkerRecord, now: float) -> str:
     """What a worker is doing, and what keeps it from jobs until when."""
-    state = seat.state
+    state = worker.state
     if state is WorkerState.STARTING or state is WorkerState.STOPPED:
         return state.name.lower()
-    holds = ["paused"] if seat._paused else []
+    holds = ["paused"] if worker._paused else []
     for name, until in (
-        ("quarantined", seat._quarantined_until),
-        ("resting", seat._resting_until),
-        ("limited", seat._limited_until),
+        ("quarantined", worker._quarantined_until),
+        ("resting", worker._resting_until),
+        ("limited", worker._limited_until),
     ):
         if until is not None:
             holds.append(f"{name} until {until:.1f} ({max(until - now, 0):.1f} s left)")
-    if seat._phase is Phase.REOPENING:
+    if worker._phase is Phase.REOPENING:
         holds.append("reopening")
-    if seat._departing:
+    if worker._departing:
         holds.append("leaving")
-    if reserved := reservation(seat):
+    if reserved := reservation(worker):
         holds.append(reserved)
-    if seat._current is not None:
-        busy = f"busy with {title(seat._current)} for {now - seat._started_at:.1f} s"
+    if worker._current is not None:
+        busy = f"busy with {title(worker._current)} for {now - worker._started_at:.1f} s"
         return f"{busy}, then {', '.join(holds)}" if holds else busy
     if state is WorkerState.IDLE:
         holds.insert(0, state.name.lower())

@@ -24,7 +24,7 @@ def deadlock_of(wait: Wait) -> JobDeadlockError:
     if loan is not None:
         held_by = _holders(run for run in wait.stuck if run.job is not job)
         words = (
-            f"the job {label(job)} would wait for ever to get {one_line(loan.seat.name)} back, which it has lent: "
+            f"the job {label(job)} would wait for ever to get {one_line(loan.worker.name)} back, which it has lent: "
             f"it has to end before {held_by} can go on. It goes on without a worker, and must not use the resource"
         )
         return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
@@ -50,14 +50,14 @@ def _in_short(names: list[str]) -> str:
 
 def _hold_of(run: Run) -> str:
     """What a waiting job has to do with its worker."""
-    seat = run.seat
-    loan, name = seat._loans.get(run.job), one_line(seat.name)
+    worker = run.worker
+    loan, name = worker._loans.get(run.job), one_line(worker.name)
     if loan is None:
         return f"on {name}"
     if loan.is_forfeited:
         return f"has lent {name} and goes on without it"
-    if seat._departing:
+    if worker._departing:
         return f"has lent {name}, which is to leave"
-    if seat._phase is Phase.REOPENING:
+    if worker._phase is Phase.REOPENING:
         return f"has lent {name}, whose resource is broken"
     return f"has lent {name}"

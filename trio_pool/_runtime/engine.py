@@ -219,7 +219,7 @@ class Engine:
 
     def workers_of(self, group: Group) -> tuple[Worker, ...]:
         """The workers that a group has for itself."""
-        return cast("tuple[Worker, ...]", tuple(group.seats))
+        return cast("tuple[Worker, ...]", tuple(group.workers))
 
     def lend_worker(self, job: Job[Any]) -> LendBlock:
         """The block in which a job lends its worker."""
@@ -258,7 +258,7 @@ class Engine:
         self.core.cancel_all(trio.current_time())
         self.carry_out()
         # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
-        for worker in cast("list[Worker]", list(self.roster.seats.values())):
+        for worker in cast("list[Worker]", list(self.roster.by_id.values())):
             worker._task.hurry()
 
     def crash(self, error: BaseException) -> None:
@@ -297,19 +297,19 @@ class Engine:
             self.timers.sleep_until(self._deadlines.soonest)
 
     def _on_start(self, command: Start) -> None:
-        command.seat._task.deliver(command.job)
+        command.worker._task.deliver(command.job)
 
     def _on_interrupt(self, command: Interrupt) -> None:
-        command.seat._task.interrupt(command.job)
-        run = Run(command.job, command.seat)
+        command.worker._task.interrupt(command.job)
+        run = Run(command.job, command.worker)
         if self.core.waits.is_waiting(run):
             self.waiting.see_what_outlasts(run)
 
     def _on_regain(self, command: Regain) -> None:
-        command.seat._task.regain(command.job)
+        command.worker._task.regain(command.job)
 
     def _on_recall(self, command: Recall) -> None:
-        command.seat._task.recall()
+        command.worker._task.recall()
 
     def _on_changed(self, command: Changed) -> None:
         job = command.job

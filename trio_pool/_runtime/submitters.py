@@ -33,7 +33,7 @@ class _Submitter:
 
 
 class Submitters:
-    """Lets jobs in, and has submitters wait for places.
+    """Lets jobs in, and has submitters wait for waiting_line.
 
     Arguments:
       core: what decides.
@@ -105,7 +105,7 @@ class Submitters:
             submitter.go_on()
 
     def turn_away(self, jobs: Iterable[JobRecord], why: str) -> None:
-        """Let those go on without their jobs who wait for places."""
+        """Let those go on without their jobs who wait for waiting_line."""
         for job in jobs:
             self._release(job, PoolClosedError(why))
 
@@ -122,6 +122,6 @@ class Submitters:
         if options.requires:
             asked.append(f"the tags {', '.join(shown(tag) for tag in sorted(options.requires))}")
         wish = f", which asks for {' and '.join(asked)}" if asked else ""
-        if not state.roster.seats and state.growth is None:
+        if not state.roster.by_id and state.growth is None:
             wish += ': the pool has no workers; add one first, or open it with no_worker="wait"'
         return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")

@@ -187,7 +187,7 @@ class Waiting:
         job = next(enclosing_jobs(), None)
         if job is None or job._host is not cast("object", self._host) or job._worker is None:
             return None
-        runs = {seat._task.shift_of(job).task: seat for seat in self._core.workers_of(job)}
+        runs = {worker._task.shift_of(job).task: worker for worker in self._core.workers_of(job)}
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:

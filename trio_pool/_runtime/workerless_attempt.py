@@ -32,31 +32,31 @@ class WorkerlessAttempt:
         self._loan = loan
         self._over = over
 
-    def succeeded(self, seat: WorkerRecord, value: object, now: float) -> None:
+    def succeeded(self, worker: WorkerRecord, value: object, now: float) -> None:
         """It has ended with a value."""
-        race = self._race_on(seat)
+        race = self._race_on(worker)
         race.succeeded(value)
         self._end(race, now)
 
-    def failed(self, seat: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> None:
+    def failed(self, worker: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> None:
         """It has ended with an error."""
-        race = self._race_on(seat)
+        race = self._race_on(worker)
         race.failed(error, verdict)
         self._end(race, now)
 
-    def timed_out(self, seat: WorkerRecord, error: Exception, now: float) -> None:
+    def timed_out(self, worker: WorkerRecord, error: Exception, now: float) -> None:
         """It was cut short by the job's total timeout."""
-        race = self._race_on(seat)
+        race = self._race_on(worker)
         race.failed(error, None)
         self._end(race, now)
 
-    def cut_short(self, seat: WorkerRecord, error: Exception, now: float) -> None:
+    def cut_short(self, worker: WorkerRecord, error: Exception, now: float) -> None:
         """It was cut short by a cancellation."""
-        self._end(self._race_on(seat), now, error)
+        self._end(self._race_on(worker), now, error)
 
-    def _race_on(self, seat: WorkerRecord) -> Race:
+    def _race_on(self, worker: WorkerRecord) -> Race:
         """What says how it ends: like one that has been started on other workers, it runs on none any more."""
-        race = Race(self._loan.job, seat)
+        race = Race(self._loan.job, worker)
         race.started_at = self._loan.started_at
         race.runners.clear()
         return race

@@ -62,7 +62,7 @@ class Workers:
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
-        worker._guard = self._guard_of(resource)
+        worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
         # In the opener's context, whoever adds it: a worker outlives the job that did.
@@ -70,7 +70,7 @@ class Workers:
         self._engine.note_joined()
         return worker
 
-    def _guard_of(self, resource: Resource[Any]) -> WorkerLimits | None:
+    def _limits_of(self, resource: Resource[Any]) -> WorkerLimits | None:
         breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
         return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
@@ -179,7 +179,7 @@ class Workers:
         """What becomes of a job whose attempt has failed; None if that ended the pool."""
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
-        breaker = None if worker._guard is None else worker._guard.breaker
+        breaker = None if worker._limits is None else worker._limits.breaker
         if self._engine.core.is_decided(job):
             # What the function makes of being cancelled is no failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None

@@ -153,7 +153,7 @@ class _Measures:
 
     def _workers(self, _: CallbackOptions) -> Iterable[Observation]:
         for engine, label in self._pools():
-            count = Counter(seat.state for seat in list(engine.roster.seats.values()))
+            count = Counter(worker.state for worker in list(engine.roster.by_id.values()))
             for state in _ENGAGED:
                 yield Observation(count[state], {**label, WORKER_STATE: state.value})
 
@@ -221,7 +221,7 @@ class Metrics:
         if outcome == "failed":
             assert attempt.error is not None
             attributes[ERROR_TYPE] = self._measures.errors.label(full_type_name(first_leaf(attempt.error)), self._most)
-        worker = cast("Worker | None", engine_of(job).roster.seats.get(attempt.worker_id))
+        worker = cast("Worker | None", engine_of(job).roster.by_id.get(attempt.worker_id))
         if self._tells_apart(worker):
             attributes[WORKER_NAME] = self._measures.workers.label(attempt.worker_name, self._most)
         self._measures.attempts.add(1, attributes, context)

@@ -217,15 +217,15 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
 
 def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:
     """For how long and with what a worker is busy, or for how long still it gets no job, and why."""
-    seat = reading.crew.get(worker.id)
-    if seat is not None and seat.job is not None:
-        return reading.now - seat._started_at, (f"{seat.job.id} {one_line(label(seat.job))}", PLAIN)
+    handle = reading.crew.get(worker.id)
+    if handle is not None and handle.job is not None:
+        return reading.now - handle._started_at, (f"{handle.job.id} {one_line(label(handle.job))}", PLAIN)
     if worker.state is WorkerState.REOPENING and worker.last_error is not None:
         return None, (error_in_words(worker.last_error), FAINT)
     if worker.available_at is not None and worker.state in HELD_BACK:
         return max(0.0, worker.available_at - reading.now), (HELD_BACK[worker.state], FAINT)
-    if seat is not None and worker.state is WorkerState.IDLE:
-        return None, (reservation(seat), FAINT)
+    if handle is not None and worker.state is WorkerState.IDLE:
+        return None, (reservation(handle), FAINT)
     return None, ("", PLAIN)
 
 
