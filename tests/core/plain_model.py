@@ -97,25 +97,16 @@ class PlainPool(PlainSteps):
         job.failed_on.append(worker)
         job.last = worker
         if verdict.rest:
-            was_available = worker.available
             self._rest(worker, self.now + verdict.rest)
-            self._held_back(worker, was_available)
         if worker.breaker is not None and verdict.is_failure and worker.breaker.failed(self.now):
-            was_available = worker.available
             worker.quarantined_until = worker.breaker.open_until
             worker.quarantine_number = self._next_count()
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
-            self._held_back(worker, was_available)
         if verdict.broken and worker.phase == "open":
             self._reopen(worker, "an error")
-            self._settle()
         job.attempt.outcomes.append(verdict)
         self._conclude(job)
         self._go_on(worker)
-
-    def _held_back(self, worker: PlainWorker, was_available: bool) -> None:
-        if worker.available is not was_available:
-            self._settle()
 
     def timed_out(self, worker: PlainWorker) -> None:
         """An attempt is ended by the job's total timeout."""
