@@ -91,13 +91,13 @@ class Bench:
         self.core.submit(self.make_job(), Door.AT_ONCE, 1.0)
         start = self.commands.popleft()
         assert isinstance(start, Start)
-        self.core.succeeded(start.worker, None, 1.0)
+        self.core.succeeded(start.run, None, 1.0)
         self.commands.clear()
 
     def through_the_queue(self) -> None:
         """A job is queued, and the next worker that ends an attempt gets the next one."""
         self.core.submit(self.make_job(), Door.AT_ONCE, 1.0)
-        self.core.succeeded(self.workers[0], None, 1.0)
+        self.core.succeeded(next(iter(self.workers[0]._runs)), None, 1.0)
         self.workers.rotate(1)
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis.stateful import invariant
 
+from tests.core.makers import job_on, run_of, run_on
 from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
 from trio_pool._core.availability import WORKER_DUES
 from trio_pool._core.deadlines import FIELDS, Due, _is_current
+from trio_pool._core.race import race_of
 from trio_pool._model.setback import Setback
 from trio_pool._model.states import Phase
 from trio_pool._policies.circuit_breaker import BreakerState
@@ -125,7 +127,7 @@ class CheckedMachine(SchedulerMachine):
 
     def lenders(self) -> set[object]:
         """The jobs that run, but on no worker."""
-        return {job for worker in self.workers for job in worker.record._loans}
+        return {run.job for worker in self.workers for run in worker.record._lent}
 
     @invariant()
     def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
@@ -137,9 +139,8 @@ class CheckedMachine(SchedulerMachine):
         assert len(running) - len(set(running)) - len(lent) == self.core.lifecycle.surplus
         for worker in self.workers:
             job = worker.running
-            assert worker.record._current is job
-            assert worker.record._cut is None or job is not None
-            assert job is None or job._worker is worker.record or job in hedging.under_way
+            assert job_on(worker.record) is job
+            assert job is None or run_of(job).worker is worker.record or race_of(job) in hedging.under_way
             assert not (worker.waiting and job)
 
     @invariant()
@@ -147,8 +148,8 @@ class CheckedMachine(SchedulerMachine):
         hedging, records = self.core.scheduler.state.hedging.under_way, self.records()
         for job, plain in self.jobs:
             if job.state is not JobState.RUNNING:
-                assert job._worker is None
-                assert job not in hedging
+                assert job.worker is None
+                assert all(race.job is not job for race in hedging)
                 continue
             attempt = plain.attempt
             assert len(set(attempt.workers)) == len(attempt.workers)
@@ -157,18 +158,19 @@ class CheckedMachine(SchedulerMachine):
             if plain.has_lent is not None:
                 assert (runners, attempt.due) == ([], None)
                 continue
-            assert {record._attempt_deadline for record in runners} == {attempt.deadline}
-            assert job._worker is runners[0]
-            race = hedging.get(job)
+            assert {run_on(record).deadline for record in runners} == {attempt.deadline}
+            assert job.worker is runners[0]
+            race = race_of(job)
+            assert race is None or race in hedging
             assert [records[worker] for worker in attempt.workers] == (list(race.took_part) if race else runners)
-            assert runners == (list(race.runners) if race else [job._worker])
+            assert runners == ([run.worker for run in race.runners] if race else [job.worker])
             assert attempt.due == (race.next_at if race else None)
 
     @invariant()
     def those_wait_for_one_more_worker_that_do_so_in_the_model_in_the_same_order(self) -> None:
         hedging = self.core.scheduler.state.hedging
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-        assert set(hedging.waiting) <= set(hedging.under_way.values())
+        assert set(hedging.waiting) <= set(hedging.under_way)
         assert [plain_jobs[race.job] for race in hedging.waiting] == self.plain.waiting()
 
     @invariant()
@@ -211,7 +213,7 @@ class CheckedMachine(SchedulerMachine):
         holds: list[tuple[Due, object]] = []
         for worker in self.workers:
             holds.extend((due, worker.record) for due in WORKER_DUES if getattr(worker.record, FIELDS[due]) is not None)
-        hedging = self.core.scheduler.state.hedging.under_way.values()
+        hedging = self.core.scheduler.state.hedging.under_way
         holds.extend((Due.HEDGE, race) for race in hedging if race.next_at is not None)
         limits = self.core.scheduler.state.limits
         if limits.limited_until is not None:

@@ -353,7 +353,7 @@ class GroupMachine(CheckedMachine):
             members = [record for record in records if record._kind is kind]
             assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}
             assert kind.members == len(members)
-            assert kind.available == sum(record._available and not record._loans for record in members)
+            assert kind.available == sum(record._available and not record._lent for record in members)
             assert list(kind.idle) == [record for record in roster.idle() if record._kind is kind]
         assert roster.idle_count == len(roster.idle())
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from tests.core.group_machine import GroupMachine
 from tests.core.machine_draws import WORKER_LIMITS
+from tests.core.makers import run_of
 from tests.core.plain_loans import PlainLendingPool
 from trio_pool import JobState
 from trio_pool._core.commands import Regain
@@ -48,11 +49,12 @@ class LendingMachine(GroupMachine):
         if not isinstance(command, Regain):
             super().carry_out_more(command)
             return
-        worker = self.shell_of(command.worker)
+        run = command.run
+        worker = self.shell_of(run.worker)
         assert worker.running is None, "a worker was given back while it ran something"
         worker.waiting = False
-        worker.running = command.job
-        self.regained.append((command.worker, command.job))
+        worker.running = run.job
+        self.regained.append((run.worker, run.job))
 
     def forget_news(self) -> None:
         super().forget_news()
@@ -89,7 +91,7 @@ class LendingMachine(GroupMachine):
         self.end(
             worker,
             lambda: self.model.lend(worker.plain),
-            lambda: self.core.scheduler.lend(worker.record, self.now),
+            lambda: self.core.lend(worker.record, self.now),
             goes_on=True,
         )
 
@@ -99,9 +101,7 @@ class LendingMachine(GroupMachine):
         self.claim_one(*data.draw(st.sampled_from(self.may_claim())))
 
     def claim_one(self, job: Job[Any], plain: PlainJob) -> None:
-        record = job._worker
-        assert record is not None
-        self.on_both(lambda: self.model.claim(plain), lambda: self.core.scheduler.claim(record, job, self.now))
+        self.on_both(lambda: self.model.claim(plain), lambda: self.core.scheduler.claim(run_of(job), self.now))
 
     @precondition(lambda self: self.may_lend())
     @rule(data=st.data(), jobs=st.integers(1, 2), claims=st.booleans())
@@ -122,17 +122,17 @@ class LendingMachine(GroupMachine):
         for worker in self.workers:
             record, plain = worker.record, worker.plain
             plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-            assert [plain_jobs[job] for job in record._loans] == plain.lenders
-            assert [plain_jobs[loan.job] for loan in record._claims] == plain.claims
-            for job, loan in record._loans.items():
-                assert loan.job is job
-                assert loan.deadline == plain_jobs[job].attempt.deadline
-                assert (loan.cut is not None) is plain_jobs[job].lent_cut
-                assert loan.cut in (None, Cut.CANCELLED, Cut.EVICTED)
+            assert [plain_jobs[run.job] for run in record._lent] == plain.lenders
+            assert [plain_jobs[run.job] for run in record._claims] == plain.claims
+            for run in record._lent:
+                assert run.is_lent
+                assert run.deadline == plain_jobs[run.job].attempt.deadline
+                assert (run.cut is not None) is plain_jobs[run.job].lent_cut
+                assert run.cut in (None, Cut.CANCELLED, Cut.EVICTED)
         for job, lender in self.lent():
             assert job.state is JobState.RUNNING
             assert lender.has_lent is not None
-            assert job._worker is records[lender.has_lent]
+            assert run_of(job).worker is records[lender.has_lent]
 
     @invariant()
     def nobody_waits_for_a_worker_of_his_own_that_runs_nothing(self) -> None:
@@ -142,7 +142,7 @@ class LendingMachine(GroupMachine):
     @invariant()
     def a_lent_worker_stays(self) -> None:
         for worker in self.workers:
-            if worker.record._loans:
+            if worker.record._lent:
                 assert worker.record._phase in (Phase.OPEN, Phase.REOPENING)
 
     def something_happens(self) -> bool:

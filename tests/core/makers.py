@@ -9,7 +9,7 @@ from collections import deque
 from contextvars import Context
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
@@ -20,7 +20,7 @@ from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
-from trio_pool._model.records import Group, JobSpec, Run, WorkerRecord
+from trio_pool._model.records import Group, JobRecord, JobSpec, Run, WorkerRecord
 from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
     from trio_pool._core.commands import Command
     from trio_pool._core.lifecycle import Lifecycle
+    from trio_pool._core.retry_decision import Verdict
     from trio_pool._core.waits import Wait
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
@@ -149,7 +150,25 @@ class Core:
     def begin(self, now: float) -> None:
         """The functions of all that has been started begin."""
         for worker in self.roster.by_id.values():
-            begun(worker, now)
+            for run in worker._runs:
+                begun(run, now)
+
+    # Ends of the attempts on workers, by the workers; each gives the next job.
+
+    def succeeded(self, worker: WorkerRecord, value: object, now: float) -> Job[Any] | None:
+        return job_of(self.scheduler.succeeded(run_on(worker), value, now))
+
+    def failed(self, worker: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> Job[Any] | None:
+        return job_of(self.scheduler.failed(run_on(worker), error, verdict, now))
+
+    def timed_out(self, worker: WorkerRecord, error: Exception, now: float) -> Job[Any] | None:
+        return job_of(self.scheduler.timed_out(run_on(worker), error, now))
+
+    def cut_short(self, worker: WorkerRecord, error: Exception, now: float, *, begun: bool = True) -> Job[Any] | None:
+        return job_of(self.scheduler.cut_short(run_on(worker), error, now, begun=begun))
+
+    def lend(self, worker: WorkerRecord, now: float) -> Job[Any] | None:
+        return job_of(self.scheduler.lend(run_on(worker), now))
 
     def make_group(
         self, *, max_running: float = math.inf, reserve: int = 0, must_succeed: bool = False, name: str | None = None
@@ -174,10 +193,26 @@ class Core:
         return [command.wait for command in self.commands_of(WaitsInVain)]
 
 
-def run_of(job: Job[Any]) -> Run:
+def run_of(job: JobRecord) -> Run:
     """What a job without a hedge does on its worker."""
-    assert job._worker is not None
-    return Run(job, job._worker)
+    assert job._run is not None
+    return job._run
+
+
+def run_on(worker: WorkerRecord) -> Run:
+    """The one run that fills a place of a worker."""
+    (run,) = worker._runs
+    return run
+
+
+def job_on(worker: WorkerRecord) -> Job[Any] | None:
+    """The job that has the place of a worker, if one does."""
+    return cast("Job[Any]", run_on(worker).job) if worker._runs else None
+
+
+def job_of(run: Run | None) -> Job[Any] | None:
+    """The job of a worker's next run, if it has one."""
+    return None if run is None else cast("Job[Any]", run.job)
 
 
 def make_core(

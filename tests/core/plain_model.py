@@ -255,8 +255,7 @@ class PlainPool(PlainSteps):
 
     def _dismiss(self, worker: PlainWorker) -> None:
         worker.departing = True
-        if worker.job is None:
-            self.recalled.append(worker)
+        self.recalled.append(worker)
 
     def left(self, worker: PlainWorker) -> None:
         """A worker has left."""

@@ -68,6 +68,7 @@ class PlainSteps(PlainView):
     def _reopen(self, worker: PlainWorker, error: object) -> None:
         worker.phase = "reopening"
         self.told.append(("worker_reopening", worker, error))
+        self.recalled.append(worker)
         self._update(worker)
 
     def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
@@ -244,7 +245,6 @@ class PlainSteps(PlainView):
         if kind == 1:
             if worker.is_worn(self.now) and worker.job is None and not worker.departing:
                 self._reopen(worker, None)
-                self.recalled.append(worker)
             return
         if kind == 2:
             worker.rest_until = None

@@ -21,7 +21,7 @@ from tests.core.machine_draws import (
     WORKER_LIMITS,
     verdict_of,
 )
-from tests.core.makers import make_core, make_job
+from tests.core.makers import make_core, make_job, run_on
 from tests.core.plain_limits import PlainBudget, PlainRate
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict
@@ -216,14 +216,14 @@ class SchedulerMachine(StaffMachine):
         self.end(
             worker,
             lambda: self.plain.succeeded(worker.plain),
-            lambda: self.core.scheduler.succeeded(worker.record, "value", self.now),
+            lambda: self.core.succeeded(worker.record, "value", self.now),
         )
 
     def fail_with(self, worker: ShellWorker, verdict: PlainVerdict, error: Exception) -> None:
         self.end(
             worker,
             lambda: self.plain.failed(worker.plain, verdict),
-            lambda: self.core.scheduler.failed(worker.record, error, verdict_of(verdict, error), self.now),
+            lambda: self.core.failed(worker.record, error, verdict_of(verdict, error), self.now),
         )
 
     @precondition(lambda self: self.able())
@@ -317,13 +317,13 @@ class SchedulerMachine(StaffMachine):
     @rule(data=st.data(), verdict=RETRIES)
     def end_by_cancellation(self, data: DataObject, verdict: PlainVerdict) -> None:
         worker = data.draw(st.sampled_from(self.overdue()))
-        scheduler, record, plain = self.core.scheduler, worker.record, worker.plain
+        core, record, plain = self.core, worker.record, worker.plain
         assert plain.job is not None
-        assert (record._cut is not None) is plain.cut
+        assert (run_on(record).cut is not None) is plain.cut
         error = TimeoutError()
         if not plain.cut and self.now >= plain.job.deadline:
-            self.end(worker, lambda: self.plain.timed_out(plain), lambda: scheduler.timed_out(record, error, self.now))
+            self.end(worker, lambda: self.plain.timed_out(plain), lambda: core.timed_out(record, error, self.now))
         elif plain.cut or plain.job.cancelled:
-            self.end(worker, lambda: self.plain.cut_short(plain), lambda: scheduler.cut_short(record, error, self.now))
+            self.end(worker, lambda: self.plain.cut_short(plain), lambda: core.cut_short(record, error, self.now))
         else:
             self.fail_with(worker, verdict, error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from hypothesis.stateful import RuleBasedStateMachine
 
+from tests.core.makers import job_on, run_on
 from tests.core.plain_parts import Named, PlainJob, PlainWorker
 from trio_pool import JobState
 from trio_pool._core.admission import Admission
@@ -36,7 +37,7 @@ from trio_pool._model.states import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.core.makers import Core
+    from tests.core.makers import Core, job_on
     from tests.core.plain_model import PlainPool
     from trio_pool import Job
     from trio_pool._core.commands import Command
@@ -100,17 +101,15 @@ class ShellMachine(RuleBasedStateMachine):
         while commands:
             command = commands.popleft()
             match command:
-                case Start(worker=record, job=job):
-                    worker = self.shell_of(record)
+                case Start(run=run):
+                    worker = self.shell_of(run.worker)
                     assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
-                    self.run(worker, job)
-                case Interrupt(worker=record, job=job):
-                    self.shell_of(record).interrupted.append(job)
-                    self.interrupted.append((record, job))
+                    self.run(worker, run.job)
+                case Interrupt(run=run):
+                    self.shell_of(run.worker).interrupted.append(run.job)
+                    self.interrupted.append((run.worker, run.job))
                 case Recall(worker=record):
-                    worker = self.shell_of(record)
-                    assert worker.running is None
-                    worker.waiting = False
+                    self.shell_of(record).waiting = False
                     self.recalled.append(record)
                 case Admitted(job=job):
                     self.let_go.append(job)
@@ -140,10 +139,10 @@ class ShellMachine(RuleBasedStateMachine):
 
     def run(self, worker: ShellWorker, job: JobRecord) -> None:
         assert worker.running is None
-        assert worker.record._current is job
+        assert job_on(worker.record) is job
         worker.waiting = False
         worker.running = job
-        begun(worker.record, self.now)
+        begun(run_on(worker.record), self.now)
         self.started.append((worker.record, job))
 
     def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, calls_of, make_core, make_job
+from tests.core.makers import Core, calls_of, job_on, make_core, make_job
 from trio_pool import DeadReason, Elastic, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Hire, Recall
@@ -75,7 +75,9 @@ def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) 
 
 
 def recalled(core: Core) -> list[WorkerRecord]:
-    return [command.worker for command in core.commands_of(Recall)]
+    """Those that are to leave, the first to be told so first."""
+    told = (command.worker for command in core.commands_of(Recall))
+    return list(dict.fromkeys(worker for worker in told if worker._departing))
 
 
 # Opening.
@@ -137,7 +139,7 @@ def test_a_submitter_that_waits_for_a_place_orders_a_worker_and_goes_to_it() -> 
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
     (worker,) = staffed(core)
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_jobs_that_none_of_the_workers_may_take_order_none() -> None:
@@ -211,14 +213,14 @@ def test_those_that_cannot_be_opened_go_when_no_job_waits() -> None:
             assert recalled(core) == []
             core.scheduler.cancel(job, 0.0)
     assert recalled(core) == workers
-    assert kept._current is not None
+    assert job_on(kept) is not None
 
 
 def test_a_worker_whose_resource_is_opened_anew_for_the_first_time_is_not_given_up() -> None:
     core = make_elastic_core()
     (job,) = submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.reopen(worker, OSError(), 1.0)
     assert (recalled(core), job.state) == ([], JobState.SUCCEEDED)
 
@@ -240,7 +242,7 @@ def test_one_that_is_to_leave_does_not_keep_others_from_being_ordered() -> None:
 
 def end_all(core: Core, workers: list[WorkerRecord], now: float) -> None:
     for worker in workers:
-        core.scheduler.succeeded(worker, None, now)
+        core.succeeded(worker, None, now)
 
 
 def test_the_longest_idle_are_retired_at_the_end_of_their_time() -> None:
@@ -262,8 +264,8 @@ def test_only_as_many_are_retired_as_were_idle_all_the_time() -> None:
     end_all(core, workers, 0.0)
     for now in (2.0, 4.0, 6.0, 8.0):
         (job,) = submitted(core, now=now)
-        assert job._worker is not None
-        core.scheduler.succeeded(job._worker, None, now + 1)
+        assert job.worker is not None
+        core.succeeded(job.worker, None, now + 1)
     core.scheduler.advance(10.0)
     assert len(recalled(core)) == 2
     assert core.scheduler.deadlines.soonest == 19.0
@@ -307,7 +309,7 @@ def test_an_idle_worker_whose_resource_is_opened_anew_is_retired_all_the_same() 
     core = make_elastic_core()
     submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.reopen(worker, None, 5.0)
     core.scheduler.opened(worker, 6.0)
     core.scheduler.advance(10.0)
@@ -318,7 +320,7 @@ def test_a_worker_that_is_opening_its_resource_anew_can_be_retired() -> None:
     core = make_elastic_core()
     submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.reopen(worker, None, 5.0)
     core.scheduler.advance(10.0)
     assert recalled(core) == [worker]
@@ -328,11 +330,11 @@ def test_a_worker_that_gets_a_job_as_soon_as_it_is_open_again_is_not_idle() -> N
     core = make_elastic_core(most=1)
     submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.reopen(worker, None, 5.0)
     (job,) = submitted(core, now=5.0)
     core.scheduler.opened(worker, 6.0)
-    assert job._worker is worker
+    assert job.worker is worker
     core.scheduler.advance(100.0)
     assert recalled(core) == []
 
@@ -341,7 +343,7 @@ def test_an_idle_worker_that_is_paused_while_it_is_opened_anew_is_not_retired() 
     core = make_elastic_core()
     submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.reopen(worker, None, 5.0)
     core.scheduler.pause(worker, 5.0)
     core.scheduler.opened(worker, 6.0)
@@ -353,13 +355,13 @@ def test_a_worker_that_is_opened_anew_is_not_retired_while_a_job_waits_for_it() 
     core = make_elastic_core()
     submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.reopen(worker, None, 5.0)
     (job,) = submitted(core, now=6.0)
     core.scheduler.advance(10.0)
     assert (recalled(core), ordered(core)) == ([], 0)
     core.scheduler.opened(worker, 11.0)
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_a_worker_gets_the_job_that_comes_due_when_it_would_be_retired() -> None:
@@ -367,9 +369,9 @@ def test_a_worker_gets_the_job_that_comes_due_when_it_would_be_retired() -> None
     (job,) = submitted(core)
     (worker,) = staffed(core)
     verdict = Verdict(Retry(10.0, "any", front=False, counts=True))
-    core.scheduler.failed(worker, ValueError(), verdict, 0.0)
+    core.failed(worker, ValueError(), verdict, 0.0)
     core.scheduler.advance(10.0)
-    assert (job._worker, recalled(core)) == (worker, [])
+    assert (job.worker, recalled(core)) == (worker, [])
 
 
 def test_one_that_is_idle_is_retired_in_time_though_the_one_that_has_come_besides_never_was() -> None:
@@ -377,8 +379,8 @@ def test_one_that_is_idle_is_retired_in_time_though_the_one_that_has_come_beside
     (first,) = staffed(core)
     submitted(core, worker=core.add_worker())
     (job,) = submitted(core)
-    assert job._worker is first
-    core.scheduler.failed(first, ValueError(), Verdict(Retry(0.0, "other", front=False, counts=True)), 0.0)
+    assert job.worker is first
+    core.failed(first, ValueError(), Verdict(Retry(0.0, "other", front=False, counts=True)), 0.0)
     (second,) = hired(core)
     core.scheduler.pause(second, 0.0)
     core.scheduler.opened(second, 0.0)
@@ -390,7 +392,7 @@ def test_workers_that_are_not_its_own_are_never_retired() -> None:
     core = make_elastic_core()
     worker = core.add_worker()
     submitted(core, worker=worker)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.depart(core.add_worker(), 0.0)
     assert core.scheduler.deadlines.soonest == math.inf
 
@@ -412,14 +414,14 @@ def test_while_draining_a_job_waits_for_the_worker_that_was_ordered() -> None:
     (job,) = submitted(core)
     core.scheduler.drain(0.0)
     (worker,) = staffed(core)
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_while_draining_a_job_waits_for_the_rate_limit_though_nobody_is_left() -> None:
     core = make_elastic_core(rate_limit=RateLimit(1, per=100.0))
     submitted(core)
     (worker,) = staffed(core)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.depart(worker, 10.0)
     core.scheduler.left(worker, 10.0)
     (job,) = submitted(core, now=20.0)
@@ -472,7 +474,7 @@ def test_no_more_are_ordered_for_a_group_than_the_most() -> None:
     (worker,) = staffed(core)
     group = core.open_group(reserve=2)
     assert ordered(core) == 1
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert list(group.workers) == [worker]
 
 
@@ -528,7 +530,7 @@ def test_none_are_ordered_for_blocked_jobs_before_they_may_start() -> None:
     (worker,) = staffed(core)
     submitted(core, 2, after=[first])
     assert ordered(core) == 0
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert ordered(core) == 1
 
 
@@ -623,6 +625,6 @@ def test_what_an_event_costs_depends_on_no_number(spare: int) -> None:
         workers = staffed(core)
         submitted(core, waiting)
         hired(core)  # they are never opened
-        return calls_of(lambda: core.scheduler.succeeded(workers[0], None, 1.0))
+        return calls_of(lambda: core.succeeded(workers[0], None, 1.0))
 
     assert cost(10, 10) == cost(300, 3000)

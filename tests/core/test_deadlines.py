@@ -57,7 +57,7 @@ def test_a_job_that_waits_again_has_its_timeout_again() -> None:
     core.scheduler.depart(worker, 1.0, cut=True)
     core.add_worker()
     core.scheduler.submit(make_job(), Door.ALWAYS, 1.0)
-    core.scheduler.cut_short(worker, OSError(), 2.0)
+    core.cut_short(worker, OSError(), 2.0)
     assert job.state is JobState.QUEUED
     assert core.scheduler.deadlines.soonest == 5.0
     core.scheduler.advance(5.0)
@@ -106,9 +106,9 @@ def test_the_heap_does_not_grow_by_the_timeouts_of_jobs_that_have_ended() -> Non
     core.add_worker()
     for _ in range(5000):
         core.scheduler.submit(job := make_job(total_timeout=1000.0), Door.ALWAYS, 0.0)
-        worker = job._worker
+        worker = job.worker
         assert isinstance(worker, WorkerRecord)
-        core.scheduler.succeeded(worker, None, 0.0)
+        core.succeeded(worker, None, 0.0)
     assert len(core.scheduler.deadlines) <= 66
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job, run_of
+from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlock import DeadlockSearch
-from trio_pool._core.hedging import Race
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.stream_window import AsTheyEnd
 from trio_pool._core.waits import Wait
@@ -33,7 +32,7 @@ def submit(core: Core, **options: Any) -> Job[Any]:
 def running(core: Core, worker: WorkerRecord, **options: Any) -> Job[Any]:
     """A job that runs on this worker."""
     job = submit(core, worker=worker, **options)
-    assert worker._current is job
+    assert job_on(worker) is job
     return job
 
 
@@ -43,7 +42,7 @@ def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) 
     if window is not None:
         for job in jobs:
             window.take(job)
-    wait = Wait(run_of(waiter), lambda: jobs if window is None else window.pending, window=window)
+    wait = Wait(run_of(waiter), None, lambda: jobs if window is None else window.pending, window=window)
     assert core.scheduler.begin_wait(wait, 0.0) is not bool(wait.stuck)
     return [run.job for run in wait.stuck]
 
@@ -58,7 +57,7 @@ def test_a_wait_for_what_has_ended_is_none() -> None:
     core = make_core()
     workers = [core.add_worker(), core.add_worker()]
     job, other = running(core, workers[0]), running(core, workers[1])
-    core.scheduler.succeeded(workers[1], None, 1.0)
+    core.succeeded(workers[1], None, 1.0)
     assert begin(core, job, other) == []
 
 
@@ -82,7 +81,7 @@ def test_a_wait_that_has_ended_holds_nothing() -> None:
     core = make_core()
     one, other = running(core, core.add_worker()), running(core, core.add_worker())
     child = submit(core)
-    wait = Wait(run_of(one), lambda: [child])
+    wait = Wait(run_of(one), None, lambda: [child])
     assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.waits.end(wait)
     assert begin(core, other, child) == []
@@ -92,7 +91,7 @@ def test_one_of_several_waits_may_end_before_the_others() -> None:
     core = make_core()
     one, other = running(core, core.add_worker()), running(core, core.add_worker())
     child = submit(core)
-    first = Wait(run_of(one), lambda: [other])
+    first = Wait(run_of(one), None, lambda: [other])
     assert core.scheduler.begin_wait(first, 0.0)
     assert begin(core, one, child) == []
     core.scheduler.waits.end(first)
@@ -116,7 +115,7 @@ def test_one_that_has_ended_is_enough_where_any_is() -> None:
     core = make_core()
     workers = [core.add_worker(), core.add_worker()]
     one, other = running(core, workers[0]), running(core, workers[1])
-    core.scheduler.succeeded(workers[1], None, 1.0)
+    core.succeeded(workers[1], None, 1.0)
     assert begin(core, one, one, other, for_any=True) == []
 
 
@@ -148,7 +147,7 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
     """A job begins to wait for the ends of others, that have been cancelled."""
     for job in jobs:
         core.scheduler.cancel(job, 0.0)
-    wait = Wait(run_of(waiter), lambda: jobs, for_ends=True)
+    wait = Wait(run_of(waiter), None, lambda: jobs, for_ends=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     return wait
 
@@ -156,7 +155,7 @@ def begin_for_ends(core: Core, waiter: Job[Any], *jobs: Job[Any]) -> Wait:
 def test_who_waits_for_the_end_of_cancelled_jobs_is_never_told() -> None:
     core = make_core()
     one, other = running(core, core.add_worker()), running(core, core.add_worker())
-    wait = Wait(run_of(other), lambda: [one], outlasts=True)
+    wait = Wait(run_of(other), None, lambda: [one], outlasts=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     begin_for_ends(core, one, other)
     assert core.told() == [wait]
@@ -166,12 +165,12 @@ def test_a_wait_for_one_that_waits_for_ever_is_not_told_as_long_as_that_is_not()
     core = make_core()
     worker = core.add_worker()
     lender = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     holder, other = running(core, worker), running(core, core.add_worker())
     begin_for_ends(core, holder, lender)
     assert begin(core, other, lender) == []
     assert core.told() == []
-    core.scheduler.claim(worker, lender, 1.0)
+    core.scheduler.claim(run_of(lender), 1.0)
     assert [wait.run.job for wait in core.told()] == [lender]
 
 
@@ -179,12 +178,12 @@ def test_a_wait_is_told_before_one_for_a_worker_that_has_been_lent() -> None:
     core = make_core()
     worker = core.add_worker()
     lender = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     holder, other = running(core, worker), running(core, core.add_worker())
-    wait = Wait(run_of(other), lambda: [lender], outlasts=True)
+    wait = Wait(run_of(other), None, lambda: [lender], outlasts=True)
     assert core.scheduler.begin_wait(wait, 0.0)
     core.scheduler.cancel(lender, 0.0)
-    core.scheduler.claim(worker, lender, 0.0)
+    core.scheduler.claim(run_of(lender), 0.0)
     begin_for_ends(core, holder, other)
     assert core.told() == [wait]
 
@@ -193,19 +192,19 @@ def test_a_wait_is_not_told_first_if_its_job_could_not_go_on_all_the_same() -> N
     core = make_core()
     worker = core.add_worker()
     parent = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     lender = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     running(core, worker)
     # Two of the parent's tasks wait for the lender, one of them come what may.
     assert begin(core, parent, lender) == []
     begin_for_ends(core, parent, lender)
-    core.scheduler.claim(worker, parent, 0.0)
-    core.scheduler.claim(worker, lender, 0.0)
+    core.scheduler.claim(run_of(parent), 0.0)
+    core.scheduler.claim(run_of(lender), 0.0)
     assert core.told() == []
-    core.scheduler.succeeded(worker, None, 1.0)
-    assert worker._current is parent
-    assert core.told() == [worker._loans[lender].wait]
+    core.succeeded(worker, None, 1.0)
+    assert job_on(worker) is parent
+    assert core.told() == [run_of(lender).wait]
 
 
 @pytest.mark.parametrize("lends", [False, True])
@@ -216,10 +215,10 @@ def test_lending_helps_where_what_is_waited_for_needs_the_worker(lends: bool) ->
     if lends:
         second = running(core, other)
         assert begin(core, second, job) == []
-        wait = Wait(run_of(job), lambda: [second])
+        wait = Wait(run_of(job), None, lambda: [second])
     else:
         child = submit(core, worker=worker)
-        wait = Wait(run_of(job), lambda: [child])
+        wait = Wait(run_of(job), None, lambda: [child])
     assert not core.scheduler.begin_wait(wait, 0.0)
     assert wait.lending_helps is not lends
 
@@ -255,11 +254,11 @@ def test_a_job_that_is_to_be_retried_on_the_same_worker_has_that_one_only() -> N
     worker = core.add_worker()
     core.add_worker()
     child = submit(core)
-    assert worker._current is child
+    assert job_on(worker) is child
     error = ValueError()
     policy = RetryPolicy.fixed(10, placement="same")
     verdict = Verdict(Retry(policy.base_delay, "same", front=False, counts=True))
-    core.scheduler.failed(worker, error, verdict, 1.0)
+    core.failed(worker, error, verdict, 1.0)
     job = running(core, worker)
     assert begin(core, job, child) == [job]
 
@@ -280,9 +279,9 @@ def test_those_who_wait_are_only_looked_at_if_a_retry_needs_what_they_hold(
     waiter, awaited = running(core, other if is_held else held), running(core, busy)
     assert begin(core, waiter, awaited) == []
     job = submit(core, requires=["x"])
-    assert worker._current is job
+    assert job_on(worker) is job
     looked.clear()
-    core.scheduler.failed(worker, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 1.0)
+    core.failed(worker, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 1.0)
     assert len(looked) == is_held
 
 
@@ -326,7 +325,7 @@ def test_a_lent_worker_is_not_held() -> None:
     core = make_core()
     worker = core.add_worker()
     job = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     assert begin(core, job, submit(core)) == []
 
 
@@ -335,7 +334,7 @@ def test_a_job_that_has_lent_its_worker_needs_it_back() -> None:
     worker = core.add_worker()
     core.add_worker()
     lender = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     other = running(core, worker)
     assert begin(core, other, lender) == [other]
 
@@ -392,23 +391,20 @@ def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_
     core = make_core()
     first, worker, third = core.add_worker("x"), core.add_worker("x"), core.add_worker()
     bouncing = submit(core, requires=["x"])
-    assert first._current is bouncing
-    core.scheduler.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
+    assert job_on(first) is bouncing
+    core.failed(first, ValueError(), Verdict(Retry(10.0, "other", front=False, counts=True)), 0.0)
     lender = running(core, worker)
-    core.scheduler.lend(worker, 0.0)
+    core.lend(worker, 0.0)
     holder, waiter = running(core, worker), running(core, third)
     begin_for_ends(core, holder, lender)
-    core.scheduler.claim(worker, lender, 0.0)
-    loan = worker._loans[lender]
-    assert [wait.loan for wait in core.told()] == [loan]
-    core.scheduler.forfeit(loan)
+    core.scheduler.claim(run_of(lender), 0.0)
+    run = run_of(lender)
+    assert [(wait.run, wait.for_place) for wait in core.told()] == [(run, True)]
+    core.scheduler.forfeit(run)
     assert begin(core, waiter, bouncing) == []
     assert begin(core, holder, waiter) == []
     core.commands.clear()
-    race = Race(lender, worker)
-    race.runners.clear()
-    race.succeeded(None)
-    core.scheduler.end_apart(loan, race, 1.0)
+    core.scheduler.succeeded(run, None, 1.0)
     assert [wait.run.job for wait in core.told()] == [holder]
 
 
@@ -418,7 +414,7 @@ def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes
         group = core.make_group(reserve=2)
         group.opener = run_of(job)
         core.scheduler.open_group(group, 0.0)
-        assert core.scheduler.begin_wait(Wait(run_of(job), tuple, group=group), 0.0)
+        assert core.scheduler.begin_wait(Wait(run_of(job), None, group), 0.0)
     assert core.told() == []
     core.scheduler.join(core.make_worker())
     assert [wait.run.job for wait in core.told()] == [job]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, calls_of, make_core, make_job
+from tests.core.makers import Core, calls_of, job_on, make_core, make_job
 from tests.effort import part_of
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
@@ -74,7 +74,7 @@ def test_a_job_starts_when_what_it_waits_for_has_succeeded() -> None:
     first = submit(core)
     second = submit(core, after=[first])
     assert states_of(first, second) == [JobState.RUNNING, JobState.BLOCKED]
-    assert core.scheduler.succeeded(worker, None, 1.0) is second
+    assert core.succeeded(worker, None, 1.0) is second
     assert [transition.state for transition in second.history] == [JobState.BLOCKED, JobState.QUEUED, JobState.RUNNING]
     assert nothing_is_left(core)
 
@@ -85,9 +85,9 @@ def test_a_job_waits_for_the_last_of_several() -> None:
     jobs = [submit(core) for _ in workers]
     last = submit(core, after=jobs)
     for worker in workers[:2]:
-        core.scheduler.succeeded(worker, None, 1.0)
+        core.succeeded(worker, None, 1.0)
         assert state_of(last) is JobState.BLOCKED
-    core.scheduler.succeeded(workers[2], None, 2.0)
+    core.succeeded(workers[2], None, 2.0)
     assert state_of(last) is JobState.RUNNING
 
 
@@ -97,8 +97,8 @@ def test_idle_workers_start_what_the_end_of_a_job_lets_start() -> None:
     first = submit(core)
     others = [submit(core, after=[first]) for _ in range(3)]
     core.commands.clear()
-    core.scheduler.succeeded(busy, None, 1.0)
-    found = [(start.worker, start.job) for start in core.commands_of(Start)]
+    core.succeeded(busy, None, 1.0)
+    found = [(start.run.worker, start.run.job) for start in core.commands_of(Start)]
     assert found == [(idle[0], others[0]), (idle[1], others[1]), (busy, others[2])]
 
 
@@ -108,7 +108,7 @@ def test_where_nobody_is_idle_the_worker_itself_goes_on_with_what_it_lets_start(
     first, _ = submit(core), submit(core)
     second = submit(core, after=[first])
     core.commands.clear()
-    assert core.scheduler.succeeded(worker, None, 1.0) is second
+    assert core.succeeded(worker, None, 1.0) is second
     assert core.commands_of(Start) == []
 
 
@@ -116,7 +116,7 @@ def test_a_job_after_jobs_that_have_succeeded_starts_at_once() -> None:
     core = make_core()
     worker = core.add_worker()
     first = submit(core)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     second = submit(core, after=[first], now=2.0)
     assert [transition.state for transition in second.history] == [JobState.QUEUED, JobState.RUNNING]
 
@@ -125,7 +125,7 @@ def test_a_job_waits_only_for_those_that_have_not_succeeded_yet() -> None:
     core = make_core()
     worker = core.add_worker()
     first = submit(core)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     running = submit(core, now=1.0)
     waiting = submit(core, after=[first, running], now=1.0)
     assert list(core.scheduler.state.dependencies.missing[waiting]) == [running]
@@ -136,7 +136,7 @@ def test_a_job_named_twice_is_waited_for_once() -> None:
     worker = core.add_worker()
     first = submit(core)
     second = submit(core, after=[first, first])
-    assert core.scheduler.succeeded(worker, None, 1.0) is second
+    assert core.succeeded(worker, None, 1.0) is second
 
 
 def test_what_a_job_waits_for_may_fail_and_be_tried_again() -> None:
@@ -144,11 +144,11 @@ def test_what_a_job_waits_for_may_fail_and_be_tried_again() -> None:
     worker = core.add_worker()
     first = submit(core)
     second = submit(core, after=[first])
-    core.scheduler.failed(worker, ERROR, AGAIN, 1.0)
-    core.scheduler.failed(worker, ERROR, LATER, 2.0)
+    core.failed(worker, ERROR, AGAIN, 1.0)
+    core.failed(worker, ERROR, LATER, 2.0)
     assert states_of(first, second) == [JobState.DELAYED, JobState.BLOCKED]
     core.scheduler.advance(7.0)
-    core.scheduler.succeeded(worker, None, 8.0)
+    core.succeeded(worker, None, 8.0)
     assert state_of(second) is JobState.RUNNING
 
 
@@ -158,8 +158,8 @@ def test_a_job_stands_behind_those_that_were_queued_when_it_could_start() -> Non
     first = submit(core)
     blocked = submit(core, after=[first])
     queued = submit(core)
-    assert core.scheduler.succeeded(worker, None, 1.0) is queued
-    assert core.scheduler.succeeded(worker, None, 2.0) is blocked
+    assert core.succeeded(worker, None, 1.0) is queued
+    assert core.succeeded(worker, None, 2.0) is blocked
 
 
 def test_of_jobs_that_can_start_together_the_more_urgent_does() -> None:
@@ -167,7 +167,7 @@ def test_of_jobs_that_can_start_together_the_more_urgent_does() -> None:
     worker = core.add_worker()
     first = submit(core)
     _, urgent = submit(core, after=[first], priority=5), submit(core, after=[first], priority=-5)
-    assert core.scheduler.succeeded(worker, None, 1.0) is urgent
+    assert core.succeeded(worker, None, 1.0) is urgent
 
 
 def test_a_job_does_not_hold_on_to_what_it_has_waited_for() -> None:
@@ -182,15 +182,15 @@ def test_a_job_does_not_hold_on_to_what_it_has_waited_for() -> None:
 
 def end(core: Core, worker: WorkerRecord, how: str) -> JobRecord:
     """Let the job that a worker runs end without success."""
-    job = worker._current
+    job = job_on(worker)
     assert job is not None
     if how == "dead":
-        core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+        core.failed(worker, ERROR, DEAD, 1.0)
     elif how == "discarded":
-        core.scheduler.failed(worker, ERROR, Verdict(Drop("it is so")), 1.0)
+        core.failed(worker, ERROR, Verdict(Drop("it is so")), 1.0)
     else:
         core.scheduler.cancel(job, 1.0)
-        core.scheduler.cut_short(worker, ERROR, 1.0)
+        core.cut_short(worker, ERROR, 1.0)
     return job
 
 
@@ -225,7 +225,7 @@ def test_all_that_stands_behind_is_discarded_each_for_what_it_waited_for() -> No
     second = submit(core, name="two", after=[first])
     third = submit(core, name="three", after=[second])
     fourth = submit(core, name="four", after=[third, first])
-    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+    core.failed(worker, ERROR, DEAD, 1.0)
     assert [job.reason for job in (second, third, fourth)] == [
         "it waited for one, which is dead",
         "it waited for two, which is discarded",
@@ -238,8 +238,8 @@ def test_jobs_beside_a_failure_go_on() -> None:
     bad, good = core.add_worker(), core.add_worker()
     first, second = submit(core), submit(core)
     behind, beside = submit(core, after=[first]), submit(core, after=[second])
-    core.scheduler.failed(bad, ERROR, DEAD, 1.0)
-    core.scheduler.succeeded(good, None, 2.0)
+    core.failed(bad, ERROR, DEAD, 1.0)
+    core.succeeded(good, None, 2.0)
     assert states_of(behind, beside) == [JobState.DISCARDED, JobState.RUNNING]
 
 
@@ -258,7 +258,7 @@ def test_a_cancelled_job_is_not_what_another_waits_for_any_longer() -> None:
     first = submit(core)
     cancelled, kept = submit(core, after=[first]), submit(core, after=[first])
     core.scheduler.cancel(cancelled, 1.0)
-    assert core.scheduler.succeeded(worker, None, 2.0) is kept
+    assert core.succeeded(worker, None, 2.0) is kept
 
 
 def test_when_all_is_cancelled_blocked_jobs_are_too() -> None:
@@ -291,7 +291,7 @@ def test_a_job_that_is_blocked_no_longer_times_out_in_the_queue() -> None:
     worker = core.add_worker()
     first, _ = submit(core), submit(core)
     second = submit(core, after=[first], total_timeout=5.0)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert state_of(second) is JobState.QUEUED
     core.scheduler.advance(5.0)
     assert second.dead_reason is DeadReason.TIMED_OUT
@@ -302,7 +302,7 @@ def test_in_a_tie_the_timeout_wins_over_what_would_have_let_the_job_start() -> N
     worker = core.add_worker()
     first = submit(core)
     second = submit(core, after=[first], total_timeout=5.0)
-    assert core.scheduler.succeeded(worker, None, 5.0) is None
+    assert core.succeeded(worker, None, 5.0) is None
     assert second.dead_reason is DeadReason.TIMED_OUT
 
 
@@ -344,9 +344,9 @@ def test_a_blocked_job_gives_up_its_place_with_its_start_or_its_end(ends_well: b
     chain(core, 2, door=Door.AT_ONCE)
     waiting = line_up(core)
     if ends_well:
-        core.scheduler.succeeded(worker, None, 1.0)
+        core.succeeded(worker, None, 1.0)
     else:
-        core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+        core.failed(worker, ERROR, DEAD, 1.0)
     assert state_of(waiting) is (JobState.QUEUED if ends_well else JobState.RUNNING)
     assert admitted(core) == [waiting]
 
@@ -392,7 +392,7 @@ def test_a_blocked_job_that_got_its_place_starts_when_it_may() -> None:
     blocked = line_up(core, after=[running])
     (queued,) = core.scheduler.state.queue
     core.scheduler.cancel(queued, 1.0)
-    assert core.scheduler.succeeded(worker, None, 2.0) is blocked
+    assert core.succeeded(worker, None, 2.0) is blocked
 
 
 def test_a_job_that_is_blocked_no_longer_starts_on_an_idle_worker_without_a_place() -> None:
@@ -400,7 +400,7 @@ def test_a_job_that_is_blocked_no_longer_starts_on_an_idle_worker_without_a_plac
     worker = core.add_worker()
     running = submit(core)
     blocked = line_up(core, after=[running])
-    assert core.scheduler.succeeded(worker, None, 1.0) is blocked
+    assert core.succeeded(worker, None, 1.0) is blocked
     assert admitted(core) == [blocked]
 
 
@@ -409,8 +409,8 @@ def test_jobs_in_line_start_in_the_order_in_which_they_could() -> None:
     worker = core.add_worker()
     running = submit(core)
     blocked, ready = line_up(core, after=[running]), line_up(core)
-    assert core.scheduler.succeeded(worker, None, 1.0) is ready
-    assert core.scheduler.succeeded(worker, None, 2.0) is blocked
+    assert core.succeeded(worker, None, 1.0) is ready
+    assert core.succeeded(worker, None, 2.0) is blocked
 
 
 def test_a_blocked_job_in_line_does_not_keep_an_idle_worker_from_those_behind_it() -> None:
@@ -419,13 +419,13 @@ def test_a_blocked_job_in_line_does_not_keep_an_idle_worker_from_those_behind_it
     other = core.add_worker()
     running = submit(core)
     line_up(core, after=[running])
-    assert submit(core, door=Door.QUEUE_UP)._worker is other
+    assert submit(core, door=Door.QUEUE_UP).worker is other
 
 
 def test_a_submitter_in_line_is_let_go_with_its_job_discarded() -> None:
     core, worker, running = full_core()
     blocked = line_up(core, after=[running])
-    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+    core.failed(worker, ERROR, DEAD, 1.0)
     assert admitted(core) == [blocked]
     assert [transition.state for transition in blocked.history] == [JobState.BLOCKED, JobState.DISCARDED]
     assert core.scheduler.waiting == 0
@@ -460,7 +460,7 @@ def test_of_a_submitter_that_has_gone_with_a_blocked_job_nothing_is_left(how: st
     else:
         assert core.scheduler.close() == [blocked]
     assert nothing_is_left(core)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert state_of(blocked) is None
 
 
@@ -484,7 +484,7 @@ def test_a_blocked_job_that_no_worker_may_take_any_more_is_dead_once_it_could_st
     core.scheduler.depart(other, 1.0)
     core.scheduler.left(other, 1.0)
     assert state_of(second) is JobState.BLOCKED
-    core.scheduler.succeeded(worker, None, 2.0)
+    core.succeeded(worker, None, 2.0)
     assert (second.dead_reason, third.state) == (DeadReason.NO_WORKER, JobState.DISCARDED)
     assert nothing_is_left(core)
 
@@ -528,7 +528,7 @@ def test_nothing_is_buried_at_the_pools_end_while_a_job_runs_that_others_wait_fo
     first, second = chain(core, 2)
     core.scheduler.drain(1.0)
     assert states_of(first, second) == [JobState.RUNNING, JobState.BLOCKED]
-    assert core.scheduler.succeeded(worker, None, 2.0) is second
+    assert core.succeeded(worker, None, 2.0) is second
 
 
 # What it costs.
@@ -540,7 +540,7 @@ def test_a_very_long_chain_is_discarded_in_one_event() -> None:
     core = make_core(keep_history=False)
     worker = core.add_worker()
     jobs = chain(core, MANY)
-    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+    core.failed(worker, ERROR, DEAD, 1.0)
     assert core.lifecycle.count[JobState.DISCARDED] == MANY - 1
     assert jobs[-1].reason.endswith("which is discarded")
     assert nothing_is_left(core)
@@ -552,7 +552,7 @@ def test_a_very_wide_fan_is_let_go_in_one_event() -> None:
     first = submit(core)
     for _ in range(MANY):
         submit(core, after=[first])
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert core.lifecycle.count[JobState.QUEUED] == MANY - 1
     assert nothing_is_left(core)
 
@@ -566,8 +566,8 @@ def test_what_the_end_of_a_job_costs_is_in_proportion_to_those_that_wait_for_it(
         for _ in range(dependents):
             submit(core, after=[first])
         if ends_well:
-            return calls_of(lambda: core.scheduler.succeeded(worker, None, 1.0))
-        return calls_of(lambda: core.scheduler.failed(worker, ERROR, DEAD, 1.0))
+            return calls_of(lambda: core.succeeded(worker, None, 1.0))
+        return calls_of(lambda: core.failed(worker, ERROR, DEAD, 1.0))
 
     # So that heaps that are built anew from time to time are, too, as large as they were.
     each = (cost(2000) - cost(1000)) / 1000
@@ -580,7 +580,7 @@ def test_what_the_end_of_a_chains_first_job_costs_does_not_depend_on_its_length(
         core = make_core()
         worker = core.add_worker()
         chain(core, length)
-        return calls_of(lambda: core.scheduler.succeeded(worker, None, 1.0))
+        return calls_of(lambda: core.succeeded(worker, None, 1.0))
 
     assert cost(10) == cost(1000)
 
@@ -590,7 +590,7 @@ def test_what_a_chain_that_is_discarded_costs_is_in_proportion_to_its_length() -
         core = make_core()
         worker = core.add_worker()
         chain(core, length)
-        return calls_of(lambda: core.scheduler.failed(worker, ERROR, DEAD, 1.0))
+        return calls_of(lambda: core.failed(worker, ERROR, DEAD, 1.0))
 
     assert cost(2000) - cost(1000) == cost(3000) - cost(2000)
 
@@ -601,7 +601,7 @@ def test_a_job_after_very_many_costs_as_much_with_the_end_of_each() -> None:
         worker, _ = core.add_worker(), core.add_worker()
         jobs = [submit(core) for _ in range(before)]
         submit(core, after=jobs)
-        return calls_of(lambda: core.scheduler.succeeded(worker, None, 1.0))
+        return calls_of(lambda: core.succeeded(worker, None, 1.0))
 
     assert cost(10) == cost(1000)
 

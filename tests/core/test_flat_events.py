@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, calls_of, make_core, make_job, run_of
+from tests.core.makers import Core, calls_of, job_on, make_core, make_job, run_of, run_on
 from trio_pool import Elastic, JobCancelledError, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
@@ -62,7 +62,7 @@ def crowd(core: Core, number: int, kind: str) -> list[WorkerRecord]:
         awaited = submit(core, worker=core.add_worker("all"))
         for _ in range(number):
             job = submit(core, worker=core.add_worker("all"))
-            assert scheduler.begin_wait(Wait(run_of(job), lambda: (awaited,)), 0.0)
+            assert scheduler.begin_wait(Wait(run_of(job), None, lambda: (awaited,)), 0.0)
     elif kind == "full groups":
         for _ in range(number):
             group = core.open_group(max_running=1)
@@ -95,8 +95,8 @@ CROWDS = [
 
 def start(core: Core, **options: Any) -> WorkerRecord:
     job = submit(core, **options)
-    assert job._worker is not None, job
-    return job._worker
+    assert job.worker is not None, job
+    return job.worker
 
 
 def a_job(core: Core, free: list[WorkerRecord]) -> int:
@@ -105,33 +105,33 @@ def a_job(core: Core, free: list[WorkerRecord]) -> int:
 
 def an_end(core: Core, free: list[WorkerRecord]) -> int:
     worker = start(core)
-    return calls_of(lambda: core.scheduler.succeeded(worker, None, 0.0))
+    return calls_of(lambda: core.succeeded(worker, None, 0.0))
 
 
 def an_end_before_a_queued_job(core: Core, free: list[WorkerRecord]) -> int:
     workers = [start(core, worker=worker) for worker in free]
     submit(core, requires=["free"])
-    return calls_of(lambda: core.scheduler.succeeded(workers[0], None, 0.0))
+    return calls_of(lambda: core.succeeded(workers[0], None, 0.0))
 
 
 def a_failure(core: Core, free: list[WorkerRecord]) -> int:
     worker = start(core, worker=free[0])
-    return calls_of(lambda: core.scheduler.failed(worker, ValueError(), RETRY, 0.0))
+    return calls_of(lambda: core.failed(worker, ValueError(), RETRY, 0.0))
 
 
 def a_bounce(core: Core, free: list[WorkerRecord]) -> int:
     worker = start(core, requires=["free"])
-    return calls_of(lambda: core.scheduler.failed(worker, ValueError(), BOUNCE, 0.0))
+    return calls_of(lambda: core.failed(worker, ValueError(), BOUNCE, 0.0))
 
 
 def a_cancellation(core: Core, free: list[WorkerRecord]) -> int:
     job = submit(core)
-    assert job._worker is not None
-    worker = job._worker
+    assert job.worker is not None
+    worker = job.worker
 
     def cancel() -> None:
         core.scheduler.cancel(job, 0.0)
-        core.scheduler.cut_short(worker, JobCancelledError(job), 0.0)
+        core.cut_short(worker, JobCancelledError(job), 0.0)
 
     return calls_of(cancel)
 
@@ -157,15 +157,15 @@ def a_newcomer(core: Core, free: list[WorkerRecord]) -> int:
 
 def a_wait(core: Core, free: list[WorkerRecord]) -> int:
     waiter, awaited = submit(core, worker=free[0]), submit(core, worker=free[1])
-    wait = Wait(run_of(waiter), lambda: (awaited,))
+    wait = Wait(run_of(waiter), None, lambda: (awaited,))
     calls = calls_of(lambda: core.scheduler.begin_wait(wait, 0.0))
     return calls + calls_of(lambda: core.scheduler.waits.end(wait))
 
 
 def a_loan(core: Core, free: list[WorkerRecord]) -> int:
     job = submit(core, worker=free[0])
-    calls = calls_of(lambda: core.scheduler.lend(free[0], 0.0))
-    return calls + calls_of(lambda: core.scheduler.claim(free[0], job, 0.0))
+    calls = calls_of(lambda: core.lend(free[0], 0.0))
+    return calls + calls_of(lambda: core.scheduler.claim(run_of(job), 0.0))
 
 
 def a_group(core: Core, free: list[WorkerRecord]) -> int:
@@ -237,8 +237,8 @@ def test_where_no_more_may_run_an_end_looks_at_no_lanes_but_the_first() -> None:
                 submit(core, requires=worker.tags)
         total = 0
         for _ in range(10):
-            busy = next(worker for worker in workers if worker._current is not None)
-            total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
+            busy = next(worker for worker in workers if job_on(worker) is not None)
+            total += calls_of(partial(core.scheduler.succeeded, run_on(busy), None, 0.0))
         return total
 
     assert is_flat(calls)
@@ -254,8 +254,8 @@ def test_a_full_groups_jobs_for_one_worker_each_are_no_more_to_look_at() -> None
                 submit(core, group=group, worker=worker)
         total = 0
         for _ in range(10):
-            busy = next(worker for worker in workers if worker._current is not None)
-            total += calls_of(partial(core.scheduler.succeeded, busy, None, 0.0))
+            busy = next(worker for worker in workers if job_on(worker) is not None)
+            total += calls_of(partial(core.scheduler.succeeded, run_on(busy), None, 0.0))
         return total
 
     assert is_flat(calls)
@@ -267,15 +267,15 @@ def test_jobs_that_wait_for_each_other_in_a_row_end_one_by_one() -> None:
         jobs = [submit(core, worker=core.add_worker()) for _ in range(number)]
         waits: list[Wait] = []
         for job, other in zip(jobs[1:], jobs, strict=False):
-            waits.append(Wait(run_of(job), partial(tuple, [other])))
+            waits.append(Wait(run_of(job), None, partial(tuple, [other])))
             assert core.scheduler.begin_wait(waits[-1], 0.0)
-        submit(core, worker=jobs[-1]._worker)
+        submit(core, worker=jobs[-1].worker)
         core.scheduler.drain(0.0)
 
         def end() -> None:
             for job, wait in zip(jobs[:10], waits[:10], strict=True):
-                assert job._worker is not None
-                core.scheduler.succeeded(job._worker, None, 0.0)
+                assert job.worker is not None
+                core.succeeded(job.worker, None, 0.0)
                 core.scheduler.waits.end(wait)
 
         return calls_of(end)

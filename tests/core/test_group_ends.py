@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Admitted, GroupQuiet, Interrupt
@@ -40,7 +40,7 @@ def states_of(*jobs: Job[Any]) -> list[JobState | None]:
 
 
 def interrupted(core: Core) -> list[WorkerRecord]:
-    return [command.worker for command in core.commands_of(Interrupt)]
+    return [command.run.worker for command in core.commands_of(Interrupt)]
 
 
 # Counting.
@@ -52,11 +52,11 @@ def test_a_group_counts_its_own_jobs_and_no_others() -> None:
     group = core.open_group()
     submit(core)
     first, second, third = submit(core, group), submit(core, group), submit(core, group)
-    core.scheduler.succeeded(worker, None, 1.0)
-    core.scheduler.failed(worker, ERROR, LATER, 2.0)
-    core.scheduler.failed(worker, ERROR, DEAD, 3.0)
+    core.succeeded(worker, None, 1.0)
+    core.failed(worker, ERROR, LATER, 2.0)
+    core.failed(worker, ERROR, DEAD, 3.0)
     core.scheduler.advance(7.0)
-    core.scheduler.succeeded(worker, None, 8.0)
+    core.succeeded(worker, None, 8.0)
     assert [group.count[job.state] for job in (first, second, third)] == [1, 1, 1]
     assert (group.submitted, group.attempts, group.failures, group.retries, group.queue_peak) == (3, 3, 2, 1, 3)
     assert list(group.live) == [first]
@@ -70,9 +70,9 @@ def test_a_group_is_told_when_the_last_of_its_jobs_has_ended() -> None:
     for _ in range(2):
         submit(core, group)
     submit(core)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert core.commands_of(GroupQuiet) == []
-    core.scheduler.succeeded(worker, None, 2.0)
+    core.succeeded(worker, None, 2.0)
     assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 
 
@@ -95,16 +95,16 @@ def test_with_its_first_death_those_that_wait_are_discarded_and_those_that_run_a
     dying, running, delayed = submit(core, group, name="the bad one"), submit(core, group), submit(core, group)
     blocked = submit(core, group, after=[running])
     others = [submit(core), submit(core)]
-    core.scheduler.failed(failing, ERROR, LATER, 1.0)
+    core.failed(failing, ERROR, LATER, 1.0)
     queued = submit(core, group, now=1.0)
     core.commands.clear()
-    core.scheduler.failed(bad, ERROR, DEAD, 2.0)
+    core.failed(bad, ERROR, DEAD, 2.0)
     assert states_of(dying, running) == [JobState.DEAD, JobState.RUNNING]
     assert states_of(delayed, blocked, queued) == [JobState.DISCARDED] * 3
     assert {job.reason for job in (delayed, blocked, queued)} == {"the bad one, of the same group, is dead"}
     assert interrupted(core) == [good]
     assert states_of(*others) == [JobState.RUNNING] * 2
-    core.scheduler.cut_short(good, ERROR, 3.0)
+    core.cut_short(good, ERROR, 3.0)
     assert states_of(running) == [JobState.CANCELLED]
 
 
@@ -114,7 +114,7 @@ def test_the_worker_of_the_dead_job_takes_none_that_is_to_be_discarded() -> None
     group = core.open_group(must_succeed=True)
     submit(core, group)
     next_one, other = submit(core, group), submit(core)
-    assert core.scheduler.failed(worker, ERROR, DEAD, 1.0) is other
+    assert core.failed(worker, ERROR, DEAD, 1.0) is other
     assert [transition.state for transition in next_one.history] == [JobState.QUEUED, JobState.DISCARDED]
 
 
@@ -125,7 +125,7 @@ def test_what_waits_elsewhere_for_those_that_are_discarded_is_discarded_too() ->
     submit(core, group)
     second = submit(core, group, name="the second")
     elsewhere = submit(core, after=[second])
-    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+    core.failed(worker, ERROR, DEAD, 1.0)
     assert elsewhere.reason == "it waited for the second, which is discarded"
 
 
@@ -136,10 +136,10 @@ def test_only_death_stops_a_group(how: str) -> None:
     group = core.open_group(must_succeed=True)
     first, second = submit(core, group), submit(core, group)
     if how == "discarded":
-        core.scheduler.failed(worker, ERROR, Verdict(Drop("it is so")), 1.0)
+        core.failed(worker, ERROR, Verdict(Drop("it is so")), 1.0)
     else:
         core.scheduler.cancel(first, 1.0)
-        core.scheduler.cut_short(worker, ERROR, 1.0)
+        core.cut_short(worker, ERROR, 1.0)
     assert states_of(second) == [JobState.RUNNING]
 
 
@@ -149,7 +149,7 @@ def test_a_job_that_dies_where_it_need_not_succeed_stops_nothing() -> None:
     group, other = core.open_group(), core.open_group(must_succeed=True)
     submit(core, group)
     second, elsewhere = submit(core, group), submit(core, other)
-    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+    core.failed(worker, ERROR, DEAD, 1.0)
     assert states_of(second, elsewhere) == [JobState.RUNNING, JobState.QUEUED]
 
 
@@ -159,7 +159,7 @@ def test_a_retry_that_would_have_come_too_late_stops_its_group() -> None:
     group = core.open_group(must_succeed=True)
     submit(core, group, total_timeout=3.0)
     second = submit(core, group)
-    core.scheduler.failed(worker, ERROR, LATER, 1.0)
+    core.failed(worker, ERROR, LATER, 1.0)
     assert states_of(second) == [JobState.DISCARDED]
 
 
@@ -172,7 +172,7 @@ def test_a_timeout_in_the_queue_stops_its_group_before_anything_else_starts_at_t
     second = submit(core, group)
     core.scheduler.advance(5.0)
     assert states_of(second) == [JobState.DISCARDED]
-    assert worker._current is None
+    assert job_on(worker) is None
 
 
 def test_the_end_of_a_delay_at_the_time_of_a_death_starts_nothing() -> None:
@@ -180,7 +180,7 @@ def test_the_end_of_a_delay_at_the_time_of_a_death_starts_nothing() -> None:
     worker, _ = core.add_worker(), core.add_worker("a")
     group = core.open_group(must_succeed=True)
     delayed = submit(core, group, worker=worker)
-    core.scheduler.failed(worker, ERROR, LATER, 0.0)
+    core.failed(worker, ERROR, LATER, 0.0)
     core.scheduler.pause(worker, 0.0)
     submit(core, group, total_timeout=5.0, worker=worker)
     core.scheduler.advance(5.0)
@@ -204,7 +204,7 @@ def test_a_job_that_is_dead_as_it_comes_stops_its_group() -> None:
     core.commands.clear()
     submit(core, group, total_timeout=0.0)
     assert states_of(running, queued) == [JobState.RUNNING, JobState.DISCARDED]
-    assert interrupted(core) == [running._worker]
+    assert interrupted(core) == [running.worker]
 
 
 def test_a_job_that_is_buried_as_it_comes_stops_its_group() -> None:
@@ -223,13 +223,13 @@ def test_a_job_that_is_buried_with_its_worker_stops_its_group_before_others_star
     group = core.open_group(must_succeed=True)
     to_the_same = submit(core, group)
     core.scheduler.pause(worker, 0.0)
-    core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 0.0)
+    core.failed(worker, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 0.0)
     buried = submit(core, group, requires=["a"])
     idle = core.add_worker()
     core.scheduler.left(worker, 1.0)  # its lifespan has broken down
     assert buried.dead_reason is DeadReason.NO_WORKER
     assert [transition.state for transition in to_the_same.history][-2:] == [JobState.QUEUED, JobState.DISCARDED]
-    assert idle._current is None
+    assert job_on(idle) is None
 
 
 def test_a_job_that_is_buried_at_the_pools_end_stops_its_group() -> None:
@@ -251,7 +251,7 @@ def test_submitters_in_line_for_a_group_that_stops_are_let_go_with_their_jobs_di
     dying = submit(core, group)
     waiting = line_up(core, group, after=[dying] if is_blocked else [], total_timeout=9.0)
     other = line_up(core)
-    assert core.scheduler.failed(worker, ERROR, DEAD, 1.0) is other
+    assert core.failed(worker, ERROR, DEAD, 1.0) is other
     assert [command.job for command in core.commands_of(Admitted)] == [waiting, other]
     entered = JobState.BLOCKED if is_blocked else JobState.QUEUED
     assert [transition.state for transition in waiting.history] == [entered, JobState.DISCARDED]
@@ -267,9 +267,9 @@ def test_of_a_group_that_stops_those_already_cancelled_are_not_cancelled_again()
     second = submit(core, group)
     core.scheduler.cancel(second, 1.0)
     core.commands.clear()
-    core.scheduler.failed(bad, ERROR, DEAD, 2.0)
+    core.failed(bad, ERROR, DEAD, 2.0)
     assert interrupted(core) == []
-    core.scheduler.failed(other, ERROR, AGAIN, 3.0)
+    core.failed(other, ERROR, AGAIN, 3.0)
     assert second.dead_reason is DeadReason.NOT_RETRYABLE
 
 
@@ -279,7 +279,7 @@ def test_of_the_group_or_not_those_behind_the_dead_job_are_told_of_it() -> None:
     group = core.open_group(must_succeed=True)
     first = submit(core, group, name="the first")
     inside, outside = submit(core, group, after=[first]), submit(core, after=[first])
-    core.scheduler.failed(worker, ERROR, DEAD, 1.0)
+    core.failed(worker, ERROR, DEAD, 1.0)
     assert inside.reason == "the first, of the same group, is dead"
     assert outside.reason == "it waited for the first, which is dead"
 
@@ -292,7 +292,7 @@ def test_cancelling_a_group_ends_all_its_jobs_and_no_others() -> None:
     worker, failing = core.add_worker(), core.add_worker()
     group = core.open_group()
     running, delayed = submit(core, group), submit(core, group)
-    core.scheduler.failed(failing, ERROR, LATER, 1.0)
+    core.failed(failing, ERROR, LATER, 1.0)
     blocked, elsewhere, other = submit(core, group, after=[running]), submit(core, after=[delayed]), submit(core)
     queued = submit(core, group)
     core.commands.clear()
@@ -300,7 +300,7 @@ def test_cancelling_a_group_ends_all_its_jobs_and_no_others() -> None:
     assert states_of(delayed, blocked, queued) == [JobState.CANCELLED] * 3
     assert states_of(elsewhere, other) == [JobState.DISCARDED, JobState.RUNNING]
     assert interrupted(core) == [worker]
-    core.scheduler.cut_short(worker, ERROR, 3.0)
+    core.cut_short(worker, ERROR, 3.0)
     assert states_of(running) == [JobState.CANCELLED]
     assert [command.group for command in core.commands_of(GroupQuiet)] == [group]
 

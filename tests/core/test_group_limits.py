@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, calls_of, make_core, make_job
+from tests.core.makers import Core, calls_of, job_on, make_core, make_job
 from trio_pool import JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Start
@@ -15,7 +15,7 @@ from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
-    from trio_pool._model.records import Group, JobRecord, WorkerRecord
+    from trio_pool._model.records import Group, WorkerRecord
 
 ERROR = ValueError("no")
 
@@ -35,8 +35,8 @@ def line_up(core: Core, group: Group | None = None, **options: Any) -> Job[Any]:
 
 def fail(
     core: Core, worker: WorkerRecord, *, delay: float = 0.0, front: bool = False, now: float = 0.0
-) -> JobRecord | None:
-    return core.scheduler.failed(worker, ERROR, Verdict(Retry(delay, "any", front=front, counts=True)), now)
+) -> Job[Any] | None:
+    return core.failed(worker, ERROR, Verdict(Retry(delay, "any", front=front, counts=True)), now)
 
 
 def running(*jobs: Job[Any]) -> list[bool]:
@@ -45,7 +45,7 @@ def running(*jobs: Job[Any]) -> list[bool]:
 
 def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
-    found = [(start.worker, start.job) for start in core.commands_of(Start)]
+    found = [(start.run.worker, start.run.job) for start in core.commands_of(Start)]
     core.commands.clear()
     return found
 
@@ -68,7 +68,7 @@ def test_a_full_groups_jobs_do_not_hold_up_those_of_others() -> None:
     submit(core, group)
     held_up = submit(core, group, priority=-1)
     behind = submit(core, other)
-    assert behind._worker is free
+    assert behind.worker is free
     assert not any(running(held_up))
 
 
@@ -78,9 +78,9 @@ def test_a_worker_that_becomes_free_passes_over_the_jobs_of_full_groups() -> Non
     group = core.open_group(max_running=1)
     plain, _ = submit(core), submit(core, group)
     held_up, behind = submit(core, group), submit(core)
-    assert plain._worker is first
-    assert core.scheduler.succeeded(first, None, 1.0) is behind
-    assert core.scheduler.succeeded(first, None, 2.0) is None
+    assert plain.worker is first
+    assert core.succeeded(first, None, 1.0) is behind
+    assert core.succeeded(first, None, 2.0) is None
     assert not any(running(held_up))
 
 
@@ -91,7 +91,7 @@ def test_jobs_that_wait_for_another_worker_do_not_hold_up_a_group() -> None:
     group = core.open_group(max_running=1)
     submit(core, requires=["a"])
     submit(core, requires=["a"])
-    assert submit(core, group)._worker is free
+    assert submit(core, group).worker is free
 
 
 @pytest.mark.parametrize("ending", ["succeeds", "backs off", "is cancelled"])
@@ -101,12 +101,12 @@ def test_when_one_of_a_full_group_runs_no_longer_the_next_starts(ending: str) ->
     group = core.open_group(max_running=1)
     first, second = submit(core, group), submit(core, group)
     if ending == "succeeds":
-        found = core.scheduler.succeeded(worker, None, 1.0)
+        found = core.succeeded(worker, None, 1.0)
     elif ending == "backs off":
         found = fail(core, worker, delay=5.0, now=1.0)
     else:
         core.scheduler.cancel(first, 1.0)
-        found = core.scheduler.cut_short(worker, ERROR, 1.0)
+        found = core.cut_short(worker, ERROR, 1.0)
     assert found is second
 
 
@@ -117,7 +117,7 @@ def test_the_next_of_a_group_may_start_on_a_worker_that_was_idle_all_the_time() 
     submit(core, group, requires=["a"])
     second = submit(core, group, requires=["b"])
     started(core)
-    assert core.scheduler.succeeded(busy, None, 1.0) is None
+    assert core.succeeded(busy, None, 1.0) is None
     assert started(core) == [(idle, second)]
 
 
@@ -127,7 +127,7 @@ def test_of_a_group_the_most_urgent_starts_whether_its_worker_was_idle_or_has_ju
     group = core.open_group(max_running=1)
     submit(core, group, requires=["a"])
     urgent, late = submit(core, group, requires=["a"], priority=-1), submit(core, group, requires=["b"])
-    core.scheduler.succeeded(busy, None, 1.0)
+    core.succeeded(busy, None, 1.0)
     assert running(urgent, late) == [True, False]
 
 
@@ -138,7 +138,7 @@ def test_what_the_end_of_a_job_lets_start_does_not_overtake_more_urgent_jobs_of_
     first = submit(core, requires=["a"])
     urgent = submit(core, group, requires=["a"], priority=-1)
     late = submit(core, group, after=[first], requires=["b"])
-    core.scheduler.succeeded(busy, None, 1.0)
+    core.succeeded(busy, None, 1.0)
     assert running(urgent, late) == [True, False]
 
 
@@ -158,7 +158,7 @@ def test_a_retry_in_a_group_that_is_not_full_starts_at_once_on_an_idle_worker() 
     group = core.open_group(max_running=2)
     job = submit(core, group)
     fail(core, worker)
-    assert job._worker is idle
+    assert job.worker is idle
 
 
 def test_an_attempt_that_is_cut_short_gives_its_room_to_the_first_of_its_group() -> None:
@@ -167,8 +167,8 @@ def test_an_attempt_that_is_cut_short_gives_its_room_to_the_first_of_its_group()
     group = core.open_group(max_running=1)
     first, second = submit(core, group), submit(core, group, priority=-1)
     core.scheduler.depart(worker, 1.0, cut=True)
-    core.scheduler.cut_short(worker, ERROR, 1.0)
-    assert second._worker is idle
+    core.cut_short(worker, ERROR, 1.0)
+    assert second.worker is idle
     assert first.state is JobState.QUEUED
 
 
@@ -178,7 +178,7 @@ def test_the_bounds_of_the_pool_and_of_the_group_both_hold() -> None:
     group = core.open_group(max_running=1)
     jobs = [submit(core, group), submit(core, group), submit(core), submit(core)]
     assert running(*jobs) == [True, False, True, False]
-    core.scheduler.succeeded(workers[0], None, 1.0)
+    core.succeeded(workers[0], None, 1.0)
     assert running(*jobs[1:]) == [True, True, False]
 
 
@@ -190,7 +190,7 @@ def test_attempts_on_further_workers_count_too() -> None:
     core.scheduler.advance(1.0)
     core.scheduler.advance(2.0)
     waiting = submit(core, group, now=2.0)
-    assert [worker._current is not None for worker in workers] == [True, True, False]
+    assert [job_on(worker) is not None for worker in workers] == [True, True, False]
     assert not any(running(waiting))
     fail(core, workers[0], now=3.0)
     assert running(waiting) == [True]
@@ -204,9 +204,9 @@ def test_an_attempt_is_started_on_no_further_worker_while_its_group_is_full() ->
     submit(core, group)
     slow = submit(core, group, hedge=Hedge(1.0))
     core.scheduler.advance(1.0)
-    assert third._current is None
-    core.scheduler.succeeded(first, None, 2.0)
-    assert [worker._current for worker in (second, third)] == [slow, slow]
+    assert job_on(third) is None
+    core.succeeded(first, None, 2.0)
+    assert [job_on(worker) for worker in (second, third)] == [slow, slow]
 
 
 def test_a_submitter_with_a_job_of_a_full_group_does_not_hold_up_others_in_line() -> None:
@@ -216,8 +216,8 @@ def test_a_submitter_with_a_job_of_a_full_group_does_not_hold_up_others_in_line(
     submit(core)
     submit(core, group)
     held_up, behind = line_up(core, group), line_up(core)
-    assert core.scheduler.succeeded(worker, None, 1.0) is behind
-    assert core.scheduler.succeeded(worker, None, 2.0) is None
+    assert core.succeeded(worker, None, 1.0) is behind
+    assert core.succeeded(worker, None, 2.0) is None
     assert held_up._state is None
 
 
@@ -227,7 +227,7 @@ def test_a_submitter_with_a_job_of_a_full_group_is_let_in_when_that_may_start() 
     group = core.open_group(max_running=1)
     submit(core, group)
     held_up = line_up(core, group)
-    assert core.scheduler.succeeded(worker, None, 1.0) is held_up
+    assert core.succeeded(worker, None, 1.0) is held_up
 
 
 def test_a_submitter_with_a_job_of_a_group_that_is_not_full_needs_no_place() -> None:
@@ -246,10 +246,10 @@ def test_a_worker_finds_the_jobs_of_a_group_again_that_it_passed_over() -> None:
     submit(core)
     submit(core, group)
     held_up, plain = submit(core, group), submit(core)
-    assert core.scheduler.succeeded(first, None, 1.0) is plain
+    assert core.succeeded(first, None, 1.0) is plain
     more = submit(core)
-    assert core.scheduler.succeeded(second, None, 2.0) is held_up
-    assert core.scheduler.succeeded(first, None, 3.0) is more
+    assert core.succeeded(second, None, 2.0) is held_up
+    assert core.succeeded(first, None, 3.0) is more
 
 
 def test_a_job_of_a_group_may_ask_for_one_worker() -> None:
@@ -258,8 +258,8 @@ def test_a_job_of_a_group_may_ask_for_one_worker() -> None:
     group = core.open_group(max_running=1)
     submit(core, group, worker=worker)
     second = submit(core, group, worker=worker)
-    core.scheduler.succeeded(worker, None, 1.0)
-    assert second._worker is worker
+    core.succeeded(worker, None, 1.0)
+    assert second.worker is worker
 
 
 def test_a_job_of_a_group_that_is_to_go_to_the_same_worker_goes_to_others_once_that_has_left() -> None:
@@ -268,11 +268,11 @@ def test_a_job_of_a_group_that_is_to_go_to_the_same_worker_goes_to_others_once_t
     group = core.open_group(max_running=1)
     job = submit(core, group)
     core.scheduler.pause(worker, 0.0)
-    core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 1.0)
+    core.failed(worker, ERROR, Verdict(Retry(0.0, "same", front=False, counts=True)), 1.0)
     assert job.state is JobState.QUEUED
     core.scheduler.depart(worker, 2.0)
     core.scheduler.left(worker, 2.0)
-    assert job._worker is other
+    assert job.worker is other
 
 
 # What it costs.
@@ -302,6 +302,6 @@ def test_what_the_end_of_an_attempt_costs_depends_neither_on_how_many_wait_nor_o
             submit(core, group)
             if idle:
                 submit(core, full)
-        return calls_of(lambda: core.scheduler.succeeded(worker, None, 1.0))
+        return calls_of(lambda: core.succeeded(worker, None, 1.0))
 
     assert cost(10) == cost(1000)

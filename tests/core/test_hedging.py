@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job, make_limits
+from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, Elastic, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Hire, Interrupt, Start
+from trio_pool._core.race import race_of
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.circuit_breaker import BreakerState
 from trio_pool._policies.hedge import Hedge
@@ -38,14 +39,14 @@ def submit_plain(core: Core, now: float, **options: Any) -> Job[Any]:
 
 def fail(core: Core, worker: WorkerRecord, now: float, *, placement: Placement = "any") -> JobRecord | None:
     verdict = Verdict(Retry(0.0, placement, front=False, counts=True))
-    return core.scheduler.failed(worker, ERROR, verdict, now)
+    return core.failed(worker, ERROR, verdict, now)
 
 
 def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Placement) -> list[WorkerRecord]:
     """The job fails, attempt after attempt; returns the workers it did so on."""
     found: list[WorkerRecord] = []
     for _ in range(times):
-        worker = job._worker
+        worker = job.worker
         assert worker is not None
         found.append(worker)
         fail(core, worker, now, placement=placement)
@@ -54,7 +55,7 @@ def fail_often(core: Core, job: Job[Any], now: float, times: int, placement: Pla
 
 def runners(core: Core, job: Job[Any]) -> list[WorkerRecord]:
     """The workers that run the job, in the order in which they joined the pool."""
-    return [worker for worker in core.roster.by_id.values() if worker._current is job]
+    return [worker for worker in core.roster.by_id.values() if job_on(worker) is job]
 
 
 def pass_time(core: Core, until: float) -> None:
@@ -75,14 +76,14 @@ def test_an_attempt_that_has_run_for_so_long_is_started_on_an_idle_worker_too() 
     core.commands.clear()
     pass_time(core, 2.5)
     assert runners(core, job) == [first, second]
-    assert [(start.worker, start.job) for start in core.commands_of(Start)] == [(second, job)]
+    assert [(start.run.worker, start.run.job) for start in core.commands_of(Start)] == [(second, job)]
 
 
 def test_an_attempt_that_has_ended_by_then_is_not() -> None:
     core = make_core()
     first, _ = core.add_worker(), core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(first, None, 0.5)
+    core.succeeded(first, None, 0.5)
     pass_time(core, 9.0)
     assert core.roster.idle_count == 2
 
@@ -104,7 +105,7 @@ def test_after_as_long_again_it_is_started_on_one_more_up_to_as_many_as_are_allo
         pass_time(core, now)
         counts.append(len(runners(core, job)))
     assert counts == [1, 2, 3, 4, 4, 4]
-    assert workers[4]._current is None
+    assert job_on(workers[4]) is None
 
 
 def test_an_attempt_that_is_hedged_at_once_is_started_elsewhere_at_the_same_instant() -> None:
@@ -137,7 +138,7 @@ def test_it_waits_if_no_worker_is_idle_and_is_started_on_the_first_that_becomes_
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     pass_time(core, 5.0)
     assert runners(core, job) == [first]
-    core.scheduler.succeeded(second, None, 6.0)
+    core.succeeded(second, None, 6.0)
     assert runners(core, job) == [first, second]
 
 
@@ -171,7 +172,7 @@ def test_of_several_that_wait_the_one_whose_time_came_first_goes_first() -> None
         core.add_worker()
     slow, quick, quicker = (submit(core, 0.0, after=after) for after in (3.0, 2.0, 1.0))
     core.scheduler.advance(4.0)
-    assert [core.add_worker(now=5.0)._current for _ in range(3)] == [quicker, quick, slow]
+    assert [job_on(core.add_worker(now=5.0)) for _ in range(3)] == [quicker, quick, slow]
 
 
 def test_one_that_can_not_use_the_idle_worker_does_not_hold_up_those_behind_it() -> None:
@@ -181,7 +182,7 @@ def test_one_that_can_not_use_the_idle_worker_does_not_hold_up_those_behind_it()
     submit(core, 0.0, requires=["a"])
     behind = submit(core, 0.0)
     pass_time(core, 2.0)
-    assert core.add_worker(now=3.0)._current is behind
+    assert job_on(core.add_worker(now=3.0)) is behind
 
 
 def test_jobs_that_are_queued_go_first() -> None:
@@ -190,10 +191,10 @@ def test_jobs_that_are_queued_go_first() -> None:
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     pass_time(core, 1.0)
     queued = submit_plain(core, 2.0)
-    assert core.scheduler.succeeded(second, None, 3.0) is queued
+    assert core.succeeded(second, None, 3.0) is queued
     assert runners(core, job) == [first]
     again = submit_plain(core, 4.0)
-    assert core.add_worker(now=5.0)._current is again
+    assert job_on(core.add_worker(now=5.0)) is again
     assert runners(core, job) == [first]
 
 
@@ -205,8 +206,8 @@ def test_submitters_in_line_go_first() -> None:
     in_line = [make_job(), make_job()]
     for each in in_line:
         assert core.scheduler.submit(each, Door.QUEUE_UP, 2.0) is Admission.WAITING
-    assert core.scheduler.succeeded(second, None, 3.0) is in_line[0]
-    assert core.add_worker(now=5.0)._current is in_line[1]
+    assert core.succeeded(second, None, 3.0) is in_line[0]
+    assert job_on(core.add_worker(now=5.0)) is in_line[1]
     assert runners(core, job) == [first]
 
 
@@ -217,7 +218,7 @@ def test_a_queued_job_that_can_not_use_the_worker_is_no_hindrance() -> None:
     job, _ = submit(core, 0.0), submit_plain(core, 0.0)
     submit_plain(core, 0.0, requires=["a"])
     pass_time(core, 1.0)
-    core.scheduler.succeeded(second, None, 3.0)
+    core.succeeded(second, None, 3.0)
     assert runners(core, job) == [first, second]
 
 
@@ -250,7 +251,7 @@ def test_the_longest_idle_worker_is_the_next() -> None:
     core = make_core()
     first, second, third = (core.add_worker() for _ in range(3))
     submit_plain(core, 0.0, worker=second)
-    core.scheduler.succeeded(second, None, 0.0)
+    core.succeeded(second, None, 0.0)
     job = submit(core, 0.0)
     pass_time(core, 1.0)
     assert runners(core, job) == [first, third]
@@ -385,7 +386,7 @@ def test_an_attempt_that_ends_while_it_waits_for_the_limit_takes_nothing_from_it
     first, _ = core.add_worker(), core.add_worker()
     submit(core, 0.0)
     pass_time(core, 5.0)
-    core.scheduler.succeeded(first, None, 6.0)
+    core.succeeded(first, None, 6.0)
     pass_time(core, 10.0)
     assert submit_plain(core, 11.0).state is JobState.RUNNING
 
@@ -394,7 +395,7 @@ def test_it_waits_for_the_rate_limit_of_a_worker() -> None:
     core = make_core()
     limited = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit_plain(core, 0.0)
-    core.scheduler.succeeded(limited, None, 0.0)
+    core.succeeded(limited, None, 0.0)
     other = core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 9.0)
@@ -412,7 +413,7 @@ def test_what_starts_on_a_further_worker_counts_in_its_limits() -> None:
     pass_time(core, 1.0)
     assert limits.ready_at(1.0) == 11.0
     assert limits.is_worn()
-    core.scheduler.succeeded(second, None, 2.0)
+    core.succeeded(second, None, 2.0)
     assert not second._available
 
 
@@ -421,7 +422,7 @@ def test_a_further_worker_whose_breaker_is_open_is_given_the_job_as_its_probe() 
     limits = make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0))
     worker = core.add_worker(limits=limits)
     submit_plain(core, 0.0)
-    core.scheduler.failed(worker, ERROR, Verdict(Retry(99.0, "any", front=False, counts=True), is_failure=True), 0.0)
+    core.failed(worker, ERROR, Verdict(Retry(99.0, "any", front=False, counts=True), is_failure=True), 0.0)
     first = core.add_worker()
     job = submit(core, 0.0)
     pass_time(core, 4.0)
@@ -476,12 +477,12 @@ def test_it_is_not_started_elsewhere_at_its_deadline_or_after() -> None:
     first = core.add_worker()
     jobs = [submit(core, 0.0, attempt_timeout=1.0)]
     assert core.scheduler.deadlines.soonest == math.inf
-    core.scheduler.succeeded(first, None, 0.5)
+    core.succeeded(first, None, 0.5)
     jobs.append(submit(core, 1.0, attempt_timeout=2.0))
     pass_time(core, 2.5)
     assert core.scheduler.state.hedging.waiting
     second = core.add_worker(now=3.0)
-    assert second._current is None
+    assert job_on(second) is None
 
 
 def test_it_is_not_started_elsewhere_after_it_was_cancelled() -> None:
@@ -499,7 +500,7 @@ def test_it_no_longer_waits_for_a_worker_once_it_was_cancelled() -> None:
     job = submit(core, 0.0)
     pass_time(core, 2.0)
     core.scheduler.cancel(job, 3.0)
-    assert core.add_worker(now=4.0)._current is None
+    assert job_on(core.add_worker(now=4.0)) is None
 
 
 def test_when_all_is_cancelled_nothing_is_started_elsewhere() -> None:
@@ -508,7 +509,7 @@ def test_when_all_is_cancelled_nothing_is_started_elsewhere() -> None:
     hedged_at_once = submit(core, 0.0, after=0.0, extra=3)
     core.scheduler.cancel_all(0.0)
     assert runners(core, hedged_at_once) == workers[:2]
-    assert [interrupt.worker for interrupt in core.commands_of(Interrupt)] == workers[:2]
+    assert [interrupt.run.worker for interrupt in core.commands_of(Interrupt)] == workers[:2]
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -518,9 +519,9 @@ def test_an_attempt_that_ends_at_the_very_time_for_it_is_not_started_elsewhere(s
     submit(core, 0.0)
     core.commands.clear()
     if success:
-        core.scheduler.succeeded(first, None, 1.0)
+        core.succeeded(first, None, 1.0)
     else:
-        core.scheduler.failed(first, ERROR, Verdict(Retry(9.0, "any", front=False, counts=True)), 1.0)
+        core.failed(first, ERROR, Verdict(Retry(9.0, "any", front=False, counts=True)), 1.0)
     assert core.commands_of(Start) == []
 
 
@@ -529,9 +530,11 @@ def test_an_attempt_that_is_cut_short_at_the_very_time_for_it_is_followed_by_ano
     first, second = core.add_worker(), core.add_worker()
     job = submit(core, 0.0)
     core.scheduler.depart(first, 0.5, cut=True)
-    core.scheduler.cut_short(first, ERROR, 1.0)
+    core.cut_short(first, ERROR, 1.0)
     assert runners(core, job) == [second]
-    assert core.scheduler.state.hedging.under_way[job].first is second
+    race = race_of(job)
+    assert race is not None
+    assert race.first is second
 
 
 def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_started_there() -> None:
@@ -539,9 +542,9 @@ def test_an_attempt_that_got_a_value_at_the_very_time_for_one_more_is_not_starte
     first, second, third = (core.add_worker() for _ in range(3))
     job = submit(core, 0.0, extra=2)
     pass_time(core, 1.0)
-    core.scheduler.succeeded(first, None, 2.0)
+    core.succeeded(first, None, 2.0)
     assert runners(core, job) == [second]
-    assert third._current is None
+    assert job_on(third) is None
 
 
 def test_a_runner_that_fails_at_the_very_time_for_one_more_is_no_reason_not_to_start_there() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job, make_limits
+from tests.core.makers import Core, job_on, make_core, make_job, make_limits, run_on
 from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Tell
@@ -35,7 +35,7 @@ def race(core: Core, number: int = 2, **options: Any) -> tuple[Job[Any], list[Wo
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.ENTERED
     for now in range(1, number):
         core.scheduler.advance(float(now))
-    assert [worker._current for worker in workers] == [job] * number
+    assert [job_on(worker) for worker in workers] == [job] * number
     core.commands.clear()
     return job, workers
 
@@ -53,7 +53,7 @@ def state_of(item: WorkerRecord | Job[Any]) -> WorkerState | JobState:
 
 def cut_off(core: Core) -> list[WorkerRecord]:
     """The workers whose attempt is to be cancelled, one for each time that it was said."""
-    return [command.worker for command in core.commands_of(Interrupt)]
+    return [command.run.worker for command in core.commands_of(Interrupt)]
 
 
 def told(core: Core, event: str) -> list[tuple[Any, ...]]:
@@ -76,7 +76,7 @@ def test_it_is_told_and_counted_as_one_attempt() -> None:
     for now in (1.0, 2.0):
         core.scheduler.advance(now)
     for worker in workers:
-        core.scheduler.failed(worker, ERROR, RETRY, 3.0)
+        core.failed(worker, ERROR, RETRY, 3.0)
     assert job.attempt_count == len(job.attempts) == 1
     assert (core.lifecycle.attempts, core.lifecycle.failures, core.lifecycle.retries) == (1, 1, 0)
     assert told(core, "attempt_started") == [(job, workers[0])]
@@ -89,12 +89,12 @@ def test_it_says_who_took_part_and_when() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
     for worker in (first, second, third):
-        core.scheduler.failed(worker, ERROR, RETRY, 5.0)
+        core.failed(worker, ERROR, RETRY, 5.0)
     core.scheduler.advance(6.0)
     core.scheduler.advance(7.0)
-    core.scheduler.succeeded(first, None, 8.0)
-    core.scheduler.cut_short(second, ERROR, 9.0)
-    core.scheduler.cut_short(third, ERROR, 9.0)
+    core.succeeded(first, None, 8.0)
+    core.cut_short(second, ERROR, 9.0)
+    core.cut_short(third, ERROR, 9.0)
     for number, attempt in enumerate(job.attempts, 1):
         assert (attempt.number, attempt.worker_id, attempt.worker_name) == (number, first.id, first.name)
         assert attempt.hedges == ((second.id, second.name), (third.id, third.name))
@@ -104,33 +104,33 @@ def test_it_says_who_took_part_and_when() -> None:
 def test_a_hedged_attempt_that_needed_no_further_worker_is_like_any_other() -> None:
     core = make_core()
     job, (worker,) = race(core, 1)
-    core.scheduler.succeeded(worker, "value", 0.5)
+    core.succeeded(worker, "value", 0.5)
     assert (job.state, job._value, only_attempt(job).hedges) == (JobState.SUCCEEDED, "value", ())
 
 
 def test_its_workers_all_have_the_deadline_of_the_first() -> None:
     core = make_core()
     _, workers = race(core, 3, attempt_timeout=9.0, total_timeout=20.0)
-    assert [worker._attempt_deadline for worker in workers] == [9.0] * 3
+    assert [run_on(worker).deadline for worker in workers] == [9.0] * 3
 
 
 def test_the_jobs_worker_is_the_first_of_those_that_still_run_it() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
-    assert job._worker is first
-    core.scheduler.failed(first, ERROR, RETRY, 3.0)
-    assert job._worker is second
-    core.scheduler.failed(third, ERROR, RETRY, 3.0)
-    assert job._worker is second
+    assert job.worker is first
+    core.failed(first, ERROR, RETRY, 3.0)
+    assert job.worker is second
+    core.failed(third, ERROR, RETRY, 3.0)
+    assert job.worker is second
 
 
 def test_each_worker_that_has_ended_it_by_itself_has_that_in_its_statistics() -> None:
     core = make_core()
     _, (first, second, third, fourth) = race(core, 4)
-    core.scheduler.failed(first, ERROR, RETRY, 5.0)
-    core.scheduler.succeeded(second, None, 6.0)
-    core.scheduler.cut_short(third, ERROR, 7.0)
-    core.scheduler.succeeded(fourth, None, 8.0)
+    core.failed(first, ERROR, RETRY, 5.0)
+    core.succeeded(second, None, 6.0)
+    core.cut_short(third, ERROR, 7.0)
+    core.succeeded(fourth, None, 8.0)
     workers = (first, second, third, fourth)
     assert [(worker._attempts, worker._succeeded) for worker in workers] == [(1, 0), (1, 1), (0, 0), (1, 1)]
     assert [worker._busy_seconds for worker in workers] == [5.0, 5.0, 5.0, 5.0]
@@ -140,8 +140,8 @@ def test_each_worker_that_has_ended_it_by_itself_has_that_in_its_statistics() ->
 def test_a_worker_whose_attempt_the_total_timeout_has_ended_has_that_in_its_statistics() -> None:
     core = make_core()
     _, (first, second) = race(core, total_timeout=9.0)
-    core.scheduler.timed_out(first, ERROR, 9.0)
-    core.scheduler.cut_short(second, OTHER_ERROR, 9.0)
+    core.timed_out(first, ERROR, 9.0)
+    core.cut_short(second, OTHER_ERROR, 9.0)
     assert [(worker._attempts, worker._last_error) for worker in (first, second)] == [(1, ERROR), (0, None)]
 
 
@@ -152,19 +152,19 @@ def test_a_worker_whose_attempt_the_total_timeout_has_ended_has_that_in_its_stat
 def test_once_there_is_a_value_the_others_are_cut(winner: int) -> None:
     core = make_core()
     _, workers = race(core, 3)
-    core.scheduler.succeeded(workers[winner], "value", 4.0)
+    core.succeeded(workers[winner], "value", 4.0)
     others = [worker for worker in workers if worker is not workers[winner]]
     assert cut_off(core) == others
-    assert [worker._cut for worker in others] == [Cut.LOST] * 2
+    assert [run_on(worker).cut for worker in others] == [Cut.LOST] * 2
 
 
 def test_the_job_has_succeeded_only_when_the_last_of_them_has_ended() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
-    core.scheduler.succeeded(second, "value", 4.0)
-    core.scheduler.cut_short(first, ERROR, 5.0)
+    core.succeeded(second, "value", 4.0)
+    core.cut_short(first, ERROR, 5.0)
     assert state_of(job) is JobState.RUNNING
-    core.scheduler.cut_short(third, ERROR, 6.0)
+    core.cut_short(third, ERROR, 6.0)
     assert state_of(job) is JobState.SUCCEEDED
     assert (job._value, job.finished_at) == ("value", 6.0)
     assert only_attempt(job).error is None
@@ -174,8 +174,8 @@ def test_the_winners_worker_goes_on_at_once() -> None:
     core = make_core()
     job, (first, second) = race(core)
     behind = queue(core, 2.0)
-    assert core.scheduler.succeeded(second, None, 4.0) is behind
-    assert first._current is job
+    assert core.succeeded(second, None, 4.0) is behind
+    assert job_on(first) is job
 
 
 def test_the_worker_of_one_that_has_lost_goes_on_when_that_has_ended() -> None:
@@ -183,15 +183,15 @@ def test_the_worker_of_one_that_has_lost_goes_on_when_that_has_ended() -> None:
     _, (first, second) = race(core)
     queue(core, 2.0)
     last = queue(core, 2.0)
-    core.scheduler.succeeded(second, None, 4.0)
-    assert core.scheduler.cut_short(first, ERROR, 5.0) is last
+    core.succeeded(second, None, 4.0)
+    assert core.cut_short(first, ERROR, 5.0) is last
 
 
 def test_a_second_value_does_not_count() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.succeeded(second, "value", 4.0)
-    core.scheduler.succeeded(first, "too late", 5.0)
+    core.succeeded(second, "value", 4.0)
+    core.succeeded(first, "too late", 5.0)
     assert job._value == "value"
 
 
@@ -199,8 +199,8 @@ def test_a_second_value_does_not_count() -> None:
 def test_what_the_others_fail_with_after_that_does_not_matter(verdict: Verdict) -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.succeeded(second, "value", 4.0)
-    core.scheduler.failed(first, ERROR, verdict, 5.0)
+    core.succeeded(second, "value", 4.0)
+    core.failed(first, ERROR, verdict, 5.0)
     assert job.state is JobState.SUCCEEDED
     assert (core.lifecycle.attempts, core.lifecycle.failures) == (1, 0)
 
@@ -208,16 +208,16 @@ def test_what_the_others_fail_with_after_that_does_not_matter(verdict: Verdict) 
 def test_a_value_counts_after_the_function_has_said_that_there_is_none_to_be_had() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, GIVEN_UP, 4.0)
-    core.scheduler.succeeded(second, "value", 5.0)
+    core.failed(first, ERROR, GIVEN_UP, 4.0)
+    core.succeeded(second, "value", 5.0)
     assert (job.state, job._value) == (JobState.SUCCEEDED, "value")
 
 
 def test_a_value_counts_after_the_total_timeout() -> None:
     core = make_core()
     job, (first, second) = race(core, total_timeout=9.0)
-    core.scheduler.timed_out(first, ERROR, 9.0)
-    core.scheduler.succeeded(second, "value", 9.5)
+    core.timed_out(first, ERROR, 9.0)
+    core.succeeded(second, "value", 9.5)
     assert (job.state, job._value) == (JobState.SUCCEEDED, "value")
 
 
@@ -225,19 +225,19 @@ def test_a_value_counts_after_the_job_was_cancelled() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
     core.scheduler.cancel(job, 4.0)
-    core.scheduler.cut_short(first, ERROR, 5.0)
-    core.scheduler.succeeded(second, "value", 5.0)
-    core.scheduler.failed(third, ERROR, RETRY, 5.0)
+    core.cut_short(first, ERROR, 5.0)
+    core.succeeded(second, "value", 5.0)
+    core.failed(third, ERROR, RETRY, 5.0)
     assert (job.state, job._value) == (JobState.SUCCEEDED, "value")
 
 
 def test_a_job_that_is_cancelled_once_it_has_a_value_has_succeeded() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.succeeded(first, "value", 4.0)
+    core.succeeded(first, "value", 4.0)
     core.scheduler.cancel(job, 5.0)
-    assert second._cut is Cut.LOST
-    core.scheduler.cut_short(second, ERROR, 6.0)
+    assert run_on(second).cut is Cut.LOST
+    core.cut_short(second, ERROR, 6.0)
     assert job.state is JobState.SUCCEEDED
 
 
@@ -247,10 +247,10 @@ def test_a_job_that_is_cancelled_once_it_has_a_value_has_succeeded() -> None:
 def test_a_runner_that_fails_waits_for_the_others() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, RETRY, 4.0)
+    core.failed(first, ERROR, RETRY, 4.0)
     assert state_of(job) is JobState.RUNNING
     assert cut_off(core) == []
-    core.scheduler.succeeded(second, "value", 5.0)
+    core.succeeded(second, "value", 5.0)
     assert state_of(job) is JobState.SUCCEEDED
     assert (only_attempt(job).error, core.lifecycle.failures) == (None, 0)
 
@@ -258,8 +258,8 @@ def test_a_runner_that_fails_waits_for_the_others() -> None:
 def test_if_all_fail_the_last_failure_decides_what_becomes_of_the_job() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, Verdict(Die(DeadReason.ATTEMPTS_EXHAUSTED, "no more", ERROR)), 4.0)
-    core.scheduler.failed(second, OTHER_ERROR, LATER, 5.0)
+    core.failed(first, ERROR, Verdict(Die(DeadReason.ATTEMPTS_EXHAUSTED, "no more", ERROR)), 4.0)
+    core.failed(second, OTHER_ERROR, LATER, 5.0)
     assert job.state is JobState.DELAYED
     assert only_attempt(job).error is OTHER_ERROR
     core.scheduler.advance(55.0)
@@ -270,7 +270,7 @@ def test_failures_of_one_attempt_count_once_against_its_policy() -> None:
     core = make_core()
     job, workers = race(core, 3)
     for worker in workers:
-        core.scheduler.failed(worker, ERROR, LATER, 4.0)
+        core.failed(worker, ERROR, LATER, 4.0)
     assert job._setback is not None
     assert job._setback.counted == 1
 
@@ -280,9 +280,9 @@ def test_each_runner_that_fails_is_one_that_the_job_has_failed_on() -> None:
     job, (first, second, third) = race(core, 3)
     bounce = Verdict(Retry(0.0, "other", front=False, counts=True))
     for worker in (second, first):
-        core.scheduler.failed(worker, ERROR, bounce, 4.0)
+        core.failed(worker, ERROR, bounce, 4.0)
     core.scheduler.depart(third, 4.0, cut=True)
-    core.scheduler.cut_short(third, ERROR, 4.0)
+    core.cut_short(third, ERROR, 4.0)
     assert job._setback is not None
     assert job._setback.failed_on == {first, second}
     assert job._setback.last is first
@@ -291,9 +291,9 @@ def test_each_runner_that_fails_is_one_that_the_job_has_failed_on() -> None:
 def test_attempt_timeouts_are_failures_and_the_last_of_them_decides() -> None:
     core = make_core()
     job, (first, second) = race(core, attempt_timeout=9.0)
-    core.scheduler.failed(second, ERROR, LATER, 9.0)
+    core.failed(second, ERROR, LATER, 9.0)
     assert state_of(job) is JobState.RUNNING
-    core.scheduler.failed(first, ERROR, LATER, 9.0)
+    core.failed(first, ERROR, LATER, 9.0)
     assert state_of(job) is JobState.DELAYED
 
 
@@ -306,10 +306,10 @@ def test_what_the_function_says_itself_decides_at_once(
 ) -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3)
-    core.scheduler.failed(first, ERROR, verdict, 4.0)
+    core.failed(first, ERROR, verdict, 4.0)
     assert cut_off(core) == [second, third]
-    core.scheduler.failed(second, OTHER_ERROR, RETRY, 5.0)
-    core.scheduler.cut_short(third, OTHER_ERROR, 5.0)
+    core.failed(second, OTHER_ERROR, RETRY, 5.0)
+    core.cut_short(third, OTHER_ERROR, 5.0)
     assert (job.state, job.dead_reason) == (state, reason)
     assert only_attempt(job).error is ERROR
 
@@ -317,10 +317,10 @@ def test_what_the_function_says_itself_decides_at_once(
 def test_the_total_timeout_decides_and_ends_it_everywhere_by_itself() -> None:
     core = make_core()
     job, (first, second, third) = race(core, 3, total_timeout=9.0)
-    core.scheduler.timed_out(second, ERROR, 9.0)
+    core.timed_out(second, ERROR, 9.0)
     assert cut_off(core) == []
-    core.scheduler.failed(first, OTHER_ERROR, GIVEN_UP, 9.0)
-    core.scheduler.timed_out(third, OTHER_ERROR, 9.0)
+    core.failed(first, OTHER_ERROR, GIVEN_UP, 9.0)
+    core.timed_out(third, OTHER_ERROR, 9.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
     assert job._error is only_attempt(job).error is ERROR
 
@@ -328,8 +328,8 @@ def test_the_total_timeout_decides_and_ends_it_everywhere_by_itself() -> None:
 def test_the_last_runner_may_be_ended_by_the_total_timeout() -> None:
     core = make_core()
     job, (first, second) = race(core, total_timeout=9.0)
-    core.scheduler.failed(first, ERROR, RETRY, 4.0)
-    core.scheduler.timed_out(second, OTHER_ERROR, 9.0)
+    core.failed(first, ERROR, RETRY, 4.0)
+    core.timed_out(second, OTHER_ERROR, 9.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
     assert only_attempt(job).error is OTHER_ERROR
 
@@ -340,7 +340,7 @@ def test_the_last_runner_may_be_ended_by_the_total_timeout() -> None:
 def test_a_rest_is_that_of_the_worker_it_was_asked_for_on() -> None:
     core = make_core()
     _, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, Verdict(RETRY.fate, rest=3.0), 4.0)
+    core.failed(first, ERROR, Verdict(RETRY.fate, rest=3.0), 4.0)
     assert (state_of(first), state_of(second)) == (WorkerState.RESTING, WorkerState.BUSY)
     assert (first._resting_until, second._resting_until) == (7.0, None)
 
@@ -348,7 +348,7 @@ def test_a_rest_is_that_of_the_worker_it_was_asked_for_on() -> None:
 def test_a_broken_resource_is_that_of_the_worker_that_found_it_so() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(second, ERROR, Verdict(RETRY.fate, broken=True, is_failure=True), 4.0)
+    core.failed(second, ERROR, Verdict(RETRY.fate, broken=True, is_failure=True), 4.0)
     assert (state_of(first), state_of(second)) == (WorkerState.BUSY, WorkerState.REOPENING)
     assert state_of(job) is JobState.RUNNING
 
@@ -358,8 +358,8 @@ def test_a_failure_counts_for_the_breaker_of_its_worker() -> None:
     job, _ = race(core, 1)
     worker = core.add_worker(limits=make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0)), now=1.0)
     core.scheduler.advance(1.0)
-    assert worker._current is job
-    core.scheduler.failed(worker, ERROR, Verdict(RETRY.fate, is_failure=True), 4.0)
+    assert job_on(worker) is job
+    core.failed(worker, ERROR, Verdict(RETRY.fate, is_failure=True), 4.0)
     assert worker._quarantined_until == 9.0
     assert state_of(job) is JobState.RUNNING
 
@@ -373,15 +373,15 @@ def test_what_a_probe_that_has_lost_means_for_the_breaker(end: str, state: Break
     limits = make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0))
     worker = core.add_worker(limits=limits)
     queue(core, 0.0)
-    core.scheduler.failed(worker, ERROR, Verdict(LATER.fate, is_failure=True), 0.0)
+    core.failed(worker, ERROR, Verdict(LATER.fate, is_failure=True), 0.0)
     job, (first,) = race(core, 1)
     core.scheduler.advance(5.0)
-    assert worker._current is job
-    core.scheduler.succeeded(first, None, 6.0)
+    assert job_on(worker) is job
+    core.succeeded(first, None, 6.0)
     if end == "lose":
-        core.scheduler.cut_short(worker, ERROR, 7.0)
+        core.cut_short(worker, ERROR, 7.0)
     else:
-        core.scheduler.succeeded(worker, None, 7.0)
+        core.succeeded(worker, None, 7.0)
     assert limits.breaker is not None
     assert limits.breaker.state is state
     assert core.scheduler.idle(7.0) == [first, worker]
@@ -392,7 +392,7 @@ def test_what_a_probe_that_has_lost_means_for_the_breaker(end: str, state: Break
 
 def evict(core: Core, worker: WorkerRecord, now: float) -> None:
     core.scheduler.depart(worker, now, cut=True)
-    core.scheduler.cut_short(worker, ERROR, now)
+    core.cut_short(worker, ERROR, now)
 
 
 @pytest.mark.parametrize("evicted", [0, 1])
@@ -402,7 +402,7 @@ def test_a_runner_that_is_evicted_is_dropped_while_others_go_on(evicted: int) ->
     evict(core, workers[evicted], 4.0)
     assert state_of(job) is JobState.RUNNING
     assert told(core, "attempt_ended") == []
-    core.scheduler.succeeded(workers[1 - evicted], "value", 5.0)
+    core.succeeded(workers[1 - evicted], "value", 5.0)
     assert state_of(job) is JobState.SUCCEEDED
     attempt = only_attempt(job)
     assert (attempt.worker_id, attempt.hedges) == (workers[0].id, ((workers[1].id, workers[1].name),))
@@ -426,14 +426,14 @@ def test_if_all_are_evicted_and_its_time_is_up_the_job_is_dead() -> None:
     for worker in workers:
         core.scheduler.depart(worker, 8.0, cut=True)
     for worker in workers:
-        core.scheduler.cut_short(worker, ERROR, 9.0)
+        core.cut_short(worker, ERROR, 9.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
 
 
 def test_what_one_has_failed_with_decides_if_the_last_is_evicted() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, LATER, 3.0)
+    core.failed(first, ERROR, LATER, 3.0)
     evict(core, second, 4.0)
     assert job.state is JobState.DELAYED
     assert only_attempt(job).error is ERROR
@@ -443,9 +443,9 @@ def test_a_worker_is_cut_off_once_whoever_wants_it() -> None:
     core = make_core()
     _, (first, second) = race(core)
     core.scheduler.depart(second, 3.0, cut=True)
-    core.scheduler.succeeded(first, "value", 4.0)
+    core.succeeded(first, "value", 4.0)
     assert cut_off(core) == [second]
-    assert second._cut is Cut.EVICTED
+    assert run_on(second).cut is Cut.EVICTED
 
 
 def test_a_job_that_is_cancelled_is_so_on_all_its_workers() -> None:
@@ -454,9 +454,9 @@ def test_a_job_that_is_cancelled_is_so_on_all_its_workers() -> None:
     core.scheduler.cancel(job, 4.0)
     assert cut_off(core) == workers
     for worker in workers:
-        assert worker._cut is Cut.CANCELLED
+        assert run_on(worker).cut is Cut.CANCELLED
         assert state_of(job) is JobState.RUNNING
-        core.scheduler.cut_short(worker, ERROR, 5.0)
+        core.cut_short(worker, ERROR, 5.0)
     assert state_of(job) is JobState.CANCELLED
     assert job.attempts == ()
 
@@ -465,26 +465,26 @@ def test_an_error_of_the_functions_own_after_that_is_what_the_job_dies_of() -> N
     core = make_core()
     job, (first, second) = race(core)
     core.scheduler.cancel(job, 4.0)
-    core.scheduler.failed(first, ERROR, RETRY, 5.0)
-    core.scheduler.cut_short(second, OTHER_ERROR, 5.0)
+    core.failed(first, ERROR, RETRY, 5.0)
+    core.cut_short(second, OTHER_ERROR, 5.0)
     assert (job.dead_reason, job._error) == (DeadReason.NOT_RETRYABLE, ERROR)
 
 
 def test_a_job_is_cancelled_although_one_runner_had_failed_before() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, RETRY, 3.0)
+    core.failed(first, ERROR, RETRY, 3.0)
     core.scheduler.cancel(job, 4.0)
-    core.scheduler.cut_short(second, OTHER_ERROR, 5.0)
+    core.cut_short(second, OTHER_ERROR, 5.0)
     assert (job.state, job.attempts, core.lifecycle.attempts) == (JobState.CANCELLED, (), 0)
 
 
 def test_what_was_decided_before_the_job_was_cancelled_holds() -> None:
     core = make_core()
     job, (first, second) = race(core)
-    core.scheduler.failed(first, ERROR, GIVEN_UP, 3.0)
+    core.failed(first, ERROR, GIVEN_UP, 3.0)
     core.scheduler.cancel(job, 4.0)
-    core.scheduler.cut_short(second, OTHER_ERROR, 5.0)
+    core.cut_short(second, OTHER_ERROR, 5.0)
     assert job.dead_reason is DeadReason.GAVE_UP
 
 
@@ -493,7 +493,7 @@ def test_an_attempt_that_has_ended_leaves_nothing_behind() -> None:
     worker = core.add_worker()
     for now in range(1000):
         core.scheduler.submit(make_job(hedge=Hedge(5000.0)), Door.QUEUE_UP, float(now))
-        core.scheduler.succeeded(worker, None, now + 0.5)
+        core.succeeded(worker, None, now + 0.5)
     hedging = core.scheduler.state.hedging
     assert (hedging.under_way, hedging.waiting, core.lifecycle.surplus) == ({}, {}, 0)
     assert len(core.scheduler.deadlines) < 100

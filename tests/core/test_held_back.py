@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job, make_limits
+from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Recall, Start, Tell
@@ -35,12 +35,12 @@ def fail(
     core: Core, worker: WorkerRecord, now: float, *, delay: float = 0.0, rest: float = 0.0, counts: bool = False
 ) -> None:
     verdict = Verdict(Retry(delay, "any", front=False, counts=True), rest=rest, is_failure=counts)
-    core.scheduler.failed(worker, ERROR, verdict, now)
+    core.failed(worker, ERROR, verdict, now)
 
 
 def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
     """What was handed to idle workers since this was last asked."""
-    found = [(start.worker, start.job) for start in core.commands_of(Start)]
+    found = [(start.run.worker, start.run.job) for start in core.commands_of(Start)]
     core.commands.clear()
     return found
 
@@ -48,8 +48,8 @@ def started(core: Core) -> list[tuple[WorkerRecord, Job[Any]]]:
 def run_all(core: Core, workers: list[WorkerRecord], now: float) -> int:
     """End whatever runs, at once, until nothing more starts; returns how many attempts that were."""
     count = 0
-    while busy := [worker for worker in workers if worker._current is not None]:
-        core.scheduler.succeeded(busy[0], None, now)
+    while busy := [worker for worker in workers if job_on(worker) is not None]:
+        core.succeeded(busy[0], None, now)
         count += 1
     return count
 
@@ -81,7 +81,7 @@ def test_a_worker_that_only_its_limit_holds_back_is_idle_but_not_free() -> None:
     core = make_core()
     worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert state_of(worker) is WorkerState.IDLE
     assert core.scheduler.idle(1.0) == []
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 1.0) is Admission.FULL
@@ -94,7 +94,7 @@ def test_a_job_that_one_workers_limit_holds_up_does_not_hold_up_those_behind_it(
     limited = core.add_worker("a", limits=make_limits(rate_limit=ONE_IN_TEN))
     free = core.add_worker("b")
     submit(core, 0.0, worker=limited)
-    core.scheduler.succeeded(limited, None, 0.0)
+    core.succeeded(limited, None, 0.0)
     started(core)
     held_up = submit(core, 1.0, requires=["a"])
     behind = submit(core, 1.0)
@@ -106,7 +106,7 @@ def test_a_job_goes_to_a_free_worker_rather_than_wait_for_a_limited_one() -> Non
     core = make_core()
     limited = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(limited, None, 0.0)
+    core.succeeded(limited, None, 0.0)
     waiting = submit(core, 1.0)
     started(core)
     other = core.add_worker(now=2.0)
@@ -118,7 +118,7 @@ def test_what_else_keeps_a_worker_from_jobs_hands_out_no_fresh_burst(what: str) 
     core = make_core()
     worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     if what == "pause":
         core.scheduler.pause(worker, 1.0)
         core.scheduler.resume(worker, 2.0)
@@ -138,7 +138,7 @@ def test_a_worker_is_not_woken_by_its_limit_from_what_lasts_longer() -> None:
     core = make_core()
     worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     waiting = submit(core, 1.0)
     core.scheduler.pause(worker, 1.0)
     core.scheduler.advance(10.0)
@@ -248,7 +248,7 @@ def test_a_job_that_the_pools_limit_holds_up_is_no_job_for_only_if_idle() -> Non
     core = make_core(rate_limit=ONE_IN_TEN)
     worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 1.0) is Admission.FULL
     assert core.scheduler.idle(1.0) == []
     assert core.scheduler.idle(10.0) == [worker]
@@ -258,12 +258,12 @@ def test_a_submitter_that_only_the_pools_limit_holds_up_gets_in_when_it_lets_the
     core = make_core(rate_limit=ONE_IN_TEN, max_queue=0)
     worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     job = make_job(now=1.0)
     assert core.scheduler.submit(job, Door.QUEUE_UP, 1.0) is Admission.WAITING
     assert core.scheduler.deadlines.soonest == 10.0
     core.scheduler.advance(10.0)
-    assert worker._current is job
+    assert job_on(worker) is job
 
 
 # The budget of retries.
@@ -298,8 +298,8 @@ def test_a_resource_that_has_done_its_jobs_is_reopened_before_another() -> None:
     core = make_core()
     worker = core.add_worker(limits=make_limits(max_jobs=2))
     waiting = [submit(core, 0.0) for _ in range(3)][-1]
-    assert core.scheduler.succeeded(worker, None, 1.0) is not None
-    assert core.scheduler.succeeded(worker, None, 2.0) is None
+    assert core.succeeded(worker, None, 1.0) is not None
+    assert core.succeeded(worker, None, 2.0) is None
     assert state_of(worker) is WorkerState.REOPENING
     assert told(core, "worker_reopening") == [(worker, None)]
     assert state_of(waiting) is JobState.QUEUED
@@ -323,9 +323,9 @@ def test_a_resource_that_gets_too_old_while_a_job_uses_it_is_reopened_after_that
     core.scheduler.advance(10.0)
     assert state_of(worker) is WorkerState.BUSY
     assert worker._phase is Phase.OPEN
-    core.scheduler.succeeded(worker, None, 11.0)
+    core.succeeded(worker, None, 11.0)
     assert state_of(worker) is WorkerState.REOPENING
-    assert core.commands_of(Recall) == []
+    assert [recall.worker for recall in core.commands_of(Recall)] == [worker]
 
 
 @pytest.mark.parametrize("limits", [{"max_jobs": 1}, {"max_age": 1.0}])
@@ -334,7 +334,7 @@ def test_a_worker_that_is_to_leave_is_not_reopened_for_that(limits: dict[str, An
     worker = core.add_worker(limits=make_limits(**limits))
     submit(core, 0.0)
     core.scheduler.depart(worker, 0.5)
-    core.scheduler.succeeded(worker, None, 2.0)
+    core.succeeded(worker, None, 2.0)
     assert told(core, "worker_reopening") == []
 
 
@@ -364,7 +364,7 @@ def test_a_resource_that_would_have_got_too_old_while_it_is_reopened_is_as_good_
     core.scheduler.opened(worker, 11.0)
     assert state_of(worker) is WorkerState.IDLE
     submit(core, 11.0)
-    core.scheduler.succeeded(worker, None, 12.0)
+    core.succeeded(worker, None, 12.0)
     assert state_of(worker) is WorkerState.IDLE
 
 
@@ -377,7 +377,7 @@ def open_breaker(core: Core) -> tuple[WorkerRecord, Job[Any]]:
     job = submit(core, 0.0, total_timeout=9.0)
     fail(core, worker, 1.0, counts=True)
     core.scheduler.advance(6.0)
-    assert worker._current is job
+    assert job_on(worker) is job
     return worker, job
 
 
@@ -404,7 +404,7 @@ def test_a_probe_that_succeeds_lets_the_worker_go_on() -> None:
     core = make_core()
     worker, _ = open_breaker(core)
     behind = submit(core, 6.0)
-    assert core.scheduler.succeeded(worker, None, 7.0) is behind
+    assert core.succeeded(worker, None, 7.0) is behind
     assert breaker_of(worker) is BreakerState.CLOSED
 
 
@@ -412,10 +412,10 @@ def test_a_probe_that_the_total_timeout_ends_gives_its_place_to_another() -> Non
     core = make_core()
     worker, job = open_breaker(core)
     behind = submit(core, 6.0)
-    assert core.scheduler.timed_out(worker, ERROR, 9.0) is behind
+    assert core.timed_out(worker, ERROR, 9.0) is behind
     assert state_of(job) is JobState.DEAD
     assert breaker_of(worker) is BreakerState.PROBING
-    core.scheduler.succeeded(worker, None, 10.0)
+    core.succeeded(worker, None, 10.0)
     assert breaker_of(worker) is BreakerState.CLOSED
 
 
@@ -424,9 +424,9 @@ def test_a_probe_that_is_cancelled_gives_its_place_to_another() -> None:
     worker, job = open_breaker(core)
     behind = submit(core, 6.0)
     core.scheduler.cancel(job, 7.0)
-    assert core.scheduler.cut_short(worker, ERROR, 7.0) is behind
+    assert core.cut_short(worker, ERROR, 7.0) is behind
     assert breaker_of(worker) is BreakerState.PROBING
-    core.scheduler.succeeded(worker, None, 10.0)
+    core.succeeded(worker, None, 10.0)
     assert breaker_of(worker) is BreakerState.CLOSED
 
 
@@ -437,11 +437,11 @@ def test_a_worker_whose_rest_and_limit_end_together_starts_one_job() -> None:
     core = make_core()
     worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     core.scheduler.rest(worker, 10.0, 1.0)
     first, second = submit(core, 1.0), submit(core, 1.0)
     core.scheduler.advance(10.0)
-    assert worker._current is first
+    assert job_on(worker) is first
     assert state_of(second) is JobState.QUEUED
     assert core.roster.idle() == []
 
@@ -460,12 +460,12 @@ def test_a_job_that_runs_out_of_time_when_a_limit_lets_it_start_does_not_start()
     core = make_core(rate_limit=ONE_IN_TEN)
     worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     late = submit(core, 1.0, total_timeout=9.0)
     next_one = submit(core, 1.0)
     core.scheduler.advance(10.0)
     assert late.dead_reason is DeadReason.TIMED_OUT
-    assert worker._current is next_one
+    assert job_on(worker) is next_one
 
 
 def test_an_attempt_that_ends_when_its_resource_gets_too_old_is_the_last_before_it_is_reopened() -> None:
@@ -473,7 +473,7 @@ def test_an_attempt_that_ends_when_its_resource_gets_too_old_is_the_last_before_
     worker = core.add_worker(limits=make_limits(max_age=10.0))
     submit(core, 0.0)
     waiting = submit(core, 0.0)
-    assert core.scheduler.succeeded(worker, None, 10.0) is None
+    assert core.succeeded(worker, None, 10.0) is None
     assert state_of(worker) is WorkerState.REOPENING
     assert state_of(waiting) is JobState.QUEUED
 
@@ -496,11 +496,11 @@ def test_what_came_due_while_nobody_looked_is_dealt_with_before_what_ends_then()
     limited = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     other = core.add_worker("a")
     submit(core, 0.0, worker=limited)
-    core.scheduler.succeeded(limited, None, 0.0)
+    core.succeeded(limited, None, 0.0)
     submit(core, 1.0, worker=other)
     waiting = submit(core, 2.0)
-    assert core.scheduler.succeeded(other, None, 20.0) is None
-    assert limited._current is waiting
+    assert core.succeeded(other, None, 20.0) is None
+    assert job_on(limited) is waiting
 
 
 # While the pool ends.
@@ -515,7 +515,7 @@ def test_a_pool_that_ends_buries_nothing_that_its_own_limit_holds_up() -> None:
     core = make_core(rate_limit=ONE_IN_TEN)
     worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     held_up = submit(core, 1.0)
     drained(core, 1.0)
     assert state_of(held_up) is JobState.QUEUED
@@ -536,7 +536,7 @@ def test_a_pool_that_ends_buries_nothing_that_a_workers_limits_hold_up(limits: d
     job = submit(core, 0.0)
     drained(core, 0.0)
     fail(core, worker, 1.0, counts=True)
-    assert worker._current is None
+    assert job_on(worker) is None
     assert state_of(job) is JobState.QUEUED
 
 
@@ -544,7 +544,7 @@ def test_a_pool_that_ends_does_not_wait_for_its_limit_once_nothing_waits_for_tha
     core = make_core(rate_limit=ONE_IN_TEN, no_worker="wait")
     worker = core.add_worker()
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     held_up = submit(core, 1.0)
     nobodys = submit(core, 1.0, requires=["a"])
     drained(core, 1.0)
@@ -557,7 +557,7 @@ def test_a_pool_that_ends_does_not_wait_for_a_limit_that_a_leaving_worker_has() 
     core = make_core(no_worker="wait")
     worker = core.add_worker(limits=make_limits(rate_limit=ONE_IN_TEN))
     submit(core, 0.0)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     waiting = submit(core, 1.0)
     drained(core, 1.0)
     core.scheduler.depart(worker, 2.0)

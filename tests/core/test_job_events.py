@@ -17,7 +17,7 @@ def test_a_worker_that_ends_an_attempt_takes_the_job_of_a_submitter_that_waits()
     core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    assert core.scheduler.succeeded(worker, None, 1.0) is job
+    assert core.succeeded(worker, None, 1.0) is job
     assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]
 
 
@@ -34,7 +34,7 @@ def test_a_job_whose_only_worker_has_left_while_it_backed_off_is_dead_at_the_end
     worker = core.add_worker()
     job = make_job(worker=worker)
     core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
-    core.scheduler.failed(worker, ERROR, Verdict(Retry(5.0, "any", front=False, counts=True)), 1.0)
+    core.failed(worker, ERROR, Verdict(Retry(5.0, "any", front=False, counts=True)), 1.0)
     core.scheduler.depart(worker, 2.0)
     core.scheduler.left(worker, 2.0)
     assert job.state is JobState.DELAYED
@@ -48,7 +48,7 @@ def test_a_job_that_is_out_of_time_when_its_worker_gives_it_back_is_dead() -> No
     job = make_job(total_timeout=5.0)
     core.scheduler.submit(job, Door.QUEUE_UP, 0.0)
     core.scheduler.depart(worker, 4.0, cut=True)
-    core.scheduler.cut_short(worker, ERROR, 6.0)
+    core.cut_short(worker, ERROR, 6.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
 
 
@@ -58,7 +58,7 @@ def test_a_job_whose_total_timeout_ends_its_attempt_is_dead_and_its_worker_goes_
     job, behind = make_job(total_timeout=5.0), make_job()
     for each in (job, behind):
         core.scheduler.submit(each, Door.QUEUE_UP, 0.0)
-    assert core.scheduler.timed_out(worker, ERROR, 5.0) is behind
+    assert core.timed_out(worker, ERROR, 5.0) is behind
     assert job.dead_reason is DeadReason.TIMED_OUT
     assert job._error is ERROR
 
@@ -70,6 +70,6 @@ def test_a_submitter_gets_the_place_of_a_job_that_starts() -> None:
         core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert job.state is JobState.QUEUED
     assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.makers import make_core, make_job, make_limits
+from tests.core.makers import job_on, make_core, make_job, make_limits, run_on
 from trio_pool import JobCancelledError, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import Start
@@ -19,13 +19,13 @@ def test_two_functions_never_begin_closer_than_the_limit_says(whose: str) -> Non
     jobs = [make_job(), make_job()]
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
-    begun(worker, 3.0)
-    assert core.scheduler.succeeded(worker, None, 4.0) is None
+    begun(run_on(worker), 3.0)
+    assert core.succeeded(worker, None, 4.0) is None
     core.scheduler.advance(10.0)
     core.scheduler.advance(12.9)
     assert len(core.commands_of(Start)) == 1
     core.scheduler.advance(13.0)
-    assert [command.job for command in core.commands_of(Start)] == jobs
+    assert [command.run.job for command in core.commands_of(Start)] == jobs
 
 
 @pytest.mark.parametrize("whose", ["pool", "worker"])
@@ -38,8 +38,8 @@ def test_a_job_that_is_cut_before_its_function_is_called_takes_nothing_from_the_
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     core.scheduler.cancel(jobs[0], 1.0)
     core.commands.clear()
-    following = core.scheduler.cut_short(worker, JobCancelledError(jobs[0]), 1.0, begun=False)
-    assert (following or core.commands_of(Start)[0].job) is jobs[1]
+    following = core.cut_short(worker, JobCancelledError(jobs[0]), 1.0, begun=False)
+    assert (following or core.commands_of(Start)[0].run.job) is jobs[1]
 
 
 def test_a_worker_that_waits_for_one_that_begins_late_is_idle_as_soon_as_it_may_start() -> None:
@@ -49,9 +49,9 @@ def test_a_worker_that_waits_for_one_that_begins_late_is_idle_as_soon_as_it_may_
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     core.scheduler.advance(10.0)  # the first has not begun
-    assert second._current is None
-    begun(first, 11.0)
+    assert job_on(second) is None
+    begun(run_on(first), 11.0)
     core.scheduler.advance(20.0)
-    assert second._current is None
+    assert job_on(second) is None
     core.scheduler.advance(21.0)
-    assert second._current is jobs[1]
+    assert job_on(second) is jobs[1]

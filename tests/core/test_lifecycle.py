@@ -70,7 +70,7 @@ def run_and_fail(core: Core, worker: WorkerRecord, times: int) -> None:
     again = Verdict(Retry(0.0, "any", False, True))
     for number in range(times):
         error = ValueError(number)
-        core.scheduler.failed(worker, error, again, float(number + 1))
+        core.failed(worker, error, again, float(number + 1))
 
 
 def test_the_history_says_when_each_state_was_entered() -> None:
@@ -78,7 +78,7 @@ def test_the_history_says_when_each_state_was_entered() -> None:
     worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
     run_and_fail(core, worker, 1)
-    core.scheduler.succeeded(worker, None, 5.0)
+    core.succeeded(worker, None, 5.0)
     assert [(transition.state, transition.at) for transition in job.history] == [
         (JobState.QUEUED, 0.0),
         (JobState.RUNNING, 0.0),
@@ -130,7 +130,7 @@ def test_an_attempt_cut_short_is_neither_counted_nor_kept() -> None:
     worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
     core.scheduler.cancel(job, 1.0)
-    core.scheduler.cut_short(worker, TimeoutError(), 2.0)
+    core.cut_short(worker, TimeoutError(), 2.0)
     assert (job.state, job.attempts, job.attempt_count) == (JobState.CANCELLED, (), 0)
 
 
@@ -139,8 +139,8 @@ def test_a_job_that_has_ended_lets_go_of_its_context_and_its_workers() -> None:
     worker = core.add_worker()
     core.scheduler.submit(job := make_job(), Door.ALWAYS, 0.0)
     run_and_fail(core, worker, 1)
-    core.scheduler.succeeded(worker, None, 2.0)
-    assert (job._context, job._setback, job._worker) == (None, None, None)
+    core.succeeded(worker, None, 2.0)
+    assert (job._context, job._setback, job.worker) == (None, None, None)
 
 
 def test_a_job_cancelled_at_the_very_end_of_its_time_has_timed_out() -> None:
@@ -154,5 +154,5 @@ def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for
     core = make_core()
     worker = core.add_worker()
     core.scheduler.submit(job := make_job(total_timeout=3.0), Door.ALWAYS, 0.0)
-    core.scheduler.failed(worker, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
+    core.failed(worker, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
     assert (job.state, job.dead_reason, job.finished_at) == (JobState.DEAD, DeadReason.TIMED_OUT, 1.0)

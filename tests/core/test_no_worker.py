@@ -16,7 +16,7 @@ def test_a_graph_in_line_whose_first_job_is_refused_goes_as_a_whole() -> None:
     core.scheduler.submit_graph(jobs[0], jobs, Door.QUEUE_UP, 0.0)
     assert core.scheduler.waiting == 1
     core.scheduler.depart(special, 1.0, cut=True)
-    core.scheduler.cut_short(special, ValueError(), 1.0)
+    core.cut_short(special, ValueError(), 1.0)
     core.scheduler.left(special, 1.0)
     assert core.scheduler.waiting == 0
     assert [job._state for job in jobs] == [None, None]

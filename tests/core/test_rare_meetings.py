@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job, run_of
+from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool import DeadReason, Elastic, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import Hire, WaitsInVain
@@ -30,12 +30,12 @@ def submit(core: Core, **options: Any) -> Job[Any]:
 def lent(core: Core, worker: WorkerRecord) -> Job[Any]:
     """A job that has lent this worker, which runs nothing."""
     job = submit(core, worker=worker)
-    assert core.scheduler.lend(worker, 0.0) is None
+    assert core.lend(worker, 0.0) is None
     return job
 
 
 def waits(core: Core, waiter: Job[Any], *jobs: Job[Any], task: object = None) -> Wait:
-    wait = Wait(run_of(waiter), lambda: jobs, task=task)
+    wait = Wait(run_of(waiter), task, lambda: jobs)
     assert core.scheduler.begin_wait(wait, 0.0)
     return wait
 
@@ -61,12 +61,12 @@ def test_a_job_that_is_tried_again_goes_to_its_groups_worker_which_it_has_just_l
     core.add_worker()
     group = core.open_group(reserve=1)
     job = submit(core, group=group)
-    assert job._worker is kept
+    assert job.worker is kept
     if ended == "failed":
-        core.scheduler.failed(kept, ERROR, Verdict(Retry(0.0, "any", front=False, counts=True)), 1.0)
+        core.failed(kept, ERROR, Verdict(Retry(0.0, "any", front=False, counts=True)), 1.0)
     else:
-        core.scheduler.cut_short(kept, ERROR, 1.0)
-    assert job._worker is kept
+        core.cut_short(kept, ERROR, 1.0)
+    assert job.worker is kept
 
 
 def test_at_the_end_a_lost_job_dies_before_a_lender_that_waits_for_it_is_told_that_there_is_no_room() -> None:
@@ -76,9 +76,9 @@ def test_at_the_end_a_lost_job_dies_before_a_lender_that_waits_for_it_is_told_th
     wait = waits(core, lender, lost := submit(core, requires=["x"]), task=1)
     submit(core, worker=worker)
     core.scheduler.drain(1.0)
-    core.scheduler.claim(worker, lender, 2.0, 2)
-    core.scheduler.succeeded(worker, None, 3.0)
-    assert worker._current is lender
+    core.scheduler.claim(run_of(lender), 2.0, 2)
+    core.succeeded(worker, None, 3.0)
+    assert job_on(worker) is lender
     assert lost.dead_reason is DeadReason.NO_WORKER
     assert told(core) == []
     assert not wait.stuck
@@ -105,14 +105,14 @@ def test_a_worker_that_broke_while_a_job_had_it_does_not_count_as_coming_before_
     core.scheduler.begin(0.0)
     job = submit(core)
     worker = elastic_worker(core)
-    assert worker._current is job
+    assert job_on(worker) is job
     core.commands.clear()
     if is_lent:
-        core.scheduler.lend(worker, 1.0)
+        core.lend(worker, 1.0)
     core.scheduler.reopen(worker, ERROR, 1.0)
     if is_lent:
-        core.scheduler.claim(worker, job, 1.0)
-    assert worker._current is job
+        core.scheduler.claim(run_of(job), 1.0)
+    assert job_on(worker) is job
     submit(core)
     assert len(core.commands_of(Hire)) == 1
 
@@ -124,7 +124,7 @@ def test_it_counts_as_coming_when_that_has_ended() -> None:
     worker = elastic_worker(core)
     core.commands.clear()
     core.scheduler.reopen(worker, ERROR, 1.0)
-    core.scheduler.succeeded(worker, None, 2.0)
+    core.succeeded(worker, None, 2.0)
     submit(core)
     assert core.commands_of(Hire) == []
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.commands import Start
@@ -164,7 +164,7 @@ def test_jobs_that_wait_for_the_worker_that_they_failed_on_go_to_others_once_it(
         core.scheduler.depart(first, 0.0)
     else:
         core.scheduler.left(first, 0.0)
-    assert second._current is job
+    assert job_on(second) is job
 
 
 @pytest.mark.parametrize("kind", range(6))
@@ -290,9 +290,9 @@ def test_handing_out_a_job_takes_it_from_the_queue() -> None:
     for job in (first, second):
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     assert list(core.scheduler.state.queue) == [second]
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert list(core.scheduler.state.queue) == []
-    assert [command.job for command in core.commands_of(Start)] == [first, second]
+    assert [command.run.job for command in core.commands_of(Start)] == [first, second]
 
 
 def test_an_index_that_has_a_lane_too_early_stays_right() -> None:
@@ -465,7 +465,7 @@ def test_jobs_of_a_group_that_wait_for_one_worker_go_to_others_once_it_has_left(
     core.scheduler.depart(first, 0.0)
     core.scheduler.left(first, 0.0)
     assert not core.scheduler.state.queue.waits_for(first)
-    assert (job.state, second._current) == ((JobState.RUNNING, job) if placement == "same" else (JobState.DEAD, None))
+    assert (job.state, job_on(second)) == ((JobState.RUNNING, job) if placement == "same" else (JobState.DEAD, None))
 
 
 def test_lanes_for_many_kinds_of_workers_share_an_index_by_a_tag_that_they_require() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job, make_limits
+from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Reserved, Start
@@ -31,7 +31,7 @@ def submit(core: Core, group: Group | None = None, *, now: float = 0.0, **option
 
 
 def fail(core: Core, worker: WorkerRecord, placement: Placement, *, now: float = 0.0) -> JobRecord | None:
-    return core.scheduler.failed(worker, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
+    return core.failed(worker, ERROR, Verdict(Retry(0.0, placement, front=False, counts=True)), now)
 
 
 def workers_of(group: Group) -> list[WorkerRecord]:
@@ -81,7 +81,7 @@ def test_a_busy_worker_is_set_aside_when_its_attempt_ends() -> None:
     queued = submit(core)
     group = core.open_group(reserve=1)
     assert workers_of(group) == []
-    assert core.scheduler.succeeded(worker, None, 1.0) is None
+    assert core.succeeded(worker, None, 1.0) is None
     assert workers_of(group) == [worker]
     assert staffed(core) == [group]
     assert state_of(queued) is JobState.QUEUED
@@ -93,9 +93,9 @@ def test_workers_are_set_aside_one_by_one_and_told_of_when_there_are_enough() ->
     for _ in workers:
         submit(core)
     group = core.open_group(reserve=2)
-    core.scheduler.succeeded(workers[0], None, 1.0)
+    core.succeeded(workers[0], None, 1.0)
     assert staffed(core) == []
-    core.scheduler.succeeded(workers[1], None, 2.0)
+    core.succeeded(workers[1], None, 2.0)
     assert staffed(core) == [group]
 
 
@@ -106,7 +106,7 @@ def test_a_worker_set_aside_goes_on_with_a_job_of_its_group() -> None:
     submit(core, priority=-1)
     group = core.open_group(reserve=1)
     job = submit(core, group)
-    assert core.scheduler.succeeded(worker, None, 1.0) is job
+    assert core.succeeded(worker, None, 1.0) is job
 
 
 def test_groups_get_their_workers_in_the_order_of_their_opening() -> None:
@@ -116,7 +116,7 @@ def test_groups_get_their_workers_in_the_order_of_their_opening() -> None:
         submit(core)
     first, second = core.open_group(reserve=2), core.open_group(reserve=1)
     for worker in workers:
-        core.scheduler.succeeded(worker, None, 1.0)
+        core.succeeded(worker, None, 1.0)
     assert (workers_of(first), workers_of(second)) == (workers[:2], workers[2:])
     assert staffed(core) == [first, second]
 
@@ -127,7 +127,7 @@ def test_a_group_that_is_closed_before_it_has_its_workers_leaves_its_turn_to_the
     submit(core)
     first, second = core.open_group(reserve=2), core.open_group(reserve=1)
     core.scheduler.close_group(first, 1.0)
-    core.scheduler.succeeded(worker, None, 2.0)
+    core.succeeded(worker, None, 2.0)
     assert workers_of(second) == [worker]
 
 
@@ -143,7 +143,7 @@ def test_a_worker_that_becomes_free_is_set_aside_rather_than_given_what_waits(ho
         core.scheduler.rest(worker, 5.0, 0.0)
     elif how == "is free to start again":
         submit(core)
-        core.scheduler.succeeded(worker, None, 0.0)
+        core.succeeded(worker, None, 0.0)
     elif how == "joins":
         submit(core)
     submit(core)
@@ -158,7 +158,7 @@ def test_a_worker_that_becomes_free_is_set_aside_rather_than_given_what_waits(ho
     else:
         core.scheduler.advance(5.0)
     assert workers_of(group) == [worker]
-    assert worker._current is None
+    assert job_on(worker) is None
 
 
 @pytest.mark.parametrize("pool_wide", [True, False])
@@ -168,7 +168,7 @@ def test_workers_are_set_aside_whatever_lets_no_attempt_start(pool_wide: bool) -
     submit(core)
     group = core.open_group(reserve=2)
     assert workers_of(group) == [idle]
-    core.scheduler.succeeded(busy, None, 1.0)
+    core.succeeded(busy, None, 1.0)
     assert workers_of(group) == [idle, busy]
 
 
@@ -178,7 +178,7 @@ def test_a_worker_that_is_paused_is_not_set_aside() -> None:
     submit(core)
     core.scheduler.pause(worker, 0.0)
     group = core.open_group(reserve=1)
-    core.scheduler.succeeded(worker, None, 1.0)
+    core.succeeded(worker, None, 1.0)
     assert workers_of(group) == []
 
 
@@ -205,7 +205,7 @@ def test_a_worker_set_aside_takes_no_other_jobs() -> None:
     core, workers, _ = core_with_group(number=1)
     job = submit(core)
     assert state_of(job) is JobState.QUEUED
-    assert workers[0]._current is None
+    assert job_on(workers[0]) is None
 
 
 def test_nor_one_that_asks_for_that_very_worker() -> None:
@@ -213,7 +213,7 @@ def test_nor_one_that_asks_for_that_very_worker() -> None:
     job = submit(core, worker=workers[0])
     assert state_of(job) is JobState.QUEUED
     core.scheduler.close_group(group, 1.0)
-    assert job._worker is workers[0]
+    assert job.worker is workers[0]
 
 
 def test_nor_those_of_other_groups() -> None:
@@ -228,14 +228,14 @@ def test_a_worker_set_aside_goes_on_with_none_but_jobs_of_its_group() -> None:
     submit(core)
     queued, waiting = submit(core), submit(core, worker=worker, priority=-1)
     own = submit(core, group)
-    assert core.scheduler.succeeded(worker, None, 1.0) is own
-    assert core.scheduler.succeeded(worker, None, 2.0) is None
+    assert core.succeeded(worker, None, 1.0) is own
+    assert core.succeeded(worker, None, 2.0) is None
     assert (state_of(queued), state_of(waiting)) == (JobState.QUEUED, JobState.QUEUED)
 
 
 def test_a_group_may_use_free_workers_that_it_does_not_have_for_itself() -> None:
     core, workers, group = core_with_group()
-    assert [submit(core, group)._worker for _ in workers] == workers
+    assert [submit(core, group).worker for _ in workers] == workers
 
 
 @pytest.mark.parametrize("pick", PICKS)
@@ -246,8 +246,8 @@ def test_a_job_goes_to_a_worker_that_its_group_has_for_itself_rather_than_to_ano
     group = core.open_group(reserve=1)
     (kept,) = workers_of(group)
     for now in range(5):
-        assert submit(core, group)._worker is kept
-        core.scheduler.succeeded(kept, None, float(now))
+        assert submit(core, group).worker is kept
+        core.succeeded(kept, None, float(now))
 
 
 @pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 1)])
@@ -256,7 +256,7 @@ def test_of_the_workers_that_its_group_has_for_itself_a_job_goes_to_the_preferre
     workers = [core.add_worker() for _ in range(3)]
     group = core.open_group(reserve=2)
     assert workers_of(group) == workers[:2]
-    assert submit(core, group)._worker is workers[chosen]
+    assert submit(core, group).worker is workers[chosen]
 
 
 def test_a_job_goes_to_another_worker_if_those_that_its_group_has_lack_its_tags() -> None:
@@ -264,20 +264,20 @@ def test_a_job_goes_to_another_worker_if_those_that_its_group_has_lack_its_tags(
     kept, fit = core.add_worker(), core.add_worker("a")
     group = core.open_group(reserve=1)
     assert workers_of(group) == [kept]
-    assert submit(core, group, requires=["a"])._worker is fit
+    assert submit(core, group, requires=["a"]).worker is fit
 
 
 def test_a_bounced_job_goes_to_another_worker_though_that_which_its_group_has_is_idle() -> None:
     core, (kept, free), group = core_with_group()
     job = submit(core, group)
-    assert job._worker is kept
+    assert job.worker is kept
     fail(core, kept, "other")
-    assert job._worker is free
+    assert job.worker is free
 
 
 def test_a_job_that_asks_for_a_worker_gets_it_though_one_that_its_group_has_is_idle() -> None:
     core, (_, free), group = core_with_group()
-    assert submit(core, group, worker=free)._worker is free
+    assert submit(core, group, worker=free).worker is free
 
 
 def test_a_slow_attempt_is_started_on_a_worker_that_its_group_has_rather_than_on_another() -> None:
@@ -286,7 +286,7 @@ def test_a_slow_attempt_is_started_on_a_worker_that_its_group_has_rather_than_on
     core.scheduler.pause(second, 0.0)
     core.scheduler.resume(second, 0.0)  # so that the other has been idle for longer
     core.scheduler.advance(1.0)
-    assert [worker._current for worker in (first, second, free)] == [job, job, None]
+    assert [job_on(worker) for worker in (first, second, free)] == [job, job, None]
 
 
 def test_what_waits_for_a_place_goes_to_a_worker_that_its_group_has_rather_than_to_another() -> None:
@@ -298,10 +298,10 @@ def test_what_waits_for_a_place_goes_to_a_worker_that_its_group_has_rather_than_
     core.scheduler.resume(free, 0.0)
     job = make_job(group=group)
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    assert first._worker is kept
+    assert first.worker is kept
     core.scheduler.cancel(first, 1.0)
-    core.scheduler.cut_short(kept, ERROR, 1.0)
-    assert job._worker is kept
+    core.cut_short(kept, ERROR, 1.0)
+    assert job.worker is kept
 
 
 def test_a_worker_that_is_not_set_aside_takes_the_groups_jobs_in_their_turn() -> None:
@@ -309,8 +309,8 @@ def test_a_worker_that_is_not_set_aside_takes_the_groups_jobs_in_their_turn() ->
     submit(core, group)
     submit(core)
     first, second = submit(core), submit(core, group)
-    assert core.scheduler.succeeded(free, None, 1.0) is first
-    assert core.scheduler.succeeded(kept, None, 2.0) is second
+    assert core.succeeded(free, None, 1.0) is first
+    assert core.succeeded(kept, None, 2.0) is second
 
 
 def test_a_worker_set_aside_has_the_tags_that_it_has() -> None:
@@ -321,7 +321,7 @@ def test_a_worker_set_aside_has_the_tags_that_it_has() -> None:
     job = submit(core, group, requires=["a"])
     assert state_of(job) is JobState.QUEUED
     core.scheduler.resume(worker, 1.0)
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_a_job_that_only_workers_set_aside_may_take_waits_and_is_not_an_orphan() -> None:
@@ -330,7 +330,7 @@ def test_a_job_that_only_workers_set_aside_may_take_waits_and_is_not_an_orphan()
     group = core.open_group(reserve=1)
     job = submit(core, requires=["a"])
     core.scheduler.close_group(group, 1.0)
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_a_submitter_finds_no_idle_worker_in_one_that_is_set_aside() -> None:
@@ -347,10 +347,10 @@ def test_submitters_in_line_with_jobs_of_the_group_go_to_its_workers() -> None:
     other, own = make_job(), make_job(group=group)
     for job in (other, own):
         assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    assert core.scheduler.succeeded(worker, None, 1.0) is own
-    core.scheduler.succeeded(worker, None, 2.0)
+    assert core.succeeded(worker, None, 1.0) is own
+    core.succeeded(worker, None, 2.0)
     core.scheduler.close_group(group, 3.0)
-    assert other._worker is worker
+    assert other.worker is worker
 
 
 # The bounce.
@@ -359,18 +359,18 @@ def test_submitters_in_line_with_jobs_of_the_group_go_to_its_workers() -> None:
 def test_the_bounce_does_not_wait_for_workers_that_are_set_aside_for_others() -> None:
     core, (_, free), _ = core_with_group()
     job = submit(core)
-    assert job._worker is free
+    assert job.worker is free
     fail(core, free, "other")
-    assert job._worker is free
+    assert job.worker is free
 
 
 def test_the_bounce_goes_to_a_worker_that_is_set_aside_for_the_jobs_group() -> None:
     core, (kept, free), group = core_with_group()
     job = submit(core, group)
     fail(core, kept, "other")
-    assert job._worker is free
+    assert job.worker is free
     fail(core, free, "other")
-    assert job._worker is kept
+    assert job.worker is kept
 
 
 def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_set_aside_for_others() -> None:
@@ -382,23 +382,23 @@ def test_a_bounced_job_waits_no_longer_for_a_worker_that_is_set_aside_for_others
     fail(core, kept, "other")
     assert state_of(job) is JobState.QUEUED  # the other worker is busy, but it will be tried
     core.open_group(reserve=1)
-    core.scheduler.succeeded(busy, None, 1.0)
-    assert job._worker is kept
+    core.succeeded(busy, None, 1.0)
+    assert job.worker is kept
 
 
 def test_a_bounced_job_goes_to_a_worker_that_is_given_back() -> None:
     core, (kept, free), group = core_with_group()
     core.scheduler.pause(kept, 0.0)
     blocker, job = submit(core), submit(core)
-    core.scheduler.succeeded(free, None, 0.0)
-    assert (state_of(blocker), job._worker) == (JobState.SUCCEEDED, free)
+    core.succeeded(free, None, 0.0)
+    assert (state_of(blocker), job.worker) == (JobState.SUCCEEDED, free)
     submit(core, priority=-1)
     fail(core, free, "other")
     assert state_of(job) is JobState.QUEUED
     core.scheduler.resume(kept, 1.0)
     assert state_of(job) is JobState.QUEUED
     core.scheduler.close_group(group, 2.0)
-    assert job._worker is kept
+    assert job.worker is kept
 
 
 # Leaving and coming back.
@@ -420,7 +420,7 @@ def test_a_worker_that_has_left_is_replaced_as_soon_as_there_is_one() -> None:
     core.scheduler.left(kept, 1.0)
     submit(core)
     assert workers_of(group) == []
-    core.scheduler.succeeded(free, None, 2.0)
+    core.succeeded(free, None, 2.0)
     assert workers_of(group) == [free]
 
 
@@ -445,7 +445,7 @@ def test_a_group_that_has_lost_a_worker_goes_before_those_opened_later() -> None
     submit(core)
     later = core.open_group(reserve=1)
     core.scheduler.depart(kept, 1.0)
-    core.scheduler.succeeded(free, None, 2.0)
+    core.succeeded(free, None, 2.0)
     assert (workers_of(group), workers_of(later)) == ([free], [])
 
 
@@ -453,7 +453,7 @@ def test_the_last_attempt_of_a_worker_that_is_told_to_leave_still_is_its_groups(
     core, (kept, _), group = core_with_group()
     job = submit(core, group)
     core.scheduler.depart(kept, 1.0)
-    assert core.scheduler.succeeded(kept, None, 2.0) is None
+    assert core.succeeded(kept, None, 2.0) is None
     assert state_of(job) is JobState.SUCCEEDED
 
 
@@ -461,7 +461,7 @@ def test_closing_a_group_gives_its_workers_what_waits() -> None:
     core, workers, group = core_with_group(number=2, reserve=2)
     jobs = [submit(core) for _ in range(2)]
     core.scheduler.close_group(group, 1.0)
-    assert [job._worker for job in jobs] == workers
+    assert [job.worker for job in jobs] == workers
     assert workers_of(group) == []
 
 
@@ -469,7 +469,7 @@ def test_of_the_workers_given_back_a_group_that_waits_gets_the_one_that_has_been
     core, workers, group = core_with_group(number=2, reserve=2)
     later = core.open_group(reserve=1)
     submit(core, group)
-    core.scheduler.succeeded(workers[0], None, 1.0)
+    core.succeeded(workers[0], None, 1.0)
     core.scheduler.close_group(group, 2.0)
     assert workers_of(later) == [workers[1]]
 
@@ -480,7 +480,7 @@ def test_a_worker_that_is_busy_when_its_group_is_closed_goes_on_with_any_job() -
     submit(core)
     queued = submit(core)
     core.scheduler.close_group(group, 1.0)
-    assert core.scheduler.succeeded(kept, None, 2.0) is queued
+    assert core.succeeded(kept, None, 2.0) is queued
 
 
 def test_closing_a_group_that_has_no_workers_changes_nothing() -> None:
@@ -495,9 +495,9 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
     submit(core)
     for _ in range(2):
         submit(core, group)
-    core.scheduler.succeeded(kept, None, 1.0)
-    core.scheduler.succeeded(kept, None, 1.0)
-    core.scheduler.succeeded(free, None, 1.0)
+    core.succeeded(kept, None, 1.0)
+    core.succeeded(kept, None, 1.0)
+    core.succeeded(free, None, 1.0)
     core.scheduler.close_group(group, 2.0)
     queue, roster = core.scheduler.state.queue, core.roster
     assert all(index.kind is not None and index.kind.group is None for index in queue._indexes.values())
@@ -515,7 +515,7 @@ def test_while_draining_a_job_waits_for_a_worker_that_a_group_may_give_back() ->
     core.scheduler.drain(1.0)
     assert state_of(job) is JobState.QUEUED
     core.scheduler.close_group(group, 2.0)
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_while_draining_a_job_does_not_wait_for_a_group_that_has_no_workers() -> None:
@@ -539,6 +539,6 @@ def test_a_job_is_started_once_though_workers_are_set_aside_between() -> None:
     core, workers, group = core_with_group(number=3, reserve=2)
     for _ in range(3):
         submit(core, group)
-    starts = [(command.worker, command.job) for command in core.commands_of(Start)]
+    starts = [(command.run.worker, command.run.job) for command in core.commands_of(Start)]
     assert len({job for _, job in starts}) == len({worker for worker, _ in starts}) == 3
     assert [worker for worker, _ in starts] == workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, job_on, make_core, make_job, run_of, run_on
 from trio_pool import JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.tag_index import FEW
@@ -25,22 +25,21 @@ def test_a_worker_given_back_by_a_group_finds_what_waits_for_its_tags() -> None:
     worker, other = core.add_worker("a"), core.add_worker()
     submit(core, worker=worker)
     first = submit(core, requires=["a"])
-    assert core.scheduler.succeeded(worker, None, 0.0) is first  # from here on there is an index for its kind
+    assert core.succeeded(worker, None, 0.0) is first  # from here on there is an index for its kind
     group = core.open_group(reserve=2)
-    core.scheduler.succeeded(worker, None, 0.0)
+    core.succeeded(worker, None, 0.0)
     assert set(group.workers) == {worker, other}
     waiting = submit(core, requires=["a"])
     assert waiting.state is JobState.QUEUED
     core.scheduler.close_group(group, 0.0)
-    assert worker._current is waiting
+    assert job_on(worker) is waiting
 
 
 def test_the_first_of_all_that_idle_workers_may_take_starts_when_there_is_room() -> None:
     core = make_core(max_running=1)
     workers = [core.add_worker(f"tag {number}", "all") for number in range(FEW + 2)]
     running = submit(core)
-    busy = running._worker
-    assert busy is not None
+    busy = run_of(running).worker
     waiting = [
         submit(core, requires=["tag 3"], priority=3),
         submit(core, requires=["all"], priority=1),
@@ -50,10 +49,9 @@ def test_the_first_of_all_that_idle_workers_may_take_starts_when_there_is_room()
     ]
     order: list[JobRecord] = []
     for _ in waiting:
-        core.scheduler.succeeded(busy, None, 0.0)
-        busy = next(worker for worker in workers if worker._current is not None)
-        assert busy._current is not None
-        order.append(busy._current)
+        core.succeeded(busy, None, 0.0)
+        busy = next(worker for worker in workers if job_on(worker) is not None)
+        order.append(run_on(busy).job)
     assert order == sorted(waiting, key=lambda job: job.priority)
 
 
@@ -65,8 +63,8 @@ def test_what_waited_for_room_and_was_cancelled_holds_nothing_up() -> None:
     last = submit(core, worker=workers[1])
     for job in gone:
         core.scheduler.cancel(job, 0.0)
-    core.scheduler.succeeded(workers[0], None, 0.0)
-    assert workers[1]._current is last
+    core.succeeded(workers[0], None, 0.0)
+    assert job_on(workers[1]) is last
 
 
 def test_a_job_for_one_worker_in_a_full_group_starts_when_the_group_has_room() -> None:
@@ -76,9 +74,9 @@ def test_a_job_for_one_worker_in_a_full_group_starts_when_the_group_has_room() -
     submit(core, worker=second)
     submit(core, worker=first, group=group)
     waiting = submit(core, worker=second, group=group)
-    assert core.scheduler.succeeded(second, None, 0.0) is None
-    core.scheduler.succeeded(first, None, 0.0)
-    assert second._current is waiting
+    assert core.succeeded(second, None, 0.0) is None
+    core.succeeded(first, None, 0.0)
+    assert job_on(second) is waiting
 
 
 def test_the_groups_whose_jobs_may_start_take_their_turns_by_the_first_jobs() -> None:
@@ -88,6 +86,6 @@ def test_the_groups_whose_jobs_may_start_take_their_turns_by_the_first_jobs() ->
     groups = [core.open_group(max_running=1) for _ in range(100)]
     waiting = [submit(core, group=group, priority=number % 7) for number, group in enumerate(groups)]
     for job in sorted(waiting, key=lambda job: job.priority):
-        busy = next(worker for worker in workers if worker._current is not None)
-        core.scheduler.succeeded(busy, None, 0.0)
+        busy = next(worker for worker in workers if job_on(worker) is not None)
+        core.succeeded(busy, None, 0.0)
         assert job.state is JobState.RUNNING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.core.makers import Core, make_core, make_job, run_of
+from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool._core.admission import Door
 from trio_pool._core.waits import Wait
 
@@ -28,14 +28,14 @@ def test_a_job_whose_wait_is_for_the_end_of_another_stands_though_that_has_start
     waiter = submit(core)
     submit(core)
     other = submit(core)
-    wait = Wait(run_of(waiter), lambda: [other])
+    wait = Wait(run_of(waiter), None, lambda: [other])
     assert core.scheduler.begin_wait(wait, 0.0)
     assert standing(core) == 1
-    assert core.scheduler.succeeded(second, None, 1.0) is other
+    assert core.succeeded(second, None, 1.0) is other
     assert standing(core) == 1
-    core.scheduler.succeeded(second, None, 2.0)
+    core.succeeded(second, None, 2.0)
     assert standing(core) == 0
-    assert first._current is waiter
+    assert job_on(first) is waiter
 
 
 def test_a_job_that_waits_for_the_start_of_another_stands_until_that() -> None:
@@ -45,8 +45,8 @@ def test_a_job_that_waits_for_the_start_of_another_stands_until_that() -> None:
     waiter = submit(core)
     submit(core)
     other = submit(core)
-    wait = Wait(run_of(waiter), lambda: [] if other._started else [other])
+    wait = Wait(run_of(waiter), None, lambda: [] if other._started else [other])
     assert core.scheduler.begin_wait(wait, 0.0)
     assert standing(core) == 1
-    core.scheduler.succeeded(second, None, 1.0)
+    core.succeeded(second, None, 1.0)
     assert standing(core) == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Admitted, Refused
@@ -33,7 +33,7 @@ def submitted(core: Core, *, priority: float = 0, requires: tuple[str, ...] = ()
 
 
 def fail(core: Core, worker: WorkerRecord, placement: Placement, *, delay: float = 0.0, now: float = 0.0) -> None:
-    core.scheduler.failed(worker, ValueError(), Verdict(Retry(delay, placement, False, True)), now)
+    core.failed(worker, ValueError(), Verdict(Retry(delay, placement, False, True)), now)
 
 
 def used_last(core: Core, workers: list[WorkerRecord]) -> None:
@@ -41,7 +41,7 @@ def used_last(core: Core, workers: list[WorkerRecord]) -> None:
     for worker in workers:
         core.scheduler.submit(make_job(worker=worker), Door.ALWAYS, 0.0)
     for worker in workers:
-        core.scheduler.succeeded(worker, None, 0.0)
+        core.succeeded(worker, None, 0.0)
 
 
 @pytest.mark.parametrize(("pick", "chosen"), [("longest_idle", 0), ("last_used", 2)])
@@ -107,7 +107,7 @@ def test_a_job_bounces_over_all_workers_before_a_new_round_begins() -> None:
     job = submitted(core)
     order: list[WorkerRecord] = []
     for _ in range(12):
-        worker = job._worker
+        worker = job.worker
         assert worker is not None
         order.append(worker)
         fail(core, worker, "other")
@@ -121,7 +121,7 @@ def test_a_bounced_job_goes_back_to_the_only_worker_that_is_left() -> None:
     worker = core.add_worker()
     job = submitted(core)
     fail(core, worker, "other")
-    assert job._worker is worker
+    assert job.worker is worker
 
 
 def test_a_bounced_job_waits_for_another_worker_that_is_busy() -> None:
@@ -129,9 +129,9 @@ def test_a_bounced_job_waits_for_another_worker_that_is_busy() -> None:
     first, second = core.add_worker(), core.add_worker()
     job, other = submitted(core), submitted(core)
     fail(core, first, "other")
-    assert (job.state, other._worker) == (JobState.QUEUED, second)
-    core.scheduler.succeeded(second, None, 0.0)
-    assert job._worker is second
+    assert (job.state, other.worker) == (JobState.QUEUED, second)
+    core.succeeded(second, None, 0.0)
+    assert job.worker is second
 
 
 def test_a_bounced_job_does_not_wait_for_a_worker_that_is_paused() -> None:
@@ -140,7 +140,7 @@ def test_a_bounced_job_does_not_wait_for_a_worker_that_is_paused() -> None:
     job, _ = submitted(core), submitted(core)
     fail(core, first, "other")
     core.scheduler.pause(second, 0.0)
-    assert job._worker is first
+    assert job.worker is first
 
 
 def test_an_attempt_that_was_cut_short_begins_no_new_round() -> None:
@@ -150,11 +150,11 @@ def test_an_attempt_that_was_cut_short_begins_no_new_round() -> None:
     job = submitted(core)
     fail(core, first, "other")
     fail(core, second, "other")
-    assert job._worker is first
+    assert job.worker is first
     core.scheduler.resume(third, 0.0)
     core.scheduler.depart(first, 0.0, cut=True)
-    core.scheduler.cut_short(first, TimeoutError(), 0.0)
-    assert job._worker is third
+    core.cut_short(first, TimeoutError(), 0.0)
+    assert job.worker is third
 
 
 def test_a_job_for_the_same_worker_waits_for_it() -> None:
@@ -196,7 +196,7 @@ def test_a_job_whose_time_is_up_does_not_start_even_if_its_delay_ended_before() 
     core.scheduler.submit(job := make_job(total_timeout=2.0), Door.ALWAYS, 0.0)
     fail(core, worker, "any", delay=1.0)
     core.scheduler.advance(3.0)
-    assert (job.dead_reason, worker._current) == (DeadReason.TIMED_OUT, None)
+    assert (job.dead_reason, job_on(worker)) == (DeadReason.TIMED_OUT, None)
 
 
 def test_a_job_whose_round_is_ended_by_a_rest_goes_before_the_one_that_brought_the_rest() -> None:
@@ -205,8 +205,8 @@ def test_a_job_whose_round_is_ended_by_a_rest_goes_before_the_one_that_brought_t
     urgent, late = submitted(core, priority=-1), submitted(core)
     fail(core, first, "other")
     assert urgent.state is JobState.QUEUED  # the second is busy, but it will be tried
-    core.scheduler.failed(second, ValueError(), Verdict(Retry(0.0, "any", False, True), rest=5.0), 0.0)
-    assert (urgent._worker, late.state) == (first, JobState.QUEUED)
+    core.failed(second, ValueError(), Verdict(Retry(0.0, "any", False, True), rest=5.0), 0.0)
+    assert (urgent.worker, late.state) == (first, JobState.QUEUED)
 
 
 # Who waits for a worker that leaves.
@@ -248,7 +248,7 @@ def test_a_job_queued_while_draining_does_not_hang_on_paused_workers() -> None:
     worker = core.add_worker()
     core.scheduler.drain(0.0)
     core.scheduler.pause(worker, 0.0)
-    assert submitted(core)._worker is worker
+    assert submitted(core).worker is worker
 
 
 # Workers that are kept for groups.

@@ -20,7 +20,6 @@ from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.waits import Wait
 from trio_pool._model.text import label
 from trio_pool._runtime.deadlock_error import deadlock_of
-from trio_pool._runtime.workerless_attempt import WorkerlessAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,15 +96,12 @@ class WaitingMachine(ElasticMachine):
         """An event has happened: those go on without their workers that would wait for them for ever."""
         super().go_on()
         for wait in [wait for wait in self.model.waits if wait.told and wait.is_loan]:
-            job = self.job_of(wait.waiter)
-            assert job._worker is not None
-            loan = job._worker._loans[job]
-            forfeit = partial(self.core.scheduler.forfeit, loan)
+            forfeit = partial(self.core.scheduler.forfeit, run_of(self.job_of(wait.waiter)))
             self.on_both(partial(self.model.forfeit, wait), forfeit, dated=False)
 
     def plain_of(self, wait: Wait) -> PlainWait:
         """A wait as the model has it."""
-        if wait.loan is None:
+        if not wait.for_place:
             return dict(self.waits)[wait]
         (plain,) = [each for each in self.model.waits if each.is_loan and self.job_of(each.waiter) is wait.run.job]
         return plain
@@ -161,11 +157,10 @@ class WaitingMachine(ElasticMachine):
         return [pair for pair in super().may_claim() if not pair[1].forfeited and self.free_tasks(pair[1])]
 
     def claim_one(self, job: Job[Any], plain: PlainJob) -> None:
-        record, task = job._worker, self.free_tasks(plain)[0]
-        assert record is not None
+        task = self.free_tasks(plain)[0]
         self.on_both(
             lambda: self.model.claim(plain, task),
-            lambda: self.core.scheduler.claim(record, job, self.now, task),
+            lambda: self.core.scheduler.claim(run_of(job), self.now, task),
         )
 
     def may_wait(self) -> list[tuple[Job[Any], PlainJob]]:
@@ -201,11 +196,10 @@ class WaitingMachine(ElasticMachine):
         live = (lambda: list(members_of[0].live)) if members_of else (lambda: awaited)
         wait = Wait(
             run_of(job),
-            live,
+            task,
+            group[0] if group else live,
             for_ends=for_ends,
             outlasts=shielded,
-            group=group[0] if group else None,
-            task=task,
         )
         plain = PlainWait(
             plain_job,
@@ -324,17 +318,17 @@ class WaitingMachine(ElasticMachine):
 
     def end_one_apart(self, pair: tuple[Job[Any], PlainJob], how: str, verdict: PlainVerdict) -> None:
         job, plain = pair
-        worker = self.shell_of(job._worker)  # type: ignore[arg-type]
-        apart = WorkerlessAttempt(self.core.scheduler, worker.record._loans[job], lambda: None)
+        run, core = run_of(job), self.core.scheduler
+        worker = self.shell_of(run.worker)
         error = ValueError("apart")
 
         def end() -> None:
             if how == "value":
-                apart.succeeded(worker.record, "value", self.now)
+                core.succeeded(run, "value", self.now)
             elif how == "error":
-                apart.failed(worker.record, error, verdict_of(verdict, error), self.now)
+                core.failed(run, error, verdict_of(verdict, error), self.now)
             else:
-                apart.cut_short(worker.record, error, self.now)
+                core.cut_short(run, error, self.now)
 
         worker.interrupted = [each for each in worker.interrupted if each is not job]
         outcome = verdict if how == "error" else None

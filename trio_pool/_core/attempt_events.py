@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._model.errors import JobTimeoutError
-from .._model.records import Run
 from .._model.setback import Setback
 from .._model.states import Cut, DeadReason, JobState, Phase
 from .commands import Interrupt
@@ -13,10 +12,10 @@ from .retry_decision import Die, Retry
 
 if TYPE_CHECKING:
     from .._basics.error_text import Words
-    from .._model.records import JobRecord, Loan, WorkerRecord
+    from .._model.records import JobRecord, Run
     from .._policies.worker_limits import WorkerLimits
     from .changes import Changes, Features
-    from .hedging import Race
+    from .race import Race
     from .retry_decision import Verdict
     from .settle import Settling
     from .state import PoolState
@@ -25,9 +24,9 @@ SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the
 
 
 class AttemptEvents:
-    """Each of these calls ends an attempt on a worker, and returns the worker's next job.
+    """Each of these calls ends a run, and returns the next one of its worker.
 
-    It ends altogether once it has ended on every worker that it was started on.
+    An attempt ends once all its runs have.
     """
 
     __slots__ = (
@@ -35,8 +34,8 @@ class AttemptEvents:
         "_deadlines",
         "_dispatcher",
         "_hedging",
+        "_lending",
         "_lifecycle",
-        "_loans",
         "_search",
         "_settling",
         "_state",
@@ -48,44 +47,43 @@ class AttemptEvents:
         self._lifecycle = state.lifecycle
         self._hedging = state.hedging
         self._dispatcher = features.dispatcher
-        self._loans = features.loans
+        self._lending = features.lending
         self._search = features.search
         self._changes = changes
         self._settling = settling
 
-    def succeeded(self, worker: WorkerRecord, value: object, now: float) -> JobRecord | None:
+    def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """It has ended with a value."""
-        if self._hedging.under_way and (race := self._hedging.ending(worker, decides=True)) is not None:
-            return self._succeeded_in_race(race, worker, value, now)
-        if self._deadlines.soonest <= now:
-            self._settling.advance(now)
-        lifecycle = self._lifecycle
-        job = lifecycle.end_attempt(worker, now, None)
-        job._value = value
-        lifecycle.move(job, SUCCEEDED, now)
-        if worker._limits is not None:
-            worker._limits.succeeded()
-        return self._settling.next_for(worker, now)
-
-    def _succeeded_in_race(self, race: Race, worker: WorkerRecord, value: object, now: float) -> JobRecord | None:
-        self._settling.advance(now)
-        self._leave(race, worker, now)
-        self._lifecycle.count_for(worker, None)
-        race.succeeded(value)
-        self._left_race(race, now)
-        if worker._limits is not None:
-            worker._limits.succeeded()
-        return self._settling.next_for(worker, now)
-
-    def failed(self, worker: WorkerRecord, error: Exception, verdict: Verdict, now: float) -> JobRecord | None:
-        """It has ended with an error."""
-        race = self._hedging.ending(worker, decides=verdict.is_the_last_word) if self._hedging.under_way else None
+        race: Race | None = run.race
+        if race is not None:
+            self._hedging.ending(race, decides=True)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if race is None:
-            job = self._lifecycle.end_attempt(worker, now, error)
+            job = self._lifecycle.end_attempt(run, now, None)
+            job._value = value
+            self._lifecycle.move(job, SUCCEEDED, now)
         else:
-            job = self._leave(race, worker, now)
+            self._leave(race, run, now)
+            self._lifecycle.count_for(run.worker, None)
+            race.succeeded(value)
+            self._left_race(race, now)
+        if run.worker._limits is not None and not run.is_lent:
+            run.worker._limits.succeeded(run.is_probe)
+        return self._next_after(run, now)
+
+    def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
+        """It has ended with an error."""
+        race: Race | None = run.race
+        if race is not None:
+            self._hedging.ending(race, decides=verdict.is_the_last_word)
+        if self._deadlines.soonest <= now:
+            self._settling.advance(now)
+        job, worker = run.job, run.worker
+        if race is None:
+            self._lifecycle.end_attempt(run, now, error)
+        else:
+            self._leave(race, run, now)
             if not race.is_decided:
                 self._lifecycle.count_for(worker, error)
         setback = job._setback
@@ -93,76 +91,72 @@ class AttemptEvents:
             setback = job._setback = Setback()
         setback.note(worker, worker._alone)
         # First what it means for the worker: it may end the round of a job before this one.
-        if verdict.rest:
-            self._changes.rest(worker, now + verdict.rest, now)
-        if worker._limits is not None:
-            self._tell_breaker(worker, worker._limits, verdict, now)
-        if verdict.broken and worker._phase is Phase.OPEN:  # or it is known already
-            self._changes.take_out_of_use(worker, error, now)
+        if not run.is_lent:
+            if verdict.rest:
+                self._changes.rest(worker, now + verdict.rest, now)
+            if worker._limits is not None:
+                self._tell_breaker(run, worker._limits, verdict, now)
+            if verdict.broken and worker._phase is Phase.OPEN:  # or it is known already
+                self._changes.take_out_of_use(worker, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
         self._look_for_waits(job, race)
-        return self._settling.next_for(worker, now)
+        return self._next_after(run, now)
 
-    def timed_out(self, worker: WorkerRecord, error: Exception, now: float) -> JobRecord | None:
+    def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
         """It was cut short by the job's total timeout."""
-        race = self._hedging.ending(worker, decides=True) if self._hedging.under_way else None
+        race: Race | None = run.race
+        if race is not None:
+            self._hedging.ending(race, decides=True)
         self._settling.advance(now)
-        if worker._limits is not None:
-            worker._limits.ended_otherwise()
+        self._tell_breaker_nothing(run)
         if race is None:
-            job = self._lifecycle.end_attempt(worker, now, error)
+            job = self._lifecycle.end_attempt(run, now, error)
             self._time_out_running(job, error, now)
         else:
-            self._leave(race, worker, now)
-            self._lifecycle.count_for(worker, error)
+            self._leave(race, run, now)
+            self._lifecycle.count_for(run.worker, error)
             race.failed(error, None)
             self._left_race(race, now)
-        return self._settling.next_for(worker, now)
+        return self._next_after(run, now)
 
-    def cut_short(self, worker: WorkerRecord, error: Exception, now: float, *, begun: bool = True) -> JobRecord | None:
+    def cut_short(self, run: Run, error: Exception, now: float, *, begun: bool = True) -> Run | None:
         """It was cut short by a cancellation: it is neither counted nor kept.
 
         Arguments:
           begun: whether the function had been called at all.
         """
-        race = self._hedging.ending(worker, decides=False) if self._hedging.under_way else None
+        race: Race | None = run.race
+        if race is not None:
+            self._hedging.ending(race, decides=False)
         if not begun:
-            for meter in worker._draws:
+            for meter in run.draws:
                 meter.give_back()
-            worker._draws = ()
+            run.draws = ()
         self._settling.advance(now)
-        if worker._limits is not None:
-            worker._limits.ended_otherwise()
+        self._tell_breaker_nothing(run)
+        job = run.job
         if race is None:
-            job = self._lifecycle.cut_attempt(worker, now, error)
+            self._lifecycle.cut_attempt(run, now, error)
             self._go_on_after_cut(job, now)
         else:
-            job = self._leave(race, worker, now)
-            if not begun and worker is not race.first:
-                del race.took_part[worker]
+            self._leave(race, run, now)
+            if not begun and run.worker is not race.first:
+                del race.took_part[run.worker]
             self._left_race(race, now, error)
         self._look_for_waits(job, race)
-        return self._settling.next_for(worker, now)
+        return self._next_after(run, now)
 
-    def end_apart(self, loan: Loan, race: Race, now: float, cut: Exception | None = None) -> None:
-        """The attempt of a cancelled job has ended that goes on without the worker that it had lent.
-
-        What it has to say of the worker means nothing any more. Who has that waits for this end, and goes on.
-
-        Arguments:
-          race: says how it has ended, unless ``cut`` tells of a cancellation.
-        """
-        self._settling.advance(now)
-        self._loans.close(loan)
-        if cut is None:
-            self._lifecycle.count_for(loan.worker, race.error)
-        self._left_race(race, now, cut)
+    def _next_after(self, run: Run, now: float) -> Run | None:
+        """The next run of the worker that this one has filled a place of, if it has done so to its end."""
+        if not run.is_lent:
+            return self._settling.next_for(run.worker, now)
         self._state.may_start = True
         self._settling.settle(now)
+        return None
 
     def _decide(self, job: JobRecord, error: Exception, verdict: Verdict, now: float) -> None:
         """An attempt has failed: carry out what becomes of its job."""
@@ -205,23 +199,25 @@ class AttemptEvents:
         else:
             self._changes.queue_again(job, now, front=True)
 
-    def _leave(self, race: Race, worker: WorkerRecord, now: float) -> JobRecord:
-        """An attempt that may run elsewhere too has ended on a worker."""
-        job = self._lifecycle.take_off(worker, now)
-        self._hedging.leave(race, worker)
+    def _leave(self, race: Race, run: Run, now: float) -> None:
+        """One of the runs of an attempt has ended, or the one whose job has gone on without its worker."""
+        if run.is_lent:
+            self._lending.close(run)
+        else:
+            self._lifecycle.take_off(run, now)
+        self._hedging.leave(race, run)
         if race.runners:
-            self._lifecycle.add_surplus(job, -1)
-        return job
+            self._lifecycle.add_surplus(race.job, -1)
 
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
         """What that means for the attempt; ``cut`` tells of a cancellation."""
         if race.is_decided:
-            for worker in race.runners:
+            for other in race.runners:
                 # A total timeout that has passed ends it there too.
-                if worker._cut is None and (race.won or race.verdict is not None):
-                    worker._cut = Cut.LOST
-                    self._state.waits.cut(Run(race.job, worker))
-                    self._state.commands.append(Interrupt(worker, race.job))
+                if other.cut is None and (race.won or race.verdict is not None):
+                    other.cut = Cut.LOST
+                    self._state.waits.cut(other)
+                    self._state.commands.append(Interrupt(other))
         if race.runners:
             return
         job, lifecycle = race.job, self._lifecycle
@@ -266,9 +262,14 @@ class AttemptEvents:
         else:
             self._changes.queue_again(job, now, front=fate.front)
 
-    def _tell_breaker(self, worker: WorkerRecord, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
+    def _tell_breaker(self, run: Run, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
-            limits.ended_otherwise()
-        elif (until := limits.failed(now)) is not None:
-            self._state.availability.quarantine(worker, until)
-            self._dispatcher.note(worker, now)
+            limits.ended_otherwise(run.is_probe)
+        elif (until := limits.failed(now, run.is_probe)) is not None:
+            self._state.availability.quarantine(run.worker, until)
+            self._dispatcher.note(run.worker, now)
+
+    def _tell_breaker_nothing(self, run: Run) -> None:
+        """A run has ended that says nothing about its worker."""
+        if run.worker._limits is not None and not run.is_lent:
+            run.worker._limits.ended_otherwise(run.is_probe)

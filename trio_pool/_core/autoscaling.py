@@ -147,7 +147,7 @@ class Autoscaler:
         """A worker's resource has to be opened anew, or that has failed and is tried again."""
         if worker in self._crew:
             self._unopened.add(worker)
-            if worker._current is not None or worker._loans:
+            if worker._runs or worker._lent:
                 self._held.add(worker)
             if again:
                 self._failing[worker] = None
@@ -224,7 +224,7 @@ class Autoscaler:
 
     def _is_needed(self, worker: WorkerRecord) -> bool:
         """Whether an idle worker may not be retired, though there are too many."""
-        if worker._kind.group is not None or worker._loans or self._queue.waits_for(worker):
+        if worker._kind.group is not None or worker._lent or self._queue.waits_for(worker):
             return True
         # One that is opened anew counts as coming for those that wait.
         return worker in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)

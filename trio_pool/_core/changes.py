@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._model.records import ANYONE, Run
+from .._model.records import ANYONE
 from .._model.states import Cut, JobState, Phase
 from .commands import Admitted, Interrupt, Recall
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from .._model.records import Group, JobRecord, WorkerRecord
+    from .._model.records import Group, JobRecord, Run, WorkerRecord
     from .autoscaling import Autoscaler
     from .deadlock import DeadlockSearch
     from .dispatcher import Dispatcher
@@ -23,7 +23,7 @@ class Features(NamedTuple):
     """The parts of the core that decide. They know the state, and nothing of each other."""
 
     dispatcher: Dispatcher
-    loans: Lending
+    lending: Lending
     search: DeadlockSearch
     unservable: UnservableJobs
     autoscaler: Autoscaler | None
@@ -84,16 +84,12 @@ class Changes:
         if let_go is not None:
             self._state.commands.append(Admitted(let_go))
 
-    def cut(self, worker: WorkerRecord, job: JobRecord, cut: Cut, now: float) -> None:
-        """Cut an attempt short, unless a timeout has passed that ends it."""
-        loan = worker._loans.get(job)
-        if loan is not None:
-            if loan.cut is None and now < loan.deadline:
-                loan.cut = cut
-        elif worker._cut is None and now < worker._attempt_deadline:
-            worker._cut = cut
-        self._state.waits.cut(Run(job, worker))
-        self._state.commands.append(Interrupt(worker, job))
+    def cut(self, run: Run, cut: Cut, now: float) -> None:
+        """Cut a run short, unless a timeout has passed that ends it."""
+        if run.cut is None and now < run.deadline:
+            run.cut = cut
+        self._state.waits.cut(run)
+        self._state.commands.append(Interrupt(run))
 
     def cancel(self, job: JobRecord, now: float) -> None:
         """Nobody wants a job any longer that has not ended."""
@@ -101,8 +97,8 @@ class Changes:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
-            for worker in self._state.hedging.cancel(job):
-                self.cut(worker, job, Cut.CANCELLED, now)
+            for run in self._state.hedging.cancel(job):
+                self.cut(run, Cut.CANCELLED, now)
             return
         self.take_back(job)
         self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
@@ -162,8 +158,7 @@ class Changes:
             self._autoscaler.gone(worker)
         self._dispatcher.note(worker, now)  # or it would be given something
         self._state.may_reserve = self._state.may_start = True
-        if worker._current is None:
-            self._state.commands.append(Recall(worker))
+        self._state.commands.append(Recall(worker))
 
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
@@ -171,15 +166,16 @@ class Changes:
             self._autoscaler.reopening(worker, again=worker._phase is not Phase.OPEN)
         worker._phase = Phase.REOPENING
         self._dispatcher.note(worker, now)
-        if worker._loans:
+        if worker._lent:
             self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
         if error is not None:
             worker._last_error = error
         if tell:
             self._lifecycle.tell("worker_reopening", worker, error)
         self._state.may_start = True
+        self._state.commands.append(Recall(worker))
 
 
 def is_kept(worker: WorkerRecord) -> bool:
     """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
-    return worker._departing or bool(worker._loans)
+    return worker._departing or bool(worker._lent)

@@ -11,32 +11,31 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from .._model.records import Group
+    from .._model.records import Group, Run
     from .waits import Wait
 
 
-class _AboutAttempt:
-    __slots__ = ("job", "worker")
+class _AboutRun:
+    __slots__ = ("run",)
 
-    def __init__(self, worker: Any, job: Any) -> None:
-        self.worker: Any = worker
-        self.job: Any = job
-
-
-class Start(_AboutAttempt):
-    """Hand the job to a worker that waits for one."""
-
-    __slots__ = ()
+    def __init__(self, run: Run) -> None:
+        self.run: Run = run
 
 
-class Interrupt(_AboutAttempt):
-    """Cancel the attempt of a job that is under way on a worker, or that has lent it."""
+class Start(_AboutRun):
+    """Hand a run over to its worker, which has a free loop for it."""
 
     __slots__ = ()
 
 
-class Regain(_AboutAttempt):
-    """A job has got the worker back that it had lent."""
+class Interrupt(_AboutRun):
+    """Cancel a run that is under way."""
+
+    __slots__ = ()
+
+
+class Regain(_AboutRun):
+    """A run has got the place back that its job had lent."""
 
     __slots__ = ()
 
@@ -49,7 +48,7 @@ class _AboutWorker:
 
 
 class Recall(_AboutWorker):
-    """Wake a worker that waits for a job: it has to leave or to reopen its resource."""
+    """A worker is to leave or to reopen its resource: its loops have to end when they have nothing to do."""
 
     __slots__ = ()
 

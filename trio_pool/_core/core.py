@@ -52,7 +52,6 @@ class Core:
         "deadlines",
         "depart",
         "drain",
-        "end_apart",
         "failed",
         "forfeit",
         "idle",
@@ -82,7 +81,6 @@ class Core:
         "waits",
         "waits_for_place",
         "withdraw",
-        "workers_of",
     )
 
     def __init__(
@@ -119,7 +117,6 @@ class Core:
         self.cancel: Final = jobs.cancel
         self.cancel_all: Final = jobs.cancel_all
         self.is_decided: Final = jobs.is_decided
-        self.workers_of: Final = jobs.workers_of
         self.lend: Final = jobs.lend
         self.claim: Final = jobs.claim
         self.forfeit: Final = jobs.forfeit
@@ -139,7 +136,6 @@ class Core:
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out
         self.cut_short: Final = attempts.cut_short
-        self.end_apart: Final = attempts.end_apart
 
         workers = WorkerEvents(state, features, changes, settling)
         self.join: Final = workers.join

@@ -43,7 +43,7 @@ class DeadlockSearch:
         unmet = self._graph.unmet([wait])
         if wait not in unmet:
             return True
-        if wait.for_ends or wait.loan is not None:
+        if wait.for_ends or wait.for_place:
             self._state.may_be_stuck = True  # somebody else may be told instead
             return True
         if not _waits_for_itself(wait, unmet):
@@ -62,7 +62,7 @@ class DeadlockSearch:
         while self._by_run:
             unmet = self._graph.unmet(wait for waits in self._by_run.values() for wait in waits)
             lost = [node for node in unmet if isinstance(node, Wait) and node.can_be_told]
-            lost.sort(key=lambda wait: (not self._is_of_use(wait, unmet), wait.loan is not None, -wait.number))
+            lost.sort(key=lambda wait: (not self._is_of_use(wait, unmet), wait.for_place, -wait.number))
             told = next((wait for wait in lost if _waits_for_itself(wait, unmet)), None)
             if told is None:
                 return
@@ -74,7 +74,7 @@ class DeadlockSearch:
         state = self._state
         if not self._by_run:
             return True
-        if worker._loans or worker._kind.group is not None or self._reservations.waiting or state.has_bounced:
+        if worker._lent or worker._kind.group is not None or self._reservations.waiting or state.has_bounced:
             return False
         if state.hedging.under_way:
             return False  # who could take part in them yet is another matter
@@ -107,7 +107,7 @@ class DeadlockSearch:
     def _is_of_use(self, wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
         """Whether its run could go on if it, and others like it, were told that they wait for ever."""
         others = [other for other in self._by_run[wait.run] if other in unmet]
-        return all(other.can_be_told and (other.loan is None or wait.loan is not None) for other in others)
+        return all(other.can_be_told and (wait.for_place or not other.for_place) for other in others)
 
 
 def _waits_for_itself(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .._model.records import Run
 from .._model.states import JobState, Phase
 from .commands import Admitted, Start
 from .worker_index import terms_of
@@ -20,8 +21,8 @@ from .worker_index import terms_of
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms, WorkerRecord
     from .._policies.rate_limit import RateMeter
-    from .hedging import Race
     from .lanes import Lane
+    from .race import Race
     from .ready_queue import ReadyQueue
     from .state import PoolState
 
@@ -106,11 +107,10 @@ class Dispatcher:
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(worker)
-        self._begin(worker, job, now)
-        self._commands.append(Start(worker, job))
+        self._commands.append(Start(self._begin(worker, job, now)))
 
-    def next_for(self, worker: WorkerRecord, now: float, together: bool) -> JobRecord | None:
-        """The next job of a worker that has ended an attempt, or None: it has to wait.
+    def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
+        """The next run of a worker that has ended one, or None: it has to wait.
 
         Arguments:
           together: whether the end means something for those that are idle too.
@@ -129,16 +129,17 @@ class Dispatcher:
             self._roster.park(worker, now)
             self._state.may_start = True
             return None
+        run: Run | None = None
         if (job := self._queue.take(worker)) is not None:
-            self._begin(worker, job, now)
+            run = self._begin(worker, job, now)
         elif self._waiting_line.line and (job := self._waiting_line.by_taker.take(worker)) is not None:
             self.admit(job, now)
-            self._begin(worker, job, now)
+            run = self._begin(worker, job, now)
         else:
             self._roster.park(worker, now, is_fresh=False)
         if self._hedging.waiting:
             self._state.may_start = True  # even if it has a job: what it ended may be one that others may join now
-        return job
+        return run
 
     def note(self, worker: WorkerRecord, now: float) -> None:
         """Work out whether a worker can be counted on to take a job."""
@@ -154,7 +155,7 @@ class Dispatcher:
             return
         self._roster.set_available(worker, available)
         if available:
-            if worker._current is None:
+            if worker._has_room:
                 self.rest_idle(worker, now)
             self._state.note_relied_on()
         self._state.look_again()
@@ -231,39 +232,38 @@ class Dispatcher:
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
-    def _begin(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
-        worker._current = job
-        worker._started_at = now
+    def _begin(self, worker: WorkerRecord, job: JobRecord, now: float) -> Run:
         deadline = job._deadline
         limit = job._options.attempt_timeout
         if limit != math.inf and now + limit < deadline:
             deadline = now + limit
-        worker._attempt_deadline = deadline
-        job._worker = worker
+        job._run = run = Run(job, worker, now, deadline)
+        worker._runs[run] = None
         if worker._limits is not None or self._limits.meter is not None:
-            self._count_start(worker, now)
+            self._count_start(run, now)
         if self._limits.budget is not None:
             self._limits.budget.attempt(now)
         if job._options.hedge is not None:
-            self._hedging.begin(worker, job, now)
+            self._hedging.begin(run, now)
         self._lifecycle.move(job, RUNNING, now, worker)
+        return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
         """Start an attempt that is under way on an idle worker too."""
         self._roster.unpark(worker)
-        worker._current = race.job
-        worker._started_at = now
-        worker._attempt_deadline = race.deadline
+        run = Run(race.job, worker, now, race.deadline)
+        worker._runs[run] = None
         self._lifecycle.add_surplus(race.job, 1)
-        self._count_start(worker, now)
-        self._hedging.join(race, worker, now)
-        self._commands.append(Start(worker, race.job))
+        self._count_start(run, now)
+        self._hedging.join(race, run, now)
+        self._commands.append(Start(run))
 
-    def _count_start(self, worker: WorkerRecord, now: float) -> None:
+    def _count_start(self, run: Run, now: float) -> None:
         own: RateMeter | None = None
-        if worker._limits is not None:
-            worker._limits.start(now)
-            own = worker._limits.meter
-        worker._draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
-        for meter in worker._draws:
+        limits = run.worker._limits
+        if limits is not None:
+            run.is_probe = limits.start(now)
+            own = limits.meter
+        run.draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
+        for meter in run.draws:
             meter.hand_out(now)

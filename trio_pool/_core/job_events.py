@@ -9,12 +9,13 @@ import attrs
 
 from .._model.states import JobState
 from .admission import Admission, Door
+from .race import race_of
 from .settle import Settling, waited_in_vain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._model.records import Group, JobRecord, Loan, Run, WorkerRecord
+    from .._model.records import Group, JobRecord, Run, WorkerRecord
     from .._policies.rate_limit import RateLimit
     from .changes import Changes, Features
     from .state import PoolState
@@ -35,8 +36,8 @@ class JobEvents:
         "_deadlines",
         "_dependencies",
         "_dispatcher",
+        "_lending",
         "_lifecycle",
-        "_loans",
         "_roster",
         "_search",
         "_settling",
@@ -53,7 +54,7 @@ class JobEvents:
         self._waiting_line = state.waiting_line
         self._roster = state.roster
         self._dispatcher = features.dispatcher
-        self._loans = features.loans
+        self._lending = features.lending
         self._unservable = features.unservable
         self._search = features.search
         self._autoscaler = features.autoscaler
@@ -187,12 +188,9 @@ class JobEvents:
             self._settling.settle(now)
 
     def is_decided(self, job: JobRecord) -> bool:
-        """Whether another worker has decided already how the attempt under way ends."""
-        return self._state.hedging.is_decided(job)
-
-    def workers_of(self, job: JobRecord) -> list[WorkerRecord]:
-        """The workers that run a job, or that it has lent."""
-        return self._state.hedging.runners_of(job)
+        """Whether only a value can change any more how the attempt under way ends: another run of it has decided."""
+        race = race_of(job)
+        return race is not None and race.is_decided
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
@@ -212,24 +210,24 @@ class JobEvents:
 
     # Jobs wait for jobs.
 
-    def lend(self, worker: WorkerRecord, now: float) -> JobRecord | None:
-        """A job lends its worker; returns the worker's next job."""
+    def lend(self, run: Run, now: float) -> Run | None:
+        """A job lends the place of its run; returns the worker's next run."""
         self._settling.advance(now)
-        self._loans.lend(worker, now)
+        self._lending.lend(run, now)
         self._state.may_start = True
-        return self._settling.next_for(worker, now)
+        return self._settling.next_for(run.worker, now)
 
-    def claim(self, worker: WorkerRecord, job: JobRecord, now: float, task: object = None) -> None:
-        """A job that has lent its worker wants it back; ``task`` is the one of its tasks that waits for it."""
+    def claim(self, run: Run, now: float, task: object = None) -> None:
+        """A job that has lent its place wants it back; ``task`` is the one of its tasks that waits for it."""
         self._settling.advance(now)
-        wait = self._loans.claim(worker._loans[job], task, now)
+        wait = self._lending.claim(run, task, now)
         if wait is not None:
             self._search.begin(wait)
         self._settling.settle(now)  # it may have been the last that did something
 
-    def forfeit(self, loan: Loan) -> None:
-        """A job that wants its worker back goes on without it."""
-        self._loans.forfeit(loan)
+    def forfeit(self, run: Run) -> None:
+        """A job that wants its place back goes on without it."""
+        self._lending.forfeit(run)
 
     def begin_wait(self, wait: Wait, now: float) -> bool:
         """A job begins to wait, unless that would be for ever; returns whether it does."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._basics.error_text import Words
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job
-    from .._model.records import Group, JobRecord, WorkerRecord
+    from .._model.records import Group, JobRecord, Run, WorkerRecord
     from .commands import Commands
     from .dependencies import Dependencies
     from .waits import Waits
@@ -192,37 +192,35 @@ class Lifecycle:
         words = "no worker of the pool may take it"
         self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
 
-    def end_attempt(self, worker: WorkerRecord, now: float, error: Exception | None) -> JobRecord:
-        """Account for an attempt that counts, and take the job off its worker."""
-        job = self.take_off(worker, now)
+    def end_attempt(self, run: Run, now: float, error: Exception | None) -> JobRecord:
+        """Account for an attempt that counts, and take its run off the worker; returns its job."""
+        job, worker = self.take_off(run, now), run.worker
         worker._attempts += 1
         if error is None:
             worker._succeeded += 1
         else:
             worker._last_error = error
-        self.keep_attempt(job, worker, worker._started_at, now, error)
+        self.keep_attempt(job, worker, run.started_at, now, error)
         return job
 
-    def cut_attempt(self, worker: WorkerRecord, now: float, error: Exception) -> JobRecord:
-        """Take the job off its worker after an attempt that doesn't count."""
-        job = self.take_off(worker, now)
-        self.drop_attempt(job, worker, worker._started_at, now, error)
+    def cut_attempt(self, run: Run, now: float, error: Exception) -> JobRecord:
+        """Take a run off its worker whose attempt doesn't count; returns its job."""
+        job = self.take_off(run, now)
+        self.drop_attempt(job, run.worker, run.started_at, now, error)
         return job
 
     # What the ends of attempts come to, for those that more than one worker took part in.
 
-    def take_off(self, worker: WorkerRecord, now: float) -> JobRecord:
-        """Take the job off its worker."""
-        job = worker._current
-        assert job is not None
-        worker._current = None
-        worker._cut = None
+    def take_off(self, run: Run, now: float) -> JobRecord:
+        """A run leaves its place on the worker, which is free then; returns its job."""
+        job, worker = run.job, run.worker
+        del worker._runs[run]
         if not worker._available:
             worker._crew.count_coming(worker)  # it may have had to wait for this
-        if worker._draws:
-            begun(worker, worker._started_at)
-        worker._busy_seconds += now - worker._started_at
-        job._worker = None
+        if run.draws:
+            begun(run, run.started_at)
+        worker._busy_seconds += now - run.since
+        job._run = None
         return job
 
     def count_for(self, worker: WorkerRecord, error: Exception | None) -> None:
@@ -319,11 +317,11 @@ class Lifecycle:
             self.tell("job_finished", job)
 
 
-def begun(worker: WorkerRecord, now: float) -> None:
+def begun(run: Run, now: float) -> None:
     """The function of an attempt begins: its start counts in rate limits from here on."""
-    for meter in worker._draws:
-        meter.begun(now, worker._started_at)
-    worker._draws = ()
+    for meter in run.draws:
+        meter.begun(now, run.started_at)
+    run.draws = ()
 
 
 def _last_error(job: JobRecord) -> Exception | None:

@@ -188,7 +188,7 @@ class Reservations:
             heapq.heappop(line)
 
     def _is_free(self, worker: WorkerRecord) -> bool:
-        return worker._available and worker._current is None and not worker._loans
+        return worker._available and not worker._runs and not worker._lent
 
 
 def occupied_by_opener(group: Group) -> int:

@@ -8,11 +8,10 @@ from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.states import JobState, Phase
 from .changes import is_kept
-from .commands import Recall
 from .deadlines import FIELDS, Due
 
 if TYPE_CHECKING:
-    from .._model.records import JobRecord, WorkerRecord
+    from .._model.records import JobRecord, Run, WorkerRecord
     from .changes import Changes, Features
     from .state import PoolState
 
@@ -24,8 +23,8 @@ class Settling:
         "_autoscaler",
         "_changes",
         "_dispatcher",
+        "_lending",
         "_lifecycle",
-        "_loans",
         "_reservations",
         "_search",
         "_state",
@@ -39,7 +38,7 @@ class Settling:
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
         self._dispatcher = features.dispatcher
-        self._loans = features.loans
+        self._lending = features.lending
         self._unservable = features.unservable
         self._search = features.search
         self._autoscaler = features.autoscaler
@@ -70,23 +69,23 @@ class Settling:
         ):
             self.settle(now)
 
-    def next_for(self, worker: WorkerRecord, now: float) -> JobRecord | None:
-        """The next job of a worker that runs none any more, or None; whatever else follows from that."""
+    def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
+        """The next run of a worker that has ended one, or None; whatever else follows from that."""
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
         if worker._claims:
-            self._loans.give_back(worker, now)
-            job = None
+            self._lending.give_back(worker, now)
+            run = None
         else:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
             if limits is not None and limits.is_worn() and worker._phase is Phase.OPEN and not is_kept(worker):
                 self._changes.take_out_of_use(worker, None, now)
-            job = self._dispatcher.next_for(worker, now, state.may_start)
+            run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
-        return job
+        return run
 
     def _follow(self, now: float) -> bool:
         """Each step once; returns whether there may be more to be done."""
@@ -235,13 +234,12 @@ class Settling:
         limits = worker._limits
         assert limits is not None
         limits.grow_old()
-        if worker._current is None and worker._phase is Phase.OPEN and not is_kept(worker):
+        if not worker._runs and worker._phase is Phase.OPEN and not is_kept(worker):
             self._changes.take_out_of_use(worker, None, now)
-            self._state.commands.append(Recall(worker))
 
     def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:
         self._state.roster.count_coming(worker)
-        if worker._available and worker._current is None:
+        if worker._available and worker._has_room:
             self._dispatcher.rest_idle(worker, now)
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .._model.records import Group, JobRecord, Loan, Run, Terms, WorkerRecord
+from .._model.records import Group, JobRecord, Run, Terms, WorkerRecord
 from .._model.states import JobState, Phase
-from .hedging import Race
+from .race import Race, runs_of
 from .waits import Wait
 from .worker_index import terms_of
 
@@ -137,37 +137,35 @@ class WaitGraph:
         return needs
 
     def _of_running(self, job: JobRecord) -> list[Need]:
-        runs = [Run(job, worker) for worker in self._hedging.runners_of(job)]
+        runs = runs_of(job)
         return self._of_run(*runs) if len(runs) == 1 else [(1, [run]) for run in runs]
 
     def _of_run(self, run: Run) -> list[Need]:
-        race = self._hedging.under_way.get(run.job)
-        if race is None or race.is_decided or run.is_cut:
+        race: Race | None = run.race
+        if race is None or run.is_lent or race.is_decided or run.is_cut:
             return self._of_through(run)
-        ways: list[Node] = [Through(Run(run.job, worker)) for worker in race.runners]
+        ways: list[Node] = [Through(other) for other in race.runners]
         # What can't be cut short it has to wait for in any case.
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ()) if wait.for_ends]
         return [(1, [*ways, race]), *needs]
 
     def _of_through(self, run: Run) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ())]
-        loan = run.worker._loans.get(run.job)
-        if loan is not None and loan.wait is None and not loan.is_forfeited:
-            needs += self._of_loan(loan)  # sooner or later
+        if run.is_lent and run.wait is None and not run.is_forfeited:
+            needs += self._of_place(run.worker)  # sooner or later
         return needs
 
-    def _of_loan(self, loan: Loan) -> list[Need]:
-        """What has to come about before a job has the worker back that it has lent."""
-        holder = loan.worker._current
-        if holder is None or (run := Run(holder, loan.worker)) in self._as_if_lent:
+    def _of_place(self, worker: WorkerRecord) -> list[Need]:
+        """What has to come about before a place of a worker is free for a job that has lent one."""
+        if worker._has_room or any(run in self._as_if_lent for run in worker._runs):
             return []
-        return [(1, [run])]
+        return [(1, list(worker._runs))]
 
     def _of_wait(self, wait: Wait) -> list[Need]:
         if wait.is_ending:
             return []
-        if wait.loan is not None:
-            return self._of_loan(wait.loan)
+        if wait.for_place:
+            return self._of_place(wait.run.worker)
         if wait.group is not None:
             return [self._of_group(wait.group)] if wait.group in self._reservations.waiting else []
         others = wait.jobs()
@@ -197,17 +195,16 @@ class WaitGraph:
         return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
     def _is_waited_on(self, worker: WorkerRecord) -> bool:
-        """Whether any of those waits who have a worker or have lent it."""
-        jobs = worker._loans if worker._current is None else (worker._current, *worker._loans)
-        return any((job, worker) in self._waits for job in jobs)
+        """Whether any of those waits who have a place of a worker or have lent it."""
+        return any(run in self._waits for run in (*worker._runs, *worker._lent))
 
     def _of_vacancy(self, vacancy: Vacancy) -> list[Need]:
         worker = vacancy.worker
         needs: list[Need] = []
-        if worker._current is not None and self._is_holding(run := Run(worker._current, worker)):
-            needs.append((1, [run]))
+        if not worker._has_room and all(map(self._is_holding, worker._runs)):
+            needs.append((1, list(worker._runs)))
         if vacancy.wholly or worker._departing or worker._phase is Phase.REOPENING:
-            needs += [(1, [Run(lender, worker)]) for lender in worker._loans]
+            needs += [(1, [lender]) for lender in worker._lent]
         group = worker._kind.group
         if vacancy.given_back and group is not None and group.opener is not None:
             # What another task of its opener waits for may come when the group is over.
@@ -285,7 +282,7 @@ class WaitGraph:
 
     def _holders(self) -> Iterator[Run]:
         """The runs that wait and hold their workers meanwhile."""
-        return (run for run in self._waits if run.worker._current is run.job and run not in self._as_if_lent)
+        return (run for run in self._waits if run in run.worker._runs and run not in self._as_if_lent)
 
     def _is_holding(self, run: Run) -> bool:
         return run in self._waits and run not in self._as_if_lent

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+
+from .._model.group import GroupRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sized
 
-    from .._model.records import Group, JobRecord, Loan, Run
+    from .._model.records import Group, JobRecord, Run
 
     # What a wait can be for.
-    Cause: TypeAlias = "JobRecord | Group | Loan | StreamJobs"
+    Cause: TypeAlias = "JobRecord | Group | Run | StreamJobs"
+    # Gives jobs.
+    Jobs: TypeAlias = Callable[[], Iterable[JobRecord]]
 
 
 class StreamJobs(Protocol):
@@ -24,15 +28,16 @@ class StreamJobs(Protocol):
 class Wait:
     """One wait of a running job.
 
-    Attributes:
-      run: the job that waits, on the worker where it does.
+    Arguments:
+      run: the run of the job that waits.
       task: the one of its tasks that does.
-      jobs: gives the jobs that it waits for.
-      window: those are its jobs that can't be read yet, and one of them is enough; None if all have to end.
-      group: the group that waits for workers of its own here, or None.
-      loan: the loan whose end it waits for, to have the worker back, or None.
+      awaited: what gives the jobs that it waits for; or the group that waits for workers of its own; or the
+          run itself, which is to have the place back that it has lent.
+      window: where those jobs are if they can't be read yet, and one of them is enough; None if all have to end.
       outlasts: whether it goes on though its run has been cancelled.
       for_ends: whether it is for the ends of jobs that have been cancelled, come what may.
+
+    Attributes:
       number: which wait of the pool it is.
       stuck: if it turns out that it would be for ever, the runs that would wait with it;
           then it is about to end.
@@ -42,10 +47,10 @@ class Wait:
 
     __slots__ = (
         "for_ends",
+        "for_place",
         "group",
         "jobs",
         "lending_helps",
-        "loan",
         "number",
         "outlasts",
         "run",
@@ -58,23 +63,25 @@ class Wait:
     def __init__(
         self,
         run: Run,
-        jobs: Callable[[], Iterable[JobRecord]],
+        task: object,
+        awaited: Jobs | Group | Run,
         *,
         window: StreamJobs | None = None,
         for_ends: bool = False,
         outlasts: bool = False,
-        group: Group | None = None,
-        loan: Loan | None = None,
-        task: object = None,
     ) -> None:
-        self.task: object = task
-        self.for_ends: bool = for_ends
-        self.outlasts: bool = outlasts or for_ends or loan is not None  # these are shielded
-        self.loan: Loan | None = loan
         self.run: Run = run
-        self.jobs: Callable[[], Iterable[JobRecord]] = jobs
+        self.task: object = task
+        self.for_place: bool = awaited is run
+        self.group: Group | None = None
+        self.jobs: Jobs = tuple
+        if isinstance(awaited, GroupRecord):
+            self.group = awaited
+        elif not self.for_place:
+            self.jobs = cast("Jobs", awaited)
         self.window: StreamJobs | None = window
-        self.group: Group | None = group
+        self.for_ends: bool = for_ends
+        self.outlasts: bool = outlasts or for_ends or self.for_place  # these are shielded
         self.number: int = 0
         self.stuck: list[Run] = []
         self.lending_helps: bool = False
@@ -88,7 +95,7 @@ class Wait:
     @property
     def can_be_told(self) -> bool:
         """Whether whoever waits can go on before it is over."""
-        return not self.for_ends if self.loan is None else self.run.job._cancelled
+        return self.run.job._cancelled if self.for_place else not self.for_ends
 
 
 class Waits:
@@ -174,8 +181,8 @@ class Waits:
         """One of those that a wait is for and that have not come, or the window of those; none if it will end."""
         if wait.is_ending:
             return ()
-        if wait.loan is not None:
-            return (wait.loan,)
+        if wait.for_place:
+            return (wait.run,)
         if wait.group is not None:
             return (wait.group,) if wait.group in self.groups else ()
         if wait.window is not None:

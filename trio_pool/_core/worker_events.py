@@ -117,9 +117,8 @@ class WorkerEvents:
         """A worker is to leave; with ``cut`` the attempt under way is given up."""
         self._settling.advance(now)
         if cut:
-            running = [worker._current] if worker._current is not None else []
-            for job in (*running, *worker._loans):
-                self._changes.cut(worker, job, Cut.EVICTED, now)
+            for run in (*worker._runs, *worker._lent):
+                self._changes.cut(run, Cut.EVICTED, now)
         if not (worker._departing or worker._gone):
             self._changes.dismiss(worker, now)
             self._settling.settle(now)

@@ -118,7 +118,7 @@ class WorkerIndex:
         """Keep a worker for a group from here on, or for none."""
         kind = worker._kind
         since = kind.unpark(worker)
-        counts = worker._available and not worker._loans
+        counts = worker._available and not worker._lent
         kind.add_available(-counts)
         self._quit(worker)
         self._enter(worker, group)
@@ -161,7 +161,7 @@ class WorkerIndex:
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Note that a worker can, or can no longer, be counted on to take a job."""
         worker._available = available
-        if not worker._loans:
+        if not worker._lent:
             worker._kind.add_available(1 if available else -1)
         if not available:
             self.unpark(worker)
@@ -263,7 +263,7 @@ class WorkerIndex:
             return worker not in terms.failed
         # It failed on all there are: a new round, with the last one left out if it can be, that
         # is if others can be counted on. It counts itself only while it is not lent.
-        return worker is not terms.last or available == (0 if worker._loans else 1)
+        return worker is not terms.last or available == (0 if worker._lent else 1)
 
     def is_avoided(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether a worker that may take such a job won't, whatever its own state, as long as others are available."""
@@ -321,4 +321,4 @@ class WorkerIndex:
 
 
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
-    return worker._available and not worker._loans and worker._kind.may_serve(terms)
+    return worker._available and not worker._lent and worker._kind.may_serve(terms)

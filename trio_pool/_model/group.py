@@ -24,7 +24,7 @@ class GroupRecord(Generic[J, W]):
 
     Attributes:
       is_gate: whether its jobs can't simply stand among the others.
-      opener: the run of a job that holds or has lent a worker while it waits for those of the group;
+      opener: the run of a job that fills a place, or has lent it, while it waits for those of the group;
           None if it is opened elsewhere.
       task: the task whose block it is.
       awaited: how many jobs wait for its end.

@@ -156,10 +156,8 @@ class Job(JobRecord, Generic[V_co]):
 
         While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
         """
-        worker = self._worker
-        if worker is not None and self in worker._loans and worker._loans[self].is_forfeited:
-            return None
-        return cast("Worker | None", worker)
+        run = self._run
+        return None if run is None or run.is_forfeited else cast("Worker", run.worker)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -229,13 +227,12 @@ class Worker(WorkerRecord):
     @property
     def jobs(self) -> tuple[Job[Any], ...]:
         """The jobs that it runs now, in the order of their start; one that has lent it is not among them."""
-        job = cast("Job[Any] | None", self._current)
-        return () if job is None else (job,)
+        return tuple(cast("Job[Any]", run.job) for run in tuple(self._runs))
 
     @property
     def job(self) -> Job[Any] | None:
         """The first of `jobs`, or None."""
-        return cast("Job[Any] | None", self._current)
+        return next(iter(self.jobs), None)
 
     def statistics(self) -> WorkerStatistics:
         """What the worker has done so far."""

@@ -93,48 +93,56 @@ class JobSpec:
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
-class Run(NamedTuple):
-    """The attempt of a job on one of the workers that run it; a job without a hedge has but one.
+class Run:
+    """One execution of a job on a worker. It fills one of the worker's places while the job has not lent it.
+
+    A job that runs has one of them, with a hedge perhaps several.
 
     Attributes:
       job: the job.
-      worker: the worker that it runs on, or that it has lent.
+      worker: the worker.
+      started_at: when it began.
+      since: from when on it has filled its place: from the start, or since the job has it back.
+      deadline: when a timeout ends it.
+      cut: why it has been cut short, timeouts aside.
+      draws: what has counted it as started, and is to know when its function begins.
+      is_probe: whether it is the probe of the worker's breaker.
+      race: what decides how the attempt ends, if this run alone does not.
+      is_lent: whether the job has lent the place to others.
+      wait: while the job wants the place back and has to wait for that, this wait; it stays if that is in vain.
+      loop: the loop of the runtime that executes it, once it has begun to.
     """
 
-    job: JobRecord
-    worker: WorkerRecord
+    # fmt: off
+    __slots__ = (
+        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "race", "since", "started_at", "wait",
+        "worker",
+    )
+    # fmt: on
+
+    def __init__(self, job: JobRecord, worker: WorkerRecord, started_at: float, deadline: float) -> None:
+        self.job: JobRecord = job
+        self.worker: WorkerRecord = worker
+        self.started_at: float = started_at
+        self.since: float = started_at
+        self.deadline: float = deadline
+        self.cut: Cut | None = None
+        self.draws: tuple[RateMeter, ...] = ()
+        self.is_probe: bool = False
+        self.race: Any = None
+        self.is_lent: bool = False
+        self.wait: Any = None
+        self.loop: Any = None
 
     @property
     def is_cut(self) -> bool:
         """Whether it has been cancelled, the whole job or only this run."""
-        return self.job._cancelled or self.worker._cut_of(self.job) is not None
+        return self.cut is not None or self.job._cancelled
 
-
-class Loan:
-    """The attempt of a job that lends its worker: what the worker's record had of it.
-
-    Attributes:
-      worker: the worker.
-      job: the job.
-      started_at: when the attempt began.
-      deadline: when a timeout ends it.
-      cut: why it has been cut short in the meantime, timeouts aside.
-      is_probe: whether it is the probe of the worker's breaker.
-      wait: while the job wants its worker back and has to wait for it, that wait; it stays if that is in vain.
-      is_forfeited: whether the job goes on without the worker, as it could never have had it back.
-    """
-
-    __slots__ = ("cut", "deadline", "is_forfeited", "is_probe", "job", "started_at", "wait", "worker")
-
-    def __init__(self, worker: WorkerRecord, job: JobRecord) -> None:
-        self.worker: WorkerRecord = worker
-        self.job: JobRecord = job
-        self.started_at: float = worker._started_at
-        self.deadline: float = worker._attempt_deadline
-        self.cut: Cut | None = worker._cut
-        self.is_probe: bool = worker._limits is not None and worker._limits.is_probe
-        self.wait: Any = None
-        self.is_forfeited: bool = False
+    @property
+    def is_forfeited(self) -> bool:
+        """Whether the job goes on without the worker that it has lent, as it could never have had it back."""
+        return self.is_lent and self.race is not None
 
 
 class Crew(Protocol):
@@ -159,8 +167,8 @@ class JobRecord(Handle):
     __slots__ = (
         "__weakref__", "_args", "_attempt_count", "_attempts", "_caller_deadline", "_cancelled", "_context",
         "_deadline", "_dealt_with", "_finished_at", "_fn", "_history", "_host", "_id", "_label", "_lane", "_options",
-        "_reason", "_setback", "_started", "_state", "_submitted_at", "_ticket", "_value", "_watchers", "_window",
-        "_worker",
+        "_reason", "_run", "_setback", "_started", "_state", "_submitted_at", "_ticket", "_value", "_watchers",
+        "_window",
     )
     # fmt: on
 
@@ -197,7 +205,8 @@ class JobRecord(Handle):
         self._finished_at: float | None = None
 
         # Owned by the core.
-        self._worker: WorkerRecord | None = None
+        # While it runs, what it does so by, of several runs the first that has not ended.
+        self._run: Run | None = None
         self._attempts: tuple[Any, ...] = ()
         self._attempt_count = 0
         self._started = False
@@ -259,37 +268,10 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_alone",
-        "_attempt_deadline",
-        "_attempts",
-        "_available",
-        "_busy_seconds",
-        "_claims",
-        "_coming",
-        "_crew",
-        "_current",
-        "_cut",
-        "_departing",
-        "_draws",
-        "_elastic",
-        "_expires_at",
-        "_id",
-        "_kind",
-        "_last_error",
-        "_limited_until",
-        "_limits",
-        "_loans",
-        "_name",
-        "_paused",
-        "_phase",
-        "_quarantined_until",
-        "_resting_until",
-        "_started_at",
-        "_succeeded",
-        "_tags",
-        "_task",
-        "_was_open",
+        "__weakref__", "_alone", "_attempts", "_available", "_busy_seconds", "_claims", "_coming", "_crew",
+        "_departing", "_elastic", "_expires_at", "_id", "_kind", "_last_error", "_lent", "_limited_until", "_limits",
+        "_max_running", "_name", "_paused", "_phase", "_quarantined_until", "_resting_until", "_runs", "_succeeded",
+        "_tags", "_task", "_was_open",
     )
     # fmt: on
 
@@ -318,16 +300,12 @@ class WorkerRecord(Handle):
         self._expires_at: float | None = None
         self._departing = False
 
-        # The attempt under way. ``_cut`` is set only while there is one.
-        self._current: JobRecord | None = None
-        self._started_at = 0.0
-        self._attempt_deadline = 0.0
-        self._cut: Cut | None = None
-        # What has counted it as started, and is to know when it begins.
-        self._draws: tuple[RateMeter, ...] = ()
-        # Owned by the loans: the attempts of jobs that have lent it, and those that want it back.
-        self._loans: dict[JobRecord, Loan] = {}
-        self._claims: deque[Loan] = deque()
+        # How many places it has; and what fills them, in the order of their start.
+        self._max_running = 1
+        self._runs: dict[Run, None] = {}
+        # The runs whose jobs have lent their places; and those of them that are to have them back.
+        self._lent: dict[Run, None] = {}
+        self._claims: deque[Run] = deque()
 
         self._attempts = 0
         self._succeeded = 0
@@ -361,14 +339,15 @@ class WorkerRecord(Handle):
         """Whether it has left the pool."""
         return self._phase is Phase.STOPPED
 
-    def _cut_of(self, job: JobRecord) -> Cut | None:
-        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
-        return self._loans[job].cut if job in self._loans else self._cut
+    @property
+    def _has_room(self) -> bool:
+        """Whether one of its places is free."""
+        return len(self._runs) < self._max_running
 
     @property
     def _may_become_available(self) -> bool:
         """Whether it can't start anything now, but may later without anybody's doing."""
-        if self._departing or (self._phase is Phase.REOPENING and (self._loans or self._current is not None)):
+        if self._departing or (self._phase is Phase.REOPENING and (self._lent or self._runs)):
             return False  # it takes those who have it, or have lent it, to be done
         held = self._resting_until is not None or self._quarantined_until is not None
         return self._phase is not Phase.OPEN or held or self._limited_until is not None
@@ -378,7 +357,7 @@ class WorkerRecord(Handle):
         """What the worker is doing."""
         if self._phase is Phase.STARTING or self._phase is Phase.STOPPED:
             return _PHASE_STATES[self._phase]
-        if self._current is not None:
+        if self._runs:
             return WorkerState.BUSY
         if self._paused:
             return WorkerState.PAUSED

@@ -160,9 +160,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Look at a worker."""
-    busy = worker._busy_seconds
-    if worker._current is not None:
-        busy += now - worker._started_at
+    busy = worker._busy_seconds + sum(now - run.since for run in tuple(worker._runs))
     holds = (worker._resting_until, worker._quarantined_until, worker._limited_until)
     return WorkerStatistics(
         id=worker.id,

@@ -105,8 +105,8 @@ def doings(worker: WorkerRecord, now: float) -> str:
         holds.append("leaving")
     if reserved := reservation(worker):
         holds.append(reserved)
-    if worker._current is not None:
-        busy = f"busy with {title(worker._current)} for {now - worker._started_at:.1f} s"
+    if run := next(iter(worker._runs), None):
+        busy = f"busy with {title(run.job)} for {now - run.started_at:.1f} s"
         return f"{busy}, then {', '.join(holds)}" if holds else busy
     if state is WorkerState.IDLE:
         holds.insert(0, state.name.lower())

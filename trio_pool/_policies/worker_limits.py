@@ -34,10 +34,9 @@ class WorkerLimits:
     Attributes:
       breaker: what keeps the breaker's state, if it has one.
       meter: what keeps to the rate limit, if it has one.
-      is_probe: whether the attempt that is on the worker is the breaker's probe.
     """
 
-    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "is_probe", "meter")
+    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter")
 
     def __init__(
         self,
@@ -55,7 +54,6 @@ class WorkerLimits:
         # Attempts since the resource was opened, and whether that was too long ago.
         self._jobs = 0
         self._is_old = False
-        self.is_probe: bool = False
 
     def renew(self, now: float) -> float:
         """The resource has been opened; returns when it will be too old, or ``inf``."""
@@ -77,30 +75,25 @@ class WorkerLimits:
         """The earliest time at which the rate limit lets an attempt start, ``now`` if it does."""
         return now if self.meter is None else self.meter.ready_at(now)
 
-    def start(self, now: float) -> None:
-        """An attempt starts. That it does is counted by the meter for itself."""
+    def start(self, now: float) -> bool:
+        """An attempt starts, which the meter counts for itself; returns whether it is the breaker's probe."""
         self._jobs += 1
-        if self.breaker is not None:
-            self.is_probe = self.breaker.start(now)
+        return self.breaker is not None and self.breaker.start(now)
 
-    def succeeded(self) -> None:
-        """The attempt has returned a value."""
+    def succeeded(self, is_probe: bool) -> None:
+        """An attempt, perhaps the probe, has returned a value."""
         if self.breaker is not None:
-            self.breaker.succeeded(self.is_probe)
+            self.breaker.succeeded(is_probe)
 
-    def failed(self, now: float) -> float | None:
-        """The attempt has failed in a way that counts; returns until when that opens the breaker."""
+    def failed(self, now: float, is_probe: bool) -> float | None:
+        """An attempt has failed in a way that counts; returns until when that opens the breaker."""
         if self.breaker is None:
             return None
         before = self.breaker.open_until
-        self.breaker.failed(now, self.is_probe)
+        self.breaker.failed(now, is_probe)
         return self.breaker.open_until if self.breaker.open_until != before else None
 
-    def ended_otherwise(self) -> None:
-        """The attempt has ended as neither."""
-        self.let_go(self.is_probe)
-
-    def let_go(self, is_probe: bool) -> None:
-        """An attempt that may be the breaker's probe says nothing about the worker any more."""
+    def ended_otherwise(self, is_probe: bool) -> None:
+        """An attempt has ended as neither, or says nothing about the worker any more."""
         if self.breaker is not None:
             self.breaker.neither(is_probe)

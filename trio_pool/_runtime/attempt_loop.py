@@ -12,17 +12,14 @@ from .._basics.is_a import is_a
 from .._core.lifecycle import begun
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
-from .._model.states import DeadReason, Phase
+from .._model.states import DeadReason
 from .job_runner import Failure, run_job, tidy
 
 if TYPE_CHECKING:
     from .._core.commands import Commands
     from .._core.core import Core
-    from .._model.handles import Worker
-    from .._model.records import JobRecord
-    from .._model.states import Cut
+    from .._model.records import Run
     from .clock import Clock
-    from .workerless_attempt import WorkerlessAttempt
 
 
 class Host(Protocol):
@@ -36,104 +33,79 @@ class Host(Protocol):
 
 
 class Owner(Protocol):
-    """What a shift asks of the worker that it serves: its Trio half."""
+    """What a loop asks of the worker that it serves: its Trio half."""
 
-    worker: Worker
     core: Core
     leading: tuple[Any, ...]
-    inbox: JobRecord | None
     session: trio.CancelScope
-    shift: AttemptLoop
+    spare_loops: int
+    is_recalled: bool
 
     @property
     def host(self) -> Host: ...
     @property
     def lifespan(self) -> object: ...
-    def is_own_shift_free(self) -> bool: ...
-    def hand_over(self, job: JobRecord | None) -> None: ...
-    def strand(self) -> None: ...
-    async def take_back(self, job: JobRecord) -> object: ...
+    def give_up(self, run: Run) -> Run | None: ...
+    def strand(self, run: Run | None = None) -> None: ...
+    async def take_back(self, run: Run) -> object: ...
     def take_out_of_use(self) -> object: ...
-    def fail_with_lifespan(self, job: JobRecord) -> None: ...
-    def cut_of(self, job: JobRecord) -> Cut | None: ...
-    def judge(self, job: JobRecord, error: Exception, now: float) -> JobRecord | None: ...
+    def fail_with_lifespan(self, run: Run) -> None: ...
+    def judge(self, run: Run, error: Exception, now: float) -> Run | None: ...
 
 
 class AttemptLoop:
-    """One of the tasks that serve a worker.
+    """One of the tasks that serve a worker, inside its lifespan.
 
-    A worker has one of its own, in which its lifespan is entered and left. When a job lends the
-    worker, that task is still in the job's function; then another one stands in for it. Of
-    all of them one is on duty: the one that is given the worker's next job. The others
-    are in the functions of jobs that have lent the worker; or it is the worker's own, and it waits
-    for the others to be done.
+    It receives runs from the worker's channel, and asks the core itself for what follows on each. It ends
+    when the channel has been closed, or when the worker has loops to spare.
+
+    Arguments:
+      owner: the Trio half of the worker.
+      runs: its own clone of the channel's end.
 
     Attributes:
       task: its Trio task, while it serves.
-      ends: what is told how the attempt under way ends: the core, unless its job goes on without the worker.
+      returned: set once the job of its run has the place back that it has lent, or will never have it.
+      is_spare: whether there is another loop already for the place that its run has had.
     """
 
-    __slots__ = ("_interrupted", "_is_own", "_owner", "_scope", "_waiting", "ends", "task")
+    __slots__ = ("_interrupted", "_owner", "_runs", "_scope", "is_spare", "returned", "task")
 
-    def __init__(self, owner: Owner, *, is_own: bool) -> None:
+    def __init__(self, owner: Owner, runs: trio.MemoryReceiveChannel[Run]) -> None:
         self._owner = owner
-        self._is_own = is_own
+        self._runs = runs
         self.task: trio.lowlevel.Task | None = None
-        self.ends: Core | WorkerlessAttempt = owner.core
+        self.returned: trio.Event = trio.Event()
+        self.is_spare: bool = False
         # The attempts run in one scope after another; it is replaced when it has fired.
         self._scope = trio.CancelScope()
         self._interrupted = False
-        # The task while it waits for a job or for something else to change.
-        self._waiting: trio.lowlevel.Task | None = None
-
-    def wake(self) -> None:
-        """Let it look again, if it waits."""
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
 
     def interrupt(self) -> None:
         """Cancel the attempt under way."""
         self._interrupted = True
         self._scope.cancel()
 
-    async def wait(self) -> None:
-        """Wait until something wakes it."""
-        self._waiting = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._waiting = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _is_over(self, stopping: bool) -> bool:
-        """Whether there is nothing more to do for it, nor will be; ``stopping`` if the worker is to leave or reopen."""
-        is_on_duty = self._owner.shift is self
-        if self._is_own:  # the lifespan is not left while a job has lent the worker
-            return is_on_duty and stopping and not self._owner.worker._loans
-        return stopping or not is_on_duty
-
     @trio.lowlevel.enable_ki_protection
-    async def stand_in(self) -> None:  # noqa: ASYNC910  # the body of a task
-        """Serve while the worker is lent."""
-        try:
-            await self.serve()
-        except trio.Cancelled:
-            # By the lifespan, which is around this: nobody else does. What goes wrong there
-            # will come out, but not here.
-            self._owner.strand()
-            raise
+    async def serve(self) -> None:  # noqa: ASYNC910  # the body of a task
+        """Run one attempt after another until there are no more to come."""
+        with self._runs:
+            try:
+                await self._serve()
+            except trio.Cancelled:
+                # By the lifespan, which is around this: nobody else does. What goes wrong there
+                # will come out, but not here.
+                self._owner.strand()
+                raise
 
-    async def serve(self) -> None:
-        """Run one attempt after another until told to leave or to reopen."""
-        owner, stands_in = self._owner, not self._is_own
-        worker = owner.worker
+    async def _serve(self) -> None:
+        owner, receive = self._owner, self._runs.receive
         core, host = owner.core, owner.host
         commands, deadlines, timers = host.commands, core.deadlines, host.timers
-        clock, task = trio.lowlevel.current_clock(), trio.lowlevel.current_task()
-        self.task = task
+        clock = trio.lowlevel.current_clock()
+        self.task = trio.lowlevel.current_task()
         has_lifespan = owner.lifespan is not None
-        job: JobRecord | None = None
+        run: Run | None = None
         while True:
             raised: BaseException | None = None
             settled = True
@@ -141,56 +113,53 @@ class AttemptLoop:
                 # One scope serves for all attempts until it fires: setting one up costs
                 # more than a checkpoint. Its deadline is left alone after an attempt, as
                 # the next is likely to set it anyway; if it passes meanwhile, while
-                # waiting for a job even, all there is to it is a new scope.
+                # waiting for a run even, all there is to it is a new scope.
                 with trio.CancelScope() as scope:
                     self._scope = scope
                     self._interrupted = fired = False
                     armed = math.inf
                     while not fired:
-                        if stands_in and owner.shift is self and owner.is_own_shift_free():
-                            owner.hand_over(job)
-                            return
-                        if job is None:
-                            # Something may have handed it a job since it asked.
-                            if owner.inbox is None or owner.shift is not self:
-                                stopping = worker._departing or worker._phase is Phase.REOPENING
-                                if (stopping or stands_in) and self._is_over(stopping):
-                                    return
-                                self._waiting = task
-                                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-                                continue
-                            job, owner.inbox = owner.inbox, None
-                        if worker._cut is not None:  # cancelled before it began
-                            fired = True
-                            error = JobCancelledError(job)
-                            job = core.cut_short(worker, error, trio.current_time(), begun=False)
+                        if run is None:
+                            if self.is_spare or owner.spare_loops:
+                                owner.spare_loops -= not self.is_spare
+                                return
+                            try:
+                                # Nothing may come between, such as a cancellation, once no more runs will come.
+                                run = self._runs.receive_nowait() if owner.is_recalled else await receive()
+                            except trio.EndOfChannel:
+                                return
+                        if run.cut is not None:  # cancelled before it began
+                            run = owner.give_up(run)
                             host.carry_out()
                             continue
-                        deadline = worker._attempt_deadline
+                        deadline = run.deadline
                         if deadline != armed:
                             # It may have fired since, if the time for that has passed.
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
                         if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
-                            # The lifespan is ending: the job has not begun, and is not to.
-                            owner.inbox = job
+                            # The lifespan is ending: the attempt has not begun, and is not to.
+                            owner.strand(run)
+                            run = None
                             await trio.lowlevel.checkpoint_if_cancelled()
+                            continue
+                        run.loop = self
                         settled = False
-                        if worker._draws:
-                            begun(worker, clock.current_time())
-                        value = await run_job(job, owner.leading + job._args)
-                        if worker._loans:  # it may have left it open
-                            await owner.take_back(job)
+                        if run.draws:
+                            begun(run, clock.current_time())
+                        value = await run_job(run.job, owner.leading + run.job._args)
+                        if run.is_lent:  # it may have left it open
+                            await owner.take_back(run)
                         now = clock.current_time()
                         if type(value) is not Failure:
-                            job = self.ends.succeeded(worker, value, now)
+                            run = core.succeeded(run, value, now)
                             settled = True
                             # The next job may have to wait for a limit, which is no effect.
                             if commands or deadlines.soonest < timers.until:
                                 host.carry_out()
                         elif is_a(value.error, Exception):
-                            job = self._fail(job, value.error, now, is_final=value.is_bad_call)
+                            run = self._fail(run, value.error, now, is_final=value.is_bad_call)
                             settled = True
                             host.carry_out()
                         else:
@@ -203,19 +172,17 @@ class AttemptLoop:
                     raise
                 raised = error  # a Ctrl-C that has struck just where the function had ended
             if raised is not None:
-                assert job is not None
-                job = await self._settle(job, raised)
+                assert run is not None
+                run = await self._end(run, raised)
 
-    async def _settle(self, job: JobRecord, raised: BaseException) -> JobRecord | None:
-        """The attempt was ended by a cancellation, or by what is not an `Exception`.
+    async def _end(self, run: Run, raised: BaseException) -> Run | None:
+        """The attempt was ended by a cancellation, or by what is not an `Exception`; returns the next run.
 
         Only a cancellation that a scope around the attempt has asked for is one: the attempt's own,
         for a timeout or since somebody cancels it, or one of the lifespan. It goes where it belongs;
         what else the function has raised in that moment is its error.
         """
-        owner, now = self._owner, trio.current_time()
-        worker = owner.worker
-        ends = self.ends
+        owner, core, job, now = self._owner, self._owner.core, run.job, trio.current_time()
         is_own = self._scope.cancel_called
         is_around = trio.current_effective_deadline() == -math.inf
         is_lifespan_over = is_around and not owner.session.cancel_called
@@ -228,30 +195,30 @@ class AttemptLoop:
             owner.take_out_of_use()
         if rest is not None and not is_a(rest, Exception):
             owner.host.crash(rest)
-            following = ends.cut_short(worker, JobCancelledError(job), now)
+            following = core.cut_short(run, JobCancelledError(job), now)
         elif rest is not None:
-            following = self._fail(job, rest, now, is_final=is_stray)
+            following = self._fail(run, rest, now, is_final=is_stray)
         elif is_lifespan_over and not is_own:
             following = None
-            owner.fail_with_lifespan(job)
-        elif owner.cut_of(job) is None and now >= job._deadline:
+            owner.fail_with_lifespan(run)
+        elif run.cut is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
-            following = ends.timed_out(worker, timeout, now)
-        elif job._cancelled or owner.cut_of(job) is not None:
-            following = ends.cut_short(worker, JobCancelledError(job), now)
+            following = core.timed_out(run, timeout, now)
+        elif run.is_cut:
+            following = core.cut_short(run, JobCancelledError(job), now)
         else:
             limit = job._options.attempt_timeout
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
-            following = owner.judge(job, late, now)
+            following = owner.judge(run, late, now)
         owner.host.carry_out()
         if is_lifespan_over:  # so there is none that follows
             await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # it is one where it has to be
 
-    def _fail(self, job: JobRecord, error: Exception, now: float, *, is_final: bool = False) -> JobRecord | None:
+    def _fail(self, run: Run, error: Exception, now: float, *, is_final: bool = False) -> Run | None:
         """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
         tidy(error)
         if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))
-            return self.ends.failed(self._owner.worker, error, verdict, now)
-        return self._owner.judge(job, error, now)
+            return self._owner.core.failed(run, error, verdict, now)
+        return self._owner.judge(run, error, now)

@@ -20,11 +20,11 @@ _CURE = "'async with current_job().lend():' around the wait lets other jobs use 
 
 def deadlock_of(wait: Wait) -> JobDeadlockError:
     """The error for a wait that would be for ever."""
-    job, loan = wait.run.job, wait.loan
-    if loan is not None:
+    job, name = wait.run.job, one_line(wait.run.worker.name)
+    if wait.for_place:
         held_by = _holders(run for run in wait.stuck if run.job is not job)
         words = (
-            f"the job {label(job)} would wait for ever to get {one_line(loan.worker.name)} back, which it has lent: "
+            f"the job {label(job)} would wait for ever to get {name} back, which it has lent: "
             f"it has to end before {held_by} can go on. It goes on without a worker, and must not use the resource"
         )
         return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
@@ -51,10 +51,10 @@ def _in_short(names: list[str]) -> str:
 def _hold_of(run: Run) -> str:
     """What a waiting job has to do with its worker."""
     worker = run.worker
-    loan, name = worker._loans.get(run.job), one_line(worker.name)
-    if loan is None:
+    name = one_line(worker.name)
+    if not run.is_lent:
         return f"on {name}"
-    if loan.is_forfeited:
+    if run.is_forfeited:
         return f"has lent {name} and goes on without it"
     if worker._departing:
         return f"has lent {name}, which is to leave"

@@ -40,7 +40,7 @@ from .._model.errors import (
     JobTimeoutError,
     PoolClosedError,
 )
-from .._model.records import Run, has_ended
+from .._model.records import has_ended
 from .._model.states import DeadReason, JobState
 from .clock import Clock
 from .lend_block import LendBlock
@@ -297,16 +297,16 @@ class Engine:
             self.timers.sleep_until(self._deadlines.soonest)
 
     def _on_start(self, command: Start) -> None:
-        command.worker._task.deliver(command.job)
+        command.run.worker._task.deliver(command.run)
 
     def _on_interrupt(self, command: Interrupt) -> None:
-        command.worker._task.interrupt(command.job)
-        run = Run(command.job, command.worker)
+        run = command.run
+        run.worker._task.interrupt(run)
         if self.core.waits.is_waiting(run):
             self.waiting.see_what_outlasts(run)
 
     def _on_regain(self, command: Regain) -> None:
-        command.worker._task.regain(command.job)
+        command.run.worker._task.regain(command.run)
 
     def _on_recall(self, command: Recall) -> None:
         command.worker._task.recall()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,27 +17,28 @@ from .job_runner import enclosing_jobs
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .._model.handles import Job, Worker
+    from .._model.handles import Job
+    from .._model.records import Run
 
 
 class LendBlock(OnlyAsync):
     """What ``job.lend()`` returns; see there."""
 
-    __slots__ = ("_job", "_worker")
+    __slots__ = ("_job", "_run")
 
     def __init__(self, job: Job[Any]) -> None:
         _check(job)
         self._job = job
-        self._worker: Worker | None = None
+        self._run: Run | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> None:
         self._job._host.check_caller()
-        if self._worker is not None:
+        if self._run is not None:
             raise RuntimeError("what lend() returns can be entered only once")
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._worker = _check(self._job)
-        self._worker._task.lend(self._job)
+        self._run = run = _check(self._job)
+        run.worker._task.lend(run)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @trio.lowlevel.enable_ki_protection
@@ -47,9 +48,10 @@ class LendBlock(OnlyAsync):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        worker = self._worker
-        assert worker is not None
-        in_vain = await worker._task.take_back(self._job)
+        run = self._run
+        assert run is not None
+        worker = run.worker
+        in_vain = await worker._task.take_back(run)
         await trio.lowlevel.cancel_shielded_checkpoint()
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -62,19 +64,18 @@ class LendBlock(OnlyAsync):
                 raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
 
 
-def _check(job: Job[Any]) -> Worker:
-    """The worker that a job may lend now."""
+def _check(job: Job[Any]) -> Run:
+    """The run of a job, whose place it may lend now."""
     if job.state.is_final:
         raise RuntimeError(f"a job that has ended has no worker to lend: {job!r}")
-    worker = cast("Worker | None", job._worker)
-    if worker is None or job is not next(enclosing_jobs(), None):
+    run = job._run
+    if run is None or job is not next(enclosing_jobs(), None):
         raise RuntimeError("lend() must be called inside the job's function")
     if job._options.hedge is not None:
         raise RuntimeError("a job with a hedge can't lend its worker")
-    if job in worker._loans and worker._loans[job].is_forfeited:
-        raise RuntimeError(
-            f"the job goes on without {one_line(worker.name)}, which it had lent, and has no worker to lend"
-        )
-    if job in worker._loans:
-        raise RuntimeError(f"the job has lent {one_line(worker.name)} already")
-    return worker
+    name = one_line(run.worker.name)
+    if run.is_forfeited:
+        raise RuntimeError(f"the job goes on without {name}, which it had lent, and has no worker to lend")
+    if run.is_lent:
+        raise RuntimeError(f"the job has lent {name} already")
+    return run

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import trio
 
+from .._core.race import runs_of
 from .._core.waits import StreamJobs, Wait
-from .._model.records import Run, has_ended
+from .._model.records import has_ended
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs, is_in_a_job
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from .._core.commands import WaitsInVain
     from .._core.core import Core
-    from .._model.records import Group, JobRecord
+    from .._model.records import Group, JobRecord, Run
     from .home import Home
 
 
@@ -150,7 +151,8 @@ class Waiting:
             return
         is_shielded = run.is_cut and trio.current_effective_deadline() > -math.inf
         task = trio.lowlevel.current_task()
-        wait = Wait(run, jobs, window=window, for_ends=for_ends, outlasts=is_shielded, group=group, task=task)
+        awaited = jobs if group is None else group
+        wait = Wait(run, task, awaited, window=window, for_ends=for_ends, outlasts=is_shielded)
         wait.wake = wake
         begins = self._core.begin_wait(wait, trio.current_time())
         try:
@@ -185,14 +187,14 @@ class Waiting:
     def run_of_caller(self) -> Run | None:
         """The run of a job that the caller is part of, if it holds or has lent a worker of this pool."""
         job = next(enclosing_jobs(), None)
-        if job is None or job._host is not cast("object", self._host) or job._worker is None:
+        if job is None or job._host is not cast("object", self._host) or job._run is None:
             return None
-        runs = {worker._task.shift_of(job).task: worker for worker in self._core.workers_of(job)}
+        runs = {run.loop.task: run for run in runs_of(job) if run.loop is not None}
         # What a job has started outside of itself doesn't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:
             if task in runs:
-                return Run(job, runs[task])
+                return runs[task]
             if task in self.on_behalf:
                 task = self.on_behalf[task]
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import sys
@@ -17,11 +18,11 @@ from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._basics.text import one_line, shown
 from .._model.errors import JobCancelledError
+from .._model.records import Run
 from .._model.states import Phase
 from .._policies import validate
 from .._policies.retry import ResourceBroken, RetryPolicy
 from .attempt_loop import AttemptLoop, Host
-from .workerless_attempt import WorkerlessAttempt
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from .._core.retry_decision import Verdict
     from .._core.waits import Wait
     from .._model.handles import Job, Worker
-    from .._model.records import JobRecord, Loan
-    from .._model.states import Cut
 
 # How long to wait before a broken resource is opened once more.
 _REOPENING = RetryPolicy.endless()
@@ -60,7 +59,7 @@ class PoolOfWorker(Host, Protocol):
 
 
 class WorkerTask:
-    """The Trio half of a worker: its tasks, its scopes, and what they hand to each other.
+    """The Trio half of a worker: the task of its lifespan, the loops inside, and the channel from which they receive.
 
     Arguments:
       worker: the worker.
@@ -75,25 +74,28 @@ class WorkerTask:
         "_broken",
         "_doomed",
         "_insists",
-        "_lent",
-        "_own_shift",
+        "_loops",
+        "_receiver",
+        "_sender",
         "_stage",
-        "_stand_ins",
         "_untold",
         "core",
         "failure",
         "farewell",
         "host",
-        "inbox",
+        "is_recalled",
         "leading",
         "lifespan",
         "opened",
         "removers",
         "session",
-        "shift",
+        "spare_loops",
         "stopped",
         "worker",
     )
+
+    _sender: trio.MemorySendChannel[Run]
+    _receiver: trio.MemoryReceiveChannel[Run]
 
     def __init__(
         self,
@@ -112,24 +114,21 @@ class WorkerTask:
         self.leading = leading
         self._insists = insists
 
-        # From before the lifespan is entered until after it is left; replaced each time.
+        # From before the lifespan is entered until after it is left, or while it waits to enter it again.
         self.session = trio.CancelScope()
         self._stage = Stage.OPENING
         # What its attempts fail with since the lifespan is ending by itself.
         self._broken: ResourceBroken | None = None
         # Whether the instruments have yet to be told of that: once it is known why.
         self._untold = False
-        # The job whose function that has ended: its attempt fails once it is known why the lifespan did.
-        self._doomed: JobRecord | None = None
-        # What serves it: the shift of its own task, and the one that is on duty.
-        self._own_shift = self.shift = AttemptLoop(self, is_own=True)
-        # The job that it was handed and that the shift on duty has not taken up. A memory
-        # channel would do, if it cost nothing.
-        self.inbox: JobRecord | None = None
-        # Of each job that lends it, the shift that runs it, and what tells that it has it back.
-        self._lent: dict[JobRecord, tuple[AttemptLoop, trio.Event]] = {}
-        # Where others stand in, inside the lifespan.
-        self._stand_ins: trio.Nursery | None = None
+        # The run whose function that has ended: its attempt fails once it is known why the lifespan did.
+        self._doomed: Run | None = None
+        # Its loops, inside the lifespan: one for each place, and for each run whose job has lent its own.
+        # Those beyond that end as soon as they have nothing to do.
+        self._loops: trio.Nursery | None = None
+        self.spare_loops = 0
+        # Whether no more runs will come, since it is to leave or to reopen.
+        self.is_recalled = False
         self.opened = trio.Event()
         self.stopped = trio.Event()
         # Why it could not be opened.
@@ -138,104 +137,90 @@ class WorkerTask:
         self.removers = 0
         self.farewell: Exception | None = None
 
-    def deliver(self, job: JobRecord) -> None:
-        """Hand over a job to the worker, which has none."""
-        self.inbox = job
-        self.shift.wake()
+    def deliver(self, run: Run) -> None:
+        """Hand a run over to the loops: one of them is free, or will be in this turn of the event loop."""
+        self._sender.send_nowait(run)
 
-    def interrupt(self, job: JobRecord) -> None:
-        """Cancel the attempt of a job that runs on it or has lent it."""
-        if job is self._doomed:
+    def interrupt(self, run: Run) -> None:
+        """Cancel a run."""
+        if run is self._doomed:
             self._doomed = None
-            self.core.cut_short(self.worker, JobCancelledError(job), trio.current_time())
-        else:
-            self.shift_of(job).interrupt()
+            self.core.cut_short(run, JobCancelledError(run.job), trio.current_time())
+        elif run.loop is not None:  # or it is in the channel
+            run.loop.interrupt()
 
     def recall(self) -> None:
-        """Make the worker leave, which waits for a job or opens its resource."""
-        if self._stage is Stage.OPENING:
+        """The worker is to leave, or to open its resource anew: no more runs will come."""
+        if self._stage is not Stage.OPENING:
+            self.is_recalled = True
+            self._sender.close()
+        elif self.worker._departing:
             self.session.cancel()
-        self.shift.wake()
-
-    def shift_of(self, job: JobRecord) -> AttemptLoop:
-        """What runs a job that runs on it or has lent it."""
-        return self._lent[job][0] if job in self._lent else self.shift
-
-    def cut_of(self, job: JobRecord) -> Cut | None:
-        """Why the attempt of a job that runs on it or has lent it has been cut short, timeouts aside."""
-        return self.worker._loans[job].cut if job in self.worker._loans else self.worker._cut
 
     # Its jobs may lend it.
 
-    def lend(self, job: JobRecord) -> None:
-        """Let others have the worker, which runs this job; somebody stands in for its task."""
-        self._lent[job] = (self.shift, trio.Event())
-        following = self.core.lend(self.worker, trio.current_time())
-        if self.is_own_shift_free():
-            self.shift = self._own_shift
-            self.shift.wake()
+    def lend(self, run: Run) -> None:
+        """Let others have the place of a run, which needs one loop more."""
+        run.loop.returned = trio.Event()
+        following = self.core.lend(run, trio.current_time())
+        if self.spare_loops:
+            self.spare_loops -= 1
         else:
-            self.shift = AttemptLoop(self, is_own=False)
-            assert self._stand_ins is not None
-            self.host.start_in(self._stand_ins, self.shift.stand_in, f"<{one_line(self.worker.name)}, standing in>")
+            self._start_loop()
         if following is not None:
             self.deliver(following)
         self.host.carry_out()
 
-    async def take_back(self, job: JobRecord) -> Wait | None:
-        """Wait until a job that has lent the worker has it back. Can't be cancelled.
+    async def take_back(self, run: Run) -> Wait | None:
+        """Wait until a run that has lent its place has it back. Can't be cancelled.
 
         Returns:
           the wait, if it would have been for ever and the job goes on without the worker.
         """
-        loan = self.worker._loans.get(job)
-        if loan is None or loan.is_forfeited:
+        if not run.is_lent or run.is_forfeited:
             return None  # noqa: ASYNC910
-        _, returned = self._lent[job]
-        self.core.claim(self.worker, job, trio.current_time(), trio.lowlevel.current_task())
-        if loan.wait is not None:
-            loan.wait.wake = partial(self._forfeit, loan)
+        self.core.claim(run, trio.current_time(), trio.lowlevel.current_task())
+        if run.wait is not None:
+            run.wait.wake = partial(self._forfeit, run)
         self.host.carry_out()
         with trio.CancelScope(shield=True):
-            await returned.wait()
-        return loan.wait if job in self.worker._loans else None
+            await run.loop.returned.wait()
+        wait: Wait | None = run.wait
+        return wait
 
-    def _forfeit(self, loan: Loan) -> None:
-        """A job that wants the worker back will never have it: it goes on without it."""
-        self.core.forfeit(loan)
-        shift, returned = self._lent[loan.job]
-        shift.ends = WorkerlessAttempt(self.core, loan, partial(self._end_apart, loan.job))
-        returned.set()
+    def _forfeit(self, run: Run) -> None:
+        """A run will never have its place back: it goes on without."""
+        self.core.forfeit(run)
+        run.loop.is_spare = True
+        run.loop.returned.set()
 
-    def _end_apart(self, job: JobRecord) -> None:
-        """The attempt of such a job is over."""
-        shift, _ = self._lent.pop(job)
-        shift.ends = self.core
+    def regain(self, run: Run) -> None:
+        """A run has its place back."""
+        self.spare_loops += 1
+        run.loop.returned.set()
 
-    def regain(self, job: JobRecord) -> None:
-        """A job has got the worker back."""
-        off_duty = self.shift
-        self.shift, returned = self._lent.pop(job)
-        returned.set()
-        off_duty.wake()
+    def _start_loop(self) -> None:
+        assert self._loops is not None
+        loop = AttemptLoop(self, self._receiver.clone())
+        self.host.start_in(self._loops, loop.serve, f"<{one_line(self.worker.name)}, serving>")
 
-    def is_own_shift_free(self) -> bool:
-        """Whether its own task is neither on duty nor in a job's function."""
-        own = self._own_shift
-        return self.shift is not own and all(shift is not own for shift, _ in self._lent.values())
+    def give_up(self, run: Run) -> Run | None:
+        """A run that has not begun is for others; returns the next one."""
+        return self.core.cut_short(run, JobCancelledError(run.job), trio.current_time(), begun=False)
 
-    def hand_over(self, job: JobRecord | None) -> None:
-        """Who stood in is no longer needed: its own task goes on, with this job if there is one."""
-        self.shift = self._own_shift
-        if job is not None:
-            self.inbox = job
-        self.shift.wake()
+    def strand(self, run: Run | None = None) -> None:
+        """A loop is being cancelled by the lifespan, which may take its time to end.
 
-    def strand(self) -> None:
-        """A task that serves it is being cancelled by the lifespan, which may take its time to end."""
+        Arguments:
+          run: what it has received and not begun; others have to do that, and all that is in the channel still.
+        """
         if not self.session.cancel_called:
             self.take_out_of_use()
-        self._give_up_unbegun()
+        if run is not None:
+            self.give_up(run)
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self.give_up(self._receiver.receive_nowait())
         self.host.carry_out()
 
     def hurry(self) -> None:
@@ -313,32 +298,35 @@ class WorkerTask:
         return as_error(raised, f"the {giver} of {self.worker.name}")  # noqa: ASYNC910
 
     async def _serve(self) -> None:
-        """Run one attempt after another until told to leave or to reopen."""
+        """Have the loops run one attempt after another until it is to leave or to reopen."""
         self._stage = Stage.SERVING
         self._broken = None
-        self.shift = self._own_shift  # who stood in may have been the last, if the lifespan broke
-        self.core.opened(self.worker, trio.current_time())
-        self.opened.set()
-        self.host.carry_out()
-        try:
-            async with trio.open_nursery() as self._stand_ins:
-                try:
-                    await self._own_shift.serve()
-                except trio.Cancelled:
-                    self.strand()
-                    raise
-        except BaseExceptionGroup as group:
-            # Cancellations, as a rule: how jobs fail is seen to where they run.
-            raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
-        self._stage = Stage.LEAVING
+        self.spare_loops = 0
+        self.is_recalled = False
+        # As large as what may be under way on it, so that handing over never has to wait.
+        self._sender, self._receiver = trio.open_memory_channel[Run](self.worker._max_running)
+        with self._sender, self._receiver:
+            self.core.opened(self.worker, trio.current_time())
+            self.opened.set()
+            if self.worker._departing:
+                self.recall()
+            try:
+                async with trio.open_nursery() as self._loops:
+                    self._start_loop()
+                    self.host.carry_out()
+            except BaseExceptionGroup as group:
+                # Cancellations, as a rule: how jobs fail is seen to where they run.
+                raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
+            self._stage = Stage.LEAVING
         if self.host.hurries:
             self.session.cancel()
 
     async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
         if not self.worker._departing:
+            self._stage = Stage.OPENING  # so that a recall ends it
             delay = self.host.reopening_delay(_REOPENING, failed, error)
-            with trio.move_on_after(delay):
-                await self.shift.wait()  # only a recall can come now
+            with trio.move_on_after(delay) as self.session:
+                await trio.sleep_forever()
 
     def _break_down(self, error: Exception | None) -> None:
         """The resource can't be used, and not because a job has said so."""
@@ -355,25 +343,19 @@ class WorkerTask:
                 self._untold = False
                 self.core.tell_reopening(self.worker, broken)
             if self._doomed is not None:
-                job, self._doomed = self._doomed, None
-                self.judge(job, broken, now)
+                run, self._doomed = self._doomed, None
+                self.judge(run, broken, now)
         elif error is not None:
             self.core.reopen(self.worker, error, now)
         self.host.carry_out()
 
-    def _give_up_unbegun(self) -> None:
-        """A job that it has been handed and that has not begun is for others."""
-        if self.inbox is not None:
-            job, self.inbox = self.inbox, None
-            self.core.cut_short(self.worker, JobCancelledError(job), trio.current_time(), begun=False)
-
-    def fail_with_lifespan(self, job: JobRecord) -> None:
-        """The lifespan is ending, and with it a job's function has: its attempt fails."""
+    def fail_with_lifespan(self, run: Run) -> None:
+        """The lifespan is ending, and with it the function of a run has: its attempt fails."""
         broken = self.take_out_of_use()
-        if self.worker._loans:  # the lifespan does not end before those have had the worker back
-            self.judge(job, broken, trio.current_time())
+        if self.worker._lent:  # the lifespan does not end before those have had the worker back
+            self.judge(run, broken, trio.current_time())
         else:
-            self._doomed = job
+            self._doomed = run
 
     def take_out_of_use(self) -> ResourceBroken:
         """Its lifespan is ending: it is given no more jobs. Returns what the attempts on it fail with."""
@@ -384,13 +366,12 @@ class WorkerTask:
             self.core.reopen(self.worker, self._broken, trio.current_time(), tell=False)
         return self._broken
 
-    def judge(self, job: JobRecord, error: Exception, now: float) -> JobRecord | None:
-        """The attempt has failed: let it be decided what comes of that."""
-        verdict = self.host.judge(self.worker, cast("Job[Any]", job), error)
-        ends = self.shift_of(job).ends
+    def judge(self, run: Run, error: Exception, now: float) -> Run | None:
+        """The attempt has failed: let it be decided what comes of that; returns the next run."""
+        verdict = self.host.judge(self.worker, cast("Job[Any]", run.job), error)
         if verdict is None:
-            return ends.cut_short(self.worker, JobCancelledError(job), now)
-        return ends.failed(self.worker, error, verdict, now)
+            return self.core.cut_short(run, JobCancelledError(run.job), now)
+        return self.core.failed(run, error, verdict, now)
 
 
 def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:

@@ -127,7 +127,8 @@ class Workers:
         """Make a worker leave and wait until it has."""
         self._engine.check_caller()
         validate.instance("cancel", cancel, bool)
-        if any(job is worker._current or job in worker._loans for job in enclosing_jobs()):
+        its_own = {run.job for run in (*worker._runs, *worker._lent)}
+        if any(job in its_own for job in enclosing_jobs()):
             raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
         worker._task.removers += 1
         try:

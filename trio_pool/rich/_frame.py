@@ -218,8 +218,8 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
 def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:
     """For how long and with what a worker is busy, or for how long still it gets no job, and why."""
     handle = reading.crew.get(worker.id)
-    if handle is not None and handle.job is not None:
-        return reading.now - handle._started_at, (f"{handle.job.id} {one_line(label(handle.job))}", PLAIN)
+    if run := None if handle is None else next(iter(handle._runs), None):
+        return reading.now - run.started_at, (f"{run.job.id} {one_line(label(run.job))}", PLAIN)
     if worker.state is WorkerState.REOPENING and worker.last_error is not None:
         return None, (error_in_words(worker.last_error), FAINT)
     if worker.available_at is not None and worker.state in HELD_BACK:
