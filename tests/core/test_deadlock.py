@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
@@ -38,8 +39,10 @@ def running(core: Core, worker: WorkerRecord, **options: Any) -> Job[Any]:
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
     """A job begins to wait for others, or for any of them; returns who would wait for ever."""
-    window = AsTheyEnd(core.roster, core.commands, None, math.inf, lambda: None) if for_any else None
-    if window is not None:
+    window: AsTheyEnd | None = None
+    if for_any:
+        outlet, _ = trio.open_memory_channel[Any](math.inf)
+        window = AsTheyEnd(core.roster, core.commands, None, math.inf, outlet, lambda: None)
         for job in jobs:
             window.take(job)
     wait = Wait(run_of(waiter), None, lambda: jobs if window is None else window.pending, window=window)

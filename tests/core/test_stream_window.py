@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 ORDERS: list[type[StreamWindow[Any]]] = [InOrder, AsTheyEnd]
 
 
+class Outlet:
+    """The sending end of a channel whose reader may take its time."""
+
+    def __init__(self) -> None:
+        self.unread: list[Job[Any]] = []
+        self.is_closed = False
+
+    def send_nowait(self, job: Job[Any], /) -> None:
+        assert not self.is_closed, "more came behind the last"
+        self.unread.append(job)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 class Plain:
     """The same, counted anew each time."""
 
@@ -61,24 +76,26 @@ def told(commands: list[Command]) -> bool:
     st.sampled_from(ORDERS),
     st.integers(1, 4),
     st.integers(0, 4),
-    st.lists(st.sampled_from(["take", "move", "move", "move", "read", "hold"]), max_size=60),
+    st.lists(st.sampled_from(["take", "move", "move", "move", "read", "hold", "close"]), max_size=60),
 )
 def test_it_agrees_with_a_plain_count(
     data: st.DataObject, order: type[StreamWindow[Any]], buffer: int, max_queue: int, steps: list[str]
 ) -> None:
     core = make_core()
+    outlet = Outlet()
     looks: list[None] = []
-    window = order(core.roster, core.commands, buffer, max_queue, lambda: looks.append(None))
+    window = order(core.roster, core.commands, buffer, max_queue, outlet, lambda: looks.append(None))
+    is_closed = False
     plain = Plain(order, buffer, max_queue)
     for step in steps:
         live = [job for job in plain.taken if not job.state.is_final]
         before = window.room(if_held=True)
-        window.is_wanted, window.readers = before <= 0, int(not window.ready)
+        window.is_wanted = before <= 0
         core.commands.clear()
-        if step == "take":
+        if step == "take" and not is_closed:
             job = make_job()
-            core.lifecycle.move(job, JobState.QUEUED, 0.0)
             window.take(job)
+            core.lifecycle.move(job, JobState.QUEUED, 0.0)
             plain.taken.append(job)
         elif step == "move" and live:
             job = data.draw(st.sampled_from(live))
@@ -87,20 +104,24 @@ def test_it_agrees_with_a_plain_count(
             if state.is_final:
                 plain.ended.append(job)
             is_told = told(list(core.commands))
-            if (window.is_wanted and window.room(if_held=True) > before and window.room(if_held=True) > 0) or (
-                window.readers and window.ready
-            ):
+            if window.is_wanted and window.room(if_held=True) > before and window.room(if_held=True) > 0:
                 assert is_told
-        elif step == "read" and window.ready:
-            given = window.ready.popleft()
+        elif step == "read" and outlet.unread:
+            given = outlet.unread.pop(0)
+            window.unread -= 1
             first = plain.ready[0]
             assert given is first
             plain.taken.remove(first)
             plain.ended.remove(first)
         elif step == "hold":
             window.held_by = window.next
-        assert list(window.ready) == plain.ready
-        assert window.all() == plain.ready + [job for job in plain.taken if job not in plain.ready]
+        elif step == "close":
+            window.close()
+            is_closed = True
+        assert outlet.unread == plain.ready
+        assert window.unread == len(plain.ready)
+        assert list(window.pending) == [job for job in plain.taken if job not in plain.ready]
+        assert outlet.is_closed is (is_closed and not window.pending)
         assert window.room(if_held=True) == plain.room(early_ones_count=False)
         assert window.room() == plain.room(early_ones_count=window.held_by is None)
         assert window.held_by is None or not window.held_by.state.is_final
@@ -109,7 +130,7 @@ def test_it_agrees_with_a_plain_count(
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
-    window = order(core.roster, core.commands, 5, math.inf, lambda: None)
+    window = order(core.roster, core.commands, 5, math.inf, Outlet(), lambda: None)
     job = make_job()
     core.lifecycle.move(job, JobState.QUEUED, 0.0)
     window.take(job)
@@ -119,22 +140,23 @@ def test_a_job_that_has_ended_knows_its_window_no_longer(order: type[StreamWindo
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_job_that_is_dead_when_it_comes_is_ready(order: type[StreamWindow[Any]]) -> None:
+def test_a_job_that_is_dead_when_it_comes_is_handed_out(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
-    window = order(core.roster, core.commands, 5, math.inf, lambda: None)
+    outlet = Outlet()
+    window = order(core.roster, core.commands, 5, math.inf, outlet, lambda: None)
     job = make_job()
-    core.lifecycle.move(job, JobState.DEAD, 0.0)
     window.take(job)
-    assert window.all() == list(window.ready) == [job]
+    core.lifecycle.move(job, JobState.DEAD, 0.0)
+    assert (outlet.unread, list(window.pending)) == ([job], [])
     assert job._window is None
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_job_that_never_enters_leaves_no_trace(order: type[StreamWindow[Any]]) -> None:
     core = make_core()
-    window = order(core.roster, core.commands, 5, math.inf, lambda: None)
+    window = order(core.roster, core.commands, 5, math.inf, Outlet(), lambda: None)
     job = make_job()
     window.take(job)
     assert window.room() == 4
     window.drop(job)
-    assert (window.room(), window.all(), job._window) == (5, [], None)
+    assert (window.room(), list(window.pending), job._window) == (5, [], None)

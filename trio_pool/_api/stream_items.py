@@ -38,11 +38,9 @@ class Feeder:
       fn: their function.
       items: what they are made of.
       options: their options.
-      window: where they are counted.
-      wake_readers: called when no more may come, or may not for now.
+      window: where they are counted; closed when no more will come, and `take_error` tells why.
 
     Attributes:
-      has_ended: whether what is in the window is all there will be, and `take_error` tells why.
       is_unsure: whether it could not be said what a reader waits for that is part of a job; reset by the reader.
     """
 
@@ -62,9 +60,7 @@ class Feeder:
         "_pool",
         "_refusal",
         "_task",
-        "_wake_readers",
         "_window",
-        "has_ended",
         "is_unsure",
     )
 
@@ -75,7 +71,6 @@ class Feeder:
         items: Iterable[Any] | AsyncIterable[Any],
         options: ItemSpec,
         window: StreamWindow[Any],
-        wake_readers: Callable[[], object],
     ) -> None:
         self._pool = pool
         self._engine = pool._engine
@@ -85,7 +80,6 @@ class Feeder:
         # Those of all jobs, if none of them is a function of the item.
         self._fixed = None if options.by_item else options.fixed
         self._window = window
-        self._wake_readers = wake_readers
         self._is_plain = self._items.are_plain and not options.by_item
         # Of whoever has entered the block; and whether that is no part of a job.
         self._context = Context()
@@ -100,7 +94,6 @@ class Feeder:
         # No more items will be taken; if the pool takes no more jobs, that is why.
         self._over = False
         self._refusal: PoolClosedError | None = None
-        self.has_ended: bool = False
         self.is_unsure: bool = False
 
     # What the stream and the engine ask for.
@@ -132,7 +125,7 @@ class Feeder:
     def awaited(self) -> Iterable[JobRecord]:
         """The jobs of which one has to end before a reader can go on; none if others may come before that.
 
-        Once it was none, it stays so until the readers have looked again: they are woken when it is not so any more.
+        Once it was none, it stays so until it is looked at again, when it is not so any more.
         """
         if self.is_unsure:
             return ()
@@ -166,6 +159,7 @@ class Feeder:
             self._placing = None
             self._window.drop(job)
         await self._task.finish()
+        self._window.close()
         del self._engine.feeders[self]
         if self._task.failure is not None:  # too late for the readers
             report("the items of a stream failed unnoticed", error=self._task.failure)
@@ -197,17 +191,19 @@ class Feeder:
         pool, window = self._pool, self._window
         options = self._fixed or self._options_of(item)
         job = pool._make_job(self._fn, (item,), options, self._jobs_context)
+        # Before all else, which may lead to anything: the job is the window's, whatever becomes of it.
+        window.take(job)
         try:
             if pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
                 window.is_wanted = False
                 self._engine.submitters.call_when_placed(job, self._placed)
         except PoolClosedError as error:
+            window.drop(job)
             self._end(error)
-            return
-        window.take(job)
-        if window.readers and window.ready:  # it has died as it came
-            self._wake_readers()
+        except BaseException:
+            window.drop(job)
+            raise
 
     def _placed(self, error: Exception | None) -> None:
         """A job has got the place in the queue that it has waited for, or never will."""
@@ -231,13 +227,15 @@ class Feeder:
         self._over = True
         self._window.is_wanted = False
         self._refusal = self._refusal or refusal
-        self.has_ended = self._is_plain
-        self._wake_readers()
+        if self._is_plain:
+            self._window.close()
+        self._reassure()
 
     def _on_task_ended(self) -> None:
-        self._over = self.has_ended = True
+        self._over = True
         self._window.is_wanted = False
-        self._wake_readers()
+        self._window.close()
+        self._reassure()
 
     @trio.lowlevel.disable_ki_protection
     def _options_of(self, item: Any) -> JobSpec:
@@ -265,9 +263,11 @@ class Feeder:
             self._task.start(self._context)
 
     def _reassure(self) -> None:
-        """Let the readers look whether they wait in vain, if that could not be said before and can be now."""
+        """See whether the readers wait in vain, if that could not be said before and can be now."""
         if self.is_unsure and self._window.awaited(self._may_bring_more):
-            self._wake_readers()
+            self.is_unsure = False
+            self._engine.core.may_read(self._window, trio.current_time())
+            self._engine.carry_out()
 
     # What the task does.
 

@@ -41,7 +41,7 @@ class FeedingTask:
 
     # fmt: off
     __slots__ = (
-        "_done", "_ended", "_engine", "_feed", "_items", "_parked", "_scope", "_stray", "failure", "has_begun",
+        "_done", "_ended", "_engine", "_feed", "_items", "_news", "_scope", "_stray", "failure", "has_begun",
         "reader",
     )
     # fmt: on
@@ -55,8 +55,8 @@ class FeedingTask:
         self._ended = ended
         self._scope = trio.CancelScope(shield=True)
         self._done = trio.Event()
-        # The task while it waits to be woken.
-        self._parked: trio.lowlevel.Task | None = None
+        # For the task when it waits for something to change.
+        self._news = trio.Event()
         # The failure if it is a cancellation of the items that the pool has not asked for.
         self._stray: Exception | None = None
         self.has_begun: bool = False
@@ -81,18 +81,12 @@ class FeedingTask:
 
     def wake(self) -> None:
         """Let it go on, if it waits."""
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
+        self._news.set()
 
     async def wait(self) -> None:
         """For the task itself: wait until something wakes it."""
-        self._parked = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abandon)
-
-    def _abandon(self, _: object) -> trio.lowlevel.Abort:
-        self._parked = None
-        return trio.lowlevel.Abort.SUCCEEDED
+        self._news = trio.Event()
+        await self._news.wait()
 
     def check_asked_for(self, error: trio.Cancelled) -> None:
         """Check that the pool has asked for a cancellation that has struck the task while it waited for room."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import math
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
@@ -16,7 +18,7 @@ from .._runtime.job_runner import is_in_a_job
 from .stream_items import Feeder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -39,7 +41,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     _order: type[StreamWindow[Any]]
     """the order in which jobs are handed out"""
 
-    __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_left", "_readers", "_window")
+    __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_rest", "_results", "_window")
 
     def __init__(
         self,
@@ -50,13 +52,17 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
-        self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, self._look)
-        self._feeder = Feeder(pool, fn, items, options, self._window, self._wake_readers)
-        self._readers = trio.lowlevel.ParkingLot()
+        # As many as the window lets through, so that it never has to wait.
+        outlet: trio.MemorySendChannel[Job[Any]]
+        self._results: trio.MemoryReceiveChannel[Job[Any]]
+        outlet, self._results = trio.open_memory_channel(math.inf)
+        # The end that gets what nobody reads; the readers' one may be closed before the last job has ended.
+        self._rest = self._results.clone()
+        self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, outlet, self._look)
+        self._feeder = Feeder(pool, fn, items, options, self._window)
         # For a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
-        self._left = False
 
     @abc.abstractmethod
     def _given(self, job: Job[V]) -> X:
@@ -84,74 +90,54 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._left = True
-        self._wake_readers()
+        self._results.close()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            left = cast("list[Job[Any]]", self._window.all())
+            left = [*self._window.pending]
             for job in left:
                 job.cancel()
             for job in left:
                 await self._engine.waiting.wait_for_end(job)
+        with self._rest:
+            for job in self._unread():
                 self._engine.deal_with(job)
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
+
+    def _unread(self) -> Iterator[Job[Any]]:
+        """What has ended and nobody has read, after which there is nothing more."""
+        with contextlib.suppress(trio.EndOfChannel):
+            while True:
+                yield self._rest.receive_nowait()
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> X:
         self._engine.check_caller()
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        ready = self._window.ready
-        while True:
-            if self._left:
-                raise trio.ClosedResourceError("the block of these results has been left")
-            if ready:
-                await trio.lowlevel.checkpoint()
-            elif self._is_at_end:
-                await trio.lowlevel.checkpoint()
-                error = self._feeder.take_error()
-                raise StopAsyncIteration if error is None else error
-            else:
-                await self._wait()
-                # A reader that is cancelled with its jobs is to see that, and not their ends.
-                await trio.lowlevel.checkpoint_if_cancelled()
-            if ready and not self._left:
-                break
-        job = ready.popleft()
+        job: Job[Any] | None = None
+        with contextlib.suppress(trio.EndOfChannel):
+            job = await self._receive()
+        if job is None:
+            error = self._feeder.take_error()
+            raise StopAsyncIteration if error is None else error
+        self._window.unread -= 1
         self._fill()
-        return self._given(cast("Job[V]", job))  # noqa: ASYNC910  # the loop has been gone through at least once
+        return self._given(job)
 
-    @property
-    def _is_at_end(self) -> bool:
-        return self._feeder.has_ended and not self._window.pending
-
-    async def _wait(self) -> None:  # noqa: ASYNC910  # its caller checks
-        """Wait until something may be handed out, or nothing will be any more."""
-        if not is_in_a_job():
-            await self._park()
-            return
-        self._feeder.is_unsure = False
-        with self._engine.waiting.waiting_for(self._feeder.awaited, window=self._window):
-            # That the job begins to wait may have led to it.
-            if not (self._window.ready or self._is_at_end):
-                await self._park()
-
-    async def _park(self) -> None:
-        self._window.readers += 1
+    async def _receive(self) -> Job[Any]:
         try:
-            await self._readers.park()
-        finally:
-            self._window.readers -= 1
+            if self._window.unread or not is_in_a_job():
+                return await self._results.receive()
+            self._feeder.is_unsure = False
+            with self._engine.waiting.waiting_for(self._feeder.awaited, window=self._window):
+                return await self._results.receive()
+        except trio.ClosedResourceError:
+            raise trio.ClosedResourceError("the block of these results has been left") from None
 
     def _look(self) -> None:
-        """Something may be handed out, or there is room for more."""
-        if self._window.ready:
-            self._wake_readers()
+        """There may be room for more."""
         self._feeder.look()
-
-    def _wake_readers(self) -> None:
-        self._readers.unpark_all()
 
 
 class Mapped(Stream[V, V]):

@@ -61,6 +61,7 @@ class Core:
         "left",
         "lend",
         "lifecycle",
+        "may_read",
         "not_hired",
         "open_group",
         "opened",
@@ -121,6 +122,7 @@ class Core:
         self.claim: Final = jobs.claim
         self.forfeit: Final = jobs.forfeit
         self.begin_wait: Final = jobs.begin_wait
+        self.may_read: Final = jobs.may_read
         self.outlasted: Final = jobs.outlasted
         self.open_group: Final = jobs.open_group
         self.close_group: Final = jobs.close_group

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .._policies.rate_limit import RateLimit
     from .changes import Changes, Features
     from .state import PoolState
-    from .waits import Wait
+    from .waits import StreamJobs, Wait
 
 # Looked up with every job, and slow through the enum.
 BLOCKED = JobState.BLOCKED
@@ -235,6 +235,13 @@ class JobEvents:
         begins = self._search.begin(wait)
         self._settling.settle(now)  # it may have been the last that did something
         return begins
+
+    def may_read(self, window: StreamJobs, now: float) -> None:
+        """It can be said again what those wait for who read from a stream."""
+        self._settling.advance(now)
+        self._state.waits.look_at_readers(window)
+        self._state.may_be_stuck = True
+        self._settling.settle(now)
 
     def outlasted(self, run: Run, now: float) -> None:
         """A run has been cancelled, and some of its waits have not ended by that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .._model.states import FINAL, JobState
 from .commands import Moved
@@ -24,6 +24,13 @@ MOST_BY_DEFAULT = 1000
 MOST_ASIDE = 1000
 
 
+class Outlet(Protocol):
+    """Where jobs go that can be handed out: the sending end of a channel."""
+
+    def send_nowait(self, job: Any, /) -> None: ...
+    def close(self) -> None: ...
+
+
 class StreamWindow(abc.ABC, Generic[C]):
     """Which jobs of a stream count, which are set aside, and which can be handed out.
 
@@ -33,12 +40,12 @@ class StreamWindow(abc.ABC, Generic[C]):
     Arguments:
       buffer: how many jobs may count; None for twice the workers.
       max_queue: how many jobs may wait to start in the pool.
-      look: lets those look who wait for a job or for room.
+      outlet: gets the jobs that can be handed out, in their order; closed behind the last one.
+      look: lets those look who wait for room.
 
     Attributes:
       pending: the jobs that can't be handed out yet.
-      ready: those that can, in their order.
-      readers: how many tasks wait for one of these.
+      unread: how many of those that can have not been read.
       is_wanted: whether somebody waits for room.
       held_by: the job that keeps others from being handed out which have ended, once that is known.
     """
@@ -49,14 +56,15 @@ class StreamWindow(abc.ABC, Generic[C]):
         "_commands",
         "_delayed",
         "_early",
+        "_is_closed",
         "_is_told",
         "_look",
         "_most_aside",
+        "_outlet",
         "_roster",
         "held_by",
         "is_wanted",
-        "readers",
-        "ready",
+        "unread",
     )
 
     pending: C
@@ -67,6 +75,7 @@ class StreamWindow(abc.ABC, Generic[C]):
         commands: Commands,
         buffer: float | None,
         max_queue: float,
+        outlet: Outlet,
         look: Callable[[], object],
     ) -> None:
         self._roster = roster
@@ -79,8 +88,9 @@ class StreamWindow(abc.ABC, Generic[C]):
         self._early = 0
         # Whether those who wait are about to look already.
         self._is_told = False
-        self.ready: deque[JobRecord] = deque()
-        self.readers: int = 0
+        self._outlet = outlet
+        self._is_closed = False
+        self.unread: int = 0
         self.is_wanted: bool = False
         self.held_by: JobRecord | None = None
         # What adds a job to the pending ones.
@@ -101,15 +111,12 @@ class StreamWindow(abc.ABC, Generic[C]):
         aside = self._delayed
         if self._early and (if_held or self.held_by is not None):
             aside += self._early
-        return limit - len(self.ready) - len(self.pending) + (min(aside, self._most_aside) if aside else 0)
+        return limit - self.unread - len(self.pending) + (min(aside, self._most_aside) if aside else 0)
 
     def take(self, job: JobRecord) -> None:
-        """A job has been made of the next item, and has entered the pool or waits for a place."""
+        """A job has been made of the next item, and is about to be submitted."""
         self._add(job)
-        if job._state in FINAL:
-            self._end(job)
-        else:
-            job._window = self
+        job._window = self
 
     def end(self, job: JobRecord, old: JobState | None) -> None:
         """One of its jobs has ended."""
@@ -117,7 +124,7 @@ class StreamWindow(abc.ABC, Generic[C]):
         if old is DELAYED:
             self._delayed -= 1
         self._end(job)
-        if (self.readers and self.ready) or (self._early and self.is_wanted):
+        if self._early and self.is_wanted:
             self._note_news()
 
     def move(self, old: JobState | None, state: JobState) -> None:
@@ -139,9 +146,18 @@ class StreamWindow(abc.ABC, Generic[C]):
         self._is_told = False
         self._look()
 
-    def all(self) -> list[JobRecord]:
-        """Those that have not been handed out."""
-        return [*self.ready, *self.pending]
+    def close(self) -> None:
+        """No more jobs will be taken."""
+        self._is_closed = True
+        self._close_if_last()
+
+    def _hand_out(self, job: JobRecord) -> None:
+        self.unread += 1
+        self._outlet.send_nowait(job)
+
+    def _close_if_last(self) -> None:
+        if self._is_closed and not self.pending:
+            self._outlet.close()
 
     # What depends on the order in which they are handed out.
 
@@ -192,10 +208,11 @@ class InOrder(StreamWindow["deque[JobRecord]"]):
             self._early += 1
             return
         self.held_by = None
-        self.ready.append(pending.popleft())
+        self._hand_out(pending.popleft())
         while self._early and pending[0]._state in FINAL:
             self._early -= 1
-            self.ready.append(pending.popleft())
+            self._hand_out(pending.popleft())
+        self._close_if_last()
 
 
 class AsTheyEnd(StreamWindow["dict[JobRecord, None]"]):
@@ -224,4 +241,5 @@ class AsTheyEnd(StreamWindow["dict[JobRecord, None]"]):
 
     def _end(self, job: JobRecord) -> None:
         del self.pending[job]
-        self.ready.append(job)
+        self._hand_out(job)
+        self._close_if_last()

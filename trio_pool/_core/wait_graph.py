@@ -172,7 +172,7 @@ class WaitGraph:
         if wait.window is None:
             return [(1, [other]) for other in others if not other.state.is_final]
         # Of a window full of jobs, the first runs most often and needs nothing: no others are looked at then.
-        if wait.window.ready or any(not self.of(other) for other in others):
+        if wait.window.unread or any(not self.of(other) for other in others):
             return []
         return [(1, list(others))] if others else []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 from .._model.group import GroupRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sized
+    from collections.abc import Callable, Iterable
 
     from .._model.records import Group, JobRecord, Run
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class StreamJobs(Protocol):
     """The jobs of a stream that have not been read."""
 
-    @property
-    def ready(self) -> Sized: ...
+    unread: int
 
 
 class Wait:
@@ -110,7 +109,7 @@ class Waits:
       groups: the groups that have not had all the workers that they want, the first to come first.
     """
 
-    __slots__ = ("_changed", "_kept_by", "_number", "_standing", "by_run", "groups", "watched")
+    __slots__ = ("_changed", "_kept_by", "_number", "_readers", "_standing", "by_run", "groups", "watched")
 
     def __init__(self) -> None:
         self._number = 0
@@ -118,6 +117,8 @@ class Waits:
         self.watched: dict[Cause, dict[Wait, None]] = {}
         self.groups: dict[Group, None] = {}
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
+        # By each stream, the waits for jobs of it.
+        self._readers: dict[StreamJobs, dict[Wait, None]] = {}
         # By each run that waits, how many of its waits stand.
         self._standing: dict[Run, int] = {}
         # Those of the causes that have been noted since the last count.
@@ -128,6 +129,8 @@ class Waits:
         self._number += 1
         wait.number = self._number
         self.by_run.setdefault(wait.run, {})[wait] = None
+        if wait.window is not None:
+            self._readers.setdefault(wait.window, {})[wait] = None
         self.look_at(wait)
 
     def end(self, wait: Wait) -> None:
@@ -137,6 +140,16 @@ class Waits:
         del waits[wait]
         if not waits:
             del self.by_run[wait.run]
+        if wait.window is not None:
+            readers = self._readers[wait.window]
+            del readers[wait]
+            if not readers:
+                del self._readers[wait.window]
+
+    def look_at_readers(self, window: StreamJobs) -> None:
+        """It can be said again what those wait for who read from a stream."""
+        for wait in self._readers.get(window, ()):
+            self.look_at(wait)
 
     def is_waiting(self, run: Run) -> bool:
         """Whether any part of a running job waits, in this run."""
@@ -186,7 +199,7 @@ class Waits:
         if wait.group is not None:
             return (wait.group,) if wait.group in self.groups else ()
         if wait.window is not None:
-            return (wait.window,) if wait.jobs() and not wait.window.ready else ()
+            return (wait.window,) if wait.jobs() and not wait.window.unread else ()
         return islice((other for other in wait.jobs() if not other.state.is_final), 1)
 
     def _drop(self, wait: Wait) -> None:

@@ -19,7 +19,7 @@ from .group import GroupRecord
 from .states import _PHASE_STATES, ATTEMPT_FIELDS, Attempt, JobState, Phase, WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sized
+    from collections.abc import Callable, Mapping
     from contextvars import Context
 
     from .._policies.hedge import Hedge
@@ -154,8 +154,8 @@ class Crew(Protocol):
 class Watcher(Protocol):
     """The stream that a job is one of."""
 
-    @property
-    def ready(self) -> Sized: ...
+    unread: int
+
     def end(self, job: JobRecord, old: JobState | None) -> None: ...
     def move(self, old: JobState | None, state: JobState) -> None: ...
 
