@@ -12,17 +12,16 @@ from tests.core.makers import job_on, run_of, run_on
 from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
-from trio_pool._core.availability import WORKER_DUES
-from trio_pool._core.deadlines import FIELDS, Due, _is_current
+from trio_pool._core.deadlines import HOLDS, Due, _is_current
 from trio_pool._core.race import race_of
 from trio_pool._model.setback import Setback
-from trio_pool._model.states import Phase
+from trio_pool._model.states import Hold
 from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
     from trio_pool._model.records import JobRecord
 
-PHASES = {Phase.STARTING: "starting", Phase.OPEN: "open", Phase.REOPENING: "reopening", Phase.STOPPED: "gone"}
+PHASES = {Hold.STOPPED: "gone", Hold.STARTING: "starting", Hold.REOPENING: "reopening"}
 
 
 class CheckedMachine(SchedulerMachine):
@@ -50,11 +49,11 @@ class CheckedMachine(SchedulerMachine):
     def each_worker_is_where_the_model_has_it(self) -> None:
         for worker in self.workers:
             record, plain = worker.record, worker.plain
-            assert PHASES[record._phase] == plain.phase
-            assert record._paused is plain.paused
-            assert record._departing is plain.departing
-            assert record._resting_until == plain.rest_until
-            assert record._quarantined_until == plain.quarantined_until
+            assert plain.phase == next((phase for hold, phase in PHASES.items() if hold in record._holds), "open")
+            assert (Hold.PAUSED in record._holds) is plain.paused
+            assert record._is_leaving is plain.departing
+            assert record._holds.get(Hold.RESTING) == plain.rest_until
+            assert record._holds.get(Hold.QUARANTINED) == plain.quarantined_until
             assert record._available is plain.available
             assert record.state is plain.state
             assert (record._attempts, record._succeeded) == (plain.ended, plain.succeeded)
@@ -105,8 +104,8 @@ class CheckedMachine(SchedulerMachine):
     def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
         records = list(self.core.roster.by_id.values())
         assert self.core.roster.coming == sum(record._may_become_available for record in records)
-        assert set(self.core.scheduler.state.paused) == {record for record in records if record._paused}
-        assert self.core.roster.leaving == sum(record._departing for record in records)
+        assert set(self.core.scheduler.state.paused) == {record for record in records if (Hold.PAUSED in record._holds)}
+        assert self.core.roster.leaving == sum(record._is_leaving for record in records)
 
     @invariant()
     def the_queue_holds_what_is_queued_in_order(self) -> None:
@@ -212,7 +211,9 @@ class CheckedMachine(SchedulerMachine):
         found = [(due, item) for _, due, _, item in current if due not in (Due.TOTAL_TIMEOUT, Due.DELAY)]
         holds: list[tuple[Due, object]] = []
         for worker in self.workers:
-            holds.extend((due, worker.record) for due in WORKER_DUES if getattr(worker.record, FIELDS[due]) is not None)
+            record = worker.record
+            holds.extend((due, record) for due, hold in HOLDS.items() if hold in record._holds)
+            holds.extend((Due.AGE, record) for _ in range(record._expires_at is not None))
         hedging = self.core.scheduler.state.hedging.under_way
         holds.extend((Due.HEDGE, race) for race in hedging if race.next_at is not None)
         limits = self.core.scheduler.state.limits

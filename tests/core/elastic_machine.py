@@ -137,7 +137,7 @@ class ElasticMachine(LendingMachine):
             return
         records = self.core.roster.by_id.values()
         assert sum(record._elastic for record in records) + self.orders <= elastic.max
-        staying = sum(record._elastic and not record._departing for record in records)
+        staying = sum(record._elastic and not record._is_leaving for record in records)
         is_held_up = self.model.failing() or self.model.there() == elastic.max
         assert staying + self.orders >= elastic.min or is_held_up
 

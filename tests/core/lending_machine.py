@@ -14,7 +14,7 @@ from tests.core.makers import run_of
 from tests.core.plain_loans import PlainLendingPool
 from trio_pool import JobState
 from trio_pool._core.commands import Regain
-from trio_pool._model.states import Cut, Phase
+from trio_pool._model.states import Cut, Hold
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
@@ -143,7 +143,7 @@ class LendingMachine(GroupMachine):
     def a_lent_worker_stays(self) -> None:
         for worker in self.workers:
             if worker.record._lent:
-                assert worker.record._phase in (Phase.OPEN, Phase.REOPENING)
+                assert worker.record._holds.keys().isdisjoint({Hold.STARTING, Hold.STOPPED})
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; who has lent a worker wants it back at last."""

@@ -32,7 +32,6 @@ from trio_pool._core.commands import (
 )
 from trio_pool._core.lifecycle import begun
 from trio_pool._model.records import JobRecord
-from trio_pool._model.states import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +230,7 @@ class ShellMachine(RuleBasedStateMachine):
             if job is not None:
                 worker.waiting = False
                 self.run(worker, job)
-            elif worker.record._departing or worker.record._phase is not Phase.OPEN:
+            elif worker.record._is_leaving or not worker.record._is_open:
                 worker.waiting = False
 
         self.on_both(plain, end)

@@ -77,7 +77,7 @@ def submitted(core: Core, number: int = 1, *, now: float = 0.0, **options: Any) 
 def recalled(core: Core) -> list[WorkerRecord]:
     """Those that are to leave, the first to be told so first."""
     told = (command.worker for command in core.commands_of(Recall))
-    return list(dict.fromkeys(worker for worker in told if worker._departing))
+    return list(dict.fromkeys(worker for worker in told if worker._is_leaving))
 
 
 # Opening.

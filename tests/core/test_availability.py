@@ -13,7 +13,7 @@ from tests.core.makers import Core, make_core
 from trio_pool._core.availability import Availability
 from trio_pool._core.commands import Tell
 from trio_pool._core.deadlines import Deadlines, Due
-from trio_pool._model.states import Phase
+from trio_pool._model.states import Hold
 
 if TYPE_CHECKING:
     from trio_pool._model.records import WorkerRecord
@@ -76,7 +76,7 @@ def test_a_rest_that_is_over_already_is_none(held: Held, until: float) -> None:
 
 
 def test_a_worker_that_has_left_does_not_rest(held: Held) -> None:
-    held.worker._phase = Phase.STOPPED
+    held.worker._holds[Hold.STOPPED] = math.inf
     assert not held.holds.rest(held.worker, 5.0, 1.0)
     assert held.comes_due() == []
 

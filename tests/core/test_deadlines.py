@@ -16,11 +16,12 @@ from trio_pool._core.admission import Door
 from trio_pool._core.deadlines import Deadlines, Due
 from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.records import WorkerRecord
+from trio_pool._model.states import Hold
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
 
-SEAT = WorkerRecord(WorkerIndex("longest_idle", Random(0)), 1, "worker 1", frozenset())
+WORKER = WorkerRecord(WorkerIndex("longest_idle", Random(0)), 1, "worker 1", frozenset())
 
 
 def test_nothing_comes_due_by_itself() -> None:
@@ -77,10 +78,10 @@ def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> 
     deadlines = Deadlines(count(1))
     delayed = make_job()
     deadlines.add_delay(delayed, 1.0)
-    SEAT._resting_until = 1.0
-    deadlines.add(Due.REST, SEAT, 1.0)
+    WORKER._holds[Hold.RESTING] = 1.0
+    deadlines.add(Due.REST, WORKER, 1.0)
     timed = waiting_job(deadlines, 1.0)
-    assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, SEAT), (Due.DELAY, delayed)]
+    assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, WORKER), (Due.DELAY, delayed)]
 
 
 def test_a_rest_that_was_replaced_by_a_longer_one_does_not_come_due() -> None:
@@ -89,9 +90,9 @@ def test_a_rest_that_was_replaced_by_a_longer_one_does_not_come_due() -> None:
     core.scheduler.rest(worker, 1.0, 0.0)
     core.scheduler.rest(worker, 3.0, 0.0)
     core.scheduler.advance(2.0)
-    assert worker._resting_until == 3.0
+    assert worker._holds.get(Hold.RESTING) == 3.0
     core.scheduler.advance(3.0)
-    assert worker._resting_until is None
+    assert worker._holds.get(Hold.RESTING) is None
 
 
 def test_the_timeout_of_a_job_that_no_longer_waits_does_not_come_due() -> None:

@@ -466,7 +466,7 @@ def test_an_idle_elastic_worker_that_it_is_started_on_is_not_retired() -> None:
     job = submit(core, 0.0)
     pass_time(core, 9.0)
     assert runners(core, job) == workers
-    assert not workers[1]._departing
+    assert not workers[1]._is_leaving
 
 
 # Not when it is over.

@@ -11,7 +11,7 @@ from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerS
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Interrupt, Tell
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
-from trio_pool._model.states import Cut
+from trio_pool._model.states import Cut, Hold
 from trio_pool._policies.circuit_breaker import BreakerState
 from trio_pool._policies.hedge import Hedge
 
@@ -342,7 +342,7 @@ def test_a_rest_is_that_of_the_worker_it_was_asked_for_on() -> None:
     _, (first, second) = race(core)
     core.failed(first, ERROR, Verdict(RETRY.fate, rest=3.0), 4.0)
     assert (state_of(first), state_of(second)) == (WorkerState.RESTING, WorkerState.BUSY)
-    assert (first._resting_until, second._resting_until) == (7.0, None)
+    assert (first._holds.get(Hold.RESTING), second._holds.get(Hold.RESTING)) == (7.0, None)
 
 
 def test_a_broken_resource_is_that_of_the_worker_that_found_it_so() -> None:
@@ -360,7 +360,7 @@ def test_a_failure_counts_for_the_breaker_of_its_worker() -> None:
     core.scheduler.advance(1.0)
     assert job_on(worker) is job
     core.failed(worker, ERROR, Verdict(RETRY.fate, is_failure=True), 4.0)
-    assert worker._quarantined_until == 9.0
+    assert worker._holds.get(Hold.QUARANTINED) == 9.0
     assert state_of(job) is JobState.RUNNING
 
 

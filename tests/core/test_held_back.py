@@ -13,7 +13,6 @@ from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import Recall, Start, Tell
 from trio_pool._core.deadlines import Due
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._model.states import Phase
 from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
@@ -322,7 +321,7 @@ def test_a_resource_that_gets_too_old_while_a_job_uses_it_is_reopened_after_that
     submit(core, 0.0)
     core.scheduler.advance(10.0)
     assert state_of(worker) is WorkerState.BUSY
-    assert worker._phase is Phase.OPEN
+    assert worker._is_open
     core.succeeded(worker, None, 11.0)
     assert state_of(worker) is WorkerState.REOPENING
     assert [recall.worker for recall in core.commands_of(Recall)] == [worker]

@@ -13,7 +13,7 @@ from trio_pool._core.commands import Interrupt, Recall, Regain, Start
 from trio_pool._core.retry_decision import Die, Verdict
 from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group
-from trio_pool._model.states import Cut, DeadReason, Phase
+from trio_pool._model.states import Cut, DeadReason, Hold
 from trio_pool._policies.circuit_breaker import BreakerState
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def test_a_lent_worker_whose_resource_is_broken_is_still_given_back() -> None:
     submit(core)
     verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, "no", ERROR), broken=True)
     core.failed(worker, ERROR, verdict, 1.0)
-    assert worker._phase is Phase.REOPENING
+    assert Hold.REOPENING in worker._holds
     core.commands.clear()
     core.scheduler.claim(run_of(job), 2.0)
     assert taken(core, Regain) == [(worker, job)]
@@ -235,7 +235,7 @@ def test_a_worn_worker_is_opened_anew_when_no_job_has_lent_it_any_more() -> None
     job = lent(core, worker)
     submit(core)
     core.succeeded(worker, None, 1.0)
-    assert worker._phase is Phase.OPEN
+    assert worker._is_open
     core.scheduler.claim(run_of(job), 2.0)
     core.succeeded(worker, None, 3.0)
     assert state_of(worker) is WorkerState.REOPENING
@@ -246,7 +246,7 @@ def test_a_worker_that_grows_old_while_it_is_lent_is_opened_anew_afterwards() ->
     worker = core.add_worker(limits=make_limits(max_age=5.0))
     job = lent(core, worker)
     core.scheduler.advance(6.0)
-    assert worker._phase is Phase.OPEN
+    assert worker._is_open
     core.scheduler.claim(run_of(job), 7.0)
     core.succeeded(worker, None, 8.0)
     assert state_of(worker) is WorkerState.REOPENING

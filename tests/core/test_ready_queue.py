@@ -20,7 +20,6 @@ from trio_pool._core.tag_index import FEW
 from trio_pool._core.worker_index import WorkerIndex, terms_of
 from trio_pool._model.records import Terms, WorkerRecord
 from trio_pool._model.setback import Setback
-from trio_pool._model.states import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +49,7 @@ def let_wait(queue: ReadyQueue, job: Job[Any], *, front: bool = False) -> None:
 def available_worker(roster: WorkerIndex, number: int, *tags: str) -> WorkerRecord:
     worker = WorkerRecord(roster, number, f"worker {number}", frozenset(tags))
     roster.join(worker)
-    worker._phase = Phase.OPEN
+    worker._holds.clear()
     roster.set_available(worker, True)
     return worker
 

@@ -56,6 +56,10 @@ FOUND: dict[str, Program] = {
         (Submit(Call(())), Raise("value")),
         setup=Setup(devices=(Device(closing=0.5, life=0.0),), lifespan=True),
     ),
+    "of two readers in a job one takes what the other would have waited for": Program(
+        (Submit(Call((Stream(Call((Run(Call(())),)), items=Items(kind="generator"), readers=2),))),),
+        setup=Setup(devices=(Device(), Device())),
+    ),
     "a group that doesn't say what it holds": Program((Run(Call((Raise("secretive group"),))),)),
 }
 

@@ -41,7 +41,7 @@ class Feeder:
       window: where they are counted; closed when no more will come, and `take_error` tells why.
 
     Attributes:
-      is_unsure: whether it could not be said what a reader waits for that is part of a job; reset by the reader.
+      is_unsure: whether it could not be said what a reader waits for that is part of a job.
     """
 
     __slots__ = (
@@ -266,6 +266,11 @@ class Feeder:
         """See whether the readers wait in vain, if that could not be said before and can be now."""
         if self.is_unsure and self._window.awaited(self._may_bring_more):
             self.is_unsure = False
+            self.look_at_readers()
+
+    def look_at_readers(self) -> None:
+        """What those wait for who read in jobs is no longer what it was."""
+        if self._window in self._engine.core.waits.readers:
             self._engine.core.may_read(self._window, trio.current_time())
             self._engine.carry_out()
 

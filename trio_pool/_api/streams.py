@@ -119,9 +119,12 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         with contextlib.suppress(trio.EndOfChannel):
             job = await self._receive()
         if job is None:
+            await trio.lowlevel.checkpoint()  # the end of a channel is none
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error
         self._window.unread -= 1
+        if self._engine.core.waits.readers:
+            self._feeder.look_at_readers()  # of others that wait, too, as it may have been for them
         self._fill()
         return self._given(job)
 
@@ -129,7 +132,6 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         try:
             if self._window.unread or not is_in_a_job():
                 return await self._results.receive()
-            self._feeder.is_unsure = False
             with self._engine.waiting.waiting_for(self._feeder.awaited, window=self._window):
                 return await self._results.receive()
         except trio.ClosedResourceError:

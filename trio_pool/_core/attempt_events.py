@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._model.errors import JobTimeoutError
 from .._model.setback import Setback
-from .._model.states import Cut, DeadReason, JobState, Phase
+from .._model.states import Cut, DeadReason, JobState
 from .commands import Interrupt
 from .retry_decision import Die, Retry
 
@@ -96,7 +96,7 @@ class AttemptEvents:
                 self._changes.rest(worker, now + verdict.rest, now)
             if worker._limits is not None:
                 self._tell_breaker(run, worker._limits, verdict, now)
-            if verdict.broken and worker._phase is Phase.OPEN:  # or it is known already
+            if verdict.broken and worker._is_open:  # or it is known already
                 self._changes.take_out_of_use(worker, error, now)
         if race is None:
             self._decide(job, error, verdict, now)

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .._model.states import Phase
 from .commands import Hire
 from .deadlines import Due
 
@@ -202,7 +201,7 @@ class Autoscaler:
 
     def unparked(self, worker: WorkerRecord) -> None:
         """A worker can't be given a job any more, or has just been given one."""
-        if worker in self._idle and worker._phase is Phase.OPEN:
+        if worker in self._idle and worker._is_open:
             del self._idle[worker]
             self._idle_since.pop()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .deadlines import FIELDS, Due
+from .._model.states import Hold
+from .deadlines import HOLDS, Due
 
 if TYPE_CHECKING:
     from .._model.records import WorkerRecord
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
-
-WORKER_DUES = (Due.AGE, Due.REST, Due.QUARANTINE, Due.LIMIT)
 
 
 class Availability:
@@ -26,8 +25,7 @@ class Availability:
 
     def rest(self, worker: WorkerRecord, until: float, now: float) -> bool:
         """Let a worker rest; of two rests the later end holds. Returns whether it is this one."""
-        held = worker._resting_until
-        if worker._gone or until <= now or (held is not None and held >= until):
+        if worker._has_left or until <= max(now, worker._holds.get(Hold.RESTING, now)):
             return False
         self._hold(worker, Due.REST, until)
         self._lifecycle.tell("worker_resting", worker, until)
@@ -44,24 +42,28 @@ class Availability:
 
     def expire(self, worker: WorkerRecord, at: float) -> None:
         """A worker's resource will be too old then, if ever."""
-        if at != math.inf:
-            self._hold(worker, Due.AGE, at)
+        until = None if at == math.inf else at
+        if until == worker._expires_at:
+            return  # a second entry for the same time would be as current as the first
+        if worker._expires_at is not None:
+            self._deadlines.forget()
+        worker._expires_at = until
+        if until is not None:
+            self._deadlines.add(Due.AGE, worker, until)
 
     def drop(self, worker: WorkerRecord) -> None:
         """The worker has left: nothing holds it any longer."""
-        for due in WORKER_DUES:
-            field = FIELDS[due]
-            if getattr(worker, field) is not None:
-                setattr(worker, field, None)
+        self.expire(worker, math.inf)
+        for hold in HOLDS.values():
+            if worker._holds.pop(hold, None) is not None:
                 self._deadlines.forget()
 
     def _hold(self, worker: WorkerRecord, due: Due, until: float) -> None:
         """Put a time in place of what may be there."""
-        field = FIELDS[due]
-        held = getattr(worker, field)
+        held = worker._holds.get(HOLDS[due])
         if held == until:
-            return  # a second entry for the same time would be as current as the first
+            return  # as for the age
         if held is not None:
             self._deadlines.forget()
-        setattr(worker, field, until)
+        worker._holds[HOLDS[due]] = until
         self._deadlines.add(due, worker, until)

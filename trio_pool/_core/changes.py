@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._model.records import ANYONE
-from .._model.states import Cut, JobState, Phase
+from .._model.states import Cut, Hold, JobState
 from .commands import Admitted, Interrupt, Recall
 from .worker_index import terms_of
 
@@ -136,8 +137,8 @@ class Changes:
 
     def resume(self, worker: WorkerRecord, now: float) -> None:
         """A paused worker goes on."""
-        if worker._paused and not worker._gone:
-            worker._paused = False
+        if Hold.PAUSED in worker._holds and not worker._has_left:
+            del worker._holds[Hold.PAUSED]
             del self._state.paused[worker]
             self._lifecycle.tell("worker_resumed", worker)
             self._dispatcher.note(worker, now)
@@ -150,7 +151,7 @@ class Changes:
     def dismiss(self, worker: WorkerRecord, now: float) -> None:
         """A worker is to leave."""
         self._state.may_be_stuck |= not self._search.can_spare(worker)
-        worker._departing = True
+        worker._holds[Hold.LEAVING] = math.inf
         self._state.roster.leaving += 1
         self._state.queue.release(worker)  # what waits for it only because it has failed there need not any more
         self._state.reservations.lose(worker)
@@ -163,8 +164,9 @@ class Changes:
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
         if self._autoscaler is not None:
-            self._autoscaler.reopening(worker, again=worker._phase is not Phase.OPEN)
-        worker._phase = Phase.REOPENING
+            self._autoscaler.reopening(worker, again=not worker._is_open)
+        worker._holds.pop(Hold.STARTING, None)
+        worker._holds[Hold.REOPENING] = math.inf
         self._dispatcher.note(worker, now)
         if worker._lent:
             self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
@@ -178,4 +180,4 @@ class Changes:
 
 def is_kept(worker: WorkerRecord) -> bool:
     """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
-    return worker._departing or bool(worker._lent)
+    return worker._is_leaving or bool(worker._lent)

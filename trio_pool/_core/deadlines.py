@@ -6,6 +6,7 @@ import enum
 import math
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from .._model.states import Hold
 from .run_heap import RunHeap
 
 if TYPE_CHECKING:
@@ -28,14 +29,12 @@ class Due(enum.IntEnum):
     HEDGE = 8
 
 
-# Where a worker, and an attempt that may be started on another, has the time of its one valid
-# entry. Jobs, and who waits for the pool's rate limit, have tickets: what they wait for may
+# What of a worker has the time of its one valid entry, and where others have it that have but one.
+# Jobs, and who waits for the pool's rate limit, have tickets: what they wait for may
 # move to another time, and back again.
+HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
 FIELDS = {
     Due.AGE: "_expires_at",
-    Due.REST: "_resting_until",
-    Due.QUARANTINE: "_quarantined_until",
-    Due.LIMIT: "_limited_until",
     Due.RETIRE: "_retire_at",
     Due.HEDGE: "next_at",
 }
@@ -132,5 +131,15 @@ class Deadlines(RunHeap[Entry]):
 
 def _is_current(entry: Entry) -> bool:
     when, due, sequence, item = entry
+    if (hold := HOLDS.get(due)) is not None:
+        return bool(item._holds.get(hold) == when)
     field = FIELDS.get(due)
     return bool(abs(item._ticket) == sequence if field is None else getattr(item, field) == when)
+
+
+def is_over(due: Due, item: Any) -> None:
+    """What has come due of an item that has a time for it holds no longer."""
+    if (hold := HOLDS.get(due)) is not None:
+        del item._holds[hold]
+    else:
+        setattr(item, FIELDS[due], None)

@@ -80,7 +80,7 @@ class DeadlockSearch:
             return False  # who could take part in them yet is another matter
         if self._roster.has_substitute(worker):
             return True
-        others = self._roster.count(Terms(worker._tags)) - self._roster.leaving - (not worker._departing)
+        others = self._roster.count(Terms(worker._tags)) - self._roster.leaving - (not worker._is_leaving)
         return len(self._by_run) + self._reservations.kept < others
 
     def note_member(self, job: JobRecord) -> None:

@@ -14,7 +14,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .._model.records import Run
-from .._model.states import JobState, Phase
+from .._model.states import Hold, JobState
 from .commands import Admitted, Start
 from .worker_index import terms_of
 
@@ -144,13 +144,7 @@ class Dispatcher:
     def note(self, worker: WorkerRecord, now: float) -> None:
         """Work out whether a worker can be counted on to take a job."""
         self._roster.count_coming(worker)
-        held_back = (
-            worker._paused
-            or worker._departing
-            or worker._resting_until is not None
-            or worker._quarantined_until is not None
-        )
-        available = worker._phase is Phase.OPEN and not held_back
+        available = all(hold is Hold.LIMITED for hold in worker._holds)
         if available == worker._available:
             return
         self._roster.set_available(worker, available)
@@ -164,7 +158,7 @@ class Dispatcher:
         """An available worker has nothing to do; it is idle once its rate limit lets it start."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._limit(worker, ready)
-        elif worker._limited_until is None:
+        elif Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
 
     def _limit(self, worker: WorkerRecord, ready: float) -> None:

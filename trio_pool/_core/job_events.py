@@ -237,7 +237,7 @@ class JobEvents:
         return begins
 
     def may_read(self, window: StreamJobs, now: float) -> None:
-        """It can be said again what those wait for who read from a stream."""
+        """What those wait for who read from a stream is no longer what it was."""
         self._settling.advance(now)
         self._state.waits.look_at_readers(window)
         self._state.may_be_stuck = True

@@ -193,4 +193,4 @@ class Reservations:
 
 def occupied_by_opener(group: Group) -> int:
     """How many of the workers that stay in the pool a group can't have, since its opener has them."""
-    return int(group.opener is not None and not group.opener.worker._departing)
+    return int(group.opener is not None and not group.opener.worker._is_leaving)

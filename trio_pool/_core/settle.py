@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from .._basics.text import one_line
 from .._model.group import GroupRecord
-from .._model.states import JobState, Phase
+from .._model.states import JobState
 from .changes import is_kept
-from .deadlines import FIELDS, Due
+from .deadlines import Due, is_over
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -81,7 +81,7 @@ class Settling:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
-            if limits is not None and limits.is_worn() and worker._phase is Phase.OPEN and not is_kept(worker):
+            if limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
                 self._changes.take_out_of_use(worker, None, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
@@ -211,7 +211,7 @@ class Settling:
             elif due is Due.RATE:
                 item.no_longer_limited()
             else:
-                setattr(item, FIELDS[due], None)
+                is_over(due, item)
                 if due is Due.AGE:
                     self._grown_old(item, now)
                 elif due is Due.LIMIT:
@@ -234,7 +234,7 @@ class Settling:
         limits = worker._limits
         assert limits is not None
         limits.grow_old()
-        if not worker._runs and worker._phase is Phase.OPEN and not is_kept(worker):
+        if not worker._runs and worker._is_open and not is_kept(worker):
             self._changes.take_out_of_use(worker, None, now)
 
     def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .._model.records import Group, JobRecord, Run, Terms, WorkerRecord
-from .._model.states import JobState, Phase
+from .._model.states import Hold, JobState
 from .race import Race, runs_of
 from .waits import Wait
 from .worker_index import terms_of
@@ -183,7 +183,7 @@ class WaitGraph:
         held: list[Vacancy] = []
         own = None if group.opener is None else group.opener.worker
         for worker in self._roster.by_id.values():
-            if worker._departing or worker in group.workers or worker is own:
+            if worker._is_leaving or worker in group.workers or worker is own:
                 continue
             is_kept = self._is_kept_from(group, worker)
             if is_kept or self._is_waited_on(worker):
@@ -203,7 +203,7 @@ class WaitGraph:
         needs: list[Need] = []
         if not worker._has_room and all(map(self._is_holding, worker._runs)):
             needs.append((1, list(worker._runs)))
-        if vacancy.wholly or worker._departing or worker._phase is Phase.REOPENING:
+        if vacancy.wholly or worker._is_leaving or Hold.REOPENING in worker._holds:
             needs += [(1, [lender]) for lender in worker._lent]
         group = worker._kind.group
         if vacancy.given_back and group is not None and group.opener is not None:
@@ -248,7 +248,7 @@ class WaitGraph:
 
     def _elastic_leaving(self) -> list[Vacancy]:
         """The workers in whose place others may be opened, once they have left."""
-        leaving = (worker for worker in self._roster.by_id.values() if worker._elastic and worker._departing)
+        leaving = (worker for worker in self._roster.by_id.values() if worker._elastic and worker._is_leaving)
         return [Vacancy(worker, wholly=True) for worker in leaving]
 
     def _takers(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> list[Vacancy] | None:
@@ -258,7 +258,7 @@ class WaitGraph:
         held = len(self._waits) + self._reservations.kept + len(but)
         if not terms.failed and held < roster.count(terms) - roster.leaving:
             return None
-        staying = [worker for worker in roster.fitting(terms) if not (worker._departing or worker in but)]
+        staying = [worker for worker in roster.fitting(terms) if not (worker._is_leaving or worker in but)]
         if terms.failed:
             # Those that it avoids now won't take it before others have failed, or can't be counted on any more.
             staying = [worker for worker in staying if not roster.is_avoided(terms, worker)]

@@ -106,19 +106,19 @@ class Waits:
     Attributes:
       by_run: by each run that waits, its waits.
       watched: by each cause, the waits that are kept by it. Whoever changes one says so by `note`.
+      readers: by each stream, the waits for jobs of it.
       groups: the groups that have not had all the workers that they want, the first to come first.
     """
 
-    __slots__ = ("_changed", "_kept_by", "_number", "_readers", "_standing", "by_run", "groups", "watched")
+    __slots__ = ("_changed", "_kept_by", "_number", "_standing", "by_run", "groups", "readers", "watched")
 
     def __init__(self) -> None:
         self._number = 0
         self.by_run: dict[Run, dict[Wait, None]] = {}
         self.watched: dict[Cause, dict[Wait, None]] = {}
+        self.readers: dict[StreamJobs, dict[Wait, None]] = {}
         self.groups: dict[Group, None] = {}
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
-        # By each stream, the waits for jobs of it.
-        self._readers: dict[StreamJobs, dict[Wait, None]] = {}
         # By each run that waits, how many of its waits stand.
         self._standing: dict[Run, int] = {}
         # Those of the causes that have been noted since the last count.
@@ -130,7 +130,7 @@ class Waits:
         wait.number = self._number
         self.by_run.setdefault(wait.run, {})[wait] = None
         if wait.window is not None:
-            self._readers.setdefault(wait.window, {})[wait] = None
+            self.readers.setdefault(wait.window, {})[wait] = None
         self.look_at(wait)
 
     def end(self, wait: Wait) -> None:
@@ -141,14 +141,14 @@ class Waits:
         if not waits:
             del self.by_run[wait.run]
         if wait.window is not None:
-            readers = self._readers[wait.window]
+            readers = self.readers[wait.window]
             del readers[wait]
             if not readers:
-                del self._readers[wait.window]
+                del self.readers[wait.window]
 
     def look_at_readers(self, window: StreamJobs) -> None:
-        """It can be said again what those wait for who read from a stream."""
-        for wait in self._readers.get(window, ()):
+        """What those wait for who read from a stream is no longer what it was."""
+        for wait in self.readers.get(window, ()):
             self.look_at(wait)
 
     def is_waiting(self, run: Run) -> bool:

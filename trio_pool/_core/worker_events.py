@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from .._model.states import Cut, Phase
+from .._model.states import Cut, Hold
 
 if TYPE_CHECKING:
     from .._model.records import WorkerRecord
@@ -64,7 +65,8 @@ class WorkerEvents:
     def opened(self, worker: WorkerRecord, now: float) -> None:
         """A worker's resource is open."""
         self._settling.advance(now)
-        worker._phase = Phase.OPEN
+        for hold in (Hold.STARTING, Hold.REOPENING):
+            worker._holds.pop(hold, None)
         worker._was_open = True
         if self._autoscaler is not None:
             self._autoscaler.opened(worker)
@@ -94,8 +96,8 @@ class WorkerEvents:
     def pause(self, worker: WorkerRecord, now: float) -> None:
         """A worker is to take no more jobs until it is resumed."""
         self._settling.advance(now)
-        if not (worker._paused or worker._gone):
-            worker._paused = True
+        if not (Hold.PAUSED in worker._holds or worker._has_left):
+            worker._holds[Hold.PAUSED] = math.inf
             self._state.paused[worker] = None
             self._lifecycle.tell("worker_paused", worker)
             self._dispatcher.note(worker, now)
@@ -119,7 +121,7 @@ class WorkerEvents:
         if cut:
             for run in (*worker._runs, *worker._lent):
                 self._changes.cut(run, Cut.EVICTED, now)
-        if not (worker._departing or worker._gone):
+        if not (worker._is_leaving or worker._has_left):
             self._changes.dismiss(worker, now)
             self._settling.settle(now)
 
@@ -128,7 +130,7 @@ class WorkerEvents:
         self._settling.advance(now)
         state = self._state
         state.may_be_stuck |= not self._search.can_spare(worker)
-        worker._phase = Phase.STOPPED
+        worker._holds[Hold.STOPPED] = math.inf
         state.paused.pop(worker, None)
         state.availability.drop(worker)
         state.reservations.lose(worker)

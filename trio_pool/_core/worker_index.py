@@ -29,7 +29,7 @@ def terms_of(job: JobRecord) -> Terms:
             return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
         # A worker that is to leave takes no more jobs.
         last = setback.last
-        if setback.placement == "same" and last is not None and not (last._departing or last._gone):
+        if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
             pinned = last
     return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
 
@@ -99,7 +99,7 @@ class WorkerIndex:
     def leave(self, worker: WorkerRecord) -> bool:
         """A worker that is no longer available leaves the pool; returns whether it was the last with its tags."""
         del self.by_id[worker._id]
-        self.leaving -= worker._departing
+        self.leaving -= worker._is_leaving
         self.coming -= worker._coming
         kind = self._everybody.by_tags[worker._tags]
         kind.add_members(-1)

@@ -16,7 +16,7 @@ from .._basics.error_text import Words, worded
 from .._basics.pickling import Handle
 from .._basics.text import call_name
 from .group import GroupRecord
-from .states import _PHASE_STATES, ATTEMPT_FIELDS, Attempt, JobState, Phase, WorkerState
+from .states import _HELD_STATES, ATTEMPT_FIELDS, Attempt, Hold, JobState, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,6 +145,9 @@ class Run:
         return self.is_lent and self.race is not None
 
 
+_CLOSED = frozenset({Hold.STARTING, Hold.REOPENING, Hold.STOPPED})
+
+
 class Crew(Protocol):
     """The workers of a pool, by which it is known whose a worker is."""
 
@@ -268,10 +271,9 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_alone", "_attempts", "_available", "_busy_seconds", "_claims", "_coming", "_crew",
-        "_departing", "_elastic", "_expires_at", "_id", "_kind", "_last_error", "_lent", "_limited_until", "_limits",
-        "_max_running", "_name", "_paused", "_phase", "_quarantined_until", "_resting_until", "_runs", "_succeeded",
-        "_tags", "_task", "_was_open",
+        "__weakref__", "_alone", "_attempts", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
+        "_expires_at", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs",
+        "_succeeded", "_tags", "_task", "_was_open",
     )
     # fmt: on
 
@@ -289,16 +291,11 @@ class WorkerRecord(Handle):
         # Whether it is one of those that are opened and retired with the load.
         self._elastic = False
 
-        self._phase = Phase.STARTING
-        # Whether its resource has ever been open.
+        # What holds it back, each with the time until which it does, or inf.
+        self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
+        # Whether its resource has ever been open, and when it will be too old.
         self._was_open = False
-        self._paused = False
-        # Owned by the holds: until when each of them lasts.
-        self._resting_until: float | None = None
-        self._quarantined_until: float | None = None
-        self._limited_until: float | None = None
         self._expires_at: float | None = None
-        self._departing = False
 
         # How many places it has; and what fills them, in the order of their start.
         self._max_running = 1
@@ -335,9 +332,19 @@ class WorkerRecord(Handle):
         return self._tags
 
     @property
-    def _gone(self) -> bool:
+    def _has_left(self) -> bool:
         """Whether it has left the pool."""
-        return self._phase is Phase.STOPPED
+        return Hold.STOPPED in self._holds
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether it is to leave the pool, or has."""
+        return Hold.LEAVING in self._holds
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether its resource is open, and fit for use."""
+        return self._holds.keys().isdisjoint(_CLOSED)
 
     @property
     def _has_room(self) -> bool:
@@ -347,25 +354,18 @@ class WorkerRecord(Handle):
     @property
     def _may_become_available(self) -> bool:
         """Whether it can't start anything now, but may later without anybody's doing."""
-        if self._departing or (self._phase is Phase.REOPENING and (self._lent or self._runs)):
+        holds = self._holds
+        if Hold.LEAVING in holds or (Hold.REOPENING in holds and (self._lent or self._runs)):
             return False  # it takes those who have it, or have lent it, to be done
-        held = self._resting_until is not None or self._quarantined_until is not None
-        return self._phase is not Phase.OPEN or held or self._limited_until is not None
+        return any(hold is not Hold.PAUSED for hold in holds)
 
     @property
     def state(self) -> WorkerState:
         """What the worker is doing."""
-        if self._phase is Phase.STARTING or self._phase is Phase.STOPPED:
-            return _PHASE_STATES[self._phase]
-        if self._runs:
+        holds = tuple(self._holds)
+        if self._runs and Hold.STOPPED not in holds:
             return WorkerState.BUSY
-        if self._paused:
-            return WorkerState.PAUSED
-        if self._quarantined_until is not None:
-            return WorkerState.QUARANTINED
-        if self._resting_until is not None:
-            return WorkerState.RESTING
-        return _PHASE_STATES[self._phase]
+        return next((state for hold, state in _HELD_STATES.items() if hold in holds), WorkerState.IDLE)
 
 
 def has_ended(job: JobRecord) -> bool:

@@ -141,13 +141,20 @@ class WorkerState(enum.Enum):
     """has left the pool"""
 
 
-class Phase(enum.Enum):
-    """Whether a worker's resource is open."""
+class Hold(enum.Enum):
+    """What keeps a worker from jobs, in the order in which it says so. Available is one that nothing holds.
 
-    STARTING = enum.auto()
-    OPEN = enum.auto()
-    REOPENING = enum.auto()
+    A rate limit is the exception: a job that avoids other workers waits for one that is only limited.
+    """
+
     STOPPED = enum.auto()
+    STARTING = enum.auto()
+    PAUSED = enum.auto()
+    QUARANTINED = enum.auto()
+    RESTING = enum.auto()
+    LIMITED = enum.auto()
+    REOPENING = enum.auto()
+    LEAVING = enum.auto()
 
 
 class Cut(enum.Enum):
@@ -158,9 +165,12 @@ class Cut(enum.Enum):
     LOST = enum.auto()  # another worker that runs the same attempt has settled it
 
 
-_PHASE_STATES = {
-    Phase.STARTING: WorkerState.STARTING,
-    Phase.OPEN: WorkerState.IDLE,
-    Phase.REOPENING: WorkerState.REOPENING,
-    Phase.STOPPED: WorkerState.STOPPED,
+# What a worker says that it is doing while it is held back. Others go before that: it is busy, or idle.
+_HELD_STATES = {
+    Hold.STOPPED: WorkerState.STOPPED,
+    Hold.STARTING: WorkerState.STARTING,
+    Hold.PAUSED: WorkerState.PAUSED,
+    Hold.QUARANTINED: WorkerState.QUARANTINED,
+    Hold.RESTING: WorkerState.RESTING,
+    Hold.REOPENING: WorkerState.REOPENING,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -161,7 +162,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Look at a worker."""
     busy = worker._busy_seconds + sum(now - run.since for run in tuple(worker._runs))
-    holds = (worker._resting_until, worker._quarantined_until, worker._limited_until)
+    ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
     return WorkerStatistics(
         id=worker.id,
         name=worker.name,
@@ -171,7 +172,7 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
         failed=worker._attempts - worker._succeeded,
         busy_seconds=busy,
         last_error=None if worker._last_error is None else only_leaf(worker._last_error),
-        available_at=max((until for until in holds if until is not None), default=None),
+        available_at=max(ends, default=None),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .._basics.error_text import in_words
 from .._basics.text import call_arguments, one_line
-from .states import Phase, WorkerState
+from .states import WorkerState
 
 if TYPE_CHECKING:
     from .records import JobRecord, WorkerRecord
@@ -91,18 +92,11 @@ def doings(worker: WorkerRecord, now: float) -> str:
     state = worker.state
     if state is WorkerState.STARTING or state is WorkerState.STOPPED:
         return state.name.lower()
-    holds = ["paused"] if worker._paused else []
-    for name, until in (
-        ("quarantined", worker._quarantined_until),
-        ("resting", worker._resting_until),
-        ("limited", worker._limited_until),
-    ):
-        if until is not None:
-            holds.append(f"{name} until {until:.1f} ({max(until - now, 0):.1f} s left)")
-    if worker._phase is Phase.REOPENING:
-        holds.append("reopening")
-    if worker._departing:
-        holds.append("leaving")
+    holds: list[str] = []
+    for hold in sorted(worker._holds, key=lambda hold: hold.value):
+        until = worker._holds[hold]
+        left = "" if until == math.inf else f" until {until:.1f} ({max(until - now, 0):.1f} s left)"
+        holds.append(f"{hold.name.lower()}{left}")
     if reserved := reservation(worker):
         holds.append(reserved)
     if run := next(iter(worker._runs), None):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._basics.text import one_line
 from .._model.errors import JobDeadlockError
-from .._model.states import Phase
+from .._model.states import Hold
 from .._model.text import label
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _hold_of(run: Run) -> str:
         return f"on {name}"
     if run.is_forfeited:
         return f"has lent {name} and goes on without it"
-    if worker._departing:
+    if worker._is_leaving:
         return f"has lent {name}, which is to leave"
-    if worker._phase is Phase.REOPENING:
+    if Hold.REOPENING in worker._holds:
         return f"has lent {name}, whose resource is broken"
     return f"has lent {name}"

@@ -9,7 +9,6 @@ import trio
 from .._basics.attributes import OnlyAsync
 from .._basics.is_a import is_a
 from .._basics.text import one_line
-from .._model.states import Phase
 from .._policies.retry import ResourceBroken
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs
@@ -58,9 +57,9 @@ class LendBlock(OnlyAsync):
         if in_vain is not None and (error is None or is_a(error, Exception)):
             raise deadlock_of(in_vain)
         if error is None:
-            if worker._departing:
+            if worker._is_leaving:
                 raise ResourceBroken(f"{one_line(worker.name)} was removed while it was lent")
-            if worker._phase is not Phase.OPEN:
+            if not worker._is_open:
                 raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
 
 

@@ -19,7 +19,7 @@ from .._basics.logs import report
 from .._basics.text import one_line, shown
 from .._model.errors import JobCancelledError
 from .._model.records import Run
-from .._model.states import Phase
+from .._model.states import Hold
 from .._policies import validate
 from .._policies.retry import ResourceBroken, RetryPolicy
 from .attempt_loop import AttemptLoop, Host
@@ -154,7 +154,7 @@ class WorkerTask:
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
             self._sender.close()
-        elif self.worker._departing:
+        elif self.worker._is_leaving:
             self.session.cancel()
 
     # Its jobs may lend it.
@@ -248,9 +248,9 @@ class WorkerTask:
         """Enter the lifespan, serve and leave it, again and again until told to leave."""
         failed = 0
         is_reported = False
-        while not self.worker._departing:
+        while not self.worker._is_leaving:
             error = await self._serve_once()
-            if self.worker._phase is Phase.STARTING and not self._insists:
+            if Hold.STARTING in self.worker._holds and not self._insists:
                 self.failure = error
                 return
             if error is not None and not is_a(error, Exception):
@@ -308,7 +308,7 @@ class WorkerTask:
         with self._sender, self._receiver:
             self.core.opened(self.worker, trio.current_time())
             self.opened.set()
-            if self.worker._departing:
+            if self.worker._is_leaving:
                 self.recall()
             try:
                 async with trio.open_nursery() as self._loops:
@@ -322,7 +322,7 @@ class WorkerTask:
             self.session.cancel()
 
     async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
-        if not self.worker._departing:
+        if not self.worker._is_leaving:
             self._stage = Stage.OPENING  # so that a recall ends it
             delay = self.host.reopening_delay(_REOPENING, failed, error)
             with trio.move_on_after(delay) as self.session:
@@ -361,7 +361,7 @@ class WorkerTask:
         """Its lifespan is ending: it is given no more jobs. Returns what the attempts on it fail with."""
         if self._broken is None:
             self._broken = ResourceBroken(f"the lifespan of {one_line(self.worker.name)} ended by itself")
-        if self.worker._phase is Phase.OPEN:  # or that has to be opened anew is known already
+        if self.worker._is_open:  # or that has to be opened anew is known already
             self._untold = True
             self.core.reopen(self.worker, self._broken, trio.current_time(), tell=False)
         return self._broken

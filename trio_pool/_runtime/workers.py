@@ -107,9 +107,9 @@ class Workers:
             raise
         if worker._task.failure is not None:
             raise worker._task.failure
-        if worker._gone and not self._engine.stopping:
+        if worker._has_left and not self._engine.stopping:
             raise RuntimeError(f"{one_line(worker.name)} was removed before it had started")
-        if worker._gone:
+        if worker._has_left:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
 
@@ -200,10 +200,10 @@ class Workers:
 
     def blame(self, worker: Worker, error: Exception) -> None:
         """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
-        if worker._departing and worker._task.removers:
+        if worker._is_leaving and worker._task.removers:
             worker._task.farewell = error
             return
-        if not worker._departing:  # it may be long until the block is left
+        if not worker._is_leaving:  # it may be long until the block is left
             report("leaving the lifespan of %s failed", one_line(worker.name), error=error)
         self._engine.errors.append(error)
 

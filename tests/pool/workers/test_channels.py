@@ -54,26 +54,28 @@ async def test_a_busy_workers_loop_does_not(autojump_clock: MockClock) -> None:
         assert channel_of(pool.workers[0]).tasks_waiting_receive == 1
 
 
+class Watch(trio.abc.Instrument):
+    """What is in the channel of a pool's only worker, before each step of a task."""
+
+    def __init__(self, pool: Pool[str]) -> None:
+        self.pool = pool
+        self.seen: list[int] = []
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self.pool.workers and not self.pool.workers[0]._task.opened.is_set():
+            return
+        self.seen += [channel_of(worker).current_buffer_used for worker in self.pool.workers]
+
+
 async def test_a_job_is_in_the_channel_until_a_loop_is_there(autojump_clock: MockClock) -> None:
-    waiting: list[int] = []
-
-    @asynccontextmanager
-    async def lifespan(resource: str) -> AsyncGenerator[str]:
-        yield resource
-
-    async with open_pool([], lifespan=lifespan, no_worker="wait") as pool:
+    async with open_pool(cast("list[str]", []), no_worker="wait") as pool:
         job = await pool.submit(nap)
-
-        async def look() -> None:
-            while not pool.workers or job.state is not JobState.RUNNING:
-                await trio.lowlevel.checkpoint()
-            waiting.append(channel_of(pool.workers[0]).current_buffer_used)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look)
-            await pool.add("a")
+        watch = Watch(pool)
+        trio.lowlevel.add_instrument(watch)
+        await pool.add("a")
         assert await job.wait() == 1.0
-    assert waiting == [1]
+        trio.lowlevel.remove_instrument(watch)
+    assert set(watch.seen) == {0, 1}
 
 
 async def test_while_a_job_lends_its_worker_one_more_loop_waits_there(autojump_clock: MockClock) -> None:
