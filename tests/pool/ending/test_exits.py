@@ -14,8 +14,8 @@ import trio
 from trio.testing import MockClock
 
 from tests.actors import Doors, fails, sleeps_forever
+from tests.patience import PATIENT
 from tests.pool.ending.logged_errors import errors_logged
-from tests.pool.ending.patience import PATIENT
 from trio_pool import Job, JobState, open_pool
 
 if sys.version_info < (3, 11):

@@ -12,8 +12,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Doors, fails, sleeps, works
+from tests.patience import PATIENT
 from tests.pool.ending.logged_errors import errors_logged
-from tests.pool.ending.patience import PATIENT
 from trio_pool import (
     DeadReason,
     Job,

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Doors, fails, sleeps_forever, sulks
+from tests.patience import PATIENT
 from tests.pool.ending.logged_errors import errors_logged
-from tests.pool.ending.patience import PATIENT
 from trio_pool import JobFailedError, JobState, open_pool
 from trio_pool.testing import assert_settled
 

@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import cleans_up, fails, is_stubborn, sleeps, sleeps_forever, state_of, works
+from tests.patience import PATIENT
 from trio_pool import (
     Instrument,
     Job,
@@ -20,14 +21,12 @@ from trio_pool import (
     JobState,
     Pool,
     PoolClosedError,
-    RetryPolicy,
     SlotJobGroup,
     Worker,
     open_pool,
 )
 from trio_pool.testing import Flaky, assert_settled
 
-PATIENT = RetryPolicy.fixed(5.0)
 CANCELLED = JobState.CANCELLED
 SUCCEEDED = JobState.SUCCEEDED
 

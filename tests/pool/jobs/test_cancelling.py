@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import fails, is_stubborn, nap, sleeps, sleeps_forever, state_of, sulks, works
+from tests.patience import PATIENT
 from trio_pool import (
     Attempt,
     DeadReason,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
-
-PATIENT = RetryPolicy.fixed(5.0)
 
 
 # job.cancel()

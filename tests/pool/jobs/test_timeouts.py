@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.actors import fails, is_stubborn, sleeps, sleeps_forever, sulks, works
+from tests.patience import PATIENT
 from trio_pool import (
     AttemptTimeoutError,
     DeadReason,
@@ -24,7 +25,6 @@ from trio_pool import (
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-PATIENT = RetryPolicy.fixed(5.0)
 PROMPT = RetryPolicy.immediate(max_attempts=3)
 
 

@@ -6,9 +6,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import fails, sleeps, works
-from trio_pool import Instrument, Job, JobState, RetryAfter, RetryPolicy, WorkerState, open_pool
-
-PATIENT = RetryPolicy.fixed(5.0)
+from tests.patience import PATIENT
+from trio_pool import Instrument, Job, JobState, RetryAfter, WorkerState, open_pool
 
 
 async def fails_once(resource: str, failed: set[int], number: int) -> int:
