@@ -1,26 +1,20 @@
-"""4.3: cancelling jobs, and those who wait for them."""
+"""Jobs and runs that are cancelled."""
 
 # A block that raises, or is cancelled, has bound its names all the same.
 # pyright: reportPossiblyUnboundVariable=false
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors import fails, is_stubborn, nap, sleeps, sleeps_forever, state_of, sulks, works
+from tests.actors import fails, is_stubborn, sleeps, sleeps_forever, state_of, sulks, works
 from tests.patience import PATIENT
 from trio_pool import (
-    Attempt,
     DeadReason,
     Discard,
     GiveUp,
-    Instrument,
-    Job,
     JobCancelledError,
     JobFailedError,
     JobState,
@@ -30,13 +24,6 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
-
 
 # job.cancel()
 
@@ -292,260 +279,3 @@ async def test_run_raises_if_somebody_else_cancels_its_job(autojump_clock: MockC
         nursery.start_soon(cancels_all, pool)
         with pytest.raises(JobCancelledError):
             await pool.run(sleeps_forever)
-
-
-# Leaving map and as_completed.
-
-
-async def is_slow_to_end(resource: str, item: int) -> None:
-    """Takes three seconds to clean up."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(3)
-
-
-async def test_leaving_a_map_waits_until_its_functions_no_longer_run(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"]) as pool:
-        async with pool.map(is_slow_to_end, range(5)):
-            await trio.sleep(1)
-        assert trio.current_time() == 4.0
-        assert list(pool.jobs()) == []
-
-
-async def test_leaving_as_completed_waits_until_its_functions_no_longer_run(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"]) as pool:
-        async with pool.as_completed(is_slow_to_end, range(5)):
-            await trio.sleep(1)
-        assert trio.current_time() == 4.0
-        assert list(pool.jobs()) == []
-
-
-async def test_a_cancelled_map_waits_too_and_is_cancelled_then(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"]) as pool:
-        with trio.move_on_after(1) as scope:
-            async with pool.map(is_slow_to_end, range(5)) as results:
-                async for _ in results:
-                    raise AssertionError("unreachable")
-        assert trio.current_time() == 4.0
-        assert list(pool.jobs()) == []
-    assert scope.cancelled_caught
-
-
-async def test_a_job_that_dies_while_its_map_is_left_counts_as_dealt_with(autojump_clock: MockClock) -> None:
-    async def sulks_over(resource: str, item: int) -> None:
-        await sulks(resource)
-
-    async with open_pool(["a"]) as pool, pool.map(sulks_over, [1]):
-        await wait_all_tasks_blocked()
-    assert pool.statistics().dead == 1
-
-
-async def test_a_map_that_is_cancelled_as_it_is_entered_runs_nothing(autojump_clock: MockClock) -> None:
-    began: list[int] = []
-
-    async def begins(resource: str, item: int) -> None:
-        began.append(item)
-
-    async with open_pool(["a"]) as pool:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            async with pool.map(begins, range(5)):
-                pass
-        await trio.sleep(1)
-    assert scope.cancelled_caught
-    assert began == []
-
-
-async def test_a_map_can_be_left_while_another_task_reads_it(autojump_clock: MockClock) -> None:
-    told: list[type[BaseException]] = []
-
-    async def reads(results: AsyncIterator[None]) -> None:
-        try:
-            await anext(results)
-        except (JobCancelledError, trio.ClosedResourceError) as error:
-            told.append(type(error))
-
-    async with open_pool(["a", "b", "c"]) as pool, trio.open_nursery() as nursery:
-        async with pool.map(is_slow_to_end, range(5)) as results:
-            nursery.start_soon(reads, results)
-            await trio.sleep(1)
-        assert list(pool.jobs()) == []
-    assert told == [trio.ClosedResourceError]
-
-
-# The function's own scopes.
-
-
-async def test_a_timeout_of_the_function_itself_is_its_own(autojump_clock: MockClock) -> None:
-    async def is_impatient(resource: str) -> str:
-        with trio.move_on_after(2):
-            await trio.sleep_forever()
-        return "went on"
-
-    async with open_pool(["a"], attempt_timeout=10) as pool:
-        assert await pool.run(is_impatient) == "went on"
-
-
-async def test_a_scope_that_the_function_has_cancelled_is_its_own(autojump_clock: MockClock) -> None:
-    async def cancels_a_part(resource: str) -> str:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await trio.sleep_forever()
-        return "went on"
-
-    async with open_pool(["a"]) as pool:
-        assert await pool.run(cancels_a_part) == "went on"
-
-
-async def test_the_nursery_of_a_function_is_its_own(autojump_clock: MockClock) -> None:
-    async def has_helpers(resource: str) -> str:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep_forever)
-            await trio.sleep(1)
-            nursery.cancel_scope.cancel()
-        return "went on"
-
-    async with open_pool(["a"]) as pool:
-        assert await pool.run(has_helpers) == "went on"
-
-
-async def test_a_scope_around_the_caller_of_submit_has_no_hold_on_the_job(autojump_clock: MockClock) -> None:
-    async with open_pool(["a"]) as pool:
-        with trio.CancelScope() as scope:
-            job = await pool.submit(sleeps, 2.0)
-            scope.cancel()
-    assert job.state is JobState.SUCCEEDED
-
-
-# trio.Cancelled
-
-
-class Attempts(Instrument):
-    """Notes how each attempt ended."""
-
-    def __init__(self) -> None:
-        self.errors: list[Exception | None] = []
-
-    def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
-        self.errors.append(attempt.error)
-
-
-async def test_an_attempt_that_was_cut_short_is_neither_counted_nor_kept_nor_retried(
-    autojump_clock: MockClock,
-) -> None:
-    attempts = Attempts()
-    async with open_pool(["a"], retry=PATIENT, instruments=[attempts]) as pool:
-        job = await pool.submit(sleeps_forever)
-        await wait_all_tasks_blocked()
-        job.cancel()
-    seen = pool.statistics()
-    assert (seen.attempts, seen.failures, seen.retries) == (0, 0, 0)
-    assert (job.attempts, job.attempt_count) == ((), 0)
-    (error,) = attempts.errors
-    assert isinstance(error, JobCancelledError)
-
-
-async def test_on_failure_is_not_asked_about_a_cancellation(autojump_clock: MockClock) -> None:
-    asked: list[Exception] = []
-
-    def on_failure(job: Job[Any], error: Exception) -> None:
-        asked.append(error)
-
-    async with open_pool(["a"], on_failure=on_failure) as pool:
-        job = await pool.submit(sleeps_forever)
-        await wait_all_tasks_blocked()
-        job.cancel()
-    assert asked == []
-
-
-async def test_a_cancelled_job_whose_nursery_raises_a_group_of_cancellations_is_cancelled(
-    autojump_clock: MockClock,
-) -> None:
-    async def has_helpers(resource: str) -> None:
-        async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(trio.sleep_forever)
-
-    async with open_pool(["a"]) as pool:
-        job = await pool.submit(has_helpers)
-        await wait_all_tasks_blocked()
-        job.cancel()
-    assert job.state is JobState.CANCELLED
-
-
-async def test_of_a_group_of_cancellations_and_errors_the_errors_are_the_failure(autojump_clock: MockClock) -> None:
-    async def helper_fails() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise ValueError("of the helper")
-
-    async def has_helpers(resource: str) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(helper_fails)
-            nursery.start_soon(trio.sleep_forever)
-
-    async with open_pool(["a"], retry=PATIENT) as pool:
-        job = await pool.submit(has_helpers)
-        await wait_all_tasks_blocked()
-        job.cancel()
-        with pytest.raises(JobFailedError) as caught:
-            await job.wait()
-    assert job.dead_reason is DeadReason.NOT_RETRYABLE
-    assert pytest.RaisesGroup(ValueError).matches(caught.value.__cause__)
-
-
-async def test_errors_in_a_group_with_a_cancellation_by_a_timeout_are_the_failure(autojump_clock: MockClock) -> None:
-    async def helper_fails() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise ValueError("of the helper")
-
-    async def has_helpers(resource: str) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(helper_fails)
-            nursery.start_soon(trio.sleep_forever)
-
-    async with open_pool(["a"], attempt_timeout=1) as pool:
-        with pytest.raises(JobFailedError) as caught:
-            await pool.run(has_helpers)
-    assert pytest.RaisesGroup(ValueError).matches(caught.value.__cause__)
-
-
-async def test_a_group_of_the_function_s_own_keeps_its_shape(autojump_clock: MockClock) -> None:
-    error = ExceptionGroup("mine", [ValueError(), ExceptionGroup("inner", [KeyError()])])
-
-    async def raises_a_group(resource: str) -> None:
-        raise error
-
-    async with open_pool(["a"]) as pool:
-        with pytest.raises(JobFailedError) as caught:
-            await pool.run(raises_a_group)
-    assert caught.value.__cause__ is error
-
-
-async def test_cancellations_never_get_into_an_attempt(autojump_clock: MockClock) -> None:
-    async def has_helpers(resource: str) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sulks, resource)
-            nursery.start_soon(trio.sleep_forever)
-
-    async with open_pool(["a"], attempt_timeout=1, on_dead="keep") as pool:
-        job = await pool.submit(has_helpers)
-    (attempt,) = job.attempts
-    assert pytest.RaisesGroup(OSError).matches(attempt.error)
-
-
-async def test_on_failure_may_cancel_its_job_and_does_nothing_to_the_next_one(autojump_clock: MockClock) -> None:
-    def cancel(job: Job[Any], error: Exception) -> None:
-        job.cancel()
-
-    async with open_pool(["a"], on_failure=cancel) as pool:
-        failed = await pool.submit(fails)
-        following = await pool.submit(nap, 1)
-        assert await following.wait() == 1
-        assert failed.state is JobState.DEAD
-        pool.dead.pop_all()
