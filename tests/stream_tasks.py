@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.harness import (
+from tests.busy_tasks import (
     BOUNCE,
-    Session,
-    Task,
-    World,
     fails,
     flaky_item,
     follow,
@@ -24,6 +21,7 @@ from tests.harness import (
     works,
     works_a_while,
 )
+from tests.busy_world import Session, Task, World
 from trio_pool import Pool, current_job
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ from collections import Counter
 
 import pytest
 
+from tests.busy_tasks import GROUP_TASKS
+from tests.busy_world import Session, World
 from tests.harness import (
-    GROUP_TASKS,
     Disturbance,
-    Session,
-    World,
     break_a_lifespan,
     cancel_a_group,
     cancel_a_job,

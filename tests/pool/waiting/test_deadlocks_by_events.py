@@ -10,7 +10,7 @@ import trio
 
 from tests.actors import nap
 from tests.harness import no_hanging
-from tests.pool.waiting.test_lending_trouble import Fragile
+from tests.pool.waiting.fragile import Fragile
 from trio_pool import (
     DeadReason,
     Elastic,

@@ -13,7 +13,7 @@ import trio
 
 from tests.actors import nap, state_of, works
 from tests.lenders import Parted, lends, nothing
-from tests.pool.waiting.test_lending_trouble import Fragile
+from tests.pool.waiting.fragile import Fragile
 from trio_pool import (
     DeadReason,
     Discard,
