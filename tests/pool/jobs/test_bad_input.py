@@ -173,15 +173,6 @@ async def test_bad_input_is_told_before_anything_is_opened() -> None:
     assert opened == []
 
 
-async def test_a_lifespan_that_gives_no_context_manager() -> None:
-    def not_even_async(resource: str) -> str:
-        return resource
-
-    with pytest.raises(TypeError, match="lifespan must return an async context manager, returned 'a'"):
-        async with open_anything(["a"], lifespan=not_even_async):
-            pass
-
-
 # Describing a resource
 
 

@@ -252,21 +252,6 @@ async def test_reject_turns_away_a_job_of_a_worker_that_has_left() -> None:
             await pool.submit(whoami, worker=first)
 
 
-async def test_reject_buries_what_is_queued_when_the_last_worker_that_may_take_it_leaves(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_pool(COLOURS, on_dead="keep") as pool:
-        red, _ = pool.workers
-        await pool.submit(nap, 5, worker=red)
-        by_tag = await pool.submit(whoami, requires=["red"])
-        by_worker = await pool.submit(whoami, worker=red)
-        anyones = await pool.submit(whoami)
-        await red.remove()
-    assert by_tag.dead_reason is DeadReason.NO_WORKER
-    assert by_worker.dead_reason is DeadReason.NO_WORKER
-    assert anyones.result() == "b"
-
-
 @hopeless
 async def test_bury_makes_such_a_job_dead(wish: Wish) -> None:
     async with open_pool(COLOURS, no_worker="bury", on_dead="keep") as pool:
@@ -324,14 +309,3 @@ async def test_a_worker_that_is_held_back_still_counts(held_back: str, autojump_
         assert job.state is JobState.QUEUED
         worker.resume()
         assert await job.wait() == "a"
-
-
-async def test_a_retry_that_nobody_may_take_any_more_is_buried(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"], retry=RetryPolicy.fixed(5), on_dead="keep") as pool:
-        first, _ = pool.workers
-        job = await pool.submit(Failing(9), worker=first)
-        await trio.sleep(1)
-        assert job.state is JobState.DELAYED
-        await first.remove()
-        await trio.sleep(5)
-        assert job.dead_reason is DeadReason.NO_WORKER

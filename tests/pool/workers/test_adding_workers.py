@@ -9,29 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors import Doors, sleeps
+from tests.actors import Doors
 from tests.pool.workers.users_of_resources import gets
 from trio_pool import Instrument, PoolClosedError, Worker, open_pool
-
-
-async def test_a_new_worker_is_there_once_its_lifespan_has_been_entered(autojump_clock: MockClock) -> None:
-    doors = Doors()
-    async with open_pool(["a"], lifespan=doors.lifespan) as pool:
-        doors.seconds_in = 2.0
-        worker = await pool.add("b", name="second", tags=["new"])
-        assert trio.current_time() == 2.0
-        assert (worker.name, worker.resource, worker.tags) == ("second", "b", frozenset({"new"}))
-        assert pool.workers[1] is worker
-        assert await pool.run(gets, requires=["new"]) == "b"
-
-
-async def test_a_new_worker_takes_what_is_queued(autojump_clock: MockClock) -> None:
-    async with open_pool(["a"]) as pool:
-        await pool.submit(sleeps, 5.0)
-        queued = await pool.submit(gets)
-        await pool.add("b")
-        assert await queued.wait() == "b"
-        assert trio.current_time() == 0.0
 
 
 async def test_a_failing_add_raises_and_leaves_no_worker_behind(autojump_clock: MockClock) -> None:

@@ -14,17 +14,6 @@ from tests.pool.workers.users_of_resources import breaks, gets
 from trio_pool import DeadReason, JobState, NoEligibleWorkerError, Resource, RetryPolicy, WorkerState, open_pool
 
 
-async def test_reject_raises_at_submit(autojump_clock: MockClock) -> None:
-    async with open_pool([Resource("a", tags=["gpu"])]) as pool:
-        with pytest.raises(NoEligibleWorkerError, match="gets"):
-            await pool.submit(gets, requires=["gpu", "fast"])
-        with pytest.raises(NoEligibleWorkerError):
-            pool.submit_nowait(gets, requires=["fast"])
-        with pytest.raises(NoEligibleWorkerError):
-            await pool.run(gets, requires=["fast"])
-    assert pool.statistics().submitted == 0
-
-
 async def test_reject_buries_what_is_queued_when_the_last_worker_for_it_leaves(autojump_clock: MockClock) -> None:
     resources = [Resource("a", tags=["gpu"]), Resource("b")]
     async with open_pool(resources, on_dead="keep") as pool:
@@ -68,15 +57,6 @@ async def test_bury_buries_at_submit_and_what_is_queued(autojump_clock: MockCloc
         await first.remove()
         assert later.dead_reason is DeadReason.NO_WORKER
     assert pool.statistics().dead == 2
-
-
-async def test_wait_keeps_a_job_for_a_worker_that_may_come(autojump_clock: MockClock) -> None:
-    async with open_pool(["a"], no_worker="wait") as pool:
-        job = await pool.submit(gets, requires=["gpu"])
-        await trio.sleep(5)
-        assert job.state is JobState.QUEUED
-        await pool.add("b", tags=["gpu"])
-        assert await job.wait() == "b"
 
 
 async def test_wait_keeps_a_job_whose_worker_has_left(autojump_clock: MockClock) -> None:

@@ -232,16 +232,6 @@ async def test_a_value_returned_meanwhile_stands_and_the_next_job_gets_the_reope
         assert second.attempt_count == 1
 
 
-async def test_an_idle_worker_reopens_its_resource(autojump_clock: MockClock) -> None:
-    async def job(session: int) -> int:
-        await trio.lowlevel.checkpoint()
-        return session
-
-    async with open_pool([Sessions()], lifespan=the_lifespan) as pool:
-        await trio.sleep(2)
-        assert await pool.run(job) == 2
-
-
 async def test_elastic_workers_too(autojump_clock: MockClock) -> None:
     async with open_pool(Elastic(Sessions(), min=1, max=1), retry=AGAIN) as pool:
 

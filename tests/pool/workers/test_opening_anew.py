@@ -44,19 +44,6 @@ async def breaks_once(resource: str, broken: list[str]) -> str:
 # Lifespans.
 
 
-async def test_jobs_get_what_the_lifespan_yields(autojump_clock: MockClock) -> None:
-    @asynccontextmanager
-    async def counted(name: str) -> AsyncGenerator[int]:
-        yield len(name)
-
-    async def doubles(resource: int) -> int:
-        return 2 * resource
-
-    async with open_pool(["abc"], lifespan=counted) as pool:
-        assert await pool.run(doubles) == 6
-        assert pool.workers[0].resource == "abc"
-
-
 async def test_a_lifespan_is_entered_and_left_in_the_same_task(autojump_clock: MockClock) -> None:
     tasks: list[trio.lowlevel.Task] = []
 
@@ -84,15 +71,6 @@ async def test_a_lifespan_that_is_no_context_manager_is_told_so(autojump_clock: 
 
 
 # Opening anew.
-
-
-async def test_a_broken_resource_is_left_and_entered_again_between_jobs(autojump_clock: MockClock) -> None:
-    doors = Doors()
-    async with open_pool(["a"], lifespan=doors.lifespan, retry=PROMPT) as pool:
-        assert await pool.run(breaks_once, list[str]()) == "a"
-        assert doors.entered == ["a", "a"]
-        assert doors.left == ["a"]
-    assert doors.left == ["a", "a"]
 
 
 async def test_a_broken_resource_is_a_failure_like_any_other(autojump_clock: MockClock) -> None:

@@ -22,7 +22,6 @@ from trio_pool import (
     RetryPolicy,
     Worker,
     WorkerState,
-    current_job,
     open_pool,
 )
 
@@ -56,22 +55,6 @@ async def test_a_worker_being_removed_takes_nothing_more(autojump_clock: MockClo
         await pool.workers[0].remove()
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 4
     assert used == ["a", "b", "b", "b"]
-
-
-async def test_removing_with_cancel_queues_the_job_again_at_the_front(autojump_clock: MockClock) -> None:
-    began: list[tuple[str, str]] = []
-
-    async def notes(resource: str, name: str) -> None:
-        began.append((resource, name))
-        await trio.sleep(2)
-
-    async with open_pool(["a", "b"]) as pool:
-        for name in ("first", "second", "third"):
-            await pool.submit(notes, name)
-        await trio.sleep(1)
-        await pool.workers[0].remove(cancel=True)
-        assert trio.current_time() == 1.0
-    assert began == [("a", "first"), ("b", "second"), ("b", "first"), ("b", "third")]
 
 
 async def test_an_attempt_cut_short_by_removing_is_neither_counted_nor_kept(autojump_clock: MockClock) -> None:
@@ -157,17 +140,6 @@ async def test_a_job_cancelled_and_then_evicted_is_cancelled(autojump_clock: Moc
         assert second.state is JobState.CANCELLED
 
 
-async def test_a_paused_or_resting_worker_can_be_removed(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b", "c"]) as pool:
-        first, second, third = pool.workers
-        first.pause()
-        second.rest(10.0)
-        await first.remove()
-        await second.remove()
-        assert pool.workers == (third,)
-    assert trio.current_time() == 0.0
-
-
 async def test_removing_twice_waits_for_the_same_end(autojump_clock: MockClock) -> None:
     doors = Doors(seconds_out=2.0)
     async with open_pool(["a", "b"], lifespan=doors.lifespan) as pool:
@@ -201,28 +173,6 @@ async def test_a_removal_that_is_cancelled_goes_on_without_its_caller(autojump_c
         assert scope.cancelled_caught
         await trio.sleep(3)
         assert worker.state is WorkerState.STOPPED
-
-
-async def test_a_worker_cannot_be_removed_by_the_job_that_runs_on_it(autojump_clock: MockClock) -> None:
-    async def removes_its_worker(resource: str) -> str:
-        worker = current_job().worker
-        assert worker is not None
-        with pytest.raises(RuntimeError, match="worker-1 can't be removed by the job that runs on it"):
-            await worker.remove()
-        return "still here"
-
-    async with open_pool(["a"]) as pool:
-        assert await pool.run(removes_its_worker) == "still here"
-
-
-async def test_a_worker_can_be_removed_by_a_job_on_another(autojump_clock: MockClock) -> None:
-    async def removes(resource: str, worker: Worker) -> None:
-        await worker.remove()
-
-    async with open_pool(["a", "b"]) as pool:
-        first, second = pool.workers
-        await pool.run(removes, first, worker=second)
-        assert pool.workers == (second,)
 
 
 # Errors of leaving, seen from remove().
