@@ -138,26 +138,6 @@ async def test_who_joins_is_woken_when_the_last_job_is_cancelled(autojump_clock:
     assert job.state is JobState.CANCELLED
 
 
-async def test_a_queued_job_outlives_the_pausing_of_the_only_worker(autojump_clock: MockClock) -> None:
-    async with open_pool(["a"]) as pool:
-        await pool.submit(sleeps, 1.0)
-        queued = await pool.submit(works)
-        pool.workers[0].pause()
-        await trio.sleep(5)
-        assert queued.state is JobState.QUEUED
-        pool.workers[0].resume()
-        assert await queued.wait() == "done"
-
-
-async def test_a_queued_job_is_taken_by_the_workers_that_stay(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"]) as pool:
-        for _ in range(2):
-            await pool.submit(sleeps, 1.0)
-        queued = [await pool.submit(works) for _ in range(3)]
-        await pool.workers[0].remove()
-    assert [job.state for job in queued] == [JobState.SUCCEEDED] * 3
-
-
 async def test_a_queued_job_waits_for_a_new_worker_when_the_last_has_left(autojump_clock: MockClock) -> None:
     async with open_pool(["a"], no_worker="wait") as pool:
         await pool.submit(sleeps, 1.0)

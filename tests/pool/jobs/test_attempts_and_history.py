@@ -132,24 +132,6 @@ async def test_an_attempt_cut_short_by_cancel_is_neither_counted_nor_kept(autoju
     assert (job.attempts, job.attempt_count) == ((), 0)
 
 
-async def test_an_attempt_cut_short_by_removing_its_worker_is_neither_counted_nor_kept(
-    autojump_clock: MockClock,
-) -> None:
-    async def nap(resource: str) -> str:
-        await trio.sleep(9)
-        return resource
-
-    async with open_pool(["a", "b"]) as pool:
-        first, _ = pool.workers
-        job = await pool.submit(nap, worker=None)
-        await trio.sleep(1)
-        assert job.worker is first
-        await first.remove(cancel=True)
-        assert await job.wait() == "b"
-    assert job.attempt_count == 1
-    assert [attempt.worker_id for attempt in job.attempts] == [2]
-
-
 @pytest.mark.parametrize("failures", [30, 31, 32, 100])
 async def test_the_first_and_the_last_31_attempts_are_kept(failures: int) -> None:
     async with open_pool(1) as pool:

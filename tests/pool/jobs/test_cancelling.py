@@ -18,7 +18,6 @@ from trio_pool import (
     JobCancelledError,
     JobFailedError,
     JobState,
-    Pool,
     RetryAfter,
     RetryPolicy,
     current_job,
@@ -205,25 +204,7 @@ async def test_the_cancellation_of_one_job_does_not_touch_the_next_on_its_worker
     assert following.finished_at == 4.0
 
 
-async def test_being_cancelled_while_waiting_leaves_the_job_alone(autojump_clock: MockClock) -> None:
-    async with open_pool(["a"]) as pool:
-        job = await pool.submit(sleeps, 2.0)
-        with trio.move_on_after(1) as scope:
-            await job.wait()
-    assert scope.cancelled_caught
-    assert job.state is JobState.SUCCEEDED
-
-
 # A cancelled run.
-
-
-async def test_a_cancelled_run_cancels_its_job(autojump_clock: MockClock) -> None:
-    async with open_pool(["a"]) as pool:
-        with trio.move_on_after(1) as scope:
-            await pool.run(sleeps_forever)
-        assert list(pool.jobs()) == []
-    assert scope.cancelled_caught
-    assert pool.statistics().cancelled == 1
 
 
 async def test_a_cancelled_run_returns_only_when_its_function_no_longer_runs(autojump_clock: MockClock) -> None:
@@ -267,15 +248,3 @@ async def test_a_run_that_is_cancelled_before_it_has_a_place_leaves_no_job(autoj
             await pool.run(works)
         assert list(pool.jobs()) == [busy]
     assert scope.cancelled_caught
-
-
-async def test_run_raises_if_somebody_else_cancels_its_job(autojump_clock: MockClock) -> None:
-    async def cancels_all(pool: Pool[str]) -> None:
-        await trio.sleep(1)
-        for job in pool.jobs():
-            job.cancel()
-
-    async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
-        nursery.start_soon(cancels_all, pool)
-        with pytest.raises(JobCancelledError):
-            await pool.run(sleeps_forever)

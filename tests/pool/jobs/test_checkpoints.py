@@ -209,20 +209,6 @@ async def test_an_add_that_fails() -> None:
         assert len(pool.workers) == 1
 
 
-async def test_an_add_that_is_cancelled_while_it_opens_leaves_no_worker(autojump_clock: MockClock) -> None:
-    @asynccontextmanager
-    async def connect(resource: str) -> AsyncGenerator[str]:
-        if resource == "b":
-            await trio.sleep(5)
-        yield resource
-
-    async with one(lifespan=connect) as pool:
-        with trio.move_on_after(1) as scope:
-            await pool.add("b")
-        assert scope.cancelled_caught
-        assert len(pool.workers) == 1
-
-
 async def test_add_of_a_slot() -> None:
     async with open_pool(1) as pool:
         assert (await checked(pool.add)).id == 2

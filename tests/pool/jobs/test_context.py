@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
@@ -162,16 +161,6 @@ async def test_a_lifespan_runs_in_the_context_of_the_opener(autojump_clock: Mock
     assert seen == ["of the opener", "of the opener"]
 
 
-async def test_the_functions_of_a_map_see_the_variables_of_who_entered_it(autojump_clock: MockClock) -> None:
-    async def reads_over(resource: str, item: int) -> str:
-        return request_id.get()
-
-    async with open_pool(["a"]) as pool:
-        request_id.set("of the reader")
-        async with pool.map(reads_over, range(3)) as results:
-            assert [result async for result in results] == ["of the reader"] * 3
-
-
 async def test_a_requeued_job_sees_the_variables_of_who_requeued_it(autojump_clock: MockClock) -> None:
     seen: list[str] = []
 
@@ -233,16 +222,6 @@ async def test_a_job_submitted_by_a_job_is_another(autojump_clock: MockClock) ->
     assert before == after != child
 
 
-async def test_outside_of_a_job_there_is_none_to_ask_for(autojump_clock: MockClock) -> None:
-    async def asks(resource: str) -> None:
-        current_job()
-
-    async with open_pool(["a"]) as pool:
-        await pool.run(asks)
-        with pytest.raises(RuntimeError, match=r"current_job\(\) must be called inside a job's function"):
-            current_job()
-
-
 async def test_a_lifespan_is_no_part_of_a_job(autojump_clock: MockClock) -> None:
     seen: list[bool] = []
 
@@ -277,52 +256,12 @@ async def expect_refusal(pool: Pool[str], fn: object, *args: object) -> str:
     return str(caught.value.__cause__)
 
 
-async def test_a_plain_function_is_told_so_by_name(autojump_clock: MockClock) -> None:
-    def plainly_sync(resource: str) -> int:
-        return 3
-
-    async with open_pool(["a"], retry=PROMPT) as pool:
-        message = await expect_refusal(pool, plainly_sync)
-    assert "plainly_sync" in message
-    assert "not an async function" in message
-    assert "3" in message
-
-
-async def test_an_async_generator_function_is_told_so_by_name(autojump_clock: MockClock) -> None:
-    async def yields(resource: str) -> AsyncGenerator[int]:
-        yield 1
-
-    async with open_pool(["a"], retry=PROMPT) as pool:
-        message = await expect_refusal(pool, yields)
-    assert "yields" in message
-    assert "async generator" in message
-
-
-async def test_a_partial_is_told_so_by_the_name_of_its_function(autojump_clock: MockClock) -> None:
-    def plainly_sync(resource: str, *, flag: bool) -> None:
-        return None
-
-    async with open_pool(["a"], retry=PROMPT) as pool:
-        message = await expect_refusal(pool, functools.partial(plainly_sync, flag=True))
-    assert "plainly_sync" in message
-
-
 async def test_a_call_with_the_wrong_arguments_is_told_so_by_name(autojump_clock: MockClock) -> None:
     async def takes_one_more(resource: str, item: int) -> None: ...
 
     async with open_pool(["a"], retry=PROMPT) as pool:
         message = await expect_refusal(pool, takes_one_more, 1, 2)
     assert "takes_one_more" in message
-
-
-async def test_a_type_error_inside_of_a_function_is_an_ordinary_failure(autojump_clock: MockClock) -> None:
-    async def is_confused(resource: str) -> None:
-        len(cast("Any", 3))
-
-    async with open_pool(["a"], retry=PROMPT, on_dead="keep") as pool:
-        job = await pool.submit(is_confused)
-    assert job.attempt_count == 3
-    assert job.dead_reason is DeadReason.ATTEMPTS_EXHAUSTED
 
 
 async def test_a_plain_function_that_raises_is_an_ordinary_failure(autojump_clock: MockClock) -> None:
@@ -349,18 +288,6 @@ async def test_an_object_with_an_async_call_will_do(autojump_clock: MockClock) -
 
     async with open_pool(["a"]) as pool:
         assert await pool.run(Fetcher(), 1) == "a1"
-
-
-async def test_a_method_of_the_resource_will_do(autojump_clock: MockClock) -> None:
-    class Api:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        async def fetch(self, item: int) -> str:
-            return f"{self.name}{item}"
-
-    async with open_pool([Api("a")]) as pool:
-        assert await pool.run(Api.fetch, 1) == "a1"
 
 
 async def test_a_worker_goes_on_after_what_was_no_async_function(autojump_clock: MockClock) -> None:

@@ -26,22 +26,6 @@ async def is_slow_to_end(resource: str, item: int) -> None:
             await trio.sleep(3)
 
 
-async def test_leaving_a_map_waits_until_its_functions_no_longer_run(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"]) as pool:
-        async with pool.map(is_slow_to_end, range(5)):
-            await trio.sleep(1)
-        assert trio.current_time() == 4.0
-        assert list(pool.jobs()) == []
-
-
-async def test_leaving_as_completed_waits_until_its_functions_no_longer_run(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b"]) as pool:
-        async with pool.as_completed(is_slow_to_end, range(5)):
-            await trio.sleep(1)
-        assert trio.current_time() == 4.0
-        assert list(pool.jobs()) == []
-
-
 async def test_a_cancelled_map_waits_too_and_is_cancelled_then(autojump_clock: MockClock) -> None:
     async with open_pool(["a", "b"]) as pool:
         with trio.move_on_after(1) as scope:

@@ -261,10 +261,6 @@ async def order_of_starts(retry: RetryPolicy) -> list[str]:
     return order
 
 
-async def test_a_retry_enters_the_queue_anew_behind_those_that_wait() -> None:
-    assert await order_of_starts(RetryPolicy.immediate(front=False)) == ["first", "second", "third", "first"]
-
-
 async def test_in_front_a_retried_job_goes_before_those_that_wait() -> None:
     assert await order_of_starts(RetryPolicy.immediate(front=True)) == ["first", "first", "second", "third"]
 
