@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors import is_stubborn, sleeps, sleeps_forever
+from tests.actors import is_stubborn, sleeps_forever
 from tests.pool.workers.users_of_resources import breaks, gets
-from trio_pool import DeadReason, JobFailedError, JobState, ResourceBroken, RetryPolicy, WorkerState, open_pool
+from trio_pool import DeadReason, JobFailedError, JobState, ResourceBroken, WorkerState, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -61,22 +61,6 @@ async def test_a_lifespan_that_ends_while_its_worker_is_idle_is_entered_again(
         assert pool.workers[0].state is WorkerState.REOPENING
         assert await pool.run(gets) == "a"
         assert (cable.entered, cable.left) == (2, 1)
-    assert (cable.entered, cable.left) == (2, 2)
-
-
-@pytest.mark.parametrize("error", [None, OSError("cut")])
-async def test_a_lifespan_that_ends_under_a_job_fails_it_as_a_broken_resource(
-    autojump_clock: MockClock, error: Exception | None
-) -> None:
-    cable = Cable()
-    cable.error = error
-    async with open_pool(["a"], lifespan=cable.lifespan, retry=RetryPolicy.fixed(1.0)) as pool:
-        job = await pool.submit(sleeps, 2.0)
-        await wait_all_tasks_blocked()
-        cable.cut.set()
-        assert await job.wait() == 2.0
-    assert job.attempt_count == 2
-    assert isinstance(job.attempts[0].error, ResourceBroken)
     assert (cable.entered, cable.left) == (2, 2)
 
 

@@ -1,4 +1,4 @@
-"""Workers, as their users see them: what they tell, pausing, resting, removing."""
+"""Workers, as their users see them: what they tell, their states, and how they are paused and rest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.actors import nap, state_of
 from tests.openers import OpenPool, both, over_resources
+from tests.pool.workers.holding_back import pause, rest
 from trio_pool import (
     JobState,
-    Pool,
     Resource,
     ResourceBroken,
     RetryPolicy,
@@ -24,18 +25,6 @@ from trio_pool import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-
-# The last argument is the job's own; a resource may come before it.
-
-
-async def nap(*args: Any) -> None:
-    await trio.sleep(args[-1])
-
-
-def state_of(worker: Worker) -> WorkerState:
-    """Its state now; type checkers would take what was seen before for what is seen now."""
-    return worker.state
-
 
 # What they tell
 
@@ -131,14 +120,6 @@ async def test_a_worker_is_reopening_while_its_lifespan_is_entered_again(autojum
         worker.resume()
         await job.wait()
         assert state_of(worker) is WorkerState.IDLE
-
-
-def pause(worker: Worker) -> None:
-    worker.pause()
-
-
-def rest(worker: Worker) -> None:
-    worker.rest(100)
 
 
 @pytest.mark.parametrize(("hold_back", "state"), [(pause, WorkerState.PAUSED), (rest, WorkerState.RESTING)])
@@ -343,159 +324,3 @@ async def test_a_job_may_let_its_own_worker_rest(opened: OpenPool, autojump_cloc
         await pool.run(rest_afterwards)
         await pool.run(nap, 0)
         assert trio.current_time() == 5
-
-
-# remove
-
-
-@both
-async def test_remove_waits_for_the_attempt_under_way_and_the_worker_is_gone(
-    opened: OpenPool, autojump_clock: MockClock
-) -> None:
-    async with opened(2) as pool:
-        first, second = pool.workers
-        job = await pool.submit(nap, 3, worker=first)
-        await first.remove()
-        assert trio.current_time() == 3
-        assert job.state is JobState.SUCCEEDED
-        assert state_of(first) is WorkerState.STOPPED
-        assert pool.workers == (second,)
-
-
-@both
-async def test_a_worker_that_is_being_removed_starts_nothing_more(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened(2) as pool:
-        first, second = pool.workers
-        second.pause()
-        await pool.submit(nap, 3)
-        queued = await pool.submit(nap, 0)
-        await first.remove()
-        assert queued.state is JobState.QUEUED
-        second.resume()
-        await queued.wait()
-
-
-@both
-async def test_remove_of_an_idle_worker_takes_no_time(opened: OpenPool, autojump_clock: MockClock) -> None:
-    async with opened() as pool:
-        await pool.workers[0].remove()
-        assert trio.current_time() == 0
-        assert pool.workers == ()
-
-
-@pytest.mark.parametrize("hold_back", [pause, rest])
-@both
-async def test_a_worker_that_is_held_back_can_be_removed(
-    opened: OpenPool, hold_back: Callable[[Worker], None], autojump_clock: MockClock
-) -> None:
-    async with opened() as pool:
-        [worker] = pool.workers
-        hold_back(worker)
-        await worker.remove()
-        assert state_of(worker) is WorkerState.STOPPED
-        assert trio.current_time() == 0
-
-
-@both
-async def test_remove_with_cancel_cancels_the_attempt_and_queues_its_job_again_at_the_front(
-    opened: OpenPool, autojump_clock: MockClock
-) -> None:
-    starts: list[str] = []
-
-    async def work(*args: Any) -> None:
-        starts.append(args[-1])
-        await trio.sleep(10)
-
-    async with opened(2) as pool:
-        first, second = pool.workers
-        await pool.submit(nap, 5, worker=second)
-        job = await pool.submit(work, "first")
-        await pool.submit(work, "second")
-        await trio.sleep(1)
-        await first.remove(cancel=True)
-        assert trio.current_time() == 1
-        assert job.state is JobState.QUEUED
-    assert starts == ["first", "first", "second"]
-
-
-@both
-async def test_removing_a_worker_that_has_gone_does_nothing_more(opened: OpenPool) -> None:
-    async with opened() as pool:
-        [worker] = pool.workers
-        await worker.remove()
-        await worker.remove()
-        await worker.remove(cancel=True)
-        assert state_of(worker) is WorkerState.STOPPED
-
-
-@both
-async def test_many_may_remove_the_same_worker(opened: OpenPool, autojump_clock: MockClock) -> None:
-    done_at: list[float] = []
-
-    async def remove(worker: Worker) -> None:
-        await worker.remove()
-        done_at.append(trio.current_time())
-
-    async with opened() as pool:
-        [worker] = pool.workers
-        await pool.submit(nap, 3)
-        async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(remove, worker)
-    assert done_at == [3, 3, 3]
-
-
-@both
-async def test_a_job_cannot_remove_the_worker_that_it_runs_on(opened: OpenPool) -> None:
-    async def saw(*args: Any) -> str:
-        worker = current_job().worker
-        assert worker is not None
-        with pytest.raises(RuntimeError, match="worker-1 can't be removed by the job that runs on it"):
-            await worker.remove()
-        with pytest.raises(RuntimeError, match="worker-1 can't be removed by the job that runs on it"):
-            await worker.remove(cancel=True)
-        return "still here"
-
-    async with opened() as pool:
-        assert await pool.run(saw) == "still here"
-        assert pool.workers[0].state is WorkerState.IDLE
-
-
-@both
-async def test_a_job_may_remove_another_worker(opened: OpenPool) -> None:
-    async with opened(2) as pool:
-        first, second = pool.workers
-
-        async def remove(*args: Any) -> None:
-            await second.remove()
-
-        await pool.run(remove, worker=first)
-        assert pool.workers == (first,)
-
-
-@both
-async def test_a_worker_that_has_gone_is_not_brought_back(opened: OpenPool) -> None:
-    async with opened() as pool:
-        [worker] = pool.workers
-        await worker.remove()
-        worker.pause()
-        worker.resume()
-        worker.rest(5)
-        assert state_of(worker) is WorkerState.STOPPED
-
-
-async def test_the_last_worker_may_leave_and_another_come(autojump_clock: MockClock) -> None:
-    async def whoami(resource: str) -> str:
-        return resource
-
-    async def change(pool: Pool[str]) -> None:
-        await trio.sleep(1)
-        await pool.workers[0].remove()
-        await trio.sleep(1)
-        await pool.add("b")
-
-    async with open_pool(["a"], no_worker="wait") as pool, trio.open_nursery() as nursery:
-        pool.workers[0].pause()
-        nursery.start_soon(change, pool)
-        assert await pool.run(whoami) == "b"
-        assert trio.current_time() == 2
