@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TypeVar
 
 import pytest
 
-from tests.extras.rich.outputs import Attach
-from tests.terminal import Terminal
+from tests.extras.rich.outputs import Attach, T
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +16,6 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "vt100", "COLUMNS": "100", "LINES": "40"}.items():
         monkeypatch.setenv(name, value)
-
-
-T = TypeVar("T", bound=Terminal)
 
 
 @pytest.fixture

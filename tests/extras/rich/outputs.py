@@ -6,9 +6,7 @@ import io
 from typing import Protocol, TypeVar
 
 from tests.terminal import Terminal
-from trio_pool import Resource
 
-A = Resource("a", name="A")
 T = TypeVar("T", bound=Terminal)
 
 

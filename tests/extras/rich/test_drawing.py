@@ -14,7 +14,8 @@ from rich.console import Console
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from tests.actors import fails, sleeps, works
-from tests.extras.rich.outputs import A, Attach, Log, begins
+from tests.extras.rich.outputs import Attach, Log, begins
+from tests.extras.rich.watch import A
 from tests.openers import OpenPool, both
 from tests.terminal import Terminal
 from trio_pool import open_pool

@@ -13,7 +13,8 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, sleeps_forever, works
-from tests.extras.rich.outputs import A, Attach, Log, begins
+from tests.extras.rich.outputs import Attach, Log, begins
+from tests.extras.rich.watch import A
 from tests.openers import OpenPool, both
 from tests.terminal import Terminal
 from trio_pool import Instrument, Pool, open_pool

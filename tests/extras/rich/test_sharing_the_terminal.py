@@ -12,7 +12,8 @@ from rich.text import Text
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import works
-from tests.extras.rich.outputs import A, Attach, Log, begins
+from tests.extras.rich.outputs import Attach, Log, begins
+from tests.extras.rich.watch import A
 from tests.terminal import Terminal
 from trio_pool import open_pool
 from trio_pool.rich import live

@@ -12,7 +12,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Mint, sleeps, state_of, works
-from tests.pool.groups.in_vain import IN_VAIN
 from tests.pool.groups.own_workers import named
 from trio_pool import (
     DeadReason,
@@ -113,23 +112,6 @@ async def test_of_several_in_line_only_those_are_turned_away_that_want_too_many(
         await wait_all_tasks_blocked()
     assert [opener.turned_away_at for opener in openers] == [0.0, None, 0.0, None]
     assert [opener.entered_at for opener in openers] == [None, 5.0, None, 5.0]
-
-
-async def test_a_job_that_enters_a_group_too_late_for_its_workers_is_told_so_at_once(autojump_clock: MockClock) -> None:
-    async def opens_late(resource: str) -> None:
-        block = pool.open_group(reserve=3)
-        await trio.sleep(2.0)
-        with pytest.raises(PoolClosedError, match=IN_VAIN):
-            async with block:
-                pass
-        assert trio.current_time() == 2.0
-
-    async with open_pool(list("abcd")) as pool:
-        job = await pool.submit(opens_late)
-        await wait_all_tasks_blocked()
-        for worker in pool.workers[2:]:
-            await worker.remove()
-    assert job.state is SUCCEEDED
 
 
 async def test_while_the_pool_is_open_it_waits_on_but_keeps_no_worker_from_others(autojump_clock: MockClock) -> None:

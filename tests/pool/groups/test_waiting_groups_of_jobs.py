@@ -10,7 +10,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Mint, sleeps, state_of, works
-from tests.pool.groups.in_vain import IN_VAIN
 from tests.pool.groups.own_workers import named
 from trio_pool import (
     Elastic,
@@ -28,6 +27,25 @@ from trio_pool import (
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 SUCCEEDED = JobState.SUCCEEDED
+
+IN_VAIN = r"^the pool ended before the group had its workers$"
+
+
+async def test_a_job_that_enters_a_group_too_late_for_its_workers_is_told_so_at_once(autojump_clock: MockClock) -> None:
+    async def opens_late(resource: str) -> None:
+        block = pool.open_group(reserve=3)
+        await trio.sleep(2.0)
+        with pytest.raises(PoolClosedError, match=IN_VAIN):
+            async with block:
+                pass
+        assert trio.current_time() == 2.0
+
+    async with open_pool(list("abcd")) as pool:
+        job = await pool.submit(opens_late)
+        await wait_all_tasks_blocked()
+        for worker in pool.workers[2:]:
+            await worker.remove()
+    assert job.state is SUCCEEDED
 
 
 async def test_at_the_end_of_the_pool_a_job_is_told_that_its_group_waits_in_vain(autojump_clock: MockClock) -> None:
