@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import trio
-import trio.testing
 
 from tests.busy_world import Session, Task, World
 from trio_pool import (

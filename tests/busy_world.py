@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import trio
-import trio.testing
 
 from trio_pool import Attempt, Instrument, Job, JobGroup, Pool, Worker
 

@@ -1,8 +1,5 @@
 """How queues and retries of published pools have failed, and this one does not."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import math

@@ -1,8 +1,5 @@
 """``group.cancel()`` cancels the jobs of the group and its body."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import math

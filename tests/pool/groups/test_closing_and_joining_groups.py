@@ -1,8 +1,5 @@
 """``close()`` and ``join()`` of a group."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import pytest

@@ -1,8 +1,5 @@
 """How many attempts of a group run at once."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from random import Random

@@ -1,8 +1,5 @@
 """Groups that want workers of an elastic pool for themselves."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from random import Random

@@ -1,8 +1,5 @@
 """How a group that is entered gets workers for itself, and which."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import pytest

@@ -1,8 +1,5 @@
 """``map``, ``as_completed`` and ``run`` of a group."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

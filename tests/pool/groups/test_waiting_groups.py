@@ -1,8 +1,5 @@
 """A group that waits for workers of its own holds nobody up for ever, and is told if it waits in vain."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from typing import Any

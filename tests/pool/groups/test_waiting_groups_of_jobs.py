@@ -1,8 +1,5 @@
 """A group that a job opens waits for workers of its own."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import pytest

@@ -1,8 +1,5 @@
 """What a job costs that waits for others, and what becomes of it meanwhile."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import gc

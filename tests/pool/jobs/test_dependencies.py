@@ -1,8 +1,5 @@
 """Jobs start when all that they come after have succeeded."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import gc

@@ -1,8 +1,5 @@
 """Jobs that come after others and wait for a place in a full queue."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import pytest

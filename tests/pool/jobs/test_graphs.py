@@ -1,8 +1,5 @@
 """A whole graph of jobs at once: how it runs, what fails in it, and what disturbs it."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import gc

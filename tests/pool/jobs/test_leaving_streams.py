@@ -1,8 +1,5 @@
 """Leaving ``map`` and ``as_completed`` waits until their functions no longer run."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,5 @@
 """A graph is submitted whole or not at all, and the error says what is wrong with it."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

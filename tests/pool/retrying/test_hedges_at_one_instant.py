@@ -1,8 +1,5 @@
 """Hedged attempts of which several things come due at the same instant."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,5 @@
 """Hedged attempts on workers that are removed or whose lifespans break."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from contextlib import asynccontextmanager

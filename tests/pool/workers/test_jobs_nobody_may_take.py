@@ -1,8 +1,5 @@
 """What becomes of a job that none of the workers may take."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import pytest

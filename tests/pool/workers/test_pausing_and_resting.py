@@ -1,8 +1,5 @@
 """Workers that are paused or rest: what they show of it, whatever they were doing."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 import trio

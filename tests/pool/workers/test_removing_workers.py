@@ -1,8 +1,5 @@
 """Workers that are removed, with and without the job that they run."""
 
-# A block that raises, or is cancelled, has bound its names all the same.
-# pyright: reportPossiblyUnboundVariable=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
