@@ -103,7 +103,8 @@ class AttemptEvents:
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        self._look_for_waits(job, race)
+        if self._state.waits.by_run:
+            self._look_for_waits(job, race)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
@@ -147,7 +148,8 @@ class AttemptEvents:
             if not begun and run.worker is not race.first:
                 del race.took_part[run.worker]
             self._left_race(race, now, error)
-        self._look_for_waits(job, race)
+        if self._state.waits.by_run:
+            self._look_for_waits(job, race)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:

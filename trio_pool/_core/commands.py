@@ -23,8 +23,8 @@ REGAIN: Final = "regain"
 RECALL: Final = "recall"
 HIRE: Final = "hire"
 
-# About a job: its state has changed, which some watch; its submitter goes on, since it has got a place in the queue
-# or has ended, or without it, since no worker may take it; it is dead.
+# About a job: it has started for the first time or has ended, which some watch; its submitter goes on, since it has
+# got a place in the queue or has ended, or without it, since no worker may take it; it is dead.
 CHANGED: Final = "changed"
 ADMITTED: Final = "admitted"
 REFUSED: Final = "refused"

@@ -175,10 +175,10 @@ class Dispatcher:
 
     def give_out(self, now: float) -> None:
         """Give the idle workers what waits for them."""
-        if not (self._lifecycle.count[QUEUED] or self._waiting_line.line or self._hedging.waiting):
+        count, line, hedged = self._lifecycle.count, self._waiting_line.line, self._hedging.waiting
+        if not (count[QUEUED] or line or hedged):
             self._roster.fresh.clear()
-            return
-        while self._limits.room > 0:
+        while (count[QUEUED] or line or hedged) and self._limits.room > 0:
             queue = self._queue
             found = self._first_match(queue)
             if found is None:

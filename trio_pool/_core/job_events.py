@@ -9,7 +9,6 @@ import attrs
 
 from .._model.states import JobState
 from .admission import Admission, Door
-from .race import race_of
 from .settle import Settling, waited_in_vain
 
 if TYPE_CHECKING:
@@ -186,11 +185,6 @@ class JobEvents:
         if not job.state.is_final:
             self._changes.cancel(job, now)
             self._settling.settle(now)
-
-    def is_decided(self, job: JobRecord) -> bool:
-        """Whether only a value can change any more how the attempt under way ends: another run of it has decided."""
-        race = race_of(job)
-        return race is not None and race.is_decided
 
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""

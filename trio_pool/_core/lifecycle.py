@@ -137,13 +137,15 @@ class Lifecycle:
             history += (state, now)
         elif old is None and self._keep_history:
             job._history = [state, now]
+        may_be_awaited = False  # as first starts and ends may
         if state is RUNNING:
             if not job._started:
-                job._started = True
+                job._started = may_be_awaited = True
                 self.unstarted -= 1
                 if self._watched:
                     self._waits.note(job)  # some wait for its start only
         elif state in FINAL:
+            may_be_awaited = True
             self._close(job, now)
             if job._window is not None:
                 job._window.end(job, old)
@@ -156,7 +158,7 @@ class Lifecycle:
                 self.newcomers.append(job)
             if group.note(job, old, state):
                 self._commands.append((GROUP_QUIET, group))
-        if job._watchers is not None:
+        if may_be_awaited and job._watchers is not None:
             self._commands.append((CHANGED, job))
         if self._instruments:
             self._tell(job, old, state, detail)

@@ -234,7 +234,7 @@ class JobRecord(Handle):
         # Owned by the dead letters.
         self._dealt_with = False
 
-        # Owned by the shell: called after each change of state.
+        # Owned by the runtime: called after its first start and its end.
         self._watchers: dict[Callable[[JobRecord], object], None] | None = None
 
     @property

@@ -203,7 +203,7 @@ class Waiting:
         return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> None:
-        """Call ``watch`` after each change of the job's state."""
+        """Call ``watch`` after the first start of the job and after its end."""
         if job._watchers is None:
             job._watchers = {}
         job._watchers[watch] = None

@@ -181,7 +181,8 @@ class Workers:
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
-        if self._engine.core.is_decided(job):
+        race = None if job._run is None else job._run.race
+        if race is not None and race.is_decided:  # by another run of the attempt
             # What the function makes of being cancelled is no failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None
         try:
