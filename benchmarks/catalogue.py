@@ -6,7 +6,7 @@ import importlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import backing_off, crowds, growth, imports, programs, queueing, waiting
+from . import backing_off, crowds, growth, imports, programs, queueing, waiting, way
 from .measure import CallCounter, in_turn, ratio
 from .rows import Row
 
@@ -223,6 +223,32 @@ CATALOGUE = (
         measure=partial(queueing.memory, history=True),
         bound=800,
         unit="bytes",
+        counts=True,
+    ),
+    Row(
+        name="way",
+        what="calls of the library's functions for run() on an idle worker",
+        measure=way.calls,
+        bound=55,
+        unit="calls",
+        counts=True,
+    ),
+    Row(
+        name="way-files",
+        what="files that these are in",
+        measure=way.files,
+        bound=14,
+        aim=10,
+        unit="files",
+        counts=True,
+    ),
+    Row(
+        name="way-retry",
+        what="calls of the library's functions for run() whose first attempt fails, with a delay",
+        measure=way.calls_of_retry,
+        bound=140,
+        aim=120,
+        unit="calls",
         counts=True,
     ),
     Row(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .measure import Figure
 
-Unit: TypeAlias = Literal["times", "bytes", "tasks"]
+Unit: TypeAlias = Literal["times", "bytes", "tasks", "calls", "files"]
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +61,7 @@ class Row:
       measure: measures it.
       bound: what is to be reached: at most that; None where it is for comparison only.
       aim: what would be better still.
-      unit: what the figure is in: times as much, bytes, tasks.
+      unit: what the figure is in: times as much, bytes, and so on.
       counts: whether it is a count, which the machine's mood does not change.
     """
 

@@ -6,10 +6,11 @@ import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from tests.core.commands import Hire, Recall
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import Elastic, RateLimit
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Hire, Recall
+from trio_pool._core.commands import HIRE
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
@@ -41,8 +42,8 @@ def ordered(core: Core) -> int:
 def hired(core: Core) -> list[WorkerRecord]:
     """The workers that were ordered have joined; their resources are not open yet."""
     workers: list[WorkerRecord] = []
-    for command in core.commands_of(Hire):
-        core.commands.remove(command)
+    while (HIRE, None) in core.commands:
+        core.commands.remove((HIRE, None))
         worker = core.make_worker(*core_tags(core))
         worker._elastic = True
         core.scheduler.join(worker, ordered=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.core.commands import Start
 from tests.core.dependents import DEAD, ERROR, chain, nothing_is_left, state_of, states_of, submit
 from tests.core.makers import Core, calls_of, job_on, make_core
 from tests.effort import part_of
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import Start
 from trio_pool._core.retry_decision import Drop, Retry, Verdict
 
 if TYPE_CHECKING:

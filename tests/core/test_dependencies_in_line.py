@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Admitted, Refused
 from tests.core.dependents import DEAD, ERROR, chain, nothing_is_left, state_of, states_of, submit
 from tests.core.makers import Core, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Admitted, Refused
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job

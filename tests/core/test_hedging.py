@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Interrupt, Start
 from tests.core.hedged_jobs import ERROR, fail, pass_time, runners, submit, submit_plain
 from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Interrupt, Start
 from trio_pool._core.race import race_of
 from trio_pool._core.retry_decision import Retry, Verdict
 

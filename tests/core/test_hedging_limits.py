@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+from tests.core.commands import Hire
 from tests.core.hedged_jobs import ERROR, fail, pass_time, runners, submit, submit_plain
 from tests.core.makers import make_core, make_limits
 from trio_pool import CircuitBreaker, Elastic, JobState, RateLimit
-from trio_pool._core.commands import Hire
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.circuit_breaker import BreakerState
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Recall, Tell
 from tests.core.limited_jobs import ERROR, ONE_IN_TEN, state_of, submit
 from tests.core.makers import Core, job_on, make_core, make_limits
 from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerState
-from trio_pool._core.commands import Recall, Tell
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.circuit_breaker import BreakerState
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Start
 from tests.core.limited_jobs import ERROR, ONE_IN_TEN, state_of, submit
 from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import JobState, RateLimit, WorkerState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Start
 from trio_pool._core.deadlines import Due
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.core.commands import Reserved, Start
 from tests.core.makers import Core, job_on, make_core, make_limits
 from tests.core.reserved_workers import ERROR, core_with_group, state_of, submit, workers_of
 from trio_pool import DeadReason, JobState, RateLimit
-from trio_pool._core.commands import Reserved, Start
 from trio_pool._model.records import ANYONE
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._model.errors import JobTimeoutError
 from .._model.setback import Setback
 from .._model.states import Cut, DeadReason, JobState
-from .commands import Interrupt
+from .commands import INTERRUPT
 from .retry_decision import Die, Retry
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class AttemptEvents:
             self._left_race(race, now)
         if run.worker._limits is not None and not run.is_lent:
             run.worker._limits.succeeded(run.is_probe)
-        return self._next_after(run, now)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
         """It has ended with an error."""
@@ -103,8 +103,9 @@ class AttemptEvents:
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        self._look_for_waits(job, race)
-        return self._next_after(run, now)
+        if self._state.waits.by_run:
+            self._look_for_waits(job, race)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
         """It was cut short by the job's total timeout."""
@@ -121,7 +122,7 @@ class AttemptEvents:
             self._lifecycle.count_for(run.worker, error)
             race.failed(error, None)
             self._left_race(race, now)
-        return self._next_after(run, now)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def cut_short(self, run: Run, error: Exception, now: float, *, begun: bool = True) -> Run | None:
         """It was cut short by a cancellation: it is neither counted nor kept.
@@ -147,13 +148,12 @@ class AttemptEvents:
             if not begun and run.worker is not race.first:
                 del race.took_part[run.worker]
             self._left_race(race, now, error)
-        self._look_for_waits(job, race)
-        return self._next_after(run, now)
+        if self._state.waits.by_run:
+            self._look_for_waits(job, race)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
-    def _next_after(self, run: Run, now: float) -> Run | None:
-        """The next run of the worker that this one has filled a place of, if it has done so to its end."""
-        if not run.is_lent:
-            return self._settling.next_for(run.worker, now)
+    def _after_lent(self, now: float) -> Run | None:
+        """The attempt of a job has ended that has gone on without a worker, so that none has a next run."""
         self._state.may_start = True
         self._settling.settle(now)
         return None
@@ -217,7 +217,7 @@ class AttemptEvents:
                 if other.cut is None and (race.won or race.verdict is not None):
                     other.cut = Cut.LOST
                     self._state.waits.cut(other)
-                    self._state.commands.append(Interrupt(other))
+                    self._state.commands.append((INTERRUPT, other))
         if race.runners:
             return
         job, lifecycle = race.job, self._lifecycle

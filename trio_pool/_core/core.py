@@ -55,7 +55,6 @@ class Core:
         "failed",
         "forfeit",
         "idle",
-        "is_decided",
         "join",
         "key_of",
         "left",
@@ -117,7 +116,6 @@ class Core:
         self.close: Final = jobs.close
         self.cancel: Final = jobs.cancel
         self.cancel_all: Final = jobs.cancel_all
-        self.is_decided: Final = jobs.is_decided
         self.lend: Final = jobs.lend
         self.claim: Final = jobs.claim
         self.forfeit: Final = jobs.forfeit

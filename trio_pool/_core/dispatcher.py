@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._model.records import Run
 from .._model.states import Hold, JobState
-from .commands import Admitted, Start
+from .commands import ADMITTED, START
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
@@ -59,9 +59,8 @@ class Dispatcher:
 
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
-        if self._limits.room <= 0:
-            return None
-        return None if self._limits.is_rate_limited(now) else self._roster.choose(terms)
+        limits = self._limits
+        return None if limits.is_shared and not limits.allows_start(now) else self._roster.choose(terms)
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -87,7 +86,7 @@ class Dispatcher:
             self._lifecycle.move(job, QUEUED, now)
             if job is not taken:
                 self.let_wait(job, terms_of(job))
-        self._commands.append(Admitted(key))
+        self._commands.append((ADMITTED, key))
 
     def admit_waiting(self, now: float) -> None:
         """Let submitters in, first come first served, as long as there is a place."""
@@ -107,7 +106,7 @@ class Dispatcher:
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(worker)
-        self._commands.append(Start(self._begin(worker, job, now)))
+        self._commands.append((START, self._begin(worker, job, now)))
 
     def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
         """The next run of a worker that has ended one, or None: it has to wait.
@@ -124,13 +123,15 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that nobody has it
             self._state.may_start = True  # as above
             return None
-        if self._limits.is_shared or ((together or self._state.has_reserved) and self._roster.idle_count):
+        reservations = self._reservations
+        together = together or bool(reservations.kept or reservations.waiting)
+        if self._limits.is_shared or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker happens to ask.
             self._roster.park(worker, now)
             self._state.may_start = True
             return None
         run: Run | None = None
-        if (job := self._queue.take(worker)) is not None:
+        if self._lifecycle.count[QUEUED] and (job := self._queue.take(worker)) is not None:
             run = self._begin(worker, job, now)
         elif self._waiting_line.line and (job := self._waiting_line.by_taker.take(worker)) is not None:
             self.admit(job, now)
@@ -174,7 +175,10 @@ class Dispatcher:
 
     def give_out(self, now: float) -> None:
         """Give the idle workers what waits for them."""
-        while self._limits.room > 0:
+        count, line, hedged = self._lifecycle.count, self._waiting_line.line, self._hedging.waiting
+        if not (count[QUEUED] or line or hedged):
+            self._roster.fresh.clear()
+        while (count[QUEUED] or line or hedged) and self._limits.room > 0:
             queue = self._queue
             found = self._first_match(queue)
             if found is None:
@@ -250,7 +254,7 @@ class Dispatcher:
         self._lifecycle.add_surplus(race.job, 1)
         self._count_start(run, now)
         self._hedging.join(race, run, now)
-        self._commands.append(Start(run))
+        self._commands.append((START, run))
 
     def _count_start(self, run: Run, now: float) -> None:
         own: RateMeter | None = None

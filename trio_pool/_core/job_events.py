@@ -9,7 +9,6 @@ import attrs
 
 from .._model.states import JobState
 from .admission import Admission, Door
-from .race import race_of
 from .settle import Settling, waited_in_vain
 
 if TYPE_CHECKING:
@@ -187,11 +186,6 @@ class JobEvents:
             self._changes.cancel(job, now)
             self._settling.settle(now)
 
-    def is_decided(self, job: JobRecord) -> bool:
-        """Whether only a value can change any more how the attempt under way ends: another run of it has decided."""
-        race = race_of(job)
-        return race is not None and race.is_decided
-
     def cancel_all(self, now: float) -> None:
         """No job is wanted any more."""
         self._settling.advance(now)
@@ -298,7 +292,7 @@ class JobEvents:
     def set_max_running(self, limit: float, now: float) -> None:
         """Change how many attempts may be under way at once."""
         self._settling.advance(now)
-        self._state.limits.max_running = limit
+        self._state.limits.set_max_running(limit)
         self._state.may_start = self._state.may_be_stuck = True
         self._settling.settle(now)
 

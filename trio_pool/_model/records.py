@@ -234,7 +234,7 @@ class JobRecord(Handle):
         # Owned by the dead letters.
         self._dealt_with = False
 
-        # Owned by the shell: called after each change of state.
+        # Owned by the runtime: called after its first start and its end.
         self._watchers: dict[Callable[[JobRecord], object], None] | None = None
 
     @property
@@ -370,4 +370,4 @@ class WorkerRecord(Handle):
 
 def has_ended(job: JobRecord) -> bool:
     """Whether the job is in a final state."""
-    return job.state.is_final
+    return job._finished_at is not None

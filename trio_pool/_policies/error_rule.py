@@ -45,4 +45,6 @@ def matches(error: BaseException, kinds: tuple[type, ...]) -> bool:
 
     A group inside the group that ``kinds`` match counts as if all its leaves did.
     """
+    if not is_a(error, BaseExceptionGroup):
+        return is_a(error, kinds)
     return all(is_a(each, (kinds, BaseExceptionGroup)) for each in walk(error, kinds))

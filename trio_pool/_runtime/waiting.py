@@ -18,7 +18,6 @@ from .job_runner import enclosing_jobs, is_in_a_job
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from .._core.commands import WaitsInVain
     from .._core.core import Core
     from .._model.records import Group, JobRecord, Run
     from .home import Home
@@ -74,24 +73,26 @@ class Waiting:
 
     async def _wait_until(self, job: JobRecord, reached: Callable[[JobRecord], bool], wait: Wait | None = None) -> None:
         task = trio.lowlevel.current_task()
+        watchers = job._watchers
+        if watchers is None:
+            watchers = job._watchers = {}
 
+        # Once it is no watcher any more, the task has been woken up, or cancelled by one that was called before.
         def watch(job: JobRecord) -> None:
-            # Unless one that was told before has just cancelled the task.
-            if reached(job) and job._watchers is not None and watch in job._watchers:
-                del job._watchers[watch]
+            if watch in watchers and reached(job):
+                del watchers[watch]
                 trio.lowlevel.reschedule(task)
 
         def abandon(_: object) -> trio.lowlevel.Abort:
-            assert job._watchers is not None
-            del job._watchers[watch]
+            del watchers[watch]
             return trio.lowlevel.Abort.SUCCEEDED
 
         def wake() -> None:
-            if job._watchers is not None and watch in job._watchers:  # as above
-                del job._watchers[watch]
+            if watch in watchers:
+                del watchers[watch]
                 trio.lowlevel.reschedule(task)
 
-        self.watch(job, watch)
+        watchers[watch] = None
         if wait is not None:
             wait.wake = wake
         await trio.lowlevel.wait_task_rescheduled(abandon)
@@ -162,9 +163,9 @@ class Waiting:
             if begins:
                 self._core.waits.end(wait)
 
-    def on_waits_in_vain(self, command: WaitsInVain) -> None:
-        if command.wait.wake is not None:
-            command.wait.wake()
+    def on_waits_in_vain(self, wait: Wait) -> None:
+        if wait.wake is not None:
+            wait.wake()
 
     def see_what_outlasts(self, run: Run) -> None:
         """A run that waits has been cancelled. That ends its waits, but for those behind a shield."""
@@ -202,7 +203,7 @@ class Waiting:
         return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> None:
-        """Call ``watch`` after each change of the job's state."""
+        """Call ``watch`` after the first start of the job and after its end."""
         if job._watchers is None:
             job._watchers = {}
         job._watchers[watch] = None
