@@ -18,7 +18,7 @@ import trio
 
 from trio_pool import open_pool
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import Start
+from trio_pool._core.commands import START
 from trio_pool._core.core import Core
 from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import WorkerIndex
@@ -89,9 +89,9 @@ class Bench:
     def through_an_idle_worker(self) -> None:
         """A job is submitted, is handed over, succeeds, and the worker has nothing to do."""
         self.core.submit(self.make_job(), Door.AT_ONCE, 1.0)
-        start = self.commands.popleft()
-        assert isinstance(start, Start)
-        self.core.succeeded(start.run, None, 1.0)
+        kind, run = self.commands.popleft()
+        assert kind == START
+        self.core.succeeded(run, None, 1.0)
         self.commands.clear()
 
     def through_the_queue(self) -> None:

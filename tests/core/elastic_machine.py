@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.core.commands import Hire
 from tests.core.lending_machine import LendingMachine
 from tests.core.plain_elastic import PlainElastic, PlainElasticPool
 from trio_pool import Elastic
-from trio_pool._core.commands import Hire
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
 
+    from tests.core.commands import Typed
     from tests.core.shell_machine import ShellWorker
-    from trio_pool._core.commands import Command
 
 
 def make_elastic(least: int, more: int, idle_timeout: float, tags: tuple[str, ...]) -> Elastic[None]:
@@ -72,7 +72,7 @@ class ElasticMachine(LendingMachine):
             self.open_resource(self.workers[-1])
         self.on_both(lambda: self.model.begin(plain), lambda: self.core.scheduler.begin(self.now))
 
-    def carry_out_more(self, command: Command) -> None:
+    def carry_out_more(self, command: Typed) -> None:
         if isinstance(command, Hire):
             self.new_orders += 1
         else:

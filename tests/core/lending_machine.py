@@ -8,21 +8,21 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from tests.core.commands import Regain
 from tests.core.group_machine import GroupMachine
 from tests.core.machine_draws import WORKER_LIMITS
 from tests.core.makers import run_of
 from tests.core.plain_loans import PlainLendingPool
 from trio_pool import JobState
-from trio_pool._core.commands import Regain
 from trio_pool._model.states import Cut, Hold
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
+    from tests.core.commands import Typed
     from tests.core.plain_parts import PlainJob
     from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
-    from trio_pool._core.commands import Command
     from trio_pool._model.records import JobRecord, WorkerRecord
 
 
@@ -45,7 +45,7 @@ class LendingMachine(GroupMachine):
         super().__init__()
         self.regained: list[tuple[WorkerRecord, JobRecord]] = []
 
-    def carry_out_more(self, command: Command) -> None:
+    def carry_out_more(self, command: Typed) -> None:
         if not isinstance(command, Regain):
             super().carry_out_more(command)
             return

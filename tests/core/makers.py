@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
-from trio_pool._core.commands import WaitsInVain
+from tests.core.commands import WaitsInVain, of_kind
 from trio_pool._core.core import Core as Scheduler
 from trio_pool._core.lifecycle import begun
 from trio_pool._core.state import CoreSettings
@@ -184,9 +184,9 @@ class Core:
         self.scheduler.open_group(group, now)
         return group
 
-    def commands_of(self, kind: type[Command]) -> list[Any]:
+    def commands_of(self, kind: type[Any]) -> list[Any]:
         """The effects of one kind that have not been carried out."""
-        return [command for command in self.commands if isinstance(command, kind)]
+        return of_kind(kind, self.commands)
 
     def told(self) -> list[Wait]:
         """The waits that have been told that they would be for ever, in that order."""

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from hypothesis.stateful import RuleBasedStateMachine
 
-from tests.core.makers import job_on, run_on
-from tests.core.plain_parts import Named, PlainJob, PlainWorker
-from trio_pool import JobState
-from trio_pool._core.admission import Admission
-from trio_pool._core.commands import (
+from tests.core.commands import (
     Admitted,
     Changed,
     Died,
@@ -29,17 +25,22 @@ from trio_pool._core.commands import (
     Tell,
     TurnedAway,
     WaitsInVain,
+    typed,
 )
+from tests.core.makers import job_on, run_on
+from tests.core.plain_parts import Named, PlainJob, PlainWorker
+from trio_pool import JobState
+from trio_pool._core.admission import Admission
 from trio_pool._core.lifecycle import begun
 from trio_pool._model.records import JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.core.commands import Typed
     from tests.core.makers import Core, job_on
     from tests.core.plain_model import PlainPool
     from trio_pool import Job
-    from trio_pool._core.commands import Command
     from trio_pool._model.records import Group, WorkerRecord
 
 
@@ -98,7 +99,7 @@ class ShellMachine(RuleBasedStateMachine):
     def carry_out(self) -> None:
         commands = self.core.commands
         while commands:
-            command = commands.popleft()
+            command = typed(commands.popleft())
             match command:
                 case Start(run=run):
                     worker = self.shell_of(run.worker)
@@ -132,7 +133,7 @@ class ShellMachine(RuleBasedStateMachine):
                 case Moved():
                     raise AssertionError("no job is one of a stream")
 
-    def carry_out_more(self, command: Command) -> None:
+    def carry_out_more(self, command: Typed) -> None:
         """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
         raise AssertionError(command)
 

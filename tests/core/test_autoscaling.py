@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Hire, Recall
 from tests.core.makers import Core, calls_of, job_on, make_core, make_job
 from trio_pool import DeadReason, Elastic, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Hire, Recall
+from trio_pool._core.commands import HIRE
 from trio_pool._core.retry_decision import Retry, Verdict
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def ordered(core: Core) -> int:
 def hired(core: Core) -> list[WorkerRecord]:
     """The workers that were ordered have joined; their resources are not open yet."""
     workers: list[WorkerRecord] = []
-    for command in core.commands_of(Hire):
-        core.commands.remove(command)
+    while (HIRE, None) in core.commands:
+        core.commands.remove((HIRE, None))
         worker = core.make_worker(*core_tags(core))
         worker._elastic = True
         core.scheduler.join(worker, ordered=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
+from tests.core.commands import Tell
 from tests.core.makers import Core, make_core
 from trio_pool._core.availability import Availability
-from trio_pool._core.commands import Tell
 from trio_pool._core.deadlines import Deadlines, Due
 from trio_pool._model.states import Hold
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Admitted, Refused, Start
 from tests.core.makers import Core, calls_of, job_on, make_core, make_job
 from tests.effort import part_of
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Admitted, Refused, Start
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Start
 from tests.core.makers import Core, calls_of, job_on, make_core, make_job
 from trio_pool import JobState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Start
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.hedge import Hedge
 

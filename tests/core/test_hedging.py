@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Hire, Interrupt, Start
 from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, Elastic, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Hire, Interrupt, Start
 from trio_pool._core.race import race_of
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.circuit_breaker import BreakerState

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Interrupt, Tell
 from tests.core.makers import Core, job_on, make_core, make_job, make_limits, run_on
 from trio_pool import CircuitBreaker, DeadReason, JobState, RetryBudget, WorkerState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Interrupt, Tell
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 from trio_pool._model.states import Cut, Hold
 from trio_pool._policies.circuit_breaker import BreakerState

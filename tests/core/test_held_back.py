@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Recall, Start, Tell
 from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import CircuitBreaker, DeadReason, JobState, RateLimit, RetryBudget, WorkerState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Recall, Start, Tell
 from trio_pool._core.deadlines import Due
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._policies.circuit_breaker import BreakerState

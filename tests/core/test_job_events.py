@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tests.core.commands import Admitted, Tell
 from tests.core.makers import make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Admitted, Tell
 from trio_pool._core.retry_decision import Retry, Verdict
 
 ERROR = ValueError("no")

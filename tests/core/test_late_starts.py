@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.core.commands import Start
 from tests.core.makers import job_on, make_core, make_job, make_limits, run_on
 from trio_pool import JobCancelledError, RateLimit
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import Start
 from trio_pool._core.lifecycle import begun
 
 

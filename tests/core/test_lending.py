@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Interrupt, Recall, Regain, Start
 from tests.core.makers import Core, job_on, make_core, make_job, make_limits, run_of, run_on
 from trio_pool import CircuitBreaker, JobState, ResourceBroken, WorkerState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Interrupt, Recall, Regain, Start
 from trio_pool._core.retry_decision import Die, Verdict
 from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group

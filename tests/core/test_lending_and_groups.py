@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.core.commands import Interrupt
 from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Interrupt
 from trio_pool._core.retry_decision import Die, Retry, Verdict
 
 if TYPE_CHECKING:

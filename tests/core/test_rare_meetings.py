@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Hire, WaitsInVain
 from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool import DeadReason, Elastic, RateLimit
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import Hire, WaitsInVain
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.waits import Wait
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.commands import Start
 from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import JobState
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import Start
 from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW

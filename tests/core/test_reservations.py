@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.core.commands import Reserved, Start
 from tests.core.makers import Core, job_on, make_core, make_job, make_limits
 from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.commands import Reserved, Start
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._model.pool_config import PICKS
 from trio_pool._model.records import ANYONE, JobRecord

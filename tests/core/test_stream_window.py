@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.commands import Moved, of_kind
 from tests.core.makers import make_core, make_job
-from trio_pool._core.commands import Moved
 from trio_pool._core.stream_window import AsTheyEnd, InOrder, StreamWindow
 from trio_pool._model.states import TRANSITIONS, JobState
 
@@ -64,7 +64,7 @@ class Plain:
 
 def told(commands: list[Command]) -> bool:
     """Whether those who wait are to look."""
-    moved = [command for command in commands if isinstance(command, Moved)]
+    moved = of_kind(Moved, commands)
     assert len(moved) <= 1
     for command in moved:
         command.window.tell()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from tests.core.commands import WaitsInVain
 from tests.core.elastic_machine import ELASTICS, ElasticMachine
 from tests.core.group_machine import GROUPS
 from tests.core.machine_draws import ENDS, REQUIRED, verdict_of
@@ -16,7 +17,6 @@ from tests.core.plain_parts import PlainVerdict
 from tests.core.plain_waits import PlainWait, PlainWaitingPool
 from trio_pool import JobState
 from trio_pool._core.admission import Door
-from trio_pool._core.commands import WaitsInVain
 from trio_pool._core.waits import Wait
 from trio_pool._model.text import label
 from trio_pool._runtime.deadlock_error import deadlock_of
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DataObject, SearchStrategy
 
+    from tests.core.commands import Typed
     from tests.core.plain_groups import PlainGroup
     from tests.core.plain_parts import PlainJob
     from tests.core.shell_machine import ShellWorker
     from trio_pool import Elastic, Job
-    from trio_pool._core.commands import Command
     from trio_pool._model.records import Group
 
 TASKS = (0, 1)
@@ -60,7 +60,7 @@ class WaitingMachine(ElasticMachine):
         assert isinstance(self.plain, PlainWaitingPool)
         return self.plain
 
-    def carry_out_more(self, command: Command) -> None:
+    def carry_out_more(self, command: Typed) -> None:
         if isinstance(command, WaitsInVain):
             self.in_vain.append(command.wait)
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._model.errors import JobTimeoutError
 from .._model.setback import Setback
 from .._model.states import Cut, DeadReason, JobState
-from .commands import Interrupt
+from .commands import INTERRUPT
 from .retry_decision import Die, Retry
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class AttemptEvents:
                 if other.cut is None and (race.won or race.verdict is not None):
                     other.cut = Cut.LOST
                     self._state.waits.cut(other)
-                    self._state.commands.append(Interrupt(other))
+                    self._state.commands.append((INTERRUPT, other))
         if race.runners:
             return
         job, lifecycle = race.job, self._lifecycle

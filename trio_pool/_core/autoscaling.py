@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .commands import Hire
+from .commands import HIRE
 from .deadlines import Due
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Autoscaler:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
             self._ordered += 1
-            self._state.commands.append(Hire())
+            self._state.commands.append((HIRE, None))
 
     def not_needed(self) -> WorkerRecord | None:
         """A worker whose resource can't be opened, and for which no job waits any more, or None."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._model.records import ANYONE
 from .._model.states import Cut, Hold, JobState
-from .commands import Admitted, Interrupt, Recall
+from .commands import ADMITTED, INTERRUPT, RECALL
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ class Changes:
             self.take_back(job)
         self._lifecycle.time_out(job, now)
         if let_go is not None:
-            self._state.commands.append(Admitted(let_go))
+            self._state.commands.append((ADMITTED, let_go))
 
     def cut(self, run: Run, cut: Cut, now: float) -> None:
         """Cut a run short, unless a timeout has passed that ends it."""
         if run.cut is None and now < run.deadline:
             run.cut = cut
         self._state.waits.cut(run)
-        self._state.commands.append(Interrupt(run))
+        self._state.commands.append((INTERRUPT, run))
 
     def cancel(self, job: JobRecord, now: float) -> None:
         """Nobody wants a job any longer that has not ended."""
@@ -126,7 +126,7 @@ class Changes:
             self.take_back(job)
         self._lifecycle.end(job, JobState.DISCARDED, now, words)
         if let_go is not None:
-            self._state.commands.append(Admitted(let_go))
+            self._state.commands.append((ADMITTED, let_go))
 
     # Workers.
 
@@ -159,7 +159,7 @@ class Changes:
             self._autoscaler.gone(worker)
         self._dispatcher.note(worker, now)  # or it would be given something
         self._state.may_reserve = self._state.may_start = True
-        self._state.commands.append(Recall(worker))
+        self._state.commands.append((RECALL, worker))
 
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
@@ -175,7 +175,7 @@ class Changes:
         if tell:
             self._lifecycle.tell("worker_reopening", worker, error)
         self._state.may_start = True
-        self._state.commands.append(Recall(worker))
+        self._state.commands.append((RECALL, worker))
 
 
 def is_kept(worker: WorkerRecord) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._model.records import JobRecord, Terms, WorkerRecord
 from .._model.states import JobState
-from .commands import WaitsInVain
+from .commands import WAITS_IN_VAIN
 from .wait_graph import WaitGraph
 from .waits import Wait
 
@@ -67,7 +67,7 @@ class DeadlockSearch:
             if told is None:
                 return
             self._note_stuck(told, self._graph.unmet([told]))
-            self._state.commands.append(WaitsInVain(told))
+            self._state.commands.append((WAITS_IN_VAIN, told))
 
     def can_spare(self, worker: WorkerRecord) -> bool:
         """Whether its leaving leaves nobody in the lurch, as far as a look at the counts tells."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._model.records import Run
 from .._model.states import Hold, JobState
-from .commands import Admitted, Start
+from .commands import ADMITTED, START
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Dispatcher:
             self._lifecycle.move(job, QUEUED, now)
             if job is not taken:
                 self.let_wait(job, terms_of(job))
-        self._commands.append(Admitted(key))
+        self._commands.append((ADMITTED, key))
 
     def admit_waiting(self, now: float) -> None:
         """Let submitters in, first come first served, as long as there is a place."""
@@ -107,7 +107,7 @@ class Dispatcher:
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(worker)
-        self._commands.append(Start(self._begin(worker, job, now)))
+        self._commands.append((START, self._begin(worker, job, now)))
 
     def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
         """The next run of a worker that has ended one, or None: it has to wait.
@@ -250,7 +250,7 @@ class Dispatcher:
         self._lifecycle.add_surplus(race.job, 1)
         self._count_start(run, now)
         self._hedging.join(race, run, now)
-        self._commands.append(Start(run))
+        self._commands.append((START, run))
 
     def _count_start(self, run: Run, now: float) -> None:
         own: RateMeter | None = None

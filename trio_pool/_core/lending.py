@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .commands import Regain
+from .commands import REGAIN
 from .race import Race
 from .waits import Wait
 
@@ -66,7 +66,7 @@ class Lending:
         worker._runs[run] = None
         self._roster.count_coming(worker)
         self._lifecycle.add_surplus(job, 1)
-        self._state.commands.append(Regain(run))
+        self._state.commands.append((REGAIN, run))
         self._state.may_start = True  # for others: it is not this worker that may take a job now
         if self._waits.is_waiting(run):
             self._state.may_be_stuck = True  # another task of the job may wait for what needs this worker

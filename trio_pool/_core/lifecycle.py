@@ -17,7 +17,7 @@ from .._model.states import (
     DeadReason,
     JobState,
 )
-from .commands import Changed, Died, GroupQuiet, Quiet, Tell
+from .commands import CHANGED, DIED, GROUP_QUIET, QUIET, TELL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,9 +155,9 @@ class Lifecycle:
             if old is None and group.awaited:
                 self.newcomers.append(job)
             if group.note(job, old, state):
-                self._commands.append(GroupQuiet(group))
+                self._commands.append((GROUP_QUIET, group))
         if job._watchers is not None:
-            self._commands.append(Changed(job))
+            self._commands.append((CHANGED, job))
         if self._instruments:
             self._tell(job, old, state, detail)
 
@@ -179,7 +179,7 @@ class Lifecycle:
         job._value = reason, error
         self.move(job, JobState.DEAD, now)
         self._dead._add(cast("Job[Any]", job))
-        self._commands.append(Died(job))
+        self._commands.append((DIED, job))
         if (group := job._options.group) is not None and group.must_succeed:
             self.news.append(job)
 
@@ -288,7 +288,7 @@ class Lifecycle:
     def tell(self, event: str, *arguments: object) -> None:
         """Note an event for the instruments, if there are any."""
         if self._instruments:
-            self._commands.append(Tell(event, arguments))
+            self._commands.append((TELL, (event, arguments)))
 
     def _close(self, job: JobRecord, now: float) -> None:
         """A job has ended: let go of what only a live job needs."""
@@ -304,7 +304,7 @@ class Lifecycle:
             if job._window is not None:
                 self._waits.note(job._window)
         if not self.live:
-            self._commands.append(Quiet())
+            self._commands.append((QUIET, None))
 
     def _tell(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
         if old is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._model.states import JobState
-from .commands import Admitted, Refused
+from .commands import ADMITTED, REFUSED
 from .lanes import rank_of
 from .worker_index import terms_of
 
@@ -74,10 +74,10 @@ class UnservableJobs:
         """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
         if self.policy == "reject" and job in self._waiting_line.line:
             self._waiting_line.withdraw(job)
-            self._commands.append(Refused(job))
+            self._commands.append((REFUSED, job))
             return
         # Only the job that stands for a graph turns it away; others are buried like those in the queue.
         let_go = self._waiting_line.leave(job)
         self._lifecycle.bury(job, now)
         if let_go is not None:
-            self._commands.append(Admitted(let_go))
+            self._commands.append((ADMITTED, let_go))

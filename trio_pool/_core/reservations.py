@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from .commands import Reserved, TurnedAway
+from .commands import RESERVED, TURNED_AWAY
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
@@ -123,7 +123,7 @@ class Reservations:
     def turn_away(self, group: Group) -> None:
         """A group waits in vain."""
         self.close(group)
-        self._commands.append(TurnedAway(group))
+        self._commands.append((TURNED_AWAY, group))
 
     def give_way(self) -> bool:
         """Release what is set aside for groups that wait; returns whether there was anything."""
@@ -149,7 +149,7 @@ class Reservations:
                 del self.waiting[group]
                 self._count(group, len(group.workers))
             self._waits.note(group)
-            self._commands.append(Reserved(group))
+            self._commands.append((RESERVED, group))
         return True
 
     def lose(self, worker: WorkerRecord) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .._model.states import FINAL, JobState
-from .commands import Moved
+from .commands import MOVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -139,7 +139,7 @@ class StreamWindow(abc.ABC, Generic[C]):
     def _note_news(self) -> None:
         if not self._is_told:
             self._is_told = True
-            self._commands.append(Moved(self))
+            self._commands.append((MOVED, self))
 
     def tell(self) -> None:
         """Let those look who wait."""

@@ -13,21 +13,21 @@ import trio
 
 from .._basics.is_a import is_a
 from .._core.commands import (
-    Admitted,
-    Changed,
-    Died,
-    GroupQuiet,
-    Interrupt,
-    Moved,
-    Quiet,
-    Recall,
-    Refused,
-    Regain,
-    Reserved,
-    Start,
-    Tell,
-    TurnedAway,
-    WaitsInVain,
+    ADMITTED,
+    CHANGED,
+    DIED,
+    GROUP_QUIET,
+    INTERRUPT,
+    MOVED,
+    QUIET,
+    RECALL,
+    REFUSED,
+    REGAIN,
+    RESERVED,
+    START,
+    TELL,
+    TURNED_AWAY,
+    WAITS_IN_VAIN,
 )
 from .._core.core import Core
 from .._core.state import CoreSettings
@@ -53,10 +53,11 @@ if TYPE_CHECKING:
 
     from .._core.commands import Command
     from .._core.lifecycle import Lifecycle
+    from .._core.stream_window import StreamWindow
     from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
-    from .._model.records import Group
+    from .._model.records import Group, Run
     from .._policies.resource import Elastic
     from .home import Home
 
@@ -131,22 +132,22 @@ class Engine:
         self.feeders: dict[ItemSource, None] = {}
         self._carrying_out = False
         # What does what the core wants done; the staff adds what is about workers.
-        self.carriers: dict[type[Command], Callable[[Any], None]] = {
-            Start: self._on_start,
-            Changed: self._on_changed,
-            Moved: self._on_moved,
-            Quiet: self._on_quiet,
-            GroupQuiet: self._on_group_quiet,
-            Reserved: self._on_reserved,
-            TurnedAway: self._on_turned_away,
-            WaitsInVain: self.waiting.on_waits_in_vain,
-            Tell: self._on_tell,
-            Interrupt: self._on_interrupt,
-            Regain: self._on_regain,
-            Recall: self._on_recall,
-            Admitted: self.submitters.on_admitted,
-            Refused: self.submitters.on_refused,
-            Died: self._on_died,
+        self.carriers: dict[str, Callable[[Any], None]] = {
+            START: self._on_start,
+            CHANGED: self._on_changed,
+            MOVED: self._on_moved,
+            QUIET: self._on_quiet,
+            GROUP_QUIET: self._on_group_quiet,
+            RESERVED: self._on_reserved,
+            TURNED_AWAY: self._on_turned_away,
+            WAITS_IN_VAIN: self.waiting.on_waits_in_vain,
+            TELL: self._on_tell,
+            INTERRUPT: self._on_interrupt,
+            REGAIN: self._on_regain,
+            RECALL: self._on_recall,
+            ADMITTED: self.submitters.on_admitted,
+            REFUSED: self.submitters.on_refused,
+            DIED: self._on_died,
         }
         self._quiet: trio.Event | None = None
 
@@ -234,7 +235,8 @@ class Engine:
         self.check_caller()
         self.closed = True
         self.submitters.turn_away(self.core.close(), "the pool was closed")
-        self._check_over()
+        if not self.lifecycle.live:
+            self.over.set()
         self.carry_out()
 
     def stop(self) -> None:
@@ -272,10 +274,6 @@ class Engine:
             self._quiet = trio.Event()
         await self._quiet.wait()
 
-    def _check_over(self) -> None:
-        if self.closed and not self.lifecycle.live:
-            self.over.set()
-
     # Carrying out what the core decides.
 
     def _on_deadline(self) -> None:
@@ -289,61 +287,61 @@ class Engine:
             self._carrying_out = True
             try:
                 while commands:
-                    command = commands.popleft()
-                    self.carriers[type(command)](command)
+                    kind, subject = commands.popleft()
+                    self.carriers[kind](subject)
             finally:
                 self._carrying_out = False
         if self._deadlines.soonest < self.timers.until:
             self.timers.sleep_until(self._deadlines.soonest)
 
-    def _on_start(self, command: Start) -> None:
-        command.run.worker._task.deliver(command.run)
+    def _on_start(self, run: Run) -> None:
+        run.worker._task.runs.send_nowait(run)
 
-    def _on_interrupt(self, command: Interrupt) -> None:
-        run = command.run
+    def _on_interrupt(self, run: Run) -> None:
         run.worker._task.interrupt(run)
         if self.core.waits.is_waiting(run):
             self.waiting.see_what_outlasts(run)
 
-    def _on_regain(self, command: Regain) -> None:
-        command.run.worker._task.regain(command.run)
+    def _on_regain(self, run: Run) -> None:
+        run.worker._task.regain(run)
 
-    def _on_recall(self, command: Recall) -> None:
-        command.worker._task.recall()
+    def _on_recall(self, worker: Worker) -> None:
+        worker._task.recall()
 
-    def _on_changed(self, command: Changed) -> None:
-        job = command.job
+    def _on_changed(self, job: Job[Any]) -> None:
         for watch in tuple(job._watchers or ()):
             watch(job)
 
-    def _on_moved(self, command: Moved) -> None:
-        command.window.tell()
+    def _on_moved(self, window: StreamWindow[Any]) -> None:
+        window.tell()
 
-    def _on_tell(self, command: Tell) -> None:
-        notify(self.instruments, command.event, *command.arguments)
+    def _on_tell(self, told: tuple[str, tuple[object, ...]]) -> None:
+        event, arguments = told
+        notify(self.instruments, event, *arguments)
 
-    def _on_quiet(self, _: Quiet) -> None:
+    def _on_quiet(self, _: None) -> None:
         if self._quiet is not None:
             self._quiet.set()
             self._quiet = None
-        self._check_over()
+        if self.closed:
+            self.over.set()
 
-    def _on_group_quiet(self, command: GroupQuiet) -> None:
-        self.groups[command.group]._note_quiet()
+    def _on_group_quiet(self, group: Group) -> None:
+        self.groups[group]._note_quiet()
 
-    def _on_reserved(self, command: Reserved) -> None:
-        self.groups[command.group]._note_staffed()
+    def _on_reserved(self, group: Group) -> None:
+        self.groups[group]._note_staffed()
 
-    def _on_turned_away(self, command: TurnedAway) -> None:
-        self.groups[command.group]._note_turned_away()
+    def _on_turned_away(self, group: Group) -> None:
+        self.groups[group]._note_turned_away()
 
-    def _on_died(self, command: Died) -> None:
-        group = command.job._options.group
+    def _on_died(self, job: Job[Any]) -> None:
+        group = job._options.group
         if group is not None:
-            self.groups[group]._note_death(command.job)
+            self.groups[group]._note_death(job)
         if self.config.on_dead == "cancel" and not self.scope.cancel_called:
-            self.dead._deal_with(command.job)
-            self.errors.append(failure_of(command.job))
+            self.dead._deal_with(job)
+            self.errors.append(failure_of(job))
             self.cancel()
 
 

@@ -15,7 +15,6 @@ from .._model.text import label
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .._core.commands import Admitted, Refused
     from .._core.core import Core
     from .._model.records import JobRecord
 
@@ -109,11 +108,11 @@ class Submitters:
         for job in jobs:
             self._release(job, PoolClosedError(why))
 
-    def on_admitted(self, command: Admitted) -> None:
-        self._release(command.job, None)
+    def on_admitted(self, job: JobRecord) -> None:
+        self._release(job, None)
 
-    def on_refused(self, command: Refused) -> None:
-        self._release(command.job, self._not_eligible(command.job))
+    def on_refused(self, job: JobRecord) -> None:
+        self._release(job, self._not_eligible(job))
 
     def _not_eligible(self, job: JobRecord) -> NoEligibleWorkerError:
         """The error of a job that no worker may take."""

@@ -18,7 +18,6 @@ from .job_runner import enclosing_jobs, is_in_a_job
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from .._core.commands import WaitsInVain
     from .._core.core import Core
     from .._model.records import Group, JobRecord, Run
     from .home import Home
@@ -162,9 +161,9 @@ class Waiting:
             if begins:
                 self._core.waits.end(wait)
 
-    def on_waits_in_vain(self, command: WaitsInVain) -> None:
-        if command.wait.wake is not None:
-            command.wait.wake()
+    def on_waits_in_vain(self, wait: Wait) -> None:
+        if wait.wake is not None:
+            wait.wake()
 
     def see_what_outlasts(self, run: Run) -> None:
         """A run that waits has been cancelled. That ends its waits, but for those behind a shield."""

@@ -68,6 +68,9 @@ class WorkerTask:
       lifespan: what opens the worker's resource, or None.
       leading: what goes before a job's own arguments: the resource, once it is open, or nothing.
       insists: whether it goes on trying if its resource can't be opened at the beginning.
+
+    Attributes:
+      runs: where those are sent that one of its loops is to take: one is free for each, or will be in this turn.
     """
 
     __slots__ = (
@@ -76,7 +79,6 @@ class WorkerTask:
         "_insists",
         "_loops",
         "_receiver",
-        "_sender",
         "_stage",
         "_untold",
         "core",
@@ -88,13 +90,14 @@ class WorkerTask:
         "lifespan",
         "opened",
         "removers",
+        "runs",
         "session",
         "spare_loops",
         "stopped",
         "worker",
     )
 
-    _sender: trio.MemorySendChannel[Run]
+    runs: trio.MemorySendChannel[Run]
     _receiver: trio.MemoryReceiveChannel[Run]
 
     def __init__(
@@ -137,10 +140,6 @@ class WorkerTask:
         self.removers = 0
         self.farewell: Exception | None = None
 
-    def deliver(self, run: Run) -> None:
-        """Hand a run over to the loops: one of them is free, or will be in this turn of the event loop."""
-        self._sender.send_nowait(run)
-
     def interrupt(self, run: Run) -> None:
         """Cancel a run."""
         if run is self._doomed:
@@ -153,7 +152,7 @@ class WorkerTask:
         """The worker is to leave, or to open its resource anew: no more runs will come."""
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
-            self._sender.close()
+            self.runs.close()
         elif self.worker._is_leaving:
             self.session.cancel()
 
@@ -168,7 +167,7 @@ class WorkerTask:
         else:
             self._start_loop()
         if following is not None:
-            self.deliver(following)
+            self.runs.send_nowait(following)
         self.host.carry_out()
 
     async def take_back(self, run: Run) -> Wait | None:
@@ -304,8 +303,8 @@ class WorkerTask:
         self.spare_loops = 0
         self.is_recalled = False
         # As large as what may be under way on it, so that handing over never has to wait.
-        self._sender, self._receiver = trio.open_memory_channel[Run](self.worker._max_running)
-        with self._sender, self._receiver:
+        self.runs, self._receiver = trio.open_memory_channel[Run](self.worker._max_running)
+        with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
             self.opened.set()
             if self.worker._is_leaving:

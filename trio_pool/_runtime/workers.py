@@ -10,7 +10,7 @@ import trio
 
 from .._basics.logs import report
 from .._basics.text import one_line
-from .._core.commands import Hire
+from .._core.commands import HIRE
 from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
@@ -36,7 +36,7 @@ class Workers:
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
         self._elastic = elastic
-        engine.carriers[Hire] = self._hire
+        engine.carriers[HIRE] = self._hire
         self._ids = count(1)
         # Who was there when the pool began to end, for the statistics after that.
         self.last_crew: tuple[Worker, ...] = ()
@@ -75,7 +75,7 @@ class Workers:
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
         return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
 
-    def _hire(self, _: Hire) -> None:
+    def _hire(self, _: None) -> None:
         """Open another worker of an elastic pool; nobody waits for it."""
         assert self._elastic is not None
         if self._engine.stopping:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def channel_of(worker: Worker) -> trio.MemoryChannelStatistics:
-    return cast("trio.MemoryChannelStatistics", worker._task._sender.statistics())
+    return cast("trio.MemoryChannelStatistics", worker._task.runs.statistics())
 
 
 async def nap(resource: object, seconds: float = 1.0) -> float:
@@ -133,11 +133,11 @@ async def test_a_worker_that_leaves_closes_it(autojump_clock: MockClock) -> None
 async def test_every_session_has_a_channel_of_its_own(autojump_clock: MockClock) -> None:
     async with open_pool(["a"]) as pool:
         worker = pool.workers[0]
-        before = worker._task._sender
+        before = worker._task.runs
         pool._engine.core.reopen(worker, OSError("gone"), trio.current_time())
         pool._engine.carry_out()
         assert await pool.run(nap) == 1.0
-        assert worker._task._sender is not before
+        assert worker._task.runs is not before
         assert before.statistics().open_receive_channels == 0
 
 
