@@ -126,7 +126,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers, who may have waited for this job
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # receiving was one
+        return self._given(job)  # noqa: ASYNC910  # receiving is a checkpoint
 
     async def _receive(self) -> Job[Any]:
         try:
