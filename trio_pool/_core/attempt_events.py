@@ -70,7 +70,7 @@ class AttemptEvents:
             self._left_race(race, now)
         if run.worker._limits is not None and not run.is_lent:
             run.worker._limits.succeeded(run.is_probe)
-        return self._next_after(run, now)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
         """End a run that has failed."""
@@ -104,7 +104,7 @@ class AttemptEvents:
             race.failed(error, verdict)
             self._left_race(race, now)
         self._look_for_waits(job, race)
-        return self._next_after(run, now)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
         """End a run that the job's total timeout has cut short."""
@@ -121,7 +121,7 @@ class AttemptEvents:
             self._lifecycle.count_for(run.worker, error)
             race.failed(error, None)
             self._left_race(race, now)
-        return self._next_after(run, now)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def cut_short(self, run: Run, error: Exception, now: float, *, begun: bool = True) -> Run | None:
         """End a run that was cancelled: the attempt is neither counted nor kept.
@@ -148,12 +148,10 @@ class AttemptEvents:
                 del race.took_part[run.worker]
             self._left_race(race, now, error)
         self._look_for_waits(job, race)
-        return self._next_after(run, now)
+        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
-    def _next_after(self, run: Run, now: float) -> Run | None:
-        """Return the worker's next run if the ended run has occupied its place to the end, or None."""
-        if not run.is_lent:
-            return self._settling.next_for(run.worker, now)
+    def _after_lent(self, now: float) -> Run | None:
+        """The attempt of a job has ended that has gone on without a worker, so that none has a next run."""
         self._state.may_start = True
         self._settling.settle(now)
         return None

@@ -59,9 +59,8 @@ class Dispatcher:
 
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
-        if self._limits.room <= 0:
-            return None
-        return None if self._limits.is_rate_limited(now) else self._roster.choose(terms)
+        limits = self._limits
+        return None if limits.is_shared and not limits.allows_start(now) else self._roster.choose(terms)
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -124,13 +123,15 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if self._limits.is_shared or ((together or self._state.has_reserved) and self._roster.idle_count):
-            # Which job may start must not depend on which worker looks first.
+        reservations = self._reservations
+        together = together or bool(reservations.kept or reservations.waiting)
+        if self._limits.is_shared or (together and self._roster.idle_count):
+            # Which job may start must not depend on which worker happens to ask.
             self._roster.park(worker, now)
             self._state.may_start = True
             return None
         run: Run | None = None
-        if (job := self._queue.take(worker)) is not None:
+        if self._lifecycle.count[QUEUED] and (job := self._queue.take(worker)) is not None:
             run = self._begin(worker, job, now)
         elif self._waiting_line.line and (job := self._waiting_line.by_taker.take(worker)) is not None:
             self.admit(job, now)
@@ -173,7 +174,10 @@ class Dispatcher:
         self.give_out(now)
 
     def give_out(self, now: float) -> None:
-        """Give waiting jobs to the idle workers."""
+        """Give the idle workers what waits for them."""
+        if not (self._lifecycle.count[QUEUED] or self._waiting_line.line or self._hedging.waiting):
+            self._roster.fresh.clear()
+            return
         while self._limits.room > 0:
             queue = self._queue
             found = self._first_match(queue)

@@ -298,7 +298,7 @@ class JobEvents:
     def set_max_running(self, limit: float, now: float) -> None:
         """Change how many attempts may run at once."""
         self._settling.advance(now)
-        self._state.limits.max_running = limit
+        self._state.limits.set_max_running(limit)
         self._state.may_start = self._state.may_be_stuck = True
         self._settling.settle(now)
 

@@ -22,10 +22,11 @@ class PoolLimits:
     """The limits of a pool, and their counters.
 
     Attributes:
-      max_running: how many attempts may run at once.
-      meter: the meter of the pool's rate limit, or None.
-      budget: the meter of the pool's retry budget, or None.
-      limited_until: until when the pool's rate limit delays a job that could start otherwise.
+      max_running: how many attempts may be under way at once; changed by `set_max_running`.
+      is_shared: whether workers hold each other back, so that whose job starts may depend on all of them.
+      meter: what the pool's rate limit lets start, or None without one.
+      budget: what the pool's budget of retries is told of, or None without one.
+      limited_until: until when the pool's rate limit keeps a job waiting that could start otherwise.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class PoolLimits:
         "_meter_before",
         "_ticket",
         "budget",
+        "is_shared",
         "limited_until",
         "max_running",
         "meter",
@@ -57,11 +59,15 @@ class PoolLimits:
         self.limited_until: float | None = None
         # Identifies the entry for ``limited_until`` in the heap of deadlines; 0 without an entry.
         self._ticket = 0
+        self.is_shared: bool = False
+        self._note_limits()
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether the workers share a limit, so that which job starts may depend on all of them."""
-        return self.max_running != math.inf or self.meter is not None
+    def _note_limits(self) -> None:
+        self.is_shared = self.max_running != math.inf or self.meter is not None
+
+    def allows_start(self, now: float) -> bool:
+        """Whether the pool lets one more attempt start now."""
+        return not self.is_shared or (self.room > 0 and not self.is_rate_limited(now))
 
     @property
     def room(self) -> float:
@@ -71,6 +77,11 @@ class PoolLimits:
     def is_rate_limited(self, now: float) -> bool:
         """Whether the pool's rate limit allows no start now."""
         return self.meter is not None and self.meter.ready_at(now) > now
+
+    def set_max_running(self, limit: float) -> None:
+        """Change how many attempts may be under way at once."""
+        self.max_running = limit
+        self._note_limits()
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
         """Change how often attempts may start in the pool, without a fresh burst."""
@@ -82,6 +93,7 @@ class PoolLimits:
         else:
             meter.change(limit, now)
             self._meter_before, self.meter = None, meter
+        self._note_limits()
         if self.meter is None:
             self.wait_for_meter(None)
 

@@ -375,4 +375,4 @@ class WorkerRecord(Handle):
 
 def has_ended(job: JobRecord) -> bool:
     """Whether the job is in a final state."""
-    return job.state.is_final
+    return job._finished_at is not None

@@ -159,6 +159,9 @@ class Hold(enum.Enum):
     REOPENING = enum.auto()
     LEAVING = enum.auto()
 
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # as that of job states
+
 
 class Cut(enum.Enum):
     """Why an attempt was cut short, other than by a timeout."""

@@ -61,7 +61,7 @@ class AttemptLoop:
 
     Arguments:
       owner: the Trio half of the worker.
-      runs: the loop's own clone of the channel's receiving end.
+      runs: the receiving end of the worker's channel, which its loops share.
 
     Attributes:
       task: the loop's Trio task, while it serves.
@@ -87,18 +87,8 @@ class AttemptLoop:
         self._scope.cancel()
 
     @trio.lowlevel.enable_ki_protection
-    async def serve(self) -> None:  # noqa: ASYNC910  # the body of a task
-        """Run one attempt after another until there are no more runs."""
-        with self._runs:
-            try:
-                await self._serve()
-            except trio.Cancelled:
-                # Cancelled by the lifespan around this loop, and by nothing else. The lifespan
-                # raises its own error, but not here.
-                self._owner.strand()
-                raise
-
-    async def _serve(self) -> None:
+    async def serve(self) -> None:
+        """Run one attempt after another until there are no more to come. The body of a task."""
         owner, receive = self._owner, self._runs.receive
         core, host = owner.core, owner.host
         commands, deadlines, timers = host.commands, core.deadlines, host.timers
@@ -171,11 +161,17 @@ class AttemptLoop:
                         fired = now >= deadline or self._interrupted or raised is not None
             except BaseException as error:
                 if settled:
+                    self._break_off(error)
                     raise
                 raised = error  # a Ctrl-C that arrived right after the function had ended
             if raised is not None:
                 assert run is not None
                 run = await self._end(run, raised)
+
+    def _break_off(self, error: BaseException) -> None:
+        """The loop ends since it was cancelled: by the lifespan, as nobody else does that."""
+        if is_a(error, trio.Cancelled):  # what else goes wrong there comes out as what it is
+            self._owner.strand()
 
     async def _end(self, run: Run, raised: BaseException) -> Run | None:
         """End an attempt that was cancelled or raised something other than an `Exception`; return the next run.
@@ -213,7 +209,8 @@ class AttemptLoop:
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = owner.judge(run, late, now)
         owner.host.carry_out()
-        if is_lifespan_over:  # so no run follows
+        if is_lifespan_over:  # so there is none that follows
+            owner.strand()
             await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # a checkpoint where it matters
 

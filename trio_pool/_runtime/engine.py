@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
+SUCCEEDED = JobState.SUCCEEDED  # looked up with every result, and slow through the enum
+
 
 class OpenGroup(Protocol):
     """The notifications of the engine to a group whose block has been entered."""
@@ -195,11 +197,10 @@ class Engine:
             self.carry_out()
 
     def result_of(self, job: Job[V]) -> V:
-        """Return the job's result, or raise the error that explains why there is none."""
-        state = job.state
-        if state is JobState.SUCCEEDED:
+        """The job's result, or the error that says why there is none."""
+        if job._state is SUCCEEDED:
             return cast("V", job._value)
-        if not state.is_final:
+        if not has_ended(job):
             raise JobNotFinishedError(f"{job!r} has not ended yet")
         self.deal_with(job)
         raise shortfall_of(job)

@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
@@ -113,15 +113,11 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        if not _is_coroutine(made):
+        if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
-
-
-def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
-    return type(made) is types.CoroutineType or isinstance(made, Coroutine)
 
 
 def _bad_call(words: str) -> Failure:
@@ -148,7 +144,7 @@ def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     try:
         message = run(send, None)
     except StopIteration as stop:
-        yield from _checkpoint()
+        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105  # as a generator has to
         return stop.value
     while True:
         step: Callable[[Any], Any]
@@ -162,11 +158,6 @@ def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
             message = run(step, answer)
         except StopIteration as stop:
             return stop.value
-
-
-def _checkpoint() -> Generator[Any, Any, None]:
-    """A checkpoint for a generator, which can't await."""
-    return trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105
 
 
 def tidy(error: Exception) -> None:

@@ -73,24 +73,26 @@ class Waiting:
 
     async def _wait_until(self, job: JobRecord, reached: Callable[[JobRecord], bool], wait: Wait | None = None) -> None:
         task = trio.lowlevel.current_task()
+        watchers = job._watchers
+        if watchers is None:
+            watchers = job._watchers = {}
 
+        # Once it is no watcher any more, the task has been woken up, or cancelled by one that was called before.
         def watch(job: JobRecord) -> None:
-            # An earlier callback may just have cancelled the task.
-            if reached(job) and job._watchers is not None and watch in job._watchers:
-                del job._watchers[watch]
+            if watch in watchers and reached(job):
+                del watchers[watch]
                 trio.lowlevel.reschedule(task)
 
         def abandon(_: object) -> trio.lowlevel.Abort:
-            assert job._watchers is not None
-            del job._watchers[watch]
+            del watchers[watch]
             return trio.lowlevel.Abort.SUCCEEDED
 
         def wake() -> None:
-            if job._watchers is not None and watch in job._watchers:  # the wait may have ended
-                del job._watchers[watch]
+            if watch in watchers:
+                del watchers[watch]
                 trio.lowlevel.reschedule(task)
 
-        self.watch(job, watch)
+        watchers[watch] = None
         if wait is not None:
             wait.wake = wake
         await trio.lowlevel.wait_task_rescheduled(abandon)

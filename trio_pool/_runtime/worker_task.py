@@ -204,7 +204,7 @@ class WorkerTask:
 
     def _start_loop(self) -> None:
         assert self._loops is not None
-        loop = AttemptLoop(self, self._receiver.clone())
+        loop = AttemptLoop(self, self._receiver)
         self.host.start_in(self._loops, loop.serve, f"<{one_line(self.worker.name)}, serving>")
 
     def give_up(self, run: Run) -> Run | None:
