@@ -41,9 +41,9 @@ R = TypeVar("R")
 class Instrument:
     """A base class for observers of a pool: override the methods for the events to observe.
 
-    The methods are called synchronously, each when the change is complete, in the order of the
-    changes. A method may call everything that doesn't wait. If a method raises an exception, the
-    pool logs it with its traceback, removes the instrument, and goes on.
+    The methods are called synchronously, each when the change is complete, in the order of the changes. A method
+    may call everything that doesn't wait. If a method raises an exception, the pool logs it with its traceback,
+    removes the instrument, and goes on.
     """
 
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
@@ -85,8 +85,8 @@ class Instrument:
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """A worker's resource must be reopened: it is broken, or the previous attempt to reopen it failed.
 
-        Without an error the reason is ``max_jobs`` or ``max_age``. If a lifespan ended by itself,
-        the exception that it raised is the error's cause.
+        Without an error the reason is ``max_jobs`` or ``max_age``. If a lifespan ended by itself, the exception
+        that it raised is the error's cause.
         """
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -176,8 +176,8 @@ class BasePool(Submitting):
     def rate_limit(self) -> RateLimit | None:
         """How often attempts may start in the whole pool, or None. Assign to change it.
 
-        A new limit doesn't start with a fresh burst. As many attempts may start at once as before,
-        or as many as the new burst if that is less.
+        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
+        the new burst if that is less.
         """
         return self._engine.core.rate_limit
 
@@ -209,9 +209,7 @@ class BasePool(Submitting):
         return pool_statistics(self.name, self._engine.lifecycle, self._engine.core.waiting, workers, now, "pool")
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
-        """Iterate over snapshots: one now, and one after each interval.
-
-        The iteration ends as soon as the pool is closed and every job has ended.
+        """Iterate over snapshots: one now and one after each interval, until the pool is closed and all jobs ended.
 
         Arguments:
           interval: seconds between two snapshots, more than zero.
@@ -245,16 +243,15 @@ class BasePool(Submitting):
     def close(self) -> None:
         """Accept no more jobs from outside; the jobs in the pool still run.
 
-        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get
-        `PoolClosedError`. Leaving the block also closes the pool.
+        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
+        Leaving the block also closes the pool.
         """
         self._engine.close()
 
     def cancel(self) -> None:
         """Stop everything now: all jobs, the body of the block, the workers.
 
-        The block then ends without an exception from the pool. Dead jobs that nobody has dealt with
-        are logged.
+        The block then ends without an exception from the pool. Dead jobs that nobody has dealt with are logged.
         """
         self._engine.cancel()
 
@@ -279,8 +276,8 @@ class BasePool(Submitting):
 class Pool(ResourceCalls[R], BasePool):
     """Workers that each hold a resource, and the jobs that they run with it.
 
-    Created by `open_pool`. ``R`` is the type of the first argument of jobs: the resource, or what
-    its lifespan yields.
+    Created by `open_pool`. ``R`` is the type of the first argument of jobs: the resource, or what its lifespan
+    yields.
     """
 
     __slots__ = ()
@@ -330,31 +327,28 @@ class Pool(ResourceCalls[R], BasePool):
     ) -> AbstractAsyncContextManager[JobGroup[R]]:
         """Open a group of jobs, a scope like a nursery: its block ends when its jobs have ended.
 
-        If the body raises an exception, or the block is cancelled, the pool cancels the group's
-        jobs, and the exception propagates unchanged. A cancellation takes effect at once, even if
-        the body is shielded.
+        If the body raises an exception, or the block is cancelled, the pool cancels the group's jobs, and the
+        exception propagates unchanged. A cancellation takes effect at once, even if the body is shielded.
 
-        Entering the block is a checkpoint. It waits until ``reserve`` workers are available; groups
-        get workers in the order in which they wait. If entering is cancelled, the workers are
-        released.
+        Entering the block is a checkpoint. It waits until ``reserve`` workers are available; groups get workers in
+        the order in which they wait. If entering is cancelled, the workers are released.
 
         Arguments:
           name: the group's name in statistics and messages.
-          must_succeed: when the first job is dead, discard the group's waiting jobs, cancel its
-              running jobs and the body, and raise an exception group with the `JobFailedError`.
+          must_succeed: when the first job is dead, discard the group's waiting jobs, cancel its running jobs and
+              the body, and raise an exception group with the `JobFailedError`.
           max_running: how many attempts of the group may run at once.
-          reserve: how many workers to reserve for the group while it is open. Busy workers are
-              reserved one by one when their attempts end. The group may use other workers too.
+          reserve: how many workers to reserve for the group while it is open. Busy workers are reserved one by one
+              when their attempts end. The group may use other workers too.
 
         Returns:
           an async context manager that yields a `JobGroup`.
 
         Raises:
-          PoolClosedError: on entering, if the pool is closed, or ends before the workers are
-              available.
+          PoolClosedError: on entering, if the pool is closed, or ends before the workers are available.
           JobDeadlockError: on entering, inside a job, if the wait for the workers would never end.
-          ValueError, TypeError: if an argument is out of its range or of the wrong type, or if
-              ``reserve`` is more than the pool could ever have.
+          ValueError, TypeError: if an argument is out of its range or of the wrong type, or if ``reserve`` is more
+              than the pool could ever have.
         """
         return run_group(
             JobGroup[R](self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)

@@ -151,7 +151,7 @@ class AttemptEvents:
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:
-        """The attempt of a job has ended that has gone on without a worker, so that none has a next run."""
+        """Settle after the end of a run without a worker, so that there is no next run."""
         self._state.may_start = True
         self._settling.settle(now)
         return None

@@ -126,7 +126,7 @@ class Dispatcher:
         reservations = self._reservations
         together = together or bool(reservations.kept or reservations.waiting)
         if self._limits.is_shared or (together and self._roster.idle_count):
-            # Which job may start must not depend on which worker happens to ask.
+            # Which job may start must not depend on which worker looks first.
             self._roster.park(worker, now)
             self._state.may_start = True
             return None
@@ -174,7 +174,7 @@ class Dispatcher:
         self.give_out(now)
 
     def give_out(self, now: float) -> None:
-        """Give the idle workers what waits for them."""
+        """Give waiting jobs to the idle workers."""
         if not (self._lifecycle.count[QUEUED] or self._waiting_line.line or self._hedging.waiting):
             self._roster.fresh.clear()
             return

@@ -22,11 +22,11 @@ class PoolLimits:
     """The limits of a pool, and their counters.
 
     Attributes:
-      max_running: how many attempts may be under way at once; changed by `set_max_running`.
-      is_shared: whether workers hold each other back, so that whose job starts may depend on all of them.
-      meter: what the pool's rate limit lets start, or None without one.
-      budget: what the pool's budget of retries is told of, or None without one.
-      limited_until: until when the pool's rate limit keeps a job waiting that could start otherwise.
+      max_running: how many attempts may run at once; changed by `set_max_running`.
+      is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
+      meter: the meter of the pool's rate limit, or None.
+      budget: the meter of the pool's retry budget, or None.
+      limited_until: until when the pool's rate limit delays a job that could start otherwise.
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class PoolLimits:
         self.is_shared = self.max_running != math.inf or self.meter is not None
 
     def allows_start(self, now: float) -> bool:
-        """Whether the pool lets one more attempt start now."""
+        """Whether the limits of the pool allow one more attempt to start now."""
         return not self.is_shared or (self.room > 0 and not self.is_rate_limited(now))
 
     @property
@@ -79,7 +79,7 @@ class PoolLimits:
         return self.meter is not None and self.meter.ready_at(now) > now
 
     def set_max_running(self, limit: float) -> None:
-        """Change how many attempts may be under way at once."""
+        """Change how many attempts may run at once."""
         self.max_running = limit
         self._note_limits()
 

@@ -1,15 +1,13 @@
 """The queue of ready jobs, by priority and by the workers that may run them.
 
-Jobs that the same workers may run are in one lane, which is a heap. A lane that only some workers
-may serve is entered in indexes, which are ordered by the lanes' first jobs. There is one index for
-each kind of workers. A lane that fits many kinds is entered in an index that these kinds share, by
-a tag that it requires.
+Jobs that the same workers may run are in one lane, which is a heap. A lane that only some workers may serve is
+entered in indexes, which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane
+that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
 
-To pick a job for a worker, the queue compares the first jobs of three sources: the lane for any
-worker, the worker's own lanes, and the best lanes in these indexes. So it never looks at jobs that
-the worker may not run, however many there are. It looks only once at lanes of bounced jobs that the
-worker may not run, as long as none is added. The lanes of a group that may start no more jobs are
-in no index.
+To pick a job for a worker, the queue compares the first jobs of three sources: the lane for any worker, the
+worker's own lanes, and the best lanes in these indexes. So it never looks at jobs that the worker may not run,
+however many there are. It looks only once at lanes of bounced jobs that the worker may not run, as long as none is
+added. The lanes of a group that may start no more jobs are in no index.
 """
 
 from __future__ import annotations
@@ -83,8 +81,8 @@ class ReadyQueue:
         self._open = Lane(ANYONE)
         # For each worker, the lanes of the jobs that wait for that worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes that are neither for any worker nor for all jobs of one worker; and those of
-        # them that are for several workers, by a tag that they require, or None.
+        # The lanes with further terms, such as tags or a group; and by a required tag, or None, those of
+        # them for several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -93,13 +91,11 @@ class ReadyQueue:
         self._indexes: dict[Key, Index] = {}
         self._shared: dict[str | None, Index] = {}
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; and by group, how many jobs wait that such
-        # a worker may run.
+        # The tags of an elastic pool's workers, or None; and by group, how many jobs such a worker may run.
         self.counted_tags: frozenset[str] | None = None
         self._counted: dict[Group | None, int] = {}
-        # The round is the number of changes that may give a worker a job that it didn't find
-        # before. For each worker, the round of its last search, and the rank before which it found
-        # nothing.
+        # The round is the number of changes that may give a worker a job that it didn't find before. For each
+        # worker, the round of its last search, and the rank before which it found nothing.
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 

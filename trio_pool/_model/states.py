@@ -160,7 +160,7 @@ class Hold(enum.Enum):
     LEAVING = enum.auto()
 
     if not TYPE_CHECKING:
-        __hash__ = object.__hash__  # as that of job states
+        __hash__ = object.__hash__  # Enum hashes the name, in Python code
 
 
 class Cut(enum.Enum):

@@ -88,7 +88,7 @@ class AttemptLoop:
 
     @trio.lowlevel.enable_ki_protection
     async def serve(self) -> None:
-        """Run one attempt after another until there are no more to come. The body of a task."""
+        """Run one attempt after another until there are no more runs. The body of a task."""
         owner, receive = self._owner, self._runs.receive
         core, host = owner.core, owner.host
         commands, deadlines, timers = host.commands, core.deadlines, host.timers
@@ -169,8 +169,8 @@ class AttemptLoop:
                 run = await self._end(run, raised)
 
     def _break_off(self, error: BaseException) -> None:
-        """The loop ends since it was cancelled: by the lifespan, as nobody else does that."""
-        if is_a(error, trio.Cancelled):  # what else goes wrong there comes out as what it is
+        """End the loop after a cancellation, which only the lifespan around it causes."""
+        if is_a(error, trio.Cancelled):  # any other error of the lifespan just propagates
             self._owner.strand()
 
     async def _end(self, run: Run, raised: BaseException) -> Run | None:
@@ -209,7 +209,7 @@ class AttemptLoop:
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = owner.judge(run, late, now)
         owner.host.carry_out()
-        if is_lifespan_over:  # so there is none that follows
+        if is_lifespan_over:  # so no run follows
             owner.strand()
             await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # a checkpoint where it matters

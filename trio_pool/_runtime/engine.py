@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-SUCCEEDED = JobState.SUCCEEDED  # looked up with every result, and slow through the enum
+SUCCEEDED = JobState.SUCCEEDED  # read for every result, and slow to access through the enum
 
 
 class OpenGroup(Protocol):
@@ -197,7 +197,7 @@ class Engine:
             self.carry_out()
 
     def result_of(self, job: Job[V]) -> V:
-        """The job's result, or the error that says why there is none."""
+        """Return the job's result, or raise the error that explains why there is none."""
         if job._state is SUCCEEDED:
             return cast("V", job._value)
         if not has_ended(job):

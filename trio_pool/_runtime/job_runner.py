@@ -144,7 +144,7 @@ def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     try:
         message = run(send, None)
     except StopIteration as stop:
-        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105  # as a generator has to
+        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105  # a generator can't await
         return stop.value
     while True:
         step: Callable[[Any], Any]

@@ -77,7 +77,7 @@ class Waiting:
         if watchers is None:
             watchers = job._watchers = {}
 
-        # Once it is no watcher any more, the task has been woken up, or cancelled by one that was called before.
+        # A callback that is no longer registered has woken the task, or an earlier callback has cancelled it.
         def watch(job: JobRecord) -> None:
             if watch in watchers and reached(job):
                 del watchers[watch]
