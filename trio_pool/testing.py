@@ -88,9 +88,9 @@ class Flaky(Generic[V]):
 def one_at_a_time() -> Generator[None]:
     """Make the pools that are opened inside the block run one attempt at a time.
 
-    They behave as if opened with ``max_running=1``, so that a test runs its jobs one after another.
-    This includes pools opened by the code under test, as long as they are opened in this task or in
-    one started inside the block.
+    Such pools behave as if opened with ``max_running=1``, so that a test runs its jobs one after
+    another. This includes pools opened by the code under test, as long as they are opened in this
+    task or in one started inside the block.
     """
     token = forced_max_running.set(1)
     try:

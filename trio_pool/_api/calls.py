@@ -202,8 +202,8 @@ class ResourceCalls(Submitting, Generic[R]):
     ) -> V:
         """Submit a job from another thread of the process and wait for its result, like `run`.
 
-        It may be any thread, a thread of `trio.to_thread.run_sync` or one that doesn't use Trio.
-        The job runs in a copy of the thread's context variables.
+        Any other thread may make the call: a thread of `trio.to_thread.run_sync`, or one that
+        doesn't use Trio. The job runs in a copy of the thread's context variables.
 
         In a thread of `trio.to_thread.run_sync` of the pool's own Trio run, the task that waits for
         the thread makes the call. If that task is cancelled, the job is cancelled too, and

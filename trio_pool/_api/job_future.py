@@ -35,9 +35,9 @@ class JobFuture(Future[V]):
     called in any thread. Methods with an underscore run in the pool's thread, which makes all
     changes to the job.
 
-    A dead job counts as dealt with once the error has been read in any way. It counts as soon as it
-    dies if somebody waits who is certain to read the error: a thread in ``result()``, or an asyncio
-    event loop.
+    A dead job counts as dealt with once the error has been read in any way. If a reader is certain
+    to read the error, the job counts as soon as it dies: a thread that waits in ``result()``, or an
+    asyncio event loop.
     """
 
     # The error given to the future; reading this doesn't count as dealing with it.
@@ -119,7 +119,7 @@ class JobFuture(Future[V]):
         return f"<{type(self).__name__} {state}: {self._job!r}>"
 
     def _told(self) -> None:
-        """Record that somebody has or will get the error, which deals with the death of the job."""
+        """Record that a reader has or will get the error, which deals with the death of the job."""
         if self._dead is None or self._dead._dealt_with:
             return
         if self._home.is_here():

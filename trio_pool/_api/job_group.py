@@ -209,7 +209,7 @@ class BaseGroup(Submitting):
 class JobGroup(BaseGroup, ResourceCalls[R]):
     """A scope for jobs, like a nursery for tasks: its block ends when its jobs have ended.
 
-    Created by `Pool.open_group`. It submits jobs like the pool.
+    Created by `Pool.open_group`. A group submits jobs like the pool.
     """
 
     __slots__ = ()
@@ -218,7 +218,7 @@ class JobGroup(BaseGroup, ResourceCalls[R]):
 class SlotJobGroup(BaseGroup, SlotCalls):
     """A scope for jobs in a `SlotPool`: its block ends when its jobs have ended.
 
-    Created by `SlotPool.open_group`. It submits jobs like the pool.
+    Created by `SlotPool.open_group`. A group submits jobs like the pool.
     """
 
     __slots__ = ()

@@ -128,8 +128,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       body is shielded.
 
     Arguments:
-      resources: an iterable of objects, of `Resource` descriptions, or of both; or a number of
-          slots, which are workers without a resource; or an `Elastic`, which opens and retires
+      resources: an iterable of objects, of `Resource` descriptions, or of both. Or a number of
+          slots, which are workers without a resource. Or an `Elastic`, which opens and retires
           workers with the load.
       retry: the `RetryPolicy` of jobs without a policy of their own.
       attempt_timeout: seconds that an attempt may take, unless the job has its own
@@ -142,8 +142,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       rate_limit: a `RateLimit` on how often attempts start in the whole pool, including retries.
       retry_budget: a `RetryBudget`, which limits retries in relation to attempts; a failed job
           without a retry is dead.
-      breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. It applies to each
-          worker whose `Resource` has no breaker of its own.
+      breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. The breaker applies to
+          each worker whose `Resource` has none of its own.
       lifespan: a function of a resource that returns an async context manager, which yields what
           jobs get. Entered when the worker starts, left when it stops.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
@@ -153,9 +153,9 @@ def open_pool(resources: Any, **options: Any) -> Any:
           submitter gets `NoEligibleWorkerError`. ``"wait"``: the job waits for a worker that may be
           added. ``"bury"``: the job is dead.
       on_failure: a function of a job and its error, called for every failure except control
-          exceptions. It returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or None to
-          leave the decision to the retry policy. The job's attempts don't include the failed one
-          yet.
+          exceptions. The function returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or
+          None to leave the decision to the retry policy. The job's attempts don't include the
+          failed one yet.
       on_dead: ``"raise"`` to raise dead jobs at the end of the block, ``"keep"`` to log them,
           ``"cancel"`` to stop everything as soon as a job dies.
       max_dead: how many dead jobs are kept; if there are more, the oldest is dropped and counted.

@@ -330,8 +330,8 @@ class Pool(ResourceCalls[R], BasePool):
         If the body raises an exception, or the block is cancelled, the pool cancels the group's jobs, and the
         exception propagates unchanged. A cancellation takes effect at once, even if the body is shielded.
 
-        Entering the block is a checkpoint. It waits until ``reserve`` workers are available; groups get workers in
-        the order in which they wait. If entering is cancelled, the workers are released.
+        Entering the block is a checkpoint. The call waits until ``reserve`` workers are available; groups get
+        workers in the order in which they wait. If entering is cancelled, the workers are released.
 
         Arguments:
           name: the group's name in statistics and messages.

@@ -116,7 +116,7 @@ class Feeder:
         self._items.begin()
         self._window.is_wanted = True
         self._take_plain()
-        # In the context of the task that entered the block, whoever reads.
+        # In the context of the task that entered the block, whichever task reads.
         return self._take_plain if self._is_outside else partial(self._context.run, self._take_plain)
 
     def look(self) -> None:

@@ -105,7 +105,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             await trio.lowlevel.checkpoint_if_cancelled()
 
     def _unread(self) -> Iterator[Job[Any]]:
-        """The results that nobody has read, until there are no more."""
+        """The unread results, until there are no more."""
         with contextlib.suppress(trio.EndOfChannel):
             while True:
                 yield self._rest.receive_nowait()
@@ -124,7 +124,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             raise StopAsyncIteration if error is None else error
         self._window.unread -= 1
         if self._engine.core.waits.readers:
-            self._feeder.look_at_readers()  # also for other readers, who may have waited for this job
+            self._feeder.look_at_readers()  # also for other readers that may have waited for this job
         self._fill()
         return self._given(job)  # noqa: ASYNC910  # receiving is a checkpoint
 

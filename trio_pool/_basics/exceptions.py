@@ -76,11 +76,11 @@ def as_error(error: BaseException, source: str) -> BaseException:
     """Return what to report for an exception that user code has raised without being cancelled.
 
     A cancellation in it doesn't come from a cancel scope around that code: for example it was
-    stored and raised again. It must not be mistaken for a real one.
+    stored and raised again. Such a cancellation must not be mistaken for a real one.
 
     Arguments:
       error: the exception.
-      source: whose code it is, for the message.
+      source: the owner of the code, for the message.
 
     Returns:
       the exception itself if it contains no cancellation; its other leaves if these are not an

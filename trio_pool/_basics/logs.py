@@ -20,9 +20,9 @@ MOST_TOLD = 10
 def report(words: str, *args: object, error: BaseException | None = None, level: int = logging.ERROR) -> None:
     """Log a message, with the traceback of an error.
 
-    If that fails, the error is logged in one line. It may fail because a handler fails, or because
-    the error is a group that is nested too deeply for Python to format. If the second attempt fails
-    too, nothing is logged.
+    If that fails, the error is logged in one line. One reason is a handler that fails; another is a
+    group of errors that is nested too deeply for Python to format. If the second attempt fails too,
+    nothing is logged.
     """
     if _log(level, words, args, error) or error is None:
         return

@@ -58,9 +58,9 @@ class Autoscaler:
         # How many workers have joined and not left; and those of them that are not about to leave.
         self._present = 0
         self._crew: dict[WorkerRecord, None] = {}
-        # The workers whose resource is about to be opened; those of them whose jobs used or had
-        # lent them when the resource broke, and must end first; and those for which opening has
-        # already failed.
+        # The workers whose resource is about to be opened. Those of them with jobs that must end
+        # first, since the jobs used or had lent the worker when the resource broke. And those for
+        # which opening has already failed.
         self._unopened: set[WorkerRecord] = set()
         self._held: set[WorkerRecord] = set()
         self._failing: dict[WorkerRecord, None] = {}

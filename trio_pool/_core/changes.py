@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Features(NamedTuple):
-    """The features of the core, which decide. They share the state, and don't call each other."""
+    """The features of the core, which decide. The features share the state, and don't call each other."""
 
     dispatcher: Dispatcher
     lending: Lending

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Core:
     """Decides which job goes to which worker, and when.
 
-    Each call gets the time. The core records its decisions as commands. It never waits and doesn't
+    Each call gets the time. The core records its decisions as commands, never waits, and doesn't
     use Trio. The calls are the methods of the event classes, bound directly to avoid an extra step.
     """
 

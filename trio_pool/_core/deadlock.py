@@ -49,7 +49,7 @@ class DeadlockSearch:
             self._state.may_be_stuck = True  # another wait may be notified instead
             return True
         if not _waits_for_itself(wait, unmet):
-            return True  # it depends on another stuck wait, which is notified when that is possible
+            return True  # depends on another stuck wait, which is notified when that is possible
         self._note_stuck(wait, unmet)
         self._waits.end(wait)
         return False

@@ -93,7 +93,7 @@ class Hedging:
         if race.runners:
             self.further -= 1
         else:
-            self.under_way.pop(race, None)  # it isn't there if the job goes on without a worker
+            self.under_way.pop(race, None)  # missing if the job goes on without a worker
 
     def stop(self, race: Race) -> None:
         """Start an attempt on no further workers."""

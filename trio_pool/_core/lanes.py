@@ -38,8 +38,8 @@ class Lane(RunHeap[Entry]):
         super().__init__()
         self.terms: Terms = terms
         self.size: int = 0
-        # Set by the queue: the index that the lane shares with other lanes that many kinds of
-        # workers may serve, or None; and whether an elastic pool counts the lane's jobs.
+        # Set by the queue: the index that the lane shares with other lanes for many kinds of
+        # workers, or None. And whether an elastic pool counts the lane's jobs.
         self.index: Index | None = None
         self.is_counted: bool = False
 

@@ -4,10 +4,10 @@ Jobs that the same workers may run are in one lane, which is a heap. A lane that
 entered in indexes, which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane
 that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
 
-To pick a job for a worker, the queue compares the first jobs of three sources: the lane for any worker, the
-worker's own lanes, and the best lanes in these indexes. So it never looks at jobs that the worker may not run,
-however many there are. It looks only once at lanes of bounced jobs that the worker may not run, as long as none is
-added. The lanes of a group that may start no more jobs are in no index.
+To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
+and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
+there are. Lanes of bounced jobs that the worker may not run are checked only once, as long as none is added. The
+lanes of a group that may start no more jobs are in no index.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class ReadyQueue:
         self._open = Lane(ANYONE)
         # For each worker, the lanes of the jobs that wait for that worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes with further terms, such as tags or a group; and by a required tag, or None, those of
-        # them for several workers.
+        # The lanes with further terms, such as tags or a group; and by a required tag, or None, those of them for
+        # several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -338,8 +338,7 @@ class ReadyQueue:
         """Yield the indexes of the lanes that a kind of workers may serve; create its own index on first use."""
         index = self._indexes.get(kind.key)
         if index is None or index.kind is not kind:
-            # After the last worker of such a kind had left, lanes may have been added without being
-            # entered.
+            # After the last worker of such a kind had left, lanes may have been added without being entered.
             index = self._indexes[kind.key] = Index(kind, self._closed)
             for lane in self._lanes_for(kind):
                 head = lane.head()

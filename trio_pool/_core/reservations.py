@@ -3,7 +3,7 @@
 1. A group waits until it has got all its workers. From then on, a worker that it loses is replaced
    as soon as another one is available.
 2. A group that waits for more workers than the pool can have gets none reserved, since that would
-   keep them from others for nothing. It goes on waiting, as long as workers may be added.
+   keep them from others for nothing. The group goes on waiting, as long as workers may be added.
 3. If nothing else happens by itself, workers that are reserved for waiting groups run jobs first,
    since the groups may wait for these jobs indirectly. `Settling` handles this.
 """

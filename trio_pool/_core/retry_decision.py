@@ -111,7 +111,7 @@ def judge(
 ) -> Verdict:
     """Decide about ``job`` after an attempt that failed with ``error``.
 
-    This changes neither the job nor the clock. It calls the user's code, however: ``on_failure``,
+    This changes neither the job nor the clock. However, it calls the user's code: ``on_failure``,
     ``retry_on``, ``delay``, and ``counts`` of a breaker.
     """
     try:

@@ -23,9 +23,9 @@ class Startable:
     """The places to look for jobs that idle workers may run, the one with the next job to start first.
 
     A lane, or an index of lanes, is noted when it gets a job or a worker that may have been
-    missing. It is forgotten when the search finds nothing there. So the search skips everything
-    that has not changed. Entries of a group that may start no more jobs stay untouched until it
-    may.
+    missing. The lane or index is forgotten when the search finds nothing there. So the search skips
+    everything that has not changed. Entries of a group that may start no more jobs stay untouched
+    until it may.
     """
 
     __slots__ = ("_order", "_placed", "_ranks", "_roster", "_sequence", "_shelves")

@@ -2,9 +2,8 @@
 
 Workers with the same tags that are reserved for the same group, or for none, are of one kind. A
 `TagIndex` holds the kinds that are reserved for one group, or for none. A `Fit` holds the kinds
-that have a set of required tags. It is calculated once, and updated when kinds are added or
-removed. A fit with many kinds also stores sums over them: the number of their workers, and which of
-these are idle.
+that have a set of required tags, and is updated when kinds are added or removed. A fit with many
+kinds also stores sums over them: the number of their workers, and which of these are idle.
 """
 
 from __future__ import annotations

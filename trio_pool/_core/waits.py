@@ -31,7 +31,7 @@ class Wait:
       run: the run of the waiting job.
       task: the task of the job that waits.
       awaited: a function that returns the awaited jobs; or the group that waits for workers; or the
-          run itself, if it waits to get back the place that it has lent.
+          run itself, to get back its lent place.
       window: the window of these jobs, if they can't be read yet and one of them is enough; None if
           all have to end.
       outlasts: whether the wait goes on although its run has been cancelled.

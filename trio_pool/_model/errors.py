@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class PoolError(Portable, Exception):
     """The base of this library's own errors.
 
-    Raised directly only in the exception group that leaves the pool's block. It then reports how
-    many dead jobs were dropped because more than ``max_dead`` of them had not been dealt with.
+    Raised directly only in the exception group that leaves the pool's block. The error then reports
+    how many dead jobs were dropped because more than ``max_dead`` of them had not been dealt with.
     """
 
 
@@ -128,8 +128,8 @@ class JobDeadlockError(PoolError):
     that could run the awaited jobs may be held by one of the waiting jobs. Or a job may have lent
     such a worker, and the worker is broken.
 
-    The message names the jobs and their workers. It suggests ``current_job().lend()`` where that
-    helps; in the third case the remedy is another attempt.
+    The message names the jobs and their workers. The message also suggests ``current_job().lend()``
+    where that helps; in the third case the remedy is another attempt.
 
     Also raised at the end of the block of `Job.lend`, if the job has been cancelled and the job on
     its worker waits for the job's end. The job then has no worker, and must not use the resource

@@ -20,7 +20,7 @@ class RateLimit:
     period, at most one burst is made up for.
 
     With the default burst of 1, a late start delays all later starts, and every start is a little
-    late: use a burst of 2 or more to reach the full rate. A start counts when the job's function
+    late. Use a burst of 2 or more to reach the full rate. A start counts when the job's function
     begins.
 
     An immutable value: instances compare and print by their fields. Each pool and each worker with
@@ -91,8 +91,8 @@ class RateMeter:
     def start(self, now: float) -> None:
         """Record the start of an attempt. Call this only when `ready_at` allows a start."""
         full_at = self._time_of(self._started + self.limit.burst - self._at_once)
-        # Not if they are equal, which is the case for each start if there is always work and the
-        # burst is 1: ``full_at`` is rounded, and later times would inherit the error.
+        # Not if both times are equal, as for each start if there is always work and the burst is 1.
+        # ``full_at`` is rounded, and later times would inherit the error.
         if now > full_at:
             self._since = now
             self._at_once = self.limit.burst

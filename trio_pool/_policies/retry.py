@@ -109,9 +109,9 @@ class RetryAfter(Portable, Exception):
     ) -> Self:
         """Create an instance from the ``Retry-After`` header of an HTTP server.
 
-        The header is parsed according to RFC 9110, section 10.2.3. It holds seconds, optionally
-        with a fraction, or a date in one of the three formats of HTTP, which are always in UTC. A
-        date in the past gives a delay of zero.
+        The header is parsed according to RFC 9110, section 10.2.3. The header holds seconds,
+        optionally with a fraction, or a date in one of the three formats of HTTP, which are always
+        in UTC. A date in the past gives a delay of zero.
 
         Arguments:
           value: the header's text, or None if there is no header; surrounding white space is
@@ -175,7 +175,7 @@ class GiveUp(_Reasoned):
 
 
 class Discard(_Reasoned):
-    """Raise it in a job's function: drop the job. It ends without a result, but it is not dead.
+    """Raise it in a job's function: drop the job, which ends without a result, but is not dead.
 
     Arguments:
       reason: why, in words; it becomes the job's ``reason``.

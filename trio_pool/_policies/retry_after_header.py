@@ -21,7 +21,7 @@ _MONTH = f"(?P<month>{'|'.join(MONTHS)})"
 _TIME = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d|(?<=23:59:)60)"
 
 # The formats of RFC 9110, section 5.6.7, except that the case is ignored. The parsers of the
-# standard library accept other formats and misread them: email.utils ignores a time zone it doesn't
+# standard library accept other formats and misread them. email.utils ignores a time zone it doesn't
 # recognize, reads the year 0099 as 1999 and has another rule for years of two digits. strptime
 # expects the names of days and months in the user's language.
 FORMATS = [
@@ -62,8 +62,8 @@ def _timestamp(text: str, now: float) -> float:
     found = next(filter(None, (form.fullmatch(text) for form in FORMATS)), None)
     if found is None:
         raise ValueError("in none of the formats of RFC 9110, section 5.6.7")
-    # The day of the week is not checked against the date. It adds no information, other parsers
-    # don't check it either, and the century of a two-digit year follows a rule of its own.
+    # The day of the week is not checked against the date. The day adds no information, other
+    # parsers don't check it either, and the century of a two-digit year follows a rule of its own.
     month = MONTHS.index(found["month"].title()) + 1
     day, hour, minute, second = (int(found[name]) for name in ("day", "hour", "minute", "second"))
     year = int(found["year"])

@@ -55,7 +55,7 @@ class BudgetMeter:
 
     Events within a thousandth of the window share one entry with the time of the first event. So
     the meter keeps at most about a thousand entries at any rate. The price: an event may stop
-    counting up to a thousandth too soon, after 0.999 of the window. It never counts for longer than
+    counting up to a thousandth too soon, after 0.999 of the window. No event counts for longer than
     the window.
 
     Attributes:
@@ -86,7 +86,7 @@ class BudgetMeter:
         return self._attempts > 0 and retries / self._attempts <= self.budget.ratio
 
     def retry(self, now: float) -> None:
-        """Record a granted retry. Its start is recorded as an attempt besides."""
+        """Record a granted retry. The start of the retry also counts as an attempt."""
         self._bucket(now).retries += 1
         self._retries += 1
 

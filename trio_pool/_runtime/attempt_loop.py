@@ -125,7 +125,7 @@ class AttemptLoop:
                             continue
                         deadline = run.deadline
                         if deadline != armed:
-                            # It may have fired since, if that deadline has passed.
+                            # The scope may have fired since, if its deadline has passed.
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
@@ -176,9 +176,9 @@ class AttemptLoop:
     async def _end(self, run: Run, raised: BaseException) -> Run | None:
         """End an attempt that was cancelled or raised something other than an `Exception`; return the next run.
 
-        Only a cancellation by a scope around the attempt counts as one. It comes from the attempt's
-        own scope, because of a timeout or a cancelled job, or from the lifespan. Everything else
-        that the function has raised at that moment is its error.
+        Only a cancellation by a scope around the attempt counts as one. Such a cancellation comes
+        from the attempt's own scope, because of a timeout or a cancelled job, or from the lifespan.
+        Everything else that the function has raised at that moment is its error.
         """
         owner, core, job, now = self._owner, self._owner.core, run.job, trio.current_time()
         is_own = self._scope.cancel_called

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class CancellationWatch:
     """A task that is cancelled with the block, even if the body is shielded, and then calls ``act``.
 
-    It must run in a nursery around the body.
+    The task must run in a nursery around the body.
 
     Arguments:
       act: called when a scope around the block has been cancelled.

@@ -128,9 +128,9 @@ def _bad_call(words: str) -> Failure:
 def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     """Await the job's function, with each of its steps in a copy of its submitter's context.
 
-    It passes the function's yields to Trio, and Trio's answers to the function. If the function
-    never yields, a checkpoint is added: every attempt is a checkpoint, so that a worker with many
-    short jobs lets other tasks run.
+    The generator passes the function's yields to Trio, and Trio's answers to the function. If the
+    function never yields, a checkpoint is added: every attempt is a checkpoint, so that a worker
+    with many short jobs lets other tasks run.
 
     Returns:
       the function's return value, or a `Failure`.

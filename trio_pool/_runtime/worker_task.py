@@ -239,7 +239,7 @@ class WorkerTask:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Run the worker's Trio task. It is shielded, since the pool ends its workers itself."""
+        """Run the worker's Trio task, shielded, since the pool ends its workers itself."""
         with trio.CancelScope(shield=True):
             await self._live()
         self.core.left(self.worker, trio.current_time())

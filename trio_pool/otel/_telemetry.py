@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 class Telemetry(Instrument):
     """An `~trio_pool.Instrument` that reports all jobs and attempts to OpenTelemetry, as spans and as metrics.
 
-    Each job gets a span, from ``submit`` to the job's end. Its parent is the span that was current
-    when the job was submitted. Each attempt gets a child span of the job's span, which is the
-    current span while the job's function runs.
+    Each job gets a span, from ``submit`` to the job's end. The parent of this span is the one that
+    was current when the job was submitted. Each attempt gets a child span of the job's span, which
+    is the current span while the job's function runs.
 
     One instance may watch several pools. If it is added to a running pool, it reports the jobs with
     events from then on. After ``remove_instrument``, call `end_spans`.

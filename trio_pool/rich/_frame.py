@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Piece: TypeAlias = tuple[str, str]
     """A text and its style."""
 
-# The layout doesn't use rich's tables. Those measure the widths of their columns, which are known
-# here, and take seven times as long, in the thread that runs the pool. The texts aren't parsed for
-# markup either, since names may contain it.
+# The layout doesn't use rich's tables. The tables measure the widths of their columns, which are
+# known here, and take seven times as long, in the thread that runs the pool. The texts aren't
+# parsed for markup either, since names may contain it.
 
 IN_THE_POOL = {"running": "cyan", "queued": "blue", "delayed": "magenta", "blocked": "dim"}
 ENDED = {"succeeded": "green", "dead": "red", "cancelled": "yellow", "discarded": "bright_yellow"}

@@ -41,9 +41,9 @@ def live(
 ) -> AbstractAsyncContextManager[None]:
     """Show a pool's activity in a terminal, as long as the block lasts.
 
-    Use it inside the pool's block: ``async with live(pool): ...``. It shows the workers and what
-    each is doing, the jobs by state, how fast they end, and the last failures. Other output appears
-    above the view, and the last frame stays on the screen.
+    Use it inside the pool's block: ``async with live(pool): ...``. The view shows the workers and
+    what each is doing, the jobs by state, how fast they end, and the last failures. Other output
+    appears above the view, and the last frame stays on the screen.
 
     The view ends with its block, or when the pool is closed and every job has ended, if that is
     earlier. At the end of its block, jobs may still be in the pool: to watch them too, call ``await

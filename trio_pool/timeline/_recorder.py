@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ._spans import Kind
 
 Record: TypeAlias = "tuple[Member, Kind, float, float, int, str, int, str, tuple[tuple[int, str], ...]]"
-"""A finished period, as a plain tuple to save memory: the worker; the kind; the start and the end; the job's id, its
-name and the number of its attempt; the error in words; the further workers that took part.
+"""A finished period, as a plain tuple to save memory.
+
+The items are the worker; the kind; the start and the end; the job's id, its name and the number of its attempt; the
+error in words; the further workers that took part.
 """
 
 
@@ -41,7 +43,7 @@ class Pool:
 class Member:
     """A worker of a pool, and what keeps it from taking jobs.
 
-    It has no references to the pool's objects, so it keeps none of them alive.
+    The instance has no references to the pool's objects, so it keeps none of them alive.
     """
 
     __slots__ = ("holds", "id", "name", "pool", "started_at")

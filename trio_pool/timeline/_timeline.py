@@ -40,11 +40,11 @@ _LONGEST_TEXT = 300
 class Timeline(Instrument):
     """An instrument that records what workers do, and when.
 
-    It records each attempt and each delay of a job that backs off. For each worker it records
-    rests, quarantines and pauses, the times when the resource was being reopened, and when the
-    worker came and left. Pass it as one of the ``instruments`` of `trio_pool.open_pool`, and write
-    the recording at any time, also while the pool runs. Unfinished periods are shown up to that
-    moment, and marked.
+    The timeline records each attempt and each delay of a job that backs off. For each worker it
+    records rests, quarantines and pauses, the times when the resource was being reopened, and when
+    the worker came and left. Pass it as one of the ``instruments`` of `trio_pool.open_pool`, and
+    write the recording at any time, also while the pool runs. Unfinished periods are shown up to
+    that moment, and marked.
 
     One timeline can watch several pools, at once or one after the other. A pool in a later
     ``trio.run`` follows where the earlier run ended. Errors are stored as text, so that they keep
