@@ -154,7 +154,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function of the resource and an item.
           items: an iterable or an async iterable; it may be endless.
-          buffer: how many of the jobs may be blocked, queued, running, or ended and next to be
+          buffer: how many of the jobs may be blocked, queued, running, or ended and ready to be
               read, at the same time. By default twice the number of workers and at most 1000;
               ``inf`` for no bound. Jobs that back off and ended jobs that wait for their turn don't
               count. There may be at most 1000 of these, or ``max_queue`` if that is less.
@@ -182,7 +182,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function of the resource and an item.
           items: an iterable or an async iterable; it may be endless.
-          buffer: how many of the jobs may be blocked, queued, running, or ended and next to be
+          buffer: how many of the jobs may be blocked, queued, running, or ended and ready to be
               read, at the same time. By default twice the number of workers and at most 1000;
               ``inf`` for no bound. Jobs that back off and ended jobs that wait for their turn don't
               count. There may be at most 1000 of these, or ``max_queue`` if that is less.

@@ -79,7 +79,7 @@ class BaseGroup(Submitting):
 
     @property
     def closed(self) -> bool:
-        """Whether the group refuses jobs from outside: the group or its pool was closed, cancelled or left."""
+        """Whether the group refuses jobs from outside, since the group or its pool was closed, cancelled or left."""
         return self._closed or self._engine.closed
 
     @trio.lowlevel.enable_ki_protection

@@ -114,7 +114,7 @@ class BasePool(Submitting):
 
     @property
     def closed(self) -> bool:
-        """Whether the pool refuses jobs from outside: it was closed, cancelled or left, or its body has ended."""
+        """Whether the pool refuses jobs from outside, since it was closed, cancelled or left, or its body has ended."""
         return self._engine.closed
 
     @property

@@ -130,7 +130,7 @@ class FeedingTask:
             self._note(error, GeneratorExit)
 
     def _note(self, error: BaseException, *expected: type[BaseException]) -> None:
-        """Separate, leaf by leaf, the errors of the items from those that the pool itself has caused."""
+        """Keep the errors of the items, without the leaves that the pool itself has caused."""
         if self._scope.cancel_called:
             expected += (trio.Cancelled,)
         rest = without(expected, error)

@@ -70,7 +70,7 @@ class Settling:
             self.settle(now)
 
     def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
-        """Return the next run of a worker that has ended one, or None, after handling the consequences."""
+        """Return the next run of a worker that has ended one, or None, and handle the other consequences."""
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)

@@ -223,7 +223,7 @@ class WaitGraph:
         return other is not None and other is not group and other not in self._reservations.waiting
 
     def _of_worker(self, terms: Terms) -> list[Need]:
-        """Return what must happen before a worker takes such a job; nothing if no waiting job holds such a worker.
+        """Return what must happen before a worker takes such a job; nothing if waiting jobs don't hold all of them.
 
         If all eligible workers are leaving, they must leave first: then no worker may run the job,
         which ends it.
@@ -259,7 +259,7 @@ class WaitGraph:
         return [Vacancy(worker, wholly=True) for worker in leaving]
 
     def _takers(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> list[Vacancy] | None:
-        """The eligible workers for such a job, except ``but``; None if no waiting job can hold all of them."""
+        """The eligible workers for such a job, except ``but``; None if waiting jobs can't hold all of them."""
         roster = self._roster
         # Each waiting run holds at most one worker, in addition to those reserved for groups.
         held = len(self._waits) + self._reservations.kept + len(but)

@@ -324,7 +324,7 @@ class WorkerTask:
         if self.host.hurries:
             self.session.cancel()
 
-    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
+    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
         if not self.worker._is_leaving:
             self._stage = Stage.OPENING  # so that recall() cancels the delay
             delay = self.host.reopening_delay(_REOPENING, failed, error)
