@@ -93,7 +93,7 @@ class JobEvents:
         return Admission.WAITING
 
     def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
-        """Submit a job that perhaps no worker may run, or that depends on others; None if neither applies."""
+        """Submit a job that no worker may run, or that depends on others; return None if neither applies."""
         if self._unservable.is_one(job._options.terms):
             if self._unservable.policy == "reject":
                 return Admission.NO_WORKER

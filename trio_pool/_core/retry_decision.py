@@ -174,7 +174,7 @@ def _by_policy(
 ) -> Retry | Die:
     try:
         counts = broken is None or validate.instance("counts", broken.counts, bool)
-        # Types match the resource's failure, whichever error on_failure has replaced by it.
+        # Types match the ResourceBroken, even if on_failure has returned it for another error.
         by_types = isinstance(policy.retry_on, (type, tuple))
         if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
