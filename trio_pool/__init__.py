@@ -1,6 +1,6 @@
 """A worker pool for Trio: exclusive resources, many jobs, nothing lost.
 
-What users import, and nothing else.
+The public names, and nothing else.
 """
 
 from ._api.graph import Node

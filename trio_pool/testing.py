@@ -1,4 +1,4 @@
-"""Aids for testing programs that use a pool. Nothing else in the package imports this."""
+"""Helpers for testing programs that use a pool. Nothing else in the package imports this module."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def _check_error(name: str, value: object) -> None:
 
 @attrs.define(eq=False)
 class Flaky(Generic[V]):
-    """An async function that fails so many times, and then returns a result for ever.
+    """An async function that fails a given number of times, and then always returns a result.
 
-    Submit it in place of a real function: it takes any arguments, makes a checkpoint, and
-    remembers what it was called with. Of calls that are under way at once, those that came first
-    fail. One that is cancelled has not failed, so another does in its place.
+    Submit it in place of a real function: it takes any arguments, is a checkpoint, and records the
+    arguments of each call. Among concurrent calls, those that came first fail. A call that is
+    cancelled doesn't count as a failure, so a later call fails instead.
 
     Arguments:
-      times: how many calls fail, exactly.
-      result: what the calls after those return.
-      error: what the failing calls raise, an exception or a type of one.
+      times: exactly how many calls fail.
+      result: the return value of the calls after those.
+      error: what the failing calls raise, an exception or an exception type.
 
     Attributes:
-      calls: the arguments of each call so far, the resource included.
+      calls: the arguments of each call so far, including the resource.
     """
 
     times: int = attrs.field(validator=validate.by(validate.count, least=0))
@@ -58,10 +58,10 @@ class Flaky(Generic[V]):
         kw_only=True, default=RuntimeError, validator=validate.by(_check_error)
     )
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
-    # How many have failed, or are under way and going to.
+    # How many calls have failed, or are running and will fail.
     _failures: int = attrs.field(default=0, init=False, repr=False)
 
-    # Two signatures, so that it passes for a function of slots and for one of a resource.
+    # Two signatures, so that type checkers accept it both for slots and for a resource.
     @overload
     async def __call__(self) -> V: ...
 
@@ -88,9 +88,9 @@ class Flaky(Generic[V]):
 def one_at_a_time() -> Generator[None]:
     """Make the pools that are opened inside the block run one attempt at a time.
 
-    As if they were opened with ``max_running=1``, so that a test sees its jobs one after
-    another. Works for pools opened by the code under test too, as long as they are opened
-    in this task or one started in the block.
+    Such pools behave as if opened with ``max_running=1``, so that a test runs its jobs one after
+    another. This includes pools opened by the code under test, as long as they are opened in this
+    task or in one started inside the block.
     """
     token = forced_max_running.set(1)
     try:
@@ -108,8 +108,8 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     Call it after the pool's block, or after ``join``.
 
     Raises:
-      AssertionError: if one hasn't; it names those that have not.
-      TypeError: if ``pool`` is no pool.
+      AssertionError: if a job has not ended; the message names the jobs.
+      TypeError: if ``pool`` is not a pool.
     """
     checked_pool(pool)
     unsettled = list(pool.jobs())

@@ -1,4 +1,4 @@
-"""The calls that submit jobs, with the types of what they run."""
+"""The calls that submit jobs, with the types of their functions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ V = TypeVar("V")
 
 
 class ResourceCalls(Submitting, Generic[R]):
-    """The calls where functions get a resource as their first argument."""
+    """The calls whose functions get a resource as their first argument."""
 
     __slots__ = ()
 
@@ -41,8 +41,9 @@ class ResourceCalls(Submitting, Generic[R]):
     ) -> Job[V]:
         """Queue a job; wait while the queue is full.
 
-        A checkpoint. If it is cancelled, there is no job. If the job's ``total_timeout``
-        passes while it waits for a place, the job is returned dead, in a tie with a cancellation too.
+        A checkpoint. If the call is cancelled, there is no job. If the job's ``total_timeout``
+        passes while it waits for a place, the call returns the job, which is dead, even if the call
+        is cancelled at the same time.
 
         Arguments:
           fn: an async function; its first argument is the resource.
@@ -53,8 +54,8 @@ class ResourceCalls(Submitting, Generic[R]):
           Job: the handle of the job.
 
         Raises:
-          PoolClosedError: if the pool is closed, or gets closed in the meantime.
-          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          PoolClosedError: if the pool is closed, or is closed in the meantime.
+          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
@@ -72,12 +73,12 @@ class ResourceCalls(Submitting, Generic[R]):
         idle_only: bool = False,
         **options: Unpack[JobOptions],
     ) -> Job[V]:
-        """Queue a job at once.
+        """Queue a job without waiting.
 
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          idle_only: only if a worker that may take the job is idle.
+          idle_only: only queue the job if an eligible worker is idle.
           **options: options of the job.
 
         Returns:
@@ -86,7 +87,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Raises:
           trio.WouldBlock: if there is no place in the queue, or no such idle worker.
           PoolClosedError: if the pool is closed.
-          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
@@ -99,13 +100,14 @@ class ResourceCalls(Submitting, Generic[R]):
     ) -> V:
         """Submit a job and wait for its result.
 
-        A checkpoint. If it is cancelled, so is the job, and the call returns only when the
-        job's function no longer runs; if that returned a value all the same, so does this
-        call, and if the job died, its error is raised.
+        A checkpoint. If the call is cancelled, the job is cancelled too, and the call returns only
+        when the job's function no longer runs. If the function returned a value anyway, the call
+        returns it; if the job died, the call raises its error.
 
-        The caller's deadline, as `trio.current_effective_deadline` tells it at the call, decides whether a
-        retry is waited for: where one could start only past it, the job is dead at once
-        (`DeadReason.TIMED_OUT`), the last error its cause. It ends nothing else; the caller's cancellation does.
+        The caller's deadline, `trio.current_effective_deadline` at the time of the call, limits
+        retries. If a retry could only start after it, the job is dead at once
+        (`DeadReason.TIMED_OUT`), with the last error as its cause. The deadline has no other effect
+        on the job; the caller's cancellation does.
 
         Arguments:
           fn: an async function; its first argument is the resource.
@@ -113,13 +115,13 @@ class ResourceCalls(Submitting, Generic[R]):
           **options: options of the job.
 
         Returns:
-          what ``fn`` returned.
+          the return value of ``fn``.
 
         Raises:
           JobFailedError: if the job is dead.
-          JobCancelledError: if somebody else cancelled it, or it was discarded.
-          PoolClosedError: if the pool is closed, or gets closed before there is a place.
-          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          JobCancelledError: if the job was cancelled by another caller, or was discarded.
+          PoolClosedError: if the pool is closed, or is closed before there is a place.
+          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         return cast("V", await self._run(fn, args, self._resolve(options, "run")))
@@ -134,28 +136,30 @@ class ResourceCalls(Submitting, Generic[R]):
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
         """Run a job for each item and iterate over the results in the items' order.
 
-        Use it as ``async with pool.map(fn, items) as results: async for result in
-        results: ...``. A job that ends otherwise raises `JobFailedError` or
-        `JobCancelledError` when its turn comes, not wrapped in a group; iterating may go on
-        after that. Entering the block and each step of iterating is a checkpoint; if a step is
-        cancelled, no result is lost.
+        Use it as ``async with pool.map(fn, items) as results: async for result in results: ...``.
+        If a job has no result, its step of the iteration raises `JobFailedError` or
+        `JobCancelledError`, not wrapped in a group. The iteration may go on after that. Entering
+        the block and each step of the iteration are checkpoints. If a step is cancelled, no result
+        is lost.
 
-        What the items raise is raised after the results of those before, and so is what a function
-        given as an option raises or returns by mistake. A cancellation of the items that the pool has not
-        asked for is raised as a `RuntimeError` with that as its cause.
+        An exception from the items is raised after the results of the items before. So is an
+        exception from a function given as an option, or the error for its invalid result. If the
+        items are cancelled by something other than the pool, a `RuntimeError` is raised, with the
+        cancellation as its cause.
 
-        Leaving the block cancels the jobs that are left and waits, shielded, for their ends; what
-        died among them counts as dealt with. A generator of items, async or not, is closed then.
+        Leaving the block cancels the remaining jobs and waits, shielded, for their ends. Dead jobs
+        among them count as dealt with. If the items are a generator, async or not, it is then
+        closed.
 
         Arguments:
           fn: an async function of the resource and an item.
           items: an iterable or an async iterable; it may be endless.
-          buffer: how many of the jobs may at a time be blocked, queued, running, or ended and about to be
-              read; twice the workers and at most 1000 by default, ``inf`` for no bound. Those that back off
-              and those that have to wait for their turn don't count, but there are at most 1000 more of
-              them, or ``max_queue`` if that is less.
-          **options: options of each job, as `StreamOptions`: each may be a function of the item, called as
-              the item is taken, in the context of whoever entered the block.
+          buffer: how many of the jobs may be blocked, queued, running, or ended and ready to be
+              read, at the same time. By default twice the number of workers and at most 1000;
+              ``inf`` for no bound. Jobs that back off and ended jobs that wait for their turn don't
+              count. There may be at most 1000 of these, or ``max_queue`` if that is less.
+          **options: options of each job, as `StreamOptions`: each may be a function of the item,
+              called when the item is taken, in the context of the task that entered the block.
 
         Raises:
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
@@ -170,20 +174,20 @@ class ResourceCalls(Submitting, Generic[R]):
         buffer: float | None = None,
         **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
-        """Run a job for each item and iterate over the ended jobs, in the order of ending.
+        """Run a job for each item and iterate over the ended jobs, in the order of their ends.
 
-        As `map`, but it yields each `Job` whatever its outcome; a dead one that has been
-        yielded counts as dealt with.
+        Like `map`, but yields each `Job`, whatever its outcome. A dead job that has been yielded
+        counts as dealt with.
 
         Arguments:
           fn: an async function of the resource and an item.
           items: an iterable or an async iterable; it may be endless.
-          buffer: how many of the jobs may at a time be blocked, queued, running, or ended and about to be
-              read; twice the workers and at most 1000 by default, ``inf`` for no bound. Those that back off
-              and those that have to wait for their turn don't count, but there are at most 1000 more of
-              them, or ``max_queue`` if that is less.
-          **options: options of each job, as `StreamOptions`: each may be a function of the item, called as
-              the item is taken, in the context of whoever entered the block.
+          buffer: how many of the jobs may be blocked, queued, running, or ended and ready to be
+              read, at the same time. By default twice the number of workers and at most 1000;
+              ``inf`` for no bound. Jobs that back off and ended jobs that wait for their turn don't
+              count. There may be at most 1000 of these, or ``max_queue`` if that is less.
+          **options: options of each job, as `StreamOptions`: each may be a function of the item,
+              called when the item is taken, in the context of the task that entered the block.
 
         Raises:
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
@@ -196,33 +200,36 @@ class ResourceCalls(Submitting, Generic[R]):
         *args: Unpack[Ts],
         **options: Unpack[JobOptions],
     ) -> V:
-        """As `run`, from another thread of the process, which waits meanwhile.
+        """Submit a job from another thread of the process and wait for its result, like `run`.
 
-        Any thread will do, one of `trio.to_thread.run_sync` or one that knows nothing of Trio. The
-        job runs in a copy of the thread's context variables. In a thread of
-        `trio.to_thread.run_sync` of the pool's own Trio run, the task that waits for the thread makes
-        the call: if that task is cancelled, so is the job, and `trio.Cancelled` is raised here. After an exception that
-        strikes the waiting thread, such as `KeyboardInterrupt`, the job is cancelled, and the
-        exception goes on when the job's function no longer runs.
+        Any other thread may make the call: a thread of `trio.to_thread.run_sync`, or one that
+        doesn't use Trio. The job runs in a copy of the thread's context variables.
 
-        Don't call it where an event loop runs, which it would hold up; see `submit_from_thread`.
+        In a thread of `trio.to_thread.run_sync` of the pool's own Trio run, the task that waits for
+        the thread makes the call. If that task is cancelled, the job is cancelled too, and
+        `trio.Cancelled` is raised here. If another exception such as `KeyboardInterrupt` interrupts
+        the waiting thread, the job is cancelled. The exception propagates when the job's function
+        no longer runs.
+
+        Don't call it in the thread of an event loop, which it would block; see
+        `submit_from_thread`.
 
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          **options: options of the job. ``total_timeout`` counts from when the pool's thread takes
-              notice of the call.
+          **options: options of the job. ``total_timeout`` counts from the time when the pool's
+              thread receives the call.
 
         Returns:
-          what ``fn`` returned.
+          the return value of ``fn``.
 
         Raises:
           RuntimeError: if called in the pool's own thread.
           JobFailedError: if the job is dead.
-          JobCancelledError: if somebody else cancelled it, or it was discarded.
-          PoolClosedError: if the pool is closed, or gets closed before there is a place, or if its
+          JobCancelledError: if the job was cancelled by another caller, or was discarded.
+          PoolClosedError: if the pool is closed, or is closed before there is a place, or if its
               block or its Trio run has ended.
-          NoEligibleWorkerError: if no worker may take it, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         return cast("V", run_from_thread(self, fn, args, options))
@@ -233,33 +240,34 @@ class ResourceCalls(Submitting, Generic[R]):
         *args: Unpack[Ts],
         **options: Unpack[JobOptions],
     ) -> Future[V]:
-        """Submit a job from another thread of the process, without waiting for anything.
+        """Submit a job from another thread of the process, without waiting.
 
-        Where the queue is full, the job waits for its place as one by `submit` does, while the
-        caller goes on. An event loop of asyncio's awaits the future with `asyncio.wrap_future`.
+        If the queue is full, the job waits for a place like a job of `submit`, while the caller
+        goes on. An asyncio event loop can await the future with `asyncio.wrap_future`.
 
-        ``cancel()`` of the future, which works until the job has ended, cancels the job. The future
-        is cancelled from then on, whatever becomes of the job, and what waits for it with
-        `concurrent.futures.wait` goes on when the job's function no longer runs. Callbacks run in the
-        pool's thread, or in the one that cancels, and must not wait there; what they raise is logged
-        by `concurrent.futures`.
+        ``cancel()`` of the future works until the job has ended, and cancels the job. From then on
+        the future is cancelled, whatever the job's outcome. `concurrent.futures.wait` on the future
+        returns when the job's function no longer runs. Callbacks run in the pool's thread, or in
+        the thread that cancels, and must not wait there. `concurrent.futures` logs the exceptions
+        of callbacks.
 
-        In a thread of `trio.to_thread.run_sync` of the pool's own Trio run, ``result()`` and
-        ``exception()`` without a timeout are waited for by the task that waits for the thread: if that
-        is cancelled, `trio.Cancelled` is raised there and the job goes on.
+        In a thread of `trio.to_thread.run_sync` of the pool's own Trio run, calls of ``result()``
+        and ``exception()`` without a timeout wait in the task that waits for the thread. If that
+        task is cancelled, `trio.Cancelled` is raised in the thread, and the job goes on.
 
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          **options: options of the job. ``total_timeout`` counts from when the pool's thread takes
-              notice of the call.
+          **options: options of the job. ``total_timeout`` counts from the time when the pool's
+              thread receives the call.
 
         Returns:
-          concurrent.futures.Future: what ``fn`` returned, or one of the errors of `run`:
-          `JobFailedError`, `JobCancelledError`, `PoolClosedError`, `NoEligibleWorkerError`. A dead
-          job counts as dealt with once its error has been asked for. To ask in the pool's own
-          thread before the job has ended is a `RuntimeError`, and in a job's thread of Trio's, where
-          both would wait for ever, a `JobDeadlockError`.
+          concurrent.futures.Future: the return value of ``fn``, or one of the errors of `run`:
+              `JobFailedError`, `JobCancelledError`, `PoolClosedError`, `NoEligibleWorkerError`. A
+              dead job counts as dealt with once its error has been read. Reading the outcome in the
+              pool's own thread before the job has ended raises `RuntimeError`. In the Trio thread
+              of a job, where the thread and the job would wait for each other forever, it raises
+              `JobDeadlockError`.
 
         Raises:
           RuntimeError: if called in the pool's own thread.
@@ -270,7 +278,7 @@ class ResourceCalls(Submitting, Generic[R]):
 
 
 class SlotCalls(Submitting):
-    """The calls where functions get nothing but their own arguments."""
+    """The calls whose functions get only their own arguments."""
 
     __slots__ = ()
 
@@ -281,7 +289,7 @@ class SlotCalls(Submitting):
         *args: Unpack[Ts],
         **options: Unpack[JobOptions],
     ) -> Job[V]:
-        """As `Pool.submit`."""
+        """Queue a job; wait while the queue is full. Like `Pool.submit`."""
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._lines_up(job):
@@ -297,7 +305,7 @@ class SlotCalls(Submitting):
         idle_only: bool = False,
         **options: Unpack[JobOptions],
     ) -> Job[V]:
-        """As `Pool.submit_nowait`."""
+        """Queue a job without waiting. Like `Pool.submit_nowait`."""
         return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
 
     async def run(
@@ -306,7 +314,7 @@ class SlotCalls(Submitting):
         *args: Unpack[Ts],
         **options: Unpack[JobOptions],
     ) -> V:
-        """As `Pool.run`."""
+        """Submit a job and wait for its result. Like `Pool.run`."""
         return cast("V", await self._run(fn, args, self._resolve(options, "run")))
 
     def map(
@@ -317,7 +325,7 @@ class SlotCalls(Submitting):
         buffer: float | None = None,
         **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
-        """As `Pool.map`."""
+        """Run a job for each item and iterate over the results. Like `Pool.map`."""
         return open_stream(self, Mapped, fn, items, buffer, options)
 
     def as_completed(
@@ -328,7 +336,7 @@ class SlotCalls(Submitting):
         buffer: float | None = None,
         **options: Unpack[StreamOptions[T]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
-        """As `Pool.as_completed`."""
+        """Run a job for each item and iterate over the ended jobs. Like `Pool.as_completed`."""
         return open_stream(self, Completed, fn, items, buffer, options)
 
     def run_from_thread(
@@ -337,7 +345,7 @@ class SlotCalls(Submitting):
         *args: Unpack[Ts],
         **options: Unpack[JobOptions],
     ) -> V:
-        """As `Pool.run_from_thread`."""
+        """Submit a job from another thread and wait for its result. Like `Pool.run_from_thread`."""
         return cast("V", run_from_thread(self, fn, args, options))
 
     def submit_from_thread(
@@ -346,5 +354,5 @@ class SlotCalls(Submitting):
         *args: Unpack[Ts],
         **options: Unpack[JobOptions],
     ) -> Future[V]:
-        """As `Pool.submit_from_thread`."""
+        """Submit a job from another thread without waiting. Like `Pool.submit_from_thread`."""
         return submit_from_thread(self, fn, args, options)

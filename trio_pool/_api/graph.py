@@ -1,4 +1,4 @@
-"""Graphs of jobs: what they are made of, and whether they can be run."""
+"""Graphs of jobs: their nodes, and the check whether they can be run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
-_MOST_OF_CYCLE = 20  # keys of a cycle that are told
+_MOST_OF_CYCLE = 20  # keys of a cycle that the message names
 
 
 class Node:
@@ -28,12 +28,12 @@ class Node:
     Arguments:
       fn: an async function; in a pool with resources its first argument is the resource.
       *args: its other arguments.
-      after: the keys of the nodes that must have succeeded before it starts; of those that
-          start after it, if the graph is read with ``reverse=True``.
-      **options: options of the job, as for ``submit``. Its name is the node's key by default.
+      after: the keys of the nodes that must have succeeded before this node starts. With
+          ``reverse=True``, the keys of the nodes that start after this one.
+      **options: options of the job, as for ``submit``. The job's name is the node's key by default.
 
     Raises:
-      TypeError: if ``after`` is no iterable of keys.
+      TypeError: if ``after`` is not an iterable of keys.
     """
 
     __slots__ = ("after", "args", "fn", "options")
@@ -64,13 +64,13 @@ class Node:
 
 
 def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
-    """By each key, those that must come before it; each stands behind these.
+    """Map each key to the keys that must come before it, in an order in which the jobs may run.
 
     Raises:
-      GraphError: if a key is unknown, an edge stands there twice, or there is a cycle.
-      TypeError: if it isn't a mapping of nodes.
+      GraphError: if a key is unknown, an edge is given twice, or there is a cycle.
+      TypeError: if ``nodes`` isn't a mapping of nodes.
     """
-    # Not at the top, since few programs need it.
+    # Imported here, since few programs need it.
     from graphlib import CycleError, TopologicalSorter
 
     validate.instance("reverse", reverse, bool)
@@ -101,5 +101,5 @@ def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
 
 
 def about_node(key: object, error: Exception) -> Exception:
-    """The same kind of error, which says too in which node of the graph something is wrong."""
+    """Return an error of the same type whose message also names the node."""
     return type(error)(f"{said(error, MOST_OF_ERROR)} (the node {shown(key)})")

@@ -1,4 +1,4 @@
-"""Futures that stand for jobs in other threads than the pool's own."""
+"""Futures for jobs that other threads have submitted."""
 
 from __future__ import annotations
 
@@ -29,71 +29,81 @@ V = TypeVar("V")
 
 
 class JobFuture(Future[V]):
-    """What another thread has of a job.
+    """The future of a job for another thread than the pool's.
 
-    It is pending until the job has ended, and can be cancelled as long. Its methods are for any
-    thread, those with an underscore for the pool's own, where all that happens to the job does.
+    The future is pending, and can be cancelled, until the job has ended. The public methods may be
+    called in any thread. Methods with an underscore run in the pool's thread, which makes all
+    changes to the job.
 
-    A death counts as dealt with once the error has been read, in whatever way, or as soon as it comes where
-    somebody waits for it who will read it for certain: a thread in ``result()``, or an event loop of asyncio's.
+    A dead job counts as dealt with once the error has been read in any way. If a reader is certain
+    to read the error, the job counts as soon as it dies: a thread that waits in ``result()``, or an
+    asyncio event loop.
     """
 
-    # What the future was given, which tells nobody.
+    # The error given to the future; reading this doesn't count as dealing with it.
     _error: BaseException | None
 
     def __init__(self, submitting: Submitting, home: Home) -> None:
         super().__init__()
         self._submitting = submitting
         self._home = home
-        # Once it is one; owned by the pool's thread.
+        # The job once it has been created; owned by the pool's thread.
         self._job: Job[V] | None = None
-        # The same if the job is dead and this has its error.
+        # The job if it is dead and the future has its error.
         self._dead: Job[V] | None = None
         self._settled = False
-        # For tasks that wait on behalf of their threads: whether it no longer waits for its place, and is done.
+        # For tasks that wait on behalf of their threads: whether the job no longer waits for its
+        # place, and whether the future is done.
         self._entered = trio.Event()
         self._done = trio.Event()
-        # How many threads and event loops will wait for the outcome as long as it takes.
+        # How many threads and event loops wait for the outcome without a timeout.
         self._lock = threading.Lock()
         self._waiting = 0
 
     def send(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec, context: Context) -> None:
-        """Have the job submitted in the pool's thread, in this context."""
+        """Submit the job in the pool's thread, in this context."""
         if not self._call_soon(lambda: context.run(self._enter, fn, args, options)):
             raise PoolClosedError("the pool's Trio run has ended")
 
     def cancel(self) -> bool:
-        """Cancel the job unless it has ended; returns whether the future is cancelled."""
+        """Cancel the job unless it has ended, and return whether the future is cancelled."""
         cancelled = super().cancel()
         if cancelled:
             self._call_soon(self._abandon)
         return cancelled
 
     def stop(self) -> None:
-        """Cancel the job, sent or not, unless it has ended, and wait until its function no longer runs."""
+        """Cancel the job unless it has ended, sent or not, and wait until its function no longer runs."""
         if super().cancel() and self._call_soon(self._abandon):
             wait([self])
 
     def result(self, timeout: float | None = None) -> V:
-        """As that of any future, but for what may come of waiting as long as it takes in a thread of Trio's."""
+        """Return the result like any future.
+
+        In a Trio thread, a wait without a timeout may also raise `JobDeadlockError` or `trio.Cancelled`.
+        """
         with self._asked(timeout):
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The same."""
+        """Return the error like any future.
+
+        In a Trio thread, a wait without a timeout may also raise `JobDeadlockError` or `trio.Cancelled`.
+        """
         with self._asked(timeout):
             return super().exception(timeout)
 
     def add_done_callback(self, fn: Callable[[Future[V]], object]) -> None:
-        """As that of any future."""
+        """Add the callback like any future, and record whether an event loop of asyncio waits."""
         if own_text(fn, "__module__").startswith("asyncio"):
-            # By it `asyncio.wrap_future` has what awaits this told, but not at once: the pool may end before.
+            # `asyncio.wrap_future` adds this callback and passes the error on later, perhaps after
+            # the end of the pool.
             with self._lock:
                 self._waiting += 1
-            self._told()  # if it is dead already
+            self._told()  # in case the job is dead already
         super().add_done_callback(fn)
 
-    # The base class keeps the error by this name, and all who ever read it, asyncio among them, do so by it.
+    # The base class keeps the error in this attribute, and all readers use it, including asyncio.
     @property
     def _exception(self) -> BaseException | None:
         if self._error is not None:
@@ -109,17 +119,17 @@ class JobFuture(Future[V]):
         return f"<{type(self).__name__} {state}: {self._job!r}>"
 
     def _told(self) -> None:
-        """Somebody has the error, or will have it, and with it the death of the job is dealt with."""
+        """Record that a reader has or will get the error, which deals with the death of the job."""
         if self._dead is None or self._dead._dealt_with:
             return
         if self._home.is_here():
             self._deal_with()
         else:
-            self._call_soon(self._deal_with)  # or the end of the pool has told of it
+            self._call_soon(self._deal_with)  # if the Trio run has ended, the pool has reported the death
 
     @contextmanager
     def _asked(self, timeout: float | None) -> Generator[None]:
-        """Somebody asks for the outcome, and waits for it in this block."""
+        """Register a reader that waits for the outcome inside the block."""
         if not self.done() and self._home.is_here():
             raise RuntimeError("waiting for the future in the pool's own thread would keep its job from ending")
         for_good = timeout is None
@@ -134,17 +144,17 @@ class JobFuture(Future[V]):
                 self._waiting -= for_good
 
     def _call_soon(self, fn: Callable[[], object]) -> bool:
-        """Call ``fn`` in the pool's thread; returns False if its Trio run has ended, and with it all jobs."""
+        """Call ``fn`` in the pool's thread; return False if its Trio run, and so every job, has ended."""
         try:
             self._home.call_soon(fn)
         except trio.RunFinishedError:
             return False
         return True
 
-    # From here on it is the pool's thread, and nothing strikes it: Trio protects what it calls.
+    # The methods below run in the pool's thread, where Trio protects them from Ctrl-C.
 
     def _enter(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec) -> None:
-        """Let the job in, or in line for a place."""
+        """Enqueue the job, or wait in line for a place in the queue."""
         if self.cancelled():
             self._settle()
             return
@@ -161,7 +171,7 @@ class JobFuture(Future[V]):
             self._placed(None)
 
     def _placed(self, error: Exception | None) -> None:
-        """The job is in the pool, or has been turned away."""
+        """Continue after the job has entered the pool or has been refused."""
         self._entered.set()
         job = self._job
         assert job is not None
@@ -177,24 +187,24 @@ class JobFuture(Future[V]):
             self._settle()
 
     async def _wait(self) -> None:
-        """Wait until it is done, in the task that has a thread ask."""
+        """Wait until the future is done, in the task that runs the thread."""
         await self._entered.wait()
         with self._submitting._engine.waiting.waiting_for(self._awaited):
             await self._done.wait()
 
     def _awaited(self) -> Iterable[Job[V]]:
-        """The job, as long as it has not ended."""
+        """The job, unless it has ended."""
         job = self._job
         return () if job is None or job._state is None or has_ended(job) else (job,)
 
     def _settle(self, error: Exception | None = None) -> None:
-        """Say what has become of the job, or that it never came to be one, unless it has been said."""
+        """Set the outcome of the job, or the error that prevented the job, unless it is set."""
         if self._settled:
             return
         self._settled = True
         self._entered.set()
         self._done.set()
-        # It may be cancelled at any moment before this: then those who wait for that go on now.
+        # If the future has been cancelled before this, this call wakes those that wait for it.
         if not self.set_running_or_notify_cancel():
             return
         job = self._job
@@ -208,11 +218,11 @@ class JobFuture(Future[V]):
                 self._dead = job
                 with self._lock:
                     is_told = self._waiting > 0
-                if is_told:  # now, since the pool may end before that thread runs
+                if is_told:  # now, since the pool may end before the waiting thread runs
                     self._deal_with()
             self.set_exception(error)
         except BaseException as crash:
-            # From a callback: of those that are an Exception, the future takes care itself.
+            # From a callback; the future itself handles every Exception.
             self._submitting._engine.crash(crash)
 
     def _deal_with(self) -> None:
@@ -220,7 +230,7 @@ class JobFuture(Future[V]):
         self._submitting._engine.deal_with(self._dead)
 
     def _abandon(self) -> None:
-        """The future has been cancelled."""
+        """Cancel the job after the future has been cancelled."""
         self._entered.set()
         self._done.set()
         job = self._job

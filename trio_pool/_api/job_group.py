@@ -1,4 +1,4 @@
-"""Groups of jobs as users see them, and the way through their blocks."""
+"""The public groups of jobs, and their blocks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ G = TypeVar("G", bound="BaseGroup")
 
 
 class BaseGroup(Submitting):
-    """What `JobGroup` and `SlotJobGroup` have in common. Made by ``open_group`` only."""
+    """The common base of `JobGroup` and `SlotJobGroup`. Only ``open_group`` creates them."""
 
     __slots__ = (
         "_deaths",
@@ -64,10 +64,10 @@ class BaseGroup(Submitting):
         self._scope = trio.CancelScope()
         self._entered = False
         self._left = False
-        # No more jobs at all, since everything in it stops.
+        # Whether the group refuses all jobs, because everything in it stops.
         self._stopping = False
         self._quiet: trio.Event | None = None
-        # Set when it has its workers, or can't have them any more.
+        # Set when the group has its workers, or can't get them any more.
         self._staffed = trio.Event()
         self._turned_away = False
         self._deaths: list[Job[Any]] = []
@@ -79,15 +79,15 @@ class BaseGroup(Submitting):
 
     @property
     def closed(self) -> bool:
-        """Whether jobs from outside are refused, the group, or its pool, has been closed, cancelled or left."""
+        """Whether the group refuses jobs from outside, since the group or its pool was closed, cancelled or left."""
         return self._closed or self._engine.closed
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Take no more jobs from outside; what is in the group still runs.
+        """Accept no more jobs from outside; the jobs in the group still run.
 
-        Jobs of the group may go on submitting to it. Whoever waits in ``submit`` for a place
-        gets `PoolClosedError`. Leaving the block does this too.
+        Jobs of the group may still submit jobs to it. Callers that wait in ``submit`` for a place
+        get `PoolClosedError`. Leaving the block also closes the group.
         """
         self._engine.check_caller()
         self._closed = True
@@ -97,7 +97,7 @@ class BaseGroup(Submitting):
     def cancel(self) -> None:
         """Stop everything in the group now: its jobs and the body of its block.
 
-        The block then ends without an exception of the group's.
+        The block then ends without an exception from the group.
         """
         self._engine.check_caller()
         if self._entered and not self._left:
@@ -113,7 +113,7 @@ class BaseGroup(Submitting):
     async def join(self) -> None:
         """Wait until no job of the group is queued, delayed, blocked or running.
 
-        A checkpoint. Being cancelled has no effect on the jobs.
+        A checkpoint. Cancelling the wait has no effect on the jobs.
 
         Raises:
           RuntimeError: if called inside a job of this group, which would wait for itself.
@@ -127,7 +127,7 @@ class BaseGroup(Submitting):
             await trio.lowlevel.checkpoint()
 
     def statistics(self) -> PoolStatistics:
-        """A snapshot of what has become of the group's jobs; its workers are those reserved for it."""
+        """Take a snapshot of the group's jobs; its workers are those reserved for the group."""
         workers = tuple(worker.statistics() for worker in self._engine.workers_of(self._record))
         now = self._engine.home.clock.current_time()
         return pool_statistics(self.name, self._record, len(self._record.line), workers, now, "group")
@@ -136,10 +136,10 @@ class BaseGroup(Submitting):
         name = f" {one_line(self.name)!r}" if self.name is not None else ""
         return f"<trio_pool.{type(self).__name__}{name}: {counted(len(self._record.live), 'job')}>"
 
-    # The rest is for the engine and for the block.
+    # The methods below are for the engine and the block.
 
     def _is_inside_group(self) -> bool:
-        """Whether the caller, who is in a job, is in one of this group, or in one submitted by it."""
+        """Whether the calling job belongs to this group, or was submitted by a job of the group."""
         return any(job._options.group is self._record for job in enclosing_jobs())
 
     def _check_open(self, *, inside: bool) -> None:
@@ -148,24 +148,24 @@ class BaseGroup(Submitting):
             raise PoolClosedError("the group is closed")
 
     def _note_quiet(self) -> None:
-        """None of its jobs is left that has not ended."""
+        """Continue ``join`` and the block, since no live job of the group is left."""
         if self._quiet is not None:
             self._quiet.set()
             self._quiet = None
 
     def _note_staffed(self) -> None:
-        """It has the workers that it wants for itself."""
+        """Record that the group has all its reserved workers."""
         self._staffed.set()
 
     def _note_turned_away(self) -> None:
-        """If it waits for workers, it will never have them."""
+        """If the group waits for workers, record that it will never get them."""
         if not self._staffed.is_set():
             self._turned_away = True
             self._staffed.set()
 
     def _note_death(self, job: Job[Any]) -> None:
-        """One of its jobs is dead."""
-        # What dies because all is cancelled anyway is not what has ended the group.
+        """Stop the group after its first death, if ``must_succeed`` is set."""
+        # A job that dies because everything is cancelled has not ended the group.
         stopped = (self._stopping or self._engine.stopping) and not self._deaths
         if self._record.must_succeed and not stopped:
             self._engine.deal_with(job)
@@ -173,10 +173,10 @@ class BaseGroup(Submitting):
             self.cancel()
 
     async def _wait_until_quiet(self, *, cancelled: bool = False) -> None:
-        """Wait for the next time that none of its jobs is left; ``cancelled`` if they all are."""
+        """Wait for the next time that no live job is left; ``cancelled`` if all of them are cancelled."""
         if self._quiet is None:
             self._quiet = trio.Event()
-        quiet = self._quiet  # which may be over by the time that it is waited for
+        quiet = self._quiet  # kept, since self._quiet may be reset before the wait begins
         waiting = self._engine.waiting.waiting_for_ends if cancelled else self._engine.waiting.waiting_for
         is_awaited = is_in_a_job()
         self._record.awaited += is_awaited
@@ -187,7 +187,7 @@ class BaseGroup(Submitting):
             self._record.awaited -= is_awaited
 
     async def _wait_for_workers(self) -> None:
-        """Wait until it has the workers that it wants for itself."""
+        """Wait until the group has all its reserved workers."""
         record, most = self._record, self._engine.core.most_workers
         opener = record.opener
         if opener is not None and most - occupied_by_opener(record) < record.reserve <= most:
@@ -199,7 +199,7 @@ class BaseGroup(Submitting):
             raise PoolClosedError("the pool ended before the group had its workers")
 
     async def _finish(self) -> None:
-        """The body has ended: let its jobs come to their ends."""
+        """Run the group's jobs to their end, after the body has ended."""
         self.close()
         await trio.lowlevel.checkpoint()
         while self._record.live:
@@ -209,20 +209,23 @@ class BaseGroup(Submitting):
 class JobGroup(BaseGroup, ResourceCalls[R]):
     """A scope for jobs, like a nursery for tasks: its block ends when its jobs have ended.
 
-    Made by `Pool.open_group`. Submitting to it is as with the pool.
+    Created by `Pool.open_group`. A group submits jobs like the pool.
     """
 
     __slots__ = ()
 
 
 class SlotJobGroup(BaseGroup, SlotCalls):
-    """The same for a `SlotPool`."""
+    """A scope for jobs in a `SlotPool`: its block ends when its jobs have ended.
+
+    Created by `SlotPool.open_group`. A group submits jobs like the pool.
+    """
 
     __slots__ = ()
 
 
 def run_group(group: G) -> Block[G]:
-    """The group's block, to be entered."""
+    """Return the group's block."""
     return Block("open_group", _run(group))
 
 
@@ -261,7 +264,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                         await group._wait_until_quiet(cancelled=True)
                 except KeyboardInterrupt as interrupt:
                     error = interrupt if error is None else error
-        group._stopping = True  # what is requeued while the watch ends is none of its jobs
+        group._stopping = True  # a job requeued while the watch ends no longer belongs to the group
         watch.stop()
     group._left = group._closed = True
     del engine.groups[record]

@@ -1,4 +1,4 @@
-"""Logging what a pool does."""
+"""Logging the events of a pool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class LogLevels(TypedDict, total=False):
-    """The kinds of events that `Logged` tells apart, as its keyword arguments. ``None`` leaves one out."""
+    """The kinds of events that `Logged` logs, as its keyword arguments. ``None`` disables a kind."""
 
     pool_opened: int | None
     """``INFO`` by default"""
@@ -63,9 +63,9 @@ class LogLevels(TypedDict, total=False):
     worker_quarantined: int | None
     """``WARNING`` by default"""
     worker_reopening: int | None
-    """``WARNING`` by default: its resource is broken, or can't be opened"""
+    """``WARNING`` by default: the resource is broken, or can't be opened"""
     worker_recycling: int | None
-    """``DEBUG`` by default: its resource has only done its jobs, or its time"""
+    """``DEBUG`` by default: the resource has reached ``max_jobs`` or ``max_age``"""
     worker_stopped: int | None
     """``DEBUG`` by default"""
 
@@ -95,18 +95,18 @@ _LEVELS: Mapping[str, int] = {
 
 
 class Logged(Instrument):
-    """An `Instrument` that logs what happens in a pool.
+    """An `Instrument` that logs the events of a pool.
 
-    By default to ``trio_pool.pools``, ``trio_pool.jobs`` and ``trio_pool.workers``, so that
-    the level of each can be set. A message is made only if its level is on.
+    By default it logs to ``trio_pool.pools``, ``trio_pool.jobs`` and ``trio_pool.workers``, so that
+    each can have its own level. A message is formatted only if its level is enabled.
 
-    Each record has its facts as attributes too: ``pool_event`` is the kind of event,
-    ``pool_name`` the pool's name or None; further ones begin with ``job_``, ``attempt_``,
-    ``worker_``, ``error_`` or ``pool_``, where they apply. Durations are in seconds.
+    Each log record has the data of the event as attributes too. ``pool_event`` is the kind of
+    event, ``pool_name`` is the pool's name or None. Further attributes begin with ``job_``,
+    ``attempt_``, ``worker_``, ``error_`` or ``pool_``, where they apply. Durations are in seconds.
 
     Arguments:
-      logger: where all of it goes instead.
-      **levels: the level of a kind of event, or None to leave it out; see `LogLevels`.
+      logger: one logger for all events instead.
+      **levels: the level of a kind of event, or None to disable it; see `LogLevels`.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
@@ -126,14 +126,14 @@ class Logged(Instrument):
         self._workers = logging.getLogger("trio_pool.workers") if logger is None else logger
 
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
-        """Logged with the number of its workers."""
+        """Logged with the number of workers."""
         if level := self._level("pool_opened", self._pools):
             number = len(pool.workers)
             facts = _facts("pool_opened", pool.name, pool_workers=number)
             self._pools.log(level, "%s is open with %s", _pool(pool), counted(number, "worker"), extra=facts)
 
     def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
-        """Logged with how many jobs have ended in which way."""
+        """Logged with the number of jobs in each final state."""
         if level := self._level("pool_closed", self._pools):
             seen = pool.statistics()
             ends: dict[str, int] = {state.value: getattr(seen, state.value) for state in JobState if state.is_final}
@@ -159,7 +159,7 @@ class Logged(Instrument):
             self._jobs.log(level, "%s: attempt %d on %s begins", title(job), number, one_line(worker.name), extra=facts)
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
-        """Logged with its worker, how long it took, and its error."""
+        """Logged with its worker, its duration and its error."""
         outcome = outcome_of(job, attempt)
         event = f"attempt_{outcome}"
         if level := self._level(event, self._jobs):
@@ -177,14 +177,14 @@ class Logged(Instrument):
             self._jobs.log(level, "%s: %s", title(job), line, extra=facts)
 
     def job_delayed(self, job: Job[Any], until: float) -> None:
-        """Logged with how long it backs off."""
+        """Logged with the delay."""
         if level := self._level("job_delayed", self._jobs):
             delay = until - trio.current_time()
             facts = _facts_of_job("job_delayed", job, job_delay=delay)
             self._jobs.log(level, "%s backs off for %.3f s", title(job), delay, extra=facts)
 
     def job_finished(self, job: Job[Any]) -> None:
-        """Logged with why it has no result; a dead one with its attempts."""
+        """Logged with the reason if it has no result; a dead job with its attempts."""
         event = f"job_{job.state.value}"
         if level := self._level(event, self._jobs):
             assert job.finished_at is not None
@@ -217,15 +217,15 @@ class Logged(Instrument):
         self._tell(worker, "worker_resumed", "is resumed")
 
     def worker_resting(self, worker: Worker, until: float) -> None:
-        """Logged with how long it rests."""
+        """Logged with the duration of the rest."""
         self._tell(worker, "worker_resting", "rests", until=until)
 
     def worker_quarantined(self, worker: Worker, until: float) -> None:
-        """Logged with how long, and the error that did it."""
+        """Logged with the duration and the error that opened the breaker."""
         self._tell(worker, "worker_quarantined", "is quarantined", until=until, error=worker._last_error)
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
-        """Logged with what is wrong with its resource, if anything is."""
+        """Logged with the resource's error, if there is one."""
         event = "worker_recycling" if error is None else "worker_reopening"
         self._tell(worker, event, "opens its resource anew", error=error)
 
@@ -247,7 +247,7 @@ class Logged(Instrument):
             self._workers.log(level, "worker %d (%s) %s", worker.id, one_line(worker.name), words, extra=facts)
 
     def _level(self, event: str, logger: logging.Logger) -> int:
-        """The level at which to log an event, 0 if nobody wants to know."""
+        """The level at which to log an event, or 0 if it isn't logged."""
         level = self._levels[event]
         return level if level and logger.isEnabledFor(level) else 0
 

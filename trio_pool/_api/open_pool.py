@@ -1,4 +1,4 @@
-"""Opening a pool, and the way out of its block."""
+"""Opening and closing a pool."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .._policies.retry_budget import RetryBudget
 
     class PoolOptions(TypedDict, total=False):
-        """The keyword arguments of `open_pool`, ``lifespan`` aside."""
+        """The keyword arguments of `open_pool`, except ``lifespan``."""
 
         retry: RetryPolicy
         attempt_timeout: float | None
@@ -77,7 +77,7 @@ def open_pool(resources: int, **options: Unpack[PoolOptions]) -> AbstractAsyncCo
 def open_pool(resources: Elastic[R], **options: Unpack[PoolOptions]) -> AbstractAsyncContextManager[Pool[R]]: ...
 
 
-# Those of Resources alone come first: mypy finds no S for a list of them in the union.
+# The overloads for Resources alone come first: mypy finds no S for a list of them in the union.
 @overload
 def open_pool(
     resources: Iterable[Resource[S]],
@@ -117,61 +117,63 @@ def open_pool(
 def open_pool(resources: Any, **options: Any) -> Any:
     """Open a pool of workers, one for each resource.
 
-    Use it as ``async with open_pool(...) as pool:``. When the block is left, every job has
-    ended, every worker has stopped, and no failure has been passed over in silence:
+    Use it as ``async with open_pool(...) as pool:``. After the block, every job has ended, every
+    worker has stopped, and every failure has been reported:
 
-    * When the body ends, the pool is closed to the outside, paused workers are resumed, and
-      all jobs run to their end. Jobs that no worker may take die. The workers stop, the
-      newest first. Dead jobs that nobody has dealt with are raised in a group.
-    * When the body raises, or the block is cancelled from outside, all jobs are cancelled,
-      and that very exception comes out. A cancellation is noticed at once, though the body may be
-      behind a shield.
+    * When the body ends, the pool closes to jobs from outside, resumes paused workers, and runs all
+      jobs to their end. Jobs that no worker may run die. The workers stop, the newest first. Dead
+      jobs that nobody has dealt with are raised in an exception group.
+    * When the body raises an exception, or the block is cancelled from outside, the pool cancels
+      all jobs, and the same exception propagates. A cancellation takes effect at once, even if the
+      body is shielded.
 
     Arguments:
-      resources: an iterable of objects, of `Resource` descriptions, or of both; or a number
-          of slots, workers without a resource; or an `Elastic`, which opens and retires workers
-          with the load.
-      retry: the `RetryPolicy` of jobs that bring none of their own.
-      attempt_timeout: seconds that an attempt may take, unless its job says otherwise.
-      total_timeout: seconds that a job may take in all, unless it says otherwise.
+      resources: an iterable of objects, of `Resource` descriptions, or of both. Or a number of
+          slots, which are workers without a resource. Or an `Elastic`, which opens and retires
+          workers with the load.
+      retry: the `RetryPolicy` of jobs without a policy of their own.
+      attempt_timeout: seconds that an attempt may take, unless the job has its own
+          ``attempt_timeout``.
+      total_timeout: seconds that a job may take in all, unless the job has its own
+          ``total_timeout``.
       max_queue: jobs that may wait to start; ``inf`` for no bound.
-      max_running: attempts that may be under way at once in the whole pool; one that a `Hedge`
-          has started on further workers counts for each of them.
-      rate_limit: how often attempts may start in the whole pool, retries included; a `RateLimit`.
-      retry_budget: how many retries there may be for the attempts there are; past it a failed
-          job is dead. A `RetryBudget`.
-      breaker: when a worker is kept from jobs because it fails them: a `CircuitBreaker`, one
-          for each worker whose `Resource` brings none of its own.
-      lifespan: a function of a resource that gives an async context manager, which yields
-          what jobs get. Entered when the worker starts, left when it stops.
+      max_running: attempts that may run at once in the whole pool. An attempt that a `Hedge` has
+          started on further workers counts once for each worker.
+      rate_limit: a `RateLimit` on how often attempts start in the whole pool, including retries.
+      retry_budget: a `RetryBudget`, which limits retries in relation to attempts; a failed job
+          without a retry is dead.
+      breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. The breaker applies to
+          each worker whose `Resource` has none of its own.
+      lifespan: a function of a resource that returns an async context manager, which yields what
+          jobs get. Entered when the worker starts, left when it stops.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
-      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which of the idle workers
-          that may take a job gets it.
-      no_worker: ``"reject"``, ``"wait"`` or ``"bury"``: what becomes of a job that no worker
-          of the pool may take: its submitter gets `NoEligibleWorkerError`, or it is kept for
-          a worker that may come, or it is dead.
-      on_failure: a function of a job and its error, asked about every failure but control
-          exceptions; returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or None to
-          leave the decision to the retry policy. What the job tells of its attempts does not
-          include the one that has just failed.
-      on_dead: ``"raise"`` to have dead jobs raised at the end of the block, ``"keep"`` to
-          have them logged, ``"cancel"`` to stop everything as soon as a job dies.
-      max_dead: dead jobs that are kept; beyond it the oldest is dropped, and counted.
+      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which idle worker gets a job that
+          several of them may run.
+      no_worker: what happens to a job that no worker of the pool may run. ``"reject"``: its
+          submitter gets `NoEligibleWorkerError`. ``"wait"``: the job waits for a worker that may be
+          added. ``"bury"``: the job is dead.
+      on_failure: a function of a job and its error, called for every failure except control
+          exceptions. The function returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or
+          None to leave the decision to the retry policy. The job's attempts don't include the
+          failed one yet.
+      on_dead: ``"raise"`` to raise dead jobs at the end of the block, ``"keep"`` to log them,
+          ``"cancel"`` to stop everything as soon as a job dies.
+      max_dead: how many dead jobs are kept; if there are more, the oldest is dropped and counted.
       history: whether to keep each job's changes of state.
-      show_arguments: whether messages, logs and views show a job that has no name of its own with the
-          arguments of its function, in short. ``False`` where they are nobody's business.
+      show_arguments: whether messages, logs and views show the shortened arguments of jobs without
+          a name. Use ``False`` if the arguments are confidential.
       instruments: the first instruments; see `Instrument`.
-      name: what the pool is called in statistics and messages.
-      rng: where all random choices of the pool come from.
+      name: the pool's name in statistics and messages.
+      rng: the source of all random choices of the pool.
 
     Returns:
       an async context manager that yields a `Pool`, or a `SlotPool` for a number of slots.
 
     Raises:
-      ValueError, TypeError: if an argument is out of its range or of the wrong type; at the
+      ValueError, TypeError: if an argument is out of its range or of the wrong type; raised by the
           call, before anything is opened.
-      Exception: whatever entering a lifespan raises, out of ``async with``, once those that
-          were open already have been left again.
+      Exception: whatever entering a lifespan raises; raised by ``async with`` after the resources
+          opened before have been left.
     """
     _check_names(options)
     config = Config(**options)
@@ -232,7 +234,7 @@ def _described(resources: object) -> list[Resource[Any]]:
 async def _run_pool(
     pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
 ) -> AsyncGenerator[P, BaseException | None]:
-    """The pool's block, from opening the first resource until the last worker has gone."""
+    """The pool's block, from opening the first resource until the last worker has stopped."""
     engine = pool._engine
     error: BaseException | None = None
     opened = False
@@ -269,7 +271,7 @@ async def _run_pool(
 
 
 async def _finish(pool: BasePool) -> None:
-    """The body has ended: let everything that is in the pool come to its end."""
+    """Run all jobs of the pool to their end, after the body has ended."""
     engine = pool._engine
     engine.close()
     engine.core.drain(trio.current_time())
@@ -284,7 +286,7 @@ async def _finish(pool: BasePool) -> None:
 
 
 async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseException | None:
-    """End everything now; another Ctrl-C meanwhile doesn't keep it from being ended."""
+    """Stop everything now, even if another Ctrl-C arrives in the meantime."""
     engine = pool._engine
     engine.cancel()
     pool._staff.last_crew = pool._staff.last_crew or pool.workers
@@ -297,11 +299,11 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
                     await pool._staff.stop(worker, at_once=True)
         except KeyboardInterrupt as interrupt:
             error = interrupt if error is None else error
-    return error  # noqa: ASYNC910  # there may be nothing left to wait for
+    return error  # noqa: ASYNC910  # nothing may be left to wait for
 
 
 def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> None:
-    """Raise what the pool's block ends with, and log the deaths that don't belong to it."""
+    """Raise the outcome of the pool's block, and log the deaths that are not part of it."""
     engine = pool._engine
     deaths = [failure_of(job) for job in engine.dead._open()]
     dropped = engine.dead._dropped_open

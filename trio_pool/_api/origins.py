@@ -1,4 +1,4 @@
-"""What instruments ask that tell of several pools: where a job or a worker is, how an attempt has ended."""
+"""Lookups for instruments of several pools: the pool of a job or worker, and the outcome of an attempt."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 def engine_of(thing: Job[Any] | Worker) -> Engine:
-    """What the pool of a job or a worker runs on."""
+    """Return the engine of the pool of a job or a worker."""
     if isinstance(thing, Job):
         return cast("Engine", thing._host)
     return cast("Workers", thing._host)._engine
 
 
 def outcome_of(job: Job[Any], attempt: Attempt) -> Literal["succeeded", "failed", "cut_short"]:
-    """How one of the job's attempts has ended: the one place where this is decided."""
+    """Return the outcome of one of the job's attempts. All instruments use this function."""
     error = attempt.error
     if error is None:
         return "succeeded"
-    # Another job's, or one of this job once it has ended, may be what the function itself has failed with.
+    # The function may have failed with the error of another job, or with one of this job after its
+    # end.
     is_cut = is_a(error, JobCancelledError) and error.job is job and error._tells_of_attempt
     return "cut_short" if is_cut else "failed"

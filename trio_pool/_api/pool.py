@@ -1,4 +1,4 @@
-"""The pools as users see them, and what watches them."""
+"""The public pool classes, and the instruments that observe them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ R = TypeVar("R")
 
 
 class Instrument:
-    """Derive from it and override what you want to be told of.
+    """A base class for observers of a pool: override the methods for the events to observe.
 
-    The methods are called synchronously, each when the change is complete, in the order of
-    the changes. They may call everything that doesn't wait. One that raises is logged with
-    its traceback and its instrument is removed; the pool goes on.
+    The methods are called synchronously, each when the change is complete, in the order of the changes. A method
+    may call everything that doesn't wait. If a method raises an exception, the pool logs it with its traceback,
+    removes the instrument, and goes on.
     """
 
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
-        """All workers have started; the body of the block comes next."""
+        """All workers have started; the body of the block runs next."""
 
     def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
         """All jobs have ended and all workers have stopped."""
@@ -56,19 +56,19 @@ class Instrument:
         """A job has entered the pool."""
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
-        """A worker has got the job, of several the first; followed by one ``attempt_ended``."""
+        """A worker, or the first of several, has got the job; followed by one call of ``attempt_ended``."""
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
-        """An attempt has ended, on all of its workers; one cut short carries `JobCancelledError`."""
+        """An attempt has ended on all of its workers; the error of one cut short is `JobCancelledError`."""
 
     def job_delayed(self, job: Job[Any], until: float) -> None:
-        """A failed job backs off until then, on Trio's clock."""
+        """A failed job backs off until the given time, on Trio's clock."""
 
     def job_finished(self, job: Job[Any]) -> None:
         """A job has reached its final state."""
 
     def worker_started(self, worker: Worker) -> None:
-        """A worker's resource is open, for the first time or anew."""
+        """A worker's resource has been opened or reopened."""
 
     def worker_paused(self, worker: Worker) -> None:
         """A worker has been paused."""
@@ -77,15 +77,16 @@ class Instrument:
         """A paused worker has been resumed."""
 
     def worker_resting(self, worker: Worker, until: float) -> None:
-        """A worker rests until then, on Trio's clock."""
+        """A worker rests until the given time, on Trio's clock."""
 
     def worker_quarantined(self, worker: Worker, until: float) -> None:
-        """A worker's breaker has opened until then, on Trio's clock; again so after a probe that failed."""
+        """A worker's breaker has opened, or reopened after a failed probe, until the given time, on Trio's clock."""
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
-        """A worker's resource is to be opened anew: it is broken, or that has failed once more.
+        """A worker's resource must be reopened: it is broken, or the previous attempt to reopen it failed.
 
-        Without an error it is due to ``max_jobs`` or ``max_age``. What a lifespan has raised that ended is its cause.
+        Without an error the reason is ``max_jobs`` or ``max_age``. If a lifespan ended by itself, the exception
+        that it raised is the error's cause.
         """
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -93,7 +94,7 @@ class Instrument:
 
 
 class BasePool(Submitting):
-    """What `Pool` and `SlotPool` have in common. Made by `open_pool` only."""
+    """The common base of `Pool` and `SlotPool`. Only `open_pool` creates them."""
 
     __slots__ = ("_staff",)
 
@@ -113,19 +114,19 @@ class BasePool(Submitting):
 
     @property
     def closed(self) -> bool:
-        """Whether jobs from outside are refused, it has been closed, cancelled or left, or its body has ended."""
+        """Whether the pool refuses jobs from outside, since it was closed, cancelled or left, or its body has ended."""
         return self._engine.closed
 
     @property
     def workers(self) -> tuple[Worker, ...]:
-        """The workers that have not left, those still starting included."""
+        """The workers that have not left, including those still starting."""
         return cast("tuple[Worker, ...]", tuple(self._engine.roster.by_id.values()))
 
     @property
     def idle_workers(self) -> tuple[Worker, ...]:
-        """The workers that could take a job at once, the longest idle first.
+        """The workers that could start a job at once, the longest idle first.
 
-        A worker that only a rate limit holds back, its own or the pool's, is not among them.
+        This excludes workers that only a rate limit holds back, their own or the pool's.
         """
         if not self._engine.roster.idle_count:
             return ()
@@ -133,12 +134,12 @@ class BasePool(Submitting):
 
     @property
     def dead(self) -> DeadLetters:
-        """The dead jobs that nobody has taken yet."""
+        """The dead jobs that nobody has removed yet."""
         return self._engine.dead
 
     @property
     def retry(self) -> RetryPolicy:
-        """The policy of jobs that bring none of their own. Assign to change it."""
+        """The policy of jobs without a policy of their own. Assign to change it."""
         return self._staff.retry
 
     @retry.setter
@@ -148,7 +149,7 @@ class BasePool(Submitting):
 
     @property
     def on_failure(self) -> OnFailure | None:
-        """What is asked about ordinary failures. Assign to change it."""
+        """The function that decides about ordinary failures, or None. Assign to change it."""
         return self._staff.on_failure
 
     @on_failure.setter
@@ -160,7 +161,7 @@ class BasePool(Submitting):
 
     @property
     def max_running(self) -> float | None:
-        """How many attempts may be under way at once, or None. Assign to change it."""
+        """How many attempts may run at once, or None. Assign to change it."""
         limit = self._engine.core.max_running
         return None if limit == float("inf") else limit
 
@@ -175,8 +176,8 @@ class BasePool(Submitting):
     def rate_limit(self) -> RateLimit | None:
         """How often attempts may start in the whole pool, or None. Assign to change it.
 
-        A new limit hands out no fresh burst: at once may start what could have started at once
-        before, or the new burst if that is less.
+        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
+        the new burst if that is less.
         """
         return self._engine.core.rate_limit
 
@@ -188,9 +189,9 @@ class BasePool(Submitting):
         self._engine.carry_out()
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
-        """The jobs that have not ended, or those of them in one of ``states``.
+        """Iterate over the jobs that have not ended, or over those of them in one of ``states``.
 
-        The jobs are those of this moment, so that they may be cancelled while iterating.
+        The iterator works on a copy, so jobs may be cancelled during the iteration.
 
         Raises:
           ValueError: if a state is final, since ended jobs are not kept.
@@ -202,35 +203,33 @@ class BasePool(Submitting):
         return iter([job for job in live if job.state in states] if states else live)
 
     def statistics(self) -> PoolStatistics:
-        """A snapshot of what the pool has done and what is in it."""
+        """Take a snapshot of the pool's work so far and its current jobs."""
         crew = self._staff.last_crew or self.workers
         workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
         return pool_statistics(self.name, self._engine.lifecycle, self._engine.core.waiting, workers, now, "pool")
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
-        """Iterate over snapshots: one now, and one after each interval.
-
-        Ends as soon as the pool is closed and every job has ended.
+        """Iterate over snapshots: one now and one after each interval, until the pool is closed and all jobs ended.
 
         Arguments:
-          interval: seconds between two of them, more than zero.
+          interval: seconds between two snapshots, more than zero.
         """
         validate.positive("interval", interval)
         self._engine.check_caller()
         return Snapshots(interval, self.statistics, self._engine)
 
     def add_instrument(self, instrument: Instrument) -> None:
-        """Let an instrument watch from now on; no effect if it does already."""
+        """Notify an instrument from now on; has no effect if the pool does already."""
         self._engine.check_caller()
         validate.instance("instrument", instrument, Instrument)
         if not is_among(self._engine.instruments, instrument):
             self._engine.instruments.append(instrument)
 
     def remove_instrument(self, instrument: Instrument) -> None:
-        """Let an instrument watch no longer.
+        """Stop notifying an instrument.
 
         Raises:
-          KeyError: if it doesn't.
+          KeyError: if the pool doesn't notify it.
         """
         self._engine.check_caller()
         if not remove(self._engine.instruments, instrument):
@@ -242,18 +241,17 @@ class BasePool(Submitting):
         return f"<trio_pool.{type(self).__name__}{name}: {workers}, {counted(len(self._engine.lifecycle.live), 'job')}>"
 
     def close(self) -> None:
-        """Take no more jobs from outside; what is in the pool still runs.
+        """Accept no more jobs from outside; the jobs in the pool still run.
 
-        Jobs may go on submitting jobs. Whoever waits in ``submit`` for a place gets
-        `PoolClosedError`. Leaving the block does this too.
+        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
+        Leaving the block also closes the pool.
         """
         self._engine.close()
 
     def cancel(self) -> None:
         """Stop everything now: all jobs, the body of the block, the workers.
 
-        The block then ends without an exception of the pool's. Dead jobs that nobody has
-        dealt with are logged.
+        The block then ends without an exception from the pool. Dead jobs that nobody has dealt with are logged.
         """
         self._engine.cancel()
 
@@ -261,7 +259,7 @@ class BasePool(Submitting):
     async def join(self) -> None:
         """Wait until no job is queued, delayed, blocked or running.
 
-        A checkpoint. Being cancelled has no effect on the jobs.
+        A checkpoint. Cancelling the wait has no effect on the jobs.
 
         Raises:
           RuntimeError: if called inside a job of this pool, which would wait for itself.
@@ -278,8 +276,8 @@ class BasePool(Submitting):
 class Pool(ResourceCalls[R], BasePool):
     """Workers that each hold a resource, and the jobs that they run with it.
 
-    Made by `open_pool`. ``R`` is what jobs get as their first argument: the resource, or
-    what its lifespan yields.
+    Created by `open_pool`. ``R`` is the type of the first argument of jobs: the resource, or what its lifespan
+    yields.
     """
 
     __slots__ = ()
@@ -295,12 +293,12 @@ class Pool(ResourceCalls[R], BasePool):
         max_jobs: float | None = None,
         max_age: float | None = None,
     ) -> Worker:
-        """Add a worker; wait until its lifespan has been entered.
+        """Add a worker, and wait until it has entered its lifespan.
 
-        A checkpoint. If it is cancelled, there is no new worker.
+        A checkpoint. If the call is cancelled, there is no new worker.
 
         Arguments:
-          resource: any object, or a `Resource`, which then says all.
+          resource: any object, or a `Resource`, which excludes the other arguments.
           name, tags, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
 
         Returns:
@@ -308,7 +306,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Raises:
           PoolClosedError: if the workers have been stopped.
-          Exception: whatever entering the lifespan raises; there is no new worker then.
+          Exception: whatever entering the lifespan raises; then there is no new worker.
         """
         given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
         if not isinstance(resource, Resource):
@@ -329,27 +327,28 @@ class Pool(ResourceCalls[R], BasePool):
     ) -> AbstractAsyncContextManager[JobGroup[R]]:
         """Open a group of jobs, a scope like a nursery: its block ends when its jobs have ended.
 
-        If the body raises, or the block is cancelled, the group's jobs are cancelled, and the error comes
-        out as it is; a cancellation is noticed at once, though the body may be behind a shield. To
-        enter the block is a checkpoint, and waits until ``reserve`` workers can be had, first come
-        first served. If it is cancelled, they are given back.
+        If the body raises an exception, or the block is cancelled, the pool cancels the group's jobs, and the
+        exception propagates unchanged. A cancellation takes effect at once, even if the body is shielded.
+
+        Entering the block is a checkpoint. The call waits until ``reserve`` workers are available; groups get
+        workers in the order in which they wait. If entering is cancelled, the workers are released.
 
         Arguments:
-          name: what the group is called in statistics and messages.
-          must_succeed: with the first dead job, discard those of the group that wait, cancel those
-              that run and the body, and raise a group with the `JobFailedError`.
-          max_running: how many attempts of the group may be under way at once.
-          reserve: how many workers the group has for itself while it is open. They are set aside
-              one by one as their attempts end; the group may use others too.
+          name: the group's name in statistics and messages.
+          must_succeed: when the first job is dead, discard the group's waiting jobs, cancel its running jobs and
+              the body, and raise an exception group with the `JobFailedError`.
+          max_running: how many attempts of the group may run at once.
+          reserve: how many workers to reserve for the group while it is open. Busy workers are reserved one by one
+              when their attempts end. The group may use other workers too.
 
         Returns:
           an async context manager that yields a `JobGroup`.
 
         Raises:
-          PoolClosedError: on entering, if the pool is closed, or ends before there are the workers.
-          JobDeadlockError: on entering, inside a job, if it would wait for ever for the workers.
-          ValueError, TypeError: if an argument is out of its range or of the wrong type; if
-              ``reserve`` is more than the pool could ever have.
+          PoolClosedError: on entering, if the pool is closed, or ends before the workers are available.
+          JobDeadlockError: on entering, inside a job, if the wait for the workers would never end.
+          ValueError, TypeError: if an argument is out of its range or of the wrong type, or if ``reserve`` is more
+              than the pool could ever have.
         """
         return run_group(
             JobGroup[R](self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)
@@ -357,9 +356,9 @@ class Pool(ResourceCalls[R], BasePool):
 
 
 class SlotPool(SlotCalls, BasePool):
-    """Workers without resources: the functions get nothing but their own arguments.
+    """Workers without resources: the functions get only their own arguments.
 
-    Made by ``open_pool(n)``. All calls are those of `Pool`.
+    Created by ``open_pool(n)``. All calls are those of `Pool`.
     """
 
     __slots__ = ()
@@ -387,14 +386,14 @@ class SlotPool(SlotCalls, BasePool):
         max_running: float | None = None,
         reserve: int = 0,
     ) -> AbstractAsyncContextManager[SlotJobGroup]:
-        """As `Pool.open_group`."""
+        """Open a group of jobs, like `Pool.open_group`."""
         return run_group(
             SlotJobGroup(self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)
         )
 
 
 def checked_pool(pool: object) -> BasePool:
-    """Return ``pool``: a pool of either kind."""
+    """Return ``pool``, after checking that it is a pool of either kind."""
     if not isinstance(pool, BasePool):
         raise TypeError(f"pool must be a Pool or a SlotPool, {validate.got(pool)}")
     return pool

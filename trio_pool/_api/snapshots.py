@@ -1,4 +1,4 @@
-"""Statistics again and again: what ``pool.snapshots`` iterates over."""
+"""Periodic statistics: the iterator of ``pool.snapshots``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Snapshots:
-    """An async iterator: a snapshot at once and after each interval, until it is over."""
+    """An async iterator of snapshots: one at once and one after each interval, until the pool ends."""
 
     __slots__ = ("_engine", "_interval", "_look", "_next_at")
 
@@ -32,7 +32,7 @@ class Snapshots:
         if self._next_at is None:
             await trio.lowlevel.checkpoint()
         else:
-            # Who is slow to ask gets one at once, and not all those that were missed.
+            # A slow reader gets one snapshot at once, and not all the missed ones.
             with trio.CancelScope(deadline=self._next_at):
                 await self._engine.over.wait()
             if self._engine.over.is_set():

@@ -1,4 +1,4 @@
-"""Making jobs of the items of a stream, as long as there is room for more."""
+"""Turning the items of a stream into jobs, as long as there is room for more."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ if TYPE_CHECKING:
     from .._model.records import JobRecord, JobSpec
     from .submitting import Submitting
 
-BATCH = 100  # items that may be taken before others run
+BATCH = 100  # items that may be taken before other tasks run
 
 
 class Feeder:
-    """Makes jobs of a stream's items, as long as there is room for more.
+    """Turns a stream's items into jobs, as long as there is room for more.
 
-    Where that runs no code of the program, whoever makes room takes the items on the way, and a task only
-    where jobs make it that back off or have to wait for their turn. In all other cases a task takes them.
+    If taking an item runs none of the program's code, the reader that makes room takes the next
+    items. A task takes them only if room is made by jobs that back off or wait for their turn. In
+    all other cases a task takes all items.
 
     Arguments:
-      pool: what the jobs are submitted to.
-      fn: their function.
-      items: what they are made of.
-      options: their options.
-      window: where they are counted; closed when no more will come, and `take_error` tells why.
+      pool: where the jobs are submitted.
+      fn: the jobs' function.
+      items: the items.
+      options: the jobs' options.
+      window: counts the jobs; closed when no more jobs will come, after which `take_error` returns
+          the reason.
 
     Attributes:
-      is_unsure: whether it could not be said what a reader waits for that is part of a job.
+      is_unsure: whether the jobs that a reader inside a job waits for are unknown.
     """
 
     __slots__ = (
@@ -77,29 +79,31 @@ class Feeder:
         self._fn = fn
         self._items = Items(items)
         self._options = options
-        # Those of all jobs, if none of them is a function of the item.
+        # The options of all jobs, if none of them is a function of the item.
         self._fixed = None if options.by_item else options.fixed
         self._window = window
         self._is_plain = self._items.are_plain and not options.by_item
-        # Of whoever has entered the block; and whether that is no part of a job.
+        # The context of the task that entered the block; and whether that task is not part of a
+        # job.
         self._context = Context()
         self._is_outside = False
-        # What the jobs see; None for whatever the task sees, since code of the program may change that.
+        # The context of the jobs; None for the current context of the task, which the program's
+        # code may change.
         self._jobs_context: Context | None = None
         self._task = FeedingTask(pool._engine, self._items, self._feed, self._on_task_ended)
-        # Whether it waits for an item.
+        # Whether the task waits for an item.
         self._is_bringing = False
-        # The last job while it waits for a place in the queue. No items are taken meanwhile.
+        # The last job while it waits for a place in the queue. No items are taken in the meantime.
         self._placing: Job[Any] | None = None
-        # No more items will be taken; if the pool takes no more jobs, that is why.
+        # Whether no more items will be taken; and the reason if the pool accepts no more jobs.
         self._over = False
         self._refusal: PoolClosedError | None = None
         self.is_unsure: bool = False
 
-    # What the stream and the engine ask for.
+    # The methods that the stream and the engine call.
 
     def begin(self) -> Callable[[], object]:
-        """The block has been entered; returns what is to be called by a reader that has made room."""
+        """Begin when the block is entered; return the function for readers to call after making room."""
         self._engine.check_open(inside=True)
         self._context = copy_context()
         self._is_outside = not is_in_a_job()
@@ -112,20 +116,20 @@ class Feeder:
         self._items.begin()
         self._window.is_wanted = True
         self._take_plain()
-        # As if whoever has entered the block did it.
+        # In the context of the task that entered the block, whichever task reads.
         return self._take_plain if self._is_outside else partial(self._context.run, self._take_plain)
 
     def look(self) -> None:
-        """There may be room, but nothing may be taken on the spot."""
+        """Check for room; items must not be taken right here."""
         if self._window.is_wanted and self._window.room(if_held=True) > 0:
             self._rouse()
         else:
             self._reassure()
 
     def awaited(self) -> Iterable[JobRecord]:
-        """The jobs of which one has to end before a reader can go on; none if others may come before that.
+        """Return the jobs one of which must end before a reader can go on; none if more jobs may come first.
 
-        Once it was none, it stays so until it is looked at again, when it is not so any more.
+        If the result was once empty, it stays empty until `is_unsure` is reset.
         """
         if self.is_unsure:
             return ()
@@ -134,24 +138,24 @@ class Feeder:
         return jobs
 
     def take_error(self) -> Exception | None:
-        """Why there are no more jobs, for the first reader that asks; None if there are no more items."""
+        """Return the reason why there are no more jobs, to the first reader only; None if the items have ended."""
         error = self._refusal if self._task.failure is None else self._task.failure
         self._task.failure = self._refusal = None
         return error
 
     def stop(self, what: str = "the pool") -> None:
-        """The pool ends, or the group that the jobs are for."""
+        """Stop because the pool or the jobs' group ends."""
         if not self._over:
             self._end(PoolClosedError(f"{what} ended before the items did"))
         self._task.stop()
 
     def stop_with(self, group: object) -> None:
-        """A group ends, which may be the one that the jobs are for."""
+        """Stop if the ending group is the one that the jobs belong to."""
         if self._pool is group:
             self.stop("the group")
 
     async def finish(self) -> None:
-        """The block is being left by one that can't be cancelled."""
+        """Finish when the block is left. This can't be cancelled."""
         self._over = True
         self._window.is_wanted = False
         job = self._placing
@@ -164,15 +168,15 @@ class Feeder:
         if self._task.failure is not None:  # too late for the readers
             report("the items of a stream failed unnoticed", error=self._task.failure)
 
-    # Making jobs.
+    # Creating jobs.
 
     def _take_plain(self) -> None:
-        """Take what there is room for where that runs no code of the program."""
+        """Take items up to the available room, if that runs none of the program's code."""
         room = self._window.room()
         if room > BATCH:
             room = BATCH
             if self._window.is_wanted:
-                self._rouse()  # to go on when others have run
+                self._rouse()  # the task continues after others have run
         try:
             while room > 0 and self._placing is None and not self._over:
                 room -= 1
@@ -187,11 +191,12 @@ class Feeder:
             self._reassure()
 
     def _submit(self, item: Any) -> None:
-        """Make a job of an item."""
+        """Create and submit the job of an item."""
         pool, window = self._pool, self._window
         options = self._fixed or self._options_of(item)
         job = pool._make_job(self._fn, (item,), options, self._jobs_context)
-        # Before all else, which may lead to anything: the job is the window's, whatever becomes of it.
+        # First of all, since the next steps may have any effect: the window counts the job,
+        # whatever its outcome.
         window.take(job)
         try:
             if pool._lines_up(job, outside=self._is_outside):
@@ -206,7 +211,7 @@ class Feeder:
             raise
 
     def _placed(self, error: Exception | None) -> None:
-        """A job has got the place in the queue that it has waited for, or never will."""
+        """Continue after a job has got its place in the queue, or has been refused."""
         job, self._placing = self._placing, None
         if error is not None:
             assert job is not None
@@ -218,12 +223,12 @@ class Feeder:
         self._rouse()
 
     def _fail(self, error: Exception) -> None:
-        """No job can be made of an item."""
+        """Stop because no job can be made of an item."""
         self._task.failure = error
         self._end()
 
     def _end(self, refusal: PoolClosedError | None = None) -> None:
-        """Take no more items, perhaps as the pool takes no more jobs."""
+        """Take no more items, with the reason if the pool accepts no more jobs."""
         self._over = True
         self._window.is_wanted = False
         self._refusal = self._refusal or refusal
@@ -245,7 +250,7 @@ class Feeder:
 
     @property
     def _may_bring_more(self) -> bool:
-        """Whether another job may come before any of those that are there has ended."""
+        """Whether another job may come before any of the current jobs has ended."""
         if self._over:
             return False
         return self._is_bringing or (self._placing is None and self._window.room(if_held=True) > 0)
@@ -255,7 +260,7 @@ class Feeder:
         return not self._over and (self._placing is not None or self._window.room() <= 0)
 
     def _rouse(self) -> None:
-        """Let the task look; it is started where it is needed for the first time."""
+        """Let the task check for room; start the task if needed."""
         self._window.is_wanted = False
         if self._task.has_begun:
             self._task.wake()
@@ -263,23 +268,23 @@ class Feeder:
             self._task.start(self._context)
 
     def _reassure(self) -> None:
-        """See whether the readers wait in vain, if that could not be said before and can be now."""
+        """Check for a deadlock of the readers, if that was unknown before and is known now."""
         if self.is_unsure and self._window.awaited(self._may_bring_more):
             self.is_unsure = False
             self.look_at_readers()
 
     def look_at_readers(self) -> None:
-        """What those wait for who read in jobs is no longer what it was."""
+        """Check the readers inside jobs again, since the jobs that they wait for have changed."""
         if self._window in self._engine.core.waits.readers:
             self._engine.core.may_read(self._window, trio.current_time())
             self._engine.carry_out()
 
-    # What the task does.
+    # The body of the task.
 
     async def _feed(self) -> None:  # noqa: ASYNC910  # the body of a task
         await (self._keep_taking_plain() if self._is_plain else self._take_all())
 
-    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # it is over already
+    async def _keep_taking_plain(self) -> None:  # noqa: ASYNC910  # the stream has ended
         while not self._over:
             self._take_plain()
             await self._wait_for_room()
@@ -303,16 +308,17 @@ class Feeder:
             taken += 1
 
     async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # it is a checkpoint on every path
-        """Wait until there is room and no job waits for a place; at least, let others run."""
+        """Wait until there is room and no job waits for a place; a checkpoint in any case."""
         window = self._window
         try:
             if self.is_unsure or not self._is_held_up:
-                await trio.lowlevel.checkpoint()  # jobs that have just been taken may begin to wait for the reader
+                await trio.lowlevel.checkpoint()  # new jobs may begin to wait for the reader
             self._reassure()
             while self._is_held_up:
                 first = window.next
                 if self._placing is None and first is not None and window.room(if_held=True) > 0:
-                    # Those that end at the same instant do so in any order: see whether this one still does.
+                    # Jobs that end at the same instant do so in any order: check whether this one
+                    # still ends.
                     await trio.lowlevel.checkpoint()
                     await trio.lowlevel.checkpoint()
                     if window.next is first:

@@ -1,4 +1,4 @@
-"""What the items of a stream are taken from."""
+"""The source of a stream's items."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 import trio
 
-# To take from one of these runs no code of the program.
+# Taking an item from an instance of one of these types runs none of the program's code.
 _CONTAINERS = frozenset({list, tuple, range, dict, set, frozenset, deque, str, bytes})
 
 END = object()
 
 
 class Items:
-    """An iterable or async iterable, and its iterator once that is needed.
+    """An iterable or async iterable, and its iterator once it is needed.
 
-    Code of the program runs here, which Ctrl-C may strike as ever.
+    The program's code runs here without protection, so Ctrl-C may interrupt it as usual.
 
     Attributes:
-      are_plain: whether none does.
+      are_plain: whether taking an item runs none of the program's code.
     """
 
     __slots__ = ("_is_async", "_iterator", "_source", "are_plain")
@@ -34,26 +34,26 @@ class Items:
 
     @trio.lowlevel.disable_ki_protection
     def begin(self) -> None:
-        """Ask for the iterator."""
+        """Create the iterator."""
         self._iterator = aiter(self._source) if self._is_async else iter(self._source)
 
     def take_plain(self) -> Any:
-        """The next one of items that are plain, or `END`."""
+        """Return the next one of plain items, or `END`."""
         return next(self._iterator, END)
 
     @trio.lowlevel.disable_ki_protection
     async def take(self) -> Any:
-        """The next one, or `END`."""
+        """Return the next item, or `END`."""
         if not self._is_async:
-            return next(self._iterator, END)  # noqa: ASYNC910  # who calls this lets others run now and then
+            return next(self._iterator, END)  # noqa: ASYNC910  # its caller runs checkpoints now and then
         try:
             return await anext(self._iterator)
         except StopAsyncIteration:
-            return END  # noqa: ASYNC910  # as above
+            return END  # noqa: ASYNC910  # its caller runs checkpoints now and then
 
     @trio.lowlevel.disable_ki_protection
-    async def close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
-        """Close a generator. Nothing else is closed: others may go on using it."""
+    async def close(self) -> None:  # noqa: ASYNC910  # nothing may need closing
+        """Close a generator. Other iterators stay open, since the program may go on using them."""
         for each in (self._iterator, self._source):
             if inspect.isasyncgen(each):
                 await each.aclose()

@@ -1,4 +1,4 @@
-"""The task that takes the items of a stream, and what becomes of what they raise."""
+"""The task that takes the items of a stream, and the handling of their exceptions."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NAME = "<items of a stream>"
 
 
 class FeedingTask:
-    """The task in which a stream's items are taken, if there is need of one.
+    """The task that takes a stream's items, if a task is needed.
 
-    The items may keep cancel scopes and nurseries open from one to the next, which have to be on
-    a task of their own. A nursery is around that task: what they leave open when they end is broken off there, and
-    ends nothing but the stream.
+    The items may keep cancel scopes and nurseries open from one item to the next, which must belong
+    to a task of their own. A nursery surrounds that task. If the items end and leave scopes or
+    nurseries open, the nursery cancels them, which ends only the stream.
 
     Arguments:
       engine: the engine of the pool.
-      items: closed at the end, in the task where the scopes are that they keep open.
+      items: the items, closed at the end, in the task that owns their open scopes.
       feed: takes the items until there are no more.
       ended: called when the task has ended.
 
     Attributes:
-      has_begun: whether there is one.
-      failure: why the items have failed, until a reader is told.
-      reader: the task that has entered the block, for which it takes them.
+      has_begun: whether the task has been started.
+      failure: the error of the items, until a reader gets it.
+      reader: the task that has entered the block, on whose behalf the items are taken.
     """
 
     # fmt: off
@@ -55,41 +55,41 @@ class FeedingTask:
         self._ended = ended
         self._scope = trio.CancelScope(shield=True)
         self._done = trio.Event()
-        # For the task when it waits for something to change.
+        # Set when the waiting task should check for changes.
         self._news = trio.Event()
-        # The failure if it is a cancellation of the items that the pool has not asked for.
+        # The failure if it is a cancellation of the items that the pool didn't cause.
         self._stray: Exception | None = None
         self.has_begun: bool = False
         self.failure: Exception | None = None
         self.reader: trio.lowlevel.Task
 
     def start(self, context: Context) -> None:
-        """Start it in a copy of this context: a reader that makes room may be in the context itself."""
+        """Start the task in a copy of ``context``, since a reader that makes room may run in the context itself."""
         self.has_begun = True
         self._engine.start_task(self._run, _NAME, context.copy())
 
     def stop(self) -> None:
-        """Cancel it."""
+        """Cancel the task."""
         self._scope.cancel()
 
     async def finish(self) -> None:
-        """Cancel it and wait for its end. A checkpoint."""
+        """Cancel the task and wait for its end. A checkpoint."""
         self._scope.cancel()
         await trio.lowlevel.checkpoint()
         if self.has_begun:
             await self._done.wait()
 
     def wake(self) -> None:
-        """Let it go on, if it waits."""
+        """Wake the task, if it waits."""
         self._news.set()
 
     async def wait(self) -> None:
-        """For the task itself: wait until something wakes it."""
+        """Wait until `wake` is called; for the task itself."""
         self._news = trio.Event()
         await self._news.wait()
 
     def check_asked_for(self, error: trio.Cancelled) -> None:
-        """Check that the pool has asked for a cancellation that has struck the task while it waited for room."""
+        """Check that the pool caused a cancellation that has hit the task while it waited for room."""
         if not self._scope.cancel_called:
             words = (
                 "the items of a stream were cancelled while the pool waited for room for more: by a cancel scope "
@@ -106,7 +106,7 @@ class FeedingTask:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._take_and_close, name=_NAME)
-        except BaseException as error:  # Trio's complaint about what they have left open
+        except BaseException as error:  # for example Trio's error about scopes left open by the items
             self._note(error)
         del on_behalf[task]
         self._done.set()
@@ -118,19 +118,19 @@ class FeedingTask:
             await self._feed()
         except BaseException as error:
             self._note(error)
-            await self._close()  # here, so that what it raises has the other for its context
+            await self._close()  # here, so that an exception from closing has the first one as its context
         else:
             await self._close()
-        self._scope.cancel()  # what they have left open goes on no longer
+        self._scope.cancel()  # cancels tasks that the items have left running
 
-    async def _close(self) -> None:  # noqa: ASYNC910  # there may be nothing to close
+    async def _close(self) -> None:  # noqa: ASYNC910  # nothing may need closing
         try:
             await self._items.close()
         except BaseException as error:
             self._note(error, GeneratorExit)
 
     def _note(self, error: BaseException, *expected: type[BaseException]) -> None:
-        """Tell apart, leaf by leaf, what the items have raised and what the pool itself has caused."""
+        """Keep the errors of the items, without the leaves that the pool itself has caused."""
         if self._scope.cancel_called:
             expected += (trio.Cancelled,)
         rest = without(expected, error)
@@ -140,7 +140,7 @@ class FeedingTask:
         if not is_a(told, Exception):
             self._engine.crash(told)
             return
-        if is_a(told, StopAsyncIteration):  # the readers would take it for the end
+        if is_a(told, StopAsyncIteration):  # the readers would take it for the end of the iteration
             told = RuntimeError("taking an item raised StopAsyncIteration")
             told.__cause__ = rest
         if self.failure is None or self.failure is self._stray:

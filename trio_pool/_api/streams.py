@@ -1,4 +1,4 @@
-"""The results of a stream of items, as users iterate over them."""
+"""The results of a stream of items, as async iterators."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ X = TypeVar("X")
 
 
 class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
-    """An async context manager to be iterated over inside its block.
+    """An async context manager that is iterated over inside its block.
 
-    Leaving the block cancels the jobs that are left and waits for their ends.
+    Leaving the block cancels the remaining jobs and waits for their ends.
     """
 
     _order: type[StreamWindow[Any]]
-    """the order in which jobs are handed out"""
+    """the window's class, which determines the order of the results"""
 
     __slots__ = ("__weakref__", "_engine", "_entered", "_feeder", "_fill", "_rest", "_results", "_window")
 
@@ -52,21 +52,21 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
-        # As many as the window lets through, so that it never has to wait.
+        # Unbounded, so that sending never waits; the window limits the number of results.
         outlet: trio.MemorySendChannel[Job[Any]]
         self._results: trio.MemoryReceiveChannel[Job[Any]]
         outlet, self._results = trio.open_memory_channel(math.inf)
-        # The end that gets what nobody reads; the readers' one may be closed before the last job has ended.
+        # Receives the unread results. The readers' end may be closed before the last job has ended.
         self._rest = self._results.clone()
         self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, outlet, self._look)
         self._feeder = Feeder(pool, fn, items, options, self._window)
-        # For a reader that has made room; set when the block is entered.
+        # Called by a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
 
     @abc.abstractmethod
     def _given(self, job: Job[V]) -> X:
-        """What a reader gets of a job that has ended."""
+        """Convert an ended job to the value that a reader gets."""
 
     def __aiter__(self) -> AsyncIterator[X]:
         return self
@@ -76,7 +76,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._engine.check_caller()
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
-        # Once the items are being taken, nothing may keep the block from being entered.
+        # After items are taken, entering the block must not be interrupted any more.
         await trio.lowlevel.checkpoint_if_cancelled()
         self._fill = self._feeder.begin()
         self._entered = True
@@ -105,7 +105,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             await trio.lowlevel.checkpoint_if_cancelled()
 
     def _unread(self) -> Iterator[Job[Any]]:
-        """What has ended and nobody has read, after which there is nothing more."""
+        """The unread results, until there are no more."""
         with contextlib.suppress(trio.EndOfChannel):
             while True:
                 yield self._rest.receive_nowait()
@@ -119,14 +119,14 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         with contextlib.suppress(trio.EndOfChannel):
             job = await self._receive()
         if job is None:
-            await trio.lowlevel.checkpoint()  # the end of a channel is none
+            await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error
         self._window.unread -= 1
         if self._engine.core.waits.readers:
-            self._feeder.look_at_readers()  # of others that wait, too, as it may have been for them
+            self._feeder.look_at_readers()  # also for other readers that may have waited for this job
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # receiving was one
+        return self._given(job)  # noqa: ASYNC910  # receiving is a checkpoint
 
     async def _receive(self) -> Job[Any]:
         try:
@@ -138,7 +138,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             raise trio.ClosedResourceError("the block of these results has been left") from None
 
     def _look(self) -> None:
-        """There may be room for more."""
+        """Check whether there is room for more jobs."""
         self._feeder.look()
 
 
@@ -173,7 +173,7 @@ def open_stream(
     buffer: float | None,
     options: StreamOptions[Any],
 ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-    """The block of a stream of this kind, with its arguments checked."""
+    """Check the arguments and return the stream's block."""
     pool._engine.check_caller()
     name = "map" if kind is Mapped else "as_completed"
     if not callable(fn):

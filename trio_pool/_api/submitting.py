@@ -1,4 +1,4 @@
-"""Making jobs and letting them in, for pools and groups alike."""
+"""Creating and enqueuing jobs, for pools and groups alike."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ K = TypeVar("K")
 
 
 class Submitting(Handle, FixedAttributes, Entered):
-    """What lets jobs in, under the calls that have types; see `ResourceCalls` and `SlotCalls`.
+    """The untyped base of the calls that submit jobs; see `ResourceCalls` and `SlotCalls`.
 
     Arguments:
       engine: the engine of the pool.
-      defaults: the options of jobs that are given none.
-      job_ids: where the jobs' numbers come from.
+      defaults: the options of jobs without options of their own.
+      job_ids: the source of the jobs' numbers.
     """
 
     __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
@@ -51,33 +51,35 @@ class Submitting(Handle, FixedAttributes, Entered):
         self._engine = engine
         self._defaults = defaults
         self._job_ids = job_ids
-        # Whether it is closed apart from the pool.
+        # Whether a group has been closed while its pool is open.
         self._closed = False
 
     @trio.lowlevel.enable_ki_protection
     async def submit_graph(self, nodes: Mapping[K, Node], *, reverse: bool = False) -> dict[K, Job[Any]]:
-        """Queue a whole graph of jobs, each to start when those before it have succeeded.
+        """Queue a graph of jobs; each job starts when the jobs before it have succeeded.
 
-        All or nothing: the graph is checked first. Where the queue is full, it waits for one
-        place and then enters whole; a job whose ``total_timeout`` passes meanwhile is dead at
-        once, and the rest goes on waiting. What stands behind a job that doesn't succeed is
-        discarded as soon as that is known.
+        All or nothing: the graph is checked first. If the queue is full, the graph waits for one
+        place and then enters as a whole. A job whose ``total_timeout`` passes in the meantime is
+        dead at once, and the rest goes on waiting. If a job doesn't succeed, the jobs that depend
+        on it are discarded as soon as that is known.
 
-        A checkpoint. If it is cancelled, there are no jobs but those that have ended while it waited.
+        A checkpoint. If the call is cancelled, there are no jobs except those that ended while it
+        waited.
 
         Arguments:
           nodes: the nodes by their keys.
-          reverse: read the edges the other way: each node's ``after`` names what comes behind it.
+          reverse: reverse the edges: each node's ``after`` names the nodes that start after it.
 
         Returns:
-          dict: the handles of the jobs by the keys of their nodes, in an order in which they may run.
+          dict: the handles of the jobs by the keys of their nodes, in an order in which they may
+              run.
 
         Raises:
-          GraphError: if there is a cycle, an unknown key, or an edge that stands there twice.
-          PoolClosedError: if the pool is closed, or gets closed in the meantime.
-          NoEligibleWorkerError: if no worker may take one of them, with ``no_worker="reject"``.
-          ValueError, TypeError: if an option is out of its range or of the wrong type; names the
-              key of the node.
+          GraphError: if there is a cycle, an unknown key, or a duplicate edge.
+          PoolClosedError: if the pool is closed, or is closed in the meantime.
+          NoEligibleWorkerError: if no worker may run one of the jobs, with ``no_worker="reject"``.
+          ValueError, TypeError: if an option is out of its range or of the wrong type; the message
+              names the key of the node.
         """
         self._engine.check_caller()
         jobs: dict[K, Job[Any]] = {}
@@ -92,17 +94,17 @@ class Submitting(Handle, FixedAttributes, Entered):
         return jobs
 
     def _make_job_of_graph(self, key: object, node: Node, after: tuple[Job[Any], ...]) -> Job[Any]:
-        """The job of a node; what is wrong with it is said to be that of the node."""
+        """Create the job of a node; an error names the node."""
         try:
             resolved = self._resolve(node.options, "Node")
             resolved = attrs.evolve(resolved, after=after, name=resolved.name or _name_of(key))
             return self._make_job(node.fn, node.args, resolved)
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError):
-                raise  # what a program's own iterable or mapping has raised, which nobody can make anew
+                raise  # raised by a program's own iterable or mapping; the class may not accept a message
             raise about_node(key, error) from error
 
-    async def _let_graph_in(  # noqa: ASYNC910  # its caller is one anyway
+    async def _let_graph_in(  # noqa: ASYNC910  # its caller has a checkpoint
         self, by_key: Mapping[K, Job[Any]], door: Door
     ) -> None:
         engine = self._engine
@@ -114,15 +116,15 @@ class Submitting(Handle, FixedAttributes, Entered):
         except NoEligibleWorkerError as error:
             of_node = next(name for name, job in by_key.items() if job is key)
             if key.name == _name_of(of_node):
-                raise  # it is named already
+                raise  # the message names the node already
             raise about_node(of_node, error) from None
 
     def _check_open(self, *, inside: bool) -> None:
-        """Check that jobs are taken, from outside or inside a job of the pool."""
+        """Check that the pool accepts jobs from outside, or from inside a job of the pool."""
         self._engine.check_open(inside=inside)
 
     def _is_inside(self) -> bool:
-        """Whether the caller, who is in a job, is in one of this pool, or in one submitted by it."""
+        """Whether the calling job belongs to this pool, or was submitted by a job of the pool."""
         return any(job._host is self._engine for job in enclosing_jobs())
 
     def _resolve(self, options: JobOptions | NodeOptions, call: str) -> JobSpec:
@@ -133,7 +135,7 @@ class Submitting(Handle, FixedAttributes, Entered):
     def _make_job(
         self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec, context: Context | None = None
     ) -> Job[Any]:
-        """A job that is not in the pool yet, in a copy of the caller's context unless one is given."""
+        """Create a job outside the pool, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
             self._check_call(fn, options)
         if get_ident() != self._engine.home.thread:
@@ -143,7 +145,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
     def _check_call(self, fn: object, options: JobSpec) -> None:
-        """Check what can only be checked where the function and its options meet."""
+        """Check the function together with its options."""
         if not callable(fn):
             raise TypeError(not_callable(fn))
         if any(other._host is not self._engine for other in options.after):
@@ -171,10 +173,10 @@ class Submitting(Handle, FixedAttributes, Entered):
         return job
 
     def _lines_up(self, job: Job[Any], *, outside: bool = False) -> bool:
-        """Let a job in, or in line for a place; returns whether it is in line.
+        """Enqueue a job, or put it in line for a place in the queue; return whether it is in line.
 
         Arguments:
-          outside: whether it is known to come from outside, whoever calls.
+          outside: whether the job comes from outside, whatever the calling task is.
         """
         engine = self._engine
         inside = not outside and is_in_a_job() and self._is_inside()
@@ -193,7 +195,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             await self._engine.waiting.wait_for(job, has_ended)
         except BaseException:
             if job._state is None:
-                raise  # it has never been in the pool
+                raise  # the job has never been in the pool
             job.cancel()
             with trio.CancelScope(shield=True):
                 await self._engine.waiting.wait_for_end(job)
@@ -208,7 +210,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         self._engine.check_open(inside=True)
         if options.group is not None:
             group = self._engine.groups.get(options.group)
-            if group is None or group._stopping:  # it takes no jobs any more
+            if group is None or group._stopping:  # the group accepts no more jobs
                 options = attrs.evolve(options, group=None)
         fresh = self._make_job(job._fn, job._args, options)
         self._engine.submitters.let_in(fresh, Door.ALWAYS)
@@ -216,5 +218,5 @@ class Submitting(Handle, FixedAttributes, Entered):
 
 
 def _name_of(key: object) -> str:
-    """What a job of a graph is called if it has no name of its own."""
+    """Return the name of a graph's job that has no name of its own."""
     return str.__str__(key) if isinstance(key, str) else said(key)

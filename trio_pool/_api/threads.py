@@ -1,4 +1,4 @@
-"""How other threads of the process hand jobs to a pool."""
+"""Submitting jobs to a pool from other threads of the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def submit_from_thread(
     submitting: Submitting, fn: Callable[..., Any], args: tuple[Any, ...], options: JobOptions
 ) -> JobFuture[Any]:
-    """What the method of that name does."""
+    """Implement the method of the same name."""
     call = "submit_from_thread"
     resolved = submitting._resolve(options, call)
     future = _new_future(submitting, _check(submitting, fn, resolved, call))
@@ -34,7 +34,7 @@ def submit_from_thread(
 
 
 def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[Any, ...], options: JobOptions) -> Any:
-    """What the method of that name does."""
+    """Implement the method of the same name."""
     call = "run_from_thread"
     resolved = submitting._resolve(options, call)
     home = _check(submitting, fn, resolved, call)
@@ -43,7 +43,8 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
         return value
     future = _new_future(submitting, home)
     try:
-        # In here too, as the job may start, and a Ctrl-C strike, before this returns.
+        # Inside the block too, since the job may start, and a Ctrl-C arrive, before this call
+        # returns.
         future.send(fn, args, resolved, _context_of_job())
         return future.result()
     except BaseException:
@@ -52,7 +53,7 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
 
 
 def _check(submitting: Submitting, fn: object, options: JobSpec, call: str) -> Home:
-    """Check what can be checked outside the pool's thread; returns where that is."""
+    """Check everything that doesn't need the pool's thread, and return the pool's home."""
     submitting._check_call(fn, options)
     submitting._check_open(inside=_is_part_of_job() and submitting._is_inside())
     home = submitting._engine.home
@@ -67,8 +68,8 @@ def _check(submitting: Submitting, fn: object, options: JobSpec, call: str) -> H
 def _is_part_of_job() -> bool:
     """Whether a job may be waiting for this thread.
 
-    To have the context of one is not enough: any thread may have a copy, and in some builds of Python
-    threads begin with one.
+    A job's context alone doesn't prove that: any thread may have a copy of it, and in some builds
+    of Python new threads inherit the context.
     """
     if not is_in_a_job():
         return False
@@ -77,12 +78,12 @@ def _is_part_of_job() -> bool:
     except RuntimeError:
         return False
     except trio.Cancelled:
-        pass  # it is for others to say so
+        pass  # left for later checks to raise
     return True
 
 
 def _context_of_job() -> Context:
-    """The context for a job that this thread submits."""
+    """Return the context for a job that this thread submits."""
     context = copy_context()
     if not _is_part_of_job():
         context.run(leave_job)
@@ -90,7 +91,7 @@ def _context_of_job() -> Context:
 
 
 def _new_future(submitting: Submitting, home: Home) -> JobFuture[Any]:
-    # Not at the top, since few programs need it, and what it is made of takes long to import.
+    # Imported here, since few programs need the module and its dependencies take long to import.
     from .job_future import JobFuture
 
     return JobFuture(submitting, home)

@@ -1,1 +1,1 @@
-"""What the library needs of Python itself: texts, errors, pickles and names that users' objects can't spoil."""
+"""Helpers on top of Python itself: texts, errors, pickles and names, safe against any behavior of users' objects."""

@@ -1,4 +1,4 @@
-"""What public objects say when they are used in a way in which they can't be."""
+"""Helpful errors for wrong uses of public objects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 
 class FixedAttributes:
-    """A base that refuses every attribute but the declared ones, and says which can be assigned.
+    """A base that refuses to set undeclared attributes, with an error that names the assignable ones.
 
-    A class with slots refuses them anyway, but a slip such as ``pool.max_queue = 3`` deserves the
-    names. For objects that are seldom assigned to: it makes assigning several times slower.
+    A class with slots refuses them anyway, but an error that lists the names helps with a mistake
+    such as ``pool.max_queue = 3``. Only for objects with few assignments, which become several
+    times slower.
     """
 
     __slots__ = ()
@@ -29,11 +30,11 @@ def _is_assignable(member: object) -> bool:
 
 
 class OnlyAsync:
-    """A base of async context managers, which says so where one is entered by a plain ``with``, or awaited."""
+    """A base of async context managers with a helpful error if one is used with a plain ``with``, or awaited."""
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # which sees by itself that there is no such method
+    if not TYPE_CHECKING:  # a type checker reports the missing methods by itself
 
         def __await__(self) -> None:
             raise TypeError("use 'async with', not 'await'")
@@ -42,19 +43,19 @@ class OnlyAsync:
             raise TypeError("use 'async with', not 'with'")
 
         def __exit__(self, *_: object) -> None:
-            """Never called: Python looks for it first."""
+            """Never called, but Python looks it up first."""
 
 
 class Entered:
-    """A base of what a block yields, which says so where it is taken for what is entered."""
+    """A base of what a block yields, with a helpful error if the object itself is used with ``async with``."""
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # as above
+    if not TYPE_CHECKING:  # a type checker reports the missing methods by itself
 
         async def __aenter__(self) -> None:
             name = type(self).__name__
             raise TypeError(f"this {name} is open already; 'async with' is for what the call that opens one returns")
 
         async def __aexit__(self, *_: object) -> None:
-            """Never called: Python looks for it first."""
+            """Never called, but Python looks it up first."""

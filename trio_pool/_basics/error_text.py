@@ -1,4 +1,4 @@
-"""Errors in one line; of an exception group, what is in it."""
+"""Errors in one line; for an exception group, the errors in it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from .is_a import is_a
 from .text import said, type_name
 
 MOST_OF_ERROR = 1000
-"""Characters of an error in words. The error itself is never far."""
+"""The number of characters of an error in words. The error itself is always available too."""
 
 
 def in_words(error: BaseException, *, raw: bool = False) -> str:
-    """The error in one line, as the last line of a traceback shows it; of a group the first leaf, and how many more.
+    """Format the error in one line like the last line of a traceback; for a group, its first leaf and a count.
 
     Arguments:
-      raw: whether it may hold what can't be printed.
+      error: the error.
+      raw: whether the text may contain characters that can't be printed.
     """
     leaf, more = _leaf(error)
     text = said(leaf, MOST_OF_ERROR, raw=raw)
@@ -26,20 +27,20 @@ def in_words(error: BaseException, *, raw: bool = False) -> str:
 
 
 def only_leaf(error: Exception) -> Exception:
-    """What a group holds if that is a single error, at whatever depth, else the error itself."""
+    """Return the only leaf of a group, at any depth, if there is just one; otherwise the error itself."""
     leaf, more = _leaf(error)
     return leaf if not more and is_a(leaf, Exception) else error
 
 
 def first_leaf(error: BaseException) -> BaseException:
-    """What an error is called by: itself, or of a group the first error in it."""
+    """Return the error that represents ``error``: the error itself, or the first leaf of a group."""
     return _leaf(error)[0]
 
 
 def _leaf(error: BaseException) -> tuple[BaseException, int]:
-    """What an error is called by, and how many more there are of the kind.
+    """Return the error that represents ``error``, and the number of other leaves.
 
-    Cancellations count only where there is nothing else.
+    Cancellations are ignored if there is any other leaf.
     """
     if not is_group(error):
         return error, 0
@@ -49,10 +50,10 @@ def _leaf(error: BaseException) -> tuple[BaseException, int]:
 
 
 Words: TypeAlias = "str | tuple[str, BaseException]"
-"""A text, or one with a gap for an error that is put into words when somebody reads it."""
+"""A text, or a format string with an error that is formatted when the text is read."""
 
 
 def worded(words: tuple[str, BaseException]) -> str:
-    """The text, with the gap filled."""
+    """Return the text with the formatted error inserted."""
     text, error = words
     return text.format(in_words(error))

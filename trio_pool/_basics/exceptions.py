@@ -1,7 +1,7 @@
-"""What an exception is made of, leaf by leaf.
+"""The leaves of exceptions and exception groups.
 
-What users raise is read with care: groups are walked without recursion, at whatever depth,
-and nothing here calls a method of an exception.
+Users' exceptions are handled with care. Groups are walked without recursion, so they may be nested
+at any depth, and nothing here calls a method of an exception.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CANCELLATIONS = (Cancelled,)
-"""What Trio cancels by. All that the policies and the core know of Trio, so that they need not import it."""
+"""What Trio cancels with. The policies and the core use this constant and so need not import Trio."""
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The errors in a group at whatever depth, in their order, or the error alone if it is none."""
+    """Return the errors in a group at any depth, in order, or the error itself if it isn't a group."""
     return [each for each in walk(error) if not is_a(each, BaseExceptionGroup)]
 
 
 def walk(error: BaseException, whole: tuple[type, ...] = ()) -> Iterator[BaseException]:
-    """An error and what it holds at whatever depth, each group once; nothing of those that are ``whole``."""
+    """Yield an error and its contents at any depth, each group's once; not the contents of the types in ``whole``."""
     seen: set[int] = set()
     pending = [error]
     while pending:
         current = pending.pop()
         yield current
         if is_group(current) and not is_a(current, whole) and id(current) not in seen:
-            seen.add(id(current))  # what stands in many places must not be walked in each of them
+            seen.add(id(current))  # a group that occurs several times is only walked once
             pending += reversed(exceptions_of(current))
 
 
 def is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
-    """Whether an exception holds others."""
+    """Whether an exception is an exception group."""
     return is_a(error, BaseExceptionGroup)
 
 
 def without_cancellations(error: BaseException) -> BaseException | None:
-    """What is left of an exception when Trio's cancellations are taken out; None if that is nothing."""
+    """Return the exception without Trio's cancellations, or None if nothing is left."""
     return without(CANCELLATIONS, error)
 
 
 def without(kinds: tuple[type[BaseException], ...], error: BaseException) -> BaseException | None:
-    """What is left of an exception when the leaves of these kinds are taken out; None if that is nothing.
+    """Return the exception without the leaves of these kinds, or None if nothing is left.
 
-    An exception without any is left as it is; a group of several other leaves, as a flat group
-    with the message and the traceback of the one that it was.
+    An exception without such leaves is returned unchanged. Otherwise the remaining leaves form a
+    flat group with the message and the traceback of the original one.
     """
     every = leaves(error)
     others = [leaf for leaf in every if not is_a(leaf, kinds)]
@@ -73,17 +73,18 @@ def _message_of(group: BaseException) -> str:
 
 
 def as_error(error: BaseException, source: str) -> BaseException:
-    """What an exception counts as that user code has raised though nobody has cancelled it.
+    """Return what to report for an exception that user code has raised without being cancelled.
 
-    A cancellation in it is none that a cancel scope around that code has asked for: one that was kept
-    and raised again, say. It must not be taken for one that was.
+    A cancellation in it doesn't come from a cancel scope around that code: for example it was
+    stored and raised again. Such a cancellation must not be mistaken for a real one.
 
     Arguments:
-      source: whose code it is, for the message.
+      error: the exception.
+      source: the owner of the code, for the message.
 
     Returns:
-      the exception itself if there is no cancellation in it; what else there is if that is no
-      `Exception`; or a `RuntimeError` with the exception as its cause.
+      the exception itself if it contains no cancellation; its other leaves if these are not an
+      `Exception`; otherwise a `RuntimeError` with the exception as its cause.
     """
     rest = without_cancellations(error)
     if rest is not None and (rest is error or not is_a(rest, Exception)):

@@ -1,4 +1,4 @@
-"""What an exception is, by its type alone."""
+"""Type checks of exceptions that only use the type."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def is_a(error: object, kinds: tuple[Any, ...]) -> bool: ...
 
 
 def is_a(error: object, kinds: Any) -> bool:
-    """Whether an exception is of these types, as an ``except`` clause sees it.
+    """Whether an exception is an instance of these types, like in an ``except`` clause.
 
-    `isinstance` asks the exception for its ``__class__`` as well, and that may be code of the program's that raises.
+    `isinstance` also reads ``__class__`` of the exception, which may run code of the program that
+    raises an exception.
     """
     return issubclass(type(error), kinds)

@@ -1,4 +1,4 @@
-"""What would otherwise be lost goes to the log; nothing that the log makes of it changes anything."""
+"""Logging of errors that would be lost otherwise. A failure to log never affects the pool."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_pool")
 
 MOST_TOLD = 10
-"""Dead jobs that are logged with their tracebacks, since a server that is down may leave thousands."""
+"""How many dead jobs are logged with their tracebacks, since a broken server may leave thousands."""
 
 
 def report(words: str, *args: object, error: BaseException | None = None, level: int = logging.ERROR) -> None:
-    """Log something, an error with its traceback.
+    """Log a message, with the traceback of an error.
 
-    Where that fails, since the error is a group nested too deep for Python's own way to show it, say, or a
-    handler is at fault, it is logged in one line; and if not even that is possible, it isn't.
+    If that fails, the error is logged in one line. One reason is a handler that fails; another is a
+    group of errors that is nested too deeply for Python to format. If the second attempt fails too,
+    nothing is logged.
     """
     if _log(level, words, args, error) or error is None:
         return
@@ -32,20 +33,20 @@ def report(words: str, *args: object, error: BaseException | None = None, level:
 
 
 def _log(level: int, words: str, args: tuple[object, ...], error: BaseException | None) -> bool:
-    """Log it; returns whether that went well."""
-    # Not the error itself, which would be asked for its truth.
+    """Log a message; return whether that succeeded."""
+    # A tuple instead of the error, since logging would evaluate the error's truth value.
     exc_info = None if error is None else (type(error), error, traceback_of(error))
     try:
         logger.log(level, words, *args, exc_info=exc_info)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # handlers are the program's, and to show an error is to ask it for its text
+    except BaseException:  # the program's handlers and the error's own methods may fail
         return False
     return True
 
 
 def report_deaths(deaths: Sequence[Exception]) -> None:
-    """Log the deaths of jobs that nobody has dealt with, the first ones with their tracebacks."""
+    """Log the dead jobs that nobody has dealt with, the first ones with their tracebacks."""
     rest = deaths[MOST_TOLD:]
     if rest:
         words = "%d jobs died that nobody has dealt with: the first %d follow, the others at the level DEBUG"

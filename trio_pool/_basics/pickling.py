@@ -1,4 +1,4 @@
-"""What can be pickled and copied, and what refuses to be."""
+"""Pickling and copying: exceptions support it, handles refuse it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ARGS: Any = BaseException.__dict__["args"]
-# Public and always there, but for type checkers.
+# Public and always available, but unknown to type checkers.
 _NEW: Callable[..., Any] = cast("Any", copyreg).__newobj__
 
 
 class Portable:
-    """A base of exceptions: they can be pickled and copied, whatever arguments a class derived from them takes.
+    """A base of exceptions that can be pickled and copied, whatever arguments a derived class takes.
 
-    As with all exceptions, what they were raised from is left behind, and so are their tracebacks.
+    As with all exceptions, their causes, contexts and tracebacks are not copied.
     """
 
     __slots__ = ()
@@ -29,17 +29,17 @@ class Portable:
 
     def __setstate__(self, state: dict[str, Any] | None, /) -> None:
         attributes = dict(state or {})
-        # Past the class's own ways to assign, which may refuse.
+        # Bypasses the class's own __setattr__, which may refuse.
         _ARGS.__set__(self, attributes.pop("args"))
         vars(self).update(attributes)
 
     def _state(self) -> dict[str, Any]:
-        """The attributes of the exception, its arguments among them, as far as they can go elsewhere."""
+        """The attributes of the exception and its arguments, as far as another process can use them."""
         return {**vars(self), "args": _ARGS.__get__(self)}
 
 
 class Handle:
-    """A base of what stands for something of this very process: it is neither pickled nor copied."""
+    """A base of handles of objects in this process: they can be neither pickled nor copied."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Public things bear the names that users know: in tracebacks, reprs, pickles, warnings and the documentation."""
+"""Public names for public objects, for tracebacks, reprs, pickles, warnings and the documentation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def publish(module: str, names: Iterable[str]) -> None:
-    """Let all that a module hands to users name that module as its own, and the methods their public classes.
+    """Set ``__module__`` of all public objects, and of their public methods, to the public module.
 
-    A method that public classes have from a private one, as `Pool` and `JobGroup` have ``run``, becomes one of
-    each of them.
+    A method that public classes inherit from a private class, like ``run`` of `Pool` and
+    `JobGroup`, is copied to each public class.
 
     Arguments:
       module: the name of the module.
-      names: what is public in it.
+      names: the public names in it.
     """
     content = vars(sys.modules[module])
     public = [thing for name in names if isinstance(thing := content[name], (type, FunctionType))]
@@ -49,7 +49,7 @@ def _is_for_users(name: str) -> bool:
 
 
 def _named(member: Any, name: str, module: str) -> Any:
-    """A copy of a method or a property that is called so; the member itself if it is that already, or neither."""
+    """Return a copy of a method or property with this name, or the member itself if no copy is needed."""
     if isinstance(member, FunctionType):
         if member.__qualname__ != name:
             return _copy(member, name, module)
@@ -71,7 +71,8 @@ def _copy(fn: FunctionType, name: str, module: str) -> FunctionType:
     cells = fn.__closure__ or ()
     attributes = dict(vars(fn))
     if isinstance(inner, FunctionType):
-        # Trio's decorators wrapped it, in older versions: it is the inner one that makes the coroutine.
+        # Older versions of Trio wrap the function in a decorator; the inner function makes the
+        # coroutine.
         attributes["__wrapped__"] = named = _copy(inner, name, module)
         cells = tuple(CellType(named) if cell.cell_contents is inner else cell for cell in cells)
     copy = FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, cells)

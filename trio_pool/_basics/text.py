@@ -1,9 +1,9 @@
-"""How users' objects look in messages: asked for their text with care, and told in short.
+"""Short and safe texts of users' objects for messages.
 
-An argument, a resource, an item or an error may do anything when it is asked what it is: raise whatever
-it likes, return what is no string, or be a hundred megabytes. None of that may change what the pool does,
-so nothing else in the package calls ``repr`` or ``str`` of an object that is not its own. Only a
-`KeyboardInterrupt` goes on.
+An argument, a resource, an item or an error may misbehave when it is formatted: raise any
+exception, return something other than a string, or be a hundred megabytes long. None of that may
+change what the pool does. So nothing else in the package calls ``repr`` or ``str`` of a user's
+object. Only a `KeyboardInterrupt` propagates.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MOST = 200
-"""Characters of a text, unless somebody says otherwise."""
+"""The default maximum number of characters of a text."""
 MOST_OF_ARGUMENTS = 40
-"""Characters between the parentheses of a call."""
+"""The maximum number of characters between the parentheses of a call."""
 
 _DEEPEST = 5  # containers in containers
-_BITS_SHOWN = 1024  # of an integer: beyond some thousand digits Python refuses, and is slow before that
+_BITS_SHOWN = 1024  # of an integer: Python refuses to format more than some thousand digits, and is slow before that
 
 
 def one_line(text: str, most: int = MOST, *, raw: bool = False) -> str:
-    """The text in one line of ``most`` characters at most, all of them printable unless ``raw``."""
-    head = text[: 4 * most]  # the rest isn't looked at, however much it is
+    """Format the text in one line of at most ``most`` characters, all of them printable unless ``raw``."""
+    head = text[: 4 * most]  # bounds the work, however long the text is
     line = " ".join(head.split())
     if not (raw or line.isprintable()):
         line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
@@ -36,9 +36,9 @@ def one_line(text: str, most: int = MOST, *, raw: bool = False) -> str:
 
 
 def shown(value: object, most: int = MOST) -> str:
-    """The object's repr in one line of ``most`` characters at most, or what there is to be said where that fails.
+    """Return the object's repr in one line of at most ``most`` characters, or a placeholder if that fails.
 
-    Of the built-in containers and strings no more is put into words than can be shown.
+    Built-in containers and strings are only formatted as far as they are shown.
     """
     text = _repr(value, most, 0)
     if not text.isprintable():
@@ -47,12 +47,12 @@ def shown(value: object, most: int = MOST) -> str:
 
 
 def said(value: object, most: int = MOST, *, raw: bool = False) -> str:
-    """The same of what ``str`` gives; ``raw`` if it may hold what can't be printed."""
+    """Return the object's ``str`` in one line of at most ``most`` characters, all of them printable unless ``raw``."""
     try:
         return one_line(_str(value, most), most, raw=raw)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # it is about something that has failed already, which this must not hide
+    except BaseException:  # the message is about an earlier failure, which this one must not hide
         return "<its text can't be had>"
 
 
@@ -62,12 +62,12 @@ def type_name(value: object) -> str:
 
 
 def qualified_type_name(value: object) -> str:
-    """The name of the object's class within its module."""
+    """The qualified name of the object's class."""
     return _QUALIFIED_NAME(type(value))
 
 
 def full_type_name(value: object) -> str:
-    """The same with the module's name before it, but for what is built in."""
+    """The qualified name of the object's class, with the module's name in front unless the class is built in."""
     bases = map(vars, type(value).__mro__)
     module: object = next((base["__module__"] for base in bases if "__module__" in base), None)
     name = qualified_type_name(value)
@@ -75,25 +75,25 @@ def full_type_name(value: object) -> str:
 
 
 def call_name(fn: object) -> str:
-    """A function's name as a reader would look for it."""
+    """The qualified name of a function, or of the function inside a partial."""
     while issubclass(type(fn), partial):
         fn = _PARTIAL_FUNC(fn)
     return own_text(fn, "__qualname__") or qualified_type_name(fn)
 
 
 def own_text(thing: object, attribute: str) -> str:
-    """What the object has for an attribute if that is a string, or an empty one."""
+    """The object's attribute if that is a string, otherwise an empty string."""
     try:
         found: object = getattr(thing, attribute, None)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # its attributes are made by code of the program's
+    except BaseException:  # reading the attribute may run code of the program
         return ""
     return str.__str__(found) if isinstance(found, str) else ""
 
 
 def call_arguments(fn: object, args: Iterable[object]) -> str:
-    """What a function is called with, as far as it can be shown, those of a `functools.partial` included."""
+    """Format a call's arguments, including those of a `functools.partial`, as far as there is room."""
     before: tuple[object, ...] = ()
     keywords: dict[str, object] = {}
     if issubclass(type(fn), partial):
@@ -116,12 +116,12 @@ def _parts(before: Iterable[object], args: Iterable[object], keywords: dict[str,
 
 
 def _argument(value: object, most: int) -> str:
-    """What is shown of it; of a pool or a group, which says as well what is in it, only what it is."""
+    """Format an argument. A pool or a group is reduced to its type, since its repr includes the jobs in it."""
     return f"<{type_name(value)}>" if issubclass(type(value), Entered) else shown(value, most)
 
 
 def _slot(kind: type[Any], name: str) -> Any:
-    """What reads a field of a built-in class, which what derives from it can't hide."""
+    """Return the getter of a field of a built-in class, which derived classes can't override."""
     return kind.__dict__[name].__get__
 
 
@@ -134,7 +134,7 @@ _EXCEPTION_ARGS: Callable[[object], tuple[object, ...]] = _slot(BaseException, "
 
 
 class _Brackets(NamedTuple):
-    """A built-in class of containers, and what stands around what is in one."""
+    """A built-in container class, and the brackets of its repr."""
 
     kind: Any
     opening: str
@@ -151,7 +151,7 @@ _CONTAINERS = (
     _Brackets(frozenset, "frozenset({", "})", "frozenset()"),
     _Brackets(deque, "deque([", "])", "deque([])"),
 )
-# By how they show themselves, so that what derives from them and has a repr of its own is asked for that.
+# By repr method, so that a derived class with its own repr is formatted by that.
 _BRACKETS: dict[object, _Brackets] = {each.kind.__repr__: each for each in _CONTAINERS}
 _QUOTED: dict[object, tuple[Any, tuple[Any, Any]]] = {
     str.__repr__: (str, ("'", '"')),
@@ -161,7 +161,7 @@ _QUOTED: dict[object, tuple[Any, tuple[Any, Any]]] = {
 
 
 def _repr(value: object, most: int, depth: int) -> str:
-    """The object's repr; where it is longer than ``most``, perhaps only its beginning."""
+    """Return the object's repr; if it is longer than ``most``, it may be incomplete."""
     try:
         how: object = type(value).__repr__
         if how in _QUOTED:
@@ -173,18 +173,18 @@ def _repr(value: object, most: int, depth: int) -> str:
         return str.__str__(repr(value))
     except KeyboardInterrupt:
         raise
-    except BaseException:  # as above
+    except BaseException:  # the message is about an earlier failure, which this one must not hide
         return f"<{type_name(value)}: its repr can't be had>"
 
 
 def _beginning(value: object, kind: Any, quotes: tuple[Any, Any], most: int) -> Any:
-    """What there is to see of a long text, with all the quotation marks that it holds: they decide about its own."""
+    """Return the shown part of a long string, plus the kinds of quotes in it, which determine the repr's quotes."""
     if kind.__len__(value) <= most:
         return value
     beginning = kind.__getitem__(value, slice(0, most))
     for quote in quotes:
         if kind.__contains__(value, quote):
-            beginning += quote  # past what is shown
+            beginning += quote  # beyond the shown part
     return beginning
 
 
@@ -212,7 +212,7 @@ def _str(value: object, most: int) -> str:
     if how is object.__str__:
         return _repr(value, most, 0)
     if how is BaseException.__str__ or how is KeyError.__str__:
-        # What Python makes of them, but of a huge argument no more than is shown.
+        # Like Python, but without formatting more of a huge argument than is shown.
         args = _EXCEPTION_ARGS(value)
         if len(args) == 1:
             return _str(args[0], most) if how is BaseException.__str__ else _repr(args[0], most, 0)

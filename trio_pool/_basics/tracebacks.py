@@ -1,4 +1,4 @@
-"""Errors that are kept: freed of what their frames hold, whatever they make of being assigned to."""
+"""Errors that are kept: access to their links, and dropping the objects in their frames."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _YIELD_VALUE = dis.opmap["YIELD_VALUE"]
 _YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
 
 
-# What users raise may refuse to be assigned to, or have attributes of its own by these names: what
-# Python itself reads and sets is reached by the base class. The types of these are not declared.
+# A user's exception class may refuse assignments or define attributes with these names. The slots
+# of the base class, which Python itself uses, are always accessible. The types of the slots aren't
+# declared.
 _SLOTS: dict[str, Any] = {name: BaseException.__dict__[name] for name in ("__traceback__", "__context__", "__cause__")}
 traceback_of: Callable[[BaseException], TracebackType | None] = _SLOTS["__traceback__"].__get__
 context_of: Callable[[BaseException], BaseException | None] = _SLOTS["__context__"].__get__
@@ -34,7 +35,7 @@ set_traceback: Callable[[BaseException, TracebackType | None], None] = _SLOTS["_
 set_context: Callable[[BaseException, BaseException | None], None] = _SLOTS["__context__"].__set__
 set_cause: Callable[[BaseException, BaseException | None], None] = _SLOTS["__cause__"].__set__
 
-# Likewise what a group holds.
+# The exceptions in a group, likewise through the base class.
 _EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"]
 exceptions_of: Callable[[BaseExceptionGroup[BaseException]], tuple[BaseException, ...]]
 exceptions_of = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTIONS.fget
@@ -43,18 +44,18 @@ exceptions_of = _EXCEPTIONS.__get__ if sys.version_info >= (3, 11) else _EXCEPTI
 def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...] = ()) -> None:
     """Drop the local variables of every finished frame that ``error`` refers to.
 
-    The tracebacks stay printable. Errors that this one was raised from, or in the handling
-    of, and those in a group, are cleared too. As `traceback.clear_frames`, but it leaves
-    suspended coroutines alone: before Python 3.13 clearing the frame of one closes it. Other
-    interpreters than CPython may do so too, and don't tell which are suspended: there frames of
-    coroutines and generators are left as they are.
+    The tracebacks stay printable. The error's causes, contexts and the errors in a group are
+    cleared too. Like `traceback.clear_frames`, but without touching suspended coroutines: before
+    Python 3.13, clearing the frame of a suspended coroutine closes it. Interpreters other than
+    CPython may do so too, and offer no way to detect it: there, frames of coroutines and generators
+    are left unchanged.
 
     Arguments:
-      strangers: types of errors whose context is none of this error's business; they are
-          cut off from it.
+      error: the error.
+      strangers: types of errors whose context is unrelated to ``error``; their context is removed.
     """
     if cause_of(error) is None and context_of(error) is None and not is_a(error, BaseExceptionGroup):
-        # What the rest comes to for most errors.
+        # The short path for most errors, with the same effect.
         _clear_traceback(traceback_of(error))
         return
     pending: list[BaseException] = [error]
@@ -80,24 +81,24 @@ def _clear_traceback(traceback: TracebackType | None) -> None:
         is_in_doubt = (_CLEARS_SUSPENDED or not _IS_CPYTHON) and frame.f_code.co_flags & _GENERATOR_LIKE
         if is_in_doubt and not (_IS_CPYTHON and _has_ended(frame)):
             continue
-        try:  # noqa: SIM105  # with suppress() takes longer than what it holds
+        try:  # noqa: SIM105  # suppress() takes longer than the block itself
             frame.clear()
         except RuntimeError:
-            pass  # it is still running, or since Python 3.13 suspended: it isn't ours to clear
+            pass  # still running, or suspended since Python 3.13
 
 
 if sys.version_info >= (3, 11):
 
     def _has_ended(frame: FrameType) -> bool:
-        # As long as there is the generator, it and not the frame object owns what is in
-        # the frame, so the frame object refers to nothing.
+        # While the generator exists, the generator and not the frame object owns the frame's
+        # contents, so the frame object refers to nothing.
         return frame.f_code in gc.get_referents(frame)
 
 
 if sys.version_info < (3, 11):
 
     def _has_ended(frame: FrameType) -> bool:
-        # Suspended in an await, it stands before the instruction that will try once more.
-        # One that was ended by an error thrown in where it yielded looks just the same.
+        # A frame suspended in an await is right before the instruction that retries the await. A
+        # frame ended by an error thrown in at a yield looks the same.
         code, last = frame.f_code.co_code, frame.f_lasti
         return code[last] != _YIELD_VALUE and code[last + 2 : last + 3] != _YIELD_FROM

@@ -1,1 +1,1 @@
-"""Decides: called with the time, it never waits."""
+"""The core: decides, given the time, and never waits."""

@@ -1,4 +1,4 @@
-"""The places in the queue, and who waits for one."""
+"""The places in the queue, and the line of submitters that wait for one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Admission(enum.Enum):
-    """What comes of submitting a job."""
+    """The result of submitting a job."""
 
     ENTERED = enum.auto()
     WAITING = enum.auto()
@@ -24,7 +24,7 @@ class Admission(enum.Enum):
 
 
 class Door(enum.Enum):
-    """How a job wants to enter."""
+    """The conditions under which a job may enter."""
 
     ALWAYS = enum.auto()
     QUEUE_UP = enum.auto()
@@ -33,11 +33,11 @@ class Door(enum.Enum):
 
 
 class Party:
-    """A graph for which a submitter waits: what of it has neither entered nor ended yet.
+    """A graph whose submitter waits: its jobs that have neither entered nor ended yet.
 
     Attributes:
-      key: the job that stands for it in the line, whatever becomes of that job itself.
-      jobs: in an order in which they may run.
+      key: the job that represents the graph in the line, whatever happens to the job itself.
+      jobs: the jobs, in an order in which they may run.
     """
 
     __slots__ = ("jobs", "key")
@@ -48,15 +48,15 @@ class Party:
 
 
 class WaitingLine:
-    """Submitters wait for a place in the queue, first come first served; a graph waits for one, too.
+    """Submitters in line for a place in the queue, first come first served; a graph waits for one place, too.
 
-    A job that an idle worker may take needs no place, so the jobs are also kept by who may
-    take them.
+    A job that an idle worker may run needs no place, so the jobs are also indexed by terms.
 
-    Invariant: between two events nobody waits while there is a place.
+    Invariant: between two events, nobody waits while there is a place.
 
     Attributes:
-      line: those who wait, each by its job, or by the key of its graph.
+      line: the waiting submitters, by their job or by the key of their graph.
+      by_taker: the waiting jobs, by their terms.
     """
 
     __slots__ = ("_dependencies", "_lifecycle", "_limit", "_parties", "by_taker", "line")
@@ -67,21 +67,21 @@ class WaitingLine:
         self._limit = limit
         self.by_taker: ReadyQueue = by_taker
         self.line: dict[JobRecord, Party | None] = {}
-        # By each job of a graph that waits, the graph.
+        # Maps each job of a waiting graph to the graph.
         self._parties: dict[JobRecord, Party] = {}
 
     def is_free(self) -> bool:
-        """Whether one more job that never started is within the bound."""
+        """Whether one more job that has never started is within the bound."""
         return self._lifecycle.unstarted < self._limit
 
     def line_up(self, job: JobRecord, terms: Terms | None) -> None:
-        """A submitter has to wait; without terms, as long as the job is blocked."""
+        """Add a submitter to the line; ``terms`` is None while the job is blocked."""
         self._append(job, None)
         if terms is not None:
             self.by_taker.push(job, terms)
 
     def line_up_graph(self, key: JobRecord, jobs: Sequence[JobRecord]) -> None:
-        """A submitter has to wait with a graph; those of its jobs that wait for others are blocked already."""
+        """Add a submitter with a graph to the line; jobs that depend on others are blocked already."""
         party = Party(key, jobs)
         self._append(key, party)
         for job in jobs:
@@ -90,7 +90,7 @@ class WaitingLine:
                 self.by_taker.push(job, job._options.terms)
 
     def leave(self, job: JobRecord) -> JobRecord | None:
-        """A job no longer waits for a place, nor for others; returns the key of a submitter that has nothing left."""
+        """Remove a job from the line; return the key of its submitter if that has no jobs left."""
         if job._lane is not None:
             self.by_taker.remove(job)
         else:
@@ -106,28 +106,28 @@ class WaitingLine:
         return party.key
 
     def let_in(self, job: JobRecord) -> tuple[JobRecord, list[JobRecord]]:
-        """A job enters, and with it all that its submitter waits with.
+        """Remove a job and all other jobs of its submitter from the line, to let them enter.
 
         Returns:
-          the submitter's key and the jobs, of which those that wait for others go on doing so.
+          the submitter's key and the jobs; those that depend on others stay blocked.
         """
         party = self._parties.get(job)
         key, jobs = (job, [job]) if party is None else (party.key, list(party.jobs))
         self._take_out(key)
         for each in jobs:
             self._parties.pop(each, None)
-            if each._lane is not None:  # or it is blocked, or somebody took it from there
+            if each._lane is not None:  # otherwise it is blocked, or has been removed from there
                 self.by_taker.remove(each)
         return key, jobs
 
     def withdraw(self, key: JobRecord) -> None:
-        """A submitter waits no longer, and nothing that it waits with is to enter."""
+        """Remove a submitter and all its jobs from the line."""
         for job in self._jobs_of(key):
             self.leave(job)
             job._cancelled = True
 
     def first(self) -> JobRecord | None:
-        """A job of the submitter that has waited longest, or None."""
+        """Return a job of the submitter that has waited longest, or None."""
         key = next(iter(self.line), None)
         return None if key is None else self._jobs_of(key)[0]
 
@@ -136,11 +136,11 @@ class WaitingLine:
         return job in self._parties or self.line.get(job, False) is None
 
     def all_of(self, group: Group) -> list[JobRecord]:
-        """The jobs of those who wait with jobs of a group, first come first."""
+        """The waiting jobs of a group's submitters, in order."""
         return [job for key in group.line for job in self._jobs_of(key)]
 
     def blocked(self) -> list[JobRecord]:
-        """Those of them that wait for others as well."""
+        """The waiting jobs that also depend on others."""
         if not self.line or not self._dependencies.missing:
             return []
         return [job for key in self.line for job in self._jobs_of(key) if job._lane is None]

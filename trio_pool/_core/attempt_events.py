@@ -1,4 +1,4 @@
-"""How attempts end, and what becomes of their jobs and workers then."""
+"""The ends of attempts, and the consequences for their jobs and workers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from .settle import Settling
     from .state import PoolState
 
-SUCCEEDED = JobState.SUCCEEDED  # looked up with every job, and slow through the enum
+SUCCEEDED = JobState.SUCCEEDED  # read for every job, and slow to access through the enum
 
 
 class AttemptEvents:
-    """Each of these calls ends a run, and returns the next one of its worker.
+    """Each of these calls ends a run, and returns the next run of its worker.
 
-    An attempt ends once all its runs have.
+    An attempt ends once all its runs have ended.
     """
 
     __slots__ = (
@@ -53,7 +53,7 @@ class AttemptEvents:
         self._settling = settling
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
-        """It has ended with a value."""
+        """End a run that has returned a value."""
         race: Race | None = run.race
         if race is not None:
             self._hedging.ending(race, decides=True)
@@ -73,7 +73,7 @@ class AttemptEvents:
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
-        """It has ended with an error."""
+        """End a run that has failed."""
         race: Race | None = run.race
         if race is not None:
             self._hedging.ending(race, decides=verdict.is_the_last_word)
@@ -90,13 +90,13 @@ class AttemptEvents:
         if setback is None:
             setback = job._setback = Setback()
         setback.note(worker, worker._alone)
-        # First what it means for the worker: it may end the round of a job before this one.
+        # The worker goes first, since that may end the bounce's round of an earlier job.
         if not run.is_lent:
             if verdict.rest:
                 self._changes.rest(worker, now + verdict.rest, now)
             if worker._limits is not None:
                 self._tell_breaker(run, worker._limits, verdict, now)
-            if verdict.broken and worker._is_open:  # or it is known already
+            if verdict.broken and worker._is_open:  # otherwise it already has to reopen
                 self._changes.take_out_of_use(worker, error, now)
         if race is None:
             self._decide(job, error, verdict, now)
@@ -108,7 +108,7 @@ class AttemptEvents:
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
-        """It was cut short by the job's total timeout."""
+        """End a run that the job's total timeout has cut short."""
         race: Race | None = run.race
         if race is not None:
             self._hedging.ending(race, decides=True)
@@ -125,10 +125,10 @@ class AttemptEvents:
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def cut_short(self, run: Run, error: Exception, now: float, *, begun: bool = True) -> Run | None:
-        """It was cut short by a cancellation: it is neither counted nor kept.
+        """End a run that was cancelled: the attempt is neither counted nor kept.
 
         Arguments:
-          begun: whether the function had been called at all.
+          begun: whether the function had been called.
         """
         race: Race | None = run.race
         if race is not None:
@@ -153,13 +153,13 @@ class AttemptEvents:
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:
-        """The attempt of a job has ended that has gone on without a worker, so that none has a next run."""
+        """Settle after the end of a run without a worker, so that there is no next run."""
         self._state.may_start = True
         self._settling.settle(now)
         return None
 
     def _decide(self, job: JobRecord, error: Exception, verdict: Verdict, now: float) -> None:
-        """An attempt has failed: carry out what becomes of its job."""
+        """Carry out the decision about the job of a failed attempt."""
         fate = verdict.fate
         words: Words
         if job._cancelled and not verdict.is_the_last_word:
@@ -191,7 +191,7 @@ class AttemptEvents:
         self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
     def _go_on_after_cut(self, job: JobRecord, now: float) -> None:
-        """An attempt was cut short: carry out what becomes of its job."""
+        """Decide about the job of an attempt that was cut short."""
         if job._cancelled:
             self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
@@ -200,7 +200,7 @@ class AttemptEvents:
             self._changes.queue_again(job, now, front=True)
 
     def _leave(self, race: Race, run: Run, now: float) -> None:
-        """One of the runs of an attempt has ended, or the one whose job has gone on without its worker."""
+        """Remove an ended run from its attempt and from its worker."""
         if run.is_lent:
             self._lending.close(run)
         else:
@@ -210,10 +210,10 @@ class AttemptEvents:
             self._lifecycle.add_surplus(race.job, -1)
 
     def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
-        """What that means for the attempt; ``cut`` tells of a cancellation."""
+        """Update the attempt after a run has ended; ``cut`` is the cancellation, if the run was cancelled."""
         if race.is_decided:
             for other in race.runners:
-                # A total timeout that has passed ends it there too.
+                # If a total timeout has passed, it also ends the other runs.
                 if other.cut is None and (race.won or race.verdict is not None):
                     other.cut = Cut.LOST
                     self._state.waits.cut(other)
@@ -238,10 +238,11 @@ class AttemptEvents:
                 self._decide(job, race.error, race.verdict, now)
 
     def _look_for_waits(self, job: JobRecord, race: Race | None) -> None:
-        """A run has ended that has not settled its attempt, or its job is to run again: see who waits for that."""
+        """Mark the waits for a check if a run has ended without ending its attempt, or the job runs again."""
         is_left = race is not None and race.runners
         if is_left or self._search.holds_up(job):
-            # What is left of the job may wait itself, or may be for others now, which are held.
+            # The job's other runs may wait, or others may now wait for the job, and hold what it
+            # needs.
             self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
@@ -270,6 +271,6 @@ class AttemptEvents:
             self._dispatcher.note(run.worker, now)
 
     def _tell_breaker_nothing(self, run: Run) -> None:
-        """A run has ended that says nothing about its worker."""
+        """Record the end of a run that says nothing about its worker."""
         if run.worker._limits is not None and not run.is_lent:
             run.worker._limits.ended_otherwise(run.is_probe)

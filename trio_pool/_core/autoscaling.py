@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Autoscaler:
-    """Holds the number of elastic workers between ``min`` and ``max``.
+    """Keeps the number of elastic workers between ``min`` and ``max``.
 
-    Workers that the program has added itself are none of its business.
+    Workers added by the program are not counted.
 
-    How long a worker has been idle says little: where the longest idle one gets the next job,
-    none is idle for long, however many there are. What counts is since when there has been one idle
-    worker, two idle workers, and so on without a break.
+    How long one worker has been idle says little. If the longest idle worker gets the next job, no
+    worker is idle for long, however many there are. So the autoscaler records since when there has
+    always been one idle worker, two idle workers, and so on.
     """
 
     __slots__ = (
@@ -53,24 +53,26 @@ class Autoscaler:
         self._reservations = state.reservations
         state.queue.counted_tags = state.waiting_line.by_taker.counted_tags = elastic.tags
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
-        # The first workers are opened by the shell, which gives up if one of them can't be.
+        # The runtime opens the first workers, and gives up if one of them can't be opened.
         self.begun: bool = False
-        # How many have joined and not left; and those of them that are not told to leave.
+        # How many workers have joined and not left; and those of them that are not about to leave.
         self._present = 0
         self._crew: dict[WorkerRecord, None] = {}
-        # Those of them whose resource is about to be opened; those of these whose jobs had to end first when it broke,
-        # or had lent them; and those where opening has failed already.
+        # The workers whose resource is about to be opened. Those of them with jobs that must end
+        # first, since the jobs used or had lent the worker when the resource broke. And those for
+        # which opening has already failed.
         self._unopened: set[WorkerRecord] = set()
         self._held: set[WorkerRecord] = set()
         self._failing: dict[WorkerRecord, None] = {}
-        # The idle ones, the longest idle first. One whose resource is opened anew meanwhile, being
-        # too old, remains idle: else it would never be retired.
+        # The idle workers, the longest idle first. A worker whose resource is reopened because of
+        # its age stays idle: otherwise it would never be retired.
         self._idle: dict[WorkerRecord, None] = {}
-        # Since when there have been so many idle workers: the first for one, the second for two ...
+        # Since when there have been this many idle workers: the first entry for one, the second for
+        # two, and so on.
         self._idle_since: deque[float] = deque()
-        # When it is to be looked for some to retire.
+        # When to look for workers to retire.
         self._retire_at: float | None = None
-        # Workers that the shell has been told to open, but that have not joined yet.
+        # Workers that the runtime has to open but that have not joined yet.
         self._ordered = 0
 
     @property
@@ -80,7 +82,7 @@ class Autoscaler:
 
     @property
     def is_letting_go(self) -> bool:
-        """Whether a worker is to leave that has not left."""
+        """Whether a worker is about to leave."""
         return self._present > len(self._crew)
 
     @property
@@ -90,12 +92,12 @@ class Autoscaler:
 
     @property
     def most(self) -> float:
-        """How many workers it may open at most."""
+        """The maximum number of elastic workers."""
         return self._elastic.max
 
     @property
     def own(self) -> int:
-        """How many of those that stay are its own."""
+        """How many elastic workers stay."""
         return len(self._crew)
 
     @property
@@ -104,46 +106,46 @@ class Autoscaler:
 
     @property
     def _coming(self) -> int:
-        """How many are about to open their resources; not those whose jobs have to end first, and may wait."""
+        """How many workers are about to open their resources, except those whose jobs have to end first."""
         return len(self._unopened) - sum(not worker._coming for worker in self._held)
 
     def could_open(self, terms: Terms) -> bool:
-        """Whether one more worker is about to join, or may be opened, that may take such a job."""
+        """Whether a worker for such a job is about to join, or may be opened."""
         return (self._ordered > 0 or self._there < self._elastic.max) and self.could_take(terms)
 
     def could_replace(self, terms: Terms) -> bool:
-        """Whether one may be opened that may take such a job, once one of those that are to leave has left."""
+        """Whether a worker for such a job may be opened after a leaving worker has left."""
         return len(self._crew) + self._ordered < self._elastic.max and self.could_take(terms)
 
     def will_open(self, terms: Terms) -> bool:
-        """Whether one that may take such a job is about to join, whoever else there is for it to do."""
+        """Whether a worker for such a job is about to join in any case."""
         is_short = len(self._crew) < self._elastic.min and self._there < self._elastic.max
         return (self._ordered > 0 or is_short) and self.could_take(terms)
 
     def will_replace(self, terms: Terms) -> bool:
-        """Whether one that may take such a job will join once one of those that are to leave has left."""
+        """Whether a worker for such a job will join after a leaving worker has left."""
         return len(self._crew) + self._ordered < self._elastic.min and self.could_take(terms)
 
     def could_take(self, terms: Terms) -> bool:
-        """Whether a worker that could be opened may take such a job."""
+        """Whether a new elastic worker may run such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
     def joined(self, worker: WorkerRecord, *, ordered: bool) -> None:
-        """One of these workers has joined."""
+        """Record that an elastic worker has joined."""
         self._present += 1
         self._crew[worker] = None
         self._unopened.add(worker)
         self._ordered -= ordered
-        self._look_again()  # some may have been idle for long, and were within the least number
+        self._look_again()  # some workers may have been idle for long, but were needed for ``min``
 
     def opened(self, worker: WorkerRecord) -> None:
-        """A worker's resource is open."""
+        """Record that a worker's resource is open."""
         self._unopened.discard(worker)
         self._held.discard(worker)
         self._failing.pop(worker, None)
 
     def reopening(self, worker: WorkerRecord, *, again: bool) -> None:
-        """A worker's resource has to be opened anew, or that has failed and is tried again."""
+        """Record that a worker's resource is being reopened; ``again`` after a failed attempt to open it."""
         if worker in self._crew:
             self._unopened.add(worker)
             if worker._runs or worker._lent:
@@ -152,27 +154,27 @@ class Autoscaler:
                 self._failing[worker] = None
 
     def refused(self) -> None:
-        """A worker that was ordered will not join: the pool is ending."""
+        """Record that an ordered worker will not join, since the pool ends."""
         self._ordered -= 1
 
     def left(self, worker: WorkerRecord) -> None:
-        """A worker has left: only now may there be another in its place."""
+        """Record that a worker has left, which may now be replaced."""
         if worker._elastic:
             self._present -= 1
             self.gone(worker)
 
     def gone(self, worker: WorkerRecord) -> None:
-        """A worker is to leave, or has left."""
+        """Record that a worker is about to leave or has left."""
         self._crew.pop(worker, None)
         self.opened(worker)
         if worker in self._idle:
             del self._idle[worker]
-            self._idle_since.popleft()  # it is its time that is up, not that of the others
+            self._idle_since.popleft()  # the worker leaves because of its own idle time, not that of the others
 
     def hire(self, now: float) -> None:
-        """Order what is missing: for jobs that wait, and to keep the least number of workers."""
+        """Order the missing workers: for waiting jobs, and to keep at least ``min`` workers."""
         if not self.begun or self._there >= self._elastic.max or self._failing:
-            return  # where the resource can't be opened, those that try are enough
+            return  # while the resource can't be opened, the workers that try are enough
         missing: float = self._elastic.min - len(self._crew) - self._ordered
         wanted: float = self._reservations.lacking
         if waiting := self._waiting():
@@ -186,13 +188,13 @@ class Autoscaler:
             self._state.commands.append((HIRE, None))
 
     def not_needed(self) -> WorkerRecord | None:
-        """A worker whose resource can't be opened, and for which no job waits any more, or None."""
+        """Return a worker whose resource can't be opened and that no job needs any more, or None."""
         if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
             return None
         return next((worker for worker in self._failing if worker._kind.group is None), None)
 
     def parked(self, worker: WorkerRecord, now: float) -> None:
-        """A worker has become idle."""
+        """Record that a worker has become idle."""
         if not worker._elastic or worker in self._idle:
             return
         self._idle[worker] = None
@@ -200,17 +202,17 @@ class Autoscaler:
         self._look_again()
 
     def unparked(self, worker: WorkerRecord) -> None:
-        """A worker can't be given a job any more, or has just been given one."""
+        """Record that a worker has got a job or can't take one any more."""
         if worker in self._idle and worker._is_open:
             del self._idle[worker]
             self._idle_since.pop()
 
     def given_back(self) -> None:
-        """Workers that a group had for itself may be retired again."""
+        """Look for workers to retire after a group has released its workers."""
         self._look_again()
 
     def retire(self, now: float) -> WorkerRecord | None:
-        """The next worker to be retired now, or None. It has to depart before this is asked again."""
+        """Return the next worker to retire now, or None. The worker must depart before the next call."""
         if not self._idle_since or len(self._crew) <= self._elastic.min:
             return None
         if self._idle_since[0] + self._elastic.idle_timeout > now:
@@ -222,14 +224,14 @@ class Autoscaler:
         return longest
 
     def _is_needed(self, worker: WorkerRecord) -> bool:
-        """Whether an idle worker may not be retired, though there are too many."""
+        """Whether an idle worker must stay although there are too many."""
         if worker._kind.group is not None or worker._lent or self._queue.waits_for(worker):
             return True
-        # One that is opened anew counts as coming for those that wait.
+        # A worker that is being reopened counts as coming for waiting jobs.
         return worker in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)
 
     def _look_again(self) -> None:
-        """See to it that it is looked for workers to retire, if there may be some."""
+        """Schedule the next search for workers to retire, if there may be any."""
         if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
             self._look_again_at(self._idle_since[0] + self._elastic.idle_timeout)
 
@@ -239,7 +241,7 @@ class Autoscaler:
             self._deadlines.add(Due.RETIRE, self, when)
 
     def _waiting(self) -> int:
-        """How many jobs wait that one of these workers may take, in the queue or for a place in it."""
+        """How many jobs wait that an elastic worker may run, in the queue or for a place in it."""
         by_gate: dict[Group | None, int] = {}
         for queue in (self._queue, self._waiting_line.by_taker):
             for gate, size in queue.counted():
@@ -247,8 +249,8 @@ class Autoscaler:
         return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
 
     def _startable(self, now: float) -> float:
-        """How many more attempts the limits of the pool would let start now."""
-        room = max(0, self._state.limits.room)  # there may be more under way than the bound, since that was changed
+        """How many more attempts the limits of the pool allow to start now."""
+        room = max(0, self._state.limits.room)  # more attempts may run than allowed, if the bound was lowered
         meter = self._state.limits.meter
         if meter is None or not room:
             return room

@@ -1,4 +1,4 @@
-"""What holds a worker back for a time: rests, quarantines, its rate limit, its resource's age."""
+"""What holds a worker back for some time: rests, quarantines, its rate limit, its resource's age."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Availability:
-    """Each of them has at most one entry in the heap of deadlines that is not stale."""
+    """Schedules the ends of holds. Each hold has at most one valid entry in the heap of deadlines."""
 
     __slots__ = ("_deadlines", "_lifecycle")
 
@@ -24,7 +24,7 @@ class Availability:
         self._deadlines = deadlines
 
     def rest(self, worker: WorkerRecord, until: float, now: float) -> bool:
-        """Let a worker rest; of two rests the later end holds. Returns whether it is this one."""
+        """Let a worker rest; if two rests overlap, the later end applies. Return whether the end has changed."""
         if worker._has_left or until <= max(now, worker._holds.get(Hold.RESTING, now)):
             return False
         self._hold(worker, Due.REST, until)
@@ -32,19 +32,19 @@ class Availability:
         return True
 
     def quarantine(self, worker: WorkerRecord, until: float) -> None:
-        """A worker's breaker has opened."""
+        """Quarantine a worker whose breaker has opened."""
         self._hold(worker, Due.QUARANTINE, until)
         self._lifecycle.tell("worker_quarantined", worker, until)
 
     def limit(self, worker: WorkerRecord, until: float) -> None:
-        """A worker's rate limit lets nothing start until then."""
+        """Hold a worker back until its rate limit allows a start."""
         self._hold(worker, Due.LIMIT, until)
 
     def expire(self, worker: WorkerRecord, at: float) -> None:
-        """A worker's resource will be too old then, if ever."""
+        """Schedule the time when a worker's resource will be too old, or ``inf`` for never."""
         until = None if at == math.inf else at
         if until == worker._expires_at:
-            return  # a second entry for the same time would be as current as the first
+            return  # a second entry for the same time would also be valid
         if worker._expires_at is not None:
             self._deadlines.forget()
         worker._expires_at = until
@@ -52,17 +52,17 @@ class Availability:
             self._deadlines.add(Due.AGE, worker, until)
 
     def drop(self, worker: WorkerRecord) -> None:
-        """The worker has left: nothing holds it any longer."""
+        """Remove all holds of a worker that has left."""
         self.expire(worker, math.inf)
         for hold in HOLDS.values():
             if worker._holds.pop(hold, None) is not None:
                 self._deadlines.forget()
 
     def _hold(self, worker: WorkerRecord, due: Due, until: float) -> None:
-        """Put a time in place of what may be there."""
+        """Set the end of a hold, in place of an earlier one."""
         held = worker._holds.get(HOLDS[due])
         if held == until:
-            return  # as for the age
+            return  # a second entry for the same time would also be valid
         if held is not None:
             self._deadlines.forget()
         worker._holds[HOLDS[due]] = until

@@ -1,4 +1,4 @@
-"""What more than one event does to a job or to a worker. What follows on that is left to `Settling`."""
+"""The changes of jobs and workers that several events share. `Settling` handles their consequences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Features(NamedTuple):
-    """The parts of the core that decide. They know the state, and nothing of each other."""
+    """The features of the core, which decide. The features share the state, and don't call each other."""
 
     dispatcher: Dispatcher
     lending: Lending
@@ -31,7 +31,7 @@ class Features(NamedTuple):
 
 
 class Changes:
-    """The changes that events have in common."""
+    """The changes that several events share."""
 
     __slots__ = ("_autoscaler", "_dispatcher", "_lifecycle", "_search", "_state", "_unservable")
 
@@ -46,15 +46,15 @@ class Changes:
     # Jobs.
 
     def queue_again(self, job: JobRecord, now: float, *, front: bool, at_once: bool = True) -> None:
-        """A job waits for a worker again, or gets one if nothing else has happened that others may start on."""
+        """Queue a job again, or start it if no other job may have to start first."""
         state = self._state
         terms = terms_of(job)
         if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
             self._lifecycle.bury(job, now)
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
-        # Unless it is the only news, and it can't have been for want of room that others
-        # wait, it is brought together with the workers when all is known.
+        # If this is the only change, and no other job waits because of a shared limit, the job may
+        # start at once. Otherwise it is matched with the workers when all changes are known.
         shared = state.limits.is_shared or state.has_reserved or state.may_start
         alone = at_once and not (shared or self._lifecycle.news)
         worker = self._dispatcher.idle_worker_for(terms, now) if alone else None
@@ -65,7 +65,7 @@ class Changes:
             state.may_start |= not alone
 
     def take_back(self, job: JobRecord) -> None:
-        """Take a job out of where it waits."""
+        """Remove a job from the place where it waits."""
         if job._state is JobState.DELAYED:
             job._ticket = 0
             self._state.deadlines.forget()
@@ -75,7 +75,7 @@ class Changes:
             self._state.queue.remove(job)
 
     def time_out(self, job: JobRecord, now: float) -> None:
-        """The total timeout of a job that waits, perhaps for a place, has passed."""
+        """End a job, which waits in the queue or for a place, after its total timeout."""
         let_go: JobRecord | None = None
         if job._state is None:
             let_go = self._state.waiting_line.leave(job)
@@ -93,7 +93,7 @@ class Changes:
         self._state.commands.append((INTERRUPT, run))
 
     def cancel(self, job: JobRecord, now: float) -> None:
-        """Nobody wants a job any longer that has not ended."""
+        """Cancel a job that has not ended."""
         if job._cancelled:
             return
         job._cancelled = True
@@ -105,7 +105,7 @@ class Changes:
         self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled before it had ended")
 
     def stop_group(self, group: Group, now: float, discarded: str = "") -> None:
-        """Nobody wants the jobs of a group any longer; with ``discarded`` those that wait are that, and why."""
+        """Cancel the jobs of a group; with ``discarded``, the reason, discard those that wait instead."""
         for job in list(group.live):
             if not discarded or job._state is JobState.RUNNING:
                 self.cancel(job, now)
@@ -116,7 +116,7 @@ class Changes:
                 self.discard(job, discarded, now)
 
     def discard(self, job: JobRecord, words: str, now: float) -> None:
-        """A job that waits, perhaps for a place, is not to start any more."""
+        """Discard a job that waits in the queue or for a place."""
         let_go: JobRecord | None = None
         if job._state is None:
             state = JobState.BLOCKED if job in self._state.dependencies.missing else JobState.QUEUED
@@ -131,12 +131,12 @@ class Changes:
     # Workers.
 
     def rest(self, worker: WorkerRecord, until: float, now: float) -> None:
-        """A worker takes no more jobs until then; of two rests the later end holds."""
+        """Let a worker rest; if two rests overlap, the later end applies."""
         if self._state.availability.rest(worker, until, now):
             self._dispatcher.note(worker, now)
 
     def resume(self, worker: WorkerRecord, now: float) -> None:
-        """A paused worker goes on."""
+        """Resume a paused worker."""
         if Hold.PAUSED in worker._holds and not worker._has_left:
             del worker._holds[Hold.PAUSED]
             del self._state.paused[worker]
@@ -144,32 +144,32 @@ class Changes:
             self._dispatcher.note(worker, now)
 
     def resume_all(self, now: float) -> None:
-        """All paused workers go on."""
+        """Resume all paused workers."""
         for worker in sorted(self._state.paused, key=lambda worker: worker._id):
             self.resume(worker, now)
 
     def dismiss(self, worker: WorkerRecord, now: float) -> None:
-        """A worker is to leave."""
+        """Make a worker leave."""
         self._state.may_be_stuck |= not self._search.can_spare(worker)
         worker._holds[Hold.LEAVING] = math.inf
         self._state.roster.leaving += 1
-        self._state.queue.release(worker)  # what waits for it only because it has failed there need not any more
+        self._state.queue.release(worker)  # frees jobs that are bound to the worker only by an earlier failure
         self._state.reservations.lose(worker)
         if self._autoscaler is not None:
             self._autoscaler.gone(worker)
-        self._dispatcher.note(worker, now)  # or it would be given something
+        self._dispatcher.note(worker, now)  # first of all, or the worker would get a job
         self._state.may_reserve = self._state.may_start = True
         self._state.commands.append((RECALL, worker))
 
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
-        """A worker's resource is to be opened anew; without ``tell`` it is not known yet why."""
+        """Reopen a worker's resource; without ``tell`` the reason is unknown yet, and reported later."""
         if self._autoscaler is not None:
             self._autoscaler.reopening(worker, again=not worker._is_open)
         worker._holds.pop(Hold.STARTING, None)
         worker._holds[Hold.REOPENING] = math.inf
         self._dispatcher.note(worker, now)
         if worker._lent:
-            self._state.may_be_stuck = True  # those have to be done who have lent it, and may wait for what needs it
+            self._state.may_be_stuck = True  # the lenders must end first, and may wait for jobs that need it
         if error is not None:
             worker._last_error = error
         if tell:
@@ -179,5 +179,5 @@ class Changes:
 
 
 def is_kept(worker: WorkerRecord) -> bool:
-    """Whether a worker's resource is not to be opened anew: it is to leave, or jobs have lent it."""
+    """Whether a worker's resource must not be reopened: the worker is about to leave, or jobs have lent it."""
     return worker._is_leaving or bool(worker._lent)

@@ -1,7 +1,7 @@
-"""What the core decides, for the runtime to carry out in this order.
+"""The commands of the core, which the runtime carries out in order.
 
-A command is a pair: its kind, and what it is about. The workers and the jobs are known to the runtime as its
-handles, hence Any.
+A command is a pair of a kind and a subject. The subjects are typed as Any, since workers and jobs are the runtime's
+handles.
 """
 
 from __future__ import annotations
@@ -12,34 +12,35 @@ from typing import Any, Final, TypeAlias
 Command: TypeAlias = tuple[str, Any]
 Commands: TypeAlias = deque[Command]
 
-# About a run: hand it over to its worker, which has a free loop for it; cancel it; its job has the place back that
-# it had lent.
+# The subject is a run. START: send the run to its worker, which has a free loop for it. INTERRUPT: cancel the run.
+# REGAIN: the run has got back the place that its job had lent.
 START: Final = "start"
 INTERRUPT: Final = "interrupt"
 REGAIN: Final = "regain"
 
-# About a worker, which is to leave or to reopen its resource: its loops have to end when they have nothing to do.
-# About none: open another one.
+# RECALL: the worker is about to leave or to reopen its resource, and its loops must end when they are idle.
+# HIRE, without a subject: open another worker.
 RECALL: Final = "recall"
 HIRE: Final = "hire"
 
-# About a job: it has started for the first time or has ended, which some watch; its submitter goes on, since it has
-# got a place in the queue or has ended, or without it, since no worker may take it; it is dead.
+# The subject is a job. CHANGED: notify the watchers of the job's first start or of its end. ADMITTED: release the
+# submitter, since the job has got a place in the queue or has ended. REFUSED: release the submitter with an error,
+# since no worker may run the job. DIED: the job is dead.
 CHANGED: Final = "changed"
 ADMITTED: Final = "admitted"
 REFUSED: Final = "refused"
 DIED: Final = "died"
 
-# About a group: none of its jobs is left that has not ended; it has the workers that it wants for itself, or will
-# never have them.
+# The subject is a group. GROUP_QUIET: no live job is left. RESERVED: the group has all its reserved workers.
+# TURNED_AWAY: the group will never get them.
 GROUP_QUIET: Final = "group quiet"
 RESERVED: Final = "reserved"
 TURNED_AWAY: Final = "turned away"
 
-# About a wait that would be for ever; about the window of a stream, where there may be room for more jobs.
+# WAITS_IN_VAIN: the wait would never end. MOVED: the window of a stream may have room for more jobs.
 WAITS_IN_VAIN: Final = "waits in vain"
 MOVED: Final = "moved"
 
-# About nothing: no job is left that has not ended. About an event and its arguments, for the instruments.
+# QUIET, without a subject: no live job is left. TELL: notify the instruments of the event, with its arguments.
 QUIET: Final = "quiet"
 TELL: Final = "tell"

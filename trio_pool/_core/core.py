@@ -1,4 +1,4 @@
-"""The front of the core: every event in the life of jobs and workers is a call of it."""
+"""The front of the core: each event of jobs and workers is a call of `Core`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class Core:
     """Decides which job goes to which worker, and when.
 
-    It is called with the time; what has to be done about it, it notes as commands. It never waits and knows
-    nothing of Trio. The calls are those of the events that are grouped here, without a step in between.
+    Each call gets the time. The core records its decisions as commands, never waits, and doesn't
+    use Trio. The calls are the methods of the event classes, bound directly to avoid an extra step.
     """
 
     __slots__ = (
@@ -157,7 +157,7 @@ class Core:
 
     @property
     def max_running(self) -> float:
-        """How many attempts may be under way at once."""
+        """How many attempts may run at once."""
         return self.state.limits.max_running
 
     @property
@@ -168,5 +168,5 @@ class Core:
 
     @property
     def most_workers(self) -> float:
-        """How many workers the pool can have, as far as it sees to that itself."""
+        """How many workers the pool can have without workers added by the program."""
         return self.state.most_workers

@@ -1,4 +1,4 @@
-"""The one heap of what comes due: ends of timeouts, of delays, of what holds workers back."""
+"""The single heap of deadlines: timeouts, delays, and what holds workers back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Due(enum.IntEnum):
-    """What comes due, in the order in which it counts at one and the same instant."""
+    """The kinds of deadlines, in the order in which they take effect at the same instant."""
 
     TOTAL_TIMEOUT = 0
     AGE = 1
@@ -29,9 +29,9 @@ class Due(enum.IntEnum):
     HEDGE = 8
 
 
-# What of a worker has the time of its one valid entry, and where others have it that have but one.
-# Jobs, and who waits for the pool's rate limit, have tickets: what they wait for may
-# move to another time, and back again.
+# For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs and
+# the pool's rate limit have tickets instead, since their deadlines may move to another time and
+# back again.
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
 FIELDS = {
     Due.AGE: "_expires_at",
@@ -44,22 +44,22 @@ Entry: TypeAlias = "tuple[float, Due, int, Any]"
 
 
 class Ticketed(Protocol):
-    """What waits for a time that may move; its ticket names its one valid entry."""
+    """An item with a deadline that may move; its ticket identifies the one valid entry."""
 
     _ticket: int
 
 
 class Deadlines(RunHeap[Entry]):
-    """A heap with lazy deletion: what is no longer current is dropped when met.
+    """A heap with lazy deletion: stale entries are dropped when they are reached.
 
-    Entries are told apart by when they are due, what comes due, and a ticket, so that no
-    two items are ever compared. A job has an entry only while it waits, under the ticket
-    that it waits with; while it runs, its timeouts are its cancel scope's business. Whoever
-    makes an entry stale says so, and when more than half of them are, the heap is built
-    anew: it can't grow by what is over.
+    Entries are compared by their time, their kind and a ticket, so that items are never compared. A
+    job has an entry only while it waits, under the ticket of that wait. While the job runs, a
+    cancel scope handles its timeouts. Code that makes an entry stale reports it by `forget`. When
+    more than half of the entries are stale, the heap is rebuilt, so that stale entries can't
+    accumulate.
 
     Attributes:
-      soonest: when `pop_due` is to be called next, or ``inf``: never too late, if too early.
+      soonest: when to call `pop_due` next, or ``inf``; may be too early, but never too late.
     """
 
     __slots__ = ("_stale", "_tickets", "soonest")
@@ -71,44 +71,44 @@ class Deadlines(RunHeap[Entry]):
         self.soonest: float = math.inf
 
     def add_timeout(self, job: JobRecord) -> None:
-        """The total timeout of a job that has begun to wait and has one."""
+        """Add the total timeout of a job that has begun to wait."""
         self._push(job._deadline, Due.TOTAL_TIMEOUT, abs(job._ticket), job)
 
     def add_blocked(self, job: JobRecord) -> None:
-        """A job has begun to wait for others; its ticket names what entry there is."""
+        """Add a job that has begun to wait for others; its ticket identifies the entry, if there is one."""
         job._ticket = next(self._tickets)
         if job._deadline != math.inf:
             self.add_timeout(job)
 
     def drop_blocked(self, job: JobRecord) -> None:
-        """It waits for them no longer."""
+        """Remove a job that no longer waits for others."""
         job._ticket = 0
         if job._deadline != math.inf:
             self.forget()
 
     def add_delay(self, job: JobRecord, until: float) -> None:
-        """The end of the job's backing off; its ticket names the entry."""
+        """Add the end of a job's delay; the job's ticket identifies the entry."""
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
 
     def add_rate(self, waiting: Ticketed, ready: float) -> None:
-        """When the pool's rate limit lets an attempt start; its ticket names the entry."""
+        """Add the time when the pool's rate limit allows a start; the ticket identifies the entry."""
         waiting._ticket = next(self._tickets)
         self._push(ready, Due.RATE, waiting._ticket, waiting)
 
     def add(self, due: Due, item: object, when: float) -> None:
-        """What has to do with workers; ``when`` must stand in the field that is meant for it."""
+        """Add a deadline of a worker or of another item; ``when`` must be stored in the item's field for this kind."""
         self._push(when, due, next(self._tickets), item)
 
     def forget(self) -> None:
-        """Say that an entry has become stale."""
+        """Record that an entry has become stale."""
         self._stale += 1
         if self._compact(self._stale, _is_current):
             self._stale = 0
             self._look()
 
     def pop_due(self, now: float) -> Iterator[tuple[Due, Any]]:
-        """Take out what has come due, one by one, each with what it is about."""
+        """Remove and yield what has come due, one by one, with the item."""
         while self.soonest <= now and len(self):
             entry = self._pop()
             self._look()
@@ -116,7 +116,7 @@ class Deadlines(RunHeap[Entry]):
                 self._stale -= 1
                 continue
             if entry[1] is Due.TOTAL_TIMEOUT:
-                self._stale -= 1  # who takes the job out of where it waits says that it is over
+                self._stale -= 1  # the caller removes the job from its queue, which reports it by forget()
             yield entry[1], entry[3]
 
     def _push(self, when: float, due: Due, sequence: int, item: object) -> None:
@@ -138,7 +138,7 @@ def _is_current(entry: Entry) -> bool:
 
 
 def is_over(due: Due, item: Any) -> None:
-    """What has come due of an item that has a time for it holds no longer."""
+    """Remove the time of an item whose deadline has come."""
     if (hold := HOLDS.get(due)) is not None:
         del item._holds[hold]
     else:

@@ -1,4 +1,4 @@
-"""Which jobs wait for which others to succeed."""
+"""The dependencies between jobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Dependencies:
-    """The blocked jobs, and what blocks them. Their total timeouts are in the heap of deadlines.
+    """The blocked jobs and their dependencies. The total timeouts of blocked jobs are in the heap of deadlines.
 
     Attributes:
-      dependents: by each job that others wait for, those.
-      missing: by each blocked job, what it waits for.
+      dependents: for each job that others wait for, those others.
+      missing: for each blocked job, the jobs that it waits for.
     """
 
     __slots__ = ("_deadlines", "dependents", "missing")
@@ -27,14 +27,14 @@ class Dependencies:
         self.missing: dict[JobRecord, dict[JobRecord, None]] = {}
 
     def block(self, job: JobRecord, after: Iterable[JobRecord]) -> None:
-        """Let a job wait for others that have not ended."""
+        """Block a job until other jobs, which have not ended, have succeeded."""
         self._deadlines.add_blocked(job)
         self.missing[job] = dict.fromkeys(after)
         for other in self.missing[job]:
             self.dependents.setdefault(other, {})[job] = None
 
     def meet(self, job: JobRecord, other: JobRecord) -> bool:
-        """One that a job waits for has succeeded; returns whether it was the last."""
+        """Record that a dependency of a job has succeeded; return whether it was the last one."""
         missing = self.missing[job]
         del missing[other]
         if missing:
@@ -44,20 +44,20 @@ class Dependencies:
         return True
 
     def drop(self, job: JobRecord) -> None:
-        """A job waits no longer, though not everything has succeeded."""
+        """Unblock a job before all its dependencies have succeeded."""
         self._deadlines.drop_blocked(job)
         for other in self.missing.pop(job):
             dependents = self.dependents.get(other)
-            if dependents is not None:  # else it is just being settled
+            if dependents is not None:  # otherwise the other job is just being settled
                 del dependents[job]
                 if not dependents:
                     del self.dependents[other]
 
     def settle(self, ended: JobRecord) -> Iterable[JobRecord]:
-        """A job has ended; returns those that wait for it."""
+        """Remove an ended job; return the jobs that wait for it."""
         return self.dependents.pop(ended, ())
 
     def clear(self) -> None:
-        """Nobody waits any more. The tickets and the deadlines are left to the caller."""
+        """Remove everything. The caller handles the tickets and the deadlines."""
         self.dependents.clear()
         self.missing.clear()

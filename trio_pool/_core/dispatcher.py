@@ -1,11 +1,11 @@
-"""Bringing jobs and workers together.
+"""Matching jobs with workers.
 
-1. A job that is queued never waits beside an idle worker that may take it, unless
-   ``max_running`` attempts are under way or the pool's rate limit lets none start. A worker
-   that its own rate limit holds back is not idle here.
-2. A worker that ends an attempt asks for its next job itself. Only when something else
-   makes work for an idle worker is the job handed to it by a `Start`.
-3. Only where that leaves an idle worker is a slow attempt started on it too.
+1. A queued job never waits beside an idle worker that may run it, unless ``max_running`` attempts
+   run or the pool's rate limit allows no start. A worker that its own rate limit holds back is not
+   idle in this sense.
+2. A worker that ends an attempt takes its next job itself. Only if another event makes work for an
+   idle worker, a ``START`` command gives the job to the worker.
+3. Slow attempts are started on further workers only after all queued jobs that could use them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .ready_queue import ReadyQueue
     from .state import PoolState
 
-# Looked up with every job, and slow through the enum.
+# Read for every job, and slow to access through the enum.
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 
@@ -64,18 +64,18 @@ class Dispatcher:
 
     @property
     def is_waiting_for_meter(self) -> bool:
-        """Whether a job waits for nothing but the pool's rate limit."""
+        """Whether a job waits only for the pool's rate limit."""
         if self._limits.limited_until is None or self._limits.room <= 0:
             return False
-        # One may have begun to wait for it and be gone.
+        # The job that began to wait for the limit may be gone.
         return self._first_match(self._queue) is not None
 
     def idle(self, now: float) -> list[WorkerRecord]:
-        """The workers that no limit keeps from starting a job now, the longest idle first."""
+        """The workers that could start a job now, the longest idle first."""
         return [] if self._limits.is_rate_limited(now) else self._roster.idle()
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
-        """Let in whoever waits with the job that a worker has ``taken`` from the line, or has waited longest."""
+        """Admit the submitter of the job that a worker has ``taken`` from the line, or the first one in line."""
         first = self._waiting_line.first() if taken is None else taken
         assert first is not None
         key, jobs = self._waiting_line.let_in(first)
@@ -89,12 +89,12 @@ class Dispatcher:
         self._commands.append((ADMITTED, key))
 
     def admit_waiting(self, now: float) -> None:
-        """Let submitters in, first come first served, as long as there is a place."""
+        """Admit submitters in order, as long as there is a place in the queue."""
         while self._waiting_line.line and self._waiting_line.is_free():
             self.admit(None, now)
 
     def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """No idle worker may take the job now."""
+        """Queue a job that no idle worker may run now."""
         self._queue.push(job, terms, front=front)
         lifecycle = self._lifecycle
         queued = lifecycle.count[QUEUED]
@@ -109,24 +109,24 @@ class Dispatcher:
         self._commands.append((START, self._begin(worker, job, now)))
 
     def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
-        """The next run of a worker that has ended one, or None: it has to wait.
+        """Return the next run of a worker that has ended one, or None if the worker has to wait.
 
         Arguments:
-          together: whether the end means something for those that are idle too.
+          together: whether the end of the run may also concern idle workers.
         """
-        # Whatever else may hold it back: its statistics tell when all of that is over.
+        # Checked first, even if other holds apply: the statistics show when all of them end.
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._limit(worker, ready)
             self._state.may_start = True  # there may be room for another under max_running
             return None
         if not worker._available:
-            self._roster.count_coming(worker)  # its resource can be reopened now that nobody has it
-            self._state.may_start = True  # as above
+            self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
+            self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations
         together = together or bool(reservations.kept or reservations.waiting)
         if self._limits.is_shared or (together and self._roster.idle_count):
-            # Which job may start must not depend on which worker happens to ask.
+            # Which job may start must not depend on which worker looks first.
             self._roster.park(worker, now)
             self._state.may_start = True
             return None
@@ -139,11 +139,11 @@ class Dispatcher:
         else:
             self._roster.park(worker, now, is_fresh=False)
         if self._hedging.waiting:
-            self._state.may_start = True  # even if it has a job: what it ended may be one that others may join now
+            self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
         return run
 
     def note(self, worker: WorkerRecord, now: float) -> None:
-        """Work out whether a worker can be counted on to take a job."""
+        """Update whether a worker counts as available."""
         self._roster.count_coming(worker)
         available = all(hold is Hold.LIMITED for hold in worker._holds)
         if available == worker._available:
@@ -156,25 +156,25 @@ class Dispatcher:
         self._state.look_again()
 
     def rest_idle(self, worker: WorkerRecord, now: float) -> None:
-        """An available worker has nothing to do; it is idle once its rate limit lets it start."""
+        """Handle an available worker without a job: it is idle as soon as its rate limit allows a start."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._limit(worker, ready)
         elif Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
 
     def _limit(self, worker: WorkerRecord, ready: float) -> None:
-        """A worker's own rate limit holds it back."""
+        """Record that a worker's own rate limit holds it back."""
         self._state.availability.limit(worker, ready)
         self._roster.count_coming(worker)
 
     def match(self, now: float) -> None:
-        """Set idle workers aside for groups that want some; give the idle workers what waits for them."""
+        """Reserve idle workers for the groups that wait for some, and give jobs to the others."""
         if self._reservations.lacking:
             self.set_aside_idle()
         self.give_out(now)
 
     def give_out(self, now: float) -> None:
-        """Give the idle workers what waits for them."""
+        """Give waiting jobs to the idle workers."""
         count, line, hedged = self._lifecycle.count, self._waiting_line.line, self._hedging.waiting
         if not (count[QUEUED] or line or hedged):
             self._roster.fresh.clear()
@@ -201,19 +201,19 @@ class Dispatcher:
             self.hand_over(worker, job, now)
 
     def set_aside(self, *workers: WorkerRecord) -> bool:
-        """Keep free workers for the groups that want some for themselves; returns whether there are any."""
+        """Reserve free workers for the groups that wait for some; return whether any were reserved."""
         kept = [worker for worker in workers if self._reservations.offer(worker)]
         if kept:
             self._state.look_again()
             if any(worker._kind.group not in self._reservations.waiting for worker in kept):
-                self._state.may_be_stuck = True  # it is for good; who waits for what needs it may wait for the group
+                self._state.may_be_stuck = True  # jobs that need the worker now wait for the group
         return bool(kept)
 
     def set_aside_idle(self) -> None:
-        """Do so with the idle workers: with all of them if the groups want more than before, else with new ones."""
+        """Reserve idle workers: any of them if the groups lack more workers than before, else only fresh ones."""
         reservations, roster = self._reservations, self._roster
         if not reservations.has_grown:
-            self.set_aside(*roster.fresh_idle())  # a group may have given them back in any order
+            self.set_aside(*roster.fresh_idle())  # a group may have released them in any order
             return
         reservations.has_grown = False
         refused: dict[WorkerRecord, None] = {}
@@ -247,7 +247,7 @@ class Dispatcher:
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
-        """Start an attempt that is under way on an idle worker too."""
+        """Start a running attempt on an idle worker too."""
         self._roster.unpark(worker)
         run = Run(race.job, worker, now, race.deadline)
         worker._runs[run] = None

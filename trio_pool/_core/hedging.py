@@ -1,4 +1,4 @@
-"""Attempts that are started on further workers, since the first one is slow."""
+"""Starting slow attempts on further workers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Hedging:
-    """The attempts under way that may be, or have been, started on further workers.
+    """The running attempts that may be started on further workers, or have been.
 
     Attributes:
-      under_way: all of them.
-      waiting: those whose time has come, and that wait for an idle worker; first come first served.
-      further: how many runs are under way beside the first of each attempt that is.
-      due_later: how many attempts are to be started on one more worker when the time for that comes.
+      under_way: all these attempts.
+      waiting: the attempts that are due and wait for an idle worker, in order.
+      further: how many runs there are in addition to the first run of each of these attempts.
+      due_later: how many attempts are not due yet.
     """
 
     __slots__ = ("_deadlines", "_roster", "due_later", "further", "under_way", "waiting")
@@ -35,19 +35,19 @@ class Hedging:
         self.due_later: int = 0
 
     def begin(self, run: Run, now: float) -> None:
-        """An attempt of a job that has a hedge has started."""
-        if terms_of(run.job).pinned is None:  # else there is nobody to start it on
+        """Add an attempt of a job with a hedge."""
+        if terms_of(run.job).pinned is None:  # otherwise no other worker may run it
             race = run.race = Race(run)
             self.under_way[race] = None
             self._wait(race, now)
 
     def come_due(self, race: Race) -> None:
-        """An attempt has run for long enough to be started on one more worker."""
+        """Record that an attempt is due for one more worker."""
         self.due_later -= 1
         self.waiting[race] = None
 
     def first_match(self, now: float) -> tuple[Race, WorkerRecord] | None:
-        """The first that waits for a worker which is idle, with that worker."""
+        """Return the first waiting attempt that an idle worker may join, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
                 worker = self._roster.choose(self.terms_of(race), but=race.took_part)
@@ -56,16 +56,16 @@ class Hedging:
         return None
 
     def may_go_further(self, race: Race) -> bool:
-        """Whether an attempt is to be started on one more worker, if there is one."""
+        """Whether an attempt will be started on one more worker, if there is one."""
         return race.next_at is not None or race in self.waiting
 
     def terms_of(self, race: Race) -> Terms:
-        """Who may take one more run of an attempt."""
+        """Return the terms for one more run of an attempt."""
         terms = terms_of(race.job)
-        return terms if terms.pinned is None else race.job._options.terms  # pinned by a failure of this very attempt
+        return terms if terms.pinned is None else race.job._options.terms  # pinned by this attempt's failure
 
     def join(self, race: Race, run: Run, now: float) -> None:
-        """An attempt has been started on one more worker."""
+        """Record that an attempt has been started on one more worker."""
         run.race = race
         race.took_part[run.worker] = None
         race.runners[run] = None
@@ -74,7 +74,7 @@ class Hedging:
         self._wait(race, now)
 
     def cancel(self, job: JobRecord) -> list[Run]:
-        """A running job was cancelled; returns its runs."""
+        """Record that a running job was cancelled; return its runs."""
         race = race_of(job)
         if race is not None:
             self.stop(race)
@@ -82,21 +82,21 @@ class Hedging:
         return runs_of(job)
 
     def ending(self, race: Race, *, decides: bool) -> None:
-        """A run of an attempt is about to end, and perhaps all of it."""
+        """Prepare the end of a run, which may end the attempt."""
         if decides or len(race.runners) == 1:
-            self.stop(race)  # what ends at the very time for it isn't started once more
+            self.stop(race)  # an attempt that ends exactly when it is due isn't started again
 
     def leave(self, race: Race, run: Run) -> None:
-        """A run of an attempt has ended."""
+        """Remove a run that has ended."""
         del race.runners[run]
         race.job._run = next(iter(race.runners), None)
         if race.runners:
             self.further -= 1
         else:
-            self.under_way.pop(race, None)  # it is not there if its job goes on without a worker
+            self.under_way.pop(race, None)  # missing if the job goes on without a worker
 
     def stop(self, race: Race) -> None:
-        """An attempt is not to be started on further workers."""
+        """Start an attempt on no further workers."""
         self.waiting.pop(race, None)
         if race.next_at is not None:
             race.next_at = None

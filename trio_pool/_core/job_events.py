@@ -1,4 +1,4 @@
-"""How jobs come and go, wait for each other, and stand in groups; and what holds for all of them."""
+"""The events of jobs and groups, and of the pool's limits."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .state import PoolState
     from .waits import StreamJobs, Wait
 
-# Looked up with every job, and slow through the enum.
+# Read for every job, and slow to access through the enum.
 BLOCKED = JobState.BLOCKED
 QUEUED = JobState.QUEUED
 SUCCEEDED = JobState.SUCCEEDED
 
 
 class JobEvents:
-    """Each of these calls is an event in the life of jobs and of their groups."""
+    """Each of these calls is an event of jobs or groups."""
 
     __slots__ = (
         "_autoscaler",
@@ -60,10 +60,10 @@ class JobEvents:
         self._changes = changes
         self._settling = settling
 
-    # Jobs come.
+    # Jobs enter.
 
     def submit(self, job: JobRecord, door: Door, now: float) -> Admission:
-        """A job asks to be let in."""
+        """Submit a job."""
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if job._deadline <= now:
@@ -92,7 +92,7 @@ class JobEvents:
         return Admission.WAITING
 
     def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
-        """What comes of it where perhaps nobody may take the job, or it can't start yet; or None."""
+        """Submit a job that no worker may run, or that depends on others; return None if neither applies."""
         if self._unservable.is_one(job._options.terms):
             if self._unservable.policy == "reject":
                 return Admission.NO_WORKER
@@ -102,9 +102,9 @@ class JobEvents:
         return self._submit_blocked(job, door, now) if job._options.after else None
 
     def _submit_blocked(self, job: JobRecord, door: Door, now: float) -> Admission:
-        """The same for a job that is to start after others."""
+        """Submit a job that starts after others."""
         after = job._options.after
-        job._options = attrs.evolve(job._options, after=())  # it may outlive what they hold by far
+        job._options = attrs.evolve(job._options, after=())  # the job may live much longer than the data of those jobs
         failed = next((other for other in after if other.state.is_final and other._state is not SUCCEEDED), None)
         if failed is not None:
             self._lifecycle.move(job, BLOCKED, now)
@@ -126,7 +126,7 @@ class JobEvents:
         return Admission.WAITING
 
     def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
-        """A graph asks to be let in, under the job that `key_of` has named."""
+        """Submit a graph, under the key that `key_of` has returned."""
         self._settling.advance(now)
         if self._unservable.policy == "reject" and self._unservable.is_one(key._options.terms):
             return Admission.NO_WORKER
@@ -139,7 +139,7 @@ class JobEvents:
                 self._dependencies.block(job, job._options.after)
                 job._options = attrs.evolve(job._options, after=())
         self._waiting_line.line_up_graph(key, jobs)
-        # What can't be run at all need not wait for that.
+        # Jobs that can't run at all need not wait for a place.
         for job in jobs:
             if job._deadline <= now:
                 self._changes.time_out(job, now)
@@ -150,44 +150,44 @@ class JobEvents:
         return Admission.WAITING
 
     def _may_start(self, job: JobRecord, now: float) -> bool:
-        """Whether an idle worker may take a job of a graph that has not been submitted."""
+        """Whether an idle worker may run a job of a graph that has not been submitted."""
         is_ready = not job._options.after and now < job._deadline
         return is_ready and self._dispatcher.idle_worker_for(job._options.terms, now) is not None
 
     def withdraw(self, job: JobRecord) -> None:
-        """A submitter that waits for a place has gone."""
+        """Withdraw a submitter that waits for a place."""
         self._waiting_line.withdraw(job)
 
     def waits_for_place(self, job: JobRecord) -> bool:
-        """Whether the submitter of a job, or of the graph whose key it is, waits still."""
+        """Whether the submitter of a job, or of the graph with this key, still waits."""
         return job in self._waiting_line.line
 
     def close(self) -> list[JobRecord]:
-        """Nobody is let in from outside any more; returns whose submitters wait in vain."""
+        """Accept no more jobs from outside; return the jobs whose submitters are turned away."""
         turned_away = list(self._waiting_line.line)
         for job in turned_away:
             self.withdraw(job)
         return turned_away
 
     def key_of(self, jobs: Sequence[JobRecord]) -> JobRecord:
-        """The one of a graph's jobs that stands for all, if none is to be refused: else that one."""
+        """Return the job that represents a graph: the first one that would be rejected, else the first one."""
         if self._unservable.policy == "reject":
             for job in jobs:
                 if self._unservable.is_one(job._options.terms):
                     return job
         return jobs[0]
 
-    # Jobs go.
+    # Jobs end.
 
     def cancel(self, job: JobRecord, now: float) -> None:
-        """A job is no longer wanted."""
+        """Cancel a job."""
         self._settling.advance(now)
         if not job.state.is_final:
             self._changes.cancel(job, now)
             self._settling.settle(now)
 
     def cancel_all(self, now: float) -> None:
-        """No job is wanted any more."""
+        """Cancel all jobs."""
         self._settling.advance(now)
         self._state.queue.clear()
         self._dependencies.clear()
@@ -205,49 +205,49 @@ class JobEvents:
     # Jobs wait for jobs.
 
     def lend(self, run: Run, now: float) -> Run | None:
-        """A job lends the place of its run; returns the worker's next run."""
+        """Lend the place of a job's run; return the worker's next run."""
         self._settling.advance(now)
         self._lending.lend(run, now)
         self._state.may_start = True
         return self._settling.next_for(run.worker, now)
 
     def claim(self, run: Run, now: float, task: object = None) -> None:
-        """A job that has lent its place wants it back; ``task`` is the one of its tasks that waits for it."""
+        """Request the place that a job has lent; ``task`` is the task of the job that waits for it."""
         self._settling.advance(now)
         wait = self._lending.claim(run, task, now)
         if wait is not None:
             self._search.begin(wait)
-        self._settling.settle(now)  # it may have been the last that did something
+        self._settling.settle(now)  # this job may have been the last one that did something
 
     def forfeit(self, run: Run) -> None:
-        """A job that wants its place back goes on without it."""
+        """Let a job go on without the place that it has lent."""
         self._lending.forfeit(run)
 
     def begin_wait(self, wait: Wait, now: float) -> bool:
-        """A job begins to wait, unless that would be for ever; returns whether it does."""
+        """Begin a job's wait, unless it would never end; return whether it has begun."""
         self._settling.advance(now)
         begins = self._search.begin(wait)
-        self._settling.settle(now)  # it may have been the last that did something
+        self._settling.settle(now)  # this job may have been the last one that did something
         return begins
 
     def may_read(self, window: StreamJobs, now: float) -> None:
-        """What those wait for who read from a stream is no longer what it was."""
+        """Check the readers of a stream again, since the jobs that they wait for have changed."""
         self._settling.advance(now)
         self._state.waits.look_at_readers(window)
         self._state.may_be_stuck = True
         self._settling.settle(now)
 
     def outlasted(self, run: Run, now: float) -> None:
-        """A run has been cancelled, and some of its waits have not ended by that."""
+        """Record that some waits of a cancelled run go on."""
         self._settling.advance(now)
         self._state.waits.outlasted(run)
         self._state.may_be_stuck = True
         self._settling.settle(now)
 
-    # Groups come and go.
+    # Groups begin and end.
 
     def open_group(self, group: Group, now: float) -> None:
-        """A group is about to be opened."""
+        """Open a group."""
         self._settling.advance(now)
         self._lifecycle.groups += 1
         if group.reserve:
@@ -256,7 +256,7 @@ class JobEvents:
             self._settling.settle(now)
 
     def close_group(self, group: Group, now: float) -> None:
-        """A group is over: all its jobs have ended."""
+        """Close a group whose jobs have all ended."""
         self._settling.advance(now)
         self._lifecycle.groups -= 1
         if group.reserve:
@@ -264,22 +264,22 @@ class JobEvents:
             for queue in (self._state.queue, self._waiting_line.by_taker):
                 queue.forget_kinds(group)
             self._state.look_again()
-            self._state.may_be_stuck = True  # its workers may be another group's now
+            self._state.may_be_stuck = True  # its workers may now be reserved for another group
             if self._autoscaler is not None:
                 self._autoscaler.given_back()
             self._settling.settle(now)
 
     def shut_group(self, group: Group) -> list[JobRecord]:
-        """Nobody is let into a group from outside any more; returns whose submitters wait in vain."""
+        """Accept no more jobs into a group from outside; return the jobs whose submitters are turned away."""
         turned_away = list(group.line)
         for job in turned_away:
             self.withdraw(job)
         return turned_away
 
     def cancel_group(self, group: Group, now: float) -> None:
-        """No job of a group is wanted any more."""
+        """Cancel all jobs of a group."""
         self._settling.advance(now)
-        self._settling.follow_up(now)  # one of its jobs may be dead: then that is why they end
+        self._settling.follow_up(now)  # one of its jobs may be dead: then that is why the others end
         self._changes.stop_group(group, now)
         self._settling.settle(now)
 
@@ -290,7 +290,7 @@ class JobEvents:
         return self._dispatcher.idle(now)
 
     def set_max_running(self, limit: float, now: float) -> None:
-        """Change how many attempts may be under way at once."""
+        """Change how many attempts may run at once."""
         self._settling.advance(now)
         self._state.limits.set_max_running(limit)
         self._state.may_start = self._state.may_be_stuck = True
@@ -304,7 +304,7 @@ class JobEvents:
         self._settling.settle(now)
 
     def drain(self, now: float) -> None:
-        """Nobody will submit or resume from outside any more."""
+        """Record that no more jobs or calls of resume() will come from outside."""
         self._settling.advance(now)
         state = self._state
         state.draining = state.may_reserve = True
@@ -313,6 +313,6 @@ class JobEvents:
         self._settling.settle(now)
 
     def _settle_waiting(self, now: float) -> None:
-        """A job has begun to wait, which no idle worker may take."""
-        self._state.may_start |= self._state.limits.meter is not None  # somebody has to look at it when it may start
+        """Settle after a job has begun to wait that no idle worker may run."""
+        self._state.may_start |= self._state.limits.meter is not None  # schedules a check at the next start
         self._settling.settle_if_needed(now)

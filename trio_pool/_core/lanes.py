@@ -1,4 +1,4 @@
-"""Jobs that wait on the same terms, and the order in which a worker looks at those on different ones."""
+"""Jobs that wait on the same terms, and the order in which a worker looks at those on different terms."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from .tag_index import WorkerKind
     from .worker_index import WorkerIndex
 
-# Priority and ticket are never equal in two entries, so that no two jobs are compared.
+# Priority and ticket are never both equal in two entries, so jobs are never compared.
 Entry: TypeAlias = "tuple[float, int, JobRecord]"
 Rank: TypeAlias = tuple[float, float]
 
 LAST: Rank = (math.inf, math.inf)
 
-# Below this length stale entries aren't worth a thought.
+# Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
 
 
 class Lane(RunHeap[Entry]):
-    """The jobs that wait on the same terms, first the one that starts next.
+    """The jobs that wait on the same terms, the next one to start first.
 
-    An entry is valid as long as it bears its job's ticket; others are dropped when met.
+    An entry is valid as long as it has its job's ticket; invalid entries are dropped when they are
+    reached.
     """
 
     __slots__ = ("index", "is_counted", "size", "terms")
@@ -37,14 +38,14 @@ class Lane(RunHeap[Entry]):
         super().__init__()
         self.terms: Terms = terms
         self.size: int = 0
-        # What the queue keeps with it: the index that it shares with lanes that many kinds of workers may
-        # serve, or None; and whether an elastic pool counts its jobs.
+        # Set by the queue: the index that the lane shares with other lanes for many kinds of
+        # workers, or None. And whether an elastic pool counts the lane's jobs.
         self.index: Index | None = None
         self.is_counted: bool = False
 
     @property
     def is_closed(self) -> bool:
-        """Whether its jobs' group may start nothing more."""
+        """Whether the jobs' group may start no more jobs now."""
         gate = self.terms.gate
         return gate is not None and gate.is_full
 
@@ -54,7 +55,7 @@ class Lane(RunHeap[Entry]):
         self.size += 1
 
     def head(self) -> Entry | None:
-        """The first valid entry, or None."""
+        """Return the first valid entry, or None."""
         run, heap = self._run, self._heap
         while run and not _is_valid(run[0]):
             run.popleft()
@@ -63,7 +64,7 @@ class Lane(RunHeap[Entry]):
         return self._first()
 
     def take(self) -> JobRecord | None:
-        """Take out the first job, or None: what `head` and `pop` come to, in one."""
+        """Remove and return the first job, or None: `head` and `pop` in one."""
         if self._heap:
             return None if self.head() is None else self.pop()
         run = self._run
@@ -75,17 +76,17 @@ class Lane(RunHeap[Entry]):
         return None
 
     def pop(self) -> JobRecord:
-        """Take out the job of the first entry, which must have been found by `head`."""
+        """Remove and return the job of the first entry, which `head` must have returned."""
         self.size -= 1
         return self._pop()[2]
 
     def forget(self) -> None:
-        """One of the entries has become invalid."""
+        """Record that one of the entries has become invalid."""
         self.size -= 1
         self._compact(len(self) - self.size, _is_valid)
 
     def entries(self) -> list[Entry]:
-        """The valid entries, first that of the job that starts next."""
+        """The valid entries, in the order in which the jobs start."""
         return sorted(filter(_is_valid, self))
 
 
@@ -94,7 +95,7 @@ def _is_valid(entry: Entry) -> bool:
 
 
 def rank_of(entry: Entry) -> Rank:
-    """What says when the job of an entry starts."""
+    """The part of an entry that determines when its job starts."""
     return entry[:2]
 
 
@@ -105,11 +106,11 @@ Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
 class Index:
     """Lanes ordered by their first jobs: those that one kind of workers may serve, or that many kinds may.
 
-    A lane's entry may be too early, since others take its jobs, but never too late.
+    A lane's entry may be too early, since the first job may be taken elsewhere, but never too late.
 
     Arguments:
       kind: the kind, or None if there are many.
-      closed: where to note the lanes of groups that may start nothing more, which it drops.
+      closed: receives the lanes of groups that may start no more jobs, which the index drops.
     """
 
     __slots__ = ("_closed", "_heap", "_sequence", "_valid", "kind")
@@ -122,7 +123,7 @@ class Index:
         self._sequence = 0
 
     def advertise(self, lane: Lane, head: Entry) -> None:
-        """A lane is new, or has a new first job."""
+        """Add a lane, or update it after it has got a new first job."""
         known = self._valid.get(lane)
         if known is not None and known[:2] <= head[:2]:
             return
@@ -132,10 +133,10 @@ class Index:
         heapq.heappush(self._heap, entry)
 
     def first(self, roster: WorkerIndex, worker: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
-        """The best lane for a worker whose first job goes before that.
+        """Return the best lane for a worker among those whose first job goes before ``before``.
 
         Returns:
-          the lane or None, and a rank before which there is nothing that the worker may take.
+          the lane or None, and a rank before which there is no job that the worker may run.
         """
         entry, lane = self._search(lambda entry: entry[:2] >= before or roster.admits(entry[3].terms, worker))
         if entry is None:
@@ -143,7 +144,7 @@ class Index:
         return (lane if entry[:2] < before else None), entry[:2]
 
     def first_startable(self, roster: WorkerIndex) -> tuple[Lane, WorkerRecord] | None:
-        """The best lane whose first job an idle worker may take, with that worker."""
+        """Return the best lane whose first job an idle worker may run, with that worker."""
         found: list[tuple[Lane, WorkerRecord]] = []
 
         def finds_worker(entry: IndexEntry) -> bool:
@@ -156,11 +157,11 @@ class Index:
         return found[0] if found else None
 
     def first_rank(self) -> Rank | None:
-        """The rank of the first job of all, or None."""
+        """The rank of the first job of all lanes, or None."""
         return None if self._top() is None else self._heap[0][:2]
 
     def _search(self, suits: Callable[[IndexEntry], bool]) -> tuple[IndexEntry | None, Lane | None]:
-        """The first entry that suits, with its lane."""
+        """Return the first entry that ``suits`` accepts, with its lane."""
         refused: list[IndexEntry] = []
         found: tuple[IndexEntry | None, Lane | None] = (None, None)
         while (lane := self._top()) is not None:
@@ -174,14 +175,14 @@ class Index:
         return found
 
     def trim(self, lanes: int) -> None:
-        """Drop what is stale if there is much of it, ``lanes`` being the live ones."""
+        """Drop stale entries if there are many; ``lanes`` is the number of live lanes."""
         if len(self._heap) > 2 * lanes + _LEAST_TO_COMPACT:
             self._valid = {lane: entry for lane, entry in self._valid.items() if lane.size}
             self._heap = list(self._valid.values())
             heapq.heapify(self._heap)
 
     def _top(self) -> Lane | None:
-        """The lane at the top, once its entry is what it should be."""
+        """Return the lane at the top, after correcting its entry."""
         heap = self._heap
         while heap:
             entry = heap[0]

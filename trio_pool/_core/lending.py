@@ -1,4 +1,4 @@
-"""Jobs that lend the places of their runs to others, and have them back."""
+"""Lending the places of runs to other jobs, and getting them back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Lending:
-    """Lets jobs go on without their workers for a while; each gets the same one back."""
+    """Lets jobs lend their workers for some time; each job gets the same worker back."""
 
     __slots__ = ("_lifecycle", "_roster", "_state", "_waits")
 
@@ -25,7 +25,7 @@ class Lending:
         self._waits = state.waits
 
     def lend(self, run: Run, now: float) -> None:
-        """A job lends the place of its run, which is free then; its attempt goes on."""
+        """Lend the place of a job's run, which becomes free; the attempt goes on."""
         job, worker = run.job, run.worker
         if not worker._lent:
             self._roster.count_as_available(worker, False)
@@ -33,14 +33,14 @@ class Lending:
         worker._lent[run] = None
         self._lifecycle.take_off(run, now)
         run.is_lent = True
-        job._run = run  # it has it still, if for later
+        job._run = run  # kept, since the run gets the place back later
         self._lifecycle.add_surplus(job, -1)
 
     def claim(self, run: Run, task: object, now: float) -> Wait | None:
-        """The job wants its place back: at once, or as soon as one is free.
+        """Request the place of a run: it gets the place back at once, or as soon as one is free.
 
         Returns:
-          the wait for that, which has to begin.
+          the wait for the place, which the caller must begin, or None.
         """
         worker = run.worker
         worker._claims.append(run)
@@ -51,7 +51,7 @@ class Lending:
         return wait
 
     def give_back(self, worker: WorkerRecord, now: float) -> None:
-        """A free place of a worker goes back to the first job that wants one back."""
+        """Give a free place of a worker back to the first run that waits for one."""
         run = worker._claims.popleft()
         job = run.job
         if run.wait is not None:
@@ -67,25 +67,26 @@ class Lending:
         self._roster.count_coming(worker)
         self._lifecycle.add_surplus(job, 1)
         self._state.commands.append((REGAIN, run))
-        self._state.may_start = True  # for others: it is not this worker that may take a job now
+        self._state.may_start = True  # for other jobs: this worker may no longer be able to take one
         if self._waits.is_waiting(run):
-            self._state.may_be_stuck = True  # another task of the job may wait for what needs this worker
+            self._state.may_be_stuck = True  # another task of the job may wait for a job that needs this worker
 
     def forfeit(self, run: Run) -> None:
-        """A job that wants its place back, and could never have it, goes on without it.
+        """Let a job go on without its place, since it could never get it back.
 
-        It stays with the worker in so far as a task of the worker's runs it, inside the lifespan.
+        The run stays with the worker in one respect: a task of the worker executes it, inside the
+        lifespan.
         """
         assert run.wait is not None
         worker = run.worker
         worker._claims.remove(run)
         self._waits.end(run.wait)
-        run.race = Race(run)  # like an attempt of several runs, it ends on its own account and not on the worker's
+        run.race = Race(run)  # like one of several runs of an attempt, it ends independently of the worker
         if worker._limits is not None:
             worker._limits.ended_otherwise(run.is_probe)
 
     def close(self, run: Run) -> None:
-        """The attempt of a job that has gone on without its worker is over."""
+        """End the attempt of a job that has gone on without its worker."""
         worker, job = run.worker, run.job
         run.wait = None
         del worker._lent[run]

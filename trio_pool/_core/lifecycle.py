@@ -1,4 +1,4 @@
-"""The one place where a job's state changes, with all that follows from it."""
+"""The only place that changes a job's state, with all direct consequences."""
 
 from __future__ import annotations
 
@@ -36,28 +36,29 @@ _MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
 _FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
 _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
 
-RUNNING = JobState.RUNNING  # looked up with every change of state, and slow through the enum
+RUNNING = JobState.RUNNING  # read for every change of state, and slow to access through the enum
 
 
 class Lifecycle:
     """The jobs of the pool and their counts.
 
     Arguments:
-      commands: where to note whom to tell.
-      dead: where dead jobs go.
-      instruments: those who want to be told; only asked whether there are any.
+      commands: receives the notifications.
+      dead: receives the dead jobs.
+      dependencies: which jobs other jobs depend on.
+      instruments: the instruments; only used to check whether there are any.
       keep_history: whether jobs keep their transitions.
-      waits: what is told of the jobs that others wait for.
+      waits: notified of the jobs that others wait for.
 
     Attributes:
-      count: how many jobs are in each state; ended ones stay counted.
-      unstarted: how many are in the pool that never started: those that max_queue bounds.
+      count: how many jobs are in each state, including ended ones.
+      unstarted: how many jobs in the pool have never started, which max_queue bounds.
       live: the jobs that have not ended, by id, in the order in which they entered.
-      surplus: how many more workers are busy than jobs run: there are hedges.
-      groups: how many groups are open: without any, no job is in one.
-      news: ended jobs that mean something for others, and groups that may start something
-          again: what has to be followed up before the event is over.
-      newcomers: jobs that have come into groups whose end is waited for.
+      surplus: how many more workers are busy than jobs run, because of hedges.
+      groups: how many groups are open; without any, no job belongs to one.
+      news: ended jobs that affect others, and groups that may start jobs again; to be followed up
+          before the event ends.
+      newcomers: jobs that have entered groups whose ends are awaited.
     """
 
     __slots__ = (
@@ -112,11 +113,10 @@ class Lifecycle:
         self.news: deque[JobRecord | Group] = deque()
 
     def move(self, job: JobRecord, state: JobState, now: float, detail: Any = None) -> None:
-        """Change the state of a job, keep its history and tell the instruments.
+        """Change the state of a job, keep its history and notify the instruments.
 
         Arguments:
-          detail: the worker if ``state`` is ``RUNNING``, the end of the delay if it is
-              ``DELAYED``.
+          detail: the worker if ``state`` is ``RUNNING``, the end of the delay if it is ``DELAYED``.
         """
         old = job._state
         if state not in TRANSITIONS[old]:
@@ -143,7 +143,7 @@ class Lifecycle:
                 job._started = may_be_awaited = True
                 self.unstarted -= 1
                 if self._watched:
-                    self._waits.note(job)  # some wait for its start only
+                    self._waits.note(job)  # some wait only for its start
         elif state in FINAL:
             may_be_awaited = True
             self._close(job, now)
@@ -164,7 +164,7 @@ class Lifecycle:
             self._tell(job, old, state, detail)
 
     def end(self, job: JobRecord, state: JobState, now: float, words: Words = "") -> None:
-        """A job ends, but not dead; in ``words``, why it has no result."""
+        """End a job in a state other than dead; ``words`` is the reason if it has no result."""
         job._reason = words
         self.move(job, state, now)
 
@@ -176,7 +176,7 @@ class Lifecycle:
         error: Exception | None,
         now: float,
     ) -> None:
-        """A job is dead of ``error``, or of nothing that was raised."""
+        """End a job as dead because of ``error``, or without an error."""
         job._reason = words
         job._value = reason, error
         self.move(job, JobState.DEAD, now)
@@ -186,16 +186,16 @@ class Lifecycle:
             self.news.append(job)
 
     def time_out(self, job: JobRecord, now: float) -> None:
-        """A job that isn't running has run out of time."""
+        """End a job that isn't running after its total timeout."""
         self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 
     def bury(self, job: JobRecord, now: float) -> None:
-        """No worker may take the job."""
+        """End a job that no worker may run."""
         words = "no worker of the pool may take it"
         self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
 
     def end_attempt(self, run: Run, now: float, error: Exception | None) -> JobRecord:
-        """Account for an attempt that counts, and take its run off the worker; returns its job."""
+        """Record an attempt that counts, and remove its run from the worker; return the job."""
         job, worker = self.take_off(run, now), run.worker
         worker._attempts += 1
         if error is None:
@@ -206,19 +206,19 @@ class Lifecycle:
         return job
 
     def cut_attempt(self, run: Run, now: float, error: Exception) -> JobRecord:
-        """Take a run off its worker whose attempt doesn't count; returns its job."""
+        """Remove a run whose attempt doesn't count from its worker; return the job."""
         job = self.take_off(run, now)
         self.drop_attempt(job, run.worker, run.started_at, now, error)
         return job
 
-    # What the ends of attempts come to, for those that more than one worker took part in.
+    # The parts of these steps, for attempts on several workers.
 
     def take_off(self, run: Run, now: float) -> JobRecord:
-        """A run leaves its place on the worker, which is free then; returns its job."""
+        """Remove a run from its worker, which frees the place; return the job."""
         job, worker = run.job, run.worker
         del worker._runs[run]
         if not worker._available:
-            worker._crew.count_coming(worker)  # it may have had to wait for this
+            worker._crew.count_coming(worker)  # the worker may have had to wait for this
         if run.draws:
             begun(run, run.started_at)
         worker._busy_seconds += now - run.since
@@ -226,7 +226,7 @@ class Lifecycle:
         return job
 
     def count_for(self, worker: WorkerRecord, error: Exception | None) -> None:
-        """Add what a worker has done to its statistics; `end_attempt` does it without the call."""
+        """Add an attempt to a worker's statistics; `end_attempt` does the same inline."""
         worker._attempts += 1
         if error is None:
             worker._succeeded += 1
@@ -242,7 +242,7 @@ class Lifecycle:
         error: Exception | None,
         hedges: tuple[tuple[int, str], ...] = (),
     ) -> None:
-        """Count an attempt, and keep it with its job."""
+        """Count an attempt, and add it to its job's attempts."""
         job._attempt_count = number = job._attempt_count + 1
         attempt = (number, worker._id, worker._name, started_at, now, error, hedges)
         if self._instruments:
@@ -260,7 +260,7 @@ class Lifecycle:
                 group.failures += 1
 
     def add_surplus(self, job: JobRecord, difference: int) -> None:
-        """So many more workers are busy with a job than it being one that runs says."""
+        """Add to the number of workers that are busy in addition to one per running job."""
         self.surplus += difference
         if (group := job._options.group) is not None:
             if difference < 0 and group.is_full:
@@ -268,7 +268,7 @@ class Lifecycle:
             group.surplus += difference
 
     def count_retry(self, job: JobRecord) -> None:
-        """A job that has failed gets another attempt."""
+        """Count a retry."""
         self.retries += 1
         if (group := job._options.group) is not None:
             group.retries += 1
@@ -282,18 +282,18 @@ class Lifecycle:
         error: Exception,
         hedges: tuple[tuple[int, str], ...] = (),
     ) -> None:
-        """An attempt doesn't count, but its end is to be told."""
+        """Notify the instruments of an attempt that doesn't count."""
         if self._instruments:
             number = job._attempt_count + 1
             self.tell("attempt_ended", job, Attempt(number, worker._id, worker._name, started_at, now, error, hedges))
 
     def tell(self, event: str, *arguments: object) -> None:
-        """Note an event for the instruments, if there are any."""
+        """Record an event for the instruments, if there are any."""
         if self._instruments:
             self._commands.append((TELL, (event, arguments)))
 
     def _close(self, job: JobRecord, now: float) -> None:
-        """A job has ended: let go of what only a live job needs."""
+        """Release what only a live job needs."""
         del self.live[job._id]
         if not job._started:
             self.unstarted -= 1
@@ -320,7 +320,7 @@ class Lifecycle:
 
 
 def begun(run: Run, now: float) -> None:
-    """The function of an attempt begins: its start counts in rate limits from here on."""
+    """Record that the function of an attempt begins: the start counts in rate limits from now on."""
     for meter in run.draws:
         meter.begun(now, run.started_at)
     run.draws = ()

@@ -1,4 +1,4 @@
-"""The jobs that no worker of the pool may take."""
+"""The jobs that no worker of the pool may run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class UnservableJobs:
-    """Finds them, and does with them what the pool was opened to do."""
+    """Finds these jobs, and applies the ``no_worker`` policy of the pool."""
 
     __slots__ = ("_commands", "_lifecycle", "_queue", "_roster", "_state", "_waiting_line", "policy")
 
@@ -31,7 +31,7 @@ class UnservableJobs:
         self.policy: NoWorker = policy
 
     def is_one(self, terms: Terms) -> bool:
-        """Whether a job on these terms is one, if the pool does not keep them."""
+        """Whether no worker may run a job on these terms, unless the policy keeps such jobs."""
         return self.policy != "wait" and self._is_lost(terms)
 
     def _is_lost(self, terms: Terms) -> bool:
@@ -41,7 +41,7 @@ class UnservableJobs:
         return growth is None or not growth.could_take(terms)
 
     def bury_new(self, lanes: list[Lane], now: float) -> None:
-        """A worker has left that the jobs in these lanes may have waited for: bury those that only it could take."""
+        """Bury the jobs in these lanes that only a worker that has left could run."""
         if self.policy == "wait":
             return
         lost = sorted((entry for lane in lanes if self.is_one(lane.terms) for entry in lane.entries()), key=rank_of)
@@ -55,14 +55,14 @@ class UnservableJobs:
                 self.turn_away(job, now)
 
     def bury_lost(self, now: float) -> bool:
-        """No worker will come any more: bury the jobs that none may take; returns whether there are any."""
+        """Bury the jobs that no worker may run, since no more workers will come; return whether there are any."""
         lanes = [lane for lane in self._queue.lanes() if self._is_lost(lane.terms)]
         for lane in lanes:
             self._bury([entry[2] for entry in lane.entries()], now)
         return bool(lanes)
 
     def bury_all(self, now: float) -> None:
-        """Nothing that could take any of the queued jobs will ever happen: bury them."""
+        """Bury all queued jobs, since no event will ever start any of them."""
         self._bury(list(self._queue), now)
 
     def _bury(self, jobs: list[JobRecord], now: float) -> None:
@@ -71,12 +71,13 @@ class UnservableJobs:
             self._lifecycle.bury(job, now)
 
     def turn_away(self, job: JobRecord, now: float) -> None:
-        """A job waits for a place in vain: its submitter goes on with a dead job or without one."""
+        """Remove a job from the line for a place; its submitter gets a dead job or an error."""
         if self.policy == "reject" and job in self._waiting_line.line:
             self._waiting_line.withdraw(job)
             self._commands.append((REFUSED, job))
             return
-        # Only the job that stands for a graph turns it away; others are buried like those in the queue.
+        # Only the job that represents a graph turns the graph away; other jobs are buried like
+        # queued ones.
         let_go = self._waiting_line.leave(job)
         self._lifecycle.bury(job, now)
         if let_go is not None:

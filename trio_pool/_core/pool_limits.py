@@ -1,4 +1,4 @@
-"""What the pool as a whole lets start: so many attempts at once, so many a second, so many retries."""
+"""The limits of the pool as a whole: concurrent attempts, the rate of starts, and retries."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
 
-RUNNING = JobState.RUNNING  # looked up with every job, and slow through the enum
+RUNNING = JobState.RUNNING  # read for every job, and slow to access through the enum
 
 
 class PoolLimits:
-    """The limits of a pool, and what is counted for them.
+    """The limits of a pool, and their counters.
 
     Attributes:
-      max_running: how many attempts may be under way at once; changed by `set_max_running`.
-      is_shared: whether workers hold each other back, so that whose job starts may depend on all of them.
-      meter: what the pool's rate limit lets start, or None without one.
-      budget: what the pool's budget of retries is told of, or None without one.
-      limited_until: until when the pool's rate limit keeps a job waiting that could start otherwise.
+      max_running: how many attempts may run at once; changed by `set_max_running`.
+      is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
+      meter: the meter of the pool's rate limit, or None.
+      budget: the meter of the pool's retry budget, or None.
+      limited_until: until when the pool's rate limit delays a job that could start otherwise.
     """
 
     __slots__ = (
@@ -54,10 +54,10 @@ class PoolLimits:
         self.max_running: float = max_running
         self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
-        # The last one, while there is no limit: it must not be forgotten what has started.
+        # The last meter while there is no limit, which must not forget the recent starts.
         self._meter_before: RateMeter | None = None
         self.limited_until: float | None = None
-        # Names the entry for that in the heap of deadlines, and is 0 without one.
+        # Identifies the entry for ``limited_until`` in the heap of deadlines; 0 without an entry.
         self._ticket = 0
         self.is_shared: bool = False
         self._note_limits()
@@ -66,25 +66,25 @@ class PoolLimits:
         self.is_shared = self.max_running != math.inf or self.meter is not None
 
     def allows_start(self, now: float) -> bool:
-        """Whether the pool lets one more attempt start now."""
+        """Whether the limits of the pool allow one more attempt to start now."""
         return not self.is_shared or (self.room > 0 and not self.is_rate_limited(now))
 
     @property
     def room(self) -> float:
-        """How many more attempts may be under way."""
+        """How many more attempts may run."""
         return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 
     def is_rate_limited(self, now: float) -> bool:
-        """Whether the pool's rate limit lets nothing start now."""
+        """Whether the pool's rate limit allows no start now."""
         return self.meter is not None and self.meter.ready_at(now) > now
 
     def set_max_running(self, limit: float) -> None:
-        """Change how many attempts may be under way at once."""
+        """Change how many attempts may run at once."""
         self.max_running = limit
         self._note_limits()
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
-        """Change how often attempts may start in the pool, without handing out a fresh burst."""
+        """Change how often attempts may start in the pool, without a fresh burst."""
         meter = self.meter or self._meter_before
         if limit is None:
             self._meter_before, self.meter = meter, None
@@ -98,12 +98,12 @@ class PoolLimits:
             self.wait_for_meter(None)
 
     def no_longer_limited(self) -> None:
-        """The time has come at which the pool's rate limit lets an attempt start."""
+        """Record that the pool's rate limit allows a start now."""
         self.limited_until = None
         self._ticket = 0
 
     def wait_for_meter(self, ready: float | None) -> None:
-        """A job could start, or get a worker, but for the pool's rate limit; or none any more."""
+        """Record until when the pool's rate limit delays a job or a new worker; None for no delay."""
         if self.limited_until == ready:
             return
         if self.limited_until is not None:

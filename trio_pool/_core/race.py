@@ -1,4 +1,4 @@
-"""How an attempt stands that is not one run's alone to end."""
+"""The outcome of an attempt with several runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 
 class Race:
-    """One attempt of a job that has a `Hedge`, and how it stands.
+    """One attempt of a job with a `Hedge`, and its outcome so far.
 
     Attributes:
       job: the job.
-      first: the worker that the attempt began on.
-      started_at: when that was.
-      deadline: when a timeout ends it, wherever it runs.
-      took_part: every worker that it has been started on, in that order.
+      first: the worker on which the attempt began.
+      started_at: when the attempt began.
+      deadline: when a timeout ends the attempt, on all of its workers.
+      took_part: every worker on which the attempt has been started, in this order.
       runners: the runs that have not ended yet.
-      won: whether it has ended somewhere with a value.
+      won: whether a run has ended with a value.
       value: that value.
-      error: what it ended with where it failed last, or None.
-      verdict: what that means; None if it was the job's total timeout.
+      error: the error of the last run that failed, or None.
+      verdict: the decision about that error; None for the job's total timeout.
     """
 
     __slots__ = (
@@ -50,48 +50,48 @@ class Race:
         self.value: object = None
         self.error: Exception | None = None
         self.verdict: Verdict | None = None
-        # Owned by `Hedging`: when it may be started on one more worker.
+        # Owned by `Hedging`: when to start the attempt on one more worker.
         self.next_at: float | None = None
 
     @property
     def hedges(self) -> tuple[tuple[int, str], ...]:
-        """The id and the name of each worker but the first."""
+        """The id and the name of each worker except the first."""
         return tuple((worker.id, worker.name) for worker in self.took_part if worker is not self.first)
 
     @property
     def is_decided(self) -> bool:
-        """Whether nothing that the others do can change how it ends, but a value."""
+        """Whether the outcome is final unless another run returns a value."""
         if self.won or (self.error is not None and self.verdict is None):
             return True
         return self.verdict is not None and self.verdict.is_the_last_word
 
     def succeeded(self, value: object) -> None:
-        """It has ended on one worker with a value: the first one counts."""
+        """Record that a run has returned a value: the first one counts."""
         if not self.won:
             self.won = True
             self.value = value
 
     def failed(self, error: Exception, verdict: Verdict | None) -> None:
-        """It has ended on one worker with an error: the last one counts, if none decides."""
+        """Record that a run has failed: the last error counts, unless an error is decisive."""
         if not self.is_decided:
             self.error = error
             self.verdict = verdict
 
     def cancelled(self) -> None:
-        """Its job was cancelled: how it ends is up to those that run it, not to who has failed before."""
+        """Discard the errors so far after the job was cancelled: the remaining runs determine the outcome."""
         if not self.is_decided:
             self.error = self.verdict = None
 
 
 def race_of(job: JobRecord) -> Race | None:
-    """What decides how the attempt under way ends, if no run alone does."""
+    """Return the race of the running attempt, or None if it has a single run."""
     assert job._run is not None
     race: Race | None = job._run.race
     return race
 
 
 def runs_of(job: JobRecord) -> list[Run]:
-    """The runs of a job that is running."""
+    """Return the runs of a running job."""
     assert job._run is not None
     race = race_of(job)
     return [job._run] if race is None else list(race.runners)

@@ -1,13 +1,13 @@
-"""The ready jobs, by priority and by who may take them.
+"""The queue of ready jobs, by priority and by the workers that may run them.
 
-Jobs that the same workers may take stand in one lane: a heap of their own. A lane that
-some workers may not take is entered in an index for each kind of workers that fits it, ordered
-by the lane's first job; one that many kinds fit is entered in one that these share, by a tag that it
-requires. Picking for a worker compares the first of the lane for anybody, of the worker's
-own lanes, and of the best lanes in these indexes; so it never looks
-at jobs that it may not take, however many there are, and at lanes of bounced jobs that it
-may not take only once as long as none is added. The lanes of a group that may start nothing
-more are in no index.
+Jobs that the same workers may run are in one lane, which is a heap. A lane that only some workers may serve is
+entered in indexes, which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane
+that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
+
+To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
+and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
+there are. Lanes of bounced jobs that the worker may not run are checked only once, as long as none is added. The
+lanes of a group that may start no more jobs are in no index.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class ReadyQueue:
-    """Jobs that wait for a worker. While one does, its total timeout is in the heap of deadlines.
+    """Jobs that wait for a worker. The total timeouts of waiting jobs are in the heap of deadlines.
 
     Arguments:
-      roster: who may take what.
-      deadlines: where total timeouts are kept.
-      tickets: numbers that nothing else that holds jobs gets too.
-      lifo: whether of equal priorities the last to come goes first.
+      roster: the index of workers.
+      deadlines: the heap of deadlines.
+      tickets: numbers that are unique among everything that holds jobs.
+      lifo: whether the last of several jobs with equal priority goes first.
       ranked: whether priorities count at all.
     """
 
@@ -79,10 +79,10 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._open = Lane(ANYONE)
-        # By each worker, the lanes of the jobs that wait for it alone.
+        # For each worker, the lanes of the jobs that wait for that worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # Those that are neither for anybody nor for any job of one worker; and of these, by a tag that
-        # they require or None, those that are for more than one worker.
+        # The lanes with further terms, such as tags or a group; and by a required tag, or None, those of them for
+        # several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -91,16 +91,16 @@ class ReadyQueue:
         self._indexes: dict[Key, Index] = {}
         self._shared: dict[str | None, Index] = {}
         self._startable = Startable(roster)
-        # What the workers have that an elastic pool opens, or None; and by group, how many jobs wait for such.
+        # The tags of an elastic pool's workers, or None; and by group, how many jobs such a worker may run.
         self.counted_tags: frozenset[str] | None = None
         self._counted: dict[Group | None, int] = {}
-        # Counts what may give a worker something that it didn't find before. By worker, when it
-        # last searched, in these terms, and the rank before which it found nothing.
+        # The round is the number of changes that may give a worker a job that it didn't find before. For each
+        # worker, the round of its last search, and the rank before which it found nothing.
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
     def push(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Let a job wait on its terms, behind those of its priority or in front of them."""
+        """Add a job to the queue, behind or in front of those of its priority."""
         ticket = next(self._tickets)
         if front or self._lifo:
             ticket = -ticket
@@ -117,10 +117,10 @@ class ReadyQueue:
             self._place(entry, terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
-        """Take out the first job that an available worker may take."""
+        """Remove and return the first job that an available worker may run."""
         lane = self._open
         if not (self._lanes or self._pinned):
-            # What the rest comes to when all jobs are for anybody.
+            # The short path if all jobs are for any worker, with the same result.
             job = lane.take() if worker._kind.group is None else None
             if job is not None:
                 job._ticket = 0
@@ -153,23 +153,23 @@ class ReadyQueue:
         return None if head is None else self.pop(lane)
 
     def _is_known_to_be_best(self, worker: WorkerRecord, head: Entry | None) -> bool:
-        """Whether an earlier search has shown that no lane has anything before ``head``."""
+        """Whether an earlier search has shown that no lane has a job before ``head``."""
         searched_in, nothing_before = self._nothing_before.get(worker, (-1, LAST))
         return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
 
     def pop(self, lane: Lane) -> JobRecord:
-        """Take out the first job of a lane, whose `head` has just been seen to be one."""
+        """Remove and return the first job of a lane whose `head` has just been checked."""
         job = lane.pop()
         self._took_out(job, lane)
         return job
 
     def remove(self, job: JobRecord) -> None:
-        """Take out a job that waits here."""
+        """Remove a job."""
         lane = cast("Lane", job._lane)
         self._took_out(job, lane, forget=True)
 
     def clear(self) -> None:
-        """Take out everything. The tickets and the deadlines are left to the caller."""
+        """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
         for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed, self._counted):
             held.clear()
@@ -179,29 +179,29 @@ class ReadyQueue:
         self._startable.clear()
 
     def lanes(self) -> list[Lane]:
-        """The lanes that hold jobs, first the one whose job starts next."""
+        """The lanes that hold jobs, in the order of their first jobs."""
         heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
     def counted(self) -> Iterator[tuple[Group | None, int]]:
-        """By gate, how many jobs wait that a worker may take which an elastic pool opens."""
+        """For each gate, how many jobs wait that an elastic worker may run."""
         yield None, self._open.size
         yield from self._counted.items()
 
     @property
     def is_plain(self) -> bool:
-        """Whether all jobs are for anybody; then nothing is noted about who may be able to take what."""
+        """Whether all jobs are for any worker; then the index of startable jobs is not used."""
         return not (self._lanes or self._pinned)
 
     def first_startable(self) -> tuple[Lane, WorkerRecord] | None:
-        """The lane whose first job starts next of those that an idle worker may take, and that worker."""
-        if self.is_plain:  # what the rest comes to then
+        """Return the lane with the next startable job, and an idle worker that may run the job."""
+        if self.is_plain:  # the short path for that case, with the same result
             worker = None if self._open.head() is None else self._roster.choose(ANYONE)
             return None if worker is None else (self._open, worker)
         return self._startable.first()
 
     def note_idle(self, workers: Iterable[WorkerRecord]) -> None:
-        """Idle workers have not looked for jobs themselves."""
+        """Note the lanes for idle workers that have not looked for jobs themselves."""
         self._note_startable(self._open)
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
@@ -217,7 +217,7 @@ class ReadyQueue:
             self._startable.note(lane, head[:2])
 
     def release(self, worker: WorkerRecord) -> None:
-        """Let the jobs that wait for a worker which has left go to others if they may."""
+        """Move the jobs that wait for a leaving worker to other lanes, if other workers may run them."""
         self._nothing_before.pop(worker, None)
         for lane in list(self._pinned.get(worker, {}).values()):
             self._drop_lane(lane)
@@ -229,7 +229,7 @@ class ReadyQueue:
         return worker in self._pinned
 
     def lanes_for(self, worker: WorkerRecord, *, tags: bool) -> list[Lane]:
-        """The lanes of jobs that wait for a worker alone, and with ``tags`` of those that may want its tags."""
+        """The lanes of jobs that wait for a worker alone; with ``tags`` also lanes that may require its tags."""
         found = list(self._pinned.get(worker, {}).values())
         if tags:
             found += (lane for tag in (None, *worker._tags) for lane in self._by_tag.get(tag, ()))
@@ -238,7 +238,7 @@ class ReadyQueue:
         return found
 
     def reopen(self, group: Group) -> None:
-        """A group that could start nothing more may start something again."""
+        """Enter the lanes of a group again that may start jobs again."""
         self._startable.reopen(group)
         for index, lane in self._closed.pop(group, ()):
             head = lane.head()
@@ -249,12 +249,12 @@ class ReadyQueue:
         self._round += 1
 
     def forget_kinds(self, group: Group) -> None:
-        """There are no workers any more that are kept for a group."""
+        """Drop the indexes of a group's reserved workers after these have been released."""
         for key in [key for key in self._indexes if key[1] is group]:
             del self._indexes[key]
 
     def look_again(self) -> None:
-        """Who is available has changed, and with it what a worker may take."""
+        """Allow new searches after the available workers have changed."""
         self._round += 1
         if self._roster.idle_count:
             for lane in self._bounced:
@@ -277,7 +277,7 @@ class ReadyQueue:
         yield from self._lanes.values()
 
     def _place(self, entry: Entry, terms: Terms) -> None:
-        """Put an entry into the lane that its job's terms call for."""
+        """Put an entry into the lane for its job's terms."""
         if terms is ANYONE:
             lane = self._open
         elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
@@ -289,7 +289,7 @@ class ReadyQueue:
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
         if not lane.size and self._roster.idle_count:
-            self._note_startable(self._open)  # up to now this may have been the only one
+            self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
         lane.push(entry)
         entry[2]._lane = lane
         if lane.is_counted:
@@ -335,16 +335,16 @@ class ReadyQueue:
                 index.trim(len(self._lanes))
 
     def _indexes_for(self, kind: WorkerKind) -> Iterator[Index]:
-        """Where the lanes are entered that a kind of workers may serve; its own is made when one first looks."""
+        """Yield the indexes of the lanes that a kind of workers may serve; create its own index on first use."""
         index = self._indexes.get(kind.key)
         if index is None or index.kind is not kind:
-            # Where the last worker of such a kind has left meanwhile, lanes may have come that were not entered.
+            # After the last worker of such a kind had left, lanes may have been added without being entered.
             index = self._indexes[kind.key] = Index(kind, self._closed)
             for lane in self._lanes_for(kind):
                 head = lane.head()
                 if head is not None and kind.may_serve(lane.terms):
                     index.advertise(lane, head)
-        index.kind = kind  # the last worker of the one before may have left, or been kept for a group
+        index.kind = kind  # the kind may have been replaced after its last worker had left or was reserved
         yield index
         if self._shared and kind.group is None:
             for tag in (None, *kind.tags):
@@ -353,7 +353,7 @@ class ReadyQueue:
                     yield shared
 
     def _lanes_for(self, kind: WorkerKind) -> Iterator[Lane]:
-        """The lanes that may belong into the index of a kind of workers."""
+        """Yield the lanes that may belong to the index of a kind of workers."""
         if kind.group is not None:
             yield from (lane for lane in self._gated.get(kind.group, ()) if lane.terms.pinned is None)
             return
@@ -391,7 +391,7 @@ class ReadyQueue:
 
 
 def _take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Take something out of what is held under a key; returns whether it was the last."""
+    """Remove an item from the items under a key; return whether it was the last."""
     del held[key][item]
     if held[key]:
         return False

@@ -1,11 +1,11 @@
-"""Which groups have which workers for themselves.
+"""The reservation of workers for groups.
 
-1. A group waits until it has had all the workers that it wants. From then on a worker that
-   it loses is replaced as soon as there is another.
-2. A group that waits for more than the pool can have has none set aside: that would keep them
-   from others for nothing. It goes on waiting, as long as workers may come.
-3. Where nothing happens by itself any more, what is set aside for groups that wait runs jobs
-   first, since what the groups wait for may wait for these. `Settling` sees to that.
+1. A group waits until it has got all its workers. From then on, a worker that it loses is replaced
+   as soon as another one is available.
+2. A group that waits for more workers than the pool can have gets none reserved, since that would
+   keep them from others for nothing. The group goes on waiting, as long as workers may be added.
+3. If nothing else happens by itself, workers that are reserved for waiting groups run jobs first,
+   since the groups may wait for these jobs indirectly. `Settling` handles this.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Reservations:
-    """Sets workers aside one by one, as they become free, for groups in the order of their opening.
+    """Reserves workers one by one, as they become free, for groups in the order of their opening.
 
     Attributes:
-      lacking: how many workers are still to be set aside.
-      has_grown: whether these have become more since `offer` was last called for all idle workers.
-      kept: how many workers are set aside for groups that have had all that they want.
-      waiting: the groups that have not had all that they want, the first to come first.
+      lacking: how many workers are still to be reserved.
+      has_grown: whether ``lacking`` has grown since `offer` was last called for all idle workers.
+      kept: how many workers are reserved for groups that have got all their workers.
+      waiting: the groups that have not got all their workers yet, in order.
     """
 
     __slots__ = (
@@ -53,27 +53,28 @@ class Reservations:
         self._commands = commands
         self._waits = waits
         self._number = 0
-        # Each with its number, in the order of these; and those that lack workers, or have lacked some.
+        # Each group with its number, in order; and a heap of the groups that lack workers or have
+        # lacked some.
         self._groups: dict[Group, int] = {}
         self._line: list[tuple[int, Group]] = []
         self.lacking: int = 0
         self.has_grown: bool = False
         self.kept: int = 0
-        # Those of them whose groups were opened outside of the pool's jobs.
+        # The part of ``kept`` for groups that were opened outside of the pool's jobs.
         self._kept_outside = 0
         self.waiting: dict[Group, None] = waits.groups
-        # Those that wait for more than the pool can have.
+        # The groups that wait for more workers than the pool can have.
         self._beyond: set[Group] = set()
-        # No group that waits wants more than this.
+        # An upper bound for the reserve of all waiting groups.
         self._largest = 0
 
     @property
     def may_give_back(self) -> bool:
-        """Whether a group that was opened outside of the pool's jobs has workers, and so may give some back."""
+        """Whether a group that was opened outside of the pool's jobs has workers, and so may release some."""
         return self._kept_outside > 0
 
     def open(self, group: Group) -> None:
-        """A group wants workers for itself; `review` has to follow."""
+        """Add a group that needs workers; call `review` next."""
         self._number += 1
         self._groups[group] = self._number
         self._largest = max(group.reserve, self._largest if self.waiting else 0)
@@ -81,7 +82,7 @@ class Reservations:
         self._lack(group, group.reserve)
 
     def close(self, group: Group) -> None:
-        """It wants them no longer, if it still did."""
+        """Remove a group, if it is still there."""
         if group not in self._groups:
             return
         del self._groups[group]
@@ -95,14 +96,15 @@ class Reservations:
         self._release(group)
 
     def review(self, most: float) -> bool:
-        """The pool can have so many workers now; returns whether that changes who gets some."""
-        if not self._beyond and self._largest < most:  # one of them may be its opener's
+        """Update the reservations for the number of workers that the pool can have; return whether they changed."""
+        if not self._beyond and self._largest < most:  # one of the workers may be occupied by the group's opener
             return False
         beyond = {group for group in self.waiting if group.reserve > most - occupied_by_opener(group)}
         if beyond == self._beyond:
             return False
         in_line = list(self.waiting)
-        # What goes before those behind it goes before them again.
+        # A group that goes back in line keeps its place, so the groups behind it release their
+        # workers.
         back = next((place for place, group in enumerate(in_line) if group in self._beyond - beyond), len(in_line))
         for group in (*beyond, *in_line[back:]):
             self._release(group)
@@ -114,19 +116,19 @@ class Reservations:
         return True
 
     def turn_away_beyond(self) -> bool:
-        """No workers will come any more: let those go on without that want too many; returns whether there are any."""
+        """Turn away the groups that wait for too many workers, since none will come; return whether there are any."""
         found = [group for group in self.waiting if group in self._beyond] if self._beyond else []
         for group in found:
             self.turn_away(group)
         return bool(found)
 
     def turn_away(self, group: Group) -> None:
-        """A group waits in vain."""
+        """Turn away a group that will never get its workers."""
         self.close(group)
         self._commands.append((TURNED_AWAY, group))
 
     def give_way(self) -> bool:
-        """Release what is set aside for groups that wait; returns whether there was anything."""
+        """Release the workers that are reserved for waiting groups; return whether there were any."""
         found = False
         for group in self.waiting:
             if group.workers:
@@ -136,7 +138,7 @@ class Reservations:
         return found
 
     def offer(self, worker: WorkerRecord) -> bool:
-        """A worker is free: set it aside if it is wanted and may be; returns whether it was."""
+        """Reserve a free worker if a group needs it; return whether that was done."""
         if not self.lacking or worker._kind.group is not None or not self._is_free(worker):
             return False
         group = self._first_in_line()
@@ -153,7 +155,7 @@ class Reservations:
         return True
 
     def lose(self, worker: WorkerRecord) -> None:
-        """A worker is to leave the pool."""
+        """Release a worker that is about to leave the pool."""
         group = worker._kind.group
         if group is not None:
             del group.workers[worker]
@@ -172,14 +174,14 @@ class Reservations:
         heapq.heappush(self._line, (self._groups[group], group))
 
     def _count(self, group: Group, number: int) -> None:
-        """So many more workers are set aside for a group, which count if it has had all that it wants."""
+        """Add to the number of workers that are reserved for a group, if the group has got all its workers before."""
         if group not in self.waiting:
             self.kept += number
             if group.opener is None:
                 self._kept_outside += number
 
     def _first_in_line(self) -> Group:
-        """The first to have come of those that lack workers and may get some; there must be one."""
+        """Return the first group in line that lacks workers and may get some; there must be one."""
         line = self._line
         while True:
             group = line[0][1]
@@ -192,5 +194,5 @@ class Reservations:
 
 
 def occupied_by_opener(group: Group) -> int:
-    """How many of the workers that stay in the pool a group can't have, since its opener has them."""
+    """How many of the pool's staying workers a group can't get, since its opener occupies them."""
     return int(group.opener is not None and not group.opener.worker._is_leaving)

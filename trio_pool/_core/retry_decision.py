@@ -1,4 +1,4 @@
-"""What becomes of a job after a failed attempt: one pure decision."""
+"""The decision about a job after a failed attempt, as a pure function."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST_TIME: Setback[Any] = Setback()
 _CONTROLS = (RetryAfter, GiveUp, Discard, ResourceBroken)
 _TELLING = (*_CONTROLS, BaseExceptionGroup)
 
-# Named tuples, since generating classes is most of what importing the package takes.
+# Named tuples, since generating attrs classes takes most of the package's import time.
 
 
 class Retry(NamedTuple):
@@ -45,7 +45,7 @@ class Retry(NamedTuple):
 
 
 class Die(NamedTuple):
-    """No further attempt: the job is dead of ``error``."""
+    """No further attempt: the job is dead because of ``error``."""
 
     reason: DeadReason
     words: Words
@@ -53,32 +53,31 @@ class Die(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """No further attempt, and no harm done: the job is discarded."""
+    """No further attempt, but no failure either: the job is discarded."""
 
     words: Words
 
 
 class Verdict(NamedTuple):
-    """What becomes of the job, and what the failure means for its worker."""
+    """The decision about the job, and the effect of the failure on its worker."""
 
     fate: Retry | Die | Drop
     rest: float = 0.0
     broken: bool = False
-    # Whether the worker's breaker counts it.
+    # Whether the worker's breaker counts the failure.
     is_failure: bool = False
 
     @property
     def is_the_last_word(self) -> bool:
-        """Whether the function itself has said what becomes of the job."""
+        """Whether the function itself has decided about the job."""
         fate = self.fate
         return isinstance(fate, Drop) or (isinstance(fate, Die) and fate.reason is DeadReason.GAVE_UP)
 
 
 def control_of(error: Exception) -> Control | None:
-    """What the function says by ``error``: the strongest control exception in it.
+    """Return the strongest control exception in ``error``, or None.
 
-    Only where there is nothing else in it: a group in which something ordinary failed too
-    is an ordinary failure.
+    None if there is anything else in it: a group with an ordinary error is an ordinary failure.
     """
     if not is_a(error, _TELLING):
         return None
@@ -93,7 +92,7 @@ def _delay_of(pause: RetryAfter) -> float:
 
 
 def _strength(control: Control) -> tuple[int, float, bool]:
-    """By what one is stronger than another: its kind, a longer pause, and that it counts."""
+    """The order of control exceptions: by type, then by delay, then by whether they count."""
     if is_a(control, RetryAfter):
         return 0, _delay_of(control), control.counts
     if is_a(control, ResourceBroken):
@@ -110,14 +109,14 @@ def judge(
     breaker: Breaker | None = None,
     rng: Random,
 ) -> Verdict:
-    """Decide what becomes of ``job`` after an attempt that failed with ``error``.
+    """Decide about ``job`` after an attempt that failed with ``error``.
 
-    Neither the job nor the clock is touched; but ``on_failure``, ``retry_on`` and
-    ``delay`` are the user's code, as is what a breaker ``counts``, and are called here.
+    This changes neither the job nor the clock. However, it calls the user's code: ``on_failure``,
+    ``retry_on``, ``delay``, and ``counts`` of a breaker.
     """
     try:
         control = control_of(error)
-    except BaseException as fault:  # what a class of the program's has made of its delay
+    except BaseException as fault:  # a class of the program may define its own delay, which may fail
         return Verdict(_misjudged(fault, error, "what the function has raised"))
     if control is None and on_failure is not None:
         try:
@@ -132,7 +131,7 @@ def judge(
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     try:
         return _as_told(job, error, control, policy, rng)
-    except BaseException as fault:  # the same
+    except BaseException as fault:  # a class of the program may define its own attributes, which may fail
         return Verdict(_misjudged(fault, error, "what the function has raised"))
 
 
@@ -166,7 +165,7 @@ def _again_after(
         return _exhausted(job, error)
     placement = policy.placement if asked is None else validate.one_of("placement", asked, PLACEMENTS)
     if control.rest and asked is None and placement == "same":
-        placement = "any"  # the same worker is the one that can't take it now
+        placement = "any"  # the same worker is the one that must rest
     return Retry(delay, placement, policy.front, counts)
 
 
@@ -175,7 +174,7 @@ def _by_policy(
 ) -> Retry | Die:
     try:
         counts = broken is None or validate.instance("counts", broken.counts, bool)
-        # Types are about what is wrong with the resource whatever the error is that on_failure takes for it.
+        # Types match the ResourceBroken, even if on_failure has returned it for another error.
         by_types = isinstance(policy.retry_on, (type, tuple))
         if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
@@ -200,15 +199,15 @@ def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
 def _exhausted(job: Job[Any], error: Exception) -> Die:
     counted = (job._setback or _FIRST_TIME).counted
     words = "no attempts left"
-    if counted < job._attempt_count:  # or a reader would wonder why there were more than max_attempts
+    if counted < job._attempt_count:  # explains why there were more attempts than max_attempts
         words = f"{words}: {counted + 1} of {job._attempt_count + 1} count"
     return Die(DeadReason.ATTEMPTS_EXHAUSTED, words, error)
 
 
 def _misjudged(fault: BaseException, error: Exception, source: str) -> Die:
-    """The user's own code for deciding is at fault: that isn't mended by trying again.
+    """Handle an error in the user's own code for the decision, which a retry can't fix.
 
-    What is no `Exception` is raised on.
+    Anything other than an `Exception` is raised again.
     """
     fault = as_error(fault, source)
     if not is_a(fault, Exception):

@@ -1,4 +1,4 @@
-"""Entries in order, cheap where they come in order."""
+"""A priority queue that is fast if entries come in order."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound="tuple[object, ...]")
 
-# Below this length stale entries aren't worth a thought.
+# Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
 
 
 class RunHeap(Generic[E]):
     """A heap beside a sorted run.
 
-    Most entries come in their order, or in the reverse of it: these stand in the run, which
-    grows at its ends and costs next to nothing to take from. Only what comes in between goes
-    into the heap. No two entries may be equal.
+    Most entries come in order, or in reverse order. These are in the run, which grows at both ends
+    and is very cheap to take from. Only entries in between go into the heap. No two entries may be
+    equal.
     """
 
     __slots__ = ("_heap", "_run")
@@ -45,14 +45,14 @@ class RunHeap(Generic[E]):
         return run[0] if run else None
 
     def _pop(self) -> E:
-        """Take out the first entry; there must be one."""
+        """Remove the first entry; there must be one."""
         run, heap = self._run, self._heap
         if heap and not (run and run[0] < heap[0]):
             return heapq.heappop(heap)
         return run.popleft()
 
     def _compact(self, stale: int, is_valid: Callable[[E], bool]) -> bool:
-        """Drop what is stale if that is more than half, and not too little; returns whether."""
+        """Drop the stale entries if they are more than half of a large heap; return whether that was done."""
         if not stale * 2 > len(self) > _LEAST_TO_COMPACT:
             return False
         self._run = deque(filter(is_valid, self._run))
@@ -61,10 +61,10 @@ class RunHeap(Generic[E]):
         return True
 
     def __iter__(self) -> Iterator[E]:
-        """All entries in no order, stale ones included."""
+        """Iterate over all entries in no particular order, including stale ones."""
         yield from self._run
         yield from self._heap
 
     def __len__(self) -> int:
-        """How many entries there are, stale ones included."""
+        """The number of entries, including stale ones."""
         return len(self._run) + len(self._heap)

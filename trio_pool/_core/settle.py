@@ -1,4 +1,4 @@
-"""After every event: what follows from it, in one fixed order, until nothing is left to be done."""
+"""The follow-up after every event: all its consequences, in one fixed order, until there are none left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Settling:
-    """Follows up what events have marked. They end with `settle`, and place no follow-ups of their own."""
+    """Handles the consequences that events have marked. Each event ends with `settle`, without own follow-ups."""
 
     __slots__ = (
         "_autoscaler",
@@ -45,7 +45,7 @@ class Settling:
         self._changes = changes
 
     def settle(self, now: float) -> None:
-        """Let everything follow that follows from what has happened."""
+        """Handle all consequences of what has happened."""
         while self._follow(now):
             pass
         newcomers = self._lifecycle.newcomers
@@ -56,7 +56,7 @@ class Settling:
             self._search.look_again()
 
     def settle_if_needed(self, now: float) -> None:
-        """The same after what happens with every job, and means something for others in few pools."""
+        """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
         state = self._state
         if (
             state.may_start
@@ -70,7 +70,7 @@ class Settling:
             self.settle(now)
 
     def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
-        """The next run of a worker that has ended one, or None; whatever else follows from that."""
+        """Return the next run of a worker that has ended one, or None, and handle the other consequences."""
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
@@ -88,7 +88,7 @@ class Settling:
         return run
 
     def _follow(self, now: float) -> bool:
-        """Each step once; returns whether there may be more to be done."""
+        """Run each step once; return whether there may be more to do."""
         state, reservations = self._state, self._reservations
         if self._lifecycle.news:
             self.follow_up(now)
@@ -110,7 +110,7 @@ class Settling:
         return False
 
     def follow_up(self, now: float) -> None:
-        """See to what the ends of jobs mean for others, and to groups that may start something again."""
+        """Handle the effects of ended jobs on other jobs, and reopen groups that may start jobs again."""
         state, news = self._state, self._lifecycle.news
         while news:
             state.may_start = True
@@ -129,14 +129,14 @@ class Settling:
                     self._unblock(job, now)
 
     def _unblock(self, job: JobRecord, now: float) -> None:
-        """All that a job has waited for has succeeded."""
+        """Unblock a job after all its dependencies have succeeded."""
         if job._state is None:
             self._state.waiting_line.by_taker.push(job, job._options.terms)
         else:
             self._changes.queue_again(job, now, front=False, at_once=False)
 
     def _review(self) -> None:
-        """There are more workers or fewer, or more who want some: see who can have them."""
+        """Review the reservations after the number of workers or of the groups that wait for them has changed."""
         state, reservations = self._state, self._reservations
         state.may_reserve = False
         if not reservations.waiting:
@@ -148,7 +148,7 @@ class Settling:
             state.look_again()
 
     def _is_still(self) -> bool:
-        """Whether all that goes on is jobs that wait for others, and nothing will come due."""
+        """Whether only jobs run that wait for others, and no deadline will change that."""
         count, autoscaler = self._lifecycle.count, self._autoscaler
         hedging = self._state.hedging
         if count[JobState.DELAYED] or hedging.due_later:
@@ -163,21 +163,21 @@ class Settling:
             if autoscaler.is_hiring or (is_limited and autoscaler.is_short):
                 return False
             if autoscaler.is_letting_go and not count[JobState.RUNNING]:
-                return False  # once the worker has left, another one may be opened for those that wait
+                return False  # after the worker has left, another one may be opened for the waiting jobs
         return not self._state.roster.coming
 
     def _set_going(self, now: float) -> bool:
-        """Jobs or groups wait, and nothing happens by itself any more: do what there is to be done about that.
+        """Resolve a standstill: jobs or groups wait, and nothing else will happen by itself.
 
         Returns:
-          whether there may be more to be done.
+          whether there may be more to do.
         """
         state, reservations, count = self._state, self._reservations, self._lifecycle.count
         if state.draining and state.paused:
             self._changes.resume_all(now)
             return True
         if state.draining and self._unservable.bury_lost(now):
-            return True  # those who wait for them go on, and so may groups, which give back workers then
+            return True  # the jobs that depend on them go on, and so may groups, which then release workers
         running = count[JobState.RUNNING]
         if reservations.give_way():
             state.look_again()
@@ -198,7 +198,7 @@ class Settling:
     # Time passes.
 
     def advance(self, now: float) -> None:
-        """Deal with what has come due, before anything else at the same instant."""
+        """Handle everything that has come due, before any other event of the same instant."""
         state = self._state
         if state.deadlines.soonest > now:
             return
@@ -225,7 +225,7 @@ class Settling:
         state.may_start = True
         self.settle(now)
         if is_retiring and self._autoscaler is not None:
-            # Only now are those idle for which there is nothing to do.
+            # Only after settling is it known which idle workers have nothing to do.
             while (worker := self._autoscaler.retire(now)) is not None:
                 self._changes.dismiss(worker, now)
                 self.settle(now)
@@ -244,5 +244,5 @@ class Settling:
 
 
 def waited_in_vain(other: JobRecord) -> str:
-    """Why a job is discarded that waited for this one."""
+    """The reason for discarding a job that waited for this one."""
     return f"it waited for {one_line(other.name)}, which is {other.state.name.lower()}"

@@ -1,4 +1,4 @@
-"""Which of the waiting jobs an idle worker may be able to take."""
+"""Finding waiting jobs that idle workers may run."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ if TYPE_CHECKING:
     from .lanes import Index, Rank
     from .worker_index import WorkerIndex
 
-    # Where a job may be found that can start.
+    # A place to look for jobs that can start.
     Source: TypeAlias = Lane | Index
 
-# Below this length stale entries aren't worth a thought.
+# Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
 
 
 class Startable:
-    """Where to look for jobs that idle workers may take, first where the job is that starts next.
+    """The places to look for jobs that idle workers may run, the one with the next job to start first.
 
-    A lane, or an index of lanes, is noted when it gets a job, or a worker, that may have been missing, and
-    forgotten when it turns out that there is nothing. So nothing is looked at that has not changed.
-    What is noted for a group that may start nothing more is left alone until it may.
+    A lane, or an index of lanes, is noted when it gets a job or a worker that may have been
+    missing. The lane or index is forgotten when the search finds nothing there. So the search skips
+    everything that has not changed. Entries of a group that may start no more jobs stay untouched
+    until it may.
     """
 
     __slots__ = ("_order", "_placed", "_ranks", "_roster", "_sequence", "_shelves")
 
     def __init__(self, roster: WorkerIndex) -> None:
         self._roster = roster
-        # By each source, the rank of its one valid entry: never too late, if too early.
+        # For each source, the rank of its one valid entry; may be too early, but never too late.
         self._ranks: dict[Source, Rank] = {}
-        # The entries by groups, and the groups by their first entries.
+        # The entries by group, and the groups by their first entries.
         self._shelves: dict[Group | None, list[tuple[Rank, int, Source]]] = {}
         self._order: list[tuple[Rank, int, Group | None]] = []
-        # By group, the rank of its one valid entry there.
+        # For each group, the rank of its one valid entry in that order.
         self._placed: dict[Group | None, Rank] = {}
         self._sequence = 0
 
     def note(self, source: Source, rank: Rank) -> None:
-        """There may be something, and nothing before this rank."""
+        """Record that there may be a job, but none before this rank."""
         known = self._ranks.get(source)
         if known is not None and known <= rank:
             return
@@ -58,29 +59,29 @@ class Startable:
             heapq.heapify(shelf)
 
     def reopen(self, group: Group) -> None:
-        """A group that could start nothing more may start something again."""
+        """Reopen a group that may start jobs again."""
         shelf = self._shelves.get(group)
         if shelf and group not in self._placed:
             self._place(group, shelf[0][0])
 
     def forget(self, source: Source) -> None:
-        """There is nothing any more."""
+        """Remove a source without startable jobs."""
         self._ranks.pop(source, None)
 
     def forget_group(self, group: Group) -> None:
-        """None of its jobs wait any more."""
+        """Remove a group without waiting jobs."""
         self._shelves.pop(group, None)
         self._placed.pop(group, None)
 
     def clear(self) -> None:
-        """Nothing waits any more."""
+        """Remove everything."""
         self._ranks.clear()
         self._shelves.clear()
         self._order.clear()
         self._placed.clear()
 
     def first(self) -> tuple[Lane, WorkerRecord] | None:
-        """The lane whose first job starts next of those that an idle worker may take, and that worker."""
+        """Return the lane with the next startable job, and an idle worker that may run the job."""
         order = self._order
         while order:
             rank, _, gate = order[0]
@@ -117,7 +118,7 @@ class Startable:
         return source.first_startable(self._roster)
 
     def _place(self, gate: Group | None, rank: Rank) -> None:
-        """Enter a group by its first entry."""
+        """Add a group to the order by its first entry."""
         self._placed[gate] = rank
         self._sequence += 1
         heapq.heappush(self._order, (rank, self._sequence, gate))

@@ -1,4 +1,4 @@
-"""All that the core knows at one moment, and what of it has not been followed up."""
+"""The whole state of the core, and the marks for what has not been followed up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class CoreSettings(NamedTuple):
-    """What a core is told of how its pool was opened; the fields are arguments of `open_pool`."""
+    """The settings of a core; the fields are arguments of `open_pool`."""
 
     max_queue: float = math.inf
     max_running: float = math.inf
@@ -42,7 +42,7 @@ class CoreSettings(NamedTuple):
 
 
 class Growth(Protocol):
-    """What others have to know of an elastic pool: which workers may come yet."""
+    """The interface of an elastic pool for the other features: which workers may still be added."""
 
     @property
     def most(self) -> float: ...
@@ -56,16 +56,16 @@ class Growth(Protocol):
 
 
 class PoolState:
-    """What two features need stands here; whoever changes it marks it, and `Settling` does the rest.
+    """The state that several features share. Code that changes it marks it, and `Settling` does the rest.
 
     Attributes:
-      draining: no more jobs will come but from jobs, and nobody resumes a worker.
-      paused: the workers that are paused.
-      has_bounced: whether jobs have ever been kept from workers that they have failed on.
-      growth: what may come of an elastic pool; None for any other.
-      may_start: whether something may start that could not when it was last looked for.
-      may_reserve: whether other groups may have workers for themselves than before.
-      may_be_stuck: whether somebody may wait for ever now.
+      draining: whether no more jobs will come except from jobs, and no calls of resume().
+      paused: the paused workers.
+      has_bounced: whether jobs have ever avoided workers that they have failed on.
+      growth: the autoscaler of an elastic pool; None for any other pool.
+      may_start: whether a job may be able to start that couldn't at the last check.
+      may_reserve: whether the reservations of workers may have to change.
+      may_be_stuck: whether a wait may never end now.
     """
 
     __slots__ = (
@@ -126,22 +126,22 @@ class PoolState:
 
     @property
     def most_workers(self) -> float:
-        """How many workers the pool can have, as far as it sees to that itself."""
+        """How many workers the pool can have without workers added by the program."""
         own = self.roster.staying
         return own if self.growth is None else self.growth.most + own - self.growth.own
 
     @property
     def has_reserved(self) -> bool:
-        """Whether workers are set aside for groups, or may be: jobs prefer those of their own group."""
+        """Whether workers are reserved for groups, or may be: then jobs prefer the workers of their own group."""
         return self.reservations.kept > 0 or bool(self.reservations.waiting)
 
     def note_relied_on(self) -> None:
-        """One more worker can be counted on: a job that bounces has to try it, and it may be held by who waits."""
+        """Record that one more worker is available: a bounced job has to try it, even if a waiting job holds it."""
         if self.has_bounced:
             self.may_be_stuck = True
 
     def look_again(self) -> None:
-        """Who may take what has changed, with who is available and for whom."""
+        """Mark the queues for another search after availability or reservations have changed."""
         self.queue.look_again()
         self.waiting_line.by_taker.look_again()
         self.may_start = True

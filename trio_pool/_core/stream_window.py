@@ -1,4 +1,4 @@
-"""The jobs of a stream from being taken to being handed out, and whether there is room for more."""
+"""The jobs of a stream from their creation until they are read, and whether there is room for more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .commands import Commands
     from .worker_index import WorkerIndex
 
-DELAYED = JobState.DELAYED  # looked up with every job, and slow through the enum
+DELAYED = JobState.DELAYED  # read for every job, and slow to access through the enum
 
 C = TypeVar("C", bound="Collection[JobRecord]")
 
@@ -25,29 +25,31 @@ MOST_ASIDE = 1000
 
 
 class Outlet(Protocol):
-    """Where jobs go that can be handed out: the sending end of a channel."""
+    """The receiver of the jobs that can be read: the sending end of a channel."""
 
     def send_nowait(self, job: Any, /) -> None: ...
     def close(self) -> None: ...
 
 
 class StreamWindow(abc.ABC, Generic[C]):
-    """Which jobs of a stream count, which are set aside, and which can be handed out.
+    """Which jobs of a stream count, which are set aside, and which can be read.
 
-    Those that back off are set aside, and so are ended ones that have to wait for their turn: neither
-    gives a worker anything to do, nor the reader anything to read. All others count.
+    Jobs that back off are set aside, and so are ended jobs that wait for their turn: neither gives
+    a worker anything to do, nor the reader anything to read. All other jobs count.
 
     Arguments:
-      buffer: how many jobs may count; None for twice the workers.
+      roster: the pool's workers.
+      commands: receives the notifications.
+      buffer: how many jobs may count; None for twice the number of workers.
       max_queue: how many jobs may wait to start in the pool.
-      outlet: gets the jobs that can be handed out, in their order; closed behind the last one.
-      look: lets those look who wait for room.
+      outlet: receives the jobs that can be read, in order; closed after the last one.
+      look: called when there may be room for more jobs.
 
     Attributes:
-      pending: the jobs that can't be handed out yet.
-      unread: how many of those that can have not been read.
-      is_wanted: whether somebody waits for room.
-      held_by: the job that keeps others from being handed out which have ended, once that is known.
+      pending: the jobs that can't be read yet.
+      unread: how many jobs can be read and have not been.
+      is_wanted: whether something waits for room.
+      held_by: the job that holds up other jobs that have ended, once that is known.
     """
 
     __slots__ = (
@@ -83,24 +85,25 @@ class StreamWindow(abc.ABC, Generic[C]):
         self._buffer = buffer
         self._most_aside = min(MOST_ASIDE, max_queue)
         self._look = look
-        # How many back off, and how many have ended and have to wait for their turn.
+        # How many jobs back off, and how many have ended and wait for their turn.
         self._delayed = 0
         self._early = 0
-        # Whether those who wait are about to look already.
+        # Whether the command to look for room is already queued.
         self._is_told = False
         self._outlet = outlet
         self._is_closed = False
         self.unread: int = 0
         self.is_wanted: bool = False
         self.held_by: JobRecord | None = None
-        # What adds a job to the pending ones.
+        # Adds a job to ``pending``.
         self._add: Callable[[JobRecord], object]
 
     def room(self, *, if_held: bool = False) -> float:
-        """How many more jobs may be taken; zero or less for none.
+        """Return how many more jobs may be taken; zero or less for none.
 
         Arguments:
-          if_held: how many it would be if those that have ended too early had to go on waiting for their turn.
+          if_held: calculate this as if the jobs that have ended too early kept waiting for their
+              turn.
         """
         limit = self._buffer
         if limit is None:
@@ -114,12 +117,12 @@ class StreamWindow(abc.ABC, Generic[C]):
         return limit - self.unread - len(self.pending) + (min(aside, self._most_aside) if aside else 0)
 
     def take(self, job: JobRecord) -> None:
-        """A job has been made of the next item, and is about to be submitted."""
+        """Add the job of the next item, which is about to be submitted."""
         self._add(job)
         job._window = self
 
     def end(self, job: JobRecord, old: JobState | None) -> None:
-        """One of its jobs has ended."""
+        """Record that one of the jobs has ended."""
         job._window = None
         if old is DELAYED:
             self._delayed -= 1
@@ -128,7 +131,7 @@ class StreamWindow(abc.ABC, Generic[C]):
             self._note_news()
 
     def move(self, old: JobState | None, state: JobState) -> None:
-        """One of its jobs has changed its state, but neither ended nor begun to run."""
+        """Record a change of a job's state other than to running or a final state."""
         if state is DELAYED:
             self._delayed += 1
             if self.is_wanted:
@@ -142,12 +145,12 @@ class StreamWindow(abc.ABC, Generic[C]):
             self._commands.append((MOVED, self))
 
     def tell(self) -> None:
-        """Let those look who wait."""
+        """Call ``look``."""
         self._is_told = False
         self._look()
 
     def close(self) -> None:
-        """No more jobs will be taken."""
+        """Record that no more jobs will be taken."""
         self._is_closed = True
         self._close_if_last()
 
@@ -159,27 +162,27 @@ class StreamWindow(abc.ABC, Generic[C]):
         if self._is_closed and not self.pending:
             self._outlet.close()
 
-    # What depends on the order in which they are handed out.
+    # The methods that depend on the order of the results.
 
     @property
     @abc.abstractmethod
     def next(self) -> JobRecord | None:
-        """The job whose turn it is before all others, or None if any may be handed out first."""
+        """The job that must be read before all others, or None if any may be read first."""
 
     @abc.abstractmethod
     def awaited(self, more: bool) -> Iterable[JobRecord]:
-        """Those of which one has to end before any can be handed out; ``more`` if others may come before that."""
+        """The jobs one of which must end before any can be read; ``more`` if more jobs may come first."""
 
     @abc.abstractmethod
     def drop(self, job: JobRecord) -> None:
-        """The last one that was taken will not enter the pool."""
+        """Remove the last job that was taken, since it will not enter the pool."""
 
     @abc.abstractmethod
     def _end(self, job: JobRecord) -> None: ...
 
 
 class InOrder(StreamWindow["deque[JobRecord]"]):
-    """Handed out in the order in which they were taken."""
+    """A window whose jobs are read in the order in which they were taken."""
 
     __slots__ = ("pending",)
 
@@ -190,15 +193,15 @@ class InOrder(StreamWindow["deque[JobRecord]"]):
 
     @property
     def next(self) -> JobRecord | None:
-        """The first of those that were taken."""
+        """The first job that was taken and not read."""
         return self.pending[0] if self.pending else None
 
     def awaited(self, more: bool) -> Iterable[JobRecord]:
-        """The next one, whatever is taken behind it."""
+        """The first job, whatever is taken after it."""
         return (self.pending[0],) if self.pending else ()
 
     def drop(self, job: JobRecord) -> None:
-        """It waited for a place."""
+        """Remove the last job, which waited for a place."""
         job._window = None
         self.pending.pop()
 
@@ -216,7 +219,7 @@ class InOrder(StreamWindow["deque[JobRecord]"]):
 
 
 class AsTheyEnd(StreamWindow["dict[JobRecord, None]"]):
-    """Handed out in the order in which they end."""
+    """A window whose jobs are read in the order in which they end."""
 
     __slots__ = ("pending",)
 
@@ -227,15 +230,15 @@ class AsTheyEnd(StreamWindow["dict[JobRecord, None]"]):
 
     @property
     def next(self) -> JobRecord | None:
-        """None is."""
+        """None, since any job may be read first."""
         return None
 
     def awaited(self, more: bool) -> Iterable[JobRecord]:
-        """Any of them, if no others may come and end instead."""
+        """All jobs, unless more jobs may come and end first."""
         return () if more else self.pending
 
     def drop(self, job: JobRecord) -> None:
-        """It waited for a place."""
+        """Remove a job that waited for a place."""
         job._window = None
         del self.pending[job]
 

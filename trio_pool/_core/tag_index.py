@@ -1,9 +1,9 @@
-"""Workers by their tags, so that who may take a job is found without a look at the others.
+"""An index of workers by their tags, which finds the workers for a job without looking at others.
 
-Workers that have the same tags, and are kept for the same group or for none, are of one kind.
-`Kinds` are those that are kept for the same. What a job requires fits some of them, a `Fit`: it is worked
-out once, and kept right when kinds come and go. One that has many kinds keeps what is asked
-of them all as well: how many workers they have, and which of these are idle.
+Workers with the same tags that are reserved for the same group, or for none, are of one kind. A
+`TagIndex` holds the kinds that are reserved for one group, or for none. A `Fit` holds the kinds
+that have a set of required tags, and is updated when kinds are added or removed. A fit with many
+kinds also stores sums over them: the number of their workers, and which of these are idle.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 
-# So many kinds are asked one after the other.
+# Up to this number, the kinds of a fit are searched one by one.
 FEW = 8
 
-# So many more fits than there are kinds are kept.
+# How many fits more than kinds are kept.
 _SPARE = 1_000
 
-# So often one is drawn that may be refused, before all are asked.
+# How many random draws may be refused before all idle workers are checked.
 _TRIES = 8
 
-# Below this length stale entries aren't worth a thought.
+# Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
 
 
 class WorkerKind:
-    """The workers that have the same tags and are kept for the same group, or for none."""
+    """The workers with the same tags that are reserved for the same group, or for none."""
 
     __slots__ = ("available", "group", "idle", "key", "members", "tags", "wide")
 
@@ -44,35 +44,35 @@ class WorkerKind:
         self.group: Group | None = key[1]
         self.members: int = 0
         self.available: int = 0
-        # In the order in which they became idle; each with a number for that order.
+        # In the order in which the workers became idle, each with an increasing number.
         self.idle: dict[WorkerRecord, int] = {}
-        # The fits of many kinds that this one is in: they keep sums over all of them.
+        # The wide fits that contain this kind; they store sums over their kinds.
         self.wide: dict[Fit, None] = {}
 
     def may_serve(self, terms: Terms) -> bool:
-        """Whether such a worker may ever take such a job, as far as its tags and its group go."""
+        """Whether such a worker may ever run such a job, according to its tags and its group."""
         return terms.requires <= self.tags and (self.group is None or self.group is terms.gate)
 
     def add_members(self, number: int) -> None:
-        """So many workers have come."""
+        """Add to the number of workers."""
         self.members += number
         for fit in self.wide:
             fit.members += number
 
     def add_available(self, number: int) -> None:
-        """So many more of them can be counted on."""
+        """Add to the number of available workers."""
         self.available += number
         for fit in self.wide:
             fit.available += number
 
     def park(self, worker: WorkerRecord, number: int) -> None:
-        """One of them is idle."""
+        """Record that one of the workers is idle."""
         self.idle[worker] = number
         for fit in self.wide:
             fit.park(worker, number)
 
     def unpark(self, worker: WorkerRecord) -> int | None:
-        """One of them is idle no longer; returns its number if it was."""
+        """Record that one of the workers is no longer idle; return its number if it was."""
         number = self.idle.pop(worker, None)
         if number is not None:
             for fit in self.wide:
@@ -84,10 +84,10 @@ class Fit:
     """The kinds that have all the tags that some jobs require.
 
     Attributes:
-      kinds: these.
-      is_wide: whether they are, or have been, too many to be asked one after the other.
-      members: how many workers they have, where they are many.
-      available: how many of these can be counted on, where they are many.
+      kinds: the kinds.
+      is_wide: whether there are, or have been, too many kinds to search one by one.
+      members: the number of workers, if wide.
+      available: the number of available workers, if wide.
     """
 
     __slots__ = ("_idle", "_pick", "_urn", "_waiting_line", "available", "is_wide", "kinds", "members", "requires")
@@ -99,15 +99,16 @@ class Fit:
         self.members: int = 0
         self.available: int = 0
         self._pick: Pick = pick
-        # Where they are many, a heap of their idle workers, first the preferred one. What isn't idle
-        # since then is dropped when met.
+        # If wide, a heap of the idle workers, the preferred one first. Workers that are no longer
+        # idle are dropped when they are reached.
         self._idle: list[tuple[int, WorkerRecord]] = []
-        # Where one is picked at random, all that are idle instead, each with its place among them.
+        # With random picks, a list of all idle workers instead, and each worker's position in the
+        # list.
         self._urn: list[WorkerRecord] = []
         self._waiting_line: dict[WorkerRecord, int] = {}
 
     def add(self, kind: WorkerKind) -> None:
-        """There is one more."""
+        """Add a kind."""
         self.kinds[kind] = None
         if self.is_wide:
             self._widen(kind)
@@ -117,7 +118,7 @@ class Fit:
                 self._widen(each)
 
     def remove(self, kind: WorkerKind) -> None:
-        """One that has no workers any more is gone."""
+        """Remove a kind that has no workers any more."""
         del self.kinds[kind]
         kind.wide.pop(self, None)
 
@@ -129,15 +130,15 @@ class Fit:
             self.park(worker, number)
 
     def count(self) -> int:
-        """How many workers they have."""
+        """The number of workers."""
         return self.members if self.is_wide else sum([kind.members for kind in self.kinds])
 
     def count_available(self) -> int:
-        """How many of these can be counted on."""
+        """The number of available workers."""
         return self.available if self.is_wide else sum([kind.available for kind in self.kinds])
 
     def park(self, worker: WorkerRecord, number: int) -> None:
-        """A worker of one of many kinds is idle."""
+        """Record that a worker is idle, if wide."""
         if self._pick == "random":
             self._waiting_line[worker] = len(self._urn)
             self._urn.append(worker)
@@ -149,7 +150,7 @@ class Fit:
             heapq.heapify(self._idle)
 
     def unpark(self, worker: WorkerRecord) -> None:
-        """A worker of one of many kinds is idle no longer."""
+        """Record that a worker is no longer idle, if wide."""
         if self._pick == "random":
             place, last = self._waiting_line.pop(worker), self._urn.pop()
             if last is not worker:
@@ -157,13 +158,13 @@ class Fit:
                 self._waiting_line[last] = place
 
     def has_idle(self, but: WorkerRecord) -> bool:
-        """Whether one of their workers is idle, but for this one."""
+        """Whether a worker other than ``but`` is idle."""
         if self._pick == "random":
             return len(self._urn) > (but in self._waiting_line)
         return self.first(lambda worker: worker is not but) is not None
 
     def draw(self, rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
-        """One of the idle workers that may take something, by chance."""
+        """Pick a random one of the idle workers that ``may_take`` accepts."""
         urn = self._urn
         if not urn or may_take is None:
             return rng.choice(urn) if urn else None
@@ -179,7 +180,7 @@ class Fit:
         return kind.idle.get(worker) == abs(number) and kind in self.kinds
 
     def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[int, WorkerRecord] | None:
-        """The preferred one of the idle workers that may take something, all of them if that is None, with its rank."""
+        """The preferred one of the idle workers that ``may_take`` accepts (all if None), with its rank."""
         if not self.is_wide:
             found = [
                 entry for kind in self.kinds if kind.idle and (entry := self._first_of(kind, may_take)) is not None
@@ -210,21 +211,21 @@ class Fit:
 
 
 class TagIndex:
-    """The kinds of workers that are kept for one group, or for none."""
+    """The kinds of workers that are reserved for one group, or for none."""
 
     __slots__ = ("_by_tag", "_fits", "_fits_by_tag", "_pick", "by_tags")
 
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
         self.by_tags: dict[frozenset[str], WorkerKind] = {}
-        # By each tag, and by None, the kinds that have it, or all of them.
+        # Maps each tag to the kinds that have it, and None to all kinds.
         self._by_tag: dict[str | None, dict[WorkerKind, None]] = {None: {}}
         self._fits: dict[frozenset[str], Fit] = {}
-        # By one of the tags that they require, or None, if they require none.
+        # Maps one of the tags that a fit requires, or None if it requires none, to these fits.
         self._fits_by_tag: dict[str | None, dict[Fit, None]] = {}
 
     def add(self, kind: WorkerKind) -> None:
-        """There is one more."""
+        """Add a kind."""
         self.by_tags[kind.tags] = kind
         for tag in (None, *kind.tags):
             self._by_tag.setdefault(tag, {})[kind] = None
@@ -232,7 +233,7 @@ class TagIndex:
             fit.add(kind)
 
     def remove(self, kind: WorkerKind) -> None:
-        """One that has no workers any more is gone."""
+        """Remove a kind that has no workers any more."""
         for fit in list(self._fits_of(kind)):
             fit.remove(kind)
         del self.by_tags[kind.tags]
@@ -243,7 +244,7 @@ class TagIndex:
         del self._by_tag[None][kind]
 
     def fit(self, requires: frozenset[str]) -> Fit:
-        """Those that have all of these tags."""
+        """Return the kinds that have all of these tags."""
         fit = self._fits.get(requires)
         if fit is None:
             if len(self._fits) > _SPARE + len(self.by_tags):
@@ -264,7 +265,7 @@ class TagIndex:
                     yield fit
 
     def _forget(self) -> None:
-        """Work out all fits anew: jobs may require something else each time."""
+        """Drop all fits, since jobs may require different tags each time."""
         self._fits.clear()
         self._fits_by_tag.clear()
         for kind in self.by_tags.values():
@@ -272,5 +273,5 @@ class TagIndex:
 
 
 def a_tag_of(requires: frozenset[str]) -> str | None:
-    """One of these tags, always the same, or None if there are none."""
+    """Return one of these tags, always the same, or None if there are none."""
     return next(iter(requires), None)

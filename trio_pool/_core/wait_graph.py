@@ -1,12 +1,12 @@
-"""What has to come about before the waits of running jobs can end, and what of it never will.
+"""The wait-for graph: what must happen before the waits of running jobs can end, and what never will.
 
-A job that waits while it holds a worker keeps others from it. Where what it waits for can't
-start before that worker is free, or waits for it in turn, nothing would ever happen any more.
-So it is with a worker that can't go on before those have it back who have lent it, since it is
-to leave or its resource is broken: its lenders hold it too.
+A waiting job that holds a worker keeps other jobs from the worker. If the job that it waits for
+needs that worker, or waits for it in turn, nothing would ever happen again. The same is true for a
+worker that is about to leave or whose resource is broken. Such a worker can't go on before the jobs
+that have lent it get it back, so these jobs hold it too.
 
-An attempt that runs on several workers ends on all of them once it has got through on one. As long as
-one of these does not wait, or one more may be started, it may do that.
+An attempt that runs on several workers ends on all of them once one of its runs has got through. As
+long as one of these runs doesn't wait, or one more may be started, that run may get through.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
 
     from .state import PoolState
 
-    # What others may need: the end of a job, of a run or of a wait, a worker, or one more run of an attempt.
+    # What others may need: the end of a job, of a run or of a wait, a free worker, or one more run
+    # of an attempt.
     Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Race"
-    # So many of these have to come about.
+    # How many of these nodes are needed, and the nodes.
     Need: TypeAlias = tuple[int, Sequence[Node]]
 
 
 class Through(NamedTuple):
-    """That a run gets to its end by itself, and not since another run of the attempt has."""
+    """The end of a run by itself, and not because another run of the attempt has ended."""
 
     run: Run
 
 
 class Vacancy(NamedTuple):
-    """That a worker may start something.
+    """A worker that may start something.
 
     Attributes:
       worker: the worker.
-      wholly: whether nobody is to have lent it then either.
-      given_back: whether the group that has it for itself has to be over first.
+      wholly: whether it must also be lent by no run.
+      given_back: whether the group that it is reserved for must end first.
     """
 
     worker: WorkerRecord
@@ -52,7 +53,7 @@ class Vacancy(NamedTuple):
 
 
 class WaitGraph:
-    """Knows what jobs, waits and workers need of each other: the wait-for graph."""
+    """Calculates what jobs, waits and workers need of each other."""
 
     __slots__ = ("_as_if_lent", "_hedging", "_reservations", "_roster", "_state", "_waits")
 
@@ -62,20 +63,22 @@ class WaitGraph:
         self._reservations = state.reservations
         self._hedging = state.hedging
         self._waits = state.waits.by_run
-        # Runs that are taken to have lent their workers, to find out what that would change.
+        # Runs that are treated as if they had lent their workers, to find out what lending would
+        # change.
         self._as_if_lent: Collection[Run] = ()
 
     def unmet(self, waits: Iterable[Wait], *, as_if_lent: Collection[Run] = ()) -> dict[Node, list[Node]]:
-        """What will never come about of these and of all that they need.
+        """Return the nodes that can never happen, among the waits and everything that they need.
 
-        Everything that they need is gathered, with what that needs in turn; then whatever
-        needs nothing more is taken out, until nothing changes: what is left is stuck.
+        First all needs are gathered, and their needs in turn. Then every node that needs nothing
+        more is removed, repeatedly, until nothing changes. The remaining nodes are stuck.
 
         Arguments:
-          as_if_lent: these are taken to have lent their workers.
+          waits: the waits to check.
+          as_if_lent: runs that are treated as if they had lent their workers.
 
         Returns:
-          by each, those of the others that it needs.
+          the stuck nodes, each with the stuck nodes that it needs.
         """
         self._as_if_lent = as_if_lent
         needs: dict[Node, list[Need]] = {}
@@ -87,7 +90,8 @@ class WaitGraph:
                 for _, others in needs[node]:
                     found += others
         self._as_if_lent = ()
-        # By each, the needs that it would meet; and how many of each are open.
+        # For each node, the needs to which it contributes; and for each node, the numbers of nodes
+        # still missing.
         met_by: dict[Node, list[tuple[Node, int]]] = {node: [] for node in needs}
         for node, all_of in needs.items():
             for number, (_, others) in enumerate(all_of):
@@ -115,7 +119,7 @@ class WaitGraph:
         }
 
     def of(self, node: Node) -> list[Need]:
-        """What has to come about before this does, all of it."""
+        """Return everything that must happen before this node does."""
         if isinstance(node, Wait):
             return self._of_wait(node)
         if isinstance(node, Run):
@@ -129,7 +133,7 @@ class WaitGraph:
         return self._of_running(node) if node._state is JobState.RUNNING else self.of_waiting(node)
 
     def of_waiting(self, job: JobRecord) -> list[Need]:
-        """A job that waits for a worker, or will."""
+        """Return the needs of a job that waits for a worker, or will."""
         terms = terms_of(job)
         needs = self._of_worker(terms)
         needs += self._of_room(terms)
@@ -145,7 +149,7 @@ class WaitGraph:
         if race is None or run.is_lent or race.is_decided or run.is_cut:
             return self._of_through(run)
         ways: list[Node] = [Through(other) for other in race.runners]
-        # What can't be cut short it has to wait for in any case.
+        # The run must wait for the ends of cancelled jobs in any case.
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ()) if wait.for_ends]
         return [(1, [*ways, race]), *needs]
 
@@ -156,7 +160,7 @@ class WaitGraph:
         return needs
 
     def _of_place(self, worker: WorkerRecord) -> list[Need]:
-        """What has to come about before a place of a worker is free for a job that has lent one."""
+        """Return what must happen before a worker has a free place for a job that has lent one."""
         if worker._has_room or any(run in self._as_if_lent for run in worker._runs):
             return []
         return [(1, list(worker._runs))]
@@ -171,13 +175,14 @@ class WaitGraph:
         others = wait.jobs()
         if wait.window is None:
             return [(1, [other]) for other in others if not other.state.is_final]
-        # Of a window full of jobs, the first runs most often and needs nothing: no others are looked at then.
+        # In a window of many jobs, the first usually runs and needs nothing; then the others aren't
+        # checked.
         if wait.window.unread or any(not self.of(other) for other in others):
             return []
         return [(1, list(others))] if others else []
 
     def _of_group(self, group: Group) -> Need:
-        """How many of the workers that waiting jobs hold have to be free before a group has those that it wants."""
+        """Return how many of the workers held by waiting jobs must become free before a group has its workers."""
         growth = self._state.growth
         free = 0.0 if growth is None else growth.most - growth.own
         held: list[Vacancy] = []
@@ -191,11 +196,12 @@ class WaitGraph:
             else:
                 free += 1
         missing = group.lacks - free
-        # Where even all of them would not do, more workers have to come, as they may.
+        # If even all of these workers are not enough, more workers must be added, which is
+        # possible.
         return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
     def _is_waited_on(self, worker: WorkerRecord) -> bool:
-        """Whether any of those waits who have a place of a worker or have lent it."""
+        """Whether a run that uses or has lent the worker waits."""
         return any(run in self._waits for run in (*worker._runs, *worker._lent))
 
     def _of_vacancy(self, vacancy: Vacancy) -> list[Need]:
@@ -207,19 +213,20 @@ class WaitGraph:
             needs += [(1, [lender]) for lender in worker._lent]
         group = worker._kind.group
         if vacancy.given_back and group is not None and group.opener is not None:
-            # What another task of its opener waits for may come when the group is over.
+            # If another task of the opener waits, that wait may end when the group does.
             needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
         return needs
 
     def _is_kept_from(self, group: Group | None, worker: WorkerRecord) -> bool:
-        """Whether a worker is another group's; while such a one waits for more, it gives up what it has if need be."""
+        """Whether a worker is reserved for another group that has all its workers; a waiting group releases its own."""
         other = worker._kind.group
         return other is not None and other is not group and other not in self._reservations.waiting
 
     def _of_worker(self, terms: Terms) -> list[Need]:
-        """What has to happen before a worker takes such a job: nothing if one is there that no waiting job holds.
+        """Return what must happen before a worker takes such a job; nothing if waiting jobs don't hold all of them.
 
-        Where all that may take it are to leave, they have to: then nobody may, which is the end of the job.
+        If all eligible workers are leaving, they must leave first: then no worker may run the job,
+        which ends it.
         """
         roster, growth = self._roster, self._state.growth
         if not roster.count(terms) or (growth is not None and growth.could_open(terms)):
@@ -232,13 +239,13 @@ class WaitGraph:
         return [(1, takers)] if takers else [(1, [Vacancy(worker, wholly=True)]) for worker in roster.fitting(terms)]
 
     def _of_further_run(self, race: Race) -> list[Need]:
-        """What has to happen before an attempt is started on one more worker; it may be what never does."""
+        """Return what must happen before an attempt starts on one more worker, which may be impossible."""
         hedging, growth = self._hedging, self._state.growth
         if not hedging.may_go_further(race):
             return [(1, [])]
         terms = hedging.terms_of(race)
         needs = self._of_room(terms)
-        if growth is None or not growth.will_open(terms):  # none is opened for its sake
+        if growth is None or not growth.will_open(terms):  # no worker is opened just for a hedge
             takers = self._takers(terms, but=race.took_part)
             if takers is not None:
                 if growth is not None and growth.will_replace(terms):
@@ -247,25 +254,25 @@ class WaitGraph:
         return needs
 
     def _elastic_leaving(self) -> list[Vacancy]:
-        """The workers in whose place others may be opened, once they have left."""
+        """The leaving workers that may be replaced after they have left."""
         leaving = (worker for worker in self._roster.by_id.values() if worker._elastic and worker._is_leaving)
         return [Vacancy(worker, wholly=True) for worker in leaving]
 
     def _takers(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> list[Vacancy] | None:
-        """The workers that may take such a job, ``but`` none of these; None if no waiting job holds one of them."""
+        """The eligible workers for such a job, except ``but``; None if waiting jobs can't hold all of them."""
         roster = self._roster
-        # Each run that waits holds one at most, beside those that groups have.
+        # Each waiting run holds at most one worker, in addition to those reserved for groups.
         held = len(self._waits) + self._reservations.kept + len(but)
         if not terms.failed and held < roster.count(terms) - roster.leaving:
             return None
         staying = [worker for worker in roster.fitting(terms) if not (worker._is_leaving or worker in but)]
         if terms.failed:
-            # Those that it avoids now won't take it before others have failed, or can't be counted on any more.
+            # The job avoids these workers until others have failed or are no longer available.
             staying = [worker for worker in staying if not roster.is_avoided(terms, worker)]
         return [Vacancy(worker, wholly=False, given_back=self._is_kept_from(terms.gate, worker)) for worker in staying]
 
     def _of_room(self, terms: Terms) -> list[Need]:
-        """How many have to end of those that wait, in the pool and in its group, before such a job finds room."""
+        """Return how many waiting runs must end, in the pool and in the group, before there is room for such a job."""
         needs = self._of_room_among(self._state.limits.max_running, self._holders())
         gate = terms.gate
         if gate is not None:
@@ -274,14 +281,14 @@ class WaitGraph:
         return needs
 
     def _of_room_among(self, most: float, holders: Iterator[Run]) -> list[Need]:
-        """Of the waiting runs that are all that may be under way at once, or more, so many have to end."""
+        """If waiting runs use all the room there is, return how many of them must end."""
         if len(self._waits) < most:
             return []
         held = list(holders)
         return [(int(len(held) - most) + 1, held)] if len(held) >= most else []
 
     def _holders(self) -> Iterator[Run]:
-        """The runs that wait and hold their workers meanwhile."""
+        """The runs that wait while they hold their workers."""
         return (run for run in self._waits if run in run.worker._runs and run not in self._as_if_lent)
 
     def _is_holding(self, run: Run) -> bool:

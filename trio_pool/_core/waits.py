@@ -1,4 +1,4 @@
-"""The waits of running jobs for others, and how many of their runs wait for what has not come."""
+"""The waits of running jobs, and how many runs have a wait that has not been fulfilled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     # What a wait can be for.
     Cause: TypeAlias = "JobRecord | Group | Run | StreamJobs"
-    # Gives jobs.
+    # A function that returns jobs.
     Jobs: TypeAlias = Callable[[], Iterable[JobRecord]]
 
 
@@ -28,20 +28,21 @@ class Wait:
     """One wait of a running job.
 
     Arguments:
-      run: the run of the job that waits.
-      task: the one of its tasks that does.
-      awaited: what gives the jobs that it waits for; or the group that waits for workers of its own; or the
-          run itself, which is to have the place back that it has lent.
-      window: where those jobs are if they can't be read yet, and one of them is enough; None if all have to end.
-      outlasts: whether it goes on though its run has been cancelled.
-      for_ends: whether it is for the ends of jobs that have been cancelled, come what may.
+      run: the run of the waiting job.
+      task: the task of the job that waits.
+      awaited: a function that returns the awaited jobs; or the group that waits for workers; or the
+          run itself, to get back its lent place.
+      window: the window of these jobs, if they can't be read yet and one of them is enough; None if
+          all have to end.
+      outlasts: whether the wait goes on although its run has been cancelled.
+      for_ends: whether the wait is for the ends of cancelled jobs, and must not be interrupted.
 
     Attributes:
-      number: which wait of the pool it is.
-      stuck: if it turns out that it would be for ever, the runs that would wait with it;
-          then it is about to end.
-      lending_helps: whether it would not be for ever had these lent their workers.
-      wake: lets whoever waits see that; None while there is nothing to wake.
+      number: the number of the wait within the pool.
+      stuck: if the wait would never end, the runs that would wait with it; then the wait is about
+          to end.
+      lending_helps: whether the wait would end if these runs lent their workers.
+      wake: wakes the waiting task; None while there is nothing to wake.
     """
 
     __slots__ = (
@@ -80,7 +81,7 @@ class Wait:
             self.jobs = cast("Jobs", awaited)
         self.window: StreamJobs | None = window
         self.for_ends: bool = for_ends
-        self.outlasts: bool = outlasts or for_ends or self.for_place  # these are shielded
+        self.outlasts: bool = outlasts or for_ends or self.for_place  # both are shielded
         self.number: int = 0
         self.stuck: list[Run] = []
         self.lending_helps: bool = False
@@ -88,26 +89,28 @@ class Wait:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is about to end whatever becomes of what it is for: it is told, or cancelled."""
+        """Whether the wait is about to end in any case, because it is stuck or cancelled."""
         return bool(self.stuck) or (not self.outlasts and self.run.is_cut)
 
     @property
     def can_be_told(self) -> bool:
-        """Whether whoever waits can go on before it is over."""
+        """Whether the waiting task can go on before the wait is fulfilled."""
         return self.run.job._cancelled if self.for_place else not self.for_ends
 
 
 class Waits:
-    """Counts the runs that wait, by event: no count looks at all waits.
+    """Counts the waiting runs, updated by events, so that no count has to look at all waits.
 
-    A wait is kept by one cause, the first found of those that it waits for, and is looked at again
-    only when that has come. If any of a stream's jobs is enough, it is kept by the window that they are in.
+    Each wait is registered with one cause, the first unfulfilled one, and is checked again only
+    when this cause has come. If one of a stream's jobs is enough, the wait is registered with the
+    window.
 
     Attributes:
-      by_run: by each run that waits, its waits.
-      watched: by each cause, the waits that are kept by it. Whoever changes one says so by `note`.
-      readers: by each stream, the waits for jobs of it.
-      groups: the groups that have not had all the workers that they want, the first to come first.
+      by_run: the waits of each waiting run.
+      watched: the waits that are registered with each cause. Code that changes a cause calls
+          `note`.
+      readers: the waits for each stream's jobs.
+      groups: the groups that have not got all their workers yet, in order.
     """
 
     __slots__ = ("_changed", "_kept_by", "_number", "_standing", "by_run", "groups", "readers", "watched")
@@ -119,13 +122,13 @@ class Waits:
         self.readers: dict[StreamJobs, dict[Wait, None]] = {}
         self.groups: dict[Group, None] = {}
         self._kept_by: dict[Wait, tuple[Cause, ...]] = {}
-        # By each run that waits, how many of its waits stand.
+        # For each waiting run, how many of its waits are unfulfilled.
         self._standing: dict[Run, int] = {}
-        # Those of the causes that have been noted since the last count.
+        # The causes that have been noted since the last count.
         self._changed: dict[Cause, None] = {}
 
     def begin(self, wait: Wait) -> None:
-        """A running job begins to wait."""
+        """Begin a wait of a running job."""
         self._number += 1
         wait.number = self._number
         self.by_run.setdefault(wait.run, {})[wait] = None
@@ -134,7 +137,7 @@ class Waits:
         self.look_at(wait)
 
     def end(self, wait: Wait) -> None:
-        """It waits no longer."""
+        """End a wait."""
         self._drop(wait)
         waits = self.by_run[wait.run]
         del waits[wait]
@@ -147,32 +150,32 @@ class Waits:
                 del self.readers[wait.window]
 
     def look_at_readers(self, window: StreamJobs) -> None:
-        """What those wait for who read from a stream is no longer what it was."""
+        """Check the readers of a stream again, since the jobs that they wait for have changed."""
         for wait in self.readers.get(window, ()):
             self.look_at(wait)
 
     def is_waiting(self, run: Run) -> bool:
-        """Whether any part of a running job waits, in this run."""
+        """Whether any task of a running job waits, in this run."""
         return run in self.by_run
 
     def outlasted(self, run: Run) -> None:
-        """What a run that has been cancelled waits for still, it goes on waiting for."""
+        """Record that the remaining waits of a cancelled run go on."""
         for wait in self.by_run.get(run, ()):
             wait.outlasts = True
             self.look_at(wait)
 
     def cut(self, run: Run) -> None:
-        """A run has been cancelled: that ends those of its waits that are not shielded."""
+        """Check the waits of a cancelled run: those that are not shielded end."""
         for wait in self.by_run.get(run, ()):
             self.look_at(wait)
 
     def note(self, cause: Cause) -> None:
-        """What a wait may be for has come, as far as that goes."""
+        """Record that a cause has come, as far as the waits are concerned."""
         if cause in self.watched:
             self._changed[cause] = None
 
     def standing(self) -> int:
-        """How many runs wait for what has not come."""
+        """The number of runs with an unfulfilled wait."""
         changed = self._changed
         while changed:
             cause, _ = changed.popitem()
@@ -181,7 +184,7 @@ class Waits:
         return len(self._standing)
 
     def look_at(self, wait: Wait) -> None:
-        """A wait has begun, or something about it has changed."""
+        """Register a wait that has begun or changed."""
         self._drop(wait)
         causes = tuple(self._causes_of(wait))
         if causes:
@@ -191,7 +194,7 @@ class Waits:
                 self.watched.setdefault(cause, {})[wait] = None
 
     def _causes_of(self, wait: Wait) -> Iterable[Cause]:
-        """One of those that a wait is for and that have not come, or the window of those; none if it will end."""
+        """Return one unfulfilled cause of a wait; none if the wait will end."""
         if wait.is_ending:
             return ()
         if wait.for_place:
@@ -203,7 +206,7 @@ class Waits:
         return islice((other for other in wait.jobs() if not other.state.is_final), 1)
 
     def _drop(self, wait: Wait) -> None:
-        """A wait is kept by nothing any more."""
+        """Unregister a wait from its cause."""
         causes = self._kept_by.pop(wait, ())
         for cause in causes:
             waits = self.watched[cause]

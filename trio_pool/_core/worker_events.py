@@ -1,4 +1,4 @@
-"""What happens to workers."""
+"""The events of workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WorkerEvents:
-    """Each of these calls is an event in the life of a worker."""
+    """Each of these calls is an event of a worker."""
 
     __slots__ = (
         "_autoscaler",
@@ -40,7 +40,7 @@ class WorkerEvents:
         self._settling = settling
 
     def join(self, worker: WorkerRecord, *, ordered: bool = False) -> None:
-        """A worker is about to open its resource for the first time; perhaps as it was ordered."""
+        """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
         state.roster.join(worker)
         if self._autoscaler is not None and worker._elastic:
@@ -48,22 +48,22 @@ class WorkerEvents:
         if state.reservations.waiting:
             if state.reservations.review(state.most_workers):
                 self._dispatcher.set_aside_idle()
-            self._search.look_again()  # who has wanted too many wants those now that waiting jobs hold
+            self._search.look_again()  # a group may now wait for workers that waiting jobs hold
 
     def begin(self, now: float) -> None:
-        """The workers that the pool begins with are there; from here on their number is seen to."""
+        """Start the autoscaler after the first workers have been opened."""
         if self._autoscaler is not None:
             self._autoscaler.begun = True
             self._settling.advance(now)
             self._settling.settle(now)
 
     def not_hired(self) -> None:
-        """A worker that was ordered won't be opened."""
+        """Record that an ordered worker won't be opened."""
         assert self._autoscaler is not None
         self._autoscaler.refused()
 
     def opened(self, worker: WorkerRecord, now: float) -> None:
-        """A worker's resource is open."""
+        """Record that a worker's resource is open."""
         self._settling.advance(now)
         for hold in (Hold.STARTING, Hold.REOPENING):
             worker._holds.pop(hold, None)
@@ -75,26 +75,27 @@ class WorkerEvents:
         self._lifecycle.tell("worker_started", worker)
         self._dispatcher.note(worker, now)
         if self._autoscaler is not None and not worker._available:
-            self._autoscaler.unparked(worker)  # held back while its resource was opened anew
+            self._autoscaler.unparked(worker)  # the worker was held back while its resource was being reopened
         self._settling.settle(now)
 
     def reopen(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
-        """A worker's resource has to be opened anew, or that has failed once more.
+        """Reopen a worker's resource, or record that the last attempt to reopen it failed.
 
         Arguments:
-          error: what is wrong with it; None if it has only done its jobs or its time.
-          tell: whether the instruments are told now; otherwise by `tell_reopening`, once it is known why.
+          error: the resource's error; None if the reason is ``max_jobs`` or ``max_age``.
+          tell: whether to notify the instruments now; otherwise `tell_reopening` does, once the
+              reason is known.
         """
-        self._changes.take_out_of_use(worker, error, now, tell=tell)  # before it is given what comes due now
+        self._changes.take_out_of_use(worker, error, now, tell=tell)  # before jobs that come due now
         self._settling.advance(now)
         self._settling.settle(now)
 
     def tell_reopening(self, worker: WorkerRecord, error: Exception) -> None:
-        """It is known why a worker's resource has to be opened anew."""
+        """Notify the instruments of the reason for reopening a resource."""
         self._lifecycle.tell("worker_reopening", worker, error)
 
     def pause(self, worker: WorkerRecord, now: float) -> None:
-        """A worker is to take no more jobs until it is resumed."""
+        """Pause a worker."""
         self._settling.advance(now)
         if not (Hold.PAUSED in worker._holds or worker._has_left):
             worker._holds[Hold.PAUSED] = math.inf
@@ -104,19 +105,19 @@ class WorkerEvents:
             self._settling.settle(now)
 
     def resume(self, worker: WorkerRecord, now: float) -> None:
-        """A paused worker may go on."""
+        """Resume a paused worker."""
         self._settling.advance(now)
         self._changes.resume(worker, now)
         self._settling.settle(now)
 
     def rest(self, worker: WorkerRecord, until: float, now: float) -> None:
-        """A worker is to take no more jobs until then; of two rests the later end holds."""
+        """Let a worker rest; if two rests overlap, the later end applies."""
         self._settling.advance(now)
         self._changes.rest(worker, until, now)
         self._settling.settle(now)
 
     def depart(self, worker: WorkerRecord, now: float, *, cut: bool = False) -> None:
-        """A worker is to leave; with ``cut`` the attempt under way is given up."""
+        """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)
         if cut:
             for run in (*worker._runs, *worker._lent):
@@ -126,7 +127,7 @@ class WorkerEvents:
             self._settling.settle(now)
 
     def left(self, worker: WorkerRecord, now: float) -> None:
-        """A worker has left, or its resource could not be opened at all."""
+        """Remove a worker that has left, or whose resource could not be opened at all."""
         self._settling.advance(now)
         state = self._state
         state.may_be_stuck |= not self._search.can_spare(worker)

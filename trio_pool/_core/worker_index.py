@@ -1,4 +1,4 @@
-"""Who is in the pool, who is free, and who may take what."""
+"""The index of the workers: which are in the pool, which are idle, and which may run a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def terms_of(job: JobRecord) -> Terms:
-    """The terms on which the job waits now."""
+    """Return the job's current terms."""
     options = job._options
     setback = job._setback
     if setback is None:
@@ -27,7 +27,7 @@ def terms_of(job: JobRecord) -> Terms:
     if pinned is None:
         if setback.placement == "other" and setback.failed_on:
             return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
-        # A worker that is to leave takes no more jobs.
+        # A worker that is about to leave takes no more jobs.
         last = setback.last
         if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
             pinned = last
@@ -35,10 +35,10 @@ def terms_of(job: JobRecord) -> Terms:
 
 
 class WorkerIndex:
-    """All workers of the pool that have not left, by their tags and by whom they are kept for.
+    """All workers of the pool that have not left, by their tags and by the group that they are reserved for.
 
-    Invariant: a worker is in its kind's ``idle`` exactly if it is available, runs
-    nothing and found nothing to run.
+    Invariant: a worker is in its kind's ``idle`` exactly if it is available, runs nothing and found
+    nothing to run.
     """
 
     __slots__ = (
@@ -63,21 +63,21 @@ class WorkerIndex:
         self._pick: Pick = pick
         self._rng = rng
         self.by_id: dict[int, WorkerRecord] = {}
-        # How many of them are to leave.
+        # How many workers are about to leave.
         self.leaving: int = 0
-        # How many can't start anything now, but may later without anybody's doing.
+        # How many workers can't start anything now, but may later without any action by the
+        # program.
         self.coming: int = 0
         self._kinds: dict[Key, WorkerKind] = {}
-        # The same by whom they are kept for; and by their tags alone.
+        # The kinds by the group that they are reserved for; and kinds by their tags alone.
         self._kept: dict[Group | None, TagIndex] = {None: TagIndex(pick)}
         self._everybody = TagIndex(pick)
-        # Idle workers for which nobody has looked what waits that they may take.
+        # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
-        # The sum over the kinds, since it is asked for with every job; and what is asked
-        # when there is but one of them, and no chance in it.
+        # The sum over the kinds, since every job needs it.
         self.idle_count: int = 0
-        # What is told when a worker becomes idle, and when it is so no longer.
+        # Called when a worker becomes idle, and when it no longer is.
         self.on_parked: Callable[[WorkerRecord, float], object] | None = None
         self.on_unparked: Callable[[WorkerRecord], object] | None = None
         self._only: WorkerKind | None = None
@@ -86,7 +86,7 @@ class WorkerIndex:
         )
 
     def join(self, worker: WorkerRecord) -> None:
-        """A worker enters the pool, not yet available."""
+        """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
         kind = self._everybody.by_tags.get(worker._tags)
         if kind is None:
@@ -97,7 +97,7 @@ class WorkerIndex:
         self.count_coming(worker)
 
     def leave(self, worker: WorkerRecord) -> bool:
-        """A worker that is no longer available leaves the pool; returns whether it was the last with its tags."""
+        """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
@@ -111,11 +111,11 @@ class WorkerIndex:
 
     @property
     def staying(self) -> int:
-        """How many workers there are that are not to leave."""
+        """How many workers are not about to leave."""
         return len(self.by_id) - self.leaving
 
     def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
-        """Keep a worker for a group from here on, or for none."""
+        """Reserve a worker for a group from now on, or for none."""
         kind = worker._kind
         since = kind.unpark(worker)
         counts = worker._available and not worker._lent
@@ -159,7 +159,7 @@ class WorkerIndex:
         self._only = only if only is not None and only.group is None and self._pick != "random" else None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
-        """Note that a worker can, or can no longer, be counted on to take a job."""
+        """Record whether a worker is available."""
         worker._available = available
         if not worker._lent:
             worker._kind.add_available(1 if available else -1)
@@ -167,21 +167,21 @@ class WorkerIndex:
             self.unpark(worker)
 
     def count_as_available(self, worker: WorkerRecord, counts: bool) -> None:
-        """A worker is lent, so that others are not to rely on it, or is so no longer."""
+        """Record whether an available worker counts as such: not while it is lent."""
         if worker._available:
             worker._kind.add_available(1 if counts else -1)
         if counts and self.is_idle(worker):
             self.fresh[worker] = None
 
     def count_coming(self, worker: WorkerRecord) -> None:
-        """What holds a worker back has changed."""
+        """Update the counts after the holds of a worker have changed."""
         coming = worker._may_become_available
         if coming is not worker._coming:
             worker._coming = coming
             self.coming += 1 if coming else -1
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
-        """An available worker has nothing to do; it is fresh unless it has just looked for something itself."""
+        """Record that an available worker is idle; it is fresh unless it has just looked for a job itself."""
         self._sequence = number = self._sequence + 1
         kind = worker._kind
         kind.idle[worker] = number
@@ -194,7 +194,7 @@ class WorkerIndex:
             self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:
-        """A worker is idle no longer, if it was."""
+        """Record that a worker is no longer idle, if it was."""
         kind = worker._kind
         if worker not in kind.idle:
             return
@@ -207,28 +207,28 @@ class WorkerIndex:
             self.on_unparked(worker)
 
     def is_idle(self, worker: WorkerRecord) -> bool:
-        """Whether a worker has nothing to do."""
+        """Whether a worker is idle."""
         return worker in worker._kind.idle
 
     def idle(self) -> list[WorkerRecord]:
         """The idle workers, the longest idle first."""
-        # Copied first: another thread may be asking.
+        # Copied first, since another thread may call this.
         found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
         return [worker for worker, _ in sorted(found, key=lambda item: item[1])]
 
     def fresh_idle(self) -> list[WorkerRecord]:
-        """The fresh ones that are idle, the longest idle first."""
+        """The idle workers that are fresh, the longest idle first."""
         return sorted(filter(self.is_idle, self.fresh), key=lambda worker: worker._kind.idle[worker])
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
-        """Of the idle workers that are there for everybody the one that has been it longest, ``but`` none of these."""
+        """The longest idle worker that isn't reserved, except ``but``."""
         if self._pick == "longest_idle":
             return self.choose(ANYONE, but)
         idle = [item for kind in self._kept[None].by_tags.values() for item in kind.idle.items() if item[0] not in but]
         return min(idle, key=lambda item: item[1], default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
-        """Whether some worker of the pool may take such a job, now or ever."""
+        """Whether some worker of the pool may run such a job, now or ever."""
         if terms is ANYONE:
             return bool(self.by_id)
         pinned = terms.pinned
@@ -237,20 +237,20 @@ class WorkerIndex:
         return bool(self._everybody.fit(terms.requires).kinds)
 
     def count(self, terms: Terms) -> int:
-        """How many workers of the pool may take such a job, now or ever."""
+        """How many workers of the pool may run such a job, now or ever."""
         if terms.pinned is not None:
             return int(self.has_any(terms))
         return self._everybody.fit(terms.requires).count()
 
     def fitting(self, terms: Terms) -> list[WorkerRecord]:
-        """The workers of the pool that may take such a job, now or ever."""
+        """The workers of the pool that may run such a job, now or ever."""
         pinned = terms.pinned
         if pinned is not None:
             return [pinned] if self.has_any(terms) else []
         return [worker for worker in self.by_id.values() if terms.requires <= worker._tags]
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
-        """Whether an available worker may take such a job now."""
+        """Whether an available worker may run such a job now."""
         if not worker._kind.may_serve(terms):
             return False
         if terms.pinned is not None:
@@ -261,12 +261,12 @@ class WorkerIndex:
         failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
         if failed < available:
             return worker not in terms.failed
-        # It failed on all there are: a new round, with the last one left out if it can be, that
-        # is if others can be counted on. It counts itself only while it is not lent.
+        # The job failed on all available workers: a new round begins. The last one is left out if
+        # others are available; it counts itself only while it is not lent.
         return worker is not terms.last or available == (0 if worker._lent else 1)
 
     def is_avoided(self, terms: Terms, worker: WorkerRecord) -> bool:
-        """Whether a worker that may take such a job won't, whatever its own state, as long as others are available."""
+        """Whether an eligible worker won't get such a job, whatever its own state, as long as others are available."""
         if worker not in terms.failed or not worker._kind.may_serve(terms):
             return False
         others = self._available(terms) - _is_relied_on(worker, terms)
@@ -274,11 +274,11 @@ class WorkerIndex:
         return others > failed or (worker is terms.last and others > 0)
 
     def choose(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> WorkerRecord | None:
-        """The idle worker that such a job goes to, ``but`` none of these, or None."""
+        """The idle worker for such a job, except ``but``, or None."""
         if not self.idle_count:
             return None
         if terms is ANYONE and self._only is not None and not but:
-            # What the search below comes to, for the pools that most programs have.
+            # The short path for the most common pools, with the same result.
             return next(self._in_order(self._only.idle))
         if terms.gate is not None and terms.gate.is_full:
             return None
@@ -289,7 +289,8 @@ class WorkerIndex:
         gate = terms.gate
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
         if gate is not None and gate in self._kept:
-            # First those that its group has for itself: the others are there for everybody.
+            # The reserved workers of the group go first, since the others are available to all
+            # jobs.
             own = self._choose_of(self._kept[gate].fit(terms.requires), may_take)
             if own is not None:
                 return own
@@ -299,23 +300,23 @@ class WorkerIndex:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
-        """Whether another worker is idle that has all the tags of this one, and is there for everybody."""
+        """Whether another worker with all the tags of this one is idle and isn't reserved."""
         return self._kept[None].fit(worker._tags).has_idle(worker)
 
     def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
-        """The kinds of workers that may take such jobs: those for everybody, and those of its group alone."""
+        """The kinds of workers that may run such jobs: the unreserved ones, and those reserved for the group."""
         kept = None if terms.gate is None else self._kept.get(terms.gate)
         return self._kept[None].fit(terms.requires), None if kept is None else kept.fit(terms.requires)
 
     def _choose_of(self, fit: Fit, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
-        """The preferred one of the idle workers of these kinds that may take something, or None."""
+        """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
         if self._pick == "random":
             return fit.draw(self._rng, may_take)
         best = fit.first(may_take)
         return None if best is None else best[1]
 
     def _available(self, terms: Terms) -> int:
-        """How many of the workers that may take such jobs can be counted on."""
+        """How many available workers may run such jobs."""
         everybodys, own = self.kinds_for(terms)
         return everybodys.count_available() + (0 if own is None else own.count_available())
 

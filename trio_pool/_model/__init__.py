@@ -1,1 +1,1 @@
-"""What a job, a worker and a group are."""
+"""The records, options, states and errors of jobs, workers and groups."""

@@ -1,4 +1,4 @@
-"""The dead letters: dead jobs, kept until somebody takes them."""
+"""The dead letters: dead jobs, kept until the program removes them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class DeadLetters(Handle):
     """The dead jobs of a pool, oldest first, at most ``max_dead`` of them.
 
-    A job that is taken out counts as dealt with; so does one whose error was raised to
-    somebody, but it stays here. Iterating goes over those that are here when it begins.
+    A job that is removed counts as dealt with. A job whose error was raised to a caller counts as
+    dealt with too, but stays in the collection. An iteration covers the jobs that are in the
+    collection when it begins.
     """
 
     __slots__ = ("_check_caller", "_dropped", "_dropped_open", "_jobs", "_limit", "_requeue")
@@ -36,7 +37,8 @@ class DeadLetters(Handle):
         self._check_caller = check_caller
         self._jobs: dict[int, Job[Any]] = {}
         self._dropped = 0
-        # How many of the dropped ones nobody has dealt with; who holds a handle may do so yet.
+        # How many of the dropped jobs nobody has dealt with. A program that has a handle may still
+        # do so.
         self._dropped_open = 0
 
     @property
@@ -45,11 +47,11 @@ class DeadLetters(Handle):
         return self._dropped
 
     def pop(self, job: Job[Any] | None = None) -> Job[Any]:
-        """Take a job out: the oldest, or the given one.
+        """Remove and return a job: the oldest, or the given one.
 
         Raises:
-          KeyError: if there is none, or the given one isn't here.
-          TypeError: if it is no job.
+          KeyError: if there is no job, or the given one isn't among the dead letters.
+          TypeError: if ``job`` is not a job.
         """
         self._check_caller()
         if job is None:
@@ -62,36 +64,37 @@ class DeadLetters(Handle):
         return job
 
     def pop_all(self) -> list[Job[Any]]:
-        """Take all jobs out, oldest first."""
+        """Remove all jobs and return them, oldest first."""
         jobs = list(self)
         for job in jobs:
             self.pop(job)
         return jobs
 
     def requeue(self, job: Job[Any], **options: Unpack[JobOptions]) -> Job[Any]:
-        """Take a job out and submit its function and arguments again, as a new job.
+        """Remove a job and submit its function and arguments again, as a new job.
 
-        It is always let in, however full the queue is. A job of a group is one of that group
-        again, unless its block has been left or the group was cancelled.
+        The new job is always accepted, even if the queue is full. If the dead job belongs to a
+        group, the new job does too, unless the group's block has been left or the group was
+        cancelled.
 
         Arguments:
           job: one of the dead letters.
-          **options: options of the new job, instead of those that the dead one had.
+          **options: options of the new job, instead of those of the dead one.
 
         Returns:
           Job: the new job.
 
         Raises:
-          KeyError: if the job isn't here.
-          TypeError: if it is no job.
+          KeyError: if the job isn't among the dead letters.
+          TypeError: if ``job`` is not a job.
           PoolClosedError: if the workers have been stopped.
-          NoEligibleWorkerError: if no worker may take the new job.
+          NoEligibleWorkerError: if no worker may run the new job.
         """
         self._check(job)
         fresh = self._requeue(job, options)
         if job in self:
             self.pop(job)
-        else:  # the new one has died at once, and this was the oldest
+        else:  # the new job has died at once and pushed out this one, the oldest
             self._deal_with(job)
         return fresh
 
@@ -128,5 +131,5 @@ class DeadLetters(Handle):
                 self._dropped_open -= 1
 
     def _open(self) -> list[Job[Any]]:
-        """Those that nobody has dealt with."""
+        """The jobs that nobody has dealt with."""
         return [job for job in self._jobs.values() if not job._dealt_with]

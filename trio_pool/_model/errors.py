@@ -1,4 +1,4 @@
-"""What the library raises, one class for each condition."""
+"""The exceptions that the library raises, one class for each condition."""
 
 from __future__ import annotations
 
@@ -18,36 +18,35 @@ if TYPE_CHECKING:
 class PoolError(Portable, Exception):
     """The base of this library's own errors.
 
-    Raised as itself only in the group that leaves the pool's block, to tell how many
-    dead jobs had to be dropped because more than ``max_dead`` of them were waiting to be
-    dealt with.
+    Raised directly only in the exception group that leaves the pool's block. The error then reports
+    how many dead jobs were dropped because more than ``max_dead`` of them had not been dealt with.
     """
 
 
 class PoolClosedError(PoolError, trio.ClosedResourceError):
-    """The pool takes no more of these calls: it has been closed, cancelled or left.
+    """The pool accepts no more of these calls: it has been closed, cancelled or left.
 
-    The caller's doing: whoever submits has to stop before the pool does.
+    The caller's mistake: submitters must stop before the pool does.
     """
 
 
 class NoEligibleWorkerError(PoolError):
-    """No worker of the pool may ever take this job.
+    """No worker of the pool may ever run this job.
 
-    Its ``requires`` names tags that no worker has together, or its ``worker`` has left
-    the pool, or the pool has no workers at all. Raised by the call that submits, when the
-    pool was opened with ``no_worker="reject"``.
+    Either no worker has all the tags of its ``requires``, or its ``worker`` has left the pool, or
+    the pool has no workers at all. Raised by the submitting call if the pool was opened with
+    ``no_worker="reject"``.
     """
 
 
 class _ErrorOfJob(PoolError):
-    """An error that tells of one job.
+    """An error about one job.
 
-    What it says is put into words when somebody looks, as most of these errors are handled and never
-    printed; and then it stays.
+    The message is built when it is first read and then kept, since most of these errors are handled
+    and never printed.
     """
 
-    # For type checkers it is a job: that is what nearly everybody has who handles one of these.
+    # Any for type checkers, since nearly all code that handles one of these errors has a job here.
     job: Job[Any] | Any
     _text: str | None = None
 
@@ -61,14 +60,15 @@ class _ErrorOfJob(PoolError):
 
 
 class JobFailedError(_ErrorOfJob):
-    """A job is dead: it failed, and no further attempt will be made.
+    """A job is dead: it failed, and there will be no further attempt.
 
-    The ``__cause__`` is the error of the last attempt, or `JobTimeoutError` where the
-    job's ``total_timeout`` ended it. Its notes, which a traceback shows below it, are a line
+    The ``__cause__`` is the error of the last attempt, or `JobTimeoutError` if the job's
+    ``total_timeout`` ended it. The notes, which a traceback shows below the message, have one line
     for each kept attempt.
 
     Attributes:
-      job: the dead `Job`, with its attempts and the reason of its death; None in a copy of the error, pickled or not.
+      job: the dead `Job`, with its attempts and the reason of its death; None in a copy of the
+          error, pickled or not.
     """
 
     _notes: list[str] | None = None
@@ -80,7 +80,7 @@ class JobFailedError(_ErrorOfJob):
         return self._notes
 
     @__notes__.setter
-    # It can be read and set like the attribute that Python 3.11 declares.
+    # Readable and writable like the attribute that Python 3.11 declares.
     def __notes__(self, notes: list[str]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._notes = notes
 
@@ -95,17 +95,17 @@ class JobFailedError(_ErrorOfJob):
 
 
 class JobCancelledError(_ErrorOfJob):
-    """A job was cancelled or discarded, so there is no result to be had.
+    """A job was cancelled or discarded, so it has no result.
 
-    As the error of an attempt: it was cut short, whatever became of the job after that.
+    As the error of an attempt: the attempt was cut short, whatever happened to the job afterward.
 
     Attributes:
-      job: the `Job` in question; None in a copy of the error, pickled or not.
+      job: the cancelled or discarded `Job`; None in a copy of the error, pickled or not.
     """
 
     def __init__(self, job: JobRecord) -> None:
         super().__init__(job)
-        # Whether it is the pool's word for how an attempt of the job ended, and not for how the job did.
+        # Whether the error reports how an attempt of the job ended, and not how the job ended.
         self._tells_of_attempt: bool = not job.state.is_final
 
     def __str__(self) -> str:
@@ -117,27 +117,30 @@ class JobCancelledError(_ErrorOfJob):
 
 
 class JobNotFinishedError(PoolError):
-    """The result of a job was asked for before the job had ended."""
+    """The result of a job was read before the job had ended."""
 
 
 class JobDeadlockError(PoolError):
-    """Waiting would never end: what a job waits for can't end before that job does.
+    """Waiting would never end: the job that waits and what it waits for block each other.
 
-    Raised inside a job by what would have waited: ``wait``, ``run``, a group's block, a stream
-    of results. Either jobs wait for each other in a circle, or every worker that could
-    run what they wait for is held by one of them, or is lent by one and broken. The message
-    names them, with their workers, and ``current_job().lend()`` where that is the remedy; in the last case
-    it is another attempt.
+    Raised inside a job by the call that would have waited: ``wait``, ``run``, a group's block, a
+    stream of results. There are three cases. Jobs may wait for each other in a circle. Every worker
+    that could run the awaited jobs may be held by one of the waiting jobs. Or a job may have lent
+    such a worker, and the worker is broken.
 
-    Raised also at the end of the block of `Job.lend`, if the job has been cancelled and the job on its
-    worker waits for its end: it has no worker then, and must not use the resource any more.
+    The message names the jobs and their workers. The message also suggests ``current_job().lend()``
+    where that helps; in the third case the remedy is another attempt.
+
+    Also raised at the end of the block of `Job.lend`, if the job has been cancelled and the job on
+    its worker waits for the job's end. The job then has no worker, and must not use the resource
+    any more.
     """
 
 
 class GraphError(PoolError):
-    """A graph of jobs can't be run: it has a cycle, a key that isn't there, or an edge that stands there twice.
+    """A graph of jobs can't be run: it has a cycle, an unknown key, or a duplicate edge.
 
-    Raised by ``submit_graph`` before the first of its jobs is queued.
+    Raised by ``submit_graph`` before the first job of the graph is queued.
     """
 
 
@@ -149,8 +152,8 @@ class AttemptTimeoutError(Portable, NotOfTheFunction, trio.TooSlowError):
 
 
 class JobTimeoutError(Portable, trio.TooSlowError):
-    """A job took longer than its ``total_timeout``, all its attempts and waits included.
+    """A job took longer than its ``total_timeout``, including all attempts and waits.
 
-    Recorded as the error of the attempt that it cut short, and the cause of the job's
-    death; never raised inside a job's function.
+    Recorded as the error of the attempt that it cut short, and as the cause of the job's death.
+    Never raised inside a job's function.
     """

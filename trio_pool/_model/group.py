@@ -1,4 +1,4 @@
-"""What is known of a group of jobs, and which workers it has for itself."""
+"""The record of a group of jobs and its reserved workers."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ RUNNING = JobState.RUNNING
 
 
 class GroupRecord(Generic[J, W]):
-    """The record of a group, whatever its jobs and its workers are.
+    """The record of a group, generic in the types of its jobs and workers.
 
     Arguments:
-      name: what it is called.
-      max_running: how many of its attempts may be under way at once.
-      reserve: how many workers it is to have for itself.
-      must_succeed: whether all of it ends with its first dead job.
+      name: the group's name.
+      max_running: how many of the group's attempts may run at once.
+      reserve: how many workers to reserve for the group.
+      must_succeed: whether the first dead job of the group ends the whole group.
 
     Attributes:
-      is_gate: whether its jobs can't simply stand among the others.
-      opener: the run of a job that fills a place, or has lent it, while it waits for those of the group;
-          None if it is opened elsewhere.
-      task: the task whose block it is.
-      awaited: how many jobs wait for its end.
-      surplus: how many more workers are busy with its jobs than jobs of it run.
-      workers: the workers that it has for itself.
-      live: its jobs that have not ended.
-      line: those whose submitters wait for a place in the queue; of a graph, the key.
-      count: how many jobs are in each state; ended ones stay counted.
+      is_gate: whether the group needs a queue of its own, because it limits its jobs or reserves
+          workers.
+      opener: the run of a job that occupies a place, or has lent it, while the job waits for the
+          group's jobs; None if the group was opened elsewhere.
+      task: the task that runs the group's block.
+      awaited: how many jobs wait for the group's end.
+      surplus: how many more workers are busy with the group's jobs than jobs of it run.
+      workers: the reserved workers.
+      live: the jobs that have not ended.
+      line: the jobs whose submitters wait for a place in the queue; for a graph, the key.
+      count: how many jobs are in each state, including ended ones.
     """
 
     __slots__ = (
@@ -78,25 +79,25 @@ class GroupRecord(Generic[J, W]):
 
     @property
     def is_full(self) -> bool:
-        """Whether none of its jobs may start now."""
+        """Whether none of the group's jobs may start now."""
         return self.room <= 0
 
     @property
     def room(self) -> float:
-        """How many more of its attempts may be under way."""
+        """How many more of the group's attempts may run."""
         return self.max_running - self.count[RUNNING] - self.surplus
 
     @property
     def lacks(self) -> int:
-        """How many workers of its own it waits for."""
+        """How many more reserved workers the group waits for."""
         return self.reserve - len(self.workers)
 
     def note_queued(self) -> None:
-        """One of its jobs has begun to wait for a worker."""
+        """Update the peak after a job of the group has begun to wait for a worker."""
         self.queue_peak = max(self.queue_peak, self.count[JobState.QUEUED])
 
     def note(self, job: J, old: JobState | None, state: JobState) -> bool:
-        """One of its jobs has changed its state; returns whether it was the last that had not ended."""
+        """Record a job's change of state, and return whether it was the last live job."""
         if old is None:
             self.submitted += 1
             self.live[job] = None

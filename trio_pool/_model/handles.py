@@ -1,4 +1,4 @@
-"""What users hold of a job and of a worker, and what these ask of their pool."""
+"""The public handles of jobs and workers, and the calls that they need from their pool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class JobHost(Protocol):
-    """What a job's handle asks of the pool that the job is in."""
+    """The calls that a job's handle needs from its pool."""
 
     def check_caller(self) -> None: ...
     def cancel_job(self, job: Job[Any]) -> None: ...
@@ -32,7 +32,7 @@ class JobHost(Protocol):
 
 
 class WorkerHost(Protocol):
-    """What a worker's handle asks of the pool that the worker is in."""
+    """The calls that a worker's handle needs from its pool."""
 
     def current_time(self) -> float: ...
     def worker_statistics(self, worker: Worker) -> WorkerStatistics: ...
@@ -45,15 +45,15 @@ class WorkerHost(Protocol):
 class Job(JobRecord, Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
-    Made by the pool only. Everything here may be read at any time, also after the pool's
-    block has been left.
+    Only the pool creates jobs. Everything here may be read at any time, also after the pool's block
+    has been left.
     """
 
     __slots__ = ()
 
     _host: JobHost
 
-    if not TYPE_CHECKING:  # which sees by itself that it can't be awaited
+    if not TYPE_CHECKING:  # a type checker reports an awaited job without this method
 
         def __await__(self) -> None:
             raise TypeError("a job can't be awaited; use 'await job.wait()'")
@@ -61,10 +61,10 @@ class Job(JobRecord, Generic[V_co]):
     async def wait(self) -> V_co:
         """Wait for the job's end and return its result.
 
-        A checkpoint. If it is cancelled, the job goes on.
+        A checkpoint. If the wait is cancelled, the job goes on.
 
         Returns:
-          what the job's function returned.
+          the return value of the job's function.
 
         Raises:
           JobFailedError: if the job is dead; it then counts as dealt with.
@@ -73,14 +73,14 @@ class Job(JobRecord, Generic[V_co]):
         return await self._host.wait_job(self)
 
     async def wait_started(self) -> None:
-        """Wait until an attempt has started, or the job has ended before any did.
+        """Wait until an attempt has started, or the job has ended before any attempt.
 
-        A checkpoint. If it is cancelled, the job goes on.
+        A checkpoint. If the wait is cancelled, the job goes on.
         """
         await self._host.wait_job_started(self)
 
     def result(self) -> V_co:
-        """The result, at once.
+        """Return the result without waiting.
 
         Raises:
           JobFailedError: if the job is dead; it then counts as dealt with.
@@ -90,34 +90,34 @@ class Job(JobRecord, Generic[V_co]):
         return self._host.result_of(self)
 
     def cancel(self) -> None:
-        """Cancel the job; without effect on one that has ended.
+        """Cancel the job; has no effect if the job has ended.
 
-        A job that waits ends at once. A running one is cancelled at its next checkpoint;
-        if it returns a value anyway it has succeeded, and if it raises an error of its own
-        it is dead. No further attempt starts.
+        A waiting job ends at once. A running job is cancelled at its next checkpoint. If its
+        function returns a value anyway, the job has succeeded; if the function raises an error of
+        its own, the job is dead. No further attempt starts.
         """
         self._host.cancel_job(self)
 
     def lend(self) -> AbstractAsyncContextManager[None]:
-        """Let other jobs have the worker while this one waits for something.
+        """Let other jobs use the worker while this job waits for something.
 
-        For use inside the job's function: ``async with current_job().lend(): ...``. Until the
-        block ends, the worker serves others, and the job counts in no ``max_running``. At the
-        end of the block the job gets the same worker back, ahead of the queue, after at most
-        the one attempt that is on it. Its timeouts go on running. The lifespan is not left meanwhile.
+        For use inside the job's function: ``async with current_job().lend(): ...``. Until the block
+        ends, the worker runs other jobs, and this job counts in no ``max_running``. At the end of
+        the block the job gets the same worker back, ahead of the queue, after at most the one
+        attempt that runs on it. The job's timeouts go on. The worker stays in its lifespan.
 
-        To enter and to leave the block is a checkpoint. If the job is cancelled, leaving still
-        waits, shielded, until it has the worker back; unless that could never be, since whoever is on the
-        worker waits, shielded too, for this job's end. Then the job goes on without a worker, and
-        must not use the resource any more: `worker` is None.
+        Entering and leaving the block are checkpoints. If the job is cancelled, leaving still
+        waits, shielded, until the job has the worker back. There is one exception: if the job on
+        the worker also waits, shielded, for this job's end, the wait could never end. Then this job
+        goes on without a worker and must not use the resource any more: `worker` is None.
 
         Raises:
-          RuntimeError: if called outside of the job's function, if the job has ended, lends
-              already, goes on without its worker, or has a `Hedge`.
-          JobDeadlockError: at the end of the block, if the job goes on without its worker, with an error of the
-              block's own as the context; but a cancellation goes first.
-          ResourceBroken: at the end of the block, if the resource has broken, or the worker has been
-              removed, in the meantime.
+          RuntimeError: if called outside of the job's function, or if the job has ended, already
+              lends its worker, goes on without it, or has a `Hedge`.
+          JobDeadlockError: at the end of the block, if the job goes on without its worker; an error
+              of the block becomes its context, and a cancellation takes precedence.
+          ResourceBroken: at the end of the block, if the resource has broken or the worker has been
+              removed in the meantime.
         """
         return self._host.lend_worker(self)
 
@@ -128,7 +128,7 @@ class Job(JobRecord, Generic[V_co]):
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """The function's arguments, the resource aside."""
+        """The function's arguments, without the resource."""
         return self._args
 
     @property
@@ -138,10 +138,10 @@ class Job(JobRecord, Generic[V_co]):
 
     @property
     def deadline(self) -> float:
-        """Until when there is time for another attempt, in seconds on Trio's clock, or ``inf``.
+        """Until when another attempt may start, in seconds on Trio's clock, or ``inf``.
 
-        The end of its ``total_timeout``, or the deadline that the caller of ``run`` had when it was called,
-        whichever is sooner.
+        The end of the job's ``total_timeout``, or the deadline of the caller of ``run`` at the time
+        of the call, whichever is sooner.
         """
         return min(self._deadline, self._caller_deadline)
 
@@ -152,9 +152,10 @@ class Job(JobRecord, Generic[V_co]):
 
     @property
     def worker(self) -> Worker | None:
-        """The worker that runs it now, of several the first that still does, or None.
+        """The worker that runs the job now, or the first of several that still do, or None.
 
-        While the job lends a worker, it is that one; None if the job goes on without it, see `lend`.
+        While the job lends its worker, still that worker. None if the job goes on without it, see
+        `lend`.
         """
         run = self._run
         return None if run is None or run.is_forfeited else cast("Worker", run.worker)
@@ -166,28 +167,28 @@ class Job(JobRecord, Generic[V_co]):
 
     @property
     def priority(self) -> float:
-        """Its priority; lower ones start first."""
+        """The job's priority; lower numbers start first."""
         return self._options.priority
 
     @property
     def finished_at(self) -> float | None:
-        """When it ended, in seconds on Trio's clock, or None."""
+        """When the job ended, in seconds on Trio's clock, or None."""
         return self._finished_at
 
     @property
     def history(self) -> tuple[Transition, ...]:
-        """Its changes of state, the first 64 and the last 64; empty if none are kept."""
+        """The changes of state, the first 64 and the last 64; empty if the pool keeps no history."""
         fields = self._history or []
         return tuple(map(Transition, fields[::2], fields[1::2]))
 
     @property
     def dead_reason(self) -> DeadReason | None:
-        """Why it is dead, or None."""
+        """Why the job is dead, or None."""
         return cast("DeadReason", self._value[0]) if self._state is JobState.DEAD else None
 
     @property
     def _error(self) -> Exception | None:
-        """What it is dead of, or None."""
+        """The error that made the job dead, or None."""
         return cast("Exception | None", self._value[1]) if self._state is JobState.DEAD else None
 
     def __repr__(self) -> str:
@@ -204,7 +205,7 @@ class Job(JobRecord, Generic[V_co]):
 class Worker(WorkerRecord):
     """The loop that serves one resource, one attempt at a time.
 
-    Made by the pool only: by `open_pool` and by ``pool.add``.
+    Only the pool creates workers: by `open_pool` and by ``pool.add``.
     """
 
     __slots__ = ("_host", "_resource")
@@ -220,13 +221,13 @@ class Worker(WorkerRecord):
     def resource(self) -> Any:
         """The resource as it was given, before its lifespan was entered.
 
-        In an elastic pool what was opened last, None before that.
+        In an elastic pool the resource that was opened last; None before that.
         """
         return self._resource
 
     @property
     def jobs(self) -> tuple[Job[Any], ...]:
-        """The jobs that it runs now, in the order of their start; one that has lent it is not among them."""
+        """The jobs that run on the worker now, in the order of their start, without jobs that have lent it."""
         return tuple(cast("Job[Any]", run.job) for run in tuple(self._runs))
 
     @property
@@ -235,35 +236,35 @@ class Worker(WorkerRecord):
         return next(iter(self.jobs), None)
 
     def statistics(self) -> WorkerStatistics:
-        """What the worker has done so far."""
+        """Take a snapshot of the worker's work so far."""
         return self._host.worker_statistics(self)
 
     def pause(self) -> None:
-        """Take no more jobs until `resume`; the attempt under way finishes."""
+        """Take no more jobs until `resume`; the running attempt finishes."""
         self._host.pause_worker(self)
 
     def resume(self) -> None:
-        """Undo `pause`. Neither a rest nor a quarantine is ended by it."""
+        """Undo `pause`. This ends neither a rest nor a quarantine."""
         self._host.resume_worker(self)
 
     def rest(self, seconds: float) -> None:
-        """Take no more jobs for a while; the attempt under way finishes.
+        """Take no more jobs for some time; the running attempt finishes.
 
-        Of two rests the later end holds.
+        If two rests overlap, the later end applies.
 
         Arguments:
-          seconds: how long, from now on; finite, zero or more.
+          seconds: the duration from now on; finite, zero or more.
         """
         self._host.rest_worker(self, seconds)
 
     async def remove(self, *, cancel: bool = False) -> None:
-        """Take the worker out of the pool, and wait until it has left its lifespan.
+        """Remove the worker from the pool, and wait until it has left its lifespan.
 
-        A checkpoint. If it is cancelled, the worker leaves all the same.
+        A checkpoint. If the wait is cancelled, the worker leaves all the same.
 
         Arguments:
-          cancel: cancel the attempt under way, and queue its job again in front of
-              those of its priority, instead of letting it finish.
+          cancel: cancel the running attempt, and queue its job again in front of the jobs of its
+              priority, instead of letting it finish.
 
         Raises:
           RuntimeError: if called by a job that runs on this worker.

@@ -1,4 +1,4 @@
-"""The options of a job, as they are given and as they are kept."""
+"""The options of a job, as given by users and as stored."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ X = TypeVar("X")
 
 
 class NodeOptions(TypedDict, total=False):
-    """The options of a job wherever it is submitted. ``None`` is the default."""
+    """The options of a job in every call that submits one. ``None`` means the default."""
 
     retry: RetryPolicy | None
-    """whether, when and where it is tried again; the pool's policy by default"""
+    """whether, when and where the job is tried again; the pool's policy by default"""
     attempt_timeout: float | None
     """seconds that one attempt may take; the pool's by default"""
     total_timeout: float | None
-    """seconds from the call on that it may take in all; the pool's by default"""
+    """seconds that the job may take in all, from the call on; the pool's by default"""
     priority: float
-    """lower starts first, 0 by default"""
+    """lower numbers start first, 0 by default"""
     requires: Iterable[str]
-    """tags that its worker must have, none by default"""
+    """tags that the job's worker must have, none by default"""
     worker: Worker | None
-    """the only worker that may run it"""
+    """the only worker that may run the job"""
     name: str | None
-    """what it is called in messages; the function's name by default"""
+    """the job's name in messages; the function's name by default"""
     metadata: Mapping[str, Any] | None
-    """whatever the program wants to keep with it, copied"""
+    """any data that the program wants to keep with the job, copied"""
     hedge: Hedge | None
-    """when a slow attempt is started on further workers too; never by default"""
+    """when a slow attempt also starts on other workers; never by default"""
 
 
 class JobOptions(NodeOptions, total=False):
-    """The keyword arguments of everything that submits a job. ``None`` is the default."""
+    """The keyword arguments of every call that submits a job. ``None`` means the default."""
 
     after: Iterable[Job[Any]] | None
-    """jobs of the pool that must have succeeded before it starts, none by default"""
+    """jobs of the pool that must have succeeded before the job starts, none by default"""
 
 
 if TYPE_CHECKING:
-    # The same for all jobs of a stream, or a function of each one's item.
+    # One value for all jobs of a stream, or a function of each job's item.
     OfItem: TypeAlias = "X | Callable[[T], X]"
 
 if TYPE_CHECKING or sys.version_info >= (3, 11):
 
     class StreamOptions(TypedDict, Generic[T], total=False):
-        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, or functions of the item."""
+        """The keyword arguments of ``map`` and ``as_completed``: `JobOptions`, or functions of the item."""
 
         retry: OfItem[RetryPolicy | None, T]
         attempt_timeout: OfItem[float | None, T]
@@ -77,10 +77,10 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         hedge: OfItem[Hedge | None, T]
         after: OfItem[Iterable[Job[Any]] | None, T]
 
-else:  # a typed dict can't be generic there
+else:  # a TypedDict can't be generic before Python 3.11
 
     class StreamOptions(dict):
-        """The keyword arguments of ``map`` and ``as_completed``: as `JobOptions`, or functions of the item."""
+        """The keyword arguments of ``map`` and ``as_completed``: `JobOptions`, or functions of the item."""
 
 
 def revised(
@@ -92,14 +92,14 @@ def revised(
     call: str,
     label: str = "{}",
 ) -> JobSpec:
-    """Options with what was ``given`` in their place.
+    """Return ``options``, with the given ones replaced.
 
     Arguments:
       given: the keyword arguments of a call, unchecked.
-      defaults: where ``None`` is looked up.
-      crew: what a ``worker`` must be a worker of.
-      call: the name of the method that was called, for messages.
-      label: what an option is called in messages.
+      defaults: the options that replace ``None``.
+      crew: the crew to which a ``worker`` must belong.
+      call: the name of the called method, for messages.
+      label: the format of an option's name in messages.
     """
     changes: dict[str, Any] = {}
     for name, value in given.items():
@@ -117,14 +117,14 @@ def revised(
 
 
 class ItemSpec:
-    """The options of a stream's jobs, of which some may be functions of the item.
+    """The options of a stream's jobs; some may be functions of the item.
 
     Arguments:
       given: the keyword arguments of a call, unchecked.
       defaults, crew, call: as for `revised`.
 
     Attributes:
-      fixed: those that all the jobs have.
+      fixed: the options that all the jobs share.
       by_item: the functions, by the names of the options.
     """
 
@@ -144,16 +144,16 @@ class ItemSpec:
         self.fixed: JobSpec = revised(defaults, rest, defaults=defaults, crew=crew, call=call)
 
     def of(self, item: Any) -> JobSpec:
-        """The options of the job of an item.
+        """Return the options of the job of an item.
 
         Raises:
-          ValueError, TypeError: if a function returns what is no such option.
+          ValueError, TypeError: if a function returns an invalid option.
           BaseException: whatever a function raises.
         """
         given = {name: fn(item) for name, fn in self.by_item.items()}
         for name, value in given.items():
             if inspect.iscoroutine(value):
-                value.close()  # or Python warns that it was never awaited
+                value.close()  # otherwise Python warns that the coroutine was never awaited
                 raise TypeError(
                     f"the result of {name} must be had without awaiting it, got {shown(cast('object', value))}"
                 )

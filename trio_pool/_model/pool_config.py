@@ -1,4 +1,4 @@
-"""What a pool was opened with, checked."""
+"""The checked arguments of `open_pool`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ NEVER = RetryPolicy.never()
 class Config:
     """The arguments of `open_pool`, in one place with their checks.
 
-    Written out: to have it generated is a good part of what importing the package would take.
+    Written by hand, since attrs would spend a large part of the package's import time on generating
+    it.
     """
 
     __slots__ = (
@@ -102,7 +103,7 @@ class Config:
         self.max_dead: float = bound("max_dead", max_dead, least=0)
         self.history: bool = instance("history", history, bool)
         self.show_arguments: bool = instance("show_arguments", show_arguments, bool)
-        # What they are is known above this folder, where that is checked.
+        # Their type is defined in a higher folder, which checks it.
         self.instruments: tuple[Any, ...] = _all_of("instruments", instruments)
         self.name: str | None = validate.text("name", name)
         self.rng: Random | None = optional("rng", rng, Random)

@@ -1,6 +1,7 @@
-"""What is known of jobs and of workers: the records that the rest of the library goes by.
+"""The records of jobs and workers, which the rest of the library works with.
 
-They name each other, so they stand together. What users hold are handles, which are records too.
+The classes are in one module because they refer to each other. The handles that users get are
+derived from the records.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ Group: TypeAlias = GroupRecord["JobRecord", "WorkerRecord"]
 
 
 class Terms(NamedTuple):
-    """Who may take a job. Jobs of equal terms are interchangeable but for their order.
+    """Which workers may run a job. Jobs with equal terms are interchangeable, except for their order.
 
     Attributes:
       requires: tags that the worker must have.
-      pinned: the only worker that may take it, or None.
-      failed: workers to be avoided as long as another is available (the bounce).
-      last: of those, the one to be avoided even when a new round begins.
-      gate: the job's group, if that limits its jobs or has workers for itself.
+      pinned: the only worker that may run the job, or None.
+      failed: workers to avoid as long as another worker is available (the bounce).
+      last: the one of these workers to avoid even when a new round begins.
+      gate: the job's group, if the group limits its jobs or reserves workers.
     """
 
     requires: frozenset[str] = frozenset()
@@ -68,9 +69,9 @@ def _is_simple(options: JobSpec) -> bool:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class JobSpec:
-    """The options of a job, checked. Shared by all jobs that were given none.
+    """The checked options of a job. All jobs without options of their own share one instance.
 
-    ``retry`` is None where the pool's policy holds, which may change while the pool runs.
+    ``retry`` is None if the pool's policy applies, which may change while the pool runs.
     """
 
     retry: RetryPolicy | None = None
@@ -82,35 +83,37 @@ class JobSpec:
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
     hedge: Hedge | None = None
-    # Until the job has entered: it isn't to hold on to what it has waited for.
+    # Cleared when the job has entered the pool, so that it doesn't keep the jobs it has waited for
+    # alive.
     after: tuple[JobRecord, ...] = ()
     group: Group | None = None
-    # Whether messages about the job show what its function is called with.
+    # Whether messages about the job show its arguments.
     show_arguments: bool = True
-    # Who may take such a job, until it has failed.
+    # Which workers may run such a job until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
-    # Whether such a job may start at once, on whatever worker there is.
+    # Whether such a job may start at once, on any worker.
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
 class Run:
-    """One execution of a job on a worker. It fills one of the worker's places while the job has not lent it.
+    """One execution of a job on a worker. A run occupies a place of the worker unless the job has lent it.
 
-    A job that runs has one of them, with a hedge perhaps several.
+    A running job has one run, or several with a hedge.
 
     Attributes:
       job: the job.
       worker: the worker.
-      started_at: when it began.
-      since: from when on it has filled its place: from the start, or since the job has it back.
-      deadline: when a timeout ends it.
-      cut: why it has been cut short, timeouts aside.
-      draws: what has counted it as started, and is to know when its function begins.
-      is_probe: whether it is the probe of the worker's breaker.
+      started_at: when the run began.
+      since: since when the run has occupied its place: its start, or the time when the job got the
+          place back.
+      deadline: when a timeout ends the run.
+      cut: why the run has been cut short, other than by a timeout.
+      draws: the meters that have counted the run as started, to notify when its function begins.
+      is_probe: whether the run is the probe of the worker's breaker.
       race: what decides how the attempt ends, if this run alone does not.
-      is_lent: whether the job has lent the place to others.
-      wait: while the job wants the place back and has to wait for that, this wait; it stays if that is in vain.
-      loop: the loop of the runtime that executes it, once it has begun to.
+      is_lent: whether the job has lent the place to other jobs.
+      wait: the job's wait to get the place back, if it has to wait; kept if the wait fails.
+      loop: the runtime's loop that executes the run, once it has begun.
     """
 
     # fmt: off
@@ -136,12 +139,12 @@ class Run:
 
     @property
     def is_cut(self) -> bool:
-        """Whether it has been cancelled, the whole job or only this run."""
+        """Whether the run has been cancelled, alone or with the whole job."""
         return self.cut is not None or self.job._cancelled
 
     @property
     def is_forfeited(self) -> bool:
-        """Whether the job goes on without the worker that it has lent, as it could never have had it back."""
+        """Whether the job goes on without the worker it has lent, since it could never get the worker back."""
         return self.is_lent and self.race is not None
 
 
@@ -149,13 +152,13 @@ _CLOSED = frozenset({Hold.STARTING, Hold.REOPENING, Hold.STOPPED})
 
 
 class Crew(Protocol):
-    """The workers of a pool, by which it is known whose a worker is."""
+    """The workers of a pool; identifies the pool of a worker."""
 
     def count_coming(self, worker: WorkerRecord) -> None: ...
 
 
 class Watcher(Protocol):
-    """The stream that a job is one of."""
+    """The stream to which a job belongs."""
 
     unread: int
 
@@ -164,7 +167,7 @@ class Watcher(Protocol):
 
 
 class JobRecord(Handle):
-    """What is known of a job. The underscored fields are the library's own."""
+    """The record of a job. Only the library uses the underscored fields."""
 
     # fmt: off
     __slots__ = (
@@ -186,7 +189,7 @@ class JobRecord(Handle):
         deadline: float,
         context: Context,
     ) -> None:
-        # What it is, never changed.
+        # The job's identity, never changed.
         self._host = host
         self._id = number
         self._fn = fn
@@ -194,80 +197,81 @@ class JobRecord(Handle):
         self._options = options
         self._submitted_at = submitted_at
         self._deadline = deadline
-        # When whoever waits for it in run() stops waiting; all that this decides is whether to wait for a retry.
+        # When the caller of run() stops waiting for the job; only decides whether a retry is still
+        # in time.
         self._caller_deadline = math.inf
-        # The submitter's context variables; dropped at the end, since a context holds on to
-        # the job that submitted this one, which held on to its own submitter, and so on.
+        # The submitter's context variables. Dropped at the end of the job: a context refers to the
+        # job that submitted this one, whose context refers to its own submitter, and so on.
         self._context: Context | None = context
 
         # Owned by the core's `Lifecycle`.
         self._state: JobState | None = None
-        # The fields of transitions, one after another: they are made when somebody looks;
-        # attempts likewise.
+        # The fields of the transitions, one after another. The transitions, and the attempts, are
+        # created when they are read.
         self._history: list[Any] | None = None
         self._finished_at: float | None = None
 
-        # Owned by the core.
-        # While it runs, what it does so by, of several runs the first that has not ended.
+        # Owned by the core. The run of a running job, or the first of several that has not ended.
         self._run: Run | None = None
         self._attempts: tuple[Any, ...] = ()
         self._attempt_count = 0
         self._started = False
         self._cancelled = False
-        # The result; of a dead job, why it is dead and of what error, for which most jobs need no room.
+        # The result; for a dead job the reason and the error, which need no fields of their own.
         self._value: Any = None
         self._reason: Words = ""
-        # None until an attempt has failed: most jobs never need it.
+        # None until an attempt has failed, since most jobs never fail.
         self._setback: Setback[WorkerRecord] | None = None
 
-        # Owned by what it waits in. The ticket names the job's one valid entry in whatever heap
-        # holds it, so that others can be left to be found stale; 0 while it is in none.
+        # Owned by the queue or heap in which the job waits. The ticket identifies the job's one
+        # valid entry, so that stale entries can stay in the heap until they are reached; 0 while
+        # the job has no entry.
         self._ticket = 0
         self._lane: object | None = None
 
-        # What it is called in messages, once somebody has read it.
+        # The job's label in messages, once it has been read.
         self._label: str | None = None
 
-        # Owned by the stream that it is a job of, until it has ended; None for all others.
+        # Owned by the stream of the job until the job has ended; None without a stream.
         self._window: Watcher | None = None
 
         # Owned by the dead letters.
         self._dealt_with = False
 
-        # Owned by the runtime: called after its first start and its end.
+        # Owned by the runtime: called after the job's first start and after its end.
         self._watchers: dict[Callable[[JobRecord], object], None] | None = None
 
     @property
     def id(self) -> int:
-        """A number of its own within the pool, counted from 1."""
+        """The job's number within the pool, counted from 1."""
         return self._id
 
     @property
     def name(self) -> str:
-        """The name given to ``submit``, or the function's."""
+        """The name given to ``submit``, or the function's name."""
         return self._options.name or call_name(self._fn)
 
     @property
     def state(self) -> JobState:
-        """Where the job stands; ``QUEUED`` while it waits for a place in the queue."""
+        """The job's state; ``QUEUED`` while its submission waits for a place in the queue."""
         return self._state or JobState.QUEUED
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The attempts that have ended, of many the first and the last 31."""
+        """The attempts that have ended; if there are many, the first and the last 31."""
         fields = self._attempts
         return tuple(Attempt(*fields[at : at + ATTEMPT_FIELDS]) for at in range(0, len(fields), ATTEMPT_FIELDS))
 
     @property
     def reason(self) -> str:
-        """Why it ended without a result, in words; empty if it didn't."""
+        """Why the job ended without a result, in words; otherwise empty."""
         if not isinstance(self._reason, str):
             self._reason = worded(self._reason)
         return self._reason
 
 
 class WorkerRecord(Handle):
-    """The record of a worker. The underscored fields are its own."""
+    """The record of a worker. Only the library uses the underscored fields."""
 
     # fmt: off
     __slots__ = (
@@ -283,24 +287,25 @@ class WorkerRecord(Handle):
         self._name = name
         self._tags = tags
         self._alone = frozenset((self,))
-        # Its Trio half, which only the runtime knows.
+        # The runtime's half of the worker, which uses Trio.
         self._task: Any = None
         # None for a worker without limits of its own.
         self._limits: WorkerLimits | None = None
 
-        # Whether it is one of those that are opened and retired with the load.
+        # Whether the pool opens and retires the worker with the load.
         self._elastic = False
 
-        # What holds it back, each with the time until which it does, or inf.
+        # What holds the worker back, each with the time until which it does, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
-        # Whether its resource has ever been open, and when it will be too old.
+        # Whether the resource has ever been open, and when it will be too old.
         self._was_open = False
         self._expires_at: float | None = None
 
-        # How many places it has; and what fills them, in the order of their start.
+        # The number of places; and the runs that occupy them, in the order of their start.
         self._max_running = 1
         self._runs: dict[Run, None] = {}
-        # The runs whose jobs have lent their places; and those of them that are to have them back.
+        # The runs whose jobs have lent their places; and those of these runs that are to get them
+        # back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
@@ -309,8 +314,8 @@ class WorkerRecord(Handle):
         self._busy_seconds = 0.0
         self._last_error: Exception | None = None
 
-        # Owned by the roster: whether it could run something now or after what it runs; and
-        # whom it stands with, from its joining on.
+        # Owned by the worker index: whether the worker could run something now or after its current
+        # runs; and the worker's kind, set when it joins.
         self._available = False
         # The last value of ``_may_become_available`` that was counted.
         self._coming = False
@@ -318,45 +323,45 @@ class WorkerRecord(Handle):
 
     @property
     def id(self) -> int:
-        """A number of its own within the pool, counted from 1."""
+        """The worker's number within the pool, counted from 1."""
         return self._id
 
     @property
     def name(self) -> str:
-        """The name given by `Resource`, or one made from the number."""
+        """The name given by `Resource`, or one derived from the number."""
         return self._name
 
     @property
     def tags(self) -> frozenset[str]:
-        """What jobs may require."""
+        """The tags that jobs can require."""
         return self._tags
 
     @property
     def _has_left(self) -> bool:
-        """Whether it has left the pool."""
+        """Whether the worker has left the pool."""
         return Hold.STOPPED in self._holds
 
     @property
     def _is_leaving(self) -> bool:
-        """Whether it is to leave the pool, or has."""
+        """Whether the worker is leaving the pool or has left."""
         return Hold.LEAVING in self._holds
 
     @property
     def _is_open(self) -> bool:
-        """Whether its resource is open, and fit for use."""
+        """Whether the resource is open and usable."""
         return self._holds.keys().isdisjoint(_CLOSED)
 
     @property
     def _has_room(self) -> bool:
-        """Whether one of its places is free."""
+        """Whether a place is free."""
         return len(self._runs) < self._max_running
 
     @property
     def _may_become_available(self) -> bool:
-        """Whether it can't start anything now, but may later without anybody's doing."""
+        """Whether the worker can't start anything now, but may later without any action by the program."""
         holds = self._holds
         if Hold.LEAVING in holds or (Hold.REOPENING in holds and (self._lent or self._runs)):
-            return False  # it takes those who have it, or have lent it, to be done
+            return False  # the worker is free of the hold only after the jobs that use or have lent it have ended
         return any(hold is not Hold.PAUSED for hold in holds)
 
     @property

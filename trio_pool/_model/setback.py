@@ -1,4 +1,4 @@
-"""What a job that has failed remembers, whatever its workers are."""
+"""The retry state of a failed job, generic in the type of its workers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ W = TypeVar("W")
 
 
 class Setback(Generic[W]):
-    """What a job that has failed remembers for its further attempts.
+    """The retry state of a failed job, used for its further attempts.
 
     Attributes:
       counted: failures that count against ``max_attempts``.
-      delay: the seconds before the attempt that comes next, or was last.
-      placement: where that is to be.
-      front: whether it goes before the jobs that wait.
-      failed_on: the workers that it has failed on in this round of the bounce.
-      last: the worker that it failed on last.
+      delay: the seconds before the next attempt, or before the last one if it has started.
+      placement: where the next attempt runs.
+      front: whether the job goes before the waiting jobs.
+      failed_on: the workers that the job has failed on in this round of the bounce.
+      last: the worker that the job failed on last.
     """
 
     __slots__ = ("counted", "delay", "failed_on", "front", "last", "placement")
@@ -41,9 +41,9 @@ class Setback(Generic[W]):
         self.last: W | None = last
 
     def note(self, worker: W, alone: frozenset[W]) -> None:
-        """It has failed on this worker; ``alone`` holds that and no other."""
+        """Record a failure on this worker; ``alone`` is the set of only that worker."""
         if self.placement == "other" and worker in self.failed_on:
-            self.failed_on = frozenset()  # a new round has begun
-        # Most jobs fail on one worker at most: they share a set.
+            self.failed_on = frozenset()  # start a new round
+        # Most jobs fail on at most one worker, so they share that worker's set.
         self.failed_on = self.failed_on | {worker} if self.failed_on else alone
         self.last = worker

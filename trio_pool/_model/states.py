@@ -1,4 +1,4 @@
-"""The states of jobs and of workers, the legal transitions between those of jobs, and what is kept of both."""
+"""The states of jobs and workers, the legal transitions of a job, and the records of transitions and attempts."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class JobState(enum.Enum):
-    """Where a job stands. The last four are final."""
+    """The state of a job. The last four states are final."""
 
     BLOCKED = "blocked"
-    """waits for other jobs"""
+    """the job waits for other jobs"""
     QUEUED = "queued"
-    """waits for a worker, or for a limit that lets it start"""
+    """the job waits for a worker, or for a limit that allows its start"""
     RUNNING = "running"
-    """an attempt is under way"""
+    """an attempt runs"""
     DELAYED = "delayed"
-    """backing off until its next attempt"""
+    """the job backs off until its next attempt"""
     SUCCEEDED = "succeeded"
-    """has a result"""
+    """the job has a result"""
     DEAD = "dead"
-    """failed for good"""
+    """the job failed for good"""
     CANCELLED = "cancelled"
-    """was cancelled before it had a result"""
+    """the job was cancelled before it had a result"""
     DISCARDED = "discarded"
-    """ended without a result and without being dead"""
+    """the job ended without a result, but is not dead"""
 
     is_final: bool
     """whether the job has ended"""
@@ -44,9 +44,11 @@ FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobSta
 for _state in JobState:
     _state.is_final = _state in FINAL
 
-# Rule 1: a job enters the pool blocked, queued, or, if its time was up before there was a
-# place for it, dead. Rule 2: every state that isn't final can be left for every end but
-# success. Rule 3: only a running job succeeds. Rule 4: what is final stays.
+# Rule 1: a job enters the pool as blocked or queued, or as dead if its time was up before it got a
+# place in the queue.
+# Rule 2: a job can go from every state that isn't final to every final state but success.
+# Rule 3: only a running job can succeed.
+# Rule 4: a final state never changes.
 _ENDS = frozenset({JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED})
 TRANSITIONS: Mapping[JobState | None, frozenset[JobState]] = {
     None: frozenset({JobState.BLOCKED, JobState.QUEUED, JobState.DEAD}),
@@ -64,13 +66,13 @@ class DeadReason(enum.Enum):
     ATTEMPTS_EXHAUSTED = "attempts exhausted"
     """its policy allows no further attempt"""
     NOT_RETRYABLE = "not retryable"
-    """its policy doesn't retry such an error, the error came after a cancellation, or deciding about it failed"""
+    """its policy doesn't retry this error, the error followed a cancellation, or the decision itself failed"""
     GAVE_UP = "gave up"
     """its function raised `GiveUp`"""
     TIMED_OUT = "timed out"
-    """its ``total_timeout`` passed, or would have before the next attempt"""
+    """its ``total_timeout`` passed, or would pass before the next attempt"""
     NO_WORKER = "no worker"
-    """no worker of the pool may take it"""
+    """no worker of the pool may run it"""
     BUDGET_EXHAUSTED = "budget exhausted"
     """its policy allows another attempt, but the pool's `RetryBudget` doesn't"""
 
@@ -80,8 +82,8 @@ class Transition:
     """A change of a job's state.
 
     Attributes:
-      state: the `JobState` entered.
-      at: when, in seconds on Trio's clock.
+      state: the new `JobState`.
+      at: the time of the change, in seconds on Trio's clock.
     """
 
     state: JobState
@@ -93,12 +95,12 @@ class Attempt:
     """One execution of a job by a worker, or by several if it has a `Hedge`.
 
     Attributes:
-      number: counted from 1.
-      worker_id: the worker that ran it, of several the first.
+      number: the number of the attempt, counted from 1.
+      worker_id: the id of the worker that ran the attempt, or of the first of several.
       worker_name: that worker's name.
       started_at: in seconds on Trio's clock.
       ended_at: in seconds on Trio's clock.
-      error: what it failed with, of several errors the one that counted, or None.
+      error: the error of the attempt, or the one of several errors that counted, or None.
       hedges: the (id, name) of each further worker that took part.
     """
 
@@ -107,17 +109,17 @@ class Attempt:
     worker_name: str
     started_at: float
     ended_at: float
-    # Its own ways to compare and to show itself may fail.
+    # The error's own comparison and repr may fail.
     error: Exception | None = attrs.field(eq=id, repr=shown)
     hedges: tuple[tuple[int, str], ...] = ()
 
 
 ATTEMPT_FIELDS = 7
-ERROR_FIELD = 5  # where among them the error stands
+ERROR_FIELD = 5  # the position of the error among the fields
 
 KEPT_FIRST_ATTEMPTS = 1
 KEPT_LAST_ATTEMPTS = 31
-KEPT_TRANSITIONS = 64  # of the first, and of the last
+KEPT_TRANSITIONS = 64  # of the first transitions, and of the last
 
 
 class WorkerState(enum.Enum):
@@ -126,25 +128,26 @@ class WorkerState(enum.Enum):
     STARTING = "starting"
     """its lifespan is being entered for the first time"""
     IDLE = "idle"
-    """has nothing to do, or nothing but a rate limit holds it back"""
+    """it has nothing to do, or only a rate limit holds it back"""
     BUSY = "busy"
-    """an attempt is under way, whatever comes after it"""
+    """it runs an attempt, whatever follows"""
     PAUSED = "paused"
-    """takes no job until it is resumed"""
+    """it takes no job until it is resumed"""
     QUARANTINED = "quarantined"
     """its breaker is open, and the time for a probe has not come"""
     RESTING = "resting"
-    """takes no job until its rest is over"""
+    """it takes no job until its rest is over"""
     REOPENING = "reopening"
-    """its lifespan is left and entered again"""
+    """its lifespan is being left and reentered"""
     STOPPED = "stopped"
-    """has left the pool"""
+    """it has left the pool"""
 
 
 class Hold(enum.Enum):
-    """What keeps a worker from jobs, in the order in which it says so. Available is one that nothing holds.
+    """What keeps a worker from taking jobs, in the order in which messages list it. Without a hold it is available.
 
-    A rate limit is the exception: a job that avoids other workers waits for one that is only limited.
+    A rate limit is an exception: a job that avoids other workers waits for one that is only
+    limited.
     """
 
     STOPPED = enum.auto()
@@ -157,18 +160,19 @@ class Hold(enum.Enum):
     LEAVING = enum.auto()
 
     if not TYPE_CHECKING:
-        __hash__ = object.__hash__  # as that of job states
+        __hash__ = object.__hash__  # Enum hashes the name, in Python code
 
 
 class Cut(enum.Enum):
-    """Why an attempt was cut short, timeouts aside."""
+    """Why an attempt was cut short, other than by a timeout."""
 
     CANCELLED = enum.auto()
     EVICTED = enum.auto()
     LOST = enum.auto()  # another worker that runs the same attempt has settled it
 
 
-# What a worker says that it is doing while it is held back. Others go before that: it is busy, or idle.
+# The state of a worker that is held back. Being stopped goes first, then being busy, then these,
+# then idle.
 _HELD_STATES = {
     Hold.STOPPED: WorkerState.STOPPED,
     Hold.STARTING: WorkerState.STARTING,

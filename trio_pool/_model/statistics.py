@@ -1,4 +1,4 @@
-"""Snapshots of a pool and of its workers."""
+"""Snapshots of a pool and its workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Counts(Protocol):
-    """What the jobs of a pool or of a group come to."""
+    """The counters of the jobs of a pool or group."""
 
     count: dict[JobState, int]
     submitted: int
@@ -35,20 +35,20 @@ _identity = id
 
 @attrs.frozen(kw_only=True)
 class WorkerStatistics:
-    """What a worker has done so far.
+    """A snapshot of a worker's work so far.
 
     Attributes:
       id: the worker's number.
       name: the worker's name.
-      state: what it is doing.
-      attempts: attempts of its that ended by themselves or by a timeout.
-      succeeded: those of them that returned a value.
-      failed: those of them that failed.
-      busy_seconds: how long it has been running attempts, the present one included.
-      last_error: the error of its last failed attempt, or of reopening its resource; of an exception group that
-          holds a single error, that one.
-      available_at: when, on Trio's clock, its rest, its quarantine and what its rate limit makes it
-          wait for will all be over, or None if nothing of that holds it back.
+      state: the worker's state.
+      attempts: the worker's attempts that ended by themselves or by a timeout.
+      succeeded: the number of these attempts that returned a value.
+      failed: the number of these attempts that failed.
+      busy_seconds: how long the worker has been running attempts, including the current one.
+      last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
+          is an exception group with a single error, that error.
+      available_at: when, on Trio's clock, the worker's rest, its quarantine and the wait for its
+          rate limit will all be over; None if none of these holds it back.
     """
 
     id: int
@@ -58,13 +58,13 @@ class WorkerStatistics:
     succeeded: int
     failed: int
     busy_seconds: float
-    # Its own ways to compare and to show itself may fail.
+    # The error's own comparison and repr may fail.
     last_error: Exception | None = attrs.field(eq=_identity, repr=shown)
     available_at: float | None
 
 
 class _Taken:
-    """What the words of a snapshot need besides its figures; a copy does without."""
+    """What the text of a snapshot needs besides its figures; a copy works without it."""
 
     __slots__ = ("_noun", "_now")
 
@@ -74,25 +74,26 @@ class _Taken:
 
 @attrs.frozen(kw_only=True)
 class PoolStatistics(_Taken):
-    """What a pool has done so far, and what is in it.
+    """A snapshot of a pool's work so far and its current jobs.
 
     Attributes:
       name: the pool's name, or None.
-      submitted: jobs that have entered; the sum of all that follow down to discarded.
+      submitted: jobs that have entered the pool; the sum of the following fields up to
+          ``discarded``.
       blocked: jobs that wait for other jobs.
       queued: jobs that wait for a worker.
-      delayed: jobs that are backing off.
-      running: jobs whose attempt is under way.
+      delayed: jobs that back off.
+      running: jobs with a running attempt.
       succeeded: jobs that have a result.
       dead: jobs that failed for good.
       cancelled: jobs that were cancelled.
       discarded: jobs that were discarded.
       attempts: attempts that ended by themselves or by a timeout.
-      failures: those of them that failed.
-      retries: how often a failed job was to be tried again.
-      queue_peak: the most jobs that ever waited for a worker at once.
+      failures: the number of these attempts that failed.
+      retries: how often the pool scheduled a retry for a failed job.
+      queue_peak: the highest number of jobs that waited for a worker at the same time.
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
-      workers: the statistics of the workers in the pool, or, once it ends, of the last ones.
+      workers: the statistics of the workers in the pool; after the pool's end, of its last workers.
     """
 
     name: str | None
@@ -113,7 +114,7 @@ class PoolStatistics(_Taken):
     workers: tuple[WorkerStatistics, ...]
 
     def __str__(self) -> str:
-        """Its counts in a few lines, and a table with a line for each worker."""
+        """The counts in a few lines, and a table with a line for each worker."""
         noun: str = getattr(self, "_noun", "pool")
         name = f"the {noun}" if self.name is None else f"the {noun} {one_line(self.name)!r}"
         states = ", ".join(f"{getattr(self, state.value)} {state.value}" for state in JobState)
@@ -154,13 +155,13 @@ def _moment(until: float | None, now: float | None) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The lines of a table whose columns are as wide as what is in them."""
+    """Format rows as lines, with columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
 
 
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
-    """Look at a worker."""
+    """Take a snapshot of a worker."""
     busy = worker._busy_seconds + sum(now - run.since for run in tuple(worker._runs))
     ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
     return WorkerStatistics(
@@ -179,7 +180,7 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
 def pool_statistics(
     name: str | None, counts: Counts, waiting: int, workers: tuple[WorkerStatistics, ...], now: float, noun: str
 ) -> PoolStatistics:
-    """Look at a pool or a group, which ``noun`` says."""
+    """Take a snapshot of a pool or a group; ``noun`` is "pool" or "group"."""
     count = {state.value: counts.count[state] for state in JobState}
     taken = PoolStatistics(
         name=name,

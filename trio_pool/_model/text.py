@@ -1,4 +1,4 @@
-"""Jobs, attempts and workers in few words, for those who read them."""
+"""Short descriptions of jobs, attempts and workers for messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def label(job: JobRecord) -> str:
-    """What a job is called in messages: its name, or the call with its arguments. Once read, it stays the same."""
+    """A job's label in messages: its name, or the call with its arguments. Built once, then kept."""
     if job._label is None:
         name = one_line(job.name)
         shows = job._options.show_arguments and not job._options.name
@@ -25,41 +25,41 @@ def label(job: JobRecord) -> str:
 
 
 def full_label(job: JobRecord) -> str:
-    """The same, but with a name of its own in full, and as it is."""
+    """A job's label, but with the user's name for the job in full and unchanged."""
     return job._options.name or label(job)
 
 
 def arguments(job: JobRecord) -> str:
-    """What its function is called with, as far as its label shows that."""
+    """The arguments in a job's label, or an empty string if the label shows none."""
     return "" if job._options.name else label(job)[len(one_line(job.name)) + 1 : -1]
 
 
 def title(job: JobRecord) -> str:
-    """Which job it is."""
+    """The job's number and label."""
     return f"job {job.id} ({label(job)})"
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things: ``1 attempt``, ``2 attempts``."""
+    """A number with its noun: ``1 attempt``, ``2 attempts``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shortcomings(job: JobRecord) -> str:
-    """Why a job has no result so far, and its last error unless that says so already."""
+    """Why a job has no result so far, and its last error unless the reason contains it."""
     reason = " ".join(job.reason.split())
     last = job.attempts[-1].error if job.attempts else None
     if last is None:
         return reason
     words = in_words(last)
     text = words.partition(": ")[2]
-    # What the pool has raised itself, and what a function gave up with, is the reason already.
+    # The reason already contains the pool's own errors, and the text with which a function gave up.
     if words in reason or reason in (text, f"given up: {text}"):
         return reason
     return f"{reason}; last error: {words}" if reason else f"last error: {words}"
 
 
 def attempt_line(attempt: Attempt, outcome: str = "") -> str:
-    """An attempt in one line: its number, its worker, how long it took, and its error, or this outcome."""
+    """An attempt in one line: its number, its workers, its duration, and its error or the given outcome."""
     names = [attempt.worker_name, *(name for _, name in attempt.hedges)]
     workers = " and ".join(one_line(name) for name in names)
     if not outcome:
@@ -68,7 +68,7 @@ def attempt_line(attempt: Attempt, outcome: str = "") -> str:
 
 
 def attempt_lines(job: JobRecord) -> list[str]:
-    """A line for each kept attempt of a job, and one for those in between."""
+    """One line for each kept attempt of a job, and one for the attempts left out in between."""
     lines: list[str] = []
     number = 0
     for attempt in job.attempts:
@@ -80,7 +80,7 @@ def attempt_lines(job: JobRecord) -> list[str]:
 
 
 def reservation(worker: WorkerRecord) -> str:
-    """For whom alone a worker is kept, if it is."""
+    """The group for which a worker is reserved, in words, or an empty string."""
     group = worker._kind.group
     if group is None:
         return ""
@@ -88,7 +88,7 @@ def reservation(worker: WorkerRecord) -> str:
 
 
 def doings(worker: WorkerRecord, now: float) -> str:
-    """What a worker is doing, and what keeps it from jobs until when."""
+    """What a worker is doing, and what holds it back until when."""
     state = worker.state
     if state is WorkerState.STARTING or state is WorkerState.STOPPED:
         return state.name.lower()

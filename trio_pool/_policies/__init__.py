@@ -1,1 +1,1 @@
-"""What users say: values, each beside what is counted for it."""
+"""The policies that users pass, each beside the counters that apply it."""

@@ -1,4 +1,4 @@
-"""When a worker gets no more jobs because it fails them."""
+"""When a failing worker is quarantined."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ def _check_longest(breaker: CircuitBreaker, _: attrs.Attribute[float | None], va
 
 @attrs.frozen
 class CircuitBreaker:
-    """When a worker gets no more jobs because it fails them, and when it is tried again.
+    """When a worker that fails jobs gets no more of them, and when the pool tries it again.
 
-    After ``failures`` of them in a row the worker is quarantined: the breaker is open. After
-    ``reset_after`` seconds it gets one job as a probe. If the probe succeeds, the breaker is
-    closed and all is as at the start; if it fails, the breaker is open again, for twice as
-    long as before if ``max_reset_after`` allows it. If it ends as neither, the next job is
-    the probe.
+    After ``failures`` failures in a row the breaker opens and the worker is quarantined. After
+    ``reset_after`` seconds the worker gets one job as a probe. If the probe succeeds, the breaker
+    closes and starts counting from zero. If the probe fails, the breaker opens again, for twice as
+    long as before, up to ``max_reset_after``. If the probe neither succeeds nor fails, the next job
+    is the probe.
 
-    Failures are errors that the breaker ``counts``, attempt timeouts, and
-    `ResourceBroken` in any case. Whatever else ends an attempt without a value, such as
-    `RetryAfter`, `GiveUp`, `Discard`, a total timeout or a cancellation, is neither success
-    nor failure, and leaves the row as it is.
+    Failures are the errors that ``counts`` matches, attempt timeouts, and every `ResourceBroken`.
+    An attempt that ends without a value in another way is neither a success nor a failure: for
+    example by `RetryAfter`, `GiveUp`, `Discard`, a total timeout or a cancellation. Such an attempt
+    doesn't change the number of failures in a row.
 
-    The pattern is Michael T. Nygard's "Circuit Breaker" in "Release It!" (Pragmatic
-    Bookshelf 2007).
+    The pattern is Michael T. Nygard's "Circuit Breaker" in "Release It!" (Pragmatic Bookshelf
+    2007).
 
-    A value: compare it, print it. Each worker that gets it counts for itself.
+    An immutable value: instances compare and print by their fields. Each worker keeps its own
+    count.
 
     Arguments:
-      failures: how many in a row open it, at least 1.
-      reset_after: seconds from its opening to the first probe, more than zero.
-      max_reset_after: seconds that no time until a probe exceeds, at least ``reset_after``;
-          ``inf`` for no bound, ``None`` if it is always to be ``reset_after``.
-      counts: which errors are failures: an exception type, a tuple of them, or a function of
-          the error that returns a bool. Types match an exception group if they match the
-          group itself or every leaf of it. An attempt timeout is a failure whatever types are
-          given; a function is asked about it, as an `AttemptTimeoutError`.
+      failures: how many failures in a row open the breaker, at least 1.
+      reset_after: seconds from the opening of the breaker to the first probe, more than zero.
+      max_reset_after: the longest time until a probe in seconds, at least ``reset_after``; ``inf``
+          for no bound; ``None`` to always wait for ``reset_after``.
+      counts: which errors are failures: an exception type, a tuple of types, or a function that
+          takes the error and returns a bool. A type matches an exception group if it matches the
+          group itself or every leaf of the group. If types are given, every attempt timeout is a
+          failure; a function is called with the `AttemptTimeoutError` and decides.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -79,15 +80,17 @@ class BreakerState(enum.Enum):
 
 
 class Breaker:
-    """Whether an attempt may start under a `CircuitBreaker`.
+    """Decides whether an attempt may start under a `CircuitBreaker`.
 
-    Whoever starts an attempt keeps what `start` says, and gives it back when the attempt has
-    ended. For in any state there can be attempts that started while it was closed, as when a
-    worker was lent: their ends count only if it is closed again, and never as the probe's.
+    The caller stores the result of `start` and passes it on when the attempt ends. In any state
+    there can be attempts that started while the breaker was closed, for example after a worker was
+    lent. The end of such an attempt counts only if the breaker is closed again, and never as the
+    end of the probe.
 
     Attributes:
-      policy: what it holds to.
-      open_until: when there may be a probe; it stays while one is out. ``None`` if closed.
+      policy: the policy that it applies.
+      open_until: the time from which a probe is allowed, unchanged while a probe runs; ``None`` if
+          closed.
     """
 
     __slots__ = ("_failures", "_longest", "_probing", "_wait", "open_until", "policy")
@@ -95,31 +98,32 @@ class Breaker:
     def __init__(self, policy: CircuitBreaker) -> None:
         self.policy = policy
         self.open_until: float | None = None
-        # Only while it is open.
+        # Only used while the breaker is open.
         self._probing = False
-        # In a row; it says nothing unless it is closed.
+        # Failures in a row; only valid while the breaker is closed.
         self._failures = 0
-        # Seconds from the next opening to its probe. What is doubled has to stop somewhere.
+        # Seconds from the next opening to its probe. The doubling needs a bound so that the delay
+        # stays finite.
         longest = policy.reset_after if policy.max_reset_after is None else policy.max_reset_after
         self._longest = min(longest, sys.float_info.max)
         self._wait = policy.reset_after
 
     @property
     def state(self) -> BreakerState:
-        """What it lets through."""
+        """What the breaker lets through."""
         if self.open_until is None:
             return BreakerState.CLOSED
         return BreakerState.PROBING if self._probing else BreakerState.OPEN
 
     def may_start(self, now: float) -> bool:
-        """Whether an attempt may start: any if it is closed, else the one that is the probe."""
+        """Whether an attempt may start: any attempt if the breaker is closed, otherwise only the probe."""
         return self.open_until is None or (now >= self.open_until and not self._probing)
 
     def start(self, now: float) -> bool:
-        """An attempt starts. One that starts although none may is no probe.
+        """Record the start of an attempt. An attempt that starts although `may_start` is false is not the probe.
 
         Returns:
-          bool: whether it is the probe, to be told when it ends.
+          bool: whether the attempt is the probe; pass it on when the attempt ends.
         """
         if self.open_until is None or not self.may_start(now):
             return False
@@ -127,7 +131,7 @@ class Breaker:
         return True
 
     def failed(self, now: float, is_probe: bool) -> None:
-        """An attempt has ended in a failure that counts."""
+        """Record a failure that counts."""
         if is_probe:
             self._wait = min(self._wait * 2, self._longest)
             self._open(now)
@@ -137,7 +141,7 @@ class Breaker:
                 self._open(now)
 
     def succeeded(self, is_probe: bool) -> None:
-        """An attempt has ended in success."""
+        """Record a success."""
         if is_probe:
             self._probing = False
             self._wait = self.policy.reset_after
@@ -146,15 +150,15 @@ class Breaker:
             self._failures = 0
 
     def neither(self, is_probe: bool) -> None:
-        """An attempt has ended as neither. After a probe, there may be another at once."""
+        """Record an attempt that neither succeeded nor failed. After a probe, the next probe may start at once."""
         if is_probe:
             self._probing = False
 
     def counts_error(self, error: Exception) -> bool:
-        """Whether an error of this kind is a failure.
+        """Whether ``error`` is a failure.
 
         Raises:
-          TypeError: if ``counts`` is a function and returns something else than a bool.
+          TypeError: if ``counts`` is a function and returns something other than a bool.
         """
         return applies("counts", self.policy.counts, error)
 

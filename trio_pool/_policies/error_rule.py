@@ -1,4 +1,4 @@
-"""Which errors a rule is about."""
+"""Which errors a rule matches."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ ErrorRule: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable
 
 
 class NotOfTheFunction:
-    """A base of errors that tell of an attempt or of a resource: rules made of types are about these in any case."""
+    """A base of errors that report on an attempt or on a resource: a rule made of types always matches them."""
 
     __slots__ = ()
 
 
 def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
-    """Whether a rule, the field ``name`` of a policy, is about such an error.
+    """Whether ``rule``, the field ``name`` of a policy, matches the error.
 
-    Types are about what is `NotOfTheFunction` besides; a function is asked.
+    A rule made of types also matches every `NotOfTheFunction`. A rule that is a function decides by
+    itself.
 
     Raises:
-      TypeError: if it is a function and returns something else than a bool.
+      TypeError: if the rule is a function and returns something other than a bool.
     """
     if isinstance(rule, (type, tuple)):
         kinds = cast("tuple[type[Exception], ...]", rule if isinstance(rule, tuple) else (rule,))
@@ -41,9 +42,9 @@ def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
 
 
 def matches(error: BaseException, kinds: tuple[type, ...]) -> bool:
-    """Whether ``kinds`` match the error itself, or each leaf of the group that it is.
+    """Whether ``kinds`` match the error itself or, if the error is a group, each of its leaves.
 
-    A group inside the group that ``kinds`` match counts as if all its leaves did.
+    A nested group that ``kinds`` match counts as if all its leaves matched.
     """
     if not is_a(error, BaseExceptionGroup):
         return is_a(error, kinds)

@@ -1,4 +1,4 @@
-"""When a slow attempt is started on further workers too."""
+"""When a slow attempt also starts on other workers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from . import validate
 
 @attrs.frozen
 class Hedge:
-    """When a slow attempt is started on further workers too; the first success counts.
+    """When a slow attempt also starts on other workers; the first success counts.
 
-    An attempt that has run for ``after`` seconds is started on another worker that may take
-    it and is idle, or on the first that becomes so; after as long again on one more, if
-    ``extra`` allows it. Jobs that are queued go first. When it has ended with a value on one
-    of them, it is cancelled on the others, and has ended when it has ended there. All
-    together are one attempt, which has failed when it has failed on all of them. For jobs
-    whose function may run more than once.
+    When an attempt has run for ``after`` seconds, it also starts on another idle eligible worker,
+    or on the first that becomes idle. After every further ``after`` seconds it starts on one more
+    worker, up to ``extra`` of them. Queued jobs go first. When the attempt returns a value on one
+    worker, the pool cancels it on the others. The attempt ends once it has ended on all of them.
+    All these runs together are one attempt, which fails only if every run fails. Use it for jobs
+    whose function may safely run more than once.
 
     After the hedged requests in "The Tail at Scale" (Jeffrey Dean and Luiz André Barroso,
-    Communications of the ACM 56/2, 2013). A value: compare it, print it.
+    Communications of the ACM 56/2, 2013). An immutable value: instances compare and print by their
+    fields.
 
     Arguments:
-      after: seconds that an attempt runs before it is started on another worker, finite,
-          zero or more.
-      extra: on how many further workers at most, at least 1.
+      after: seconds that an attempt runs before it starts on another worker, finite, zero or more.
+      extra: the maximum number of additional workers, at least 1.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.

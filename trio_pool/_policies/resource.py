@@ -1,4 +1,4 @@
-"""The description of a resource, and of how many there are to be."""
+"""The description of a resource, and of how many workers an elastic pool opens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 LEAST_AGE = 0.001
-"""Seconds. What is too old as soon as it is open would be reopened for ever, in between two runs of anything else."""
+"""Seconds. With less, a resource could be too old as soon as it opens, and reopen forever before other tasks run."""
 
 MOST_WORKERS = 1_000_000
-"""Of those that are opened with a pool. Each has a Trio task of its own."""
+"""The limit on ``min``, the workers that open with a pool. Each worker has a Trio task of its own."""
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -39,19 +39,20 @@ def _as_tags(value: Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen
 class Resource(Generic[R_co]):
-    """A resource and what the pool should know about it.
+    """A resource and its settings in the pool.
 
     Arguments:
-      value: what the worker holds: any object.
-      name: what the worker is called; made from its number by default.
-      tags: what jobs may ask for by ``requires``.
-      rate_limit: how often attempts may start on it; a `RateLimit`.
-      breaker: when it is kept from jobs because it fails them; the pool's `CircuitBreaker`
-          by default.
-      max_jobs: attempts after which its lifespan is left and entered anew, before the next one.
-      max_age: seconds after which it is, as soon as no attempt is under way; at least 0.001. Each time
-          up to a tenth is taken off at random, so that resources which were opened together
-          are not all opened anew together.
+      value: the resource that the worker holds: any object.
+      name: the worker's name; derived from its number by default.
+      tags: what jobs can require by ``requires``.
+      rate_limit: a `RateLimit` on how often attempts start on the worker.
+      breaker: a `CircuitBreaker` that quarantines the worker if it fails jobs; the pool's by
+          default.
+      max_jobs: the number of attempts after which the worker leaves and reenters its lifespan,
+          before the next attempt.
+      max_age: seconds after which the worker leaves and reenters its lifespan, as soon as no
+          attempt runs; at least 0.001. Each time a random part of up to a tenth is subtracted, so
+          that resources opened together are not all reopened together.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type, such as a
@@ -72,7 +73,7 @@ class Resource(Generic[R_co]):
 
 
 def _check_factory(name: str, value: object) -> None:
-    # One made by a function of contextlib can be called, but to decorate a function.
+    # A context manager made by contextlib is callable, but only to decorate a function.
     if isinstance(value, AbstractAsyncContextManager):
         got = validate.got(cast("object", value))
         raise TypeError(f"{name} must return async context managers, not be one, {got}")
@@ -92,23 +93,24 @@ def _check_max(elastic: Elastic[Any], attribute: attrs.Attribute[Any], value: ob
 
 
 def _check_rest(elastic: Elastic[Any], _: object, __: object) -> None:
-    elastic._describe()  # checks the rest as that of any other resource
+    elastic._describe()  # validates the remaining fields as those of a Resource
 
 
 @attrs.frozen
 class Elastic(Generic[R_co]):
-    """Workers that are opened and retired with the load, instead of a list of resources.
+    """Workers that the pool opens and retires with the load, instead of a fixed list of resources.
 
-    A worker is opened when a job waits that it may take and no idle one may; never more at once
-    than jobs wait. When for ``idle_timeout`` seconds there have been idle workers all the
-    time, as many as there were are retired, the longest idle first.
+    The pool opens a worker when a job waits that no idle worker may take and a new worker may. The
+    pool never opens more workers at once than jobs wait. If some workers have been idle at every
+    moment of the last ``idle_timeout`` seconds, the pool retires that many workers, the longest
+    idle first.
 
     Arguments:
-      factory: a function without arguments that gives an async context manager, which yields the
-          resource. Entered when a worker is opened, left when it goes.
-      min: workers that are opened with the pool and always kept; zero or more.
-      max: workers that there are at most; at least 1.
-      idle_timeout: seconds; ``inf`` or ``None`` to retire none.
+      factory: a function without arguments that returns an async context manager, which yields the
+          resource. Entered when a worker opens, left when it retires.
+      min: the number of workers that open with the pool and always stay; zero or more.
+      max: the maximum number of workers; at least 1.
+      idle_timeout: seconds; ``inf`` or ``None`` to never retire a worker.
       tags, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
 
     Raises:
@@ -130,7 +132,7 @@ class Elastic(Generic[R_co]):
     max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
 
     def _describe(self) -> Resource[None]:
-        """What is known of a worker's resource before it is opened."""
+        """The settings of a worker whose resource is not open yet."""
         return Resource(
             None,
             tags=self.tags,

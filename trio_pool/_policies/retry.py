@@ -1,4 +1,4 @@
-"""Retrying: the policy as a value, and what a function can say by raising."""
+"""The retry policy, and the exceptions by which a job's function controls its retries."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ PLACEMENTS: tuple[Placement, ...] = ("any", "same", "other")
 JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated", "none")
 
 TOO_LATE = 1e11
-"""POSIX seconds in the year 5138. It is milliseconds, or smaller units still, that come to more."""
+"""POSIX seconds in the year 5138. A larger number is most likely in milliseconds or smaller units."""
 
 
 class RetryAfter(Portable, Exception):
-    """Raise it in a job's function: try again in ``delay``, whatever ``retry_on`` says.
+    """Raise it in a job's function: try again in ``delay`` seconds, whatever ``retry_on`` is.
 
     Arguments:
       delay: seconds to wait, finite, zero or more.
-      rest: let the worker wait instead of the job: it rests for ``delay``, while the job
-          is queued again at once, for another worker or for this one afterwards. This is
-          the answer to ``429 Too Many Requests``: the token is worn out, not the job.
-      placement: where the job is tried next, instead of what its policy says.
-      counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` counts the
-          retry in any case.
+      rest: let the worker wait instead of the job. The worker rests for ``delay`` seconds, while
+          the job is queued again at once, for another worker or for this one afterward. Use it for
+          ``429 Too Many Requests``, where the token is exhausted and not the job.
+      placement: where the next attempt runs, instead of the policy's placement.
+      counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` always counts
+          the retry.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
 
-    # As long as nothing else has been said, as in a derived class that doesn't call this one's __init__().
+    # Defaults for a derived class that doesn't call this class's __init__().
     delay: float = 0.0
     rest: bool = False
     placement: Placement | None = None
@@ -66,7 +66,7 @@ class RetryAfter(Portable, Exception):
         self.counts = validate.instance("counts", counts, bool)
         super().__init__(delay)
 
-    # With a default there need not be a header.
+    # The header may be None only if there is a default.
     @overload
     @classmethod
     def parse(
@@ -107,30 +107,34 @@ class RetryAfter(Portable, Exception):
         placement: Placement | None = None,
         counts: bool = True,
     ) -> Self:
-        """One with the delay that an HTTP server asks for in its ``Retry-After`` header.
+        """Create an instance from the ``Retry-After`` header of an HTTP server.
 
-        The header is read as RFC 9110, section 10.2.3, has it: seconds, fractions included, or a date in
-        one of the three formats of HTTP, which are always in UTC. A date in the past gives a delay
-        of zero.
+        The header is parsed according to RFC 9110, section 10.2.3. The header holds seconds,
+        optionally with a fraction, or a date in one of the three formats of HTTP, which are always
+        in UTC. A date in the past gives a delay of zero.
 
         Arguments:
-          value: the header's text; white space around it is passed over. None if there is no header.
-          default: seconds to wait where there is no header or it says neither; without a default
+          value: the header's text, or None if there is no header; surrounding white space is
+              ignored.
+          default: seconds to wait if there is no header or it can't be parsed; without a default
               that is an error.
-          max_delay: seconds that no delay exceeds that a server asks for; finite.
-          now: what a date is held against, in POSIX seconds; by default the system's clock.
+          max_delay: the upper bound for the server's delay in seconds; finite.
+          now: the time that a date is compared with, in POSIX seconds; the system's clock by
+              default.
           rest, placement, counts: as for the class itself.
 
         Raises:
-          ValueError: if the header says neither and there is no default, or an argument is out of its range.
-          TypeError: if an argument is of the wrong type; so for None as ``value`` without a default.
+          ValueError: if the header can't be parsed and there is no default, or an argument is out
+              of its range.
+          TypeError: if an argument is of the wrong type, including None as ``value`` without a
+              default.
         """
-        # Not imported with the package: it takes datetime and three regular expressions along,
-        # which neither Trio nor attrs needs, for a header that few programs read.
+        # Imported here and not with the package: the module needs datetime and three regular
+        # expressions, which neither Trio nor attrs needs, for a header that few programs read.
         from .retry_after_header import seconds_to_wait
 
         otherwise = 0.0 if default is None else validate.seconds("default", default, finite=True)
-        # No header at all is as good as one that says nothing.
+        # With a default, a missing header is treated like an unreadable one.
         header = validate.instance("value", "" if value is None and default is not None else value, str)
         highest = validate.seconds("max_delay", max_delay, finite=True)
         at = time.time() if now is None else validate.seconds("now", now, finite=True)
@@ -152,7 +156,7 @@ class RetryAfter(Portable, Exception):
 class _Reasoned(Portable, Exception):
     """A control exception that carries a reason."""
 
-    reason: str = ""  # as above
+    reason: str = ""  # for a derived class that doesn't call this class's __init__()
 
     def __init__(self, reason: str = "") -> None:
         self.reason = str.__str__(validate.instance("reason", reason, str))
@@ -160,41 +164,41 @@ class _Reasoned(Portable, Exception):
 
 
 class GiveUp(_Reasoned):
-    """Raise it in a job's function: the job is dead now, with no further attempt.
+    """Raise it in a job's function: the job is dead now, without a further attempt.
 
     Arguments:
       reason: why, in words; it becomes part of the job's ``reason``.
 
     Raises:
-      TypeError: if ``reason`` is no str.
+      TypeError: if ``reason`` is not a str.
     """
 
 
 class Discard(_Reasoned):
-    """Raise it in a job's function: forget the job. It ends, but it is not dead.
+    """Raise it in a job's function: drop the job, which ends without a result, but is not dead.
 
     Arguments:
       reason: why, in words; it becomes the job's ``reason``.
 
     Raises:
-      TypeError: if ``reason`` is no str.
+      TypeError: if ``reason`` is not a str.
     """
 
 
 class ResourceBroken(_Reasoned, NotOfTheFunction):
-    """Raise it in a job's function: a failure, and the resource has to be reopened.
+    """Raise it in a job's function: the attempt failed, and the resource must be reopened.
 
-    The worker leaves its lifespan and enters it again before it takes another job. The job is tried again,
-    whatever types ``retry_on`` of its policy names, as it is no error of the function's; a function as
-    ``retry_on`` is asked.
+    The worker leaves and reenters its lifespan before it takes another job. The error is the
+    resource's and not the function's, so the job is tried again whatever types ``retry_on`` of its
+    policy names. If ``retry_on`` is a function, that function decides.
 
     Arguments:
       reason: what is wrong with the resource, in words.
-      counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` counts the
-          retry, and a `CircuitBreaker` the failure, in any case.
+      counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` always counts
+          the retry, and a `CircuitBreaker` always counts the failure.
 
     Raises:
-      TypeError: if ``reason`` is no str or ``counts`` no bool.
+      TypeError: if ``reason`` is not a str or ``counts`` not a bool.
     """
 
     counts: bool = True
@@ -218,28 +222,35 @@ def _check_jitter(name: str, value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """Whether, when and where a failed job is tried again. A value: compare it, print it.
+    """Whether, when and where a failed job is tried again.
 
-    The delay after the ``n``-th failure, before jitter, is ``min(max_delay, base_delay *
-    multiplier ** (n - 1))``. The kinds of jitter are those that Marc Brooker compares in
-    "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): ``"full"`` draws from
-    zero to the delay, ``"equal"`` from half of it to the whole, ``"decorrelated"`` from
-    ``base_delay`` to three times the delay before, never above ``max_delay``; ``"none"``
-    takes it as it is; a number adds up to that many seconds.
+    An immutable value: instances compare and print by their fields.
+
+    The delay after the ``n``-th failure, before jitter, is ``min(max_delay, base_delay * multiplier
+    ** (n - 1))``. The kinds of jitter are those that Marc Brooker compares in "Exponential Backoff
+    And Jitter" (AWS Architecture Blog, 2015):
+
+    - ``"full"`` draws from zero to the delay
+    - ``"equal"`` draws from half of the delay to the whole delay
+    - ``"decorrelated"`` draws from ``base_delay`` to three times the previous delay, limited to
+      ``max_delay``
+    - ``"none"`` takes the delay unchanged
+    - a number adds a random time of up to that many seconds
 
     Arguments:
-      max_attempts: attempts in all, the first included; ``None`` for no bound.
+      max_attempts: the total number of attempts, including the first; ``None`` for no bound.
       base_delay: seconds before the second attempt.
-      multiplier: how much longer each delay is than the one before, at least 1.
-      max_delay: seconds that no delay before jitter exceeds; ``inf`` or ``None`` for no bound.
+      multiplier: the factor from one delay to the next, at least 1.
+      max_delay: the longest delay before jitter, in seconds; ``inf`` or ``None`` for no bound.
       jitter: ``"full"``, ``"equal"``, ``"decorrelated"``, ``"none"`` or seconds.
-      retry_on: which errors are tried again: an exception type, a tuple of them, or a
-          function of the error that returns a bool. Types match an exception group if they
-          match the group itself or every leaf of it. They speak about errors of the function:
-          an `AttemptTimeoutError` and a `ResourceBroken` are tried again whatever types are
-          given, also as leaves of a group. A function is asked about these too.
-      placement: on ``"any"`` worker, on the ``"same"``, or on an ``"other"`` (the bounce).
-      front: whether a retried job goes before those of its priority that wait.
+      retry_on: which errors are tried again: an exception type, a tuple of types, or a function
+          that takes the error and returns a bool. A type matches an exception group if it matches
+          the group itself or every leaf of the group. Types apply to errors of the function only:
+          an `AttemptTimeoutError` and a `ResourceBroken` are always tried again, also as leaves of
+          a group. A function is called with these errors too, and decides.
+      placement: which worker gets the next attempt: ``"any"`` worker, the ``"same"``, or an
+          ``"other"`` (the bounce).
+      front: whether a retried job goes before the waiting jobs of its priority.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -264,12 +275,12 @@ class RetryPolicy:
 
     @classmethod
     def never(cls) -> Self:
-        """A policy of a single attempt."""
+        """Create a policy of a single attempt."""
         return cls(max_attempts=1)
 
     @classmethod
     def fixed(cls, delay: float, **fields: Any) -> Self:
-        """A policy that always waits ``delay`` seconds, without jitter.
+        """Create a policy that always waits ``delay`` seconds, without jitter.
 
         Arguments:
           delay: seconds between two attempts.
@@ -281,7 +292,7 @@ class RetryPolicy:
 
     @classmethod
     def immediate(cls, **fields: Any) -> Self:
-        """A policy without delay: on the same worker, before the jobs of its priority that wait.
+        """Create a policy that retries without delay on the same worker, before the waiting jobs of its priority.
 
         Arguments:
           **fields: further fields of the policy.
@@ -292,7 +303,9 @@ class RetryPolicy:
 
     @classmethod
     def endless(cls, **fields: Any) -> Self:
-        """A policy that tries again and again, with pauses that grow to half a minute: for what will be back some time.
+        """Create a policy without a bound on attempts, whose delays grow to half a minute.
+
+        Use it for failures that will pass at some time.
 
         Arguments:
           **fields: further fields of the policy.
@@ -301,13 +314,13 @@ class RetryPolicy:
         return cls(**(curve | fields))
 
     def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
-        """How long to wait before the next attempt. Override it for another curve.
+        """Calculate how long to wait before the next attempt. Override it for another curve.
 
         Arguments:
-          failed: how many attempts that count have failed so far, from 1.
-          error: what the last one failed with.
+          failed: the number of failed attempts that count so far, from 1.
+          error: the error of the last attempt.
           previous: the delay before that attempt in seconds, 0.0 before the first.
-          rng: where random choices are drawn from.
+          rng: the source of random numbers.
 
         Returns:
           float: seconds, finite, zero or more.
@@ -330,13 +343,13 @@ class RetryPolicy:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether none of the user's code is needed to apply it."""
+        """Whether the policy runs none of the user's code."""
         return type(self) is RetryPolicy and isinstance(self.retry_on, (type, tuple))
 
     def covers(self, error: Exception) -> bool:
-        """Whether an error of this kind is tried again, the number of attempts aside.
+        """Whether the policy retries this error, regardless of the number of attempts.
 
         Raises:
-          TypeError: if ``retry_on`` is a function and returns something else than a bool.
+          TypeError: if ``retry_on`` is a function and returns something other than a bool.
         """
         return applies("retry_on", self.retry_on, error)

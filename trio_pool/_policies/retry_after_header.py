@@ -1,6 +1,6 @@
-"""What the ``Retry-After`` header of HTTP says: seconds, or a date (RFC 9110, section 10.2.3).
+"""The parser of HTTP's ``Retry-After`` header: seconds, or a date (RFC 9110, section 10.2.3).
 
-The RFC has whole seconds only; fractions are sent all the same, and mean what they say.
+The RFC allows only whole seconds, but some servers send fractions; the parser accepts them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LONGEST_SHOWN = 80
-"""Characters of a header that an error repeats."""
+"""The number of characters of a header that an error message repeats."""
 
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -20,14 +20,14 @@ _MONTH = f"(?P<month>{'|'.join(MONTHS)})"
 # A leap second is the last one of its day.
 _TIME = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d|(?<=23:59:)60)"
 
-# The formats of RFC 9110, section 5.6.7, to the letter but for the case. The parsers of the
-# standard library take much else and make some time of it: email.utils passes over a zone that
-# it doesn't know, reads the year 0099 as 1999 and has another rule for years of two digits;
-# strptime expects the names of days and months in the user's language.
+# The formats of RFC 9110, section 5.6.7, except that the case is ignored. The parsers of the
+# standard library accept other formats and misread them. email.utils ignores a time zone it doesn't
+# recognize, reads the year 0099 as 1999 and has another rule for years of two digits. strptime
+# expects the names of days and months in the user's language.
 FORMATS = [
     re.compile(pattern, re.ASCII | re.IGNORECASE)
     for pattern in (
-        rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT",  # IMF-fixdate, which is sent today
+        rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT",  # IMF-fixdate, the current format
         rf"{_FULL_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",  # RFC 850
         rf"{_DAY} {_MONTH} (?P<day>\d\d| \d) {_TIME} (?P<year>\d{{4}})",  # asctime
     )
@@ -35,10 +35,14 @@ FORMATS = [
 
 
 def seconds_to_wait(header: str, now: float) -> float:
-    """How long after ``now`` the header allows another try, both in seconds.
+    """Calculate how many seconds after ``now`` the header allows another try.
+
+    Arguments:
+      header: the header's text.
+      now: POSIX seconds.
 
     Returns:
-      float: less than zero if that has passed, inf where a float doesn't go far enough.
+      float: less than zero if that time has passed, inf if the number is too large for a float.
 
     Raises:
       ValueError: if the header is neither a number of seconds nor a date.
@@ -54,27 +58,28 @@ def seconds_to_wait(header: str, now: float) -> float:
 
 
 def _timestamp(text: str, now: float) -> float:
-    """The POSIX time of an HTTP-date, which is always in UTC, whether it says GMT or not."""
+    """Return the POSIX time of an HTTP-date, which is always in UTC, with or without ``GMT``."""
     found = next(filter(None, (form.fullmatch(text) for form in FORMATS)), None)
     if found is None:
         raise ValueError("in none of the formats of RFC 9110, section 5.6.7")
-    # Whether the day of the week is that of the date is not checked: it says nothing more, others
-    # don't check it either, and the century of a year of two digits follows its own rule.
+    # The day of the week is not checked against the date. The day adds no information, other
+    # parsers don't check it either, and the century of a two-digit year follows a rule of its own.
     month = MONTHS.index(found["month"].title()) + 1
     day, hour, minute, second = (int(found[name]) for name in ("day", "hour", "minute", "second"))
     year = int(found["year"])
     if len(found["year"]) == 2:
         year = _full_year((year, month, day, hour, minute, second), now)
-    # Added, since a datetime has no leap seconds; POSIX counts one as the second after it.
+    # The seconds are added separately, since a datetime has no leap seconds; POSIX counts a leap
+    # second as the following second.
     return datetime(year, month, day, hour, minute, tzinfo=timezone.utc).timestamp() + second
 
 
 def _full_year(date: tuple[int, ...], now: float) -> int:
-    """The latest year with these last two digits that puts the date at most 50 years after ``now``."""
+    """Return the latest year with these last two digits that puts the date at most 50 years after ``now``."""
     digits, *in_year = date
     today = EPOCH + timedelta(seconds=now)
     latest = today.year + 50
     year = latest - (latest - digits) % 100
-    # Compared as tuples, since there need not be a 29 February 50 years before or after one.
+    # Compared as tuples, since 29 February may not exist 50 years earlier or later.
     is_later = (year - 50, *in_year) > today.timetuple()[:6]
     return year - 100 if is_later else year

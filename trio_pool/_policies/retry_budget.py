@@ -1,4 +1,4 @@
-"""How many retries there may be for the attempts there are."""
+"""How many retries are allowed in relation to attempts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from . import validate
 
 @attrs.frozen
 class RetryBudget:
-    """How many retries there may be for the attempts there are: retries must not feed an outage.
+    """How many retries are allowed in relation to attempts, so that retries don't make an outage worse.
 
-    Within ``window`` seconds there may be ``ratio`` times as many retries as attempts, those
-    that are retries included, or ``minimum`` if that is more. Where that allows no further
-    one, a failed job is dead (`DeadReason.BUDGET_EXHAUSTED`). After Finagle's
-    ``RetryBudget``, and the retry budgets in Google's "Site Reliability Engineering"
-    (O'Reilly 2016), chapter 21.
+    Within ``window`` seconds the pool makes at most ``ratio`` times as many retries as attempts, or
+    ``minimum`` retries if that is more. Retries count as attempts too. A failed job that the budget
+    allows no retry is dead (`DeadReason.BUDGET_EXHAUSTED`). After Finagle's ``RetryBudget``, and
+    the retry budgets in Google's "Site Reliability Engineering" (O'Reilly 2016), chapter 21.
 
-    A value: compare it, print it. Each pool that gets it counts for itself.
+    An immutable value: instances compare and print by their fields. Each pool keeps its own count.
 
     Arguments:
-      ratio: retries for each attempt, zero or more.
-      minimum: how many retries are always allowed, zero or more.
-      window: seconds after which attempts and retries no longer count, more than zero; exact
-          to a thousandth of it.
+      ratio: retries per attempt, zero or more.
+      minimum: the number of retries that are always allowed, zero or more.
+      window: seconds after which attempts and retries no longer count, more than zero; exact to a
+          thousandth of it.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -37,7 +36,7 @@ class RetryBudget:
 
 
 class _Bucket:
-    """What is counted together, because it happened at about the same time."""
+    """The attempts and retries of one short period, counted together."""
 
     __slots__ = ("attempts", "first", "retries")
 
@@ -47,20 +46,20 @@ class _Bucket:
         self.retries = 0
 
 
-# Into so many parts of about equal length a window is divided at most.
+# The maximum number of periods into which a window is divided.
 _GRAINS = 1000
 
 
 class BudgetMeter:
-    """Whether a `RetryBudget` allows another retry.
+    """Decides whether a `RetryBudget` allows another retry.
 
-    What happens within a thousandth of the window is kept as one, with the time of the first,
-    so that at whatever rate it never keeps more than about a thousand entries. The price: an
-    attempt or retry may stop counting that much too soon, after 0.999 of the window. It never
-    counts for longer than the window.
+    Events within a thousandth of the window share one entry with the time of the first event. So
+    the meter keeps at most about a thousand entries at any rate. The price: an event may stop
+    counting up to a thousandth too soon, after 0.999 of the window. No event counts for longer than
+    the window.
 
     Attributes:
-      budget: what it holds to.
+      budget: the policy that it applies.
     """
 
     __slots__ = ("_attempts", "_buckets", "_retries", "budget")
@@ -73,21 +72,21 @@ class BudgetMeter:
         self._retries = 0
 
     def attempt(self, now: float) -> None:
-        """An attempt has started, the first of its job or another."""
+        """Record the start of an attempt, the first of its job or a retry."""
         self._bucket(now).attempts += 1
         self._attempts += 1
 
     def allows_retry(self, now: float) -> bool:
-        """Whether there may be one more retry."""
+        """Whether one more retry is allowed."""
         self._forget(now)
         retries = self._retries + 1
         if retries <= self.budget.minimum:
             return True
-        # Divided and not multiplied: 0.29 * 100 is less than 29, but 29 / 100 is what 0.29 is.
+        # A quotient and not a product: 0.29 * 100 is less than 29, but 29 / 100 equals 0.29.
         return self._attempts > 0 and retries / self._attempts <= self.budget.ratio
 
     def retry(self, now: float) -> None:
-        """A retry has been granted. When it starts, it is an attempt besides."""
+        """Record a granted retry. The start of the retry also counts as an attempt."""
         self._bucket(now).retries += 1
         self._retries += 1
 

@@ -1,4 +1,4 @@
-"""Checks of arguments: each names the argument, the rule and the value it got."""
+"""Checks of arguments. The message of each error names the argument, the rule and the value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 def by(
     check: Callable[Concatenate[str, Any, P], object], *args: P.args, **kwargs: P.kwargs
 ) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    """What attrs validates a field by: one of these checks, with what it takes besides the name and the value."""
+    """Make an attrs validator of a check, which is called with the field's name, its value and the given arguments."""
 
     def validator(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         check(attribute.name, value, *args, **kwargs)
@@ -31,12 +31,12 @@ def by(
 
 
 def got(value: object) -> str:
-    """What a message says of the value."""
+    """Format the value for an error message."""
     return f"got {shown(value)}"
 
 
 def seconds(name: str, value: object, *, finite: bool = False) -> float:
-    """Return ``value`` as a float: a time in seconds, zero or more."""
+    """Return ``value`` as a float, after checking that it is a time in seconds, zero or more."""
     number = real(name, value)
     if number < 0:
         raise ValueError(f"{name} must not be negative, {got(value)}")
@@ -46,7 +46,7 @@ def seconds(name: str, value: object, *, finite: bool = False) -> float:
 
 
 def positive(name: str, value: object, *, finite: bool = False) -> float:
-    """Return ``value`` as a float: a time in seconds or another number, more than zero."""
+    """Return ``value`` as a float, after checking that it is a time in seconds or another number, more than zero."""
     number = seconds(name, value, finite=finite)
     if number == 0:
         raise ValueError(f"{name} must be more than 0, {got(value)}")
@@ -54,7 +54,7 @@ def positive(name: str, value: object, *, finite: bool = False) -> float:
 
 
 def real(name: str, value: object) -> float:
-    """Return ``value`` as a float that is a number."""
+    """Return ``value`` as a float, after checking that it is a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, {got(value)}")
     try:
@@ -67,7 +67,7 @@ def real(name: str, value: object) -> float:
 
 
 def count(name: str, value: object, *, least: int) -> int:
-    """Return ``value``: a whole number, at least ``least``."""
+    """Return ``value``, after checking that it is an int of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, {got(value)}")
     if value < least:
@@ -76,24 +76,24 @@ def count(name: str, value: object, *, least: int) -> int:
 
 
 def bound(name: str, value: object, *, least: int) -> float:
-    """Return ``value``: a whole number, at least ``least``; ``None`` or inf for no bound."""
+    """Return ``value``, after checking that it is an int of at least ``least``; ``None`` or inf for no bound."""
     if value is None or (isinstance(value, float) and value == math.inf):
         return math.inf
     return count(name, value, least=least)
 
 
 def no_bound_if_none(value: float | None) -> float:
-    """The value; inf for None, which means the same."""
+    """Return the value, or inf for None."""
     return math.inf if value is None else value
 
 
 def size(name: str, value: object) -> float:
-    """Return ``value``: a whole number, at least 1, or the float inf for no bound."""
+    """Return ``value``, after checking that it is an int of at least 1, or the float inf for no bound."""
     return value if isinstance(value, float) and value == math.inf else count(name, value, least=1)
 
 
 def one_of(name: str, value: object, choices: Sequence[S]) -> S:
-    """Return ``value``: one of the strings ``choices``."""
+    """Return the one of the strings ``choices`` that equals ``value``."""
     plain = str.__str__(value) if isinstance(value, str) else None
     for choice in choices:
         if choice == plain:
@@ -103,7 +103,7 @@ def one_of(name: str, value: object, choices: Sequence[S]) -> S:
 
 
 def instance(name: str, value: object, kind: type[T]) -> T:
-    """Return ``value``: an instance of ``kind``."""
+    """Return ``value``, after checking that it is an instance of ``kind``."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}, {got(value)}")
@@ -111,12 +111,12 @@ def instance(name: str, value: object, kind: type[T]) -> T:
 
 
 def optional(name: str, value: object, kind: type[T]) -> T | None:
-    """Return ``value``: an instance of ``kind``, or None."""
+    """Return ``value``, after checking that it is an instance of ``kind`` or None."""
     return None if value is None else instance(name, value, kind)
 
 
 def call(name: str, value: object) -> None:
-    """Check that ``value`` can be called, and is not async: what calls it doesn't wait."""
+    """Check that ``value`` is callable and not async, since its caller doesn't await the result."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, {got(value)}")
     if _is_async(value):
@@ -124,7 +124,7 @@ def call(name: str, value: object) -> None:
 
 
 def context_maker(name: str, value: object) -> None:
-    """Check that calling ``value`` may give an async context manager."""
+    """Check that ``value`` is callable and may return an async context manager."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, {got(value)}")
     if _is_async(value) or _is_one(inspect.isgeneratorfunction, value):
@@ -133,28 +133,28 @@ def context_maker(name: str, value: object) -> None:
 
 
 def _is_async(value: object) -> bool:
-    """Whether calling it gives a coroutine or an async generator, as far as can be seen."""
+    """Whether a call of ``value`` returns a coroutine or an async generator, as far as can be determined."""
     return _is_one(inspect.iscoroutinefunction, value) or _is_one(inspect.isasyncgenfunction, value)
 
 
 def _is_one(is_one: Callable[[object], bool], value: object) -> bool:
-    """Whether a callable is such a function, or calls one: a bound method, a partial of it, or an object's __call__."""
+    """Whether ``value`` is such a function, or a bound method, a partial or an object whose ``__call__`` is one."""
     if isinstance(value, partial):
-        value = cast("partial[object]", value).func  # of several within each other Python makes one
-    return is_one(value) or (not isinstance(value, type) and is_one(getattr(type(value), "__call__", None)))  # noqa: B004  # it is not asked whether it can be called
+        value = cast("partial[object]", value).func  # Python flattens nested partials
+    return is_one(value) or (not isinstance(value, type) and is_one(getattr(type(value), "__call__", None)))  # noqa: B004  # this doesn't test whether it is callable
 
 
 def answer(name: str, value: object) -> None:
-    """Check that what one of the user's functions, ``name``, has returned is nothing to be awaited."""
+    """Check that the result of the user's function ``name`` is not awaitable."""
     if inspect.isawaitable(value):
         close = getattr(value, "close", None)
         if close is not None:
-            close()  # or Python warns that it was never awaited
+            close()  # otherwise Python warns that the coroutine was never awaited
         raise TypeError(f"{name} must be a plain function, which returned the awaitable {shown(value)}")
 
 
 def text(name: str, value: object) -> str | None:
-    """Return ``value``: a string, or None; of a class derived from ``str`` the plain string that it is."""
+    """Return ``value`` as a plain str, or None; an instance of a class derived from ``str`` is converted."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -163,8 +163,8 @@ def text(name: str, value: object) -> str | None:
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:
-    """Return ``value`` as a set: an iterable of strings that is not itself a string."""
-    # A string is an iterable of strings too, and ("gpu") for ("gpu",) is a common slip.
+    """Return ``value`` as a set, after checking that it is an iterable of strings and not itself a string."""
+    # A string is an iterable of strings too, and ("gpu") instead of ("gpu",) is a common mistake.
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be an iterable of tags, not the single {shown(value)}")
     try:
@@ -178,7 +178,7 @@ def tags(name: str, value: Iterable[str]) -> frozenset[str]:
 
 
 def error_rule(name: str, value: object) -> None:
-    """Check that ``value`` says which errors: a type, a tuple of types, or a function of the error."""
+    """Check that ``value`` is an exception type, a tuple of exception types, or a function of the error."""
     given: Any = value
     is_tuple = isinstance(given, tuple)
     for kind in cast("tuple[Any, ...]", given if is_tuple else (given,)):

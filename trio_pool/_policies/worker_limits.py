@@ -1,4 +1,4 @@
-"""The limits of one worker together, and what is counted for them."""
+"""The limits of one worker, and what they count."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from .circuit_breaker import CircuitBreaker
     from .rate_limit import RateLimit
 
-# By this share a worker's age may fall short of max_age, so that workers which were opened
-# together are not all opened anew together.
+# The largest share of max_age that is subtracted at random, so that workers opened together are not
+# all reopened together.
 _AGE_SPREAD = 0.1
 
 
 class WorkerLimits:
     """A worker's rate limit, its breaker, and how long its resource may stay open.
 
-    Workers without any of these have none.
+    A worker without any limit has no `WorkerLimits`.
 
     Arguments:
       rate_limit: how often attempts may start.
-      breaker: when it is kept from jobs because it fails them.
-      max_jobs: attempts after which the resource is opened anew.
-      max_age: seconds after which it is.
-      rng: where the ages are drawn from.
+      breaker: when the worker is quarantined.
+      max_jobs: the number of attempts after which the resource is reopened.
+      max_age: seconds after which the resource is reopened.
+      rng: the source of random numbers for the ages.
 
     Attributes:
-      breaker: what keeps the breaker's state, if it has one.
-      meter: what keeps to the rate limit, if it has one.
+      breaker: the state of the breaker, or None.
+      meter: the meter of the rate limit, or None.
     """
 
     __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter")
@@ -51,12 +51,12 @@ class WorkerLimits:
         self._max_jobs = math.inf if max_jobs is None else max_jobs
         self._max_age = math.inf if max_age is None else max_age
         self._rng = rng
-        # Attempts since the resource was opened, and whether that was too long ago.
+        # Attempts since the resource was opened, and whether max_age has passed since.
         self._jobs = 0
         self._is_old = False
 
     def renew(self, now: float) -> float:
-        """The resource has been opened; returns when it will be too old, or ``inf``."""
+        """Record that the resource has been opened, and return when it will be too old, or ``inf``."""
         self._jobs = 0
         self._is_old = False
         if self._max_age == math.inf:
@@ -64,29 +64,29 @@ class WorkerLimits:
         return now + self._max_age * self._rng.uniform(1 - _AGE_SPREAD, 1)
 
     def grow_old(self) -> None:
-        """That time has come."""
+        """Record that the resource has become too old."""
         self._is_old = True
 
     def is_worn(self) -> bool:
-        """Whether the resource is to be opened anew before another attempt."""
+        """Whether the resource must be reopened before another attempt."""
         return self._is_old or self._jobs >= self._max_jobs
 
     def ready_at(self, now: float) -> float:
-        """The earliest time at which the rate limit lets an attempt start, ``now`` if it does."""
+        """Return the earliest time from ``now`` on at which the rate limit allows a start."""
         return now if self.meter is None else self.meter.ready_at(now)
 
     def start(self, now: float) -> bool:
-        """An attempt starts, which the meter counts for itself; returns whether it is the breaker's probe."""
+        """Record the start of an attempt, except in the meter, and return whether it is the breaker's probe."""
         self._jobs += 1
         return self.breaker is not None and self.breaker.start(now)
 
     def succeeded(self, is_probe: bool) -> None:
-        """An attempt, perhaps the probe, has returned a value."""
+        """Record that an attempt returned a value."""
         if self.breaker is not None:
             self.breaker.succeeded(is_probe)
 
     def failed(self, now: float, is_probe: bool) -> float | None:
-        """An attempt has failed in a way that counts; returns until when that opens the breaker."""
+        """Record a failure that counts. If it opens the breaker, return until when."""
         if self.breaker is None:
             return None
         before = self.breaker.open_until
@@ -94,6 +94,6 @@ class WorkerLimits:
         return self.breaker.open_until if self.breaker.open_until != before else None
 
     def ended_otherwise(self, is_probe: bool) -> None:
-        """An attempt has ended as neither, or says nothing about the worker any more."""
+        """Record an attempt that neither succeeded nor failed, or no longer says anything about the worker."""
         if self.breaker is not None:
             self.breaker.neither(is_probe)

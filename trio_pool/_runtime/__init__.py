@@ -1,1 +1,1 @@
-"""Does what the core decides, in Trio."""
+"""The runtime: carries out the core's decisions in Trio."""

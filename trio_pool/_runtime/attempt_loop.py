@@ -1,4 +1,4 @@
-"""The tasks that serve a worker: one attempt after another, each in their scopes."""
+"""The tasks that serve a worker: one attempt after another, each in its scopes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """What a worker's tasks ask of their pool."""
+    """The calls that a worker's tasks need from their pool."""
 
     commands: Commands
     timers: Clock
@@ -33,7 +33,7 @@ class Host(Protocol):
 
 
 class Owner(Protocol):
-    """What a loop asks of the worker that it serves: its Trio half."""
+    """The calls that a loop needs from its worker's Trio half."""
 
     core: Core
     leading: tuple[Any, ...]
@@ -56,17 +56,17 @@ class Owner(Protocol):
 class AttemptLoop:
     """One of the tasks that serve a worker, inside its lifespan.
 
-    It receives runs from the worker's channel, and asks the core itself for what follows on each. It ends
-    when the channel has been closed, or when the worker has loops to spare.
+    The loop receives runs from the worker's channel, and gets each following run directly from the
+    core. It ends when the channel is closed, or when the worker has more loops than needed.
 
     Arguments:
       owner: the Trio half of the worker.
       runs: the receiving end of the worker's channel, which its loops share.
 
     Attributes:
-      task: its Trio task, while it serves.
-      returned: set once the job of its run has the place back that it has lent, or will never have it.
-      is_spare: whether there is another loop already for the place that its run has had.
+      task: the loop's Trio task, while it serves.
+      returned: set once the job of the loop's run has got its lent place back, or never will.
+      is_spare: whether another loop already serves the place of this loop's run.
     """
 
     __slots__ = ("_interrupted", "_owner", "_runs", "_scope", "is_spare", "returned", "task")
@@ -77,18 +77,18 @@ class AttemptLoop:
         self.task: trio.lowlevel.Task | None = None
         self.returned: trio.Event = trio.Event()
         self.is_spare: bool = False
-        # The attempts run in one scope after another; it is replaced when it has fired.
+        # Attempts share a scope until it fires; then it is replaced.
         self._scope = trio.CancelScope()
         self._interrupted = False
 
     def interrupt(self) -> None:
-        """Cancel the attempt under way."""
+        """Cancel the running attempt."""
         self._interrupted = True
         self._scope.cancel()
 
     @trio.lowlevel.enable_ki_protection
     async def serve(self) -> None:
-        """Run one attempt after another until there are no more to come. The body of a task."""
+        """Run one attempt after another until there are no more runs. The body of a task."""
         owner, receive = self._owner, self._runs.receive
         core, host = owner.core, owner.host
         commands, deadlines, timers = host.commands, core.deadlines, host.timers
@@ -100,10 +100,10 @@ class AttemptLoop:
             raised: BaseException | None = None
             settled = True
             try:
-                # One scope serves for all attempts until it fires: setting one up costs
-                # more than a checkpoint. Its deadline is left alone after an attempt, as
-                # the next is likely to set it anyway; if it passes meanwhile, while
-                # waiting for a run even, all there is to it is a new scope.
+                # One scope serves all attempts until it fires, since a new scope costs more than a
+                # checkpoint. After an attempt, its deadline stays in place, as the next attempt
+                # usually sets it anyway. If the deadline passes in between, even while waiting for
+                # a run, the only effect is a new scope.
                 with trio.CancelScope() as scope:
                     self._scope = scope
                     self._interrupted = fired = False
@@ -114,7 +114,8 @@ class AttemptLoop:
                                 owner.spare_loops -= not self.is_spare
                                 return
                             try:
-                                # Nothing may come between, such as a cancellation, once no more runs will come.
+                                # After the last run no cancellation may come in between, so this
+                                # must not wait.
                                 run = self._runs.receive_nowait() if owner.is_recalled else await receive()
                             except trio.EndOfChannel:
                                 return
@@ -124,12 +125,12 @@ class AttemptLoop:
                             continue
                         deadline = run.deadline
                         if deadline != armed:
-                            # It may have fired since, if the time for that has passed.
+                            # The scope may have fired since, if its deadline has passed.
                             if clock.current_time() >= armed and scope.cancel_called:
                                 break
                             scope.deadline = armed = deadline
                         if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
-                            # The lifespan is ending: the attempt has not begun, and is not to.
+                            # The lifespan is ending: the attempt has not begun, and must not.
                             owner.strand(run)
                             run = None
                             await trio.lowlevel.checkpoint_if_cancelled()
@@ -139,13 +140,13 @@ class AttemptLoop:
                         if run.draws:
                             begun(run, clock.current_time())
                         value = await run_job(run.job, owner.leading + run.job._args)
-                        if run.is_lent:  # it may have left it open
+                        if run.is_lent:  # the block of lend() may still be open
                             await owner.take_back(run)
                         now = clock.current_time()
                         if type(value) is not Failure:
                             run = core.succeeded(run, value, now)
                             settled = True
-                            # The next job may have to wait for a limit, which is no effect.
+                            # The next job may have to wait for a limit, which has no other effect.
                             if commands or deadlines.soonest < timers.until:
                                 host.carry_out()
                         elif is_a(value.error, Exception):
@@ -154,29 +155,30 @@ class AttemptLoop:
                             host.carry_out()
                         else:
                             raised = value.error
-                        value = None  # an idle worker keeps nothing alive
-                        # Only now, since who decides about a failure may have cancelled the job.
+                        value = None  # so that an idle worker keeps nothing alive
+                        # Checked last, since the decision about a failure may have cancelled the
+                        # job.
                         fired = now >= deadline or self._interrupted or raised is not None
             except BaseException as error:
                 if settled:
                     self._break_off(error)
                     raise
-                raised = error  # a Ctrl-C that has struck just where the function had ended
+                raised = error  # a Ctrl-C that arrived right after the function had ended
             if raised is not None:
                 assert run is not None
                 run = await self._end(run, raised)
 
     def _break_off(self, error: BaseException) -> None:
-        """The loop ends since it was cancelled: by the lifespan, as nobody else does that."""
-        if is_a(error, trio.Cancelled):  # what else goes wrong there comes out as what it is
+        """End the loop after a cancellation, which only the lifespan around it causes."""
+        if is_a(error, trio.Cancelled):  # any other error of the lifespan just propagates
             self._owner.strand()
 
     async def _end(self, run: Run, raised: BaseException) -> Run | None:
-        """The attempt was ended by a cancellation, or by what is not an `Exception`; returns the next run.
+        """End an attempt that was cancelled or raised something other than an `Exception`; return the next run.
 
-        Only a cancellation that a scope around the attempt has asked for is one: the attempt's own,
-        for a timeout or since somebody cancels it, or one of the lifespan. It goes where it belongs;
-        what else the function has raised in that moment is its error.
+        Only a cancellation by a scope around the attempt counts as one. Such a cancellation comes
+        from the attempt's own scope, because of a timeout or a cancelled job, or from the lifespan.
+        Everything else that the function has raised at that moment is its error.
         """
         owner, core, job, now = self._owner, self._owner.core, run.job, trio.current_time()
         is_own = self._scope.cancel_called
@@ -207,13 +209,13 @@ class AttemptLoop:
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = owner.judge(run, late, now)
         owner.host.carry_out()
-        if is_lifespan_over:  # so there is none that follows
+        if is_lifespan_over:  # so no run follows
             owner.strand()
             await trio.lowlevel.checkpoint_if_cancelled()
-        return following  # noqa: ASYNC910  # it is one where it has to be
+        return following  # noqa: ASYNC910  # a checkpoint where it matters
 
     def _fail(self, run: Run, error: Exception, now: float, *, is_final: bool = False) -> Run | None:
-        """The attempt has ended with an error of the function's own; ``is_final`` if trying again is no use."""
+        """End an attempt that failed with the function's own error; ``is_final`` if a retry would be pointless."""
         tidy(error)
         if is_final:
             verdict = Verdict(Die(DeadReason.NOT_RETRYABLE, str(error), error))

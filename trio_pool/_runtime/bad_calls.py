@@ -1,4 +1,4 @@
-"""What to say where calling a job's function can't lead to anything, and what to do about it."""
+"""Error messages for jobs' functions that can't be called, with advice."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: TypeError) -> str:
-    """Of a call that Python has refused.
+    """The message for a call that Python has refused.
 
     Arguments:
       fn: the job's function.
-      leading: what the pool has put before the job's own arguments: the resource, or nothing.
-      error: Python's.
+      leading: the arguments before the job's own: the resource, or none.
+      error: Python's error.
     """
     given = "the" if leading else "no"
     words = f"{_name(fn)} can't be called like this, with {given} resource before its arguments: {said(error)}"
@@ -29,7 +29,7 @@ def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: Ty
 
 
 def bound_already(fn: Callable[..., Any], resource: object) -> str:
-    """Of a method of the very resource that it would get as an argument, too."""
+    """The message for a method that is already bound to the resource that it would get as an argument."""
     return f"{_name(fn)} can't be called like this. {_cure_of_bound(fn, resource)}"
 
 
@@ -42,7 +42,7 @@ def _cure_of_bound(fn: Callable[..., Any], resource: object) -> str:
 
 
 def not_async(fn: Callable[..., Any], made: object) -> str:
-    """Of a call that gave no coroutine."""
+    """The message for a call that returned no coroutine."""
     name = _name(fn)
     if isinstance(made, types.AsyncGeneratorType):
         return (
@@ -58,9 +58,9 @@ def not_async(fn: Callable[..., Any], made: object) -> str:
 
 
 def not_callable(fn: object) -> str:
-    """Of something that was given for a function and can't be called."""
+    """The message for an argument that should be a function but can't be called."""
     if isinstance(fn, Coroutine):
-        fn.close()  # or Python warns that it was never awaited
+        fn.close()  # otherwise Python warns that the coroutine was never awaited
         return (
             f"the first argument must be an async function, got the coroutine {shown(cast('object', fn))}; "
             "hand over the function and its arguments: (fn, arg), not (fn(arg))"
@@ -73,7 +73,7 @@ def _name(fn: object) -> str:
 
 
 def _bound_to(fn: object) -> object:
-    """What a method belongs to; None if it is no method, or one of the class."""
+    """The object of a bound method; None for any other callable."""
     while isinstance(fn, partial):
         fn = cast("Any", fn).func
     return fn.__self__ if isinstance(fn, types.MethodType) else None

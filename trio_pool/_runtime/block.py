@@ -1,4 +1,4 @@
-"""The ``async with`` blocks of pools, of groups and of live views."""
+"""The ``async with`` blocks of pools, groups and live views."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Block(OnlyAsync, AbstractAsyncContextManager[T_co]):
-    """A block as a generator that yields once, and is sent what the block's body has raised, or None.
+    """A block as a generator that yields once, and is sent the exception of the block's body, or None.
 
-    Unlike with `contextlib.asynccontextmanager`, that exception is not thrown into the generator: so it
-    passes through no cancel scope, which would take a group of exceptions apart, and none of its
-    attributes is assigned to, which it may refuse.
+    Unlike with `contextlib.asynccontextmanager`, the exception is not thrown into the generator. So
+    it passes through no cancel scope, which would take an exception group apart. None of its
+    attributes are assigned either, which the exception may refuse.
 
     Arguments:
-      call: what makes the block, for the message if it is entered twice.
-      generator: raises what comes out of the block; that it ends means that nothing does.
+      call: the function that returns the block, for error messages.
+      generator: raises the exception that leaves the block, or ends if there is none.
     """
 
     __slots__ = ("_call", "_entered", "_generator")
@@ -54,20 +54,20 @@ class Block(OnlyAsync, AbstractAsyncContextManager[T_co]):
         try:
             await self._generator.asend(error)
         except StopAsyncIteration:
-            return error is not None  # noqa: ASYNC910  # the generator is one
+            return error is not None  # noqa: ASYNC910  # the generator has a checkpoint
         except BaseException as outcome:
             if outcome is not error:
                 raise
-            # It goes on as if the block had not been there.
+            # Propagated as if the block had not been there.
             set_traceback(outcome, shown)
             return False  # noqa: ASYNC910
         raise AssertionError(f"the block of {self._call}() yields once")
 
-    if not TYPE_CHECKING:  # which sees by itself that there is no such attribute
+    if not TYPE_CHECKING:  # a type checker reports missing attributes by itself
 
         def __getattr__(self, name: str) -> None:
             if name in Block.__slots__:
-                raise AttributeError(name)  # one that is being copied has none yet
+                raise AttributeError(name)  # a copy in progress has no attributes yet
             words = f"what {self._call}() returns has no attribute {name!r}"
             raise AttributeError(f"{words}; enter it first: 'async with {self._call}(...)'")
 

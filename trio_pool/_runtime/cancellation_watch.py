@@ -1,4 +1,4 @@
-"""Noticing that a block is cancelled from outside, whatever its body is doing."""
+"""Detecting a cancellation of a block from outside, whatever its body does."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class CancellationWatch:
-    """A task that is cancelled with the block, though the body may be behind a shield, and sees to the rest.
+    """A task that is cancelled with the block, even if the body is shielded, and then calls ``act``.
 
-    It has to run in a nursery around the body.
+    The task must run in a nursery around the body.
 
     Arguments:
       act: called when a scope around the block has been cancelled.
 
     Attributes:
-      cancelled: that cancellation as Trio has raised it, or None.
+      cancelled: the cancellation that Trio has raised, or None.
     """
 
     __slots__ = ("_act", "_is_over", "_waiting", "cancelled")
@@ -33,7 +33,7 @@ class CancellationWatch:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:  # noqa: ASYNC910  # the body of a task
-        """The task."""
+        """Run the task."""
         try:
             if self._is_over:
                 await trio.lowlevel.checkpoint()
@@ -41,7 +41,7 @@ class CancellationWatch:
                 self._waiting = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         except trio.Cancelled as cancelled:
-            # Not raised on, since it is to come out of the block, and only if nothing else does.
+            # Kept instead of raised, since it must leave the block only if no other exception does.
             if not self._is_over:
                 self.cancelled = cancelled.with_traceback(None)
                 self._act()
@@ -51,11 +51,11 @@ class CancellationWatch:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def outcome(self, error: BaseException | None) -> BaseException | None:
-        """What comes out of the block whose body has ended with ``error``, or without one."""
+        """The exception that leaves the block whose body has ended with ``error``, or without one."""
         return self.cancelled if error is None else error
 
     def stop(self) -> None:
-        """The block is over: end the task."""
+        """End the task when the block is over."""
         self._is_over = True
         if self._waiting is not None:
             trio.lowlevel.reschedule(self._waiting)

@@ -1,4 +1,4 @@
-"""The one Trio task that sleeps until the core's next deadline."""
+"""The single Trio task that sleeps until the core's next deadline."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Calls ``wake`` when the time set by `sleep_until` has come.
+    """Calls ``wake`` at the time set by `sleep_until`.
 
-    The task isn't woken to be told of an earlier time: the deadline of the cancel scope that
-    it sleeps in is moved from outside. For a later one that isn't done, since most jobs end
-    long before their timeouts: moving it with each of them would cost more than waking up
-    in vain once per timeout.
+    For an earlier time, the task isn't woken: the deadline of its cancel scope is changed from
+    outside. For a later time, the deadline isn't changed. Most jobs end long before their timeouts,
+    so changing it for each job would cost more than one superfluous wake-up per timeout.
     """
 
     __slots__ = ("_life", "_nap", "_wake", "until")
@@ -29,7 +28,7 @@ class Clock:
         self.until: float = math.inf
 
     def sleep_until(self, deadline: float) -> None:
-        """Sleep until then; only ever called with an earlier time than ``until``."""
+        """Sleep until ``deadline``, which must be earlier than ``until``."""
         self.until = deadline
         self._nap.deadline = deadline
 
@@ -39,7 +38,7 @@ class Clock:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """The task."""
+        """Run the task."""
         with self._life:
             while True:
                 with self._nap:

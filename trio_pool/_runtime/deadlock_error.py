@@ -1,4 +1,4 @@
-"""The error of a job that would wait for ever, in words."""
+"""The error for a job that would wait forever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CURE = "'async with current_job().lend():' around the wait lets other jobs use 
 
 
 def deadlock_of(wait: Wait) -> JobDeadlockError:
-    """The error for a wait that would be for ever."""
+    """Return the error for a wait that would never end."""
     job, name = wait.run.job, one_line(wait.run.worker.name)
     if wait.for_place:
         held_by = _holders(run for run in wait.stuck if run.job is not job)
@@ -35,12 +35,12 @@ def deadlock_of(wait: Wait) -> JobDeadlockError:
 
 
 def _names_of(jobs: Iterable[JobRecord]) -> str:
-    """Those of the jobs that have not ended."""
+    """The labels of the jobs that have not ended."""
     return _in_short([label(job) for job in jobs if not job.state.is_final])
 
 
 def _holders(runs: Iterable[Run]) -> str:
-    """Waiting jobs, with what they have to do with their workers."""
+    """The labels of waiting jobs, with the state of their workers."""
     return _in_short([f"{label(run.job)} ({_hold_of(run)})" for run in runs])
 
 
@@ -49,7 +49,7 @@ def _in_short(names: list[str]) -> str:
 
 
 def _hold_of(run: Run) -> str:
-    """What a waiting job has to do with its worker."""
+    """The relation of a waiting job to its worker."""
     worker = run.worker
     name = one_line(worker.name)
     if not run.is_lent:

@@ -1,4 +1,4 @@
-"""The core at work: what it decides is carried out here, and here it ends."""
+"""The engine of a pool: carries out the core's decisions, and ends the pool."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-SUCCEEDED = JobState.SUCCEEDED  # looked up with every result, and slow through the enum
+SUCCEEDED = JobState.SUCCEEDED  # read for every result, and slow to access through the enum
 
 
 class OpenGroup(Protocol):
-    """What the engine tells a group whose block has been entered."""
+    """The notifications of the engine to a group whose block has been entered."""
 
     _stopping: bool
 
@@ -78,7 +78,7 @@ class OpenGroup(Protocol):
 
 
 class ItemSource(Protocol):
-    """What takes the items of a stream and makes jobs of them."""
+    """The source of a stream's jobs, which takes the items."""
 
     def look(self) -> None: ...
     def stop(self) -> None: ...
@@ -86,7 +86,7 @@ class ItemSource(Protocol):
 
 
 class Engine:
-    """The core of one pool, its clock, those who wait for jobs, and the way it ends."""
+    """The core of one pool, its clock, the tasks that wait for its jobs, and its end."""
 
     def __init__(
         self,
@@ -115,25 +115,25 @@ class Engine:
         self.waiting: Waiting = Waiting(self, self.core)
         self.timers: Clock = Clock(self._on_deadline)
         self._deadlines = self.core.deadlines
-        # The body of the block, and what follows on it until the workers have stopped.
+        # Covers the body of the block, and the rest of the block until the workers have stopped.
         self.scope: trio.CancelScope = trio.CancelScope()
-        # Set while the block lasts: where tasks run, and in which context.
+        # Set while the block lasts: the nursery and the context of the pool's tasks.
         self.nursery: trio.Nursery | None = None
         self.context: Context = Context()
-        # Set once it has begun: where it lives, and other threads have to turn to.
+        # Set when the pool opens: its Trio run and thread, for calls from other threads.
         self.home: Home
-        # No more jobs from outside; nor any more at all, since everything stops.
+        # Whether jobs from outside are refused; and whether all jobs are, since everything stops.
         self.closed: bool = False
         self.stopping: bool = False
         self.over: trio.Event = trio.Event()
-        # What comes out of the block besides an exception of its body.
+        # The errors that leave the block, besides an exception of its body.
         self.errors: list[BaseException] = []
-        # Those whose block has been entered and not been left, by their records.
+        # The groups whose blocks have been entered and not left, by their records.
         self.groups: dict[Group, OpenGroup] = {}
-        # What takes the items of the streams whose blocks have not been left.
+        # The sources of the streams whose blocks have not been left.
         self.feeders: dict[ItemSource, None] = {}
         self._carrying_out = False
-        # What does what the core wants done; the staff adds what is about workers.
+        # The functions that carry out the core's commands; `Workers` adds those about workers.
         self.carriers: dict[str, Callable[[Any], None]] = {
             START: self._on_start,
             CHANGED: self._on_changed,
@@ -160,10 +160,10 @@ class Engine:
         context.run(partial(self.nursery.start_soon, task, name=name))
 
     def check_caller(self) -> None:
-        """Check that the caller is in the Trio run that the pool lives in, as long as it lives.
+        """Check that the caller is in the pool's Trio run, as long as that lasts.
 
-        Whoever is in another one, or in none, would change under the pool's feet what it goes by, and be
-        woken by the wrong scheduler if at all. What only reads need not ask.
+        A caller in another Trio run or thread would change the pool's state while the pool uses it,
+        and might be woken by the wrong scheduler or never. Calls that only read need no check.
         """
         if get_ident() != self.home.thread and self.nursery is not None:
             raise RuntimeError(
@@ -172,21 +172,21 @@ class Engine:
             )
 
     def note_joined(self) -> None:
-        """There is one worker more: streams may take more items by default."""
+        """Notify the streams of a new worker: the default buffer may allow more jobs."""
         for feeder in self.feeders:
             feeder.look()
 
-    # Jobs come.
+    # Enqueuing jobs.
 
     def check_open(self, *, inside: bool) -> None:
-        """Check that jobs are taken, from outside or inside a job of the pool.
+        """Check that the pool accepts jobs from outside, or from inside a job of the pool.
 
-        While the pool is not ``closed`` they are.
+        While the pool is not ``closed``, it always does.
         """
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
 
-    # What the handles of jobs ask for.
+    # The calls of the handles of jobs.
 
     @trio.lowlevel.enable_ki_protection
     def cancel_job(self, job: Job[Any]) -> None:
@@ -197,7 +197,7 @@ class Engine:
             self.carry_out()
 
     def result_of(self, job: Job[V]) -> V:
-        """The job's result, or the error that says why there is none."""
+        """Return the job's result, or raise the error that explains why there is none."""
         if job._state is SUCCEEDED:
             return cast("V", job._value)
         if not has_ended(job):
@@ -215,16 +215,16 @@ class Engine:
         await self.waiting.wait_job_started(job)
 
     def deal_with(self, job: Job[Any]) -> None:
-        """Note that somebody has been told of the job's end."""
+        """Record that a caller has received the job's outcome."""
         if job.state is JobState.DEAD:
             self.dead._deal_with(job)
 
     def workers_of(self, group: Group) -> tuple[Worker, ...]:
-        """The workers that a group has for itself."""
+        """The workers that are reserved for a group."""
         return cast("tuple[Worker, ...]", tuple(group.workers))
 
     def lend_worker(self, job: Job[Any]) -> LendBlock:
-        """The block in which a job lends its worker."""
+        """Return the block in which a job lends its worker."""
         self.check_caller()
         return LendBlock(job)
 
@@ -232,7 +232,7 @@ class Engine:
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Let nobody in from outside any more."""
+        """Accept no more jobs from outside."""
         self.check_caller()
         self.closed = True
         self.submitters.turn_away(self.core.close(), "the pool was closed")
@@ -241,7 +241,7 @@ class Engine:
         self.carry_out()
 
     def stop(self) -> None:
-        """Let nobody in any more at all."""
+        """Accept no more jobs at all."""
         self.stopping = True
         for feeder in self.feeders:
             feeder.stop()
@@ -254,35 +254,36 @@ class Engine:
         self.check_caller()
         if self.nursery is None or self.scope.cancel_called:
             return
-        # The body first, so that it sees its own end and not that of its jobs.
+        # The body goes first, so that it is cancelled before it can see the ends of its jobs.
         self.scope.cancel()
         self.stop()
         self.close()
         self.core.cancel_all(trio.current_time())
         self.carry_out()
-        # Those who wait for these, behind a shield perhaps, would do so for as long as they please.
+        # Tasks that wait for these workers might otherwise wait as long as they like, for example
+        # behind a shield.
         for worker in cast("list[Worker]", list(self.roster.by_id.values())):
             worker._task.hurry()
 
     def crash(self, error: BaseException) -> None:
-        """Stop everything because of an exception that is no `Exception`."""
+        """Stop everything because of an exception that is not an `Exception`."""
         self.errors.append(error)
         self.cancel()
 
     async def wait_until_quiet(self) -> None:
-        """Wait for the next time that no job is left which has not ended."""
+        """Wait for the next time that no live job is left."""
         if self._quiet is None:
             self._quiet = trio.Event()
         await self._quiet.wait()
 
-    # Carrying out what the core decides.
+    # Carrying out the core's commands.
 
     def _on_deadline(self) -> None:
         self.core.advance(trio.current_time())
         self.carry_out()
 
     def carry_out(self) -> None:
-        """Do what the core has decided, and what it decides on account of that."""
+        """Carry out the core's commands, including those that follow from them."""
         commands = self.commands
         if commands and not self._carrying_out:
             self._carrying_out = True
@@ -347,15 +348,16 @@ class Engine:
 
 
 def shortfall_of(job: Job[Any]) -> JobFailedError | JobCancelledError:
-    """The error that says why an ended job has no result."""
+    """Return the error that explains why an ended job has no result."""
     return failure_of(job) if job.state is JobState.DEAD else JobCancelledError(job)
 
 
 def failure_of(job: Job[Any]) -> JobFailedError:
-    """The error that tells of a dead job, with its cause."""
+    """Return the error of a dead job, with its cause."""
     error = JobFailedError(job)
     cause = job._error
-    # Before that time it was the caller's deadline that has ended it, which is no timeout of the job's.
+    # Before the job's deadline, the caller's deadline has ended the job, which is not a timeout of
+    # the job.
     is_over = job._finished_at is not None and job._finished_at >= job._deadline
     if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
         timeout = JobTimeoutError(job._reason)

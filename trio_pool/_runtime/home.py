@@ -1,4 +1,4 @@
-"""Where a pool lives, and how other threads of the process get there."""
+"""The Trio run and thread of a pool, and the access to them from other threads."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Home:
-    """Where a pool lives: the Trio run and the thread that have entered its block.
+    """The Trio run and the thread that have entered the pool's block.
 
-    As long as it lives, there is no other Trio run in that thread.
+    As long as that Trio run lasts, its thread has no other one.
 
     Attributes:
-      thread: the thread's identifier, to be compared with that of a caller.
-      clock: that of the Trio run, which any thread may read.
+      thread: the thread's identifier, to compare with a caller's.
+      clock: the clock of the Trio run, which any thread may read.
     """
 
     __slots__ = ("_process", "_token", "clock", "thread")
@@ -35,23 +35,26 @@ class Home:
         return threading.get_ident() == self.thread
 
     def is_left_behind(self) -> bool:
-        """Whether the caller is in a process that was forked from the pool's: nothing runs there."""
+        """Whether the caller is in a forked process, where the pool doesn't run."""
         return os.getpid() != self._process
 
     def call_soon(self, fn: Callable[[], object]) -> None:
-        """Call ``fn`` in the pool's thread, after what was to be called there before."""
+        """Call ``fn`` in the pool's thread, after the calls that were scheduled there before."""
         self._token.run_sync_soon(fn)
 
 
 def through_host(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
-    """Have the task that waits for this thread await ``fn()``, if there is one in the pool's Trio run.
+    """Await ``fn()`` in the task that waits for this thread, if there is one in the pool's Trio run.
 
-    So it is cancelled with that task, and is found where a job would wait for itself by way of
-    a thread. Returns whether there is such a task, and the value.
+    So the call is cancelled with that task, and a job that would wait for itself through a thread
+    is detected.
+
+    Returns:
+      whether there is such a task, and the value.
     """
     try:
         trio.from_thread.check_cancelled()
-    except RuntimeError:  # it is none of the threads of `trio.to_thread.run_sync`
+    except RuntimeError:  # not a thread of `trio.to_thread.run_sync`
         return False, None
     return trio.from_thread.run(_await_at_home, home, fn)
 

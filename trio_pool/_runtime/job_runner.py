@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# None in the context of what is no part of the job that it has its variables from.
+# None in a context that was copied from a job's but is not part of the job.
 _current_job: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
 
 
 def current_job() -> Job[Any]:
-    """The job whose function is running.
+    """Return the job whose function is running.
 
-    Works in the function itself, in everything that it calls, and in tasks and threads
-    that it starts by Trio's means.
+    Works in the function itself, in everything that it calls, and in tasks and threads that it
+    starts with Trio.
 
     Raises:
       RuntimeError: if the caller is not part of a job.
@@ -42,19 +42,19 @@ def current_job() -> Job[Any]:
 
 
 def leave_job() -> None:
-    """Make the context that this is called in one of no job."""
+    """Detach the current context from its job."""
     _current_job.set(None)
 
 
 def is_in_a_job() -> bool:
-    """Whether the caller may be part of any job: a quick answer for those that aren't."""
+    """Whether the caller may be part of a job: a quick check."""
     return _current_job.get() is not None
 
 
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
-    """The job that the caller is part of, the one that submitted it, and so on.
+    """Yield the job that the caller is part of, the job that submitted it, and so on.
 
-    Only those that have not ended: what a job leaves behind is no part of it.
+    Ended jobs are excluded: tasks that a job leaves behind are not part of the job.
     """
     job = _current_job.get()
     while job is not None and not job.state.is_final:
@@ -67,7 +67,7 @@ KEPT_FRAMES = 1000
 
 
 def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
-    """Call ``fn`` as if the job's function did, in a copy of the submitter's context."""
+    """Call ``fn`` as part of the job's function, in a copy of the submitter's context."""
     assert job._context is not None
 
     def call() -> T:
@@ -78,14 +78,15 @@ def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
 
 
 class Failure:
-    """What `run_job` returns instead of a value if the job's function has raised something.
+    """The result of `run_job` if the job's function has raised an exception.
 
-    To let it come out as an exception, through one frame of the pool after the other, would
-    cost more than all that becomes of it; and a cancel scope on the way would take an
-    exception group apart that it may not be able to put together again.
+    A raised exception would pass through several frames of the pool, which costs more than handling
+    it. A cancel scope on the way would also take an exception group apart, and might fail to
+    rebuild it.
 
     Attributes:
-      is_bad_call: whether calling the function gave no coroutine, so that calling it again is no use either.
+      error: the exception.
+      is_bad_call: whether the call returned no coroutine, so that a retry would be pointless.
     """
 
     __slots__ = ("error", "is_bad_call")
@@ -97,12 +98,12 @@ class Failure:
 
 @trio.lowlevel.disable_ki_protection
 async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
-    """Call the job's function and await it. From here on Ctrl-C may strike as ever."""
+    """Call the job's function and await it. Inside, Ctrl-C works as usual."""
     _current_job.set(cast("Job[Any]", job))
     fn = job._fn
     try:
         if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
-            return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # what drives it makes up for it
+            return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # run_job() adds the checkpoint
         try:
             made: object = fn(*args)
         except TypeError as error:
@@ -125,25 +126,25 @@ def _bad_call(words: str) -> Failure:
 
 @types.coroutine
 def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
-    """Await the job's function, each of its steps in a copy of its submitter's context.
+    """Await the job's function, with each of its steps in a copy of its submitter's context.
 
-    What it yields goes to Trio, and what Trio sends goes to it. If it ends without having
-    yielded even once, that is made up for here: every attempt is a checkpoint, so that a
-    worker with many short jobs lets others run too.
+    The generator passes the function's yields to Trio, and Trio's answers to the function. If the
+    function never yields, a checkpoint is added: every attempt is a checkpoint, so that a worker
+    with many short jobs lets other tasks run.
 
     Returns:
-      what the function returned, or a `Failure`.
+      the function's return value, or a `Failure`.
     """
     assert job._context is not None
     run = job._context.copy().run
-    # That this is a coroutine of its own, and not a frame of this generator, is what
-    # makes Ctrl-C safe: nothing can be interrupted between a step and its answer.
+    # A separate coroutine instead of a frame of this generator makes Ctrl-C safe: nothing can be
+    # interrupted between a step and its answer.
     coroutine = _user_code(job, args)
     send, throw = coroutine.send, coroutine.throw
     try:
         message = run(send, None)
     except StopIteration as stop:
-        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105  # as a generator has to
+        yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105  # a generator can't await
         return stop.value
     while True:
         step: Callable[[Any], Any]
@@ -160,15 +161,15 @@ def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
 
 
 def tidy(error: Exception) -> None:
-    """Make an error fit to be kept: its frames hold nothing, and start in user code."""
+    """Prepare an error for being kept: clear its frames, and drop those before the user's code."""
     traceback = traceback_of(error)
     if traceback is not None and traceback.tb_frame.f_code is _USER_CODE:
         traceback.tb_frame.clear()
         traceback = traceback.tb_next
     set_traceback(error, traceback)
-    # What somebody was about when he cancelled something has nothing to do with this.
+    # A cancellation in the context is unrelated to this error.
     clear_frames(error, strangers=CANCELLATIONS)
-    # One that is raised again and again, by a function that keeps it, grows each time.
+    # If a function raises the same exception object repeatedly, its traceback grows each time.
     kept = 0
     while traceback is not None:
         kept += 1
@@ -177,5 +178,5 @@ def tidy(error: Exception) -> None:
         traceback = traceback.tb_next
 
 
-# The code of the frame that the traceback of a function begins with.
+# The code of the first frame in the traceback of a function.
 _USER_CODE = inspect.unwrap(_user_code).__code__

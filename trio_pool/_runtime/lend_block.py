@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LendBlock(OnlyAsync):
-    """What ``job.lend()`` returns; see there."""
+    """The block that ``job.lend()`` returns; see `Job.lend`."""
 
     __slots__ = ("_job", "_run")
 
@@ -64,7 +64,7 @@ class LendBlock(OnlyAsync):
 
 
 def _check(job: Job[Any]) -> Run:
-    """The run of a job, whose place it may lend now."""
+    """Return the run of a job, after checking that it may lend its place now."""
     if job.state.is_final:
         raise RuntimeError(f"a job that has ended has no worker to lend: {job!r}")
     run = job._run

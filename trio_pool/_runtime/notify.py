@@ -1,4 +1,4 @@
-"""How instruments are told, whatever they make of it."""
+"""Notifying instruments; their errors never affect the pool."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .._policies import validate
 
 
 def is_among(instruments: list[Any], instrument: object) -> bool:
-    """Whether this very instrument is one of these, whatever it makes of being compared."""
+    """Whether the list contains this instrument, compared by identity, without the instrument's own comparison."""
     return any(each is instrument for each in instruments)
 
 
 def remove(instruments: list[Any], instrument: object) -> bool:
-    """Take out this very instrument; returns whether it was there."""
+    """Remove this instrument, compared by identity; return whether it was in the list."""
     for place, each in enumerate(instruments):
         if each is instrument:
             del instruments[place]
@@ -24,14 +24,14 @@ def remove(instruments: list[Any], instrument: object) -> bool:
 
 
 def notify(instruments: list[Any], event: str, *arguments: object) -> None:
-    """Call one method of all instruments; remove those that raise."""
+    """Call a method of all instruments; remove instruments that raise an exception."""
     for instrument in list(instruments):
         if not is_among(instruments, instrument):
-            continue  # another one has just removed it
+            continue  # another instrument has just removed it
         try:
             answer = getattr(instrument, event)(*arguments)
             if answer is not None:
                 validate.answer(event, answer)
-        except BaseException as error:  # as Trio does: whatever it is, it is the instrument's fault
-            remove(instruments, instrument)  # unless it has removed itself before
+        except BaseException as error:  # as in Trio, an instrument's exception of any type is only logged
+            remove(instruments, instrument)  # unless it has already removed itself
             report("instrument %s raised in %s and was removed", shown(instrument), event, error=error)

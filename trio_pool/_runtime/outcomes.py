@@ -1,4 +1,4 @@
-"""What comes out of the block of a pool or of a group."""
+"""The exceptions that leave the block of a pool or a group."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def without_own_cancellation(scope: trio.CancelScope, error: BaseException | None) -> BaseException | None:
-    """What is left of the body's ``error`` when the block's own scope, which has been left, has cancelled the body.
+    """Remove the cancellation by the block's own scope, which has been left, from the body's ``error``.
 
-    The cancellation by a scope around the block is not taken out.
+    A cancellation by a scope around the block is kept.
     """
     if error is None or not scope.cancel_called or trio.current_effective_deadline() == -math.inf:
         return error
@@ -30,7 +30,7 @@ def without_own_cancellation(scope: trio.CancelScope, error: BaseException | Non
 
 
 def come_out(name: str, error: BaseException | None, errors: Sequence[BaseException]) -> None:
-    """Raise what the block of ``name`` ends with: the body's ``error`` as it is, or all in a group."""
+    """Raise the outcome of the block of ``name``: the body's ``error`` unchanged, or all errors in a group."""
     if error is None and not errors:
         return
     if error is not None and not errors:
@@ -38,11 +38,11 @@ def come_out(name: str, error: BaseException | None, errors: Sequence[BaseExcept
     every = list(errors)
     if error is not None and not _is_told(error, errors):
         every.insert(0, error)
-    # Its context would be the body's exception, which is in the group already or told by it.
+    # The context would be the body's exception, which the group already contains or reports.
     raise BaseExceptionGroup(f"{name} ended with errors", every) from None
 
 
 def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
-    """Whether the body was ended by the very deaths that ended it all."""
+    """Whether the body failed with the same deaths that the group reports."""
     deaths = [each.job for each in errors if is_a(each, JobFailedError)]
     return all(is_a(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))

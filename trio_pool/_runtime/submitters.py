@@ -1,4 +1,4 @@
-"""Jobs that come in, and those who wait for a place for them."""
+"""Enqueuing jobs, and the submitters that wait for a place in the queue."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 class _Submitter:
-    """Who waits for a place in the queue, and the error if it is turned away."""
+    """A submitter that waits for a place in the queue, and its error if it is turned away."""
 
     __slots__ = ("error", "go_on", "released")
 
     def __init__(self) -> None:
-        # None until it has begun to wait: it may have to go on before that.
+        # None until the wait has begun; the submitter may be released before that.
         self.go_on: Callable[[], object] | None = None
         self.released = False
         self.error: Exception | None = None
 
 
 class Submitters:
-    """Lets jobs in, and has submitters wait for waiting_line.
+    """Enqueues jobs, and lets submitters wait for a place in the queue.
 
     Arguments:
-      core: what decides.
-      carry_out: does what it has decided.
+      core: the pool's core.
+      carry_out: carries out the core's commands.
     """
 
     __slots__ = ("_carry_out", "_core", "_submitters")
@@ -47,7 +47,7 @@ class Submitters:
         self._submitters: dict[JobRecord, _Submitter] = {}
 
     def let_in(self, job: JobRecord, door: Door, graph: Sequence[JobRecord] = ()) -> Admission:
-        """Ask the core to let the job in, or all of the ``graph`` whose key it is."""
+        """Submit the job to the core, or the whole ``graph`` if the job is its key."""
         core, now = self._core, job._submitted_at
         admission = core.submit_graph(job, graph, door, now) if graph else core.submit(job, door, now)
         submitter: _Submitter | None = None
@@ -63,12 +63,12 @@ class Submitters:
         return admission
 
     async def wait_for_place(self, job: JobRecord) -> None:
-        """Wait until a job that is in line for a place is admitted or turned away."""
+        """Wait until a job in line for a place is admitted or turned away."""
         submitter = self._submitters[job]
         submitter.go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
 
-        # Withdrawn at the very moment of the cancellation: the job can't be admitted
-        # between that and the task's waking up to it.
+        # Withdrawn at the moment of the cancellation, so that the job can't be admitted before the
+        # task wakes up.
         def withdraw(_: object) -> trio.lowlevel.Abort:
             return trio.lowlevel.Abort.SUCCEEDED if self.withdraw(job) else trio.lowlevel.Abort.FAILED
 
@@ -77,15 +77,16 @@ class Submitters:
             raise submitter.error
 
     def call_when_placed(self, job: JobRecord, placed: Callable[[Exception | None], object]) -> None:
-        """The same for who can't wait: call ``placed`` then, with the error if it is turned away."""
+        """Call ``placed`` when the job is admitted or turned away, with the error in the latter case."""
         submitter = self._submitters[job]
         submitter.go_on = lambda: placed(submitter.error)
 
     def withdraw(self, job: JobRecord) -> bool:
-        """Take a job out of the line for a place; returns whether it stood there."""
-        # It doesn't if it has just been let in or turned away. Then what says so is among the
-        # commands, but one before it, a death or an instrument, has led to this call. Or else its time is up
-        # at this very moment, which goes before the cancellation.
+        """Take a job out of the line for a place; return whether it was in line."""
+        # The job isn't in line if it has just been admitted or turned away. The command for that
+        # may still be queued, if an earlier command, such as a death or a notification, has led to
+        # this call. The job's timeout may also pass at this very moment, which takes precedence
+        # over the cancellation.
         self._core.advance(trio.current_time())
         self._carry_out()
         if not self._core.waits_for_place(job):
@@ -96,7 +97,7 @@ class Submitters:
         return True
 
     def _release(self, job: JobRecord, error: Exception | None) -> None:
-        """Let a submitter go on, with an error if its job is turned away."""
+        """Release a submitter, with an error if its job is turned away."""
         submitter = self._submitters.pop(job)
         submitter.error = error
         submitter.released = True
@@ -104,7 +105,7 @@ class Submitters:
             submitter.go_on()
 
     def turn_away(self, jobs: Iterable[JobRecord], why: str) -> None:
-        """Let those go on without their jobs who wait for waiting_line."""
+        """Release submitters without their jobs, with the reason."""
         for job in jobs:
             self._release(job, PoolClosedError(why))
 
@@ -115,7 +116,7 @@ class Submitters:
         self._release(job, self._not_eligible(job))
 
     def _not_eligible(self, job: JobRecord) -> NoEligibleWorkerError:
-        """The error of a job that no worker may take."""
+        """Return the error for a job that no worker may run."""
         options, state = job._options, self._core.state
         asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
         if options.requires:

@@ -1,4 +1,4 @@
-"""Tasks that wait for jobs, and jobs among them that would wait for ever."""
+"""Tasks that wait for jobs, and the detection of waits inside jobs that would never end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class WaitingHost(Protocol):
-    """What those who wait for jobs ask of the engine."""
+    """The calls that waiting tasks need from the engine."""
 
     home: Home
 
@@ -33,11 +33,11 @@ class WaitingHost(Protocol):
 
 
 class Waiting:
-    """Lets tasks wait for jobs, and sees that those of jobs don't do so for ever.
+    """Lets tasks wait for jobs, and detects waits inside jobs that would never end.
 
     Attributes:
-      on_behalf: by each task of the pool's own that works for one of a job, such as one that takes the items of a
-          stream, that other one.
+      on_behalf: maps each of the pool's own tasks that works for another task, such as one that
+          takes the items of a stream, to that other task.
     """
 
     __slots__ = ("_core", "_host", "on_behalf")
@@ -53,7 +53,7 @@ class Waiting:
 
     @trio.lowlevel.enable_ki_protection
     async def wait_for(self, job: JobRecord, reached: Callable[[JobRecord], bool]) -> None:
-        """Wait until the job has come so far. A checkpoint that leaves the job alone if cancelled."""
+        """Wait until ``reached(job)`` is true. A checkpoint; a cancellation has no effect on the job."""
         if get_ident() != self._host.home.thread:
             self._host.check_caller()
         if reached(job):
@@ -61,7 +61,7 @@ class Waiting:
             return
         if is_in_a_job():
             with self._begun(lambda: () if reached(job) else (job,)) as wait:
-                # That the job begins to wait may have led to it.
+                # The beginning of the wait may itself have fulfilled the condition.
                 if reached(job) or (wait is not None and wait.stuck):
                     await trio.lowlevel.checkpoint()
                 else:
@@ -77,7 +77,7 @@ class Waiting:
         if watchers is None:
             watchers = job._watchers = {}
 
-        # Once it is no watcher any more, the task has been woken up, or cancelled by one that was called before.
+        # A callback that is no longer registered has woken the task, or an earlier callback has cancelled it.
         def watch(job: JobRecord) -> None:
             if watch in watchers and reached(job):
                 del watchers[watch]
@@ -105,14 +105,14 @@ class Waiting:
         window: StreamJobs | None = None,
         group: Group | None = None,
     ) -> Generator[None]:
-        """If a job waits for others in this block, see that this will end; raises `JobDeadlockError`.
+        """Detect a deadlock if a job waits for others inside this block; then raise `JobDeadlockError`.
 
-        What it waits for may have come before the block begins.
+        The awaited condition may already be true when the block begins.
 
         Arguments:
-          jobs: gives those that it waits for.
-          window: where they are, if one of them is enough.
-          group: the one for whose workers it waits, and not for jobs.
+          jobs: returns the jobs that the block waits for.
+          window: the window of these jobs, if one of them is enough.
+          group: the group that waits for workers, instead of jobs.
         """
         scope = trio.CancelScope()
         with self._begun(jobs, window=window, group=group, wake=scope.cancel) as wait:
@@ -128,7 +128,7 @@ class Waiting:
 
     @contextmanager
     def waiting_for_ends(self, jobs: Callable[[], Iterable[JobRecord]]) -> Generator[None]:
-        """A job waits in this block for jobs that have been cancelled: until they have ended, come what may."""
+        """Register a job's wait for the ends of cancelled jobs, which must not be interrupted."""
         with self._begun(jobs, for_ends=True):
             yield
 
@@ -142,9 +142,9 @@ class Waiting:
         group: Group | None = None,
         wake: Callable[[], object] | None = None,
     ) -> Generator[Wait | None]:
-        """The same for the moment at which it begins; what follows is left to whoever waits.
+        """Register a wait of the caller's job for the duration of the block.
 
-        A wait that would be for ever is `stuck` when the block begins.
+        If the wait would never end, it is `stuck` when the block begins.
         """
         run = self.run_of_caller()
         if run is None:
@@ -168,9 +168,9 @@ class Waiting:
             wait.wake()
 
     def see_what_outlasts(self, run: Run) -> None:
-        """A run that waits has been cancelled. That ends its waits, but for those behind a shield."""
+        """Check which waits of a cancelled run go on, because they are shielded."""
         soon = trio.lowlevel.current_trio_token().run_sync_soon
-        # The first may come before the tasks have run that the cancellation has woken up, the second can't.
+        # The first callback may come before the cancelled tasks have run; the second one can't.
         soon(soon, self._see_what_outlasts, run)
 
     def _see_what_outlasts(self, run: Run) -> None:
@@ -186,12 +186,12 @@ class Waiting:
         await trio.lowlevel.checkpoint()
 
     def run_of_caller(self) -> Run | None:
-        """The run of a job that the caller is part of, if it holds or has lent a worker of this pool."""
+        """The run of the caller's job, if it holds or has lent a worker of this pool."""
         job = next(enclosing_jobs(), None)
         if job is None or job._host is not cast("object", self._host) or job._run is None:
             return None
         runs = {run.loop.task: run for run in runs_of(job) if run.loop is not None}
-        # What a job has started outside of itself doesn't keep it from ending.
+        # Tasks that a job has started outside of itself don't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:
             if task in runs:

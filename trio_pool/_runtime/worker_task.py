@@ -1,4 +1,4 @@
-"""One worker loop per resource, its scopes and its lifespan."""
+"""The Trio task of a worker: one worker loop per resource, with its scopes and its lifespan."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from .._core.waits import Wait
     from .._model.handles import Job, Worker
 
-# How long to wait before a broken resource is opened once more.
+# The delays between the attempts to reopen a broken resource.
 _REOPENING = RetryPolicy.endless()
 
 
 class Stage(enum.Enum):
-    """How far a session has got. One that ends while serving was ended by its lifespan."""
+    """The progress of a session. If a session ends while serving, its lifespan has ended by itself."""
 
     OPENING = enum.auto()
     SERVING = enum.auto()
@@ -48,7 +48,7 @@ class Stage(enum.Enum):
 
 
 class PoolOfWorker(Host, Protocol):
-    """What a worker asks of its pool."""
+    """The calls that a worker needs from its pool."""
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
     def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None: ...
@@ -64,13 +64,14 @@ class WorkerTask:
     Arguments:
       worker: the worker.
       host: its pool.
-      core: what decides.
-      lifespan: what opens the worker's resource, or None.
-      leading: what goes before a job's own arguments: the resource, once it is open, or nothing.
-      insists: whether it goes on trying if its resource can't be opened at the beginning.
+      core: the pool's core.
+      lifespan: opens the worker's resource, or None.
+      leading: the arguments before a job's own: the resource, once it is open, or none.
+      insists: whether to retry if the resource can't be opened the first time.
 
     Attributes:
-      runs: where those are sent that one of its loops is to take: one is free for each, or will be in this turn.
+      runs: the channel to the loops. For each run that is sent, a loop is free or will be in this
+          turn of the event loop.
     """
 
     __slots__ = (
@@ -117,26 +118,29 @@ class WorkerTask:
         self.leading = leading
         self._insists = insists
 
-        # From before the lifespan is entered until after it is left, or while it waits to enter it again.
+        # Covers the lifespan, including entering and leaving it, and the delay before it is
+        # reentered.
         self.session = trio.CancelScope()
         self._stage = Stage.OPENING
-        # What its attempts fail with since the lifespan is ending by itself.
+        # The error of the worker's attempts after the lifespan has begun to end by itself.
         self._broken: ResourceBroken | None = None
-        # Whether the instruments have yet to be told of that: once it is known why.
+        # Whether the instruments have not been notified of that yet, because the reason is unknown.
         self._untold = False
-        # The run whose function that has ended: its attempt fails once it is known why the lifespan did.
+        # The run whose function has ended for that reason: its attempt fails once the reason is
+        # known.
         self._doomed: Run | None = None
-        # Its loops, inside the lifespan: one for each place, and for each run whose job has lent its own.
-        # Those beyond that end as soon as they have nothing to do.
+        # The loops, inside the lifespan: one for each place, and one for each run whose job has
+        # lent its place. Loops beyond that number end as soon as they are idle.
         self._loops: trio.Nursery | None = None
         self.spare_loops = 0
-        # Whether no more runs will come, since it is to leave or to reopen.
+        # Whether no more runs will come, because the worker is about to leave or reopen.
         self.is_recalled = False
         self.opened = trio.Event()
         self.stopped = trio.Event()
-        # Why it could not be opened.
+        # Why the resource could not be opened.
         self.failure: BaseException | None = None
-        # How many calls of remove() wait for its end, and what leaving raised for them.
+        # How many calls of remove() wait for the worker's end, and the exception from leaving, for
+        # them to raise.
         self.removers = 0
         self.farewell: Exception | None = None
 
@@ -145,21 +149,21 @@ class WorkerTask:
         if run is self._doomed:
             self._doomed = None
             self.core.cut_short(run, JobCancelledError(run.job), trio.current_time())
-        elif run.loop is not None:  # or it is in the channel
+        elif run.loop is not None:  # otherwise it is still in the channel
             run.loop.interrupt()
 
     def recall(self) -> None:
-        """The worker is to leave, or to open its resource anew: no more runs will come."""
+        """Stop sending runs, since the worker is about to leave or to reopen its resource."""
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
             self.runs.close()
         elif self.worker._is_leaving:
             self.session.cancel()
 
-    # Its jobs may lend it.
+    # Lending.
 
     def lend(self, run: Run) -> None:
-        """Let others have the place of a run, which needs one loop more."""
+        """Lend the place of a run to others, which needs one more loop."""
         run.loop.returned = trio.Event()
         following = self.core.lend(run, trio.current_time())
         if self.spare_loops:
@@ -171,10 +175,10 @@ class WorkerTask:
         self.host.carry_out()
 
     async def take_back(self, run: Run) -> Wait | None:
-        """Wait until a run that has lent its place has it back. Can't be cancelled.
+        """Wait until a run gets back the place that it has lent. Can't be cancelled.
 
         Returns:
-          the wait, if it would have been for ever and the job goes on without the worker.
+          the wait, if it would never end and the job goes on without the worker.
         """
         if not run.is_lent or run.is_forfeited:
             return None  # noqa: ASYNC910
@@ -188,13 +192,13 @@ class WorkerTask:
         return wait
 
     def _forfeit(self, run: Run) -> None:
-        """A run will never have its place back: it goes on without."""
+        """Let a run go on without its place, since it will never get it back."""
         self.core.forfeit(run)
         run.loop.is_spare = True
         run.loop.returned.set()
 
     def regain(self, run: Run) -> None:
-        """A run has its place back."""
+        """Wake a run that has got its place back."""
         self.spare_loops += 1
         run.loop.returned.set()
 
@@ -204,14 +208,14 @@ class WorkerTask:
         self.host.start_in(self._loops, loop.serve, f"<{one_line(self.worker.name)}, serving>")
 
     def give_up(self, run: Run) -> Run | None:
-        """A run that has not begun is for others; returns the next one."""
+        """Release a run that has not begun, for other workers; return the next run."""
         return self.core.cut_short(run, JobCancelledError(run.job), trio.current_time(), begun=False)
 
     def strand(self, run: Run | None = None) -> None:
-        """A loop is being cancelled by the lifespan, which may take its time to end.
+        """Release the runs that have not begun, since the lifespan cancels a loop and may take time to end.
 
         Arguments:
-          run: what it has received and not begun; others have to do that, and all that is in the channel still.
+          run: the run that the loop has received and not begun, if any.
         """
         if not self.session.cancel_called:
             self.take_out_of_use()
@@ -223,19 +227,19 @@ class WorkerTask:
         self.host.carry_out()
 
     def hurry(self) -> None:
-        """Everything is to end: if it is entering its lifespan, or leaving it, it has to leave at once."""
+        """Make the worker leave at once if it is entering or leaving its lifespan, since everything ends."""
         if self._stage is not Stage.SERVING or self._broken is not None:
             self.core.depart(self.worker, trio.current_time())
             self.host.carry_out()
             self.abandon()
 
     def abandon(self) -> None:
-        """Cancel whatever it is at, even leaving its lifespan."""
+        """Cancel the worker's session, even while it leaves the lifespan."""
         self.session.cancel()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """The worker's Trio task. It is shielded, since the pool ends its workers itself."""
+        """Run the worker's Trio task, shielded, since the pool ends its workers itself."""
         with trio.CancelScope(shield=True):
             await self._live()
         self.core.left(self.worker, trio.current_time())
@@ -243,8 +247,8 @@ class WorkerTask:
         self.stopped.set()
         self.host.carry_out()
 
-    async def _live(self) -> None:  # noqa: ASYNC910  # it may be told to leave before it begins
-        """Enter the lifespan, serve and leave it, again and again until told to leave."""
+    async def _live(self) -> None:  # noqa: ASYNC910  # the worker may have to leave before it begins
+        """Enter the lifespan, serve and leave it, repeatedly, until the worker has to leave."""
         failed = 0
         is_reported = False
         while not self.worker._is_leaving:
@@ -260,7 +264,7 @@ class WorkerTask:
                 return  # recalled
             if self._stage is not Stage.LEAVING:
                 failed += 1
-                if self._stage is Stage.OPENING and not is_reported:  # nobody else may be told
+                if self._stage is Stage.OPENING and not is_reported:  # there may be no other report
                     words = "%s can't be opened, and is tried again"
                     report(words, one_line(self.worker.name), error=error, level=logging.WARNING)
                 is_reported = self._stage is Stage.OPENING
@@ -273,7 +277,7 @@ class WorkerTask:
                     self.host.blame(self.worker, error)
 
     async def _serve_once(self) -> BaseException | None:
-        """One session, from entering the lifespan to leaving it; returns what it raised."""
+        """Run one session, from entering the lifespan to leaving it; return the exception it raised."""
         self._stage = Stage.OPENING
         giver = "factory" if self.worker._elastic else "lifespan"
         raised: BaseException | None = None
@@ -297,12 +301,12 @@ class WorkerTask:
         return as_error(raised, f"the {giver} of {self.worker.name}")  # noqa: ASYNC910
 
     async def _serve(self) -> None:
-        """Have the loops run one attempt after another until it is to leave or to reopen."""
+        """Serve runs in the loops until the worker has to leave or reopen."""
         self._stage = Stage.SERVING
         self._broken = None
         self.spare_loops = 0
         self.is_recalled = False
-        # As large as what may be under way on it, so that handing over never has to wait.
+        # As large as the number of concurrent runs, so that sending never waits.
         self.runs, self._receiver = trio.open_memory_channel[Run](self.worker._max_running)
         with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
@@ -314,25 +318,25 @@ class WorkerTask:
                     self._start_loop()
                     self.host.carry_out()
             except BaseExceptionGroup as group:
-                # Cancellations, as a rule: how jobs fail is seen to where they run.
+                # Usually cancellations, since the loops handle the failures of jobs.
                 raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
             self._stage = Stage.LEAVING
         if self.host.hurries:
             self.session.cancel()
 
-    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # nor if it leaves
+    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
         if not self.worker._is_leaving:
-            self._stage = Stage.OPENING  # so that a recall ends it
+            self._stage = Stage.OPENING  # so that recall() cancels the delay
             delay = self.host.reopening_delay(_REOPENING, failed, error)
             with trio.move_on_after(delay) as self.session:
                 await trio.sleep_forever()
 
     def _break_down(self, error: Exception | None) -> None:
-        """The resource can't be used, and not because a job has said so."""
+        """Take the resource out of use for a reason other than a job's ResourceBroken."""
         now = trio.current_time()
         if self._stage is not Stage.OPENING:
             broken = self.take_out_of_use()
-            if error is not None:  # its attempts have failed with that already: now it is known why
+            if error is not None:  # its attempts have failed with this error before the reason was known
                 broken.reason = f"the lifespan of {one_line(self.worker.name)} broke: {in_words(error)}"
                 broken.args = (broken.reason,)
                 broken.__cause__ = error
@@ -349,24 +353,24 @@ class WorkerTask:
         self.host.carry_out()
 
     def fail_with_lifespan(self, run: Run) -> None:
-        """The lifespan is ending, and with it the function of a run has: its attempt fails."""
+        """Fail the attempt of a run whose function has ended because the lifespan is ending."""
         broken = self.take_out_of_use()
-        if self.worker._lent:  # the lifespan does not end before those have had the worker back
+        if self.worker._lent:  # the lifespan can't end before these runs have got the worker back
             self.judge(run, broken, trio.current_time())
         else:
             self._doomed = run
 
     def take_out_of_use(self) -> ResourceBroken:
-        """Its lifespan is ending: it is given no more jobs. Returns what the attempts on it fail with."""
+        """Take the worker out of use, since its lifespan is ending; return the error for its attempts."""
         if self._broken is None:
             self._broken = ResourceBroken(f"the lifespan of {one_line(self.worker.name)} ended by itself")
-        if self.worker._is_open:  # or that has to be opened anew is known already
+        if self.worker._is_open:  # otherwise it already has to reopen
             self._untold = True
             self.core.reopen(self.worker, self._broken, trio.current_time(), tell=False)
         return self._broken
 
     def judge(self, run: Run, error: Exception, now: float) -> Run | None:
-        """The attempt has failed: let it be decided what comes of that; returns the next run."""
+        """Decide about the job of a failed attempt; return the next run."""
         verdict = self.host.judge(self.worker, cast("Job[Any]", run.job), error)
         if verdict is None:
             return self.core.cut_short(run, JobCancelledError(run.job), now)

@@ -1,4 +1,4 @@
-"""Hiring workers, holding them back, and letting them go."""
+"""Adding, holding back and removing workers."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """The workers of a pool, and what they ask of it."""
+    """The workers of a pool, and the calls that they need from it."""
 
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
         self._elastic = elastic
         engine.carriers[HIRE] = self._hire
         self._ids = count(1)
-        # Who was there when the pool began to end, for the statistics after that.
+        # The workers when the pool began to end, for later statistics.
         self.last_crew: tuple[Worker, ...] = ()
         self.commands = engine.commands
         self.timers = engine.timers
         self.carry_out = engine.carry_out
         self.crash = engine.crash
-        # What decides about failed jobs; changed while the pool runs.
+        # The decision about failed jobs; may change while the pool runs.
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure
 
@@ -65,7 +65,7 @@ class Workers:
         worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
-        # In the opener's context, whoever adds it: a worker outlives the job that did.
+        # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_joined()
         return worker
@@ -76,7 +76,7 @@ class Workers:
         return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
 
     def _hire(self, _: None) -> None:
-        """Open another worker of an elastic pool; nobody waits for it."""
+        """Open another worker of an elastic pool, without waiting for it."""
         assert self._elastic is not None
         if self._engine.stopping:
             self._engine.core.not_hired()
@@ -84,7 +84,7 @@ class Workers:
             self._recruit(self._elastic._describe(), (), self._elastic.factory, ordered=True)
 
     async def add_elastic(self) -> None:
-        """Open one of the workers that an elastic pool begins with."""
+        """Open one of the first workers of an elastic pool."""
         assert self._elastic is not None
         await self.add(self._elastic._describe(), (), self._elastic.factory)
 
@@ -114,7 +114,7 @@ class Workers:
         return worker
 
     async def stop(self, worker: Worker, *, at_once: bool) -> None:
-        """Make a worker leave and wait until it has; ``at_once`` can't be cancelled."""
+        """Make a worker leave and wait for its end; with ``at_once`` this can't be cancelled."""
         self._engine.core.depart(worker, trio.current_time(), cut=at_once)
         self._engine.carry_out()
         with trio.CancelScope(shield=at_once):
@@ -124,7 +124,7 @@ class Workers:
 
     @trio.lowlevel.enable_ki_protection
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
-        """Make a worker leave and wait until it has."""
+        """Make a worker leave and wait for its end."""
         self._engine.check_caller()
         validate.instance("cancel", cancel, bool)
         its_own = {run.job for run in (*worker._runs, *worker._lent)}
@@ -141,23 +141,23 @@ class Workers:
             raise worker._task.farewell
 
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start one of a worker's tasks, in the context of whoever opened the pool."""
+        """Start one of a worker's tasks, in the context of the pool's opener."""
         self._engine.context.run(partial(nursery.start_soon, task, name=name))
 
     def pause_worker(self, worker: Worker) -> None:
-        """Hold a worker back."""
+        """Pause a worker."""
         self._engine.check_caller()
         self._engine.core.pause(worker, trio.current_time())
         self._engine.carry_out()
 
     def resume_worker(self, worker: Worker) -> None:
-        """Let a worker go on."""
+        """Resume a worker."""
         self._engine.check_caller()
         self._engine.core.resume(worker, trio.current_time())
         self._engine.carry_out()
 
     def rest_worker(self, worker: Worker, seconds: float) -> None:
-        """Hold a worker back for a while."""
+        """Let a worker rest for some time."""
         self._engine.check_caller()
         duration = validate.seconds("seconds", seconds, finite=True)
         now = trio.current_time()
@@ -165,25 +165,25 @@ class Workers:
         self._engine.carry_out()
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
-        """A snapshot of a worker."""
+        """Take a snapshot of a worker."""
         return worker_statistics(worker, self.current_time())
 
     def current_time(self) -> float:
-        """The time in the pool's Trio run, for whoever asks from wherever."""
+        """The time in the pool's Trio run, for callers in any thread."""
         return self._engine.home.clock.current_time()
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
-        """How long a worker waits before it tries to open its resource once more."""
+        """How long a worker waits before its next attempt to open its resource."""
         return policy.delay(failed, error, 0.0, self._engine.rng)
 
     def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
-        """What becomes of a job whose attempt has failed; None if that ended the pool."""
+        """Decide about a job whose attempt has failed; None if the decision ended the pool."""
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
         race = None if job._run is None else job._run.race
-        if race is not None and race.is_decided:  # by another run of the attempt
-            # What the function makes of being cancelled is no failure.
+        if race is not None and race.is_decided:
+            # Another run has decided the attempt. An error after a cancellation is not a failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None
         try:
             if on_failure is None and breaker is None and policy._is_plain:
@@ -196,15 +196,15 @@ class Workers:
 
     @property
     def hurries(self) -> bool:
-        """Whether everything is to end at once."""
+        """Whether everything must end at once."""
         return self._engine.scope.cancel_called
 
     def blame(self, worker: Worker, error: Exception) -> None:
-        """Leaving a lifespan has raised: tell who removes it, or who leaves the block."""
+        """Pass on an error from leaving a lifespan: to the callers of remove(), or else out of the pool's block."""
         if worker._is_leaving and worker._task.removers:
             worker._task.farewell = error
             return
-        if not worker._is_leaving:  # it may be long until the block is left
+        if not worker._is_leaving:  # logged too, since the block may end much later
             report("leaving the lifespan of %s failed", one_line(worker.name), error=error)
         self._engine.errors.append(error)
 
@@ -212,5 +212,5 @@ class Workers:
 def _made_by(
     factory: Callable[[], AbstractAsyncContextManager[Any]],
 ) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
-    """A lifespan that takes no resource: it makes one."""
+    """Convert a factory to a lifespan that ignores its argument."""
     return lambda _: factory()

@@ -1,7 +1,7 @@
-"""Telling OpenTelemetry what a pool does: spans for jobs and attempts, and metrics.
+"""OpenTelemetry for a pool: spans for jobs and attempts, and metrics.
 
-Needs the extra ``trio-pool[otel]``, which brings OpenTelemetry's API. Without an SDK, which a
-program brings, nothing is recorded.
+Needs the extra ``trio-pool[otel]``, which installs OpenTelemetry's API. The program must install
+and configure an SDK; without one nothing is recorded.
 """
 
 from .._basics.public_names import publish

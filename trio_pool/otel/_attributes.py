@@ -1,4 +1,4 @@
-"""How OpenTelemetry is told of jobs: the names of attributes, and what their values are."""
+"""The names of the OpenTelemetry attributes, and the conversion of their values."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ERROR_TYPE = "error.type"
 
 
 def exportable(text: str) -> str:
-    """The text without what UTF-8 can't hold: one such name would keep an exporter from sending the rest."""
+    """Escape what UTF-8 can't encode: one such name would prevent the exporter from sending the rest."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def value_of(reason: DeadReason) -> str:
-    """Why a job is dead, as a word."""
+    """Return the reason of a job's death as an attribute's value."""
     return reason.name.lower()

@@ -1,4 +1,4 @@
-"""What OpenTelemetry measures of pools, with one set of its instruments for each provider."""
+"""The OpenTelemetry metrics of pools, with one set of OpenTelemetry instruments for each provider."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ if TYPE_CHECKING:
 
 Attributes: TypeAlias = dict[str, AttributeValue]
 
-# Held while it is noted what is measured: there may be pools in several threads.
+# Guards the registrations, since pools may run in several threads.
 _lock = threading.Lock()
 
-# What the conventions have for what is not told apart.
+# The value that OpenTelemetry's conventions define for everything else.
 _OTHER = "_OTHER"
 
-# Where the histograms' classes end, in seconds.
+# The bucket boundaries of the histograms, in seconds.
 _BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PRESENT = [state for state in JobState if not state.is_final]
 _ENGAGED = [state for state in WorkerState if state is not WorkerState.STOPPED]
 
 
 class _Names:
-    """Names of one kind that may tell metrics apart: the first ones; all others count as one."""
+    """Names of one kind that metrics distinguish: the first ones; all others share one label."""
 
     def __init__(self) -> None:
         self._labels: dict[str, str] = {}
@@ -72,7 +72,7 @@ class _Names:
 
 
 class _Watching:
-    """That an instrument watches a pool. It keeps neither of them alive."""
+    """A registration of an instrument with a pool, with weak references to both."""
 
     def __init__(self, engine: Engine, instrument: Instrument, label: Attributes) -> None:
         self.engine = weakref.ref(engine)
@@ -81,15 +81,15 @@ class _Watching:
 
     def holds(self) -> bool:
         engine, instrument = self.engine(), self.instrument()
-        # By identity, since another instrument's way to compare itself may not be fit for any thread.
+        # Compared by identity, since another instrument's own comparison may not be thread-safe.
         return engine is not None and any(each is instrument for each in engine.instruments)
 
 
 class _Measures:
-    """What is measured through one provider, whoever watches and however many pools.
+    """The metrics of one provider, for all instruments and pools.
 
-    The SDK takes the callbacks of the first of several observables of the same name and no
-    others, so it is made once. The names are counted here, as what they bound is the provider's.
+    Created once per provider: if several observables have the same name, the SDK only calls the
+    callbacks of the first. The names are counted here, since their bound applies to the provider.
     """
 
     def __init__(self, provider: MeterProvider | None) -> None:
@@ -97,7 +97,7 @@ class _Measures:
         self.workers = _Names()
         self.functions = _Names()
         self.errors = _Names()
-        # Replaced, never changed, since it is read by whichever thread collects the metrics.
+        # Replaced, never modified, since any thread that collects metrics reads it.
         self._watching: tuple[_Watching, ...] = ()
         meter = metrics.get_meter("trio_pool", __version__, provider)
         self.finished = meter.create_counter(
@@ -129,12 +129,12 @@ class _Measures:
         )
 
     def watch(self, engine: Engine, instrument: Instrument, label: Attributes) -> None:
-        """An instrument has begun to watch a pool."""
+        """Register an instrument that watches a pool."""
         with _lock:
             self._watching = (*self._still(), _Watching(engine, instrument, label))
 
     def close(self, engine: Engine) -> None:
-        """A pool has been closed."""
+        """Unregister a closed pool."""
         with _lock:
             self._watching = tuple(each for each in self._still() if each.engine() is not engine)
 
@@ -142,7 +142,7 @@ class _Measures:
         return [each for each in self._watching if each.engine() is not None and each.instrument() is not None]
 
     def _pools(self) -> Iterable[tuple[Engine, Attributes]]:
-        """The pools that are watched, each once, with what tells it apart."""
+        """Return each watched pool once, with its label."""
         found = {each.engine(): each.label for each in self._watching if each.holds()}
         return [(engine, label) for engine, label in found.items() if engine is not None]
 
@@ -159,11 +159,11 @@ class _Measures:
 
 
 class _Global:
-    """Stands for whatever provider is the global one, which is set at some time."""
+    """A key for the global provider, whichever is set, now or later."""
 
 
 _GLOBAL = _Global()
-# By identity: a provider is the program's, and so is its way to compare itself.
+# Looked up by identity, since the program's provider may define its own comparison.
 _measures: list[tuple[weakref.ref[object], _Measures]] = []
 
 
@@ -181,12 +181,12 @@ def _measures_of(provider: MeterProvider | None) -> _Measures:
 
 
 class Metrics:
-    """What one instrument measures of the pools that it watches.
+    """The metrics that one instrument records for its pools.
 
     Arguments:
-      provider: where it goes; None for the global one.
-      most: how many names of each kind tell metrics apart.
-      per_worker: whether they tell workers apart; None for those whose names are bounded.
+      provider: the meter provider; None for the global one.
+      most: how many names of each kind the metrics distinguish.
+      per_worker: whether they distinguish workers; None to do so if the number of names is bounded.
     """
 
     def __init__(self, provider: MeterProvider | None, *, most: int, per_worker: bool | None) -> None:
@@ -196,23 +196,23 @@ class Metrics:
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def watch(self, engine: Engine, instrument: Instrument) -> None:
-        """Count what is in a pool, unless that is done already."""
+        """Start a pool's metrics, unless that has been done."""
         if engine not in self._engines:
             self._engines.add(engine)
             self._measures.watch(engine, instrument, self._of_pool(engine))
 
     def close(self, engine: Engine) -> None:
-        """What is in a pool is counted no longer, since it is closed."""
+        """Stop the metrics of a closed pool."""
         self._engines.discard(engine)
         self._measures.close(engine)
 
     def started(self, job: Job[Any], context: Context) -> None:
-        """A job has started for the first time."""
+        """Record the waiting time of a job that has started for the first time."""
         waited = trio.current_time() - job.submitted_at
         self._measures.wait_time.record(waited, self._of_job(job), context)
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt, context: Context) -> None:
-        """An attempt has ended."""
+        """Record an attempt that has ended."""
         attributes = self._of_job(job)
         outcome = outcome_of(job, attempt)
         if outcome == "failed" and not job.state.is_final:
@@ -228,7 +228,7 @@ class Metrics:
         self._measures.duration.record(attempt.ended_at - attempt.started_at, attributes, context)
 
     def finished(self, job: Job[Any], context: Context) -> None:
-        """A job has ended."""
+        """Record a job that has ended."""
         attributes = self._of_job(job)
         attributes[JOB_OUTCOME] = job.state.value
         if job.dead_reason is not None:
@@ -247,5 +247,5 @@ class Metrics:
     def _tells_apart(self, worker: Worker | None) -> bool:
         if self._per_worker is not None:
             return self._per_worker
-        # Slots are all alike, and the workers of an elastic pool come and go without end.
+        # Slots are all alike, and the workers of an elastic pool come and go without a bound.
         return worker is not None and bool(worker._task.leading) and not worker._elastic

@@ -1,4 +1,4 @@
-"""The spans of a job and of its attempts."""
+"""The spans of a job and its attempts."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _NANOSECONDS = 1_000_000_000
 
 
 class JobSpans:
-    """The span of one job, and that of the attempt under way.
+    """The span of one job, and the span of the running attempt.
 
-    It begins when the job was submitted, even if the job is seen only later.
+    The job's span begins with its submission, even if the job is first seen later.
 
     Arguments:
-      records: whether the errors of attempts are recorded with their tracebacks.
+      records: whether to record the errors of attempts with their tracebacks.
 
     Attributes:
-      context: of the attempt under way, or else of the job.
-      number: of the attempt that was last seen to start, or 0.
+      context: the context of the running attempt, or else of the job.
+      number: the number of the last attempt that was seen to start, or 0.
     """
 
     __slots__ = (
@@ -74,15 +74,15 @@ class JobSpans:
     def __init__(self, tracer: Tracer, job: Job[Any], *, records: bool) -> None:
         self._tracer = tracer
         self._records = records
-        # The wall clock's time when Trio's shows zero. Spans are timed by Trio's clock, so that
-        # the other may jump meanwhile; but anew for each job, since the two drift apart.
+        # The wall clock's time when Trio's clock shows zero. Spans use Trio's clock, since the wall
+        # clock may jump. The offset is measured for each job, since the two clocks drift apart.
         self._epoch = time.time_ns() - round(trio.current_time() * _NANOSECONDS)
         self._function = exportable(call_name(job.fn))
         attributes: dict[str, AttributeValue] = {
             JOB_ID: job.id,
             JOB_NAME: exportable(job.name),
             JOB_FUNCTION: self._function,
-            JOB_PRIORITY: float(job.priority),  # one type, whatever was given
+            JOB_PRIORITY: float(job.priority),  # always a float, whatever was given
         }
         if (pool_name := engine_of(job).config.name) is not None:
             attributes[POOL_NAME] = exportable(pool_name)
@@ -95,19 +95,20 @@ class JobSpans:
         self.number = 0
 
     def start_attempt(self, job: Job[Any], worker_id: int, worker_name: str) -> None:
-        """An attempt starts now; let its function find its span as the current one."""
+        """Begin the span of an attempt that starts now, and make it the function's current span."""
         self._end_unseen(trio.current_time())
         self.number = job.attempt_count + 1
         span = self._start(self.number, worker_id, worker_name, trio.current_time())
         self._attempt = span
         self.context = set_span_in_context(span, self._job_context)
-        # Each attempt runs in a copy of this; the jobs of a stream share one, hence the copy here.
+        # Each attempt runs in a copy of the job's context. The jobs of a stream share one context,
+        # so it is copied before the span is attached.
         assert job._context is not None
         job._context = job._context.copy()
         job._context.run(otel.attach, self.context)
 
     def end_attempt(self, job: Job[Any], attempt: Attempt) -> None:
-        """An attempt has ended, which may have started unseen."""
+        """End the span of an attempt, even if its start was missed."""
         if self.number != attempt.number:
             self._end_unseen(attempt.started_at)
             self.number = attempt.number
@@ -125,11 +126,11 @@ class JobSpans:
         self.context = self._job_context
 
     def delay(self, seconds: float) -> None:
-        """The next attempt is to come after a delay."""
+        """Record the delay of the next attempt."""
         self._delay = seconds
 
     def finish(self, job: Job[Any]) -> None:
-        """The job has ended."""
+        """End the job's span."""
         assert job.finished_at is not None
         self._end_unseen(job.finished_at)
         span = self._span
@@ -145,7 +146,7 @@ class JobSpans:
         span.end(self._wall(job.finished_at))
 
     def abandon(self) -> None:
-        """The job is watched no longer, and goes on."""
+        """End the spans of a job that goes on unwatched."""
         now = trio.current_time()
         self._end_unseen(now)
         self._span.set_attribute(JOB_OUTCOME, "unwatched")
@@ -168,7 +169,8 @@ class JobSpans:
         span.set_attribute(ERROR_TYPE, full_type_name(first_leaf(error)))
         span.set_status(StatusCode.ERROR, exportable(one_line(in_words(error))))
         if self._records:
-            # As record_exception does, which asks the error for its text in ways that may fail.
+            # Like record_exception, which however calls the error's own methods, and these may
+            # fail.
             told = {
                 "exception.type": full_type_name(error),
                 "exception.message": exportable(said(error, MOST_OF_ERROR)),
@@ -177,14 +179,14 @@ class JobSpans:
             span.add_event("exception", told, at)
 
     def _end_unseen(self, at: float) -> None:
-        """If the end of an attempt has been missed, it was by this time."""
+        """If the end of an attempt was missed, end its span at this time."""
         if self._attempt is not None:
             self._attempt.set_attribute(ATTEMPT_OUTCOME, "unwatched")
             self._attempt.end(self._wall(at))
             self._attempt = None
 
     def _wall(self, at: float) -> int:
-        """A time of Trio's clock in nanoseconds of the wall clock."""
+        """Convert a time of Trio's clock to nanoseconds of the wall clock."""
         return self._epoch + round(at * _NANOSECONDS)
 
 
@@ -193,14 +195,14 @@ def _traceback_of(error: Exception) -> str:
         return "".join(format_exception(error))
     except KeyboardInterrupt:
         raise
-    except BaseException:  # groups may be nested too deep for it, and what they say of themselves may fail
+    except BaseException:  # groups may be nested too deeply to format, and the error's own methods may fail
         return in_words(error)
 
 
 def _submitters_context(job: Job[Any]) -> Context:
-    """What OpenTelemetry had in the context of whoever submitted the job, the current span above all."""
+    """Return the OpenTelemetry context of the job's submitter, which holds the current span."""
     if job._context is not None:
         return job._context.copy().run(otel.get_current)
-    # It has ended already, so its context is gone. If it did so in the very call that submitted
-    # it, this is still that call; else its submitter waited, and what is here is somebody else's.
+    # The job has ended, so its context is gone. If it ended in the call that submitted it, that
+    # call is still running. Otherwise the submitter waited, and the current context is unrelated.
     return otel.get_current() if job.finished_at == job.submitted_at else otel.Context()

@@ -1,4 +1,4 @@
-"""What OpenTelemetry gets to know of a pool, as one instrument."""
+"""The instrument that reports a pool to OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ if TYPE_CHECKING:
 
 
 class Telemetry(Instrument):
-    """An `~trio_pool.Instrument` that tells OpenTelemetry of all jobs and attempts, as spans and as metrics.
+    """An `~trio_pool.Instrument` that reports all jobs and attempts to OpenTelemetry, as spans and as metrics.
 
-    Each job gets a span, from ``submit`` to its end, below the span that was current where it was
-    submitted; and below that a span for each attempt, which is the current one while the
-    job's function runs.
+    Each job gets a span, from ``submit`` to the job's end. The parent of this span is the one that
+    was current when the job was submitted. Each attempt gets a child span of the job's span, which
+    is the current span while the job's function runs.
 
-    One may watch several pools. Added to a pool that has been running, it tells of the jobs
-    that it comes to see from then on. After ``remove_instrument``, call `end_spans`.
+    One instance may watch several pools. If it is added to a running pool, it reports the jobs with
+    events from then on. After ``remove_instrument``, call `end_spans`.
 
     Arguments:
-      tracer_provider: where the spans go; by default to the global provider, also to one that
-          is set later. An OpenTelemetry ``NoOpTracerProvider`` for no spans.
-      meter_provider: the same for the metrics.
-      record_exceptions: whether the errors of attempts are recorded with their tracebacks, as
-          events of their spans. Their types and texts are told in any case.
-      max_names: how many names of pools, of workers, of functions, and of types of errors,
-          tell metrics apart. What comes later counts as ``_OTHER``. At least 1.
-      per_worker: whether metrics of attempts tell workers apart; by default they do where
-          that is bounded: workers with a resource, but not those of an elastic pool.
+      tracer_provider: where the spans go; by default to the global provider, including one that is
+          set later. Use an OpenTelemetry ``NoOpTracerProvider`` for no spans.
+      meter_provider: where the metrics go; by default to the global provider, including one that is
+          set later. Use an OpenTelemetry ``NoOpMeterProvider`` for no metrics.
+      record_exceptions: whether to record the errors of attempts with their tracebacks, as events
+          of their spans. Their types and texts are always recorded.
+      max_names: how many names of pools, of workers, of functions, and of types of errors, metrics
+          distinguish, at least 1. Further names count as ``_OTHER``.
+      per_worker: whether metrics of attempts distinguish workers. By default they do if the number
+          of names is bounded: for workers with a resource, but not in an elastic pool.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
@@ -70,25 +71,25 @@ class Telemetry(Instrument):
         self._metrics = Metrics(meter_provider, most=most, per_worker=per_worker)
         self._tracer = trace.get_tracer("trio_pool", __version__, tracer_provider)
         self._record_exceptions = record_exceptions
-        # Weak, so that nothing is left of a job of whose end it wasn't told.
+        # Weak, so that jobs whose end was missed leave nothing behind.
         self._spans: weakref.WeakKeyDictionary[Job[Any], JobSpans] = weakref.WeakKeyDictionary()
 
     def end_spans(self) -> None:
-        """End the spans that are open, as it is no longer told of the ends of their jobs.
+        """End the open spans, since the instrument no longer gets the ends of their jobs.
 
-        Meant for when it was removed from a pool, since spans that don't end are never exported.
-        Jobs that have ended since then are told as they are; the outcome of the others is
-        ``unwatched``, and they go on. Call it inside Trio.
+        Call it inside Trio after removing the instrument from a pool, since spans that don't end
+        are never exported. Jobs that have ended since the removal get their real outcome; the
+        others go on, and their outcome is ``unwatched``.
         """
         while self._spans:
             self._end(*self._spans.popitem())
 
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
-        """Begin to count what is in the pool."""
+        """Start the pool's metrics."""
         self._metrics.watch(pool._engine, self)
 
     def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
-        """Count what is in the pool no longer, and end what is open of jobs whose end was missed."""
+        """Stop the pool's metrics, and end the open spans of jobs whose end was missed."""
         self._metrics.close(pool._engine)
         for job in [ref() for ref in self._spans.keyrefs()]:
             if job is not None and engine_of(job) is pool._engine:
@@ -99,7 +100,7 @@ class Telemetry(Instrument):
         self._spans_of(job)
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
-        """Begin the attempt's span, and let the function find it."""
+        """Begin the attempt's span, and make it the current span of the function."""
         spans = self._spans_of(job)
         is_first = not (spans.number or job.attempt_count)
         spans.start_attempt(job, worker.id, worker.name)
@@ -113,7 +114,7 @@ class Telemetry(Instrument):
         spans.end_attempt(job, attempt)
 
     def job_delayed(self, job: Job[Any], until: float) -> None:
-        """Keep in mind how long the next attempt has to wait."""
+        """Record the delay of the next attempt."""
         self._spans_of(job).delay(until - trio.current_time())
 
     def job_finished(self, job: Job[Any]) -> None:
@@ -124,7 +125,7 @@ class Telemetry(Instrument):
         del self._spans[job]
 
     def _spans_of(self, job: Job[Any]) -> JobSpans:
-        """What is open of a job; from its submission on, even if it is only now seen."""
+        """Return the open spans of a job. A new span begins with the job's submission, even if that was missed."""
         spans = self._spans.get(job)
         if spans is None:
             self._metrics.watch(engine_of(job), self)

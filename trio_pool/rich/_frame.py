@@ -1,4 +1,4 @@
-"""What the live view shows of a reading: a frame for a terminal, a line for anything else."""
+"""The layout of a reading: a frame for a terminal, a line for other output."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Piece: TypeAlias = tuple[str, str]
     """A text and its style."""
 
-# Laid out here and not by rich's tables: those find out how wide their columns are to be, which
-# is known here, and take seven times as long in all, on the thread that the pool runs on. Nor is
-# anything here read for markup, which names may hold.
+# The layout doesn't use rich's tables. The tables measure the widths of their columns, which are
+# known here, and take seven times as long, in the thread that runs the pool. The texts aren't
+# parsed for markup either, since names may contain it.
 
 IN_THE_POOL = {"running": "cyan", "queued": "blue", "delayed": "magenta", "blocked": "dim"}
 ENDED = {"succeeded": "green", "dead": "red", "cancelled": "yellow", "discarded": "bright_yellow"}
@@ -45,26 +45,26 @@ HELD_BACK = {
     WorkerState.RESTING: "left",
     WorkerState.IDLE: "until its rate limit allows a job",
 }
-"""What is said after how long a worker still gets no job."""
+"""The explanation after the time for which a worker gets no job."""
 PLAIN, FAINT = "none", "dim"
 
 HEAD = 4
 """Lines of a frame above its tables."""
 TABLE_HEAD = 2
-"""Lines of a table above its rows, an empty one among them."""
+"""Lines of a table above its rows, including an empty one."""
 GAP = "  "
 
 
 @attrs.frozen
 class Column:
-    """A column of a table. Its width doesn't depend on what is in it, or it would never be still.
+    """A column of a table. Its width doesn't depend on the content, so that the table doesn't move.
 
     Attributes:
-      header: what stands above it.
-      width: how many columns of the terminal it takes; 0 for a name, which takes its share of the
-          terminal, and None for the one column that gets what is left.
-      is_number: whether it stands to the right.
-      from_width: it is left out where the terminal is narrower.
+      header: the column's header.
+      width: the number of terminal columns. 0 for a name, whose width depends on the terminal's;
+          None for the one column that gets the remaining width.
+      is_number: whether the column is aligned to the right.
+      from_width: the minimum width of the terminal to show the column.
     """
 
     header: str
@@ -78,7 +78,7 @@ CREW = (
     Column("state", len("quarantined")),
     Column("", len("1:00:00"), is_number=True),
     Column("job", None),
-    Column("attempts", len("attempts"), is_number=True, from_width=96),  # the sum of the next two
+    Column("attempts", len("attempts"), is_number=True, from_width=96),  # the sum of the next two columns
     Column("ok", 6, is_number=True, from_width=50),
     Column("failed", 6, is_number=True, from_width=50),
     Column("rate", len("59.9/min"), is_number=True, from_width=66),
@@ -92,12 +92,12 @@ FAILURES = (
 
 
 def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") -> list[list[Segment]]:
-    """The lines of a frame.
+    """Return the lines of a frame.
 
     Arguments:
       reading: what to show.
-      width, height: how many columns and lines there are for it; it always takes those four at its top.
-      encoding: of the terminal; what it doesn't have becomes a question mark.
+      width, height: the available columns and lines; the top of a frame always takes four lines.
+      encoding: the terminal's encoding; characters that it doesn't have become question marks.
     """
     lines = height - HEAD
     failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
@@ -117,7 +117,7 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
 
 
 def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
-    """The reading in one line of plain text."""
+    """Format the reading as one line of plain text."""
     pool = reading.pool
     of = f" of {reading.expected}" if reading.is_total else ""
     words = [f"{reading.ended}{of} ended{_percent(reading)}", *_speed(reading)]
@@ -137,7 +137,7 @@ def _name(reading: Reading) -> list[Piece]:
 
 
 def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:
-    """All jobs by state: thick those that have ended, thin those in the pool, dotted those to come."""
+    """All jobs by state: ended jobs as a thick line, jobs in the pool thin, future jobs dotted."""
     ended, inside, to_come = chars
     parts = [(getattr(reading.pool, state), ended, style) for state, style in ENDED.items()]
     parts += [(getattr(reading.pool, state), inside, style) for state, style in IN_THE_POOL.items()]
@@ -145,7 +145,8 @@ def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piec
     so_far = drawn = 0
     for count, char, style in parts:
         so_far += count
-        # Rounded where each part ends, and not each by itself: together they fill the line.
+        # The ends of the parts are rounded, and not their lengths, so that the parts fill the line
+        # exactly.
         end = round(width * so_far / reading.expected) if count else drawn
         pieces.append((char * (end - drawn), style))
         drawn = end
@@ -153,7 +154,7 @@ def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piec
 
 
 def _counts(reading: Reading, styles: dict[str, str]) -> list[Piece]:
-    """How many jobs are in these states, those in the pool exactly above those that have ended."""
+    """How many jobs are in these states, aligned so that the two lines of counts match."""
     pieces: list[Piece] = []
     for above, below in zip(IN_THE_POOL, ENDED, strict=True):
         state = above if above in styles else below
@@ -165,7 +166,7 @@ def _counts(reading: Reading, styles: dict[str, str]) -> list[Piece]:
 
 
 def _speed(reading: Reading) -> list[str]:
-    """How many jobs end in a second, and when the last will have."""
+    """How many jobs end per second, and how long the rest will take."""
     words = [pace(reading.rate)] if reading.rate is not None else []
     if reading.left is not None and reading.ended < reading.expected:
         words.append(f"{span(reading.left, digits=0)} left")
@@ -177,10 +178,10 @@ def _done(reading: Reading) -> str:
 
 
 def _percent(reading: Reading) -> str:
-    """How much of what there is to do has been done."""
+    """The percentage of jobs that have ended."""
     if not reading.is_total or not reading.expected:
         return ""
-    # Rounded down: all is done when it says 100.
+    # Rounded down, so that 100 means that all jobs have ended.
     return f" ({100 * reading.ended // reading.expected} %)"
 
 
@@ -188,7 +189,7 @@ def _percent(reading: Reading) -> str:
 
 
 def _crew(reading: Reading, width: int, lines: int) -> list[list[Piece]]:
-    """The workers in so many rows, of which the last says how many more there are."""
+    """The workers in at most ``lines`` rows; if they don't fit, the last row summarizes the rest."""
     workers = reading.pool.workers
     if not workers:
         return [[], [("no workers", FAINT)]]
@@ -216,7 +217,7 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
 
 
 def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:
-    """For how long and with what a worker is busy, or for how long still it gets no job, and why."""
+    """How long a worker has been busy and with what, or how long it still gets no job and why."""
     handle = reading.crew.get(worker.id)
     if run := None if handle is None else next(iter(handle._runs), None):
         return reading.now - run.started_at, (f"{run.job.id} {one_line(label(run.job))}", PLAIN)
@@ -246,16 +247,16 @@ def _failure(reading: Reading, failure: Failure) -> list[Piece]:
 
 
 def _in_states(workers: Iterable[WorkerStatistics]) -> str:
-    """How many workers are in which state."""
+    """How many workers are in each state."""
     count = Counter(worker.state for worker in workers)
     return ", ".join(f"{count[state]} {state.value}" for state in WorkerState if count[state])
 
 
-# Laying it out
+# The layout
 
 
 def _table(columns: Sequence[Column], width: int, rows: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
-    """An empty line, the headers and the rows, each cell as wide as its column."""
+    """An empty line, the headers and the rows, with each cell as wide as its column."""
     shown = [index for index, column in enumerate(columns) if width >= column.from_width]
     name = max(12, width // 6)
     widths = {index: name if columns[index].width == 0 else columns[index].width for index in shown}
@@ -274,7 +275,7 @@ def _table(columns: Sequence[Column], width: int, rows: Sequence[Sequence[Piece]
 
 
 def _apart(left: list[Piece], right: Piece, width: int) -> list[Piece]:
-    """A line with something at its beginning and something at its end, which goes first where both don't fit."""
+    """A line with a left and a right part; if both don't fit, the left part is cut."""
     end = cell_len(right[0])
     room = max(0, width - end - (len(GAP) if end else 0))
     used = sum(cell_len(text) for text, _ in left)
@@ -282,7 +283,7 @@ def _apart(left: list[Piece], right: Piece, width: int) -> list[Piece]:
 
 
 def _cut(pieces: list[Piece], width: int) -> list[Piece]:
-    """As much of a line as there is room for."""
+    """Cut a line to the given width."""
     line: list[Piece] = []
     for text, style in pieces:
         taken = cell_len(text)
@@ -292,11 +293,11 @@ def _cut(pieces: list[Piece], width: int) -> list[Piece]:
 
 
 def _fit(text: str, width: int, *, to_right: bool = False) -> str:
-    """The text in exactly so many cells."""
+    """Cut or pad the text to exactly ``width`` cells."""
     taken = cell_len(text)
     if taken <= width:
         return " " * (width - taken) + text if to_right else text + " " * (width - taken)
-    # Half of a wide character would be left over: that makes a blank.
+    # rich replaces half of a wide character with a blank.
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
 
 

@@ -1,4 +1,4 @@
-"""What the live view knows of its pool when a frame is due: counts, rates, the last failures."""
+"""The live view's readings of the pool: counts, rates and the last failures."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 RATE_OVER = 10.0
-"""Seconds over which the rates are taken."""
+"""Seconds over which the rates are measured."""
 LEFT_OVER = 60.0
-"""Seconds over which the rate is taken that the time left is worked out with: it shall not jump about."""
+"""Seconds over which the rate for the remaining time is measured: longer, so that the time doesn't jump."""
 SAMPLES = 40
-"""How many values a window keeps, or it would grow with the number of frames in it."""
+"""How many values a window keeps, so that its size doesn't depend on the number of frames."""
 
 
 class StreamWindow(Generic[V]):
-    """The values of the last so many seconds, thinned out, and the last one before them."""
+    """A sample of the values of the last few seconds, and the last value before them."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._kept: deque[tuple[float, V]] = deque()
 
     def add(self, at: float, value: V) -> tuple[float, V]:
-        """Take up a value; returns the one to measure from, and when it was taken up."""
+        """Add a value; return the time and the value from which to measure."""
         kept = self._kept
         if not kept or at - kept[-1][0] >= self._seconds / SAMPLES:
             kept.append((at, value))
@@ -48,20 +48,20 @@ class StreamWindow(Generic[V]):
 
 
 def rate(count: int, seconds: float) -> float | None:
-    """So many in that time, or None if there was no time."""
+    """The count per second, or None if no time has passed."""
     return count / seconds if seconds > 0 else None
 
 
 @attrs.frozen
 class Failure:
-    """A failed attempt, or the death of a job that no attempt of its brought about.
+    """A failed attempt, or the death of a job that no attempt has caused.
 
     Attributes:
-      at: when, on Trio's clock.
-      job: whose.
-      worker: the name of the worker, or None if none took part.
-      error: the attempt's error, or None where only the job's reason says what happened.
-      is_last: whether it made the job dead.
+      at: the time, on Trio's clock.
+      job: the job.
+      worker: the name of the worker, or None if no attempt was involved.
+      error: the attempt's error, or None if only the job's reason explains the failure.
+      is_last: whether the failure made the job dead.
     """
 
     at: float
@@ -88,7 +88,7 @@ class Failures(Instrument):
             return
         newest = self.kept[-1] if self.kept else None
         if newest is not None and newest.job is job and newest.at == job.finished_at:
-            # The attempt that has made it dead, told of just before.
+            # The job is dead because of the attempt reported just before.
             self.kept[-1] = attrs.evolve(newest, is_last=True)
         else:
             self.kept.append(Failure(trio.current_time(), job, None, None, is_last=True))
@@ -96,21 +96,21 @@ class Failures(Instrument):
 
 @attrs.frozen(kw_only=True)
 class Reading:
-    """What there is to show at one moment.
+    """The data to show at one moment.
 
     Attributes:
-      now: that moment, on Trio's clock.
+      now: the time on Trio's clock.
       elapsed: seconds since the view began.
       pool: the pool's statistics.
       crew: the workers that have not left, by their numbers.
-      ended: how many jobs have ended, however they did.
-      expected: how many there will be at least.
-      is_total: whether that is what the user has said, and not just how many there are so far.
-      rate: jobs that ended in a second, or None if that can't be said yet.
-      left: seconds until all have ended, if it goes on like this, or None.
+      ended: how many jobs have ended, in any state.
+      expected: how many jobs there will be at least.
+      is_total: whether the user has given a total, and ``expected`` is not just the number so far.
+      rate: jobs that end per second, or None if it is not known yet.
+      left: estimated seconds until all jobs have ended, or None.
       failures: the last failures, the newest last.
-      since, attempts_then: how many attempts each worker had behind it at that time, from which
-          the rates of the workers are measured.
+      since: the time from which the rates of the workers are measured.
+      attempts_then: each worker's number of attempts at that time.
     """
 
     now: float
@@ -127,13 +127,13 @@ class Reading:
     attempts_then: Mapping[int, int]
 
     def rate_of(self, worker: WorkerStatistics) -> float | None:
-        """The worker's attempts that ended in a second, or None if that can't be said yet."""
-        # Who was not there then has begun with none.
+        """The worker's attempts that end per second, or None if it is not known yet."""
+        # A worker that wasn't there at that time has begun with zero.
         return rate(worker.attempts - self.attempts_then.get(worker.id, 0), self.now - self.since)
 
 
 class Readings:
-    """Takes the readings of a pool, and keeps what the rates are measured from."""
+    """Takes the readings of a pool, and keeps the data for the rates."""
 
     def __init__(self, pool: Pool[Any] | SlotPool, total: int | None, failures: Failures) -> None:
         self._pool = pool
@@ -145,7 +145,7 @@ class Readings:
         self._attempts: StreamWindow[Mapping[int, int]] = StreamWindow(RATE_OVER)
 
     def take(self, pool: PoolStatistics) -> Reading:
-        """Take one, with statistics of this moment."""
+        """Take a reading with the current statistics."""
         now = trio.current_time()
         if self._began is None:
             self._began = now

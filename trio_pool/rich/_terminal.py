@@ -17,28 +17,28 @@ from rich.segment import SegmentLines
 if TYPE_CHECKING:
     from rich.segment import Segment
 
-# What is done to the terminal here goes with a state of rich's that a KeyboardInterrupt could
-# tear in two. So all of it is protected, whoever calls, and Trio raises it afterwards.
+# A KeyboardInterrupt could leave rich's state and the terminal inconsistent. So all functions here
+# are protected from it, and Trio raises it afterward.
 
 
 class Stream(FileProxy):
-    """Stands in for ``sys.stdout`` or ``sys.stderr``: what is printed comes above the views.
+    """A replacement for ``sys.stdout`` or ``sys.stderr`` that prints above the views.
 
-    Unlike rich's own it says what its encoding is, and shows what is flushed in the middle of a
-    line as it is, without looking for markup in it.
+    Unlike rich's own class, this one has the right encoding, and it prints text that is flushed in
+    the middle of a line unchanged, without parsing markup.
     """
 
     _is_unfinished = False
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # can't be set on a file either
-        """That of the file whose place it takes."""
+    def encoding(self) -> str:  # type: ignore[override]  # read-only on a file, too
+        """The encoding of the replaced file."""
         name: str = getattr(self.rich_proxied_file, "encoding", "utf-8")
         return name
 
     @trio.lowlevel.enable_ki_protection
     def write(self, text: str) -> int:
-        """Print the lines that are complete, and keep the rest."""
+        """Print the complete lines, and keep the rest."""
         super().write(text)
         if text:
             self._is_unfinished = not text.endswith("\n")
@@ -46,27 +46,27 @@ class Stream(FileProxy):
 
     @trio.lowlevel.enable_ki_protection
     def flush(self) -> None:
-        """Print what is kept as a line of its own."""
+        """Print the kept text as a line of its own."""
         if self._is_unfinished:
             self.write("\n")
 
 
 class StderrConsole(Console):
-    """The console of views that are given none."""
+    """The console of views without a given console."""
 
     def __init__(self) -> None:
-        # Where colours are forced upon it, rich takes anything for a terminal.
+        # If colors are forced on it, rich takes any file for a terminal.
         super().__init__(stderr=True, force_interactive=None if is_terminal(sys.stderr) else False)
 
     def on_broken_pipe(self) -> None:
-        """Called by rich while it handles such an error; its own would end the program."""
+        """Called by rich while it handles such an error; rich's own method would exit the program."""
         raise
 
 
 class Display:
-    """Draws the last frames of some views below each other, from the first view's coming to the last one's going.
+    """Draws the last frames of several views below each other, while there is at least one view.
 
-    Only drawn by views, but these may be in several threads, each with a Trio of its own.
+    Only views draw on it, but these may be in several threads, each with its own Trio run.
     """
 
     def __init__(self, console: Console) -> None:
@@ -74,7 +74,7 @@ class Display:
         self._frames: dict[object, SegmentLines] = {}
         self._live = Live(
             console=console,
-            auto_refresh=False,  # frames come when a view has one, and not by a thread
+            auto_refresh=False,  # views draw their own frames, no thread does
             redirect_stdout=False,
             redirect_stderr=False,
             vertical_overflow="crop",
@@ -84,11 +84,11 @@ class Display:
 
     @property
     def height(self) -> int:
-        """How many lines there are for each view; one is left for what is printed."""
+        """How many lines each view has; one line is reserved for printed text."""
         return (self.console.height - 1) // max(1, len(self._frames))
 
     def add(self, view: object) -> None:
-        """Make room for a view."""
+        """Add a view."""
         if not self._frames:
             self._live.start()
             self._redirect()
@@ -96,16 +96,16 @@ class Display:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether there is a view on it."""
+        """Whether there is at least one view."""
         return bool(self._frames)
 
     def show(self, view: object, frame: list[list[Segment]]) -> None:
-        """Draw a frame of a view, and the others as they were."""
+        """Draw a frame of a view; the other views' frames stay."""
         self._frames[view] = SegmentLines(frame, new_lines=True)
         self._live.refresh()
 
     def remove(self, view: object) -> None:
-        """Leave the view's last frame where it is, or, while there are others, print it above them."""
+        """Remove a view. Its last frame stays on the screen, or is printed above the other views."""
         if len(self._frames) > 1:
             last = self._frames.pop(view)
             self._live.refresh()
@@ -117,7 +117,7 @@ class Display:
             try:
                 self._live.stop()
             except BaseException:
-                # It had come as far as what shows the cursor again, but could not write it.
+                # rich was about to show the cursor again, but couldn't write.
                 with suppress(Exception):
                     self.console.file.write(str(Control.show_cursor(True)))
                 raise
@@ -125,7 +125,7 @@ class Display:
                 del self._frames[view]
 
     def _redirect(self) -> None:
-        # Only what goes to a terminal would get between the frames; a file shall get all of it.
+        # Only text that goes to a terminal would appear between the frames; a file gets all of it.
         if not is_terminal(self.console.file):
             return
         for name in ("stdout", "stderr"):
@@ -136,7 +136,7 @@ class Display:
 
     def _restore(self) -> None:
         for name, stream in self._streams.items():
-            if getattr(sys, name) is stream:  # else somebody else has put something in its place
+            if getattr(sys, name) is stream:  # otherwise something else has replaced it
                 setattr(sys, name, stream.rich_proxied_file)
         while self._streams:
             _, stream = self._streams.popitem()
@@ -145,11 +145,11 @@ class Display:
 
 _lock = threading.RLock()
 _displays: list[Display] = []
-"""Those that are being drawn, each on a console of its own."""
+"""The displays in use, each on a console of its own."""
 
 
 def console_for(given: Console | None) -> Console:
-    """The console given, or that of the views which are being drawn and were given none, or a new one."""
+    """Return the given console, or the default console that current views share, or a new one."""
     with _lock:
         if given is not None:
             return given
@@ -158,11 +158,11 @@ def console_for(given: Console | None) -> Console:
 
 
 class Place:
-    """A view's place on the display of its console."""
+    """A view's part of the display of its console."""
 
     def __init__(self, console: Console) -> None:
         with _lock:
-            # By identity, whatever a console of the program's makes of being compared.
+            # Compared by identity, since the program's console may define its own comparison.
             known = next((display for display in _displays if display.console is console), None)
             self._display = Display(console) if known is None else known
             self._display.add(self)
@@ -171,21 +171,21 @@ class Place:
 
     @property
     def size(self) -> tuple[int, int]:
-        """How many columns and lines it has now."""
+        """The current number of columns and lines."""
         return self._display.console.width, self._display.height
 
     @property
     def encoding(self) -> str:
-        """The encoding of its terminal."""
+        """The encoding of the terminal."""
         return self._display.console.encoding
 
     def show(self, frame: list[list[Segment]]) -> None:
-        """Draw this frame in it."""
+        """Draw this frame."""
         with _lock:
             self._display.show(self, frame)
 
     def leave(self) -> None:
-        """Give it up; the last frame stays on the screen."""
+        """Leave the display; the last frame stays on the screen."""
         with _lock:
             try:
                 self._display.remove(self)
@@ -195,9 +195,9 @@ class Place:
 
 
 def is_terminal(stream: object) -> bool:
-    """Whether the stream is there, is open and writes to a terminal."""
+    """Whether the stream exists, is open and writes to a terminal."""
     isatty = getattr(stream, "isatty", None)
     try:
         return isatty is not None and isatty()
-    except ValueError:  # it is closed
+    except ValueError:  # the stream is closed
         return False

@@ -1,4 +1,4 @@
-"""How the live view puts names, errors, times and rates into words."""
+"""The formatting of names, errors, times and rates in the live view."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .._basics.error_text import in_words
 from .._basics.text import one_line as _one_line
 
 LONGEST = 300
-"""Characters of a name or an error that are looked at; no terminal shows more of it in a line."""
+"""The number of characters of a name or an error that are processed; no terminal shows more in one line."""
 
 
 def one_line(text: str) -> str:
-    """The text as it can stand in a line of a terminal, whatever is in it.
+    """Make any text printable in one line of a terminal.
 
-    White space is one blank each. What can't be printed, such as the escape that begins a
-    command to the terminal, is shown as Python writes it: ``\\x1b``.
+    Each run of white space becomes one blank. Characters that can't be printed are escaped like in
+    Python, such as ``\\x1b`` for the character that begins a command to the terminal.
     """
     return _one_line(text[:LONGEST], LONGEST)
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text with question marks for what the encoding doesn't have, as wide as that is."""
+    """Replace characters that the encoding doesn't have with question marks of the same width."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -34,15 +34,15 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def error_in_words(error: BaseException) -> str:
-    """The error in one line."""
+    """Format the error in one line."""
     return one_line(in_words(error))
 
 
 def span(seconds: float, digits: int = 1) -> str:
-    """A time in seven characters or little more: ``3.2 s``, ``12:34``, ``1:02:03``, ``4 d 5 h``."""
+    """Format a duration in about seven characters: ``3.2 s``, ``12:34``, ``1:02:03``, ``4 d 5 h``."""
     if seconds == math.inf:
         return "no end"
-    # Compared as it would be shown, or 59.97 would be 60.0 s.
+    # The rounded number is compared, so that 59.97 isn't shown as 60.0 s.
     if round(seconds, digits) < 60:
         return f"{seconds:.{digits}f} s"
     whole = int(seconds)
@@ -52,14 +52,14 @@ def span(seconds: float, digits: int = 1) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A time as a clock shows it: ``0:07``, ``12:34``, ``26:02:03``."""
+    """Format a time like a clock: ``0:07``, ``12:34``, ``26:02:03``."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def pace(rate: float | None) -> str:
-    """A rate in at most eight characters, with the unit in which there is something to see."""
+    """Format a rate in at most eight characters, with a unit that suits its size."""
     if rate is None:
         return ""
     if rate == 0 or rate >= 0.1:

@@ -1,4 +1,4 @@
-"""The live view: what is read of the pool, drawn, and put on the terminal."""
+"""The live view: it reads the pool, draws frames and shows them in the terminal."""
 
 from __future__ import annotations
 
@@ -39,39 +39,42 @@ def live(
     line_interval: float = 5.0,
     console: Console | None = None,
 ) -> AbstractAsyncContextManager[None]:
-    """Show what a pool does, in a terminal, for as long as the block lasts.
+    """Show a pool's activity in a terminal, as long as the block lasts.
 
-    Use it inside the pool's block: ``async with live(pool): ...``. It shows the workers with what
-    each is doing, the jobs by state, how fast they end, and the last failures. What is printed
-    meanwhile comes above it, and the last frame stays on the screen. The view ends with its
-    block, or when the pool is closed and every job has ended, if that is earlier: to see what
-    is still in the pool at the end of the block, wait for it there, by ``await pool.join()``.
+    Use it inside the pool's block: ``async with live(pool): ...``. The view shows the workers and
+    what each is doing, the jobs by state, how fast they end, and the last failures. Other output
+    appears above the view, and the last frame stays on the screen.
 
-    Where the output is no terminal, there is a line of plain text now and then, and at the end.
+    The view ends with its block, or when the pool is closed and every job has ended, if that is
+    earlier. At the end of its block, jobs may still be in the pool: to watch them too, call ``await
+    pool.join()`` inside the block.
 
-    Several views may be open at once, of the same pool or of others; in one terminal they
+    If the output is not a terminal, the view prints a line of plain text at intervals and at the
+    end.
+
+    Several views may be open at once, of the same pool or of different ones; views in one terminal
     share its height.
 
-    A view that fails, because its terminal has gone, say, is stopped, and the error is logged
-    with its traceback; neither the block nor the pool notices. Entering and leaving are
-    checkpoints. What the body raises comes out as it is, not in a group.
+    If a view fails, for example because its terminal has gone, it is stopped, and the error is
+    logged with its traceback. This affects neither the block nor the pool. Entering and leaving the
+    block are checkpoints. An exception of the body propagates unchanged, not in a group.
 
     Arguments:
       pool: the pool to watch.
-      total: how many jobs there will be, if that is known; then it also says how long it will
-          take until they have ended, at the rate of the last minute. If there are more after
-          all, those count.
+      total: the number of jobs, if it is known. The view then also shows how long they will take at
+          the rate of the last minute. If there are more jobs, the actual number is used.
       failures: how many of the last failures to show, zero or more.
       frame_interval: seconds between two frames in a terminal, more than zero.
-      line_interval: seconds between two lines where there is no terminal, more than zero.
-      console: where to draw, by default standard error. If the program prints with a console of
-          rich's itself, give that one, so that the one knows of the other.
+      line_interval: seconds between two lines without a terminal, more than zero.
+      console: where to draw, by default standard error. If the program prints with a rich console
+          of its own, pass that console, so that both share the terminal.
 
     Returns:
       an async context manager that yields nothing.
 
     Raises:
-      ValueError, TypeError: if an argument is out of its range or of the wrong type; at the call.
+      ValueError, TypeError: if an argument is out of its range or of the wrong type; raised by the
+          call.
     """
     checked_pool(pool)
     if total is not None:
@@ -91,10 +94,11 @@ async def _show(view: _View) -> AsyncGenerator[None, BaseException | None]:
     async with trio.open_nursery() as nursery:
         view.begin()
         nursery.start_soon(view.run)
-        error = yield  # raised below, where the nursery doesn't put it into a group
+        error = yield  # raised below, outside of the nursery, which would wrap it in a group
         view.end()
-        # Neither a cancellation from outside nor a Ctrl-C shall take the place of the error: so
-        # the one is kept out, and the other doesn't get to wait with the nursery.
+        # Neither a cancellation from outside nor a Ctrl-C may replace the error. The shield keeps
+        # out the cancellation; the loop below keeps the nursery from waiting, which a Ctrl-C would
+        # interrupt.
         nursery.cancel_scope.shield = True
         nursery.cancel_scope.cancel()
         while nursery.child_tasks:
@@ -109,7 +113,7 @@ async def _show(view: _View) -> AsyncGenerator[None, BaseException | None]:
 
 
 class _Outlet(Protocol):
-    """Where readings go."""
+    """Where readings are shown."""
 
     interval: float
 
@@ -118,7 +122,7 @@ class _Outlet(Protocol):
 
 
 class _Screen:
-    """Draws them in a terminal."""
+    """Draws readings in a terminal."""
 
     def __init__(self, console: Console, interval: float) -> None:
         self.interval = interval
@@ -132,7 +136,7 @@ class _Screen:
 
 
 class _Lines:
-    """Prints a line for each."""
+    """Prints a line for each reading."""
 
     def __init__(self, console: Console, interval: float) -> None:
         self.interval = interval
@@ -143,11 +147,11 @@ class _Lines:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
     def leave(self) -> None:
-        """There is nothing to put back."""
+        """Do nothing; lines need no cleanup."""
 
 
 class _View:
-    """One view of a pool; whatever goes wrong in it is its own affair."""
+    """One view of a pool. Its errors never reach the pool or the block."""
 
     def __init__(
         self,
@@ -166,7 +170,7 @@ class _View:
         self._console = console
         # None before the beginning and after the end.
         self._outlet: _Outlet | None = None
-        # Set by the last that run() does.
+        # Set at the very end of run().
         self.ended = trio.Event()
 
     @property
@@ -174,13 +178,13 @@ class _View:
         return self._outlet is not None
 
     def check_caller(self) -> None:
-        """Check that the caller is where the pool lives."""
+        """Check that the caller is in the pool's Trio run."""
         self._pool._engine.check_caller()
 
     def begin(self) -> None:
-        """Show the first frame, or nothing yet where there are lines."""
+        """Show the first frame; with lines, show nothing yet."""
         with self._contained():
-            # The rates are measured from here on.
+            # The rates are measured from this reading on.
             first = self._readings.take(self._pool.statistics())
             console = console_for(self._console)
             if console.is_interactive and console.is_terminal and not console.is_dumb_terminal:
@@ -192,13 +196,13 @@ class _View:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Show one reading after the other, until the pool is closed and every job has ended."""
+        """Show readings at intervals, until the pool is closed and every job has ended."""
         try:
             await trio.lowlevel.checkpoint()
             if self._outlet is None:
                 return
             snapshots = self._pool.snapshots(self._outlet.interval)
-            await anext(snapshots)  # that is now, which begin() has seen to
+            await anext(snapshots)  # the first snapshot is immediate, and begin() has shown that reading
             async for statistics in snapshots:
                 self._show(statistics)
                 if not self._is_on:
@@ -208,7 +212,7 @@ class _View:
             self.ended.set()
 
     def end(self) -> None:
-        """Show the last reading and leave it where it is, unless that has been done."""
+        """Show the last reading and leave it on the screen, unless that has been done."""
         self._show(self._pool.statistics())
         with self._contained():
             self._leave()
@@ -220,17 +224,17 @@ class _View:
 
     def _leave(self) -> None:
         outlet, self._outlet = self._outlet, None
-        with suppress(KeyError):  # where there are lines, it has never been added
+        with suppress(KeyError):  # with lines, it has never been added
             self._pool.remove_instrument(self._failures)
         if outlet is not None:
             outlet.leave()
 
     @contextmanager
     def _contained(self) -> Generator[None]:
-        """Log what goes wrong inside, and stop the view."""
+        """Log any error inside the block, and stop the view."""
         try:
             yield
-        except BaseException as error:  # as with instruments: whatever it is, it is the view's fault
+        except BaseException as error:  # as with instruments, the view never lets an error out
             with suppress(BaseException):
                 self._leave()
             name = "the pool" if self._pool.name is None else f"the pool {one_line(self._pool.name)!r}"

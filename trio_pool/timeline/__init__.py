@@ -1,4 +1,4 @@
-"""What a pool's workers did and when, as a trace or as a page to look at. Nothing else in the package imports this."""
+"""A recorder of what a pool's workers do, with output as a trace or a page. Nothing else in the package imports it."""
 
 from .._basics.public_names import publish
 from ._timeline import Timeline

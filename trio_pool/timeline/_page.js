@@ -9,7 +9,7 @@
   const AXIS = 28, HEAD = 26, PADDING = 4, MARGIN = 14;
   const FONT = "12px system-ui, sans-serif";
 
-  // What there is to draw: tracks one below the other, with items in lanes, in which they don't overlap.
+  // The content: tracks one below the other, with items in lanes; items in one lane don't overlap.
 
   const makeTrack = (pool, label, start, end, laneHeight) =>
     ({ pool, label, start, end: end ?? data.end, left: end !== null, laneHeight, lanes: [], holds: [] });
@@ -46,14 +46,14 @@
   ]);
   let bottom = AXIS + PADDING;
   for (const track of tracks) {
-    // Where very many jobs back off at once they share what height there is.
+    // If very many jobs back off at once, their lanes share a fixed height.
     if (track.lanes.length > 20) track.laneHeight = Math.max(1, 120 / track.lanes.length);
     track.top = bottom;
     track.height = track.isHead ? HEAD : Math.max(1, track.lanes.length) * track.laneHeight + 2 * PADDING;
     bottom += track.height + 2;
   }
 
-  // In words.
+  // Text.
 
   function duration(time) {
     if (time < 1e3) return time > 0 ? `${Math.round(time)} \u00b5s` : "0 s";
@@ -66,7 +66,7 @@
   const grouped = (number) => number.toLocaleString("en");
   const counted = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-  /** The title of an item's tooltip, and its lines. */
+  /** The title and the lines of an item's tooltip. */
   function describeItem({ kind, track, job, number, hedges, start, end, open, until, text }) {
     const isDelay = kind === "delay", place = data.pools.length > 1 ? ` in ${data.pools[track.pool]}` : "";
     return [job ? job.name : kind, [
@@ -81,7 +81,7 @@
       ["error", text],
     ]];
   }
-  /** The same for a worker. */
+  /** The title and the lines of a worker's tooltip. */
   function describeWorker({ label, start, end, left, lanes }) {
     const own = lanes.flat(), busy = own.reduce((sum, item) => sum + item.end - item.start, 0);
     return [label, [
@@ -138,7 +138,7 @@
     }
     pen.stroke();
     const pattern = paper.createPattern(tile, "repeat");
-    pattern.setTransform(new DOMMatrix().scale(0.5)); // it is sharp on dense screens, too
+    pattern.setTransform(new DOMMatrix().scale(0.5)); // stays sharp on high-resolution screens
     return pattern;
   }
 
@@ -174,7 +174,7 @@
     drawAxis(marks);
   }
 
-  /** Where a span of time is to be drawn, cut off somewhat outside of what is seen. */
+  /** The x position and the width of a period, clipped slightly outside of the visible range. */
   function extent({ start, end }, least = 1) {
     const x = Math.max(xOf(start), size.gutter - 10);
     return [x, Math.min(Math.max(xOf(end), x + least), size.width + 10) - x];
@@ -202,7 +202,7 @@
     if (width > 60) drawText(hold.kind, left, y + height / 2, x + width - left - 8, colours.quiet, colours.row);
   }
 
-  /** The place of the first item of a lane that ends at that time or later. */
+  /** The index of the first item of a lane that ends at the given time or later. */
   function firstFrom(lane, time) {
     let low = 0, high = lane.length;
     while (low < high) {
@@ -220,7 +220,7 @@
     let drawn = -Infinity, worst = 0;
     for (let at = firstFrom(lane, view.from); at < lane.length && lane[at].start <= last; at++) {
       const item = lane[at];
-      // Where many share a pixel the worst of them is seen, and no more than needed is drawn.
+      // Of several items in one pixel only the worst must be visible, so the others are skipped.
       if (item.end < drawn + pixel && item.badness <= worst) continue;
       const [x, width] = extent(item);
       drawn = Math.max(item.end, item.start + pixel);
@@ -243,13 +243,13 @@
       paper.fill();
       if (isOpen || item === hovered) paper.stroke();
     }
-    if (kind === "dead") paper.fillRect(x + width - 2, y - 4, 2, height + 8); // the end of its job
+    if (kind === "dead") paper.fillRect(x + width - 2, y - 4, 2, height + 8); // marks the death of the job
     if (height < 12 || width < 26) return;
     const left = Math.max(x, size.gutter) + 6, label = number > 1 && width > 80 ? `${job.name} \u00b7 ${number}` : job.name;
     drawText(label, left, y + height / 2, x + width - left - 5, colours[isOpen ? "text" : "on-bar"], isOpen && colours.row);
   }
 
-  /** Text that is cut off where there is no more room, on a ground of its own if one is given. */
+  /** Draw a text, shortened to the available width, on its own background if one is given. */
   function drawText(text, x, y, room, colour, ground) {
     let shown = text.slice(0, Math.max(0, room / 4));
     while (shown && paper.measureText(shown).width > room) shown = shown.slice(0, -1);
@@ -263,7 +263,7 @@
     paper.fillText(shown, x, y + 0.5);
   }
 
-  /** How a job went from attempt to attempt. */
+  /** Draw the lines between the attempts of a job. */
   function drawWay({ items }) {
     paper.strokeStyle = colours.text;
     paper.lineWidth = 1.5;
@@ -286,10 +286,10 @@
     paper.font = FONT;
   }
 
-  // A minute, two, and so on up to a day, in microseconds.
+  // From one minute to one day, in microseconds.
   const LONG_STEPS = [1, 2, 5, 10, 30, 60, 120, 360, 720, 1440].map((minutes) => minutes * 6e7);
 
-  /** Where to put marks on the axis, and what to write there. */
+  /** The positions and the labels of the marks on the axis. */
   function findMarks() {
     const least = (view.to - view.from) / Math.max(2, (size.width - size.gutter) / 110);
     const power = 10 ** Math.floor(Math.log10(least)), round = [1, 2, 5, 10].map((factor) => factor * power);
@@ -310,7 +310,7 @@
 
   // The mouse and the keyboard.
 
-  /** What is at that point of the canvas: an item, a worker, or nothing. */
+  /** The item or the worker at a point of the canvas, or null. */
   function pick(x, y) {
     const depth = y + scroller.scrollTop;
     const track = y > AXIS && tracks.find(({ top, height }) => depth >= top && depth < top + height);
@@ -346,17 +346,17 @@
     const { left, top } = canvas.getBoundingClientRect();
     hover(item, left + Math.max(size.gutter, Math.min(xOf(item.end), size.width)), top + yOf(item));
   }
-  /** Zoom by a key or a button: about what is pointed at, if anything is. */
+  /** Zoom by a key or a button, around the hovered item if there is one. */
   function zoomHere(factor) {
     zoom(factor, hovered?.kind && Math.max(view.from, Math.min(middleOf(hovered), view.to)));
   }
-  /** Move by a key or a button, and go on pointing at the same item as long as it is in view. */
+  /** Move by a key or a button, and keep the same item hovered as long as it is visible. */
   const steer = (move) => () => {
     move();
     if (hovered?.kind) hovered.end >= view.from && hovered.start <= view.to ? pointAt(hovered) : hover(null);
   };
 
-  /** Bring another failure into view and show what it is. */
+  /** Scroll to another failure and show its tooltip. */
   function goToFailure(step) {
     if (!failures.length) return;
     const at = failures.indexOf(hovered), next = at < 0 && step < 0 ? -1 : at + step;
@@ -409,7 +409,7 @@
   for (const [id, act] of Object.entries({ in: zoomIn, out: zoomOut, fit: showAll, next })) byId(id).onclick = act;
   scroller.addEventListener("scroll", redraw);
 
-  // What is around the chart.
+  // The legend and the header.
 
   function fillLegend() {
     const entries = [
@@ -451,11 +451,11 @@
   fillHeader();
   readColours();
   showAll();
-  fit(); // now, and not when the observer first looks: somebody may click before that
+  fit(); // at once, since a click may come before the first call of the observer
   new ResizeObserver(fit).observe(scroller);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
 
-  // For whoever drives the page by a program: where in the window the middle of an attempt is.
+  // For programs that control the page: the position of the middle of an attempt in the window.
   window.locate = (name, number) => {
     const item = attempts.find((attempt) => attempt.job.name === name && attempt.number === number);
     const { left, top } = canvas.getBoundingClientRect();

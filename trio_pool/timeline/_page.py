@@ -1,4 +1,4 @@
-"""A timeline as a page of HTML that shows it as a chart."""
+"""The output of a timeline as an HTML page with a chart."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound="Hashable")
 
-# What would mean something to the parser of HTML. In JSON they can only stand in strings.
+# The characters that HTML's parser would interpret. In JSON they only occur in strings.
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})
 
 
 def page(recording: Recording) -> str:
-    """The whole page. There is nothing in it but ASCII, so that its encoding doesn't matter."""
+    """Return the whole page. It is pure ASCII, so that its encoding doesn't matter."""
     here = files("trio_pool.timeline")
     template = (here / "_page.html").read_text(encoding="ascii")
     script = (here / "_page.js").read_text(encoding="ascii")
     data = json.dumps(_data(recording), separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
-    # The data comes last: it is not looked through for another place to fill.
+    # The data is inserted last, so that placeholders inside it are not replaced.
     return template.replace("/* the script */", script).replace("{the data}", data)
 
 
 def _data(recording: Recording) -> dict[str, Any]:
-    """What the script draws. Its first lines say what the places in the lists mean."""
+    """Return the script's data. The first lines of the script explain the positions in the lists."""
     pools, rows = pool_names(recording), row_names(recording)
     pool_at = {pool: place for place, pool in enumerate(pools)}
     row_at = {row: place for place, row in enumerate(rows)}
@@ -75,10 +75,10 @@ def _data(recording: Recording) -> dict[str, Any]:
 
 
 def _in_lanes(spans: list[Span], key: Callable[[Span], K]) -> Iterator[tuple[int, Span]]:
-    """Each of the spans with its lane among those of the same key."""
+    """Yield each span with its lane among the spans of the same key."""
     groups: defaultdict[K, list[Span]] = defaultdict(list)
     for span in spans:
         groups[key(span)].append(span)
     for members in groups.values():
-        members.sort(key=lambda span: (span.start, span.end))  # what took no time at all comes first
+        members.sort(key=lambda span: (span.start, span.end))  # instantaneous spans come first
         yield from zip(separate_lanes(members), members, strict=True)

@@ -1,4 +1,4 @@
-"""What a timeline keeps of what it is told, and how that becomes spans."""
+"""The records of a timeline, and their conversion to spans."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ if TYPE_CHECKING:
     from ._spans import Kind
 
 Record: TypeAlias = "tuple[Member, Kind, float, float, int, str, int, str, tuple[tuple[int, str], ...]]"
-"""Something that is over, as a plain tuple, which is small: the worker; what it was; from when to when; of
-which job by its id, its name and the number of its attempt; the error in words; who took part besides."""
+"""A finished period, as a plain tuple to save memory.
+
+The items are the worker; the kind; the start and the end; the job's id, its name and the number of its attempt; the
+error in words; the further workers that took part.
+"""
 
 
 class Pool:
-    """A pool that has told something.
+    """A pool that the timeline has seen.
 
     Attributes:
-      number: counted from 1, in the order in which they were seen.
+      number: counted from 1, in the order in which the pools were first seen.
       name: the pool's name, or None.
-      shift: what to add to a time of its clock, for the time on the timeline's clock.
-      members: its workers that have not left, by their ids.
+      shift: the difference between the timeline's clock and the pool's clock, to add to the pool's
+          times.
+      members: the workers that have not left, by their ids.
     """
 
     __slots__ = ("members", "name", "number", "shift")
@@ -39,7 +43,7 @@ class Pool:
 class Member:
     """A worker of a pool, and what keeps it from taking jobs.
 
-    It refers to nothing of the pool's own, so that it keeps nothing alive.
+    The instance has no references to the pool's objects, so it keeps none of them alive.
     """
 
     __slots__ = ("holds", "id", "name", "pool", "started_at")
@@ -64,7 +68,7 @@ class Hold:
 
 
 class Setback:
-    """A job whose last attempt has failed, and its delay, if ``until`` is not None."""
+    """A job whose last attempt has failed; with its delay if ``until`` is not None."""
 
     __slots__ = ("member", "number", "started_at", "until")
 
@@ -76,11 +80,11 @@ class Setback:
 
 
 class Collector:
-    """Makes spans of records, and of what is not over.
+    """Converts records and unfinished periods to spans.
 
     Arguments:
-      origin: when the timeline began, on its clock.
-      now: the present, or when all was over.
+      origin: the beginning of the timeline, on its clock.
+      now: the current time, or the end of the last event if everything is over.
     """
 
     def __init__(self, origin: float, now: float) -> None:
@@ -90,14 +94,14 @@ class Collector:
         self._spans: list[Span] = []
 
     def add(self, record: Record, *, unfinished: bool = False, until: float = math.inf) -> None:
-        """Add something that is over, or, if unfinished, was not when it was looked at."""
+        """Add a record; ``unfinished`` if the period had not ended when it was read."""
         member, kind, started_at, ended_at, job, name, number, text, hedges = record
         pool = member.pool
         end = self._time(ended_at, pool)
         if kind == "worker":
             self._row(member).end = None if unfinished else end
             return
-        # A delay is the job's: it may last longer than anything that is known of the worker.
+        # A delay belongs to the job and may last longer than the worker's row.
         row = _row_of(member) if kind == "delay" else self._row(member)
         due = None if until == math.inf else self._time(until, pool)
         start = self._time(started_at, pool)
@@ -114,7 +118,7 @@ class Collector:
         number: int = 0,
         text: str = "",
     ) -> None:
-        """Add something that lasts until then, which may have passed without anybody's telling."""
+        """Add a period that lasts until the given time, which may have passed without an event."""
         now = self._now - member.pool.shift
         key, name = (0, "") if job is None else (job.id, full_label(job))
         record = (member, kind, started_at, min(until, now), key, name, number, text, ())
@@ -124,7 +128,7 @@ class Collector:
             self.add(record, unfinished=True, until=until)
 
     def recording(self, dropped: int) -> Recording:
-        """All that was added."""
+        """Return everything that was added."""
         rows = sorted(self._rows.values(), key=lambda row: (row.pool, row.id))
         spans = sorted(self._spans, key=lambda span: (span.start, -span.end))
         return Recording(rows, spans, round((self._now - self._origin) * 1e6), dropped)

@@ -1,4 +1,4 @@
-"""What a timeline hands to what writes it down: spans of time, and how to lay those out that overlap."""
+"""The data that a timeline passes to its output formats, and the assignment of overlapping spans to lanes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Row:
     """A worker.
 
     Attributes:
-      pool: a number for its pool, in the order in which the pools were seen.
+      pool: the pool's number, in the order in which the pools were first seen.
       pool_name: the pool's name, or None.
       id: the worker's number.
       name: the worker's name.
-      start: when it was first seen, in microseconds.
-      end: when it left, or None.
+      start: when the worker was first seen, in microseconds.
+      end: when the worker left, or None.
     """
 
     pool: int
@@ -42,20 +42,20 @@ class Row:
 
 @attrs.define(eq=False)
 class Span:
-    """Something that took time.
+    """A recorded period of time.
 
     Attributes:
-      row: the worker; of a delay, where the attempt before it failed.
+      row: the worker; for a delay, the worker on which the previous attempt failed.
       kind: the outcome of an attempt, what kept a worker from taking jobs, or "delay".
       start: in microseconds.
-      end: in microseconds; of what is not over, when it was looked at.
+      end: in microseconds; for an unfinished span, when it was read.
       job: the job's id, or 0.
       name: the job's name, or "".
-      number: that of the attempt, or of the one before the delay; or 0.
+      number: the number of the attempt, or of the attempt before the delay; or 0.
       text: the error in words, or "".
       hedges: the (id, name) of each further worker that took part.
-      unfinished: whether it is not over.
-      until: if it is not over, when it will be as far as is known.
+      unfinished: whether the period had not ended when it was read.
+      until: the expected end of an unfinished span, if known.
     """
 
     row: Row
@@ -72,19 +72,19 @@ class Span:
 
     @property
     def is_attempt(self) -> bool:
-        """Whether it is an attempt of a job."""
+        """Whether the span is an attempt of a job."""
         return self.kind in OUTCOMES
 
 
 @attrs.frozen(eq=False)
 class Recording:
-    """What a timeline has recorded, at one moment.
+    """The content of a timeline at one moment.
 
     Attributes:
       rows: the workers, by pool and number.
-      spans: by their starts; of those that start together, the longest first.
+      spans: the spans, sorted by start; of spans with the same start, the longest first.
       end: the moment, in microseconds.
-      dropped: how many records are missing.
+      dropped: how many records were dropped.
     """
 
     rows: list[Row]
@@ -94,12 +94,12 @@ class Recording:
 
 
 def nested_lanes(spans: Sequence[Span]) -> list[int]:
-    """For each span the lane where it goes, so that of two in a lane that overlap one is part of the other.
+    """Assign each span to a lane, so that if two spans in a lane overlap, one contains the other.
 
     Arguments:
       spans: in the order of a `Recording`.
     """
-    lanes: list[list[int]] = []  # the ends of those that are open, the innermost last
+    lanes: list[list[int]] = []  # the ends of the open spans, the innermost last
     found: list[int] = []
     for span in spans:
         lane = 0
@@ -119,10 +119,10 @@ def _has_room(ends: list[int], span: Span) -> bool:
 
 
 def separate_lanes(spans: Sequence[Span]) -> list[int]:
-    """For each span the lowest lane that is free, so that no two in a lane overlap.
+    """Assign each span to the lowest free lane, so that no two spans in a lane overlap.
 
     Arguments:
-      spans: by their starts; of those that start together, the shortest first.
+      spans: sorted by start; of spans with the same start, the shortest first.
     """
     busy: list[tuple[int, int]] = []  # a heap of the ends, each with its lane
     free: list[int] = []
@@ -137,7 +137,7 @@ def separate_lanes(spans: Sequence[Span]) -> list[int]:
 
 
 def pool_names(recording: Recording) -> dict[int, str]:
-    """What to call the pools, by their numbers; each has a name of its own."""
+    """Return a distinct name for each pool, by the pools' numbers."""
     rows = {row.pool: row for row in (*recording.rows, *(span.row for span in recording.spans))}
     pools = sorted(rows)
     names = (rows[pool].pool_name for pool in pools)
@@ -146,7 +146,7 @@ def pool_names(recording: Recording) -> dict[int, str]:
 
 
 def row_names(recording: Recording) -> dict[Row, str]:
-    """What to call the workers; within a pool each has a name of its own."""
+    """Return a name for each worker, distinct within its pool."""
     found: dict[Row, str] = {}
     for _, rows in groupby(recording.rows, key=lambda row: row.pool):
         members = list(rows)
@@ -155,7 +155,7 @@ def row_names(recording: Recording) -> dict[Row, str]:
 
 
 def _told_apart(names: Iterable[str]) -> Iterator[str]:
-    """The names, with a number behind each that was there before."""
+    """Yield the names, with a number appended to each name that occurred before."""
     taken: set[str] = set()
     for name in names:
         label = name

@@ -1,4 +1,4 @@
-"""The instrument that records, and how users get what it has recorded."""
+"""The instrument that records a timeline, and its outputs."""
 
 from __future__ import annotations
 
@@ -40,33 +40,34 @@ _LONGEST_TEXT = 300
 class Timeline(Instrument):
     """An instrument that records what workers do, and when.
 
-    Recorded are each attempt, each delay of a job that backs off, and of each worker its rests,
-    quarantines and pauses, the times when its resource was opened anew, and when it came and left.
-    Pass it as one of the ``instruments`` of `trio_pool.open_pool`, and write what it has recorded
-    whenever you like, also while the pool runs. What is not over then is shown up to that moment,
-    and marked.
+    The timeline records each attempt and each delay of a job that backs off. For each worker it
+    records rests, quarantines and pauses, the times when the resource was being reopened, and when
+    the worker came and left. Pass it as one of the ``instruments`` of `trio_pool.open_pool`, and
+    write the recording at any time, also while the pool runs. Unfinished periods are shown up to
+    that moment, and marked.
 
-    One timeline can watch several pools, at once or one after the other; a pool in a later
-    ``trio.run`` follows where the earlier one ended. Errors are kept as text, so that they
-    hold nothing alive, and of an error's text and of a job's name no more than 300 characters. A job without a name
-    of its own is shown with its arguments, unless the pool was opened with ``show_arguments=False``.
+    One timeline can watch several pools, at once or one after the other. A pool in a later
+    ``trio.run`` follows where the earlier run ended. Errors are stored as text, so that they keep
+    nothing alive. The text of an error and the name of a job are cut to 300 characters. A job
+    without a name of its own is shown with its arguments, unless the pool was opened with
+    ``show_arguments=False``.
 
     Arguments:
-      keep: how many records to keep. When there are more, the oldest is dropped, and counted in
-          `dropped`, which both outputs show. What is under way is kept besides.
+      keep: how many records to keep. If there are more, the oldest is dropped and counted in
+          `dropped`, which both outputs show. Unfinished periods are kept in addition.
     """
 
     def __init__(self, *, keep: int = 100_000) -> None:
         self._keep = validate.count("keep", keep, least=1)
         self._records: deque[Record] = deque()
         self._dropped = 0
-        # Weak, since a pool that could not be opened never tells that it is over.
+        # Weak, since a pool that could not be opened never reports its end.
         self._pools: WeakKeyDictionary[Engine, Pool] = WeakKeyDictionary()
         self._pools_seen = 0
-        # The attempts under way, by their jobs, and since when; and the jobs to be tried again.
+        # The running attempts with their start times, by job; and the jobs to be tried again.
         self._running: dict[Job[Any], tuple[Member, float]] = {}
         self._setbacks: dict[Job[Any], Setback] = {}
-        # The clock of the present run of Trio, and how far it is behind that of the first run.
+        # The clock of the current Trio run, and how far it is behind the first run's clock.
         self._clock: object = None
         self._shift = 0.0
         self._origin = 0.0
@@ -77,13 +78,12 @@ class Timeline(Instrument):
         return self._dropped
 
     def trace(self) -> dict[str, Any]:
-        """The record as a trace for Perfetto and for Chrome, in the Trace Event Format.
+        """Return the recording as a trace for Perfetto and for Chrome, in the Trace Event Format.
 
-        Each pool is a process and each worker a thread, with its attempts, rests, quarantines, pauses
-        and reopenings as slices; where two overlap without one being part of the other, the later
-        one is on a further thread of that worker. Flows join the attempts of a job, and its delays
-        are asynchronous slices of the pool. Times are in microseconds since the timeline's
-        beginning.
+        Each pool is a process and each worker a thread. Attempts, rests, quarantines, pauses and
+        reopenings are slices. If two slices overlap and neither contains the other, the later one
+        is on a further thread of the worker. Flows connect the attempts of a job, and delays are
+        asynchronous slices of the pool. Times are in microseconds since the timeline's beginning.
 
         Returns:
           dict: a value for ``json.dumps``.
@@ -91,13 +91,13 @@ class Timeline(Instrument):
         return trace_events(self._recording())
 
     def html(self) -> str:
-        """The record as a page with a chart, which needs nothing besides itself."""
+        """Return the recording as a self-contained HTML page with a chart."""
         return page(self._recording())
 
     def write_trace(self, file: str | PathLike[str] | TextIO) -> None:
         """Write `trace` as JSON, which https://ui.perfetto.dev and chrome://tracing can open.
 
-        No checkpoint: Trio's loop stands still meanwhile.
+        Not a checkpoint: the call blocks Trio's event loop.
 
         Arguments:
           file: a path, or a text file that is open for writing.
@@ -108,9 +108,9 @@ class Timeline(Instrument):
         _write(json.dumps(self.trace(), separators=(",", ":"), allow_nan=False), file)
 
     def write_html(self, file: str | PathLike[str] | TextIO) -> None:
-        """Write the page that `html` gives, to be opened in a browser.
+        """Write the page of `html`, to be opened in a browser.
 
-        No checkpoint: Trio's loop stands still meanwhile.
+        Not a checkpoint: the call blocks Trio's event loop.
 
         Arguments:
           file: a path, or a text file that is open for writing.
@@ -120,7 +120,7 @@ class Timeline(Instrument):
         """
         _write(self.html(), file)
 
-    # What the pool tells.
+    # The methods that the pool calls.
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
         self._end_delay(job)
@@ -132,7 +132,7 @@ class Timeline(Instrument):
         running = self._running.pop(job, None)
         if running is not None:
             member = running[0]
-        else:  # it was under way already when the timeline was added to the pool
+        else:  # the attempt was running when the timeline was added to the pool
             member = self._member_of(cast("Engine", job._host), attempt.worker_id, attempt.worker_name)
             self._origin = min(self._origin, started_at + member.pool.shift)
         kind = _kind(job, attempt)
@@ -144,7 +144,7 @@ class Timeline(Instrument):
 
     def job_delayed(self, job: Job[Any], until: float) -> None:
         setback = self._setbacks.get(job)
-        if setback is not None:  # it is, if the timeline was added to the pool after the failure
+        if setback is not None:  # None if the timeline was added to the pool after the failure
             setback.started_at = trio.current_time()
             setback.until = until
 
@@ -167,7 +167,7 @@ class Timeline(Instrument):
         self._hold(worker, "quarantined", until)
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
-        self._release(self._member(worker), "reopening")  # each failure to open it is one of its own
+        self._release(self._member(worker), "reopening")  # each failed attempt to reopen is a period of its own
         self._hold(worker, "reopening", text="" if error is None else _in_words(error))
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -177,7 +177,7 @@ class Timeline(Instrument):
         self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", ()))
         del member.pool.members[worker.id]
 
-    # How it is kept.
+    # Recording.
 
     def _append(self, record: Record) -> None:
         records = self._records
@@ -199,11 +199,11 @@ class Timeline(Instrument):
         return member
 
     def _meet(self, engine: Engine) -> Pool:
-        """A pool that tells something for the first time."""
+        """Register a pool at its first event."""
         clock, now = trio.lowlevel.current_clock(), trio.current_time()
         if self._clock is None:
             self._origin = now
-        elif clock is not self._clock:  # another run of Trio, whose clock has nothing to do with the last one's
+        elif clock is not self._clock:  # another Trio run, whose clock is unrelated to the last one's
             self._shift = self._latest() - now
         self._clock = clock
         self._pools_seen += 1
@@ -214,13 +214,13 @@ class Timeline(Instrument):
         member, now = self._member(worker), trio.current_time()
         held = member.holds.get(kind)
         if held is not None and now < held.until:
-            held.until = until  # its end was moved
+            held.until = until  # the end has changed
         else:
             self._release(member, kind)
             member.holds[kind] = Hold(now, until, text)
 
     def _release(self, member: Member, kind: Kind) -> None:
-        """Record that it is over, or was: nobody tells of the end of a rest or a quarantine."""
+        """Record the end of a hold, which may be in the past: no event reports the end of a rest or quarantine."""
         hold = member.holds.pop(kind, None)
         if hold is not None:
             ended_at = min(hold.until, trio.current_time())
@@ -233,14 +233,14 @@ class Timeline(Instrument):
             name = _shortened(full_label(job))
             self._append((setback.member, "delay", setback.started_at, ended_at, job.id, name, setback.number, "", ()))
 
-    # How it is read.
+    # Reading.
 
     def _latest(self) -> float:
-        """The latest time that a record tells of, on the timeline's clock."""
+        """The latest time of any record, on the timeline's clock."""
         return max((ended_at + member.pool.shift for member, _, _, ended_at, *_ in self._records), default=self._origin)
 
     def _now(self) -> float:
-        """The present on the timeline's clock, or when all was over."""
+        """The current time on the timeline's clock, or the end of the last event if everything is over."""
         is_over = not (self._running or self._setbacks or any(pool.members for pool in self._pools.values()))
         try:
             if not is_over and trio.lowlevel.current_clock() is self._clock:
@@ -269,7 +269,7 @@ class Timeline(Instrument):
 
 
 def _kind(job: Job[Any], attempt: Attempt) -> Kind:
-    """What came of an attempt. The pool tells of it when it is settled what becomes of the job."""
+    """Return the outcome of an attempt. The pool reports an attempt after deciding about the job."""
     outcome = outcome_of(job, attempt)
     if outcome != "failed":
         return "cut short" if outcome == "cut_short" else outcome

@@ -1,6 +1,7 @@
-"""A timeline as a trace in the Trace Event Format, for Perfetto and for Chrome.
+"""The output of a timeline in the Trace Event Format, for Perfetto and for Chrome.
 
-The format is Google's: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+The format is Google's:
+https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _Event: TypeAlias = dict[str, Any]
 
-# How Chrome's viewer is to colour them, in its own names. Perfetto colours by name.
+# The colors in Chrome's viewer, by its own names. Perfetto chooses colors by the slices' names.
 _COLOURS: dict[Kind, str] = {
     "succeeded": "good",
     "failed": "bad",
@@ -32,7 +33,7 @@ _COLOURS: dict[Kind, str] = {
 
 
 def trace_events(recording: Recording) -> dict[str, Any]:
-    """The whole trace."""
+    """Return the whole trace."""
     numbers = count(1)
     processes = {pool: next(numbers) for pool in pool_names(recording)}
     threads: dict[Span, int] = {}
@@ -46,7 +47,8 @@ def trace_events(recording: Recording) -> dict[str, Any]:
     for number, span in enumerate(recording.spans, 1):
         process = processes[span.row.pool]
         if span.kind == "delay":
-            # They overlap as they like, so they are asynchronous: each has a number within its process.
+            # Delays may overlap, so they are asynchronous slices: each has a number within its
+            # process.
             common = {
                 "cat": "delay",
                 "name": "backing off",
@@ -60,7 +62,7 @@ def trace_events(recording: Recording) -> dict[str, Any]:
         common = {"pid": process, "tid": threads[span], "ts": span.start}
         events.append({"ph": "X", "dur": span.end - span.start, **_slice(span), **common})
         if span in turns:
-            # At the start of the slice and right after it, which is where viewers look for it.
+            # Viewers expect a flow event at the start of its slice and right after it in the list.
             events.append({"cat": "job", "name": "next attempt", **turns[span], **common})
     return {
         "traceEvents": events,
@@ -79,9 +81,9 @@ def _processes(recording: Recording, processes: dict[int, int]) -> Iterator[_Eve
 def _threads(
     recording: Recording, processes: dict[int, int], threads: dict[Span, int], numbers: Iterator[int]
 ) -> Iterator[_Event]:
-    """A thread for each lane of each worker; notes in ``threads`` where the spans go.
+    """Yield a thread for each lane of each worker, and store the threads of the spans in ``threads``.
 
-    Perfetto knows a thread by its number alone, whatever its process: no two have the same.
+    Perfetto identifies a thread by its number alone, so thread numbers are unique across processes.
     """
     by_row: defaultdict[Row, list[Span]] = defaultdict(list)
     for span in recording.spans:
@@ -103,7 +105,7 @@ def _metadata(what: str, process: int, thread: int, **arguments: object) -> _Eve
 
 
 def _turns(recording: Recording) -> dict[Span, _Event]:
-    """For each attempt of a job that has several, the number of their flow and its place in that."""
+    """For each attempt of a job with several attempts, return the attempt's flow event."""
     attempts: defaultdict[tuple[int, int], list[Span]] = defaultdict(list)
     for span in recording.spans:
         if span.is_attempt:
@@ -124,7 +126,7 @@ def _slice(span: Span) -> _Event:
 
 
 def _arguments(span: Span) -> dict[str, Any]:
-    """What a viewer shows of it besides its name and its times."""
+    """Return what a viewer shows of a span besides its name and its times."""
     found: dict[str, Any] = {}
     if span.job:
         found |= {"job": span.job, "name": span.name, "attempt": span.number}
