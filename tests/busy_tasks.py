@@ -33,10 +33,7 @@ BOUNCE = RetryPolicy(max_attempts=4, base_delay=0.3, placement="other")
 
 # What the jobs do: each attempt of a job takes the next step of its plan, the last for ever.
 
-
 Step = Callable[[Session], Coroutine[Any, Any, str]]
-
-
 Plan = tuple[Step, ...]
 
 

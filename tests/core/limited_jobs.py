@@ -1,4 +1,4 @@
-"""Jobs of a core with limits: how they start, fail and run."""
+"""A rate limit, and jobs of a core that limits hold back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resources and runs for a timeline, and the page that it writes."""
+"""Resources for a timeline, and the page that it writes, taken apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both kinds of pools for wrong calls, neither of which raises deaths at its end."""
+"""Pools of both kinds that raise no deaths at their end, and functions for them."""
 
 from __future__ import annotations
 

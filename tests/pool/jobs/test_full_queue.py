@@ -290,7 +290,7 @@ async def test_without_a_bound_nobody_waits(autojump_clock: MockClock, bound: fl
     assert pool.statistics().succeeded == 2000
 
 
-# The rest fails: both of these show a bug.
+# What the call itself finds.
 
 
 async def test_a_submitter_is_turned_away_where_its_own_call_finds_what_ends_the_pool(

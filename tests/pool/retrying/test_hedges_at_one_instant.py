@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-# What comes at the same instant.
-
-
 def in_any_order(main: Callable[[], Awaitable[Any]]) -> list[Any]:
     """Run it with its tasks in one order or another; returns what it returned each time."""
 
@@ -131,9 +128,6 @@ async def test_what_comes_due_during_a_long_step_is_dealt_with_at_once_after_it(
         await wait_all_tasks_blocked()
         autojump_clock.jump(10)
     assert work.began == [("a", 0.0), ("b", 10.0), ("c", 11.0)]
-
-
-# The rest fails: each of these shows a bug.
 
 
 def test_what_returns_at_the_very_time_is_started_nowhere_else() -> None:

@@ -245,7 +245,7 @@ async def test_to_leave_a_stream_cancels_all_of_it(call: str, autojump_clock: Mo
         assert work.ended == [("a", 2.0), ("b", 2.0)] or work.ended == [("b", 2.0), ("a", 2.0)]
 
 
-# The rest fails: each of these shows a bug.
+# What is no failure.
 
 
 @pytest.mark.parametrize("leave", [leave_by_cancel, leave_by_pool_cancel])

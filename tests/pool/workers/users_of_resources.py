@@ -1,4 +1,4 @@
-"""Functions of jobs that use their resource or break it, and policies that try them again."""
+"""Functions of jobs that get their resource or break it, and a policy that tries them elsewhere."""
 
 from __future__ import annotations
 
