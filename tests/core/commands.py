@@ -126,10 +126,11 @@ KINDS: dict[str, type[Any]] = {
 }
 
 
-def typed(command: Command) -> Any:
+def typed(command: Command) -> Typed:
     """A command as one of these."""
     kind, subject = command
-    return KINDS[kind](subject)
+    found: Typed = KINDS[kind](subject)
+    return found
 
 
 def of_kind(kind: type[Any], found: Iterable[Command]) -> list[Any]:

@@ -105,7 +105,7 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
         if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
             return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # run_job() adds the checkpoint
         try:
-            made: object = fn(*args)
+            made: Any = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = traceback_of(error)
@@ -113,7 +113,8 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
+        kind: type[Any] = type(made)
+        if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
