@@ -113,8 +113,7 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        kind: type[Any] = type(made)
-        if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
+        if type(made) is not types.CoroutineType and not issubclass(type(made), Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
