@@ -33,11 +33,11 @@ def is_installed(version: str) -> bool:
     """
     if version == "{}.{}".format(*sys.version_info):
         return True
-    if (python := shutil.which(f"python{version}")) is None:
+    if (python := shutil.which(version if version.startswith("pypy") else f"python{version}")) is None:
         return False
     ask = "import sys; print('{}.{}'.format(*sys.version_info))"
     answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() == version
+    return answer.stdout.strip() == version.removeprefix("pypy").removesuffix("t")
 
 
 INSTALLED = [version for version in SUPPORTED if is_installed(version)]
@@ -45,6 +45,8 @@ MISSING = [version for version in SUPPORTED if version not in INSTALLED]
 if not INSTALLED:
     sys.exit(f"None of the supported Pythons is installed: {', '.join(SUPPORTED)}")
 OLDEST, NEWEST = INSTALLED[0], INSTALLED[-1]
+OTHERS = [version for version in ("3.14t", "pypy3.11") if is_installed(version)]
+"""CPython without its global lock, and PyPy: tested where they are installed."""
 
 FULL = f"tests-{NEWEST}"
 """The session that runs the tests at full strength. On the other Pythons those that run something
@@ -143,7 +145,7 @@ def minimums(session: nox.Session) -> None:
     run_tests(session)
 
 
-@nox.session(python=INSTALLED)
+@nox.session(python=INSTALLED + OTHERS)
 def tests(session: nox.Session) -> None:
     """Run the tests with the newest dependencies."""
     session.install("-e", ".", *group("tests"))
@@ -176,7 +178,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def check(session: nox.Session) -> None:
     """Do all of this, on each supported Python that is installed, as many sessions at a time as there are cores."""
-    session.log(f"Tested on Python {', '.join(INSTALLED)}")
+    session.log(f"Tested on Python {', '.join(INSTALLED + OTHERS)}")
     if MISSING:
         session.warn(f"Not installed, so not tested: Python {', '.join(MISSING)}")
     for data in MEASURED.values():
@@ -184,7 +186,7 @@ def check(session: nox.Session) -> None:
     # Those that take longest come first, so that none is left to run alone in the end.
     in_turn = [FULL, "minimums", "types", "cluster", "browser", "bench -- --quick"]
     # The oldest Python is tested with the lowest dependencies alone.
-    in_turn += [name for name in map("tests-{}".format, INSTALLED[1:]) if name != FULL]
+    in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
     in_turn += ["docs", "demo -- --files 40", "lint"]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]

@@ -141,3 +141,18 @@ def test_no_class_is_continued_in_another_module(folder: str) -> None:
 def is_protocol(node: ast.ClassDef) -> bool:
     """Whether a class only says what others have."""
     return any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases)
+
+
+def arguments_of(node: ast.ClassDef) -> int:
+    """How many arguments its constructor takes."""
+    for each in node.body:
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+            return len(each.args.posonlyargs + each.args.args + each.args.kwonlyargs) - 1
+    return 0
+
+
+def test_no_constructor_of_the_core_takes_more_than_six_arguments() -> None:
+    modules = [module for module in MODULES if module.startswith("_core.")]
+    found = {f"{module}: {node.name}": arguments_of(node) for module in modules for node in classes_of(module)}
+    assert max(found.values()) > 0
+    assert {name: number for name, number in found.items() if number > 6} == {}

@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import trio
 
@@ -105,7 +105,7 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
         if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
             return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # run_job() adds the checkpoint
         try:
-            made: Any = fn(*args)
+            made: object = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = traceback_of(error)
@@ -113,12 +113,15 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        kind: type[Any] = type(made)
-        if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
+        if not _is_coroutine(made):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
+
+
+def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    return type(made) is types.CoroutineType or isinstance(made, Coroutine)
 
 
 def _bad_call(words: str) -> Failure:
