@@ -421,3 +421,26 @@ def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes
     assert core.told() == []
     core.scheduler.join(core.make_worker())
     assert [wait.run.job for wait in core.told()] == [job]
+
+
+def test_a_group_whose_workers_go_to_jobs_meanwhile_may_wait_for_ever_then() -> None:
+    core = make_core()
+    paused, kept, third, fourth = (core.add_worker() for _ in range(4))
+    core.scheduler.pause(paused, 0.0)
+    opener, waiter = running(core, fourth), running(core, third)
+    assert begin(core, waiter, opener) == []
+    group = core.make_group(reserve=2)
+    group.opener = run_of(opener)
+    core.scheduler.open_group(group, 0.0)
+    assert core.scheduler.begin_wait(Wait(run_of(opener), None, group), 0.0)
+    member = submit(core, group=group)
+    assert job_on(kept) is member
+    core.lend(kept, 0.0)
+    plain = submit(core)
+    other = core.make_group(reserve=2)
+    other.opener = run_of(member)
+    core.scheduler.open_group(other, 0.0)
+    wait = Wait(run_of(member), None, other)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    assert job_on(kept) is plain
+    assert core.told() == [wait]

@@ -184,6 +184,8 @@ class Settling:
             self._dispatcher.give_out(now)
             self._dispatcher.set_aside_idle()
             state.may_start = False
+            if count[JobState.RUNNING] > running:
+                state.may_be_stuck = True  # a worker that was reserved for a group runs a job now
         if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
