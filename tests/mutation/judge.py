@@ -1,0 +1,39 @@
+"""``python -m tests.mutation.judge FILES``: runs files of tests, one after the other, until a test fails.
+
+Pytest by itself first imports all files, which takes longer than most mutants live.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+SECONDS = 15
+"""A test that has computed for so long has failed; none takes a third of that."""
+MEMORY = 4 << 30
+"""A change can make a loop that doesn't end, and that keeps what it makes."""
+
+
+class Limits:
+    """Ends the process when a test computes for too long, however busy the machine is."""
+
+    def pytest_runtest_logstart(self) -> None:
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+
+
+def main(files: list[str]) -> int:
+    """Run the tests in these files; 1 if any has failed."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # A test that waits for what never comes doesn't compute.
+    options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=120"]
+    return int(any(pytest.main([*options, file], plugins=[Limits()]) for file in files))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
