@@ -16,6 +16,7 @@ from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.stream_window import AsTheyEnd
 from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group, JobRecord
+from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -313,15 +314,32 @@ def factory() -> AbstractAsyncContextManager[None]:
     raise AssertionError
 
 
-@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
-def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
-    core = make_core(elastic=Elastic(factory, min=0, max=most))
+def add_elastic_worker(core: Core) -> WorkerRecord:
+    """A worker that an elastic pool has opened."""
     worker = core.make_worker()
     worker._elastic = True
     core.scheduler.join(worker)
     core.scheduler.opened(worker, 0.0)
-    job = running(core, worker)
+    return worker
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
+def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, min=0, max=most))
+    job = running(core, add_elastic_worker(core))
     assert begin(core, job, submit(core)) == ([job] if is_stuck else [])
+
+
+@pytest.mark.parametrize(("least", "is_stuck"), [(2, True), (3, False)])
+def test_a_hedged_job_may_go_on_on_a_worker_that_replaces_one_which_is_to_leave(least: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, min=least, max=3))
+    workers = [add_elastic_worker(core) for _ in range(3)]
+    hedged = submit(core, hedge=Hedge(after=5.0))
+    other = running(core, workers[1])
+    running(core, workers[2])
+    core.scheduler.depart(workers[2], 0.0)
+    assert begin(core, hedged, other) == []
+    assert begin(core, other, hedged) == ([other, hedged] if is_stuck else [])
 
 
 def test_a_lent_worker_is_not_held() -> None:
