@@ -161,7 +161,8 @@ def _left_out(tree: ast.Module) -> Iterator[ast.stmt | ast.expr]:
     """What is never run, or only to be read by others, and what stands for a value that can't be noticed."""
     for node in ast.walk(tree):
         match node:
-            case ast.If(test=ast.Name("TYPE_CHECKING")):
+            case ast.If(test=ast.Name("TYPE_CHECKING") as test):
+                yield test
                 yield from node.body
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 if FOR_TYPES_ALONE & {ast.unparse(each).rpartition(".")[2] for each in node.decorator_list}:
