@@ -158,10 +158,13 @@ def _is_removable(node: ast.stmt) -> bool:
 
 
 def _left_out(tree: ast.Module) -> Iterator[ast.stmt | ast.expr]:
-    """What is never run, or only to be read by others, and what stands for a value that can't be noticed."""
+    """What is never run, or on other Pythons, or only to be read by others, and values that can't be noticed."""
     for node in ast.walk(tree):
         match node:
             case ast.If(test=ast.Name("TYPE_CHECKING") as test):
+                yield test
+                yield from node.body
+            case ast.If(test=ast.Compare(left=ast.Attribute(ast.Name("sys"), "version_info")) as test):
                 yield test
                 yield from node.body
             case ast.FunctionDef() | ast.AsyncFunctionDef():
