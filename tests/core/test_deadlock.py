@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.core.makers import Core, job_on, make_core, make_job, run_of
+from tests.core.makers import Core, calls_of, job_on, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlock import DeadlockSearch
@@ -121,6 +121,21 @@ def test_one_that_has_ended_is_enough_where_any_is() -> None:
     one, other = running(core, workers[0]), running(core, workers[1])
     core.succeeded(workers[1], None, 1.0)
     assert begin(core, one, one, other, for_any=True) == []
+
+
+def test_of_very_many_jobs_no_others_are_looked_at_where_any_is_enough_and_the_first_runs() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        one, other = running(core, core.add_worker()), running(core, core.add_worker())
+        jobs = [other, *(submit(core, after=(one,)) for _ in range(number))]
+        outlet, _ = trio.open_memory_channel[Any](math.inf)
+        window = AsTheyEnd(core.roster, core.commands, None, math.inf, outlet, lambda: None)
+        for job in jobs:
+            window.take(job)
+        wait = Wait(run_of(one), None, lambda: window.pending, window=window)
+        return calls_of(lambda: core.scheduler.begin_wait(wait, 0.0))
+
+    assert calls(100) == calls(1)
 
 
 def test_a_circle_names_those_that_are_in_it_the_waiter_first() -> None:

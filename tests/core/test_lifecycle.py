@@ -156,3 +156,15 @@ def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for
     core.scheduler.submit(job := make_job(total_timeout=3.0), Door.ALWAYS, 0.0)
     core.failed(worker, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
     assert (job.state, job.dead_reason, job.finished_at) == (JobState.DEAD, DeadReason.TIMED_OUT, 1.0)
+
+
+def test_a_job_that_runs_out_of_time_before_it_is_tried_again_is_dead_of_what_it_failed_with_last() -> None:
+    core = make_core()
+    worker = core.add_worker()
+    core.scheduler.submit(job := make_job(total_timeout=6.0), Door.ALWAYS, 0.0)
+    run_and_fail(core, worker, 1)
+    error = ValueError("the last")
+    core.failed(worker, error, Verdict(Retry(3.0, "any", False, True)), 2.0)
+    core.scheduler.pause(worker, 2.0)
+    core.scheduler.advance(6.0)
+    assert (job.dead_reason, job._error) == (DeadReason.TIMED_OUT, error)
