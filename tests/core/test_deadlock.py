@@ -444,6 +444,16 @@ def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_
     assert [wait.run.job for wait in core.told()] == [holder]
 
 
+def test_the_opener_of_a_group_may_wait_for_a_job_whose_worker_another_job_of_the_group_has() -> None:
+    core = make_core()
+    opener, worker = running(core, core.add_worker()), core.add_worker()
+    group = core.make_group(reserve=1)
+    group.opener = run_of(opener)
+    core.scheduler.open_group(group, 0.0)
+    running(core, worker, group=group)
+    assert begin(core, opener, submit(core, group=group)) == []
+
+
 def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
     core = make_core()
     for job in [running(core, core.add_worker()), running(core, core.add_worker())]:
