@@ -48,6 +48,11 @@ def test_what_would_be_reopened_for_ever_is_an_error(age: float) -> None:
         Elastic(lambda: open_pool(1), max=1, max_age=age)
 
 
+def test_only_what_a_worker_holds_is_given_without_its_name() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        any_resource("a", None)
+
+
 # Elastic
 
 
@@ -73,6 +78,11 @@ def test_an_elastic_pool_needs_a_factory_and_a_most() -> None:
         any_elastic(max=1)
     with pytest.raises(TypeError, match="max"):
         any_elastic(mint)
+
+
+def test_only_the_factory_is_given_without_its_name() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        any_elastic(mint, 1, max=2)
 
 
 @pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(0))
