@@ -454,6 +454,18 @@ def test_the_opener_of_a_group_may_wait_for_a_job_whose_worker_another_job_of_th
     assert begin(core, opener, submit(core, group=group)) == []
 
 
+def test_who_waits_for_the_end_of_a_group_is_told_when_a_job_comes_into_it_that_makes_it_for_ever() -> None:
+    core = make_core()
+    worker, other, group = core.add_worker(), core.add_worker(), core.open_group()
+    waiter = running(core, worker)
+    running(core, other, group=group)
+    group.awaited = 1
+    wait = Wait(run_of(waiter), None, lambda: group.live)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    submit(core, worker=worker, group=group)
+    assert core.told() == [wait]
+
+
 def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
     core = make_core()
     for job in [running(core, core.add_worker()), running(core, core.add_worker())]:

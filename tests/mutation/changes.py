@@ -94,13 +94,13 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     left_out = [(_start(node), _end(node)) for node in _left_out(tree)]
-    for change, position, changed in (*_of_cosmic_ray(source), *_of_our_own(source, tree)):
+    for change, position, changed in (*_of_cosmic_ray(source, tree), *_of_our_own(source, tree)):
         if not any(start <= position < end for start, end in left_out):
             yield Mutant(path, position, change, changed)
 
 
 def compiles(source: str) -> bool:
-    """Whether it is Python: some operators take other signs for theirs, such as the bare ``*`` of parameters."""
+    """Whether it is Python: to be sure that a mutant is caught for what it does."""
     try:
         compile(source, "mutant", "exec", dont_inherit=True)
     except SyntaxError:
@@ -108,12 +108,16 @@ def compiles(source: str) -> bool:
     return True
 
 
-def _of_cosmic_ray(source: str) -> Iterator[tuple[str, Position, Callable[[], str | None]]]:
+def _of_cosmic_ray(source: str, tree: ast.Module) -> Iterator[tuple[str, Position, Callable[[], str | None]]]:
     nodes = [*ast_nodes(get_ast(source))]
+    calculations = [(_start(node), _end(node)) for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
     for name in OPERATORS:
         operator = get_operator(f"core/{name}")()
         positions = [start for node in nodes for start, _ in operator.mutation_positions(node)]
         for occurrence, position in enumerate(positions):
+            # A bare * or / among parameters is no calculation.
+            if name.startswith("ReplaceBinary") and not any(start <= position < end for start, end in calculations):
+                continue
             yield name, position, partial(mutate_code, source, operator, occurrence)
 
 
