@@ -345,6 +345,18 @@ def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck:
     assert begin(core, job, submit(core)) == ([job] if is_stuck else [])
 
 
+@pytest.mark.parametrize(("most", "is_stuck"), [(2, True), (3, False)])
+def test_a_hedged_job_may_go_on_on_a_worker_that_has_been_ordered(most: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, max=most))
+    workers = [add_elastic_worker(core) for _ in range(2)]
+    core.scheduler.begin(0.0)
+    hedged = submit(core, hedge=Hedge(after=5.0))
+    other = running(core, workers[1])
+    submit(core)
+    assert begin(core, hedged, other) == []
+    assert begin(core, other, hedged) == ([other, hedged] if is_stuck else [])
+
+
 @pytest.mark.parametrize(("least", "is_stuck"), [(2, True), (3, False)])
 def test_a_hedged_job_may_go_on_on_a_worker_that_replaces_one_which_is_to_leave(least: int, is_stuck: bool) -> None:
     core = make_core(elastic=Elastic(factory, min=least, max=3))
