@@ -121,6 +121,7 @@ def test_it_agrees_with_a_plain_count(
         assert outlet.unread == plain.ready
         assert window.unread == len(plain.ready)
         assert list(window.pending) == [job for job in plain.taken if job not in plain.ready]
+        assert window.next is (next(iter(window.pending), None) if plain.in_order else None)
         assert outlet.is_closed is (is_closed and not window.pending)
         assert window.room(if_held=True) == plain.room(early_ones_count=False)
         assert window.room() == plain.room(early_ones_count=window.held_by is None)

@@ -97,6 +97,12 @@ def test_a_bad_most_number_of_elastic_workers(value: Any, kind: type[Exception],
         any_elastic(mint, max=value)
 
 
+def test_the_most_that_an_elastic_pool_may_open_at_first() -> None:
+    assert Elastic(mint, min=1_000_000, max=1_000_000).min == 1_000_000
+    with pytest.raises(ValueError, match=says("min must be at most 1000000, got 1000001")):
+        any_elastic(mint, min=1_000_001, max=1_000_001)
+
+
 def test_more_elastic_workers_at_least_than_at_most() -> None:
     with pytest.raises(ValueError, match=says("max must be at least min (3), got 2")):
         any_elastic(mint, min=3, max=2)
