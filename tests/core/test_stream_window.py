@@ -161,3 +161,14 @@ def test_a_job_that_never_enters_leaves_no_trace(order: type[StreamWindow[Any]])
     assert window.room() == 4
     window.drop(job)
     assert (window.room(), list(window.pending), job._window) == (5, [], None)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_first_that_was_taken_is_next_if_they_are_handed_out_in_that_order(order: type[StreamWindow[Any]]) -> None:
+    core = make_core()
+    window = order(core.roster, core.commands, 5, math.inf, Outlet(), lambda: None)
+    assert window.next is None
+    jobs = [make_job(), make_job()]
+    for job in jobs:
+        window.take(job)
+    assert window.next is (jobs[0] if order is InOrder else None)
