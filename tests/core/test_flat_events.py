@@ -302,6 +302,16 @@ def test_the_lanes_of_jobs_that_were_to_try_others_and_are_gone_are_not_looked_a
     assert is_flat(calls)
 
 
+def test_a_job_that_is_cancelled_costs_no_more_in_a_long_queue() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        submit(core, worker=core.add_worker())
+        jobs = [submit(core) for _ in range(number)]
+        return calls_of(lambda: core.scheduler.cancel(jobs[-1], 0.0))
+
+    assert is_flat(calls)
+
+
 def test_an_elastic_pool_counts_the_jobs_of_many_lanes_without_looking_at_them() -> None:
     def calls(number: int) -> int:
         tags = [f"tag {each}" for each in range(number)]

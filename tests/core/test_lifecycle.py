@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, make_core, make_job, run_on
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
@@ -148,6 +148,17 @@ def test_a_job_cancelled_at_the_very_end_of_its_time_has_timed_out() -> None:
     core.scheduler.submit(job := make_job(total_timeout=1.0), Door.ALWAYS, 0.0)
     core.scheduler.cancel(job, 1.0)
     assert job.dead_reason is DeadReason.TIMED_OUT
+
+
+@pytest.mark.parametrize(("now", "is_cut"), [(0.5, True), (1.0, False), (1.5, False)])
+def test_an_attempt_whose_time_is_over_is_ended_by_that_and_not_by_its_worker_that_leaves(
+    now: float, is_cut: bool
+) -> None:
+    core = make_core()
+    worker = core.add_worker()
+    core.scheduler.submit(make_job(attempt_timeout=1.0), Door.ALWAYS, 0.0)
+    core.scheduler.depart(worker, now, cut=True)
+    assert run_on(worker).is_cut is is_cut
 
 
 def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for() -> None:

@@ -97,7 +97,6 @@ def notices(copy: Path, files: list[str], *, write_bytecode: bool = False) -> bo
     """Whether one of the tests in these files fails, in the folder."""
     environment = {
         **os.environ,
-        "HYPOTHESIS_PROFILE": "light",
         # Two mutants of one length made within a second would be one to Python.
         "PYTHONDONTWRITEBYTECODE": "" if write_bytecode else "1",
     }
