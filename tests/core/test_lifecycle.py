@@ -165,8 +165,11 @@ def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for
     core = make_core()
     worker = core.add_worker()
     core.scheduler.submit(job := make_job(total_timeout=3.0), Door.ALWAYS, 0.0)
-    core.failed(worker, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
+    error = ValueError()
+    core.failed(worker, error, Verdict(Retry(2.0, "any", False, True)), 1.0)
     assert (job.state, job.dead_reason, job.finished_at) == (JobState.DEAD, DeadReason.TIMED_OUT, 1.0)
+    assert job._error is not None
+    assert job._error.__cause__ is error
 
 
 def test_a_job_that_runs_out_of_time_before_it_is_tried_again_is_dead_of_what_it_failed_with_last() -> None:

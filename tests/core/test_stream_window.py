@@ -172,3 +172,12 @@ def test_the_first_that_was_taken_is_next_if_they_are_handed_out_in_that_order(o
     for job in jobs:
         window.take(job)
     assert window.next is (jobs[0] if order is InOrder else None)
+
+
+def test_by_default_twice_as_many_are_taken_as_there_are_workers_that_stay() -> None:
+    core = make_core()
+    window = InOrder(core.roster, core.commands, None, math.inf, Outlet(), lambda: None)
+    assert window.room() == 2
+    workers = [core.add_worker() for _ in range(4)]
+    core.scheduler.depart(workers[0], 0.0)
+    assert window.room() == 6
