@@ -176,6 +176,9 @@ def _left_out(tree: ast.Module) -> Iterator[ast.stmt | ast.expr]:
                     yield node
                 elif node.returns is not None:
                     yield node.returns
+                # That it returns nothing goes without saying at its end.
+                if isinstance(last := node.body[-1], ast.Return) and (last.value is None or _is_none(last.value)):
+                    yield last
             case ast.arg(annotation=ast.expr() as annotation):
                 yield annotation
             case ast.AnnAssign(annotation=ast.Name("TypeAlias")):
