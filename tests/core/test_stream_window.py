@@ -181,3 +181,16 @@ def test_by_default_twice_as_many_are_taken_as_there_are_workers_that_stay() -> 
     workers = [core.add_worker() for _ in range(4)]
     core.scheduler.depart(workers[0], 0.0)
     assert window.room() == 6
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.CANCELLED])
+def test_a_job_makes_room_only_while_it_backs_off(state: JobState) -> None:
+    core = make_core()
+    window = AsTheyEnd(core.roster, core.commands, 5, math.inf, Outlet(), lambda: None)
+    job = make_job()
+    window.take(job)
+    for each in (JobState.QUEUED, JobState.RUNNING, JobState.DELAYED):
+        core.lifecycle.move(job, each, 0.0)
+    assert window.room() == 5
+    core.lifecycle.move(job, state, 1.0)
+    assert window.room() == 4
