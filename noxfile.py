@@ -138,6 +138,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
 
 
+@nox.session(python=NEWEST, default=False)
+def mutation(session: nox.Session) -> None:
+    """Try whether tests notice small changes; the arguments after ``--`` are those of ``python -m tests.mutation``."""
+    session.install("-e", ".", *group("mutation"))
+    session.run("python", "-m", "tests.mutation", *session.posargs)
+
+
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest supported dependencies, on the package as users get it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.core.makers import Core, job_on, make_core, make_job, run_of
+from tests.core.makers import Core, calls_of, job_on, make_core, make_job, run_of
 from trio_pool import Elastic, RetryPolicy
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlock import DeadlockSearch
@@ -16,6 +16,7 @@ from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._core.stream_window import AsTheyEnd
 from trio_pool._core.waits import Wait
 from trio_pool._model.records import Group, JobRecord
+from trio_pool._policies.hedge import Hedge
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -120,6 +121,21 @@ def test_one_that_has_ended_is_enough_where_any_is() -> None:
     one, other = running(core, workers[0]), running(core, workers[1])
     core.succeeded(workers[1], None, 1.0)
     assert begin(core, one, one, other, for_any=True) == []
+
+
+def test_of_very_many_jobs_no_others_are_looked_at_where_any_is_enough_and_the_first_runs() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        one, other = running(core, core.add_worker()), running(core, core.add_worker())
+        jobs = [other, *(submit(core, after=(one,)) for _ in range(number))]
+        outlet, _ = trio.open_memory_channel[Any](math.inf)
+        window = AsTheyEnd(core.roster, core.commands, None, math.inf, outlet, lambda: None)
+        for job in jobs:
+            window.take(job)
+        wait = Wait(run_of(one), None, lambda: window.pending, window=window)
+        return calls_of(lambda: core.scheduler.begin_wait(wait, 0.0))
+
+    assert calls(100) == calls(1)
 
 
 def test_a_circle_names_those_that_are_in_it_the_waiter_first() -> None:
@@ -313,15 +329,44 @@ def factory() -> AbstractAsyncContextManager[None]:
     raise AssertionError
 
 
-@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
-def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
-    core = make_core(elastic=Elastic(factory, min=0, max=most))
+def add_elastic_worker(core: Core) -> WorkerRecord:
+    """A worker that an elastic pool has opened."""
     worker = core.make_worker()
     worker._elastic = True
     core.scheduler.join(worker)
     core.scheduler.opened(worker, 0.0)
-    job = running(core, worker)
+    return worker
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(1, True), (2, False)])
+def test_a_worker_that_could_be_opened_is_not_held_by_a_job(most: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, min=0, max=most))
+    job = running(core, add_elastic_worker(core))
     assert begin(core, job, submit(core)) == ([job] if is_stuck else [])
+
+
+@pytest.mark.parametrize(("most", "is_stuck"), [(2, True), (3, False)])
+def test_a_hedged_job_may_go_on_on_a_worker_that_has_been_ordered(most: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, max=most))
+    workers = [add_elastic_worker(core) for _ in range(2)]
+    core.scheduler.begin(0.0)
+    hedged = submit(core, hedge=Hedge(after=5.0))
+    other = running(core, workers[1])
+    submit(core)
+    assert begin(core, hedged, other) == []
+    assert begin(core, other, hedged) == ([other, hedged] if is_stuck else [])
+
+
+@pytest.mark.parametrize(("least", "is_stuck"), [(2, True), (3, False)])
+def test_a_hedged_job_may_go_on_on_a_worker_that_replaces_one_which_is_to_leave(least: int, is_stuck: bool) -> None:
+    core = make_core(elastic=Elastic(factory, min=least, max=3))
+    workers = [add_elastic_worker(core) for _ in range(3)]
+    hedged = submit(core, hedge=Hedge(after=5.0))
+    other = running(core, workers[1])
+    running(core, workers[2])
+    core.scheduler.depart(workers[2], 0.0)
+    assert begin(core, hedged, other) == []
+    assert begin(core, other, hedged) == ([other, hedged] if is_stuck else [])
 
 
 def test_a_lent_worker_is_not_held() -> None:
@@ -411,6 +456,28 @@ def test_a_lender_that_has_ended_apart_leaves_a_worker_that_a_job_which_bounces_
     assert [wait.run.job for wait in core.told()] == [holder]
 
 
+def test_the_opener_of_a_group_may_wait_for_a_job_whose_worker_another_job_of_the_group_has() -> None:
+    core = make_core()
+    opener, worker = running(core, core.add_worker()), core.add_worker()
+    group = core.make_group(reserve=1)
+    group.opener = run_of(opener)
+    core.scheduler.open_group(group, 0.0)
+    running(core, worker, group=group)
+    assert begin(core, opener, submit(core, group=group)) == []
+
+
+def test_who_waits_for_the_end_of_a_group_is_told_when_a_job_comes_into_it_that_makes_it_for_ever() -> None:
+    core = make_core()
+    worker, other, group = core.add_worker(), core.add_worker(), core.open_group()
+    waiter = running(core, worker)
+    running(core, other, group=group)
+    group.awaited = 1
+    wait = Wait(run_of(waiter), None, lambda: group.live)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    submit(core, worker=worker, group=group)
+    assert core.told() == [wait]
+
+
 def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
     core = make_core()
     for job in [running(core, core.add_worker()), running(core, core.add_worker())]:
@@ -421,26 +488,3 @@ def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes
     assert core.told() == []
     core.scheduler.join(core.make_worker())
     assert [wait.run.job for wait in core.told()] == [job]
-
-
-def test_a_group_whose_workers_go_to_jobs_meanwhile_may_wait_for_ever_then() -> None:
-    core = make_core()
-    paused, kept, third, fourth = (core.add_worker() for _ in range(4))
-    core.scheduler.pause(paused, 0.0)
-    opener, waiter = running(core, fourth), running(core, third)
-    assert begin(core, waiter, opener) == []
-    group = core.make_group(reserve=2)
-    group.opener = run_of(opener)
-    core.scheduler.open_group(group, 0.0)
-    assert core.scheduler.begin_wait(Wait(run_of(opener), None, group), 0.0)
-    member = submit(core, group=group)
-    assert job_on(kept) is member
-    core.lend(kept, 0.0)
-    plain = submit(core)
-    other = core.make_group(reserve=2)
-    other.opener = run_of(member)
-    core.scheduler.open_group(other, 0.0)
-    wait = Wait(run_of(member), None, other)
-    assert core.scheduler.begin_wait(wait, 0.0)
-    assert job_on(kept) is plain
-    assert core.told() == [wait]

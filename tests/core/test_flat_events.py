@@ -283,6 +283,35 @@ def test_jobs_that_wait_for_each_other_in_a_row_end_one_by_one() -> None:
     assert is_flat(calls)
 
 
+def test_the_lanes_of_jobs_that_were_to_try_others_and_are_gone_are_not_looked_at() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        idle, _ = core.add_worker(), core.add_worker()
+        workers = [core.add_worker("x") for _ in range(200)]
+        for worker in workers:
+            submit(core, worker=worker)
+        for worker in workers[:number]:
+            core.succeeded(worker, None, 0.0)
+            job = submit(core, requires=["x"])
+            core.failed(worker, ValueError(), BOUNCE, 0.0)
+            assert job.state is JobState.QUEUED
+            core.scheduler.cancel(job, 0.0)
+            submit(core, worker=worker)
+        return calls_of(lambda: core.scheduler.pause(idle, 0.0))
+
+    assert is_flat(calls)
+
+
+def test_a_job_that_is_cancelled_costs_no_more_in_a_long_queue() -> None:
+    def calls(number: int) -> int:
+        core = make_core()
+        submit(core, worker=core.add_worker())
+        jobs = [submit(core) for _ in range(number)]
+        return calls_of(lambda: core.scheduler.cancel(jobs[-1], 0.0))
+
+    assert is_flat(calls)
+
+
 def test_an_elastic_pool_counts_the_jobs_of_many_lanes_without_looking_at_them() -> None:
     def calls(number: int) -> int:
         tags = [f"tag {each}" for each in range(number)]

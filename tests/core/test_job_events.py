@@ -21,6 +21,28 @@ def test_a_worker_that_ends_an_attempt_takes_the_job_of_a_submitter_that_waits()
     assert [admitted.job for admitted in core.commands_of(Admitted)] == [job]
 
 
+def test_a_worker_takes_the_job_of_who_has_waited_longest_whatever_the_priorities() -> None:
+    core = make_core(max_queue=0)
+    worker = core.add_worker()
+    core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
+    first, urgent = make_job(), make_job(priority=-1)
+    for job in (first, urgent):
+        assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
+    assert core.succeeded(worker, None, 1.0) is first
+
+
+def test_to_cancel_a_job_whose_submitter_has_gone_changes_nothing() -> None:
+    core = make_core(max_queue=0)
+    core.add_worker()
+    core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
+    job = make_job()
+    assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
+    core.scheduler.withdraw(job)
+    before = job.state
+    core.scheduler.cancel(job, 1.0)
+    assert (job.state, job.finished_at) == (before, None)
+
+
 def test_pausing_a_worker_twice_is_told_once() -> None:
     core = make_core()
     worker = core.add_worker()

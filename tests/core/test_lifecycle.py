@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.makers import Core, make_core, make_job
+from tests.core.makers import Core, make_core, make_job, run_on
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
@@ -150,9 +150,35 @@ def test_a_job_cancelled_at_the_very_end_of_its_time_has_timed_out() -> None:
     assert job.dead_reason is DeadReason.TIMED_OUT
 
 
+@pytest.mark.parametrize(("now", "is_cut"), [(0.5, True), (1.0, False), (1.5, False)])
+def test_an_attempt_whose_time_is_over_is_ended_by_that_and_not_by_its_worker_that_leaves(
+    now: float, is_cut: bool
+) -> None:
+    core = make_core()
+    worker = core.add_worker()
+    core.scheduler.submit(make_job(attempt_timeout=1.0), Door.ALWAYS, 0.0)
+    core.scheduler.depart(worker, now, cut=True)
+    assert run_on(worker).is_cut is is_cut
+
+
 def test_a_retry_that_could_only_start_after_the_total_timeout_is_not_waited_for() -> None:
     core = make_core()
     worker = core.add_worker()
     core.scheduler.submit(job := make_job(total_timeout=3.0), Door.ALWAYS, 0.0)
-    core.failed(worker, ValueError(), Verdict(Retry(2.0, "any", False, True)), 1.0)
+    error = ValueError()
+    core.failed(worker, error, Verdict(Retry(2.0, "any", False, True)), 1.0)
     assert (job.state, job.dead_reason, job.finished_at) == (JobState.DEAD, DeadReason.TIMED_OUT, 1.0)
+    assert job._error is not None
+    assert job._error.__cause__ is error
+
+
+def test_a_job_that_runs_out_of_time_before_it_is_tried_again_is_dead_of_what_it_failed_with_last() -> None:
+    core = make_core()
+    worker = core.add_worker()
+    core.scheduler.submit(job := make_job(total_timeout=6.0), Door.ALWAYS, 0.0)
+    run_and_fail(core, worker, 1)
+    error = ValueError("the last")
+    core.failed(worker, error, Verdict(Retry(3.0, "any", False, True)), 2.0)
+    core.scheduler.pause(worker, 2.0)
+    core.scheduler.advance(6.0)
+    assert (job.dead_reason, job._error) == (DeadReason.TIMED_OUT, error)

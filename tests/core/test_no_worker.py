@@ -1,8 +1,12 @@
-"""Jobs that no worker may take any more, where a worker has left."""
+"""Jobs that no worker may take any more, where a worker has left or the pool ends."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
 from tests.core.makers import make_core, make_job
+from trio_pool import DeadReason, Elastic, RateLimit
 from trio_pool._core.admission import Door
 
 
@@ -20,3 +24,19 @@ def test_a_graph_in_line_whose_first_job_is_refused_goes_as_a_whole() -> None:
     core.scheduler.left(special, 1.0)
     assert core.scheduler.waiting == 0
     assert [job._state for job in jobs] == [None, None]
+
+
+def test_an_elastic_pool_that_ends_does_not_wait_for_its_limit_where_it_would_open_no_worker_then() -> None:
+    core = make_core(
+        elastic=Elastic(nullcontext[Any], max=5), rate_limit=RateLimit(1, per=10.0), max_running=1, no_worker="wait"
+    )
+    worker = core.add_worker()
+    core.scheduler.begin(0.0)
+    core.scheduler.submit(make_job(), Door.ALWAYS, 0.0)
+    core.succeeded(worker, None, 0.0)
+    core.scheduler.submit(held_up := make_job(), Door.ALWAYS, 1.0)
+    core.scheduler.submit(nobodys := make_job(requires=["a"]), Door.ALWAYS, 1.0)
+    core.scheduler.drain(1.0)
+    assert nobodys.dead_reason is None
+    core.scheduler.cancel(held_up, 2.0)
+    assert nobodys.dead_reason is DeadReason.NO_WORKER

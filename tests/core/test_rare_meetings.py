@@ -138,3 +138,26 @@ def test_workers_for_a_group_are_ordered_though_more_is_under_way_than_the_bound
     submit(core)
     core.open_group(reserve=1)
     assert len(core.commands_of(Hire)) == 1
+
+
+def test_a_group_whose_workers_go_to_jobs_meanwhile_may_wait_forever_then() -> None:
+    core = make_core()
+    paused, kept, third, fourth = (core.add_worker() for _ in range(4))
+    core.scheduler.pause(paused, 0.0)
+    opener, waiter = submit(core, worker=fourth), submit(core, worker=third)
+    waits(core, waiter, opener)
+    group = core.make_group(reserve=2)
+    group.opener = run_of(opener)
+    core.scheduler.open_group(group, 0.0)
+    assert core.scheduler.begin_wait(Wait(run_of(opener), None, group), 0.0)
+    member = submit(core, group=group)
+    assert job_on(kept) is member
+    core.lend(kept, 0.0)
+    plain = submit(core)
+    other = core.make_group(reserve=2)
+    other.opener = run_of(member)
+    core.scheduler.open_group(other, 0.0)
+    wait = Wait(run_of(member), None, other)
+    assert core.scheduler.begin_wait(wait, 0.0)
+    assert job_on(kept) is plain
+    assert told(core) == [wait]

@@ -268,6 +268,16 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
     assert not queue._gated
 
 
+def test_nothing_is_remembered_of_a_group_that_wanted_more_workers_than_there_are() -> None:
+    core = make_core()
+    core.add_worker()
+    group = core.open_group(reserve=2)
+    reservations = core.scheduler.state.reservations
+    assert reservations._beyond == {group}
+    core.scheduler.close_group(group, 1.0)
+    assert (reservations._beyond, reservations.waiting, reservations.lacking) == (set(), {}, 0)
+
+
 # The pool's end.
 
 

@@ -118,6 +118,15 @@ def test_retry_after_may_say_where_to() -> None:
     assert retry_of(verdict_on(RetryAfter(7, placement="other"))).placement == "other"
 
 
+@pytest.mark.parametrize(("attempts", "words"), [(2, "no attempts left"), (4, "no attempts left: 3 of 5 count")])
+def test_it_says_how_many_attempts_count_where_not_all_do(attempts: int, words: str) -> None:
+    job = make_job()
+    job._setback = Setback(counted=2)
+    job._attempt_count = attempts
+    verdict = judge(job, ERROR, policy=RetryPolicy(max_attempts=3), on_failure=None, rng=Random(0))
+    assert verdict.fate == Die(DeadReason.ATTEMPTS_EXHAUSTED, words, ERROR)
+
+
 def test_retry_after_with_rest_lets_the_worker_wait_and_not_the_job() -> None:
     verdict = verdict_on(RetryAfter(7, rest=True))
     assert (retry_of(verdict).delay, verdict.rest) == (0.0, 7.0)

@@ -121,6 +121,7 @@ def test_it_agrees_with_a_plain_count(
         assert outlet.unread == plain.ready
         assert window.unread == len(plain.ready)
         assert list(window.pending) == [job for job in plain.taken if job not in plain.ready]
+        assert window.next is (next(iter(window.pending), None) if plain.in_order else None)
         assert outlet.is_closed is (is_closed and not window.pending)
         assert window.room(if_held=True) == plain.room(early_ones_count=False)
         assert window.room() == plain.room(early_ones_count=window.held_by is None)
@@ -160,3 +161,36 @@ def test_a_job_that_never_enters_leaves_no_trace(order: type[StreamWindow[Any]])
     assert window.room() == 4
     window.drop(job)
     assert (window.room(), list(window.pending), job._window) == (5, [], None)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_first_that_was_taken_is_next_if_they_are_handed_out_in_that_order(order: type[StreamWindow[Any]]) -> None:
+    core = make_core()
+    window = order(core.roster, core.commands, 5, math.inf, Outlet(), lambda: None)
+    assert window.next is None
+    jobs = [make_job(), make_job()]
+    for job in jobs:
+        window.take(job)
+    assert window.next is (jobs[0] if order is InOrder else None)
+
+
+def test_by_default_twice_as_many_are_taken_as_there_are_workers_that_stay() -> None:
+    core = make_core()
+    window = InOrder(core.roster, core.commands, None, math.inf, Outlet(), lambda: None)
+    assert window.room() == 2
+    workers = [core.add_worker() for _ in range(4)]
+    core.scheduler.depart(workers[0], 0.0)
+    assert window.room() == 6
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.CANCELLED])
+def test_a_job_makes_room_only_while_it_backs_off(state: JobState) -> None:
+    core = make_core()
+    window = AsTheyEnd(core.roster, core.commands, 5, math.inf, Outlet(), lambda: None)
+    job = make_job()
+    window.take(job)
+    for each in (JobState.QUEUED, JobState.RUNNING, JobState.DELAYED):
+        core.lifecycle.move(job, each, 0.0)
+    assert window.room() == 5
+    core.lifecycle.move(job, state, 1.0)
+    assert window.room() == 4

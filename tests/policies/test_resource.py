@@ -48,6 +48,11 @@ def test_what_would_be_reopened_for_ever_is_an_error(age: float) -> None:
         Elastic(lambda: open_pool(1), max=1, max_age=age)
 
 
+def test_only_what_a_worker_holds_is_given_without_its_name() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        any_resource("a", None)
+
+
 # Elastic
 
 
@@ -75,6 +80,11 @@ def test_an_elastic_pool_needs_a_factory_and_a_most() -> None:
         any_elastic(mint)
 
 
+def test_only_the_factory_is_given_without_its_name() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        any_elastic(mint, 1, max=2)
+
+
 @pytest.mark.parametrize(("value", "kind", "rule"), bad_counts(0))
 def test_a_bad_least_number_of_elastic_workers(value: Any, kind: type[Exception], rule: str) -> None:
     with pytest.raises(kind, match=says(f"min {rule}")):
@@ -85,6 +95,12 @@ def test_a_bad_least_number_of_elastic_workers(value: Any, kind: type[Exception]
 def test_a_bad_most_number_of_elastic_workers(value: Any, kind: type[Exception], rule: str) -> None:
     with pytest.raises(kind, match=says(f"max {rule}")):
         any_elastic(mint, max=value)
+
+
+def test_the_most_that_an_elastic_pool_may_open_at_first() -> None:
+    assert Elastic(mint, min=1_000_000, max=1_000_000).min == 1_000_000
+    with pytest.raises(ValueError, match=says("min must be at most 1000000, got 1000001")):
+        any_elastic(mint, min=1_000_001, max=1_000_001)
 
 
 def test_more_elastic_workers_at_least_than_at_most() -> None:

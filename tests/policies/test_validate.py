@@ -18,7 +18,7 @@ from trio_pool._policies.rate_limit import RateLimit
 from trio_pool._policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
 # Typed as the callers that don't check their types would see them.
 any_limit: Any = RateLimit
@@ -328,6 +328,28 @@ def test_an_unknown_placement() -> None:
 )
 def test_a_bad_retry_on(value: Any, message: str) -> None:
     with pytest.raises(TypeError, match=says(message)):
+        any_policy(retry_on=value)
+
+
+class AsyncRule:
+    async def __call__(self, error: Exception) -> bool:
+        raise AssertionError
+
+    async def covers(self, error: Exception) -> bool:
+        raise AssertionError
+
+
+async def is_worth_it(error: Exception) -> bool:
+    raise AssertionError
+
+
+async def each_of(errors: Any) -> AsyncGenerator[bool]:
+    yield False
+
+
+@pytest.mark.parametrize("value", [is_worth_it, each_of, partial(is_worth_it), AsyncRule(), AsyncRule().covers])
+def test_a_rule_of_what_is_tried_again_is_no_async_function(value: Any) -> None:
+    with pytest.raises(TypeError, match=says("retry_on must be a plain function, not an async one, got")):
         any_policy(retry_on=value)
 
 

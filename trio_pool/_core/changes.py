@@ -174,7 +174,6 @@ class Changes:
             worker._last_error = error
         if tell:
             self._lifecycle.tell("worker_reopening", worker, error)
-        self._state.may_start = True
         self._state.commands.append((RECALL, worker))
 
 
