@@ -132,9 +132,7 @@ class AttemptLoop:
                         if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
                             # The lifespan is ending: the attempt has not begun, and must not.
                             owner.strand(run)
-                            run = None
-                            await trio.lowlevel.checkpoint_if_cancelled()
-                            continue
+                            await trio.lowlevel.checkpoint_if_cancelled()  # which raises
                         run.loop = self
                         settled = False
                         if run.draws:
@@ -160,18 +158,13 @@ class AttemptLoop:
                         # job.
                         fired = now >= deadline or self._interrupted or raised is not None
             except BaseException as error:
-                if settled:
-                    self._break_off(error)
+                if settled:  # a cancellation by the lifespan, which alone is around the loop
+                    owner.strand()
                     raise
                 raised = error  # a Ctrl-C that arrived right after the function had ended
             if raised is not None:
                 assert run is not None
                 run = await self._end(run, raised)
-
-    def _break_off(self, error: BaseException) -> None:
-        """End the loop after a cancellation, which only the lifespan around it causes."""
-        if is_a(error, trio.Cancelled):  # any other error of the lifespan just propagates
-            self._owner.strand()
 
     async def _end(self, run: Run, raised: BaseException) -> Run | None:
         """End an attempt that was cancelled or raised something other than an `Exception`; return the next run.

@@ -73,9 +73,6 @@ class Waiting:
 
     async def _wait_until(self, job: JobRecord, reached: Callable[[JobRecord], bool], wait: Wait | None = None) -> None:
         task = trio.lowlevel.current_task()
-        watchers = job._watchers
-        if watchers is None:
-            watchers = job._watchers = {}
 
         # A callback that is no longer registered has woken the task, or an earlier callback has cancelled it.
         def watch(job: JobRecord) -> None:
@@ -92,7 +89,7 @@ class Waiting:
                 del watchers[watch]
                 trio.lowlevel.reschedule(task)
 
-        watchers[watch] = None
+        watchers = self.watch(job, watch)
         if wait is not None:
             wait.wake = wake
         await trio.lowlevel.wait_task_rescheduled(abandon)
@@ -202,11 +199,12 @@ class Waiting:
                 task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return None
 
-    def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> None:
-        """Call ``watch`` after the first start of the job and after its end."""
+    def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> dict[Callable[[JobRecord], object], None]:
+        """Call ``watch`` after the first start of the job and after its end; return all watchers of the job."""
         if job._watchers is None:
             job._watchers = {}
         job._watchers[watch] = None
+        return job._watchers
 
 
 def _has_started(job: JobRecord) -> bool:
