@@ -67,7 +67,7 @@ class PoolLimits:
 
     def allows_start(self, now: float) -> bool:
         """Whether the limits of the pool allow one more attempt to start now."""
-        return not self.is_shared or (self.room > 0 and not self.is_rate_limited(now))
+        return self.room > 0 and not self.is_rate_limited(now)
 
     @property
     def room(self) -> float:

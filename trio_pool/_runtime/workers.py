@@ -11,6 +11,7 @@ import trio
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._core.commands import HIRE
+from .._core.race import race_of
 from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
@@ -181,7 +182,7 @@ class Workers:
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
-        race = None if job._run is None else job._run.race
+        race = race_of(job)
         if race is not None and race.is_decided:
             # Another run has decided the attempt. An error after a cancellation is not a failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.openers import OpenPool, both
+from tests.pool.streams.mapped import double, nap
 from trio_pool import (
     Discard,
     Job,
@@ -22,17 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 # The last argument is the job's own; a resource may come before it.
-
-
-async def double(*args: Any) -> int:
-    number: int = args[-1]
-    return 2 * number
-
-
-async def nap(*args: Any) -> float:
-    await trio.sleep(args[-1])
-    seconds: float = args[-1]
-    return seconds
 
 
 async def fail(*args: Any) -> None:
