@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,7 +142,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         if get_ident() != self._engine.home.thread:
             self._engine.check_caller()
         now = trio.current_time()
-        deadline = now + options.total_timeout
+        deadline = math.inf if options.total_timeout == math.inf else now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
     def _check_call(self, fn: object, options: JobSpec) -> None:
@@ -163,6 +164,8 @@ class Submitting(Handle, FixedAttributes, Entered):
         if idle_only is not False:
             validate.instance("idle_only", idle_only, bool)
         job = self._make_job(fn, args, options, context)
+        if not idle_only and self._goes_straight(job):
+            return job
         engine = self._engine
         inside = is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
@@ -178,16 +181,34 @@ class Submitting(Handle, FixedAttributes, Entered):
         Arguments:
           outside: whether the job comes from outside, whatever the calling task is.
         """
+        if self._goes_straight(job):
+            return False
         engine = self._engine
         inside = not outside and is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
             self._check_open(inside=inside)
         return engine.submitters.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
 
+    def _goes_straight(self, job: Job[Any]) -> bool:
+        """Start or queue a job, if nothing else has to be considered; return whether that was done."""
+        engine = self._engine
+        if engine.closed or self._closed:
+            return False
+        done = engine.core.submit_straight(job, job._submitted_at)
+        if done is False:
+            return False
+        if done is not True:
+            done.worker._task.runs.send_nowait(done)
+        if engine.commands or engine.core.deadlines.soonest < engine.timers.until:
+            engine.carry_out()
+        return True
+
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec) -> Any:
         job = self._make_job(fn, args, options)
-        job._caller_deadline = trio.current_effective_deadline()
+        deadline = trio.current_effective_deadline()
+        if deadline != math.inf:
+            job._extras.caller_deadline = deadline
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             if self._lines_up(job):

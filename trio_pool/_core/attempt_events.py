@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .retry_decision import Verdict
     from .settle import Settling
     from .state import PoolState
+    from .straight_way import StraightWay
 
 SUCCEEDED = JobState.SUCCEEDED  # read for every job, and slow to access through the enum
 
@@ -39,9 +40,17 @@ class AttemptEvents:
         "_search",
         "_settling",
         "_state",
+        "_straight_way",
     )
 
-    def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
+    def __init__(
+        self,
+        state: PoolState,
+        features: Features,
+        changes: Changes,
+        settling: Settling,
+        straight_way: StraightWay,
+    ) -> None:
         self._state = state
         self._deadlines = state.deadlines
         self._lifecycle = state.lifecycle
@@ -51,26 +60,27 @@ class AttemptEvents:
         self._search = features.search
         self._changes = changes
         self._settling = settling
+        self._straight_way = straight_way
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """End a run that has returned a value."""
+        worker = run.worker
         race: Race | None = run.race
         if race is not None:
             self._hedging.ending(race, decides=True)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if race is None:
-            job = self._lifecycle.end_attempt(run, now, None)
-            job._value = value
-            self._lifecycle.move(job, SUCCEEDED, now)
-        else:
-            self._leave(race, run, now)
-            self._lifecycle.count_for(run.worker, None)
-            race.succeeded(value)
-            self._left_race(race, now)
-        if run.worker._limits is not None and not run.is_lent:
-            run.worker._limits.succeeded(run.is_probe)
-        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
+            return self._straight_way.succeeded(run, value, now)
+        self._leave(race, run, now)
+        self._lifecycle.count_for(worker, None)
+        race.succeeded(value)
+        self._left_race(race, now)
+        if run.is_lent:
+            return self._after_lent(now)
+        if worker._limits is not None:
+            worker._limits.succeeded(run.is_probe)
+        return self._settling.next_for(worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
         """End a run that has failed."""

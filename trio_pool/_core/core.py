@@ -14,6 +14,7 @@ from .lending import Lending
 from .no_worker import UnservableJobs
 from .settle import Settling
 from .state import CoreSettings, PoolState
+from .straight_way import StraightWay
 from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Core:
         "state",
         "submit",
         "submit_graph",
+        "submit_straight",
         "succeeded",
         "tell_reopening",
         "timed_out",
@@ -100,12 +102,16 @@ class Core:
         scaling = None
         if elastic is not None:
             state.growth = scaling = Autoscaler(elastic, state)
+            state.note_special()
         self._features = features = Features(
             Dispatcher(state), Lending(state), DeadlockSearch(state), UnservableJobs(state, settings.no_worker), scaling
         )
         changes = Changes(state, features)
         self._settling = settling = Settling(state, features, changes)
         self.advance: Final = settling.advance
+
+        straight_way = StraightWay(state, features.dispatcher, settling)
+        self.submit_straight: Final = straight_way.submit
 
         jobs = JobEvents(state, features, changes, settling)
         self.submit: Final = jobs.submit
@@ -131,7 +137,7 @@ class Core:
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
 
-        attempts = AttemptEvents(state, features, changes, settling)
+        attempts = AttemptEvents(state, features, changes, settling, straight_way)
         self.succeeded: Final = attempts.succeeded
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out

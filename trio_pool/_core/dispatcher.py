@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Read for every job, and slow to access through the enum.
 QUEUED = JobState.QUEUED
-RUNNING = JobState.RUNNING
+INFINITE = math.inf
 
 
 class Dispatcher:
@@ -106,7 +106,7 @@ class Dispatcher:
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(worker)
-        self._commands.append((START, self._begin(worker, job, now)))
+        self._commands.append((START, self.begin(worker, job, now)))
 
     def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
         """Return the next run of a worker that has ended one, or None if the worker has to wait.
@@ -132,10 +132,10 @@ class Dispatcher:
             return None
         run: Run | None = None
         if self._lifecycle.count[QUEUED] and (job := self._queue.take(worker)) is not None:
-            run = self._begin(worker, job, now)
+            run = self.begin(worker, job, now)
         elif self._waiting_line.line and (job := self._waiting_line.by_taker.take(worker)) is not None:
             self.admit(job, now)
-            run = self._begin(worker, job, now)
+            run = self.begin(worker, job, now)
         else:
             self._roster.park(worker, now, is_fresh=False)
         if self._hedging.waiting:
@@ -230,20 +230,25 @@ class Dispatcher:
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
-    def _begin(self, worker: WorkerRecord, job: JobRecord, now: float) -> Run:
+    def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
+        """Start a job on a worker; ``is_new`` if the job has not been in the pool yet."""
+        options = job._options
         deadline = job._deadline
-        limit = job._options.attempt_timeout
-        if limit != math.inf and now + limit < deadline:
+        limit = options.attempt_timeout
+        if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
-        if worker._limits is not None or self._limits.meter is not None:
+        if worker._limits is not None or self._limits.counts_starts:
             self._count_start(run, now)
-        if self._limits.budget is not None:
-            self._limits.budget.attempt(now)
-        if job._options.hedge is not None:
+            if self._limits.budget is not None:
+                self._limits.budget.attempt(now)
+        if options.hedge is not None:
             self._hedging.begin(run, now)
-        self._lifecycle.move(job, RUNNING, now, worker)
+        if is_new:
+            self._lifecycle.enter_running(job, worker, now)
+        else:
+            self._lifecycle.start(job, worker, now)
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:

@@ -51,7 +51,11 @@ class Lane(RunHeap[Entry]):
 
     def push(self, entry: Entry) -> None:
         """Add an entry."""
-        self._add(entry)
+        run = self._run
+        if not run or run[-1] < entry:  # as `_add` would do, without the call
+            run.append(entry)
+        else:
+            self._add(entry)
         self.size += 1
 
     def head(self) -> Entry | None:

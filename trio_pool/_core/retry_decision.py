@@ -199,8 +199,8 @@ def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
 def _exhausted(job: Job[Any], error: Exception) -> Die:
     counted = (job._setback or _FIRST_TIME).counted
     words = "no attempts left"
-    if counted < job._attempt_count:  # explains why there were more attempts than max_attempts
-        words = f"{words}: {counted + 1} of {job._attempt_count + 1} count"
+    if counted < job.attempt_count:  # explains why there were more attempts than max_attempts
+        words = f"{words}: {counted + 1} of {job.attempt_count + 1} count"
     return Die(DeadReason.ATTEMPTS_EXHAUSTED, words, error)
 
 

@@ -360,7 +360,7 @@ def failure_of(job: Job[Any]) -> JobFailedError:
     # the job.
     is_over = job._finished_at is not None and job._finished_at >= job._deadline
     if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
-        timeout = JobTimeoutError(job._reason)
+        timeout = JobTimeoutError(job.reason)
         timeout.__cause__ = cause
         cause = timeout
     error.__cause__ = cause
