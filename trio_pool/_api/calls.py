@@ -60,7 +60,7 @@ class ResourceCalls(Submitting, Generic[R]):
         """
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lines_up(job):
+        if not self._goes_straight(job) and self._lines_up(job):
             await self._engine.submitters.wait_for_place(job)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -292,7 +292,7 @@ class SlotCalls(Submitting):
         """Queue a job; wait while the queue is full. Like `Pool.submit`."""
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lines_up(job):
+        if not self._goes_straight(job) and self._lines_up(job):
             await self._engine.submitters.wait_for_place(job)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()

@@ -139,9 +139,10 @@ class Submitting(Handle, FixedAttributes, Entered):
         """Create a job outside the pool, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
             self._check_call(fn, options)
-        if get_ident() != self._engine.home.thread:
+        home = self._engine.home
+        if get_ident() != home.thread:
             self._engine.check_caller()
-        now = trio.current_time()
+        now = home.clock.current_time()
         deadline = math.inf if options.total_timeout == math.inf else now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
@@ -181,8 +182,6 @@ class Submitting(Handle, FixedAttributes, Entered):
         Arguments:
           outside: whether the job comes from outside, whatever the calling task is.
         """
-        if self._goes_straight(job):
-            return False
         engine = self._engine
         inside = not outside and is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
@@ -199,7 +198,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             return False
         if done is not True:
             done.worker._task.runs.send_nowait(done)
-        if engine.commands or engine.core.deadlines.soonest < engine.timers.until:
+        if engine.commands or engine.deadlines.soonest < engine.timers.until:
             engine.carry_out()
         return True
 
@@ -211,7 +210,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             job._extras.caller_deadline = deadline
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            if self._lines_up(job):
+            if not self._goes_straight(job) and self._lines_up(job):
                 await self._engine.submitters.wait_for_place(job)
             await self._engine.waiting.wait_for(job, has_ended)
         except BaseException:

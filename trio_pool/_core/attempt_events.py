@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .retry_decision import Verdict
     from .settle import Settling
     from .state import PoolState
-    from .straight_way import StraightWay
 
 SUCCEEDED = JobState.SUCCEEDED  # read for every job, and slow to access through the enum
 
@@ -40,17 +39,9 @@ class AttemptEvents:
         "_search",
         "_settling",
         "_state",
-        "_straight_way",
     )
 
-    def __init__(
-        self,
-        state: PoolState,
-        features: Features,
-        changes: Changes,
-        settling: Settling,
-        straight_way: StraightWay,
-    ) -> None:
+    def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
         self._state = state
         self._deadlines = state.deadlines
         self._lifecycle = state.lifecycle
@@ -60,18 +51,13 @@ class AttemptEvents:
         self._search = features.search
         self._changes = changes
         self._settling = settling
-        self._straight_way = straight_way
 
-    def succeeded(self, run: Run, value: object, now: float) -> Run | None:
-        """End a run that has returned a value."""
-        worker = run.worker
-        race: Race | None = run.race
-        if race is not None:
-            self._hedging.ending(race, decides=True)
+    def succeeded_in_race(self, run: Run, value: object, now: float) -> Run | None:
+        """End one of several runs of an attempt, which has returned a value; see `StraightWay` for the only one."""
+        worker, race = run.worker, run.race
+        self._hedging.ending(race, decides=True)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
-        if race is None:
-            return self._straight_way.succeeded(run, value, now)
         self._leave(race, run, now)
         self._lifecycle.count_for(worker, None)
         race.succeeded(value)

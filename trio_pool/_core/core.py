@@ -110,9 +110,6 @@ class Core:
         self._settling = settling = Settling(state, features, changes)
         self.advance: Final = settling.advance
 
-        straight_way = StraightWay(state, features.dispatcher, settling)
-        self.submit_straight: Final = straight_way.submit
-
         jobs = JobEvents(state, features, changes, settling)
         self.submit: Final = jobs.submit
         self.submit_graph: Final = jobs.submit_graph
@@ -137,11 +134,14 @@ class Core:
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
 
-        attempts = AttemptEvents(state, features, changes, settling, straight_way)
-        self.succeeded: Final = attempts.succeeded
+        attempts = AttemptEvents(state, features, changes, settling)
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out
         self.cut_short: Final = attempts.cut_short
+
+        straight_way = StraightWay(state, features.dispatcher, settling, attempts)
+        self.submit_straight: Final = straight_way.submit
+        self.succeeded: Final = straight_way.succeeded
 
         workers = WorkerEvents(state, features, changes, settling)
         self.join: Final = workers.join

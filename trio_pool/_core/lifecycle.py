@@ -133,10 +133,10 @@ class Lifecycle:
         history = job._history
         if history is not None:
             if len(history) == _MOST_HISTORY_FIELDS:
-                del history[_FIRST_HISTORY_FIELDS : _FIRST_HISTORY_FIELDS + 2]
-            history += (state, now)
+                history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
+            job._history = (*history, state._value_, now)
         elif old is None and self._keep_history:
-            job._history = [state, now]
+            job._history = (state._value_, now)
         may_be_awaited = False  # as first starts and ends may
         if state is RUNNING:
             if not job._started:
@@ -169,7 +169,7 @@ class Lifecycle:
         self.count[QUEUED] += 1
         job._state = QUEUED
         if self._keep_history:
-            job._history = [QUEUED, now]
+            job._history = ("queued", now)
         if self.groups:
             self._note_in_group(job, None, QUEUED)
         if self.instruments:
@@ -182,7 +182,7 @@ class Lifecycle:
         job._state = RUNNING
         job._started = True
         if self._keep_history:
-            job._history = [QUEUED, now, RUNNING, now]
+            job._history = ("queued", now, "running", now)
         if self.groups:
             self._note_in_group(job, None, QUEUED)
             self._note_in_group(job, QUEUED, RUNNING)
@@ -201,9 +201,8 @@ class Lifecycle:
         count[RUNNING] += 1
         job._state = RUNNING
         job._started = True
-        history = job._history
-        if history is not None:
-            history += (RUNNING, now)
+        if job._history is not None:
+            job._history += ("running", now)
         if self.groups:
             self._note_in_group(job, QUEUED, RUNNING)
         if self.instruments:

@@ -15,6 +15,7 @@ from .lifecycle import begun
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run
+    from .attempt_events import AttemptEvents
     from .dispatcher import Dispatcher
     from .settle import Settling
     from .state import PoolState
@@ -34,6 +35,7 @@ class StraightWay:
         "_deadlines",
         "_dependents",
         "_dispatcher",
+        "_ended_in_race",
         "_instruments",
         "_lifecycle",
         "_line",
@@ -48,7 +50,7 @@ class StraightWay:
         "_watched",
     )
 
-    def __init__(self, state: PoolState, dispatcher: Dispatcher, settling: Settling) -> None:
+    def __init__(self, state: PoolState, dispatcher: Dispatcher, settling: Settling, attempts: AttemptEvents) -> None:
         lifecycle = state.lifecycle
         self._state = state
         self._lifecycle = lifecycle
@@ -59,6 +61,7 @@ class StraightWay:
         self._queue = state.queue
         self._commands = state.commands
         self._max_queue = state.waiting_line.limit
+        self._ended_in_race = attempts.succeeded_in_race
         # All of these stay the same objects.
         self._count = lifecycle.count
         self._live = lifecycle.live
@@ -99,7 +102,11 @@ class StraightWay:
         return True
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
-        """End the only run of an attempt, which has returned a value; return the worker's next run."""
+        """End a run that has returned a value; return the worker's next run."""
+        if run.race is not None:
+            return self._ended_in_race(run, value, now)
+        if self._deadlines.soonest <= now:
+            self._settling.advance(now)
         job, worker, lifecycle = run.job, run.worker, self._lifecycle
         job._value = value
         if job._attempts or self._dependents or self._watched or lifecycle.groups or self._instruments:
@@ -120,7 +127,7 @@ class StraightWay:
             count[SUCCEEDED] += 1
             job._state = SUCCEEDED
             if job._history is not None:
-                job._history += (SUCCEEDED, now)
+                job._history += ("succeeded", now)
             job._finished_at = now
             job._context = None
             live = self._live

@@ -173,8 +173,8 @@ class Job(JobRecord, Generic[V_co]):
     @property
     def history(self) -> tuple[Transition, ...]:
         """The changes of state, the first 64 and the last 64; empty if the pool keeps no history."""
-        fields = self._history or []
-        return tuple(map(Transition, fields[::2], fields[1::2]))
+        fields = self._history or ()
+        return tuple(Transition(JobState(fields[at]), cast("float", fields[at + 1])) for at in range(0, len(fields), 2))
 
     @property
     def dead_reason(self) -> DeadReason | None:

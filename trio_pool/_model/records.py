@@ -205,7 +205,7 @@ class JobRecord(Handle):
         self._state: JobState | None = None
         # The fields of the transitions, one after another. The transitions, and the attempts, are
         # created when they are read.
-        self._history: list[Any] | None = None
+        self._history: tuple[str | float, ...] | None = None
         self._finished_at: float | None = None
 
         # Owned by the core. The run of a running job, or the first of several that has not ended.
