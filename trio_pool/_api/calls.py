@@ -90,7 +90,8 @@ class ResourceCalls(Submitting, Generic[R]):
           NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
-        return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
+        resolved = self._resolve(options, "submit_nowait") if options else self._defaults
+        return self._submit_nowait(fn, args, resolved, idle_only)
 
     async def run(
         self,
@@ -306,7 +307,8 @@ class SlotCalls(Submitting):
         **options: Unpack[JobOptions],
     ) -> Job[V]:
         """Queue a job without waiting. Like `Pool.submit_nowait`."""
-        return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
+        resolved = self._resolve(options, "submit_nowait") if options else self._defaults
+        return self._submit_nowait(fn, args, resolved, idle_only)
 
     async def run(
         self,

@@ -130,11 +130,8 @@ class Lifecycle:
             count[old] -= 1
         count[state] += 1
         job._state = state
-        history = job._history
-        if history is not None:
-            if len(history) == _MOST_HISTORY_FIELDS:
-                history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
-            job._history = (*history, state._value_, now)
+        if job._history is not None:
+            self.keep_transition(job, state, now)
         elif old is None and self._keep_history:
             job._history = (state._value_, now)
         may_be_awaited = False  # as first starts and ends may
@@ -192,21 +189,32 @@ class Lifecycle:
 
     def start(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
         """Let a waiting job run."""
-        if job._started or job._extra is not None or self._watched:
+        if job._extra is not None or self._watched:
             self.move(job, RUNNING, now, worker)
             return
-        self.unstarted -= 1
+        if job._started:
+            self.keep_transition(job, RUNNING, now)
+        else:
+            job._started = True
+            self.unstarted -= 1
+            if job._history is not None:
+                job._history += ("running", now)
         count = self.count
         count[QUEUED] -= 1
         count[RUNNING] += 1
         job._state = RUNNING
-        job._started = True
-        if job._history is not None:
-            job._history += ("running", now)
         if self.groups:
             self._note_in_group(job, QUEUED, RUNNING)
         if self.instruments:
             self._tell(job, QUEUED, RUNNING, worker)
+
+    def keep_transition(self, job: JobRecord, state: JobState, now: float) -> None:
+        """Add a change of state to a job's history, if the pool keeps histories."""
+        history = job._history
+        if history is not None:
+            if len(history) == _MOST_HISTORY_FIELDS:
+                history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
+            job._history = (*history, state._value_, now)
 
     def _note_in_group(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
         group = job._options.group

@@ -38,11 +38,8 @@ class StraightWay:
         "_ended_in_race",
         "_instruments",
         "_lifecycle",
-        "_line",
         "_live",
         "_max_queue",
-        "_news",
-        "_overdue",
         "_queue",
         "_roster",
         "_settling",
@@ -65,12 +62,9 @@ class StraightWay:
         # All of these stay the same objects.
         self._count = lifecycle.count
         self._live = lifecycle.live
-        self._news = lifecycle.news
         self._instruments = lifecycle.instruments
         self._dependents = state.dependencies.dependents
         self._watched = state.waits.watched
-        self._line = state.waiting_line.line
-        self._overdue = state.hedging.waiting
 
     def submit(self, job: JobRecord, now: float) -> Run | bool:
         """Start a new job on an idle worker, or queue it, if nothing else has to be considered.
@@ -109,25 +103,28 @@ class StraightWay:
             self._settling.advance(now)
         job, worker, lifecycle = run.job, run.worker, self._lifecycle
         job._value = value
-        if job._attempts or self._dependents or self._watched or lifecycle.groups or self._instruments:
+        if self._dependents or self._watched or lifecycle.groups or self._instruments:
             lifecycle.end_attempt(run, now, None)
             lifecycle.move(job, SUCCEEDED, now)
         else:
             del worker._runs[run]
-            if not worker._available:
-                worker._crew.count_coming(worker)  # the worker may have had to wait for this
             if run.draws:
                 begun(run, run.started_at)
             worker._busy_seconds += now - run.since
             worker._succeeded += 1
             job._run = None
-            job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
+            if job._attempts:
+                lifecycle.keep_attempt(job, worker, run.started_at, now, None)
+                lifecycle.keep_transition(job, SUCCEEDED, now)
+                job._setback = None
+            else:
+                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
+                if job._history is not None:
+                    job._history += ("succeeded", now)
             count = self._count
             count[RUNNING] -= 1
             count[SUCCEEDED] += 1
             job._state = SUCCEEDED
-            if job._history is not None:
-                job._history += ("succeeded", now)
             job._finished_at = now
             job._context = None
             live = self._live
@@ -141,11 +138,6 @@ class StraightWay:
         limits = worker._limits
         if limits is not None:
             limits.succeeded(run.is_probe)
-        elif not (
-            self._state.special or self._news or self._line or self._overdue or worker._claims or not worker._available
-        ):
-            if self._count[QUEUED] and (following := self._queue.take(worker)) is not None:
-                return self._dispatcher.begin(worker, following, now)
-            self._roster.park(worker, now, is_fresh=False)
-            return None
+        if not worker._available:
+            worker._crew.count_coming(worker)  # the worker may have had to wait for this
         return self._settling.next_for(worker, now)
