@@ -168,7 +168,7 @@ class AttemptEvents:
                 timeout = JobTimeoutError(words)
                 timeout.__cause__ = error
                 self._lifecycle.die(job, DeadReason.TIMED_OUT, words, timeout, now)
-            elif now + fate.delay >= job._caller_deadline:
+            elif job._extra is not None and now + fate.delay >= job._extra.caller_deadline:
                 words = "its caller has no time left to try again"
                 self._lifecycle.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
@@ -242,7 +242,9 @@ class AttemptEvents:
             self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
-        self._lifecycle.count_retry(job)
+        self._lifecycle.retries += 1
+        if (group := job._options.group) is not None:
+            group.retries += 1
         setback = job._setback
         assert setback is not None
         if fate.counts:

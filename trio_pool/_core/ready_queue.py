@@ -113,7 +113,7 @@ class ReadyQueue:
                 lane.append(job)
             else:
                 lane.push((priority, ticket, job))
-            if self._roster.idle_count and not self.is_plain:
+            if self._roster.idle_count and (self._lanes or self._pinned):
                 self._note_startable(lane)
         else:
             self._place((priority, ticket, job), terms)
@@ -197,7 +197,7 @@ class ReadyQueue:
 
     def first_startable(self) -> tuple[Lane, WorkerRecord] | None:
         """Return the lane with the next startable job, and an idle worker that may run the job."""
-        if self.is_plain:  # the short path for that case, with the same result
+        if not (self._lanes or self._pinned):  # the short path for that case, with the same result
             worker = None if self._open.head() is None else self._roster.choose(ANYONE)
             return None if worker is None else (self._open, worker)
         return self._startable.first()

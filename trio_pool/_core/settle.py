@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .changes import Changes, Features
     from .state import PoolState
 
-QUEUED = JobState.QUEUED  # read for every job, and slow to access through the enum
-
 
 class Settling:
     """Handles the consequences that events have marked. Each event ends with `settle`, without own follow-ups."""
@@ -24,17 +22,10 @@ class Settling:
     __slots__ = (
         "_autoscaler",
         "_changes",
-        "_count",
         "_dispatcher",
         "_lending",
         "_lifecycle",
-        "_line",
-        "_newcomers",
-        "_news",
-        "_overdue",
-        "_queue",
         "_reservations",
-        "_roster",
         "_search",
         "_state",
         "_unservable",
@@ -52,14 +43,6 @@ class Settling:
         self._search = features.search
         self._autoscaler = features.autoscaler
         self._changes = changes
-        # What the straight way looks at. All of these stay the same objects.
-        self._news = state.lifecycle.news
-        self._newcomers = state.lifecycle.newcomers
-        self._line = state.waiting_line.line
-        self._overdue = state.hedging.waiting
-        self._count = state.lifecycle.count
-        self._queue = state.queue
-        self._roster = state.roster
 
     def settle(self, now: float) -> None:
         """Handle all consequences of what has happened."""
@@ -88,19 +71,13 @@ class Settling:
 
     def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
         """Return the next run of a worker that has ended one, or None, and handle the other consequences."""
+        following = self._dispatcher.next_straight(worker, now)
+        return self.next_in_general(worker, now) if following is False else following
+
+    def next_in_general(self, worker: WorkerRecord, now: float) -> Run | None:
+        """Do what `next_for` does, whatever is in use or has happened."""
         state = self._state
-        # The straight way, with the same result, if nothing special is in use or has happened.
-        if (
-            worker._available
-            and worker._limits is None
-            and not (state.special or state.may_start or state.may_be_stuck or worker._claims)
-            and not (self._news or self._line or self._overdue or self._newcomers)
-        ):
-            if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
-                return self._dispatcher.begin(worker, job, now)
-            self._roster.park(worker, now, is_fresh=False)
-            return None
-        if self._news:
+        if self._lifecycle.news:
             self.follow_up(now)
         if worker._claims:
             self._lending.give_back(worker, now)

@@ -206,13 +206,13 @@ class WorkerIndex:
         if self.on_unparked is not None:
             self.on_unparked(worker)
 
-    def take_idle(self) -> WorkerRecord | None:
-        """Choose an idle worker for a job without terms, if there is one; the worker is no longer idle."""
+    def take_idle(self) -> WorkerRecord:
+        """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
         only = self._only
         if only is None or only.wide:
             worker = self.choose(ANYONE)
-            if worker is not None:
-                self.unpark(worker)
+            assert worker is not None
+            self.unpark(worker)
             return worker
         worker = next(self._in_order(only.idle))
         del only.idle[worker]
