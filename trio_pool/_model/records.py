@@ -320,7 +320,7 @@ class WorkerRecord(Handle):
         self._expires_at: float | None = None
 
         # The number of places; and the runs that occupy them, in the order of their start.
-        self._max_running = 1
+        self._max_running: float = 1
         self._runs: dict[Run, None] = {}
         # The runs whose jobs have lent their places; and those of these runs that are to get them
         # back.
@@ -370,9 +370,15 @@ class WorkerRecord(Handle):
         return self._holds.keys().isdisjoint(_CLOSED)
 
     @property
-    def _has_room(self) -> bool:
+    def _has_place(self) -> bool:
         """Whether a place is free."""
         return len(self._runs) < self._max_running
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one more attempt may run, as far as the number of places and the worker's limits are concerned."""
+        limits = self._limits
+        return len(self._runs) < self._max_running and (limits is None or limits.allows_another())
 
     @property
     def _may_become_available(self) -> bool:

@@ -298,7 +298,7 @@ class Engine:
             self.timers.sleep_until(self.deadlines.soonest)
 
     def _on_start(self, run: Run) -> None:
-        run.worker._task.runs.send_nowait(run)
+        run.worker._task.send(run)
 
     def _on_interrupt(self, run: Run) -> None:
         run.worker._task.interrupt(run)

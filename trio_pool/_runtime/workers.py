@@ -63,6 +63,7 @@ class Workers:
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
+        worker._max_running = resource.max_running
         worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
