@@ -124,13 +124,18 @@ class BasePool(Submitting):
 
     @property
     def idle_workers(self) -> tuple[Worker, ...]:
-        """The workers that could start a job at once, the longest idle first.
+        """Those of `free_workers` that run nothing, the longest idle first."""
+        return tuple(worker for worker in self.free_workers if not worker._runs)
+
+    @property
+    def free_workers(self) -> tuple[Worker, ...]:
+        """The workers that could start a job at once, first the one whose last start or end is longest ago.
 
         This excludes workers that only a rate limit holds back, their own or the pool's.
         """
         if not self._engine.roster.idle_count:
             return ()
-        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(self._engine.home.clock.current_time())))
+        return cast("tuple[Worker, ...]", tuple(self._engine.core.free(self._engine.home.clock.current_time())))
 
     @property
     def dead(self) -> DeadLetters:

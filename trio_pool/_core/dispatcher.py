@@ -81,8 +81,8 @@ class Dispatcher:
         # The job that began to wait for the limit may be gone.
         return self._first_match(self._queue) is not None
 
-    def idle(self, now: float) -> list[WorkerRecord]:
-        """The workers that could start a job now, the longest idle first."""
+    def free(self, now: float) -> list[WorkerRecord]:
+        """The workers that could start a job now, the one without a start or an end for longest first."""
         return [] if self._limits.is_rate_limited(now) else self._roster.idle()
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
@@ -104,9 +104,9 @@ class Dispatcher:
         while self._waiting_line.line and self._waiting_line.is_free():
             self.admit(None, now)
 
-    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Queue a job that no idle worker may run now."""
-        self._queue.push(job, terms, front=front)
+    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False, ticket: int | None = None) -> None:
+        """Queue a job that no free worker may run now."""
+        self._queue.push(job, terms, front=front, ticket=ticket)
         lifecycle = self._lifecycle
         queued = lifecycle.count[QUEUED]
         if queued > lifecycle.queue_peak:

@@ -118,6 +118,26 @@ class WorkerIndex:
         self.fresh.pop(worker, None)
         return not kind.members
 
+    def set_places(self, worker: WorkerRecord, limit: float) -> None:
+        """Change the number of a worker's places."""
+        counts = not worker._is_leaving and worker._id in self.by_id
+        if counts:
+            self.add_places(worker, -1)
+        worker._max_running = limit
+        if counts:
+            self.add_places(worker, 1)
+        if worker._id not in self.by_id:
+            return
+        self.note_places(worker)
+        kind = worker._kind
+        number = kind.idle.get(worker)
+        if number is not None:
+            if worker._has_room:  # its place in the order may have changed
+                kind.unpark(worker)
+                kind.park(worker, number)
+            else:
+                self.unpark(worker)
+
     def add_places(self, worker: WorkerRecord, sign: int) -> None:
         """Count the places of a worker, or no longer: not while it is about to leave."""
         if worker._max_running == math.inf:
