@@ -146,7 +146,7 @@ class Settling:
         state.may_reserve = False
         if not reservations.waiting:
             return
-        changed = reservations.review(state.most_workers)
+        changed = reservations.review(state.most_places)
         if state.draining:
             changed |= reservations.turn_away_beyond()
         if changed:
