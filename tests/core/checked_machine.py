@@ -163,7 +163,8 @@ class CheckedMachine(SchedulerMachine):
             assert race is None or race in hedging
             assert [records[worker] for worker in attempt.workers] == (list(race.took_part) if race else runners)
             assert runners == ([run.worker for run in race.runners] if race else [job.worker])
-            assert attempt.due == (race.next_at if race else None)
+            is_waiting = attempt.waits_since is not None and attempt.deadline < math.inf
+            assert (attempt.deadline if is_waiting else attempt.due) == (race.next_at if race else None)
 
     @invariant()
     def those_wait_for_one_more_worker_that_do_so_in_the_model_in_the_same_order(self) -> None:

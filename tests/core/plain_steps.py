@@ -211,6 +211,8 @@ class PlainSteps(PlainView):
                 due.append((job.delayed_until, 5, job.delay_number, job))
             if job.state is JobState.RUNNING and job.attempt.due is not None:
                 due.append((job.attempt.due, 6, job.attempt.due_number, job))
+            if job.attempt.waits_since is not None:
+                due.append((job.attempt.deadline, 7, number, job))
         for number, worker in enumerate(self.workers):
             due.append((worker.expires_at, 1, number, worker))
             if worker.rest_until is not None:
@@ -231,9 +233,11 @@ class PlainSteps(PlainView):
                 self._die(item, DeadReason.TIMED_OUT)
             elif kind == 5:
                 self._queue_again(item, front=item.front)
-            else:
+            elif kind == 6 and self.now < item.attempt.deadline:
                 item.attempt.due = None
                 item.attempt.waits_since = self._next_count()
+            else:  # its time is up
+                item.attempt.start_on_no_more()
         self._bring_together()
         self._retire()
         self._settle()

@@ -212,6 +212,8 @@ class Settling:
                 self._changes.queue_again(item, now, front=item._setback.front, at_once=False)
             elif due is Due.RATE:
                 item.no_longer_limited()
+            elif due is Due.HEDGE:
+                state.may_be_stuck |= state.hedging.come_due(item)
             else:
                 is_over(due, item)
                 if due is Due.AGE:
@@ -220,8 +222,6 @@ class Settling:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     is_retiring = True
-                elif due is Due.HEDGE:
-                    state.hedging.come_due(item)
                 else:
                     self._dispatcher.note(item, now)
         state.may_start = True
