@@ -54,6 +54,7 @@ class CheckedMachine(SchedulerMachine):
             assert record._is_leaving is plain.departing
             assert record._holds.get(Hold.RESTING) == plain.rest_until
             assert record._holds.get(Hold.QUARANTINED) == plain.quarantined_until
+            assert record._holds.get(Hold.LIMITED) == plain.limited_until
             assert record._available is plain.available
             assert record.state is plain.state
             assert (record._attempts, record._succeeded) == (plain.ended, plain.succeeded)

@@ -170,9 +170,8 @@ class PlainSteps(PlainView):
             return False
         if worker.phase == "reopening" and worker.job is not None:
             return False
-        if worker.phase != "open" or worker.rest_until is not None or worker.quarantined_until is not None:
-            return True
-        return worker.ready_at(self.now) > self.now
+        held = (worker.rest_until, worker.quarantined_until, worker.limited_until)
+        return worker.phase != "open" or any(until is not None for until in held)
 
     def _resume_all(self) -> None:
         paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
