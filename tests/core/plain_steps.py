@@ -237,8 +237,8 @@ class PlainSteps(PlainView):
                 item.attempt.waits_since = self._next_count()
             else:  # its time is up
                 item.attempt.start_on_no_more()
-        self._bring_together()
-        self._retire()
+        self._settle()
+        self._retire()  # of those for whom there is nothing to do after that
         self._settle()
 
     def _retire(self) -> None:
