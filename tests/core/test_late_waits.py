@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.core.commands import WaitsInVain
-from tests.core.hedged_jobs import pass_time, runners, submit
-from tests.core.makers import Core, make_core, run_on
+from tests.core.hedged_jobs import pass_time, runners, submit, submit_plain
+from tests.core.makers import Core, make_core, run_of, run_on
 from trio_pool import JobTimeoutError
 from trio_pool._core.deadlines import Due, _is_current
 from trio_pool._core.waits import Wait
@@ -84,4 +84,21 @@ def test_a_run_that_the_total_timeout_ends_leaves_another_that_waits_for_ever() 
     assert runners(core, job) == [worker, other]
     assert told(core) == []
     core.scheduler.timed_out(run_on(other), JobTimeoutError("too late"), 5.0)
+    assert told(core) == [wait]
+
+
+def test_a_group_that_has_to_release_a_worker_may_wait_for_the_job_there_which_waits_for_its_opener() -> None:
+    core = make_core(max_running=2)
+    worker, reserved, other = core.add_worker(), core.add_worker(), core.add_worker()
+    core.scheduler.pause(other, 0.0)
+    opener = submit_plain(core, 0.0, worker=worker)
+    group = core.make_group(reserve=2)
+    group.opener = run_of(opener)
+    core.scheduler.open_group(group, 0.0)
+    assert core.scheduler.begin_wait(Wait(group.opener, None, group), 0.0)
+    member = submit_plain(core, 0.0, group=group, worker=reserved)
+    last = submit_plain(core, 0.0)  # there is no room for it
+    wait = Wait(run_of(member), None, lambda: (last,))
+    assert core.scheduler.begin_wait(wait, 0.0)
+    assert not group.workers
     assert told(core) == [wait]

@@ -146,6 +146,7 @@ class Settling:
             changed |= reservations.turn_away_beyond()
         if changed:
             state.look_again()
+            state.may_be_stuck = True  # a group that has released its workers may wait for jobs that run there
 
     def _is_still(self) -> bool:
         """Whether only jobs run that wait for others, and no deadline will change that."""
@@ -184,8 +185,7 @@ class Settling:
             self._dispatcher.give_out(now)
             self._dispatcher.set_aside_idle()
             state.may_start = False
-            if count[JobState.RUNNING] > running:
-                state.may_be_stuck = True  # a worker that was reserved for a group runs a job now
+            state.may_be_stuck = True  # a group may now wait for workers that waiting jobs hold
         if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
