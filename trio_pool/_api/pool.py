@@ -288,6 +288,7 @@ class Pool(ResourceCalls[R], BasePool):
         *,
         name: str | None = None,
         tags: Iterable[str] = (),
+        max_running: float = 1,
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
@@ -299,7 +300,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Arguments:
           resource: any object, or a `Resource`, which excludes the other arguments.
-          name, tags, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
+          name, tags, max_running, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -310,8 +311,9 @@ class Pool(ResourceCalls[R], BasePool):
         """
         given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
         if not isinstance(resource, Resource):
-            described: Resource[Any] = Resource(resource, name=name, tags=cast("frozenset[str]", tags), **given)
-        elif tags or name is not None or any(value is not None for value in given.values()):
+            named: dict[str, Any] = {"name": name, "tags": tags, "max_running": max_running}
+            described: Resource[Any] = Resource(resource, **named, **given)
+        elif tags or name is not None or max_running != 1 or any(value is not None for value in given.values()):
             raise ValueError("a Resource has its own name, tags and limits; give them there")
         else:
             described = cast("Any", resource)
@@ -368,6 +370,7 @@ class SlotPool(SlotCalls, BasePool):
         *,
         name: str | None = None,
         tags: Iterable[str] = (),
+        max_running: float = 1,
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
@@ -375,7 +378,7 @@ class SlotPool(SlotCalls, BasePool):
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
         given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), **given)
+        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), max_running=max_running, **given)
         return await self._staff.add(slot, ())
 
     def open_group(
