@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,12 +29,12 @@ def told(core: Core) -> list[Wait]:
     return [command.wait for command in core.commands_of(WaitsInVain)]
 
 
-@pytest.mark.parametrize("timeout", ["total_timeout", "attempt_timeout"])
-def test_a_hedged_job_whose_time_is_up_is_started_on_no_other_worker_that_it_has_waited_for(timeout: str) -> None:
+@pytest.mark.parametrize("options", [{"total_timeout": 5.0}, {"attempt_timeout": 5.0}], ids=str)
+def test_a_hedged_job_whose_time_is_up_is_started_on_no_other_worker_that_it_has_waited_for(options: Any) -> None:
     core = make_core()
     worker, other = core.add_worker(), core.add_worker()
     core.scheduler.rest(other, 9.0, 0.0)
-    job = submit(core, 0.0, **{timeout: 5.0})
+    job = submit(core, 0.0, **options)
     wait = begin_for_itself(core, worker, job, 2.0)
     pass_time(core, 4.0)
     assert told(core) == []

@@ -181,10 +181,10 @@ async def test_an_idle_worker_is_retired_that_a_hedge_could_have_taken(autojump_
         assert await pool.run(parent, hedge=Hedge(30)) == 6
 
 
-@pytest.mark.parametrize("option", ["total_timeout", "attempt_timeout"])
+@pytest.mark.parametrize("options", [{"total_timeout": 5}, {"attempt_timeout": 5}], ids=str)
 @pytest.mark.parametrize("rest", [0.0, 9.0])
 async def test_the_time_of_a_hedged_job_is_up_which_waits_for_itself_behind_a_shield(
-    autojump_clock: MockClock, rest: float, option: str
+    autojump_clock: MockClock, rest: float, options: Any
 ) -> None:
     told: list[float] = []
 
@@ -197,7 +197,7 @@ async def test_the_time_of_a_hedged_job_is_up_which_waits_for_itself_behind_a_sh
 
     async with no_hanging(), open_pool(["a", "b"], on_dead="keep") as pool:
         pool.workers[1].rest(rest)
-        await pool.submit(parent, hedge=Hedge(1), **{option: 5})
+        await pool.submit(parent, hedge=Hedge(1), **options)
     assert told == [5]
 
 
