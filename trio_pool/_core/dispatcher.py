@@ -231,7 +231,7 @@ class Dispatcher:
             if found is None:
                 queue = self._waiting_line.by_taker
                 found = self._first_match(queue)
-            race = self._hedging.first_match(now) if found is None and self._hedging.waiting else None
+            race = self._hedging.first_match() if found is None and self._hedging.waiting else None
             if found is None and race is None:
                 return
             if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
