@@ -380,7 +380,7 @@ class WorkerRecord(Handle):
     def _has_room(self) -> bool:
         """Whether a place is free that the worker's limits let be used."""
         limits = self._limits
-        return len(self._runs) < self._max_running and (limits is None or limits.allows_another())
+        return len(self._runs) < self._max_running and (limits is None or not self._runs or limits.allows_another())
 
     @property
     def _may_become_available(self) -> bool:
