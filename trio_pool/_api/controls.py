@@ -1,0 +1,124 @@
+"""What a program does with a pool while it runs: change its settings, close it, wait for it, cancel it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._policies import validate
+from .._policies.rate_limit import RateLimit
+from .._policies.retry import RetryPolicy
+from .._runtime.job_runner import is_in_a_job
+from .submitting import Submitting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._model.pool_config import OnFailure
+    from .._model.records import JobSpec
+    from .._runtime.engine import Engine
+    from .._runtime.workers import Workers
+
+
+class Controls(Submitting):
+    """The calls of a pool that change its settings or end it.
+
+    Arguments:
+      engine, defaults, job_ids: as for `Submitting`.
+      staff: the workers of the pool.
+    """
+
+    __slots__ = ("_staff",)
+
+    def __init__(self, engine: Engine, defaults: JobSpec, job_ids: Iterator[int], staff: Workers) -> None:
+        super().__init__(engine, defaults, job_ids)
+        self._staff = staff
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The policy of jobs without a policy of their own. Assign to change it."""
+        return self._staff.retry
+
+    @retry.setter
+    def retry(self, policy: RetryPolicy) -> None:
+        self._engine.check_caller()
+        self._staff.retry = validate.instance("retry", policy, RetryPolicy)
+
+    @property
+    def on_failure(self) -> OnFailure | None:
+        """The function that decides about ordinary failures, or None. Assign to change it."""
+        return self._staff.on_failure
+
+    @on_failure.setter
+    def on_failure(self, hook: OnFailure | None) -> None:
+        self._engine.check_caller()
+        if hook is not None:
+            validate.call("on_failure", hook)
+        self._staff.on_failure = hook
+
+    @property
+    def max_running(self) -> float | None:
+        """How many attempts may run at once, or None. Assign to change it."""
+        limit = self._engine.core.max_running
+        return None if limit == float("inf") else limit
+
+    @max_running.setter
+    def max_running(self, limit: float | None) -> None:
+        self._engine.check_caller()
+        bound = validate.bound("max_running", limit, least=1)
+        self._engine.core.set_max_running(bound, trio.current_time())
+        self._engine.carry_out()
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """How often attempts may start in the whole pool, or None. Assign to change it.
+
+        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
+        the new burst if that is less.
+        """
+        return self._engine.core.rate_limit
+
+    @rate_limit.setter
+    def rate_limit(self, limit: RateLimit | None) -> None:
+        self._engine.check_caller()
+        validate.optional("rate_limit", limit, RateLimit)
+        self._engine.core.set_rate_limit(limit, trio.current_time())
+        self._engine.carry_out()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool refuses jobs from outside, since it was closed, cancelled or left, or its body has ended."""
+        return self._engine.closed
+
+    def close(self) -> None:
+        """Accept no more jobs from outside; the jobs in the pool still run.
+
+        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
+        Leaving the block also closes the pool.
+        """
+        self._engine.close()
+
+    def cancel(self) -> None:
+        """Stop everything now: all jobs, the body of the block, the workers.
+
+        The block then ends without an exception from the pool. Dead jobs that nobody has dealt with are logged.
+        """
+        self._engine.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def join(self) -> None:
+        """Wait until no job is queued, delayed, blocked or running.
+
+        A checkpoint. Cancelling the wait has no effect on the jobs.
+
+        Raises:
+          RuntimeError: if called inside a job of this pool, which would wait for itself.
+        """
+        self._engine.check_caller()
+        if is_in_a_job() and self._is_inside():
+            raise RuntimeError("join() inside a job of the same pool would wait for ever")
+        if self._engine.lifecycle.live:
+            await self._engine.wait_until_quiet()
+        else:
+            await trio.lowlevel.checkpoint()
