@@ -87,6 +87,55 @@ class Controls(Submitting):
         self._engine.carry_out()
 
     @property
+    def paused(self) -> bool:
+        """Whether the pool is paused; see `pause`."""
+        return self._engine.core.hold.paused
+
+    @property
+    def resting_until(self) -> float | None:
+        """Until when the pool rests, on Trio's clock, or None if it doesn't; see `rest`."""
+        until = self._engine.core.hold.resting_until
+        return until if until is not None and until > self._engine.home.clock.current_time() else None
+
+    @trio.lowlevel.enable_ki_protection
+    def pause(self) -> None:
+        """Start no more attempts in the whole pool until `resume`; those under way finish.
+
+        Jobs may still be submitted, and wait. The workers stay as they are, and workers added meanwhile start
+        nothing either. Timeouts go on, resources are still reopened, and jobs that have lent their worker still get
+        it back. An elastic pool opens no worker for jobs that wait because of the pause. Leaving the pool's block
+        resumes the pool.
+        """
+        self._engine.check_caller()
+        if not self._engine.stopping:
+            self._engine.core.pause_pool(trio.current_time())
+            self._engine.carry_out()
+
+    @trio.lowlevel.enable_ki_protection
+    def resume(self) -> None:
+        """Undo `pause`. This doesn't end a rest, of the pool or of a worker, or the pause of a worker."""
+        self._engine.check_caller()
+        if not self._engine.stopping:
+            self._engine.core.resume_pool(trio.current_time())
+            self._engine.carry_out()
+
+    @trio.lowlevel.enable_ki_protection
+    def rest(self, seconds: float) -> None:
+        """Start no more attempts in the whole pool for some time, like a `pause` that ends by itself.
+
+        If two rests overlap, the later end applies. Leaving the pool's block waits for the rest if jobs do.
+
+        Arguments:
+          seconds: the duration from now on; finite, zero or more.
+        """
+        self._engine.check_caller()
+        duration = validate.seconds("seconds", seconds, finite=True)
+        if not self._engine.stopping:
+            now = trio.current_time()
+            self._engine.core.rest_pool(now + duration, now)
+            self._engine.carry_out()
+
+    @property
     def closed(self) -> bool:
         """Whether the pool refuses jobs from outside, since it was closed, cancelled or left, or its body has ended."""
         return self._engine.closed

@@ -63,6 +63,15 @@ class Instrument:
     def job_finished(self, job: Job[Any]) -> None:
         """A job has reached its final state."""
 
+    def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
+        """The whole pool has been paused."""
+
+    def pool_resumed(self, pool: Pool[Any] | SlotPool) -> None:
+        """The whole pool has been resumed, by the program or at the end of its block."""
+
+    def pool_resting(self, pool: Pool[Any] | SlotPool, until: float) -> None:
+        """The whole pool rests until the given time, on Trio's clock."""
+
     def worker_started(self, worker: Worker) -> None:
         """A worker's resource has been opened or reopened."""
 
@@ -102,6 +111,7 @@ class BasePool(Controls):
         )
         engine = Engine(config, elastic, self._requeue)
         super().__init__(engine, defaults, count(1), Workers(engine, elastic))
+        engine.pool = self
 
     @property
     def name(self) -> str | None:

@@ -155,7 +155,9 @@ class Settling:
     def _is_still(self) -> bool:
         """Whether only jobs run that wait for others, and no deadline will change that."""
         count, autoscaler = self._lifecycle.count, self._autoscaler
-        hedging = self._state.hedging
+        hedging, hold = self._state.hedging, self._state.limits.hold
+        if hold.resting_until is not None or (hold.paused and not self._state.draining):
+            return False
         if count[JobState.DELAYED] or hedging.due_later:
             return False
         if count[JobState.RUNNING] + hedging.further > self._state.waits.standing():
@@ -178,7 +180,7 @@ class Settling:
           whether there may be more to do.
         """
         state, reservations, count = self._state, self._reservations, self._lifecycle.count
-        if state.draining and state.paused:
+        if state.draining and (state.paused or state.limits.hold.paused):
             self._changes.resume_all(now)
             return True
         if state.draining and self._unservable.bury_lost(now):
@@ -219,7 +221,9 @@ class Settling:
                 item.no_longer_limited()
             else:
                 is_over(due, item)
-                if due is Due.AGE:
+                if due is Due.POOL_REST:
+                    state.note_hold()
+                elif due is Due.AGE:
                     self._grown_old(item, now)
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
