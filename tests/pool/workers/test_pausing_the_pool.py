@@ -41,8 +41,9 @@ async def test_a_paused_pool_starts_nothing_until_it_is_resumed(opened: OpenPool
         assert await job.wait() == 6
 
 
-async def test_a_paused_pool_says_so(autojump_clock: MockClock) -> None:
-    async with open_pool(2) as pool:
+@both
+async def test_a_paused_pool_says_so(opened: OpenPool) -> None:
+    async with opened() as pool:
         assert not pool.paused
         pool.pause()
         assert pool.paused
@@ -84,7 +85,8 @@ async def test_no_worker_of_a_paused_pool_can_start_something(autojump_clock: Mo
 
 
 async def test_a_worker_that_comes_to_a_paused_pool_starts_nothing(autojump_clock: MockClock) -> None:
-    async with open_pool([]) as pool:
+    nothing: list[str] = []
+    async with open_pool(nothing) as pool:
         pool.pause()
         await pool.add("a", tags=["x"])
         job = await pool.submit(works)
@@ -174,7 +176,7 @@ async def test_a_retry_at_once_waits_until_the_pool_is_resumed(autojump_clock: M
         await trio.sleep(3)
         assert (job.state, job.attempt_count) == (JobState.QUEUED, 1)
         pool.resume()
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 async def test_a_slow_attempt_is_started_nowhere_else_while_the_pool_is_paused(autojump_clock: MockClock) -> None:
@@ -458,11 +460,14 @@ async def test_cancelling_a_paused_pool_ends_its_jobs(autojump_clock: MockClock)
 
 
 async def test_the_body_that_raises_ends_a_paused_pool(autojump_clock: MockClock) -> None:
-    with pytest.raises(OSError, match="body"):
+    async def body() -> None:
         async with open_pool(["a"]) as pool:
             pool.pause()
             await pool.submit(works)
             raise OSError("body")
+
+    with pytest.raises(OSError, match="body"):
+        await body()
 
 
 async def test_a_pool_that_has_ended_is_not_paused_any_more() -> None:
