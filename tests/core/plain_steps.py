@@ -146,6 +146,8 @@ class PlainSteps(PlainView):
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
+        if self.rests_until is not None or (self.is_paused and not self.draining):
+            return False
         if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
             return False
         if self.those(JobState.DELAYED) or self.waits_for_rate():
@@ -158,8 +160,8 @@ class PlainSteps(PlainView):
         return False
 
     def has_paused(self) -> bool:
-        """Whether any worker is paused that has not left."""
-        return any(worker.paused and worker.phase != "gone" for worker in self.workers)
+        """Whether the pool is paused, or any worker that has not left."""
+        return self.is_paused or any(worker.paused and worker.phase != "gone" for worker in self.workers)
 
     def _bury_all(self) -> None:
         for job in self.those(JobState.QUEUED):
@@ -175,6 +177,7 @@ class PlainSteps(PlainView):
         return worker.ready_at(self.now) > self.now
 
     def _resume_all(self) -> None:
+        self.is_paused = False
         paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
         for worker in paused:  # all of them before any is asked: who gets a job doesn't depend on their order
             worker.paused = False
@@ -234,6 +237,8 @@ class PlainSteps(PlainView):
             else:
                 item.attempt.due = None
                 item.attempt.waits_since = self._next_count()
+        if self.rests_until is not None and self.rests_until <= self.now:
+            self.rests_until = None
         self._bring_together()
         self._retire()
         self._settle()
