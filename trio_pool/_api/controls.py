@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
+from .._policies.resource import CHANGEABLE, Elastic
 from .._policies.retry import RetryPolicy
 from .._runtime.job_runner import is_in_a_job
 from .submitting import Submitting
@@ -84,6 +85,32 @@ class Controls(Submitting):
         self._engine.check_caller()
         validate.optional("rate_limit", limit, RateLimit)
         self._engine.core.set_rate_limit(limit, trio.current_time())
+        self._engine.carry_out()
+
+    @property
+    def elastic(self) -> Elastic[Any] | None:
+        """The `Elastic` that the pool was opened with, or None. Assign to change it.
+
+        For example ``pool.elastic = attrs.evolve(pool.elastic, max=9)``. ``min``, ``max``, ``idle_timeout`` and
+        ``open_after`` can be changed. If there are more workers than a lower ``max``, they leave as they fall idle,
+        before they take another job. Workers that are reserved for a group stay until it releases them, and those
+        that jobs wait for alone until these have run.
+
+        Raises:
+          ValueError: on assignment, if another field differs, or if the pool was not opened with an `Elastic`.
+        """
+        return self._staff.elastic
+
+    @elastic.setter
+    def elastic(self, elastic: Elastic[Any]) -> None:
+        self._engine.check_caller()
+        validate.instance("elastic", elastic, Elastic)
+        if self._staff.elastic is None:
+            raise ValueError("elastic can be assigned only if the pool was opened with an Elastic")
+        if changed := self._staff.elastic._changed(elastic):
+            raise ValueError(f"elastic can change in {', '.join(CHANGEABLE)} only, not in {', '.join(changed)}")
+        self._staff.elastic = elastic
+        self._engine.core.set_elastic(elastic, trio.current_time())
         self._engine.carry_out()
 
     @property

@@ -75,6 +75,7 @@ class Core:
         "rest_pool",
         "resume",
         "resume_pool",
+        "set_elastic",
         "set_max_running",
         "set_places",
         "set_rate_limit",
@@ -144,6 +145,7 @@ class Core:
         self.pause_pool: Final = pool.pause_pool
         self.resume_pool: Final = pool.resume_pool
         self.rest_pool: Final = pool.rest_pool
+        self.set_elastic: Final = pool.set_elastic
 
         attempts = AttemptEvents(state, features, changes, settling)
         self.failed: Final = attempts.failed

@@ -28,6 +28,7 @@ class Due(enum.IntEnum):
     DELAY = 7
     RETIRE = 8
     HEDGE = 9
+    OPEN = 10
 
 
 # For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs and
@@ -39,6 +40,7 @@ FIELDS = {
     Due.POOL_REST: "resting_until",
     Due.RETIRE: "_retire_at",
     Due.HEDGE: "next_at",
+    Due.OPEN: "_open_at",
 }
 
 

@@ -8,7 +8,7 @@ from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.states import JobState
 from .changes import is_kept
-from .deadlines import Due, is_over
+from .deadlines import HOLDS, Due, is_over
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -86,7 +86,9 @@ class Settling:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
-            if limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
+            if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
+                self._changes.dismiss(worker, now)
+            elif limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
                 self._changes.take_out_of_use(worker, None, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
@@ -99,6 +101,8 @@ class Settling:
             self.follow_up(now)
         if state.may_reserve:
             self._review()
+        while self._autoscaler is not None and (worker := self._autoscaler.surplus()) is not None:
+            self._changes.dismiss(worker, now)
         if state.may_start or reservations.lacking:
             state.may_start = False
             self._dispatcher.match(now)
@@ -167,7 +171,7 @@ class Settling:
         if autoscaler is not None:
             limits = self._state.limits
             is_limited = limits.limited_until is not None and limits.room > 0
-            if autoscaler.is_hiring or (is_limited and autoscaler.is_short):
+            if autoscaler.is_hiring or autoscaler.is_patient or (is_limited and autoscaler.is_short):
                 return False
             if autoscaler.is_letting_go and not count[JobState.RUNNING]:
                 return False  # after the worker has left, another one may be opened for the waiting jobs
@@ -231,7 +235,7 @@ class Settling:
                     is_retiring = True
                 elif due is Due.HEDGE:
                     state.hedging.come_due(item)
-                else:
+                elif due in HOLDS:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
