@@ -208,6 +208,7 @@ async def test_a_job_that_has_waited_for_long_gets_a_worker_as_soon_as_there_may
         await pool.submit(sleeps, 99)
         job = await pool.submit(now)
         await trio.sleep(10)
+        assert pool.elastic is not None
         pool.elastic = attrs.evolve(pool.elastic, max=2)
         assert await job.wait() == 10
 
