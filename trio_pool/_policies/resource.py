@@ -167,6 +167,6 @@ CHANGEABLE = ("min", "max", "idle_timeout", "open_after")
 
 def _is_same(one: object, other: object) -> bool:
     # A factory's own comparison is not used, but that of bound methods is: each access makes another one.
-    if callable(one):
-        return one is other or (isinstance(one, MethodType) and isinstance(other, MethodType) and one == other)
-    return type(one) is type(other) and one == other
+    if isinstance(one, MethodType):
+        return isinstance(other, MethodType) and one == other
+    return one is other or (type(one) is type(other) and not callable(one) and one == other)
