@@ -78,7 +78,7 @@ def test_it_is_told_and_counted_as_one_attempt() -> None:
     for worker in workers:
         core.failed(worker, ERROR, RETRY, 3.0)
     assert job.attempt_count == len(job.attempts) == 1
-    assert (core.lifecycle.attempts, core.lifecycle.failures, core.lifecycle.retries) == (1, 1, 0)
+    assert (core.lifecycle.failures, core.lifecycle.retries) == (1, 0)
     assert told(core, "attempt_started") == [(job, workers[0])]
     assert told(core, "attempt_ended") == [(job, only_attempt(job))]
     # Were it more than one, half of them would be enough for a retry.
@@ -132,7 +132,7 @@ def test_each_worker_that_has_ended_it_by_itself_has_that_in_its_statistics() ->
     core.cut_short(third, ERROR, 7.0)
     core.succeeded(fourth, None, 8.0)
     workers = (first, second, third, fourth)
-    assert [(worker._attempts, worker._succeeded) for worker in workers] == [(1, 0), (1, 1), (0, 0), (1, 1)]
+    assert [(worker._failed, worker._succeeded) for worker in workers] == [(1, 0), (0, 1), (0, 0), (0, 1)]
     assert [worker._busy_seconds for worker in workers] == [5.0, 5.0, 5.0, 5.0]
     assert [worker._last_error for worker in workers] == [ERROR, None, None, None]
 
@@ -142,7 +142,7 @@ def test_a_worker_whose_attempt_the_total_timeout_has_ended_has_that_in_its_stat
     _, (first, second) = race(core, total_timeout=9.0)
     core.timed_out(first, ERROR, 9.0)
     core.cut_short(second, OTHER_ERROR, 9.0)
-    assert [(worker._attempts, worker._last_error) for worker in (first, second)] == [(1, ERROR), (0, None)]
+    assert [(worker._failed, worker._last_error) for worker in (first, second)] == [(1, ERROR), (0, None)]
 
 
 # The first value wins.
@@ -202,7 +202,8 @@ def test_what_the_others_fail_with_after_that_does_not_matter(verdict: Verdict) 
     core.succeeded(second, "value", 4.0)
     core.failed(first, ERROR, verdict, 5.0)
     assert job.state is JobState.SUCCEEDED
-    assert (core.lifecycle.attempts, core.lifecycle.failures) == (1, 0)
+    assert job.attempt_count == 1
+    assert core.lifecycle.failures == 0
 
 
 def test_a_value_counts_after_the_function_has_said_that_there_is_none_to_be_had() -> None:
@@ -415,7 +416,7 @@ def test_if_all_are_evicted_the_job_is_queued_again_in_front_and_the_attempt_is_
     for worker in workers:
         evict(core, worker, 4.0)
     assert list(core.scheduler.state.queue) == [job, waiting]
-    assert (job.attempts, job.attempt_count, core.lifecycle.attempts) == ((), 0, 0)
+    assert (job.attempts, job.attempt_count) == ((), 0)
     ((_, attempt),) = told(core, "attempt_ended")
     assert (attempt.worker_id, attempt.hedges) == (workers[0].id, ((workers[1].id, workers[1].name),))
 
@@ -476,7 +477,7 @@ def test_a_job_is_cancelled_although_one_runner_had_failed_before() -> None:
     core.failed(first, ERROR, RETRY, 3.0)
     core.scheduler.cancel(job, 4.0)
     core.cut_short(second, OTHER_ERROR, 5.0)
-    assert (job.state, job.attempts, core.lifecycle.attempts) == (JobState.CANCELLED, (), 0)
+    assert (job.state, job.attempts, core.lifecycle.failures) == (JobState.CANCELLED, (), 0)
 
 
 def test_what_was_decided_before_the_job_was_cancelled_holds() -> None:

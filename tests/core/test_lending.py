@@ -333,7 +333,7 @@ def test_one_that_goes_on_without_its_worker_counts_where_it_has_counted() -> No
     assert (state_of(lender), lender.worker, core.lifecycle.surplus) == (JobState.RUNNING, None, -1)
     assert core.scheduler.succeeded(run, "value", 3.0) is None
     assert (state_of(lender), lender.worker, core.lifecycle.surplus) == (JobState.SUCCEEDED, None, 0)
-    assert (job_on(worker), worker._lent, worker._attempts) == (holder, {}, 1)
+    assert (job_on(worker), worker._lent, worker._succeeded) == (holder, {}, 1)
 
 
 @pytest.mark.parametrize("others", [0, 1])

@@ -230,7 +230,7 @@ def test_a_submitter_whose_job_nobody_can_take_any_more_is_refused_where_such_ar
     assert core.scheduler.submit(job := make_job(), Door.QUEUE_UP, 0.0) is Admission.WAITING
     core.scheduler.left(worker, 0.0)
     assert [command.job for command in core.commands_of(Refused)] == [job]
-    assert core.lifecycle.submitted == 0
+    assert sum(core.lifecycle.count.values()) == 0
 
 
 def test_a_submitter_whose_job_nobody_can_take_any_more_gets_it_dead_where_such_are_buried() -> None:

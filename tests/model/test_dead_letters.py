@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_job, no_requeueing
-from trio_pool import DeadLetters
+from trio_pool import DeadLetters, DeadReason
+from trio_pool._model.shortfall import Shortfall
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 def filled(number: int, limit: float = 1000) -> tuple[DeadLetters, list[Job[Any]]]:
     dead = DeadLetters(limit, no_requeueing)
-    jobs = [make_job() for _ in range(number)]
+    jobs = [dead_job() for _ in range(number)]
     for job in jobs:
         dead._add(job)
     return dead, jobs
+
+
+def dead_job() -> Job[Any]:
+    job = make_job()
+    job._value = Shortfall("no attempts left", DeadReason.ATTEMPTS_EXHAUSTED)
+    return job
 
 
 def test_they_come_oldest_first() -> None:
@@ -120,7 +127,7 @@ def test_requeueing_takes_the_job_out_and_returns_the_new_one() -> None:
         return fresh
 
     dead = DeadLetters(10, requeue)
-    job = make_job()
+    job = dead_job()
     dead._add(job)
     assert dead.requeue(job, priority=3) is fresh
     assert asked == [(job, {"priority": 3})]
@@ -148,7 +155,7 @@ def test_every_dead_job_is_kept_dealt_with_or_counted_as_dropped(limit: int, ste
     died: list[Job[Any]] = []
     for step in steps:
         if step < 6 or not died:
-            died.append(make_job())
+            died.append(dead_job())
             dead._add(died[-1])
         elif step < 9:
             dead._deal_with(died[step % len(died)])

@@ -106,7 +106,7 @@ def test_it_notices_a_lifespan_that_was_not_left() -> None:
 
 def test_it_notices_a_job_that_has_not_ended() -> None:
     world = run_once(leave_alone).world
-    world.jobs[0]._history = []
+    world.jobs[0]._history = ()
     with pytest.raises(AssertionError, match="has been"):
         check(world)
 

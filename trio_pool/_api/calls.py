@@ -60,7 +60,7 @@ class ResourceCalls(Submitting, Generic[R]):
         """
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lines_up(job):
+        if not self._goes_straight(job) and self._lines_up(job):
             await self._engine.submitters.wait_for_place(job)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -90,7 +90,8 @@ class ResourceCalls(Submitting, Generic[R]):
           NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
-        return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
+        resolved = self._resolve(options, "submit_nowait") if options else self._defaults
+        return self._submit_nowait(fn, args, resolved, idle_only)
 
     async def run(
         self,
@@ -292,7 +293,7 @@ class SlotCalls(Submitting):
         """Queue a job; wait while the queue is full. Like `Pool.submit`."""
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lines_up(job):
+        if not self._goes_straight(job) and self._lines_up(job):
             await self._engine.submitters.wait_for_place(job)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -306,7 +307,8 @@ class SlotCalls(Submitting):
         **options: Unpack[JobOptions],
     ) -> Job[V]:
         """Queue a job without waiting. Like `Pool.submit_nowait`."""
-        return self._submit_nowait(fn, args, self._resolve(options, "submit_nowait"), idle_only)
+        resolved = self._resolve(options, "submit_nowait") if options else self._defaults
+        return self._submit_nowait(fn, args, resolved, idle_only)
 
     async def run(
         self,

@@ -199,7 +199,7 @@ class Feeder:
         # whatever its outcome.
         window.take(job)
         try:
-            if pool._lines_up(job, outside=self._is_outside):
+            if not pool._goes_straight(job) and pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
                 window.is_wanted = False
                 self._engine.submitters.call_when_placed(job, self._placed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -138,10 +139,11 @@ class Submitting(Handle, FixedAttributes, Entered):
         """Create a job outside the pool, in a copy of the caller's context unless one is given."""
         if options.after or not callable(fn):
             self._check_call(fn, options)
-        if get_ident() != self._engine.home.thread:
+        home = self._engine.home
+        if get_ident() != home.thread:
             self._engine.check_caller()
-        now = trio.current_time()
-        deadline = now + options.total_timeout
+        now = home.clock.current_time()
+        deadline = math.inf if options.total_timeout == math.inf else now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
     def _check_call(self, fn: object, options: JobSpec) -> None:
@@ -163,6 +165,8 @@ class Submitting(Handle, FixedAttributes, Entered):
         if idle_only is not False:
             validate.instance("idle_only", idle_only, bool)
         job = self._make_job(fn, args, options, context)
+        if not idle_only and self._goes_straight(job):
+            return job
         engine = self._engine
         inside = is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
@@ -184,13 +188,29 @@ class Submitting(Handle, FixedAttributes, Entered):
             self._check_open(inside=inside)
         return engine.submitters.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
 
+    def _goes_straight(self, job: Job[Any]) -> bool:
+        """Start or queue a job, if nothing else has to be considered; return whether that was done."""
+        engine = self._engine
+        if engine.closed or self._closed:
+            return False
+        done = engine.core.submit_straight(job, job._submitted_at)
+        if done is False:
+            return False
+        if done is not True:
+            done.worker._task.runs.send_nowait(done)
+        if engine.commands or engine.deadlines.soonest < engine.timers.until:
+            engine.carry_out()
+        return True
+
     @trio.lowlevel.enable_ki_protection
     async def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], options: JobSpec) -> Any:
         job = self._make_job(fn, args, options)
-        job._caller_deadline = trio.current_effective_deadline()
+        deadline = trio.current_effective_deadline()
+        if deadline != math.inf:
+            job._extras.caller_deadline = deadline
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            if self._lines_up(job):
+            if not self._goes_straight(job) and self._lines_up(job):
                 await self._engine.submitters.wait_for_place(job)
             await self._engine.waiting.wait_for(job, has_ended)
         except BaseException:

@@ -55,16 +55,17 @@ class WaitingLine:
     Invariant: between two events, nobody waits while there is a place.
 
     Attributes:
+      limit: how many jobs that have never started the queue may hold.
       line: the waiting submitters, by their job or by the key of their graph.
       by_taker: the waiting jobs, by their terms.
     """
 
-    __slots__ = ("_dependencies", "_lifecycle", "_limit", "_parties", "by_taker", "line")
+    __slots__ = ("_dependencies", "_lifecycle", "_parties", "by_taker", "limit", "line")
 
     def __init__(self, lifecycle: Lifecycle, limit: float, by_taker: ReadyQueue, dependencies: Dependencies) -> None:
         self._lifecycle = lifecycle
         self._dependencies = dependencies
-        self._limit = limit
+        self.limit: float = limit
         self.by_taker: ReadyQueue = by_taker
         self.line: dict[JobRecord, Party | None] = {}
         # Maps each job of a waiting graph to the graph.
@@ -72,7 +73,7 @@ class WaitingLine:
 
     def is_free(self) -> bool:
         """Whether one more job that has never started is within the bound."""
-        return self._lifecycle.unstarted < self._limit
+        return self._lifecycle.unstarted < self.limit
 
     def line_up(self, job: JobRecord, terms: Terms | None) -> None:
         """Add a submitter to the line; ``terms`` is None while the job is blocked."""

@@ -52,25 +52,21 @@ class AttemptEvents:
         self._changes = changes
         self._settling = settling
 
-    def succeeded(self, run: Run, value: object, now: float) -> Run | None:
-        """End a run that has returned a value."""
-        race: Race | None = run.race
-        if race is not None:
-            self._hedging.ending(race, decides=True)
+    def succeeded_in_race(self, run: Run, value: object, now: float) -> Run | None:
+        """End one of several runs of an attempt, which has returned a value; see `StraightWay` for the only one."""
+        worker, race = run.worker, run.race
+        self._hedging.ending(race, decides=True)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
-        if race is None:
-            job = self._lifecycle.end_attempt(run, now, None)
-            job._value = value
-            self._lifecycle.move(job, SUCCEEDED, now)
-        else:
-            self._leave(race, run, now)
-            self._lifecycle.count_for(run.worker, None)
-            race.succeeded(value)
-            self._left_race(race, now)
-        if run.worker._limits is not None and not run.is_lent:
-            run.worker._limits.succeeded(run.is_probe)
-        return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
+        self._leave(race, run, now)
+        self._lifecycle.count_for(worker, None)
+        race.succeeded(value)
+        self._left_race(race, now)
+        if run.is_lent:
+            return self._after_lent(now)
+        if worker._limits is not None:
+            worker._limits.succeeded(run.is_probe)
+        return self._settling.next_for(worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
         """End a run that has failed."""
@@ -172,7 +168,7 @@ class AttemptEvents:
                 timeout = JobTimeoutError(words)
                 timeout.__cause__ = error
                 self._lifecycle.die(job, DeadReason.TIMED_OUT, words, timeout, now)
-            elif now + fate.delay >= job._caller_deadline:
+            elif job._extra is not None and now + fate.delay >= job._extra.caller_deadline:
                 words = "its caller has no time left to try again"
                 self._lifecycle.die(job, DeadReason.TIMED_OUT, words, error, now)
             elif budget is not None and not budget.allows_retry(now):
@@ -246,7 +242,9 @@ class AttemptEvents:
             self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
-        self._lifecycle.count_retry(job)
+        self._lifecycle.retries += 1
+        if (group := job._options.group) is not None:
+            group.retries += 1
         setback = job._setback
         assert setback is not None
         if fate.counts:

@@ -55,8 +55,9 @@ class Changes:
         self._lifecycle.move(job, JobState.QUEUED, now)
         # If this is the only change, and no other job waits because of a shared limit, the job may
         # start at once. Otherwise it is matched with the workers when all changes are known.
-        shared = state.limits.is_shared or state.has_reserved or state.may_start
-        alone = at_once and not (shared or self._lifecycle.news)
+        alone = at_once and not (
+            state.may_start or self._lifecycle.news or state.limits.is_shared or state.has_reserved
+        )
         worker = self._dispatcher.idle_worker_for(terms, now) if alone else None
         if worker is not None:
             self._dispatcher.hand_over(worker, job, now)

@@ -14,6 +14,7 @@ from .lending import Lending
 from .no_worker import UnservableJobs
 from .settle import Settling
 from .state import CoreSettings, PoolState
+from .straight_way import StraightWay
 from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Core:
         "state",
         "submit",
         "submit_graph",
+        "submit_straight",
         "succeeded",
         "tell_reopening",
         "timed_out",
@@ -100,6 +102,7 @@ class Core:
         scaling = None
         if elastic is not None:
             state.growth = scaling = Autoscaler(elastic, state)
+            state.note_special()
         self._features = features = Features(
             Dispatcher(state), Lending(state), DeadlockSearch(state), UnservableJobs(state, settings.no_worker), scaling
         )
@@ -132,10 +135,13 @@ class Core:
         self.drain: Final = jobs.drain
 
         attempts = AttemptEvents(state, features, changes, settling)
-        self.succeeded: Final = attempts.succeeded
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out
         self.cut_short: Final = attempts.cut_short
+
+        straight_way = StraightWay(state, features.dispatcher, settling, attempts)
+        self.submit_straight: Final = straight_way.submit
+        self.succeeded: Final = straight_way.succeeded
 
         workers = WorkerEvents(state, features, changes, settling)
         self.join: Final = workers.join

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .._model.records import Run
 from .._model.states import Hold, JobState
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Read for every job, and slow to access through the enum.
 QUEUED = JobState.QUEUED
-RUNNING = JobState.RUNNING
+INFINITE = math.inf
 
 
 class Dispatcher:
@@ -36,9 +36,14 @@ class Dispatcher:
 
     __slots__ = (
         "_commands",
+        "_count",
         "_hedging",
         "_lifecycle",
         "_limits",
+        "_line",
+        "_newcomers",
+        "_news",
+        "_overdue",
         "_queue",
         "_reservations",
         "_roster",
@@ -56,6 +61,12 @@ class Dispatcher:
         self._hedging = state.hedging
         self._reservations = state.reservations
         self._commands = state.commands
+        # What the straight way looks at. All of these stay the same objects.
+        self._count = state.lifecycle.count
+        self._line = state.waiting_line.line
+        self._news = state.lifecycle.news
+        self._newcomers = state.lifecycle.newcomers
+        self._overdue = state.hedging.waiting
 
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
@@ -106,7 +117,31 @@ class Dispatcher:
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
         self._roster.unpark(worker)
-        self._commands.append((START, self._begin(worker, job, now)))
+        self._commands.append((START, self.begin(worker, job, now)))
+
+    def next_straight(self, worker: WorkerRecord, now: float) -> Run | Literal[False] | None:
+        """Return the next run of a worker that has ended one, or None, if nothing special is in use or has happened.
+
+        Otherwise return False: then others may be concerned, and `Settling.next_for` finds out.
+        """
+        state = self._state
+        if (
+            state.special
+            or state.may_start
+            or state.may_be_stuck
+            or worker._limits is not None
+            or worker._claims
+            or not worker._available
+            or self._news
+            or self._newcomers
+            or self._line
+            or self._overdue
+        ):
+            return False
+        if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
+            return self.begin(worker, job, now)
+        self._roster.park(worker, now, is_fresh=False)
+        return None
 
     def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
         """Return the next run of a worker that has ended one, or None if the worker has to wait.
@@ -132,10 +167,10 @@ class Dispatcher:
             return None
         run: Run | None = None
         if self._lifecycle.count[QUEUED] and (job := self._queue.take(worker)) is not None:
-            run = self._begin(worker, job, now)
+            run = self.begin(worker, job, now)
         elif self._waiting_line.line and (job := self._waiting_line.by_taker.take(worker)) is not None:
             self.admit(job, now)
-            run = self._begin(worker, job, now)
+            run = self.begin(worker, job, now)
         else:
             self._roster.park(worker, now, is_fresh=False)
         if self._hedging.waiting:
@@ -230,20 +265,23 @@ class Dispatcher:
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
-    def _begin(self, worker: WorkerRecord, job: JobRecord, now: float) -> Run:
+    def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
+        """Start a job on a worker; if the job ``is_new``, the caller lets it enter the pool."""
+        options = job._options
         deadline = job._deadline
-        limit = job._options.attempt_timeout
-        if limit != math.inf and now + limit < deadline:
+        limit = options.attempt_timeout
+        if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
-        if worker._limits is not None or self._limits.meter is not None:
+        if worker._limits is not None or self._limits.counts_starts:
             self._count_start(run, now)
-        if self._limits.budget is not None:
-            self._limits.budget.attempt(now)
-        if job._options.hedge is not None:
+            if self._limits.budget is not None:
+                self._limits.budget.attempt(now)
+        if options.hedge is not None:
             self._hedging.begin(run, now)
-        self._lifecycle.move(job, RUNNING, now, worker)
+        if not is_new:
+            self._lifecycle.start(job, worker, now)
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:

@@ -77,11 +77,11 @@ class JobEvents:
                 return admission
         terms = options.terms
         if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(terms, now)) is not None:
-            self._lifecycle.move(job, QUEUED, now)
+            self._lifecycle.enter(job, now)
             self._dispatcher.hand_over(worker, job, now)
             return Admission.ENTERED
         if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._waiting_line.is_free()):
-            self._lifecycle.move(job, QUEUED, now)
+            self._lifecycle.enter(job, now)
             self._dispatcher.let_wait(job, terms)
             self._settle_waiting(now)
             return Admission.ENTERED
@@ -252,6 +252,7 @@ class JobEvents:
         self._lifecycle.groups += 1
         if group.reserve:
             self._state.reservations.open(group)
+            self._state.note_special()
             self._state.may_reserve = True
             self._settling.settle(now)
 
@@ -261,6 +262,7 @@ class JobEvents:
         self._lifecycle.groups -= 1
         if group.reserve:
             self._state.reservations.close(group)
+            self._state.note_special()
             for queue in (self._state.queue, self._waiting_line.by_taker):
                 queue.forget_kinds(group)
             self._state.look_again()
@@ -293,6 +295,7 @@ class JobEvents:
         """Change how many attempts may run at once."""
         self._settling.advance(now)
         self._state.limits.set_max_running(limit)
+        self._state.note_special()
         self._state.may_start = self._state.may_be_stuck = True
         self._settling.settle(now)
 
@@ -300,6 +303,7 @@ class JobEvents:
         """Change how often attempts may start."""
         self._settling.advance(now)
         self._state.limits.set_rate_limit(limit, now)
+        self._state.note_special()
         self._state.may_start = True
         self._settling.settle(now)
 
@@ -308,6 +312,7 @@ class JobEvents:
         self._settling.advance(now)
         state = self._state
         state.draining = state.may_reserve = True
+        state.note_special()
         state.may_be_stuck |= bool(state.paused or state.reservations.waiting)
         self._changes.resume_all(now)
         self._settling.settle(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from .run_heap import RunHeap
@@ -29,15 +30,17 @@ class Lane(RunHeap[Entry]):
     """The jobs that wait on the same terms, the next one to start first.
 
     An entry is valid as long as it has its job's ticket; invalid entries are dropped when they are
-    reached.
+    reached. Most jobs need no entry: those of priority 0 that come last stand in a queue of their
+    own, where a job is valid as long as the lane is its lane.
     """
 
-    __slots__ = ("index", "is_counted", "size", "terms")
+    __slots__ = ("_plain", "index", "is_counted", "size", "terms")
 
     def __init__(self, terms: Terms) -> None:
         super().__init__()
         self.terms: Terms = terms
         self.size: int = 0
+        self._plain: deque[JobRecord] = deque()
         # Set by the queue: the index that the lane shares with other lanes for many kinds of
         # workers, or None. And whether an elastic pool counts the lane's jobs.
         self.index: Index | None = None
@@ -54,23 +57,35 @@ class Lane(RunHeap[Entry]):
         self._add(entry)
         self.size += 1
 
+    def append(self, job: JobRecord) -> None:
+        """Add a job of priority 0 with the largest ticket so far; its lane must be set."""
+        self._plain.append(job)
+        self.size += 1
+
     def head(self) -> Entry | None:
         """Return the first valid entry, or None."""
-        run, heap = self._run, self._heap
+        run, heap, plain = self._run, self._heap, self._plain
         while run and not _is_valid(run[0]):
             run.popleft()
         while heap and not _is_valid(heap[0]):
             heapq.heappop(heap)
-        return self._first()
+        while plain and plain[0]._lane is not self:
+            plain.popleft()
+        first = self._first()
+        if plain:
+            entry = _entry_of(plain[0])
+            if first is None or entry < first:
+                return entry
+        return first
 
     def take(self) -> JobRecord | None:
         """Remove and return the first job, or None: `head` and `pop` in one."""
-        if self._heap:
+        if self._heap or self._run:
             return None if self.head() is None else self.pop()
-        run = self._run
-        while run:
-            _, ticket, job = run.popleft()
-            if job._ticket == ticket:
+        plain = self._plain
+        while plain:
+            job = plain.popleft()
+            if job._lane is self:
                 self.size -= 1
                 return job
         return None
@@ -78,16 +93,30 @@ class Lane(RunHeap[Entry]):
     def pop(self) -> JobRecord:
         """Remove and return the job of the first entry, which `head` must have returned."""
         self.size -= 1
+        first, plain = self._first(), self._plain
+        if plain and (first is None or _entry_of(plain[0]) < first):
+            return plain.popleft()
         return self._pop()[2]
 
     def forget(self) -> None:
         """Record that one of the entries has become invalid."""
         self.size -= 1
-        self._compact(len(self) - self.size, _is_valid)
+        if self._compact(len(self) - self.size, _is_valid):
+            self._plain = deque(job for job in self._plain if job._lane is self)
 
     def entries(self) -> list[Entry]:
         """The valid entries, in the order in which the jobs start."""
-        return sorted(filter(_is_valid, self))
+        plain = [_entry_of(job) for job in self._plain if job._lane is self]
+        return sorted([*filter(_is_valid, self), *plain])
+
+    def __len__(self) -> int:
+        """The number of entries, including stale ones."""
+        return super().__len__() + len(self._plain)
+
+
+def _entry_of(job: JobRecord) -> Entry:
+    """The entry of a job that stands without one."""
+    return 0, job._ticket, job
 
 
 def _is_valid(entry: Entry) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
+from .._model.shortfall import Shortfall
 from .._model.states import (
     ATTEMPT_FIELDS,
     ERROR_FIELD,
@@ -36,7 +37,10 @@ _MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
 _FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
 _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
 
-RUNNING = JobState.RUNNING  # read for every change of state, and slow to access through the enum
+# Read for every change of state, and slow to access through the enum.
+QUEUED = JobState.QUEUED
+RUNNING = JobState.RUNNING
+SUCCEEDED = JobState.SUCCEEDED
 
 
 class Lifecycle:
@@ -51,6 +55,7 @@ class Lifecycle:
       waits: notified of the jobs that others wait for.
 
     Attributes:
+      instruments: the instruments.
       count: how many jobs are in each state, including ended ones.
       unstarted: how many jobs in the pool have never started, which max_queue bounds.
       live: the jobs that have not ended, by id, in the order in which they entered.
@@ -65,20 +70,18 @@ class Lifecycle:
         "_commands",
         "_dead",
         "_dependents",
-        "_instruments",
-        "_keep_history",
         "_waits",
         "_watched",
-        "attempts",
         "count",
         "failures",
         "groups",
+        "instruments",
+        "keep_history",
         "live",
         "newcomers",
         "news",
         "queue_peak",
         "retries",
-        "submitted",
         "surplus",
         "unstarted",
     )
@@ -95,14 +98,12 @@ class Lifecycle:
         self._commands = commands
         self._dead = dead
         self._dependents = dependencies.dependents
-        self._instruments = instruments
-        self._keep_history = keep_history
+        self.instruments: Sequence[object] = instruments
+        self.keep_history: bool = keep_history
         self._waits = waits
         self._watched = waits.watched
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
         self.unstarted: int = 0
-        self.submitted: int = 0
-        self.attempts: int = 0
         self.failures: int = 0
         self.retries: int = 0
         self.queue_peak: int = 0
@@ -123,24 +124,21 @@ class Lifecycle:
             raise AssertionError(f"{job!r} can't become {state.name}")
         count = self.count
         if old is None:
-            self.submitted += 1
             self.unstarted += 1
             self.live[job._id] = job
         else:
             count[old] -= 1
         count[state] += 1
         job._state = state
-        history = job._history
-        if history is not None:
-            if len(history) == _MOST_HISTORY_FIELDS:
-                del history[_FIRST_HISTORY_FIELDS : _FIRST_HISTORY_FIELDS + 2]
-            history += (state, now)
-        elif old is None and self._keep_history:
-            job._history = [state, now]
+        if job._history is not None:
+            self.keep_transition(job, state, now)
+        elif old is None and self.keep_history:
+            job._history = (state._value_, now)
         may_be_awaited = False  # as first starts and ends may
         if state is RUNNING:
             if not job._started:
-                job._started = may_be_awaited = True
+                job._started = True
+                may_be_awaited = job._extra is not None and job._extra.is_start_awaited
                 self.unstarted -= 1
                 if self._watched:
                     self._waits.note(job)  # some wait only for its start
@@ -151,21 +149,73 @@ class Lifecycle:
                 job._window.end(job, old)
         elif job._window is not None:
             job._window.move(old, state)
-        if self.groups and (group := job._options.group) is not None:
-            if old is RUNNING and group.is_full:
-                self.news.append(group)
-            if old is None and group.awaited:
-                self.newcomers.append(job)
-            if group.note(job, old, state):
-                self._commands.append((GROUP_QUIET, group))
+        if self.groups:
+            self.note_in_group(job, old, state)
         if may_be_awaited and job._watchers is not None:
             self._commands.append((CHANGED, job))
-        if self._instruments:
-            self._tell(job, old, state, detail)
+        if self.instruments:
+            self.tell_of(job, old, state, detail)
+
+    # The most frequent changes, each written out: what `move` would do, without its questions. The
+    # tests hold them against `move`.
+
+    def enter(self, job: JobRecord, now: float) -> None:
+        """Let a new job wait for a worker."""
+        self.unstarted += 1
+        self.live[job._id] = job
+        self.count[QUEUED] += 1
+        job._state = QUEUED
+        if self.keep_history:
+            job._history = ("queued", now)
+        if self.groups:
+            self.note_in_group(job, None, QUEUED)
+        if self.instruments:
+            self.tell_of(job, None, QUEUED, None)
+
+    def start(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
+        """Let a waiting job run."""
+        if job._extra is not None or self._watched:
+            self.move(job, RUNNING, now, worker)
+            return
+        if job._started:
+            self.keep_transition(job, RUNNING, now)
+        else:
+            job._started = True
+            self.unstarted -= 1
+            if job._history is not None:
+                job._history += ("running", now)
+        count = self.count
+        count[QUEUED] -= 1
+        count[RUNNING] += 1
+        job._state = RUNNING
+        if self.groups:
+            self.note_in_group(job, QUEUED, RUNNING)
+        if self.instruments:
+            self.tell_of(job, QUEUED, RUNNING, worker)
+
+    def keep_transition(self, job: JobRecord, state: JobState, now: float) -> None:
+        """Add a change of state to a job's history, if the pool keeps histories."""
+        history = job._history
+        if history is not None:
+            if len(history) == _MOST_HISTORY_FIELDS:
+                history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
+            job._history = (*history, state._value_, now)
+
+    def note_in_group(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
+        """Record a change of state in the job's group, if it has one."""
+        group = job._options.group
+        if group is None:
+            return
+        if old is RUNNING and group.is_full:
+            self.news.append(group)
+        if old is None and group.awaited:
+            self.newcomers.append(job)
+        if group.note(job, old, state):
+            self._commands.append((GROUP_QUIET, group))
 
     def end(self, job: JobRecord, state: JobState, now: float, words: Words = "") -> None:
         """End a job in a state other than dead; ``words`` is the reason if it has no result."""
-        job._reason = words
+        job._value = Shortfall(words)
         self.move(job, state, now)
 
     def die(
@@ -177,8 +227,7 @@ class Lifecycle:
         now: float,
     ) -> None:
         """End a job as dead because of ``error``, or without an error."""
-        job._reason = words
-        job._value = reason, error
+        job._value = Shortfall(words, reason, error)
         self.move(job, JobState.DEAD, now)
         self._dead._add(cast("Job[Any]", job))
         self._commands.append((DIED, job))
@@ -197,10 +246,10 @@ class Lifecycle:
     def end_attempt(self, run: Run, now: float, error: Exception | None) -> JobRecord:
         """Record an attempt that counts, and remove its run from the worker; return the job."""
         job, worker = self.take_off(run, now), run.worker
-        worker._attempts += 1
         if error is None:
             worker._succeeded += 1
         else:
+            worker._failed += 1
             worker._last_error = error
         self.keep_attempt(job, worker, run.started_at, now, error)
         return job
@@ -227,10 +276,10 @@ class Lifecycle:
 
     def count_for(self, worker: WorkerRecord, error: Exception | None) -> None:
         """Add an attempt to a worker's statistics; `end_attempt` does the same inline."""
-        worker._attempts += 1
         if error is None:
             worker._succeeded += 1
         else:
+            worker._failed += 1
             worker._last_error = error
 
     def keep_attempt(
@@ -243,20 +292,17 @@ class Lifecycle:
         hedges: tuple[tuple[int, str], ...] = (),
     ) -> None:
         """Count an attempt, and add it to its job's attempts."""
-        job._attempt_count = number = job._attempt_count + 1
-        attempt = (number, worker._id, worker._name, started_at, now, error, hedges)
-        if self._instruments:
-            self.tell("attempt_ended", job, Attempt(*attempt))
         kept = job._attempts
+        number = kept[-ATTEMPT_FIELDS] + 1 if kept else 1
+        attempt = (number, worker._id, worker._name, started_at, now, error, hedges)
+        if self.instruments:
+            self.tell("attempt_ended", job, Attempt(*attempt))
         if len(kept) == _MOST_ATTEMPT_FIELDS:
             kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
         job._attempts = kept + attempt
-        self.attempts += 1
         if error is not None:
             self.failures += 1
-        if self.groups and (group := job._options.group) is not None:
-            group.attempts += 1
-            if error is not None:
+            if (group := job._options.group) is not None:
                 group.failures += 1
 
     def add_surplus(self, job: JobRecord, difference: int) -> None:
@@ -266,12 +312,6 @@ class Lifecycle:
             if difference < 0 and group.is_full:
                 self.news.append(group)
             group.surplus += difference
-
-    def count_retry(self, job: JobRecord) -> None:
-        """Count a retry."""
-        self.retries += 1
-        if (group := job._options.group) is not None:
-            group.retries += 1
 
     def drop_attempt(
         self,
@@ -283,13 +323,13 @@ class Lifecycle:
         hedges: tuple[tuple[int, str], ...] = (),
     ) -> None:
         """Notify the instruments of an attempt that doesn't count."""
-        if self._instruments:
-            number = job._attempt_count + 1
+        if self.instruments:
+            number = job.attempt_count + 1
             self.tell("attempt_ended", job, Attempt(number, worker._id, worker._name, started_at, now, error, hedges))
 
     def tell(self, event: str, *arguments: object) -> None:
         """Record an event for the instruments, if there are any."""
-        if self._instruments:
+        if self.instruments:
             self._commands.append((TELL, (event, arguments)))
 
     def _close(self, job: JobRecord, now: float) -> None:
@@ -308,7 +348,8 @@ class Lifecycle:
         if not self.live:
             self._commands.append((QUIET, None))
 
-    def _tell(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
+    def tell_of(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
+        """Record a change of state for the instruments."""
         if old is None:
             self.tell("job_submitted", job)
         if state is JobState.RUNNING:

@@ -24,6 +24,7 @@ class PoolLimits:
     Attributes:
       max_running: how many attempts may run at once; changed by `set_max_running`.
       is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
+      counts_starts: whether the start of each attempt counts against a rate limit or a budget of the pool.
       meter: the meter of the pool's rate limit, or None.
       budget: the meter of the pool's retry budget, or None.
       limited_until: until when the pool's rate limit delays a job that could start otherwise.
@@ -35,6 +36,7 @@ class PoolLimits:
         "_meter_before",
         "_ticket",
         "budget",
+        "counts_starts",
         "is_shared",
         "limited_until",
         "max_running",
@@ -60,10 +62,12 @@ class PoolLimits:
         # Identifies the entry for ``limited_until`` in the heap of deadlines; 0 without an entry.
         self._ticket = 0
         self.is_shared: bool = False
+        self.counts_starts: bool = False
         self._note_limits()
 
     def _note_limits(self) -> None:
         self.is_shared = self.max_running != math.inf or self.meter is not None
+        self.counts_starts = self.meter is not None or self.budget is not None
 
     def allows_start(self, now: float) -> bool:
         """Whether the limits of the pool allow one more attempt to start now."""

@@ -79,10 +79,9 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._open = Lane(ANYONE)
-        # For each worker, the lanes of the jobs that wait for that worker alone.
+        # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes with further terms, such as tags or a group; and by a required tag, or None, those of them for
-        # several workers.
+        # The lanes with further terms; and by a required tag, or None, those of them for several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -91,11 +90,11 @@ class ReadyQueue:
         self._indexes: dict[Key, Index] = {}
         self._shared: dict[str | None, Index] = {}
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; and by group, how many jobs such a worker may run.
+        # The tags of an elastic pool's workers, or None; by group, how many jobs such a worker may run.
         self.counted_tags: frozenset[str] | None = None
         self._counted: dict[Group | None, int] = {}
-        # The round is the number of changes that may give a worker a job that it didn't find before. For each
-        # worker, the round of its last search, and the rank before which it found nothing.
+        # How often a worker may have got a job that it did not find before; and for each worker, that number at its
+        # last search, and the rank before which it found nothing.
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
@@ -107,14 +106,17 @@ class ReadyQueue:
         job._ticket = ticket
         if job._deadline != math.inf:
             self._deadlines.add_timeout(job)
-        entry = (job._options.priority if self._ranked else 0, ticket, job)
+        priority = job._options.priority if self._ranked else 0
         if terms is ANYONE:
             job._lane = lane = self._open
-            lane.push(entry)
-            if self._roster.idle_count and not self.is_plain and lane.head() is entry:
-                self._startable.note(lane, entry[:2])
+            if priority == 0 and ticket > 0:
+                lane.append(job)
+            else:
+                lane.push((priority, ticket, job))
+            if self._roster.idle_count and (self._lanes or self._pinned):
+                self._note_startable(lane)
         else:
-            self._place(entry, terms)
+            self._place((priority, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
         """Remove and return the first job that an available worker may run."""
@@ -195,7 +197,7 @@ class ReadyQueue:
 
     def first_startable(self) -> tuple[Lane, WorkerRecord] | None:
         """Return the lane with the next startable job, and an idle worker that may run the job."""
-        if self.is_plain:  # the short path for that case, with the same result
+        if not (self._lanes or self._pinned):  # the short path for that case, with the same result
             worker = None if self._open.head() is None else self._roster.choose(ANYONE)
             return None if worker is None else (self._open, worker)
         return self._startable.first()
@@ -338,7 +340,6 @@ class ReadyQueue:
         """Yield the indexes of the lanes that a kind of workers may serve; create its own index on first use."""
         index = self._indexes.get(kind.key)
         if index is None or index.kind is not kind:
-            # After the last worker of such a kind had left, lanes may have been added without being entered.
             index = self._indexes[kind.key] = Index(kind, self._closed)
             for lane in self._lanes_for(kind):
                 head = lane.head()

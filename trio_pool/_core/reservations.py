@@ -69,6 +69,11 @@ class Reservations:
         self._largest = 0
 
     @property
+    def has_groups(self) -> bool:
+        """Whether groups with reserved workers are open."""
+        return bool(self._groups)
+
+    @property
     def may_give_back(self) -> bool:
         """Whether a group that was opened outside of the pool's jobs has workers, and so may release some."""
         return self._kept_outside > 0

@@ -71,6 +71,11 @@ class Settling:
 
     def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
         """Return the next run of a worker that has ended one, or None, and handle the other consequences."""
+        following = self._dispatcher.next_straight(worker, now)
+        return self.next_in_general(worker, now) if following is False else following
+
+    def next_in_general(self, worker: WorkerRecord, now: float) -> Run | None:
+        """Do what `next_for` does, whatever is in use or has happened."""
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)

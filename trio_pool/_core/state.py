@@ -66,6 +66,8 @@ class PoolState:
       may_start: whether a job may be able to start that couldn't at the last check.
       may_reserve: whether the reservations of workers may have to change.
       may_be_stuck: whether a wait may never end now.
+      special: whether the end or the start of a job may concern others, since the pool drains, grows by itself, has
+          limits of its own, or reserves workers. Otherwise most jobs can go straight.
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class PoolState:
         "queue",
         "reservations",
         "roster",
+        "special",
         "waiting_line",
         "waits",
     )
@@ -123,6 +126,12 @@ class PoolState:
         self.may_start: bool = False
         self.may_reserve: bool = False
         self.may_be_stuck: bool = False
+        self.special: bool = False
+        self.note_special()
+
+    def note_special(self) -> None:
+        """Update `special` after one of the things has changed that it depends on."""
+        self.special = self.draining or self.growth is not None or self.limits.is_shared or self.reservations.has_groups
 
     @property
     def most_workers(self) -> float:

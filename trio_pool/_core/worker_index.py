@@ -206,6 +206,21 @@ class WorkerIndex:
         if self.on_unparked is not None:
             self.on_unparked(worker)
 
+    def take_idle(self) -> WorkerRecord:
+        """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
+        only = self._only
+        if only is None or only.wide:
+            worker = self.choose(ANYONE)
+            assert worker is not None
+            self.unpark(worker)
+            return worker
+        worker = next(self._in_order(only.idle))
+        del only.idle[worker]
+        self.idle_count -= 1
+        if self.on_unparked is not None:
+            self.on_unparked(worker)
+        return worker
+
     def is_idle(self, worker: WorkerRecord) -> bool:
         """Whether a worker is idle."""
         return worker in worker._kind.idle

@@ -60,7 +60,7 @@ class DeadLetters(Handle):
             job = next(iter(self._jobs.values()))
         self._check(job)
         del self._jobs[job._id]
-        job._dealt_with = True
+        _note_dealt_with(job)
         return job
 
     def pop_all(self) -> list[Job[Any]]:
@@ -126,10 +126,15 @@ class DeadLetters(Handle):
 
     def _deal_with(self, job: Job[Any]) -> None:
         if not job._dealt_with:
-            job._dealt_with = True
+            _note_dealt_with(job)
             if job not in self:
                 self._dropped_open -= 1
 
     def _open(self) -> list[Job[Any]]:
         """The jobs that nobody has dealt with."""
         return [job for job in self._jobs.values() if not job._dealt_with]
+
+
+def _note_dealt_with(job: Job[Any]) -> None:
+    assert job._shortfall is not None
+    job._shortfall.is_dealt_with = True

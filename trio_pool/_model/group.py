@@ -37,7 +37,6 @@ class GroupRecord(Generic[J, W]):
     """
 
     __slots__ = (
-        "attempts",
         "awaited",
         "count",
         "failures",
@@ -51,7 +50,6 @@ class GroupRecord(Generic[J, W]):
         "queue_peak",
         "reserve",
         "retries",
-        "submitted",
         "surplus",
         "task",
         "workers",
@@ -71,8 +69,6 @@ class GroupRecord(Generic[J, W]):
         self.live: dict[J, None] = {}
         self.line: dict[J, None] = {}
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
-        self.submitted: int = 0
-        self.attempts: int = 0
         self.failures: int = 0
         self.retries: int = 0
         self.queue_peak: int = 0
@@ -99,7 +95,6 @@ class GroupRecord(Generic[J, W]):
     def note(self, job: J, old: JobState | None, state: JobState) -> bool:
         """Record a job's change of state, and return whether it was the last live job."""
         if old is None:
-            self.submitted += 1
             self.live[job] = None
         else:
             self.count[old] -= 1

@@ -146,11 +146,6 @@ class Job(JobRecord, Generic[V_co]):
         return min(self._deadline, self._caller_deadline)
 
     @property
-    def attempt_count(self) -> int:
-        """How many attempts have ended by themselves or by a timeout."""
-        return self._attempt_count
-
-    @property
     def worker(self) -> Worker | None:
         """The worker that runs the job now, or the first of several that still do, or None.
 
@@ -178,18 +173,18 @@ class Job(JobRecord, Generic[V_co]):
     @property
     def history(self) -> tuple[Transition, ...]:
         """The changes of state, the first 64 and the last 64; empty if the pool keeps no history."""
-        fields = self._history or []
-        return tuple(map(Transition, fields[::2], fields[1::2]))
+        fields = self._history or ()
+        return tuple(Transition(JobState(fields[at]), cast("float", fields[at + 1])) for at in range(0, len(fields), 2))
 
     @property
     def dead_reason(self) -> DeadReason | None:
         """Why the job is dead, or None."""
-        return cast("DeadReason", self._value[0]) if self._state is JobState.DEAD else None
+        return None if self._shortfall is None else self._shortfall.reason
 
     @property
     def _error(self) -> Exception | None:
         """The error that made the job dead, or None."""
-        return cast("Exception | None", self._value[1]) if self._state is JobState.DEAD else None
+        return None if self._shortfall is None else self._shortfall.error
 
     def __repr__(self) -> str:
         state = self.state.name.lower()
@@ -197,7 +192,7 @@ class Job(JobRecord, Generic[V_co]):
             state = f"{state} until {self.attempts[-1].ended_at + self._setback.delay:.1f}"
         elif (worker := self.worker) is not None:
             state = f"{state} on {one_line(worker.name)}"
-        attempts = counted(self._attempt_count, "attempt")
+        attempts = counted(self.attempt_count, "attempt")
         why = one_line(shortcomings(self))
         return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
-from .._basics.error_text import Words, worded
 from .._basics.pickling import Handle
 from .._basics.text import call_name
 from .group import GroupRecord
+from .job_extra import JobExtra
+from .shortfall import Shortfall
 from .states import _HELD_STATES, ATTEMPT_FIELDS, Attempt, Hold, JobState, WorkerState
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _terms(options: JobSpec) -> Terms:
 
 
 def _is_simple(options: JobSpec) -> bool:
-    return options.terms is ANYONE and not options.after
+    return options.terms is ANYONE and not options.after and options.group is None
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -91,7 +92,7 @@ class JobSpec:
     show_arguments: bool = True
     # Which workers may run such a job until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
-    # Whether such a job may start at once, on any worker.
+    # Whether such a job may start at once, on any worker, and concerns no group.
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
@@ -171,10 +172,9 @@ class JobRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_args", "_attempt_count", "_attempts", "_caller_deadline", "_cancelled", "_context",
-        "_deadline", "_dealt_with", "_finished_at", "_fn", "_history", "_host", "_id", "_label", "_lane", "_options",
-        "_reason", "_run", "_setback", "_started", "_state", "_submitted_at", "_ticket", "_value", "_watchers",
-        "_window",
+        "__weakref__", "_args", "_attempts", "_cancelled", "_context", "_deadline", "_extra", "_finished_at", "_fn",
+        "_history", "_host", "_id", "_lane", "_options", "_run", "_setback", "_started", "_state", "_submitted_at",
+        "_ticket", "_value", "_watchers", "_window",
     )
     # fmt: on
 
@@ -197,9 +197,6 @@ class JobRecord(Handle):
         self._options = options
         self._submitted_at = submitted_at
         self._deadline = deadline
-        # When the caller of run() stops waiting for the job; only decides whether a retry is still
-        # in time.
-        self._caller_deadline = math.inf
         # The submitter's context variables. Dropped at the end of the job: a context refers to the
         # job that submitted this one, whose context refers to its own submitter, and so on.
         self._context: Context | None = context
@@ -208,18 +205,16 @@ class JobRecord(Handle):
         self._state: JobState | None = None
         # The fields of the transitions, one after another. The transitions, and the attempts, are
         # created when they are read.
-        self._history: list[Any] | None = None
+        self._history: tuple[str | float, ...] | None = None
         self._finished_at: float | None = None
 
         # Owned by the core. The run of a running job, or the first of several that has not ended.
         self._run: Run | None = None
         self._attempts: tuple[Any, ...] = ()
-        self._attempt_count = 0
         self._started = False
         self._cancelled = False
-        # The result; for a dead job the reason and the error, which need no fields of their own.
+        # The result, or a `Shortfall` if the job has ended without one.
         self._value: Any = None
-        self._reason: Words = ""
         # None until an attempt has failed, since most jobs never fail.
         self._setback: Setback[WorkerRecord] | None = None
 
@@ -229,16 +224,12 @@ class JobRecord(Handle):
         self._ticket = 0
         self._lane: object | None = None
 
-        # The job's label in messages, once it has been read.
-        self._label: str | None = None
+        self._extra: JobExtra | None = None
 
         # Owned by the stream of the job until the job has ended; None without a stream.
         self._window: Watcher | None = None
 
-        # Owned by the dead letters.
-        self._dealt_with = False
-
-        # Owned by the runtime: called after the job's first start and after its end.
+        # Owned by the runtime: called after the job's end, and if a task waits for that also after its first start.
         self._watchers: dict[Callable[[JobRecord], object], None] | None = None
 
     @property
@@ -263,11 +254,38 @@ class JobRecord(Handle):
         return tuple(Attempt(*fields[at : at + ATTEMPT_FIELDS]) for at in range(0, len(fields), ATTEMPT_FIELDS))
 
     @property
+    def attempt_count(self) -> int:
+        """How many attempts have ended by themselves or by a timeout."""
+        fields = self._attempts
+        return fields[-ATTEMPT_FIELDS] if fields else 0  # the last attempt is always kept, with its number
+
+    @property
     def reason(self) -> str:
         """Why the job ended without a result, in words; otherwise empty."""
-        if not isinstance(self._reason, str):
-            self._reason = worded(self._reason)
-        return self._reason
+        shortfall = self._shortfall
+        return "" if shortfall is None else shortfall.text()
+
+    @property
+    def _shortfall(self) -> Shortfall | None:
+        """Why the job has ended without a result; otherwise None."""
+        value = self._value
+        return value if type(value) is Shortfall else None
+
+    @property
+    def _dealt_with(self) -> bool:
+        """Whether a caller has received the error of the dead job."""
+        return self._shortfall is not None and self._shortfall.is_dealt_with
+
+    @property
+    def _caller_deadline(self) -> float:
+        """When the caller of run() stops waiting for the job; only decides whether a retry is still in time."""
+        return math.inf if self._extra is None else self._extra.caller_deadline
+
+    @property
+    def _extras(self) -> JobExtra:
+        if self._extra is None:
+            self._extra = JobExtra()
+        return self._extra
 
 
 class WorkerRecord(Handle):
@@ -275,9 +293,9 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_alone", "_attempts", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
-        "_expires_at", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs",
-        "_succeeded", "_tags", "_task", "_was_open",
+        "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
+        "_expires_at", "_failed", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits", "_max_running",
+        "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
     )
     # fmt: on
 
@@ -309,8 +327,8 @@ class WorkerRecord(Handle):
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
-        self._attempts = 0
         self._succeeded = 0
+        self._failed = 0
         self._busy_seconds = 0.0
         self._last_error: Exception | None = None
 

@@ -23,8 +23,6 @@ class Counts(Protocol):
     """The counters of the jobs of a pool or group."""
 
     count: dict[JobState, int]
-    submitted: int
-    attempts: int
     failures: int
     retries: int
     queue_peak: int
@@ -168,9 +166,9 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
         id=worker.id,
         name=worker.name,
         state=worker.state,
-        attempts=worker._attempts,
+        attempts=worker._succeeded + worker._failed,
         succeeded=worker._succeeded,
-        failed=worker._attempts - worker._succeeded,
+        failed=worker._failed,
         busy_seconds=busy,
         last_error=None if worker._last_error is None else only_leaf(worker._last_error),
         available_at=max(ends, default=None),
@@ -184,8 +182,8 @@ def pool_statistics(
     count = {state.value: counts.count[state] for state in JobState}
     taken = PoolStatistics(
         name=name,
-        submitted=counts.submitted,
-        attempts=counts.attempts,
+        submitted=sum(count.values()),
+        attempts=count["succeeded"] + counts.failures,
         failures=counts.failures,
         retries=counts.retries,
         queue_peak=counts.queue_peak,

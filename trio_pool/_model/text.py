@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 def label(job: JobRecord) -> str:
     """A job's label in messages: its name, or the call with its arguments. Built once, then kept."""
-    if job._label is None:
+    extra = job._extras
+    if extra.label is None:
         name = one_line(job.name)
         shows = job._options.show_arguments and not job._options.name
         arguments = call_arguments(job._fn, job._args) if shows else ""
-        job._label = f"{name}({arguments})" if arguments else name
-    return job._label
+        extra.label = f"{name}({arguments})" if arguments else name
+    return extra.label
 
 
 def full_label(job: JobRecord) -> str:

@@ -153,10 +153,12 @@ class AttemptLoop:
                             host.carry_out()
                         else:
                             raised = value.error
+                            fired = True
                         value = None  # so that an idle worker keeps nothing alive
                         # Checked last, since the decision about a failure may have cancelled the
                         # job.
-                        fired = now >= deadline or self._interrupted or raised is not None
+                        if now >= deadline or self._interrupted:
+                            fired = True
             except BaseException as error:
                 if settled:  # a cancellation by the lifespan, which alone is around the loop
                     owner.strand()

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._core.commands import Command
+    from .._core.deadlines import Deadlines
     from .._core.lifecycle import Lifecycle
     from .._core.stream_window import StreamWindow
     from .._model.handles import Job, Worker
@@ -114,7 +115,7 @@ class Engine:
         self.submitters: Submitters = Submitters(self.core, self.carry_out)
         self.waiting: Waiting = Waiting(self, self.core)
         self.timers: Clock = Clock(self._on_deadline)
-        self._deadlines = self.core.deadlines
+        self.deadlines: Deadlines = self.core.deadlines
         # Covers the body of the block, and the rest of the block until the workers have stopped.
         self.scope: trio.CancelScope = trio.CancelScope()
         # Set while the block lasts: the nursery and the context of the pool's tasks.
@@ -293,8 +294,8 @@ class Engine:
                     self.carriers[kind](subject)
             finally:
                 self._carrying_out = False
-        if self._deadlines.soonest < self.timers.until:
-            self.timers.sleep_until(self._deadlines.soonest)
+        if self.deadlines.soonest < self.timers.until:
+            self.timers.sleep_until(self.deadlines.soonest)
 
     def _on_start(self, run: Run) -> None:
         run.worker._task.runs.send_nowait(run)
@@ -360,7 +361,7 @@ def failure_of(job: Job[Any]) -> JobFailedError:
     # the job.
     is_over = job._finished_at is not None and job._finished_at >= job._deadline
     if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
-        timeout = JobTimeoutError(job._reason)
+        timeout = JobTimeoutError(job.reason)
         timeout.__cause__ = cause
         cause = timeout
     error.__cause__ = cause

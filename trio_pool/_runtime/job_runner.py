@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
@@ -97,15 +97,15 @@ class Failure:
 
 
 @trio.lowlevel.disable_ki_protection
-async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
+async def _user_code(job: Any, args: tuple[Any, ...]) -> Any:
     """Call the job's function and await it. Inside, Ctrl-C works as usual."""
-    _current_job.set(cast("Job[Any]", job))
+    _current_job.set(job)
     fn = job._fn
     try:
         if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
             return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # run_job() adds the checkpoint
         try:
-            made: object = fn(*args)
+            made: Any = fn(*args)
         except TypeError as error:
             # A call that fails before the first line of the function isn't worth a retry.
             traceback = traceback_of(error)
@@ -113,15 +113,11 @@ async def _user_code(job: JobRecord, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        if not _is_coroutine(made):
+        if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
-
-
-def _is_coroutine(made: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
-    return type(made) is types.CoroutineType or isinstance(made, Coroutine)
 
 
 def _bad_call(words: str) -> Failure:
@@ -169,6 +165,9 @@ def tidy(error: Exception) -> None:
     traceback = traceback_of(error)
     if traceback is not None and traceback.tb_frame.f_code is _USER_CODE:
         traceback.tb_frame.clear()
+        back = traceback.tb_frame.f_back
+        if back is not None and back.f_code is _RUN_JOB:  # kept with its locals since Python 3.12
+            back.clear()
         traceback = traceback.tb_next
     set_traceback(error, traceback)
     # A cancellation in the context is unrelated to this error.
@@ -182,5 +181,6 @@ def tidy(error: Exception) -> None:
         traceback = traceback.tb_next
 
 
-# The code of the first frame in the traceback of a function.
+# The code of the first frame in the traceback of a function, and of the frame that it was called from.
 _USER_CODE = inspect.unwrap(_user_code).__code__
+_RUN_JOB = inspect.unwrap(run_job).__code__

@@ -49,6 +49,7 @@ class Waiting:
 
     async def wait_job_started(self, job: JobRecord) -> None:
         """Wait for the start of the job's first attempt, or its end."""
+        job._extras.is_start_awaited = True
         await self.wait_for(job, _has_started)
 
     @trio.lowlevel.enable_ki_protection
@@ -200,7 +201,7 @@ class Waiting:
         return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> dict[Callable[[JobRecord], object], None]:
-        """Call ``watch`` after the first start of the job and after its end; return all watchers of the job."""
+        """Call ``watch`` after the job's end, and maybe after its first start; return all watchers of the job."""
         if job._watchers is None:
             job._watchers = {}
         job._watchers[watch] = None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .._core.core import Core
     from .._core.retry_decision import Verdict
     from .._core.waits import Wait
-    from .._model.handles import Job, Worker
+    from .._model.handles import Worker
 
 # The delays between the attempts to reopen a broken resource.
 _REOPENING = RetryPolicy.endless()
@@ -51,7 +51,7 @@ class PoolOfWorker(Host, Protocol):
     """The calls that a worker needs from its pool."""
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
-    def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None: ...
+    def judge(self, run: Run, error: Exception) -> Verdict | None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
     @property
@@ -371,7 +371,7 @@ class WorkerTask:
 
     def judge(self, run: Run, error: Exception, now: float) -> Run | None:
         """Decide about the job of a failed attempt; return the next run."""
-        verdict = self.host.judge(self.worker, cast("Job[Any]", run.job), error)
+        verdict = self.host.judge(run, error)
         if verdict is None:
             return self.core.cut_short(run, JobCancelledError(run.job), now)
         return self.core.failed(run, error, verdict, now)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._core.commands import HIRE
-from .._core.race import race_of
 from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .._model.pool_config import OnFailure
+    from .._model.records import Run
     from .._policies.resource import Elastic, Resource
     from .engine import Engine
 
@@ -177,12 +177,12 @@ class Workers:
         """How long a worker waits before its next attempt to open its resource."""
         return policy.delay(failed, error, 0.0, self._engine.rng)
 
-    def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
-        """Decide about a job whose attempt has failed; None if the decision ended the pool."""
+    def judge(self, run: Run, error: Exception) -> Verdict | None:
+        """Decide about the job of a run that has failed; None if the decision ended the pool."""
+        job, worker, race = cast("Job[Any]", run.job), run.worker, run.race
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
-        race = race_of(job)
         if race is not None and race.is_decided:
             # Another run has decided the attempt. An error after a cancellation is not a failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None

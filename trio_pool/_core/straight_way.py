@@ -1,0 +1,158 @@
+"""The straight way of the most frequent events, without the questions about features that are not in use.
+
+Each method does what the general way would do, and leaves everything else to it. The tests run the same programs with
+and without the straight way and compare the results.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._model.records import ANYONE
+from .._model.states import JobState
+from .commands import CHANGED, QUIET
+from .lifecycle import begun
+
+if TYPE_CHECKING:
+    from .._model.records import JobRecord, Run, WorkerRecord
+    from .attempt_events import AttemptEvents
+    from .dispatcher import Dispatcher
+    from .settle import Settling
+    from .state import PoolState
+
+# Read for every job, and slow to access through the enum.
+QUEUED = JobState.QUEUED
+RUNNING = JobState.RUNNING
+SUCCEEDED = JobState.SUCCEEDED
+
+
+class StraightWay:
+    """The straight way of a job into the pool, and from its success to the next job."""
+
+    __slots__ = (
+        "_commands",
+        "_count",
+        "_deadlines",
+        "_dependents",
+        "_dispatcher",
+        "_ended_in_race",
+        "_instruments",
+        "_lifecycle",
+        "_live",
+        "_max_queue",
+        "_queue",
+        "_roster",
+        "_settling",
+        "_state",
+        "_watched",
+    )
+
+    def __init__(self, state: PoolState, dispatcher: Dispatcher, settling: Settling, attempts: AttemptEvents) -> None:
+        lifecycle = state.lifecycle
+        self._state = state
+        self._lifecycle = lifecycle
+        self._dispatcher = dispatcher
+        self._settling = settling
+        self._roster = state.roster
+        self._deadlines = state.deadlines
+        self._queue = state.queue
+        self._commands = state.commands
+        self._max_queue = state.waiting_line.limit
+        self._ended_in_race = attempts.succeeded_in_race
+        # All of these stay the same objects.
+        self._count = lifecycle.count
+        self._live = lifecycle.live
+        self._instruments = lifecycle.instruments
+        self._dependents = state.dependencies.dependents
+        self._watched = state.waits.watched
+
+    def submit(self, job: JobRecord, now: float) -> Run | bool:
+        """Start a new job on an idle worker, or queue it, if nothing else has to be considered.
+
+        Returns:
+          the run, which the caller sends to its worker; True if the job is queued; False if the job has to be
+          submitted in the general way.
+        """
+        state, lifecycle = self._state, self._lifecycle
+        if (
+            state.special
+            or not job._options.is_simple
+            or self._deadlines.soonest <= now
+            or job._deadline <= now
+            or not lifecycle.unstarted < self._max_queue
+        ):
+            return False
+        roster = self._roster
+        if roster.idle_count:
+            return self._start(job, roster.take_idle(), now)
+        if not roster.by_id:
+            return False
+        lifecycle.enter(job, now)
+        self._queue.push(job, ANYONE)
+        queued = self._count[QUEUED]
+        if queued > lifecycle.queue_peak:
+            lifecycle.queue_peak = queued
+        return True
+
+    def _start(self, job: JobRecord, worker: WorkerRecord, now: float) -> Run:
+        """Let a new job run at once: `Lifecycle.enter` and `Lifecycle.start` in one."""
+        lifecycle = self._lifecycle
+        run = self._dispatcher.begin(worker, job, now, is_new=True)
+        self._live[job._id] = job
+        self._count[RUNNING] += 1
+        job._state = RUNNING
+        job._started = True
+        if lifecycle.keep_history:
+            job._history = ("queued", now, "running", now)
+        if self._instruments:
+            lifecycle.tell_of(job, None, QUEUED, None)
+            lifecycle.tell_of(job, QUEUED, RUNNING, worker)
+        return run
+
+    def succeeded(self, run: Run, value: object, now: float) -> Run | None:
+        """End a run that has returned a value; return the worker's next run."""
+        if run.race is not None:
+            return self._ended_in_race(run, value, now)
+        if self._deadlines.soonest <= now:
+            self._settling.advance(now)
+        job, worker, lifecycle = run.job, run.worker, self._lifecycle
+        job._value = value
+        if self._dependents or self._watched or lifecycle.groups or self._instruments:
+            lifecycle.end_attempt(run, now, None)
+            lifecycle.move(job, SUCCEEDED, now)
+        else:
+            del worker._runs[run]
+            if run.draws:
+                begun(run, run.started_at)
+            worker._busy_seconds += now - run.since
+            worker._succeeded += 1
+            job._run = None
+            if job._attempts:
+                lifecycle.keep_attempt(job, worker, run.started_at, now, None)
+                lifecycle.keep_transition(job, SUCCEEDED, now)
+                job._setback = None
+            else:
+                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
+                if job._history is not None:
+                    job._history += ("succeeded", now)
+            count = self._count
+            count[RUNNING] -= 1
+            count[SUCCEEDED] += 1
+            job._state = SUCCEEDED
+            job._finished_at = now
+            job._context = None
+            live = self._live
+            del live[job._id]
+            if not live:
+                self._commands.append((QUIET, None))
+            if job._window is not None:
+                job._window.end(job, RUNNING)
+            if job._watchers is not None:
+                self._commands.append((CHANGED, job))
+        limits = worker._limits
+        if limits is not None:
+            limits.succeeded(run.is_probe)
+        if not worker._available:
+            worker._crew.count_coming(worker)  # the worker may have had to wait for this
+        following = self._dispatcher.next_straight(worker, now)
+        return self._settling.next_in_general(worker, now) if following is False else following
