@@ -61,7 +61,7 @@ class CheckedMachine(SchedulerMachine):
         idle = [records[plain] for plain in self.plain.idle()]
         assert self.core.roster.idle() == idle
         held = self.plain.ready_at() > self.plain.now
-        assert self.core.scheduler.idle(self.plain.now) == ([] if held else idle)
+        assert self.core.scheduler.free(self.plain.now) == ([] if held else idle)
 
     @invariant()
     def a_worker_that_may_start_nothing_is_not_idle(self) -> None:

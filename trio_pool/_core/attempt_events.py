@@ -138,7 +138,7 @@ class AttemptEvents:
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
-            self._go_on_after_cut(job, now)
+            self._go_on_after_cut(job, now, self._state.evicted.pop(run, None))
         else:
             self._leave(race, run, now)
             if not begun and run.worker is not race.first:
@@ -186,14 +186,14 @@ class AttemptEvents:
     def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:
         self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
-    def _go_on_after_cut(self, job: JobRecord, now: float) -> None:
+    def _go_on_after_cut(self, job: JobRecord, now: float, ticket: int | None = None) -> None:
         """Decide about the job of an attempt that was cut short."""
         if job._cancelled:
             self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
             self._lifecycle.time_out(job, now)
         else:
-            self._changes.queue_again(job, now, front=True)
+            self._changes.queue_again(job, now, front=True, ticket=ticket)
 
     def _leave(self, race: Race, run: Run, now: float) -> None:
         """Remove an ended run from its attempt and from its worker."""

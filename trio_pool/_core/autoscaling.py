@@ -178,7 +178,8 @@ class Autoscaler:
         missing: float = self._elastic.min - len(self._crew) - self._ordered
         wanted: float = self._reservations.lacking
         if waiting := self._waiting():
-            wanted += min(waiting, self._startable(now))
+            startable = min(waiting, self._startable(now))
+            wanted += max(math.ceil(startable / self._elastic.max_running), startable > 0)
         if wanted:
             missing = max(missing, wanted - self._ordered - self._coming)
         if missing <= 0:

@@ -55,7 +55,7 @@ class Core:
         "drain",
         "failed",
         "forfeit",
-        "idle",
+        "free",
         "join",
         "key_of",
         "left",
@@ -71,6 +71,7 @@ class Core:
         "rest",
         "resume",
         "set_max_running",
+        "set_places",
         "set_rate_limit",
         "shut_group",
         "state",
@@ -129,7 +130,7 @@ class Core:
         self.close_group: Final = jobs.close_group
         self.shut_group: Final = jobs.shut_group
         self.cancel_group: Final = jobs.cancel_group
-        self.idle: Final = jobs.idle
+        self.free: Final = jobs.free
         self.set_max_running: Final = jobs.set_max_running
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
@@ -153,6 +154,7 @@ class Core:
         self.pause: Final = workers.pause
         self.resume: Final = workers.resume
         self.rest: Final = workers.rest
+        self.set_places: Final = workers.set_places
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 

@@ -1,8 +1,8 @@
 """The queue of ready jobs, by priority and by the workers that may run them.
 
-Jobs that the same workers may run are in one lane, which is a heap. A lane that only some workers may serve is
-entered in indexes, which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane
-that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
+Jobs that the same workers may run are in one lane. A lane that only some workers may serve is entered in indexes,
+which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane that fits many kinds is
+entered in an index that these kinds share, by a tag that it requires.
 
 To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
 and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
@@ -79,9 +79,8 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._open = Lane(ANYONE)
-        # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes with further terms; and by a required tag, or None, those of them for several workers.
+        # The lanes for one worker alone; all lanes with further terms; and by a required tag, or None, those of them for several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -98,11 +97,12 @@ class ReadyQueue:
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
-    def push(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Add a job to the queue, behind or in front of those of its priority."""
-        ticket = next(self._tickets)
-        if front or self._lifo:
-            ticket = -ticket
+    def push(self, job: JobRecord, terms: Terms, *, front: bool = False, ticket: int | None = None) -> None:
+        """Add a job, behind or in front of those of its priority, or with an earlier ``ticket``."""
+        if ticket is None:
+            ticket = next(self._tickets)
+            if front or self._lifo:
+                ticket = -ticket
         job._ticket = ticket
         if job._deadline != math.inf:
             self._deadlines.add_timeout(job)

@@ -79,7 +79,7 @@ class Settling:
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
-        if worker._claims:
+        if worker._claims and worker._has_place:
             self._lending.give_back(worker, now)
             run = None
         else:

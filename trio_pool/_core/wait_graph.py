@@ -161,7 +161,7 @@ class WaitGraph:
 
     def _of_place(self, worker: WorkerRecord) -> list[Need]:
         """Return what must happen before a worker has a free place for a job that has lent one."""
-        if worker._has_room or any(run in self._as_if_lent for run in worker._runs):
+        if worker._has_place or any(run in self._as_if_lent for run in worker._runs):
             return []
         return [(1, list(worker._runs))]
 

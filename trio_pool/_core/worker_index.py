@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,10 @@ class WorkerIndex:
         "_kinds",
         "_only",
         "_pick",
+        "_places",
         "_rng",
         "_sequence",
+        "_unbounded",
         "by_id",
         "coming",
         "fresh",
@@ -63,6 +66,9 @@ class WorkerIndex:
         self._pick: Pick = pick
         self._rng = rng
         self.by_id: dict[int, WorkerRecord] = {}
+        # The places of the workers that are not about to leave, and how many of these workers have no bound.
+        self._places = 0
+        self._unbounded = 0
         # How many workers are about to leave.
         self.leaving: int = 0
         # How many workers can't start anything now, but may later without any action by the
@@ -88,6 +94,7 @@ class WorkerIndex:
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
+        self.add_places(worker, 1)
         kind = self._everybody.by_tags.get(worker._tags)
         if kind is None:
             kind = WorkerKind((worker._tags, None))
@@ -99,6 +106,8 @@ class WorkerIndex:
     def leave(self, worker: WorkerRecord) -> bool:
         """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
+        if not worker._is_leaving:
+            self.add_places(worker, -1)
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
         kind = self._everybody.by_tags[worker._tags]
@@ -108,6 +117,38 @@ class WorkerIndex:
         self._quit(worker)
         self.fresh.pop(worker, None)
         return not kind.members
+
+    def set_places(self, worker: WorkerRecord, limit: float) -> None:
+        """Change the number of a worker's places."""
+        counts = not worker._is_leaving and worker._id in self.by_id
+        if counts:
+            self.add_places(worker, -1)
+        worker._max_running = limit
+        if counts:
+            self.add_places(worker, 1)
+        if worker._id not in self.by_id:
+            return
+        self.note_places(worker)
+        kind = worker._kind
+        number = kind.idle.get(worker)
+        if number is not None:
+            if worker._has_room:  # its place in the order may have changed
+                kind.unpark(worker)
+                kind.park(worker, number)
+            else:
+                self.unpark(worker)
+
+    def add_places(self, worker: WorkerRecord, sign: int) -> None:
+        """Count the places of a worker, or no longer: not while it is about to leave."""
+        if worker._max_running == math.inf:
+            self._unbounded += sign
+        else:
+            self._places += sign * int(worker._max_running)
+
+    @property
+    def places(self) -> float:
+        """How many places the workers have that are not about to leave."""
+        return math.inf if self._unbounded else self._places
 
     @property
     def staying(self) -> int:
@@ -142,6 +183,15 @@ class WorkerIndex:
             self._look_for_only()
         kind.add_members(1)
         worker._kind = kind
+        if worker._max_running != 1:
+            self.note_places(worker)
+
+    def note_places(self, worker: WorkerRecord) -> None:
+        """Record that a worker has several places."""
+        kind = worker._kind
+        if not kind.has_places:
+            self._kept[kind.group].note_places(kind)
+            self._look_for_only()
 
     def _quit(self, worker: WorkerRecord) -> None:
         kind = worker._kind
@@ -156,7 +206,8 @@ class WorkerIndex:
 
     def _look_for_only(self) -> None:
         only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
-        self._only = only if only is not None and only.group is None and self._pick != "random" else None
+        is_simple = only is not None and only.group is None and not only.has_places and self._pick != "random"
+        self._only = only if is_simple else None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
@@ -181,16 +232,18 @@ class WorkerIndex:
             self.coming += 1 if coming else -1
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
-        """Record that an available worker is idle; it is fresh unless it has just looked for a job itself."""
+        """Record that an available worker is free; it is fresh unless it has just looked for a job itself."""
         self._sequence = number = self._sequence + 1
         kind = worker._kind
+        if worker._max_running != 1:
+            self.unpark(worker)  # it may have been free already
         kind.idle[worker] = number
         if kind.wide:
             kind.park(worker, number)
         self.idle_count += 1
         if is_fresh:
             self.fresh[worker] = None
-        if self.on_parked is not None:
+        if self.on_parked is not None and not worker._runs:
             self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:

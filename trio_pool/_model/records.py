@@ -312,15 +312,13 @@ class WorkerRecord(Handle):
 
         # Whether the pool opens and retires the worker with the load.
         self._elastic = False
-
         # What holds the worker back, each with the time until which it does, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
-        # Whether the resource has ever been open, and when it will be too old.
-        self._was_open = False
+        self._was_open = False  # ever
         self._expires_at: float | None = None
 
-        # The number of places; and the runs that occupy them, in the order of their start.
-        self._max_running = 1
+        # The number of places, and the runs on them in the order of their start.
+        self._max_running: float = 1
         self._runs: dict[Run, None] = {}
         # The runs whose jobs have lent their places; and those of these runs that are to get them
         # back.
@@ -370,9 +368,15 @@ class WorkerRecord(Handle):
         return self._holds.keys().isdisjoint(_CLOSED)
 
     @property
-    def _has_room(self) -> bool:
+    def _has_place(self) -> bool:
         """Whether a place is free."""
         return len(self._runs) < self._max_running
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a place is free that the worker's limits let be used."""
+        limits = self._limits
+        return len(self._runs) < self._max_running and (limits is None or limits.allows_another())
 
     @property
     def _may_become_available(self) -> bool:

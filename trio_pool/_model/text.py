@@ -88,6 +88,11 @@ def reservation(worker: WorkerRecord) -> str:
     return f"reserved for {'a group' if group.name is None else f'the group {one_line(group.name)!r}'}"
 
 
+def places(taken: int, most: float) -> str:
+    """How many of a worker's places are taken: ``12/20``."""
+    return f"{taken}/{'inf' if most == math.inf else most}"
+
+
 def doings(worker: WorkerRecord, now: float) -> str:
     """What a worker is doing, and what holds it back until when."""
     state = worker.state
@@ -102,6 +107,8 @@ def doings(worker: WorkerRecord, now: float) -> str:
         holds.append(reserved)
     if run := next(iter(worker._runs), None):
         busy = f"busy with {title(run.job)} for {now - run.started_at:.1f} s"
+        if worker._max_running != 1:
+            busy = f"{busy} ({places(len(worker._runs), worker._max_running)} places)"
         return f"{busy}, then {', '.join(holds)}" if holds else busy
     if state is WorkerState.IDLE:
         holds.insert(0, state.name.lower())
