@@ -10,7 +10,7 @@ import trio
 
 from trio_pool import open_pool
 
-from .measure import Figure, Stopwatch, in_turn
+from .measure import Figure, Stopwatch, in_turn, settled
 from .programs import WORKERS, give_back
 
 if sys.version_info < (3, 11):
@@ -55,7 +55,7 @@ def leave(fn: Callable[[int], Awaitable[int]], dead: int, blocks: int) -> Cost:
             raise RuntimeError(f"{raised} jobs are dead, and not {dead}")
         return watch.cost / BLOCK
 
-    return lambda: sum(trio.run(leave_one) for _ in range(blocks)) / blocks
+    return lambda: sum(settled(lambda: trio.run(leave_one)) for _ in range(blocks)) / blocks
 
 
 def dead_jobs(scale: Scale) -> Figure:
