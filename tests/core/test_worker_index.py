@@ -321,7 +321,7 @@ def test_who_is_kept_is_idle_or_busy_as_before() -> None:
     assert core.roster.idle_count == 1
     for worker in (paused, busy, idle):
         core.roster.reserve(worker, None)
-    assert list(core.roster._kinds.values()) == [idle._kind]
+    assert core.roster.kinds.all() == [idle._kind]
     assert (idle._kind.members, idle._kind.available, list(idle._kind.idle)) == (3, 2, [idle])
 
 

@@ -13,10 +13,10 @@ lanes of a group that may start no more jobs are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .lanes import LAST, Index, Lane
+from .lanes import LAST, Index, Lane, take_from
 from .startable import Startable
 from .tag_index import a_tag_of
 from .worker_index import terms_of
@@ -80,7 +80,7 @@ class ReadyQueue:
         self._ranked = ranked
         self._open = Lane(ANYONE)
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes for one worker alone; all lanes with further terms; and by a required tag, or None, those of them for several workers.
+        # The lanes for one worker; all with further terms; of those, by a tag or None, the ones for several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -119,7 +119,11 @@ class ReadyQueue:
             self._place((priority, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
-        """Remove and return the first job that an available worker may run."""
+        """Remove and return the first job that an available worker with a free place may run."""
+        if worker._kept:
+            self._nothing_before.pop(worker, None)  # which is true of one kind only
+            jobs = (self._take(worker, kind) for kind in self._roster.kinds.open_to(worker))
+            return next(filter(None, jobs), None)
         lane = self._open
         if not (self._lanes or self._pinned):
             # The short path if all jobs are for any worker, with the same result.
@@ -130,7 +134,11 @@ class ReadyQueue:
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
-        kind = worker._kind
+        return self._take(worker, worker._kind)
+
+    def _take(self, worker: WorkerRecord, kind: WorkerKind) -> JobRecord | None:
+        """Do what `take` does, for a free place of this kind."""
+        lane = self._open
         head = lane.head() if kind.group is None else None
         for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
@@ -208,7 +216,8 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            for index in self._indexes_for(worker._kind) if self._lanes else ():
+            kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
+            for index in (index for kind in kinds for index in self._indexes_for(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)
@@ -365,13 +374,13 @@ class ReadyQueue:
         terms = lane.terms
         self._startable.forget(lane)
         if terms.pinned is not None:
-            _take_from(self._pinned, terms.pinned, terms)
+            take_from(self._pinned, terms.pinned, terms)
         if self._lanes.pop(terms, None) is None:
             return
         if terms.pinned is None:
-            _take_from(self._by_tag, a_tag_of(terms.requires), lane)
+            take_from(self._by_tag, a_tag_of(terms.requires), lane)
             self._bounced.pop(lane, None)
-        if terms.gate is not None and _take_from(self._gated, terms.gate, lane):
+        if terms.gate is not None and take_from(self._gated, terms.gate, lane):
             self._closed.pop(terms.gate, None)
             self._startable.forget_group(terms.gate)
 
@@ -389,12 +398,3 @@ class ReadyQueue:
                 del self._counted[gate]
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)
-
-
-def _take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Remove an item from the items under a key; return whether it was the last."""
-    del held[key][item]
-    if held[key]:
-        return False
-    del held[key]
-    return True

@@ -294,8 +294,8 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits", "_max_running",
-        "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kind", "_last_error", "_lent",
+        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
     )
     # fmt: on
 
@@ -319,6 +319,10 @@ class WorkerRecord(Handle):
 
         # The number of places, and the runs on them in the order of their start.
         self._max_running: float = 1
+        # Whether there has never been more than one; and otherwise the numbers of places that are
+        # reserved for groups. An exclusive worker is reserved as a whole, by its kind.
+        self._is_exclusive = True
+        self._kept: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
         # The runs whose jobs have lent their places; and those of these runs that are to get them
         # back.
