@@ -12,33 +12,41 @@ from unittest.mock import patch
 import attrs
 import trio
 
+from tests.general_way import straight_way_forbidden
 from tests.programs.raising import in_words
-from trio_pool import Instrument, Job, Worker
+from trio_pool import Job, Worker
+from trio_pool._api.job_group import BaseGroup
+from trio_pool._api.pool import BasePool
 from trio_pool._core.lifecycle import Lifecycle
+from trio_pool._runtime.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-EVENTS = [name for name in vars(Instrument) if not name.startswith("_")]
-
 
 @attrs.define(eq=False)
-class Life:
-    """All that is seen of one life of a pool.
+class Life(trio.abc.Instrument):
+    """All that is seen of the pools of a run of Trio that is `watched`.
 
     Attributes:
-      pool: the pool, once there is one.
-      jobs: all jobs that have entered it, in this order.
-      groups: the groups of the pool.
-      heard: what the pool has told an instrument.
+      pools: the pools.
+      groups: their groups.
+      jobs: all jobs that have entered them, in this order.
+      heard: what they have told instruments.
       steps: how the jobs stood at each step of Trio's tasks.
     """
 
-    pool: Any = None
-    jobs: list[Job[Any]] = attrs.field(factory=list[Job[Any]])
-    groups: list[Any] = attrs.field(factory=list[Any])
+    pools: list[BasePool] = attrs.field(factory=list[BasePool])
+    groups: list[BaseGroup] = attrs.field(factory=list[BaseGroup])
+    jobs: dict[Job[Any], None] = attrs.field(factory=dict[Job[Any], None])
     heard: list[object] = attrs.field(factory=list[object])
     steps: list[object] = attrs.field(factory=list[object])
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Note how the jobs stand."""
+        for pool in self.pools:
+            lifecycle = pool._engine.lifecycle
+            self.steps.append((trio.current_time(), task.name, *lifecycle.count.values(), lifecycle.unstarted))
 
     def seen(self) -> Generator[str]:
         """Each thing in words: what came first is first."""
@@ -47,10 +55,8 @@ class Life:
                 yield f"{kind} {number}: {each}"
         for job in self.jobs:
             yield f"job {job.id}: {in_plain(told_of(job))}"
-        if self.pool is not None:
-            yield f"pool: {in_plain(self.pool.statistics())}"
-        for number, group in enumerate(self.groups):
-            yield f"group {number}: {in_plain(group.statistics())}"
+        for each in (*self.pools, *self.groups):
+            yield f"{type(each).__name__}: {in_plain(each.statistics())}"
 
 
 def difference(one: Life, other: Life) -> str:
@@ -60,7 +66,7 @@ def difference(one: Life, other: Life) -> str:
 
 
 def told_of(job: Job[Any]) -> dict[str, object]:
-    """What a handle tells of a job."""
+    """What a handle tells of a job, and what is left in it."""
     return {
         "name": job.name,
         "state": job.state,
@@ -85,62 +91,53 @@ def in_plain(value: object) -> object:
         return re.sub(" at 0x[0-9a-f]+", "", in_words(value))
     if isinstance(value, (Job, Worker)):
         return f"{type(value).__name__} {value.id}"
-    if isinstance(value, dict):
-        return {str(key): in_plain(each) for key, each in cast("dict[object, object]", value).items()}
     if isinstance(value, (tuple, list)):
         return [in_plain(each) for each in cast("Iterable[object]", value)]
     if attrs.has(type(value)):
-        fields = attrs.fields(cast("Any", type(value)))
-        return {field.name: in_plain(getattr(value, field.name)) for field in fields if hasattr(value, field.name)}
+        fields = [field.name for field in attrs.fields(cast("Any", type(value)))]
+        return {name: in_plain(getattr(value, name)) for name in fields if hasattr(value, name)}
     return type(value).__name__
 
 
-class Listener(Instrument):
-    """Notes what a pool tells."""
-
-    def __init__(self, life: Life) -> None:
-        self._life = life
-
-    if not TYPE_CHECKING:
-
-        def __getattribute__(self, name: str) -> Any:
-            if name not in EVENTS:
-                return super().__getattribute__(name)
-            heard = self._life.heard
-            return lambda *arguments: heard.append((trio.current_time(), name, in_plain(arguments)))
-
-
-class Steps(trio.abc.Instrument):
-    """Notes at each step of Trio's tasks how the jobs of a pool stand."""
-
-    def __init__(self, life: Life, pool: Callable[[], Any]) -> None:
-        self._life = life
-        self._pool = pool
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Note it."""
-        pool = self._pool()
-        if pool is not None:
-            lifecycle = pool._engine.lifecycle
-            self._life.steps.append((trio.current_time(), task.name, *lifecycle.count.values(), lifecycle.unstarted))
-
-
 @contextmanager
-def entries_noted(note: Callable[[Job[Any]], object]) -> Generator[None]:
-    """Call ``note`` with each job that enters a pool in this block, without an instrument."""
+def watched(*, is_general: bool = False, note: Callable[[Job[Any]], object] = id) -> Generator[Life]:
+    """Watch the pools that are made in this block.
 
-    noted: set[Job[Any]] = set()
+    Arguments:
+      is_general: whether they are forbidden the straight way of plain jobs.
+      note: is called with each job that enters one.
+    """
+    life = Life()
 
-    def noting(way: Callable[..., None]) -> Callable[..., None]:
-        def enters(lifecycle: Lifecycle, job: Job[Any], *arguments: Any) -> None:
-            way(lifecycle, job, *arguments)
-            if job not in noted:  # one way may go through another
-                noted.add(job)
-                note(job)
+    def noting(way: Callable[..., None], seen: Callable[..., object]) -> Callable[..., None]:
+        def noted(*arguments: Any) -> None:
+            way(*arguments)
+            seen(*arguments)
 
-        return enters
+        return noted
+
+    def opens(pool: BasePool, *_: object) -> None:
+        life.pools.append(pool)
+        trio.lowlevel.add_instrument(life)
+
+    def enters(_: Lifecycle, job: Job[Any], *__: object) -> None:
+        if job not in life.jobs:
+            life.jobs[job] = None
+            note(job)
+
+    def tells(_: Engine, told: tuple[str, object]) -> None:
+        life.heard.append((trio.current_time(), told[0], in_plain(told[1])))
 
     with ExitStack() as patches:
-        for name in ("move", "enter", "enter_running"):
-            patches.enter_context(patch.object(Lifecycle, name, noting(getattr(Lifecycle, name))))
-        yield
+        if is_general:
+            patches.enter_context(straight_way_forbidden())
+        for owner, name, seen in (
+            (BasePool, "__init__", opens),
+            (BaseGroup, "__init__", lambda group, *_: life.groups.append(group)),
+            (Lifecycle, "move", enters),
+            (Lifecycle, "enter", enters),
+            (Lifecycle, "enter_running", enters),
+            (Engine, "_on_tell", tells),
+        ):
+            patches.enter_context(patch.object(owner, name, noting(getattr(owner, name), seen)))
+        yield life

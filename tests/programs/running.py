@@ -96,7 +96,7 @@ def run(world: World) -> None:
         warnings.simplefilter("always")
         clock = trio.testing.MockClock(autojump_threshold=0)
         try:
-            trio.run(_main, world, clock=clock, instruments=[Disturber(world), *world.watching])
+            trio.run(_main, world, clock=clock, instruments=[Disturber(world)])
         except CirclesError as error:
             world.fail(f"circles: {error}")
         except BaseException as error:
@@ -173,7 +173,7 @@ _open_pool: Callable[..., AbstractAsyncContextManager[Any]] = cast("Any", open_p
 def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContextManager[Any]:
     """The pool of a program, not yet open."""
     setup = world.program.setup
-    instruments: list[Instrument] = [] if world.is_quiet else [Book(world), *world.listening]
+    instruments: list[Instrument] = [] if world.is_quiet else [Book(world)]
     if setup.raises_at and not world.is_quiet:
         instruments.insert(0, Raising(world, setup.raises_at))
     if setup.calls_at and not world.is_quiet:

@@ -16,10 +16,10 @@ import trio
 
 from tests.programs.language import Call, Device, Program
 from tests.programs.raising import is_among, leaves, made
-from trio_pool import Instrument, Job, Pool, RetryPolicy, Worker
+from trio_pool import Job, Pool, RetryPolicy, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
 MOST_JOBS = 300
 """Of a program that multiplies, no more than these are submitted."""
@@ -97,9 +97,6 @@ class World:
     program: Program
     # Whether the pool has no instruments, so that the books are kept by somebody else, or not at all.
     is_quiet: bool = False
-    # What else is to hear of it: from Trio, and from the pool unless that is quiet.
-    watching: Sequence[trio.abc.Instrument] = ()
-    listening: Sequence[Instrument] = ()
     # What is wrong, each with its kind in front.
     wrong: list[str] = attrs.field(factory=list[str])
     rng: Random = attrs.field(init=False)
