@@ -91,6 +91,8 @@ def in_plain(value: object) -> object:
         return re.sub(" at 0x[0-9a-f]+", "", in_words(value))
     if isinstance(value, (Job, Worker)):
         return f"{type(value).__name__} {value.id}"
+    if isinstance(value, dict):
+        return {key: in_plain(each) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, (tuple, list)):
         return [in_plain(each) for each in cast("Iterable[object]", value)]
     if attrs.has(type(value)):

@@ -25,6 +25,8 @@ QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 SUCCEEDED = JobState.SUCCEEDED
 
+FIRST_START = 4  # the fields of the history of a job that has been queued and started, each once
+
 
 class StraightWay:
     """The straight way of a job into the pool, and from its success to the next job."""
@@ -115,12 +117,15 @@ class StraightWay:
             job._run = None
             if job._attempts:
                 lifecycle.keep_attempt(job, worker, run.started_at, now, None)
-                lifecycle.keep_transition(job, SUCCEEDED, now)
                 job._setback = None
             else:
                 job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
-                if job._history is not None:
-                    job._history += ("succeeded", now)
+            history = job._history
+            if history is not None:
+                if len(history) == FIRST_START:
+                    job._history = (*history, "succeeded", now)
+                else:  # it may be full, also without a counted attempt
+                    lifecycle.keep_transition(job, SUCCEEDED, now)
             count = self._count
             count[RUNNING] -= 1
             count[SUCCEEDED] += 1
