@@ -173,16 +173,13 @@ class Lifecycle:
             self._tell(job, None, QUEUED, None)
 
     def enter_running(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
-        """Let a new job run at once: `enter` and `start` in one."""
+        """Let a new job of no group run at once: `enter` and `start` in one."""
         self.live[job._id] = job
         self.count[RUNNING] += 1
         job._state = RUNNING
         job._started = True
         if self._keep_history:
             job._history = ("queued", now, "running", now)
-        if self.groups:
-            self._note_in_group(job, None, QUEUED)
-            self._note_in_group(job, QUEUED, RUNNING)
         if self.instruments:
             self._tell(job, None, QUEUED, None)
             self._tell(job, QUEUED, RUNNING, worker)
