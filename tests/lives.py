@@ -55,8 +55,8 @@ class Life(trio.abc.Instrument):
                 yield f"{kind} {number}: {each}"
         for job in self.jobs:
             yield f"job {job.id}: {in_plain(told_of(job))}"
-        for each in (*self.pools, *self.groups):
-            yield f"{type(each).__name__}: {in_plain(each.statistics())}"
+        yield from (f"pool: {in_plain(pool.statistics())}" for pool in self.pools)
+        yield from (f"group: {in_plain(group.statistics())}" for group in self.groups)
 
 
 def difference(one: Life, other: Life) -> str:

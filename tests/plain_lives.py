@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,8 @@ class Plain:
 
     def holds_a_worker(self) -> None:
         for worker in self.pool.workers[:1]:
-            self.rng.choice([worker.pause, worker.resume, lambda: worker.rest(0.5)])()
+            calls: list[Callable[[], object]] = [worker.pause, worker.resume, partial(worker.rest, 0.5)]
+            self.rng.choice(calls)()
 
     def removes_a_worker(self) -> None:
         if len(self.pool.workers) > 1:

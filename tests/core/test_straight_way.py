@@ -124,7 +124,7 @@ def test_no_job_goes_straight_where_others_may_be_concerned(special: Callable[[C
 
 
 def test_none_goes_straight_into_a_pool_that_grows_by_itself() -> None:
-    core = quiet_core(elastic=Elastic(lambda: nullcontext(None), max=2))  # type: ignore[arg-type]
+    core = quiet_core(elastic=Elastic(lambda: nullcontext(None), max=2))
     core.add_worker()
     assert core.scheduler.submit_straight(make_job(), 0.0) is False
 

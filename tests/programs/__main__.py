@@ -15,7 +15,6 @@ from tests.programs.running import failures_of
 from tests.programs.searching import search
 from tests.programs.shrinker import shrunk, signature
 
-
 if TYPE_CHECKING:
     from tests.programs.searching import Judge
 
@@ -30,7 +29,7 @@ def main() -> int:
     parser.add_argument("--without", default="", help=f"features to leave out, of {', '.join(FEATURES)}")
     parser.add_argument("--always", default="", help="features that each program has")
     parser.add_argument("--show", type=int, default=1, help="how many failures of each kind are made small")
-    parser.add_argument("--both-ways", action="store_true", help="compare them with themselves without the straight way")
+    parser.add_argument("--both-ways", action="store_true", help="compare with the same without the straight way")
     parser.add_argument("--go-on", action="store_true", help="count failures by their kinds, not stopping at the first")
     given = parser.parse_args()
     first = int(time.time()) if given.seed is None else given.seed

@@ -28,7 +28,9 @@ def search(
     context = multiprocessing.get_context("spawn")
     reports: Queue[Report] = context.Queue()
     workers = [
-        context.Process(target=_run_many, args=(first + offset, processes, until, number, choice, judge, reports), daemon=True)
+        context.Process(
+            target=_run_many, args=(first + offset, processes, until, number, choice, judge, reports), daemon=True
+        )
         for offset in range(processes)
     ]
     for worker in workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from itertools import product
 from random import Random
 from typing import TYPE_CHECKING
@@ -32,18 +33,22 @@ from tests.harness import (
     run_once,
 )
 from tests.lives import difference, watched
+from tests.plain_lives import live
 from tests.pool.waiting.test_random_lending import run_program
-from tests.programs.both_ways import differences_of, life_of
+from tests.programs.both_ways import differences_of
 from tests.programs.generator import program_of
 from tests.programs.language import written
-from tests.programs.test_meddling import Run, main
+from tests.programs.test_meddling import Run as Meddled
+from tests.programs.test_meddling import main
 from tests.stream_tasks import STREAM_TASKS
 from trio_pool._core.straight_way import StraightWay
+from trio_pool._model.records import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.busy_world import Task
+    from trio_pool._model.records import JobRecord
 
 PROGRAMS = 200
 TOGETHER = 20
@@ -76,7 +81,7 @@ def test_pools_with_whose_jobs_an_instrument_meddles_do_the_same_both_ways(
 
     def lives(seed: int) -> None:
         with repeatable_schedule(seed):
-            trio.run(main, Run(Random(seed)), clock=MockClock(autojump_threshold=0))
+            trio.run(main, Meddled(Random(seed)), clock=MockClock(autojump_threshold=0))
 
     for seed in range(part * number // 4, (part + 1) * number // 4):
         assert not difference_in(lambda: lives(seed)), seed  # noqa: B023  # called at once
@@ -122,19 +127,32 @@ def test_a_busy_pool_that_is_disturbed_does_the_same_both_ways(
         assert not difference_in(lives), (at, inside)
 
 
-# It is found what there is to be found.
+def plain_life(seed: int) -> None:
+    with repeatable_schedule(seed):
+        trio.run(live, seed, clock=MockClock(autojump_threshold=0))
 
 
-def test_most_jobs_of_the_programs_go_straight() -> None:
-    taken: list[bool] = []
+@pytest.mark.parametrize("part", range(4))
+def test_lives_with_very_many_plain_jobs_are_the_same_both_ways(part: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="trio_pool")
+    number = part_of(40)
+    for seed in range(part * number // 4, (part + 1) * number // 4):
+        assert not difference_in(lambda: plain_life(seed)), seed  # noqa: B023  # called at once
+
+
+def test_in_these_lives_very_many_jobs_go_straight(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="trio_pool")
+    ways: Counter[type] = Counter()
     submit = StraightWay.submit
 
-    def noting(*arguments: object) -> object:
-        done = submit(*arguments)  # type: ignore[arg-type]
-        taken.append(done is not False)
+    def noting(self: StraightWay, job: JobRecord, now: float) -> Run | bool:
+        done = submit(self, job, now)
+        ways[type(done) if done else type(None)] += 1
         return done
 
     with patch.object(StraightWay, "submit", noting):
-        for seed in range(100):
-            life_of(program_of(seed), is_quiet=True)
-    assert sum(taken) > len(taken) / 2 > 50
+        for seed in range(5):
+            plain_life(seed)
+    assert ways[bool] > 500  # queued
+    assert ways[Run] > 25
+    assert ways[type(None)] > 100  # not taken
