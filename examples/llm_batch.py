@@ -142,12 +142,14 @@ def declare(quota: Quota) -> list[RateLimit]:
 
 def describe_keys(with_limits: bool) -> Iterator[Resource[str]]:
     """Each key with its own limits and with those of its organisation, which all of its keys draw from."""
-    shared: dict[str, list[SharedRateLimit]] = {
-        name: [limit.shared(name=name) for limit in declare(quota)] for name, quota in ORGANISATIONS.items()
-    }
+    shared = {name: [limit.shared(name=name) for limit in declare(quota)] for name, quota in ORGANISATIONS.items()}
     for name, key in KEYS.items():
-        limits = [*declare(key.quota), *([] if key.organisation is None else shared[key.organisation])]
-        yield Resource(name, name=name, max_running=CALLS_AT_ONCE, rate_limit=limits if with_limits else None)
+        limits: list[RateLimit | SharedRateLimit] = []
+        if with_limits:
+            limits += declare(key.quota)
+            if key.organisation is not None:
+                limits += shared[key.organisation]
+        yield Resource(name, name=name, max_running=CALLS_AT_ONCE, rate_limit=limits)
 
 
 @asynccontextmanager

@@ -234,13 +234,17 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """Answers the calls of one connection."""
 
-    server: Server
     protocol_version = "HTTP/1.1"  # which keeps the connection open for the next call
     disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its headers
 
+    @property
+    def api(self) -> Server:
+        assert isinstance(self.server, Server)
+        return self.server
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        account = self.server.accounts.get(self.headers.get("Authorization", ""))
+        account = self.api.accounts.get(self.headers.get("Authorization", ""))
         if account is None:
             self.refuse(HTTPStatus.UNAUTHORIZED, "no such key")
         elif self.path != "/v1/chat/completions":
@@ -260,7 +264,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"Retry-After": str(math.ceil(wait)), **account.headers(time.perf_counter())}
             self.refuse(HTTPStatus.TOO_MANY_REQUESTS, "rate limit reached", headers)
             return
-        if self.server.rng.random() < self.server.failing:
+        if self.api.rng.random() < self.api.failing:
             account.counts.failed += 1
             account.settle(drawn, 0, time.perf_counter())
             self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the server had an error")
@@ -287,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_event(completion("chat.completion.chunk", [choice]))
         finally:  # also for a client that has hung up
             account.settle(drawn, answer.usage["total_tokens"], time.perf_counter())
-        end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        end: dict[str, object] = {"index": 0, "delta": {}, "finish_reason": "stop"}
         self.send_event(completion("chat.completion.chunk", [end]))
         self.send_event(completion("chat.completion.chunk", [], answer))
         self.send_event("[DONE]")
