@@ -125,8 +125,9 @@ class Response:
     async def _receive_piece(self) -> bytes:
         """One chunk, or a body that comes whole."""
         if self.headers.get("transfer-encoding") != "chunked":
+            body = await self._connection.receive_exactly(int(self.headers.get("content-length", "0")))
             self.is_complete = True
-            return await self._connection.receive_exactly(int(self.headers.get("content-length", "0")))
+            return body
         size = int(await self._connection.receive_line(), 16)
         piece = await self._connection.receive_exactly(size)
         await self._connection.receive_line()
