@@ -59,7 +59,7 @@ HAS_RICH = find_spec("rich") is not None
 SERVER = Path(__file__).with_name("llm_server.py")
 FOLDER = Path(tempfile.gettempdir()) / "llm_batch"
 CALLS_AT_ONCE = 20
-LARGEST_CALL = 600
+LARGEST_CALL = 550
 """More tokens than any call of these prompts draws."""
 
 

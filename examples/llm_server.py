@@ -57,12 +57,12 @@ class Key:
     organisation: str | None = None
 
 
-ORGANISATIONS = {"acme": Quota(54, 13_500)}
+ORGANISATIONS = {"acme": Quota(66, 13_500)}
 KEYS = {
-    "key-a": Key(Quota(60, 15_000)),
-    "key-b": Key(Quota(45, 11_250)),
-    "key-c": Key(Quota(36, 9_000), "acme"),
-    "key-d": Key(Quota(36, 9_000), "acme"),
+    "key-a": Key(Quota(72, 15_000)),
+    "key-b": Key(Quota(54, 11_250)),
+    "key-c": Key(Quota(44, 9_000), "acme"),
+    "key-d": Key(Quota(44, 9_000), "acme"),
 }
 
 

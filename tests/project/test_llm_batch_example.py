@@ -80,7 +80,7 @@ def test_every_prompt_is_answered_whole_and_in_order_and_the_table_adds_up(
     assert rows["all"] == [sum(column) for column in zip(*(rows[name] for name in KEYS), strict=True)]
     calls, tokens, refused, failed = rows["all"]
     assert (calls, tokens, refused) == (40 + failed, sum(answer["tokens"] for answer in answers), 0)
-    assert f"for {calls} requests and {tokens} tokens: 159 and 39750 at once" in table
+    assert f"for {calls} requests and {tokens} tokens: 192 and 39750 at once" in table
     assert "/40 prompts" in progress
 
 
@@ -158,8 +158,8 @@ def test_the_least_time_is_that_of_the_quota_that_is_used_up_last(llm_report: Mo
         report.accounts = {"key-a": {"calls": requests + 5, "refused": 5, "tokens": tokens}}
         return str(re.findall(r"in theory +([\d.]+) s", "\n".join(report._lines_on_theory()))[0])
 
-    assert theory(159 * 3, 39_750) == "6.20"
-    assert theory(159, 39_750 * 2) == "3.20"
+    assert theory(192 * 3, 39_750) == "6.20"
+    assert theory(192, 39_750 * 2) == "3.20"
     assert theory(1, 100) == "0.20"
 
 
@@ -189,8 +189,8 @@ def test_server_tells_the_usage_and_what_is_left(api: httpx.Client) -> None:
     usage = response.json()["usage"]
     assert usage["completion_tokens"] == len(response.json()["choices"][0]["message"]["content"].split()) <= 10
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
-    assert response.headers["x-ratelimit-limit-requests"] == "60"
-    assert response.headers["x-ratelimit-remaining-requests"] == "59"
+    assert response.headers["x-ratelimit-limit-requests"] == "72"
+    assert response.headers["x-ratelimit-remaining-requests"] == "71"
     assert int(response.headers["x-ratelimit-remaining-tokens"]) >= 15_000 - usage["total_tokens"]
 
 
