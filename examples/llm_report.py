@@ -65,17 +65,25 @@ class Report(Instrument):
         return f"{name:<10}{calls:>8}{tokens:>10}{refused:>9}{failed:>8}{busy:>9.1f} s"
 
     def _lines_on_theory(self) -> Iterator[str]:
-        """The least time in which these calls can be made, if nothing but the quotas counts and all are used up."""
-        quota = whole_quota()
-        requests = sum(account["calls"] - account["refused"] for account in self.accounts.values())
-        tokens = sum(account["tokens"] for account in self.accounts.values())
-        minutes = max(requests / quota.requests, tokens / quota.tokens) - 1  # a first one is there at once
-        least = max(0.0, minutes) * MINUTE + SHORTEST_ANSWER
+        quota, (requests, tokens), least = whole_quota(), count_used(self.accounts), least_time(self.accounts)
         yield (
             f"{'in theory':<10}{least:>10.2f} s   for {requests} requests and {tokens} tokens: "
             f"{quota.requests} and {quota.tokens} at once, then as many each {MINUTE:g} s"
         )
         yield f"{'ratio':<10}{self._elapsed / least:>10.3f}"
+
+
+def count_used(accounts: dict[str, dict[str, int]]) -> tuple[int, int]:
+    """The requests and the tokens that count against the quotas: of calls that were not refused."""
+    requests = sum(account["calls"] - account["refused"] for account in accounts.values())
+    return requests, sum(account["tokens"] for account in accounts.values())
+
+
+def least_time(accounts: dict[str, dict[str, int]], minute: float = MINUTE) -> float:
+    """The least seconds for what was used, if nothing but the quotas counts and all are used up."""
+    quota, (requests, tokens) = whole_quota(), count_used(accounts)
+    minutes = max(requests / quota.requests, tokens / quota.tokens) - 1  # a first one is there at once
+    return max(0.0, minutes) * minute + SHORTEST_ANSWER
 
 
 def whole_quota() -> Quota:

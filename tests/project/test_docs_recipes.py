@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECIPES = DOCS / "recipes"
 PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
-ON_TRIOS_CLOCK = ["api_keys", "periodic"]
+ON_TRIOS_CLOCK = ["api_keys", "language_model", "periodic"]
 WITH_THREADS = ["blocking", "database"]
 """They wait for nothing but threads, and a clock that jumps would not wait for those."""
 PATIENCE = 60.0
@@ -65,8 +65,9 @@ def environment() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _imports_from_the_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(RECIPES), *sys.path])
-    # It counts the calls that are made to it, so each test needs one of its own.
-    monkeypatch.delitem(sys.modules, "fake_service", raising=False)
+    # They count the calls that are made to them, so each test needs those of its own.
+    for name in ("fake_model", "fake_service"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 @pytest.mark.parametrize("name", ON_TRIOS_CLOCK)
@@ -85,6 +86,20 @@ def test_recipe_with_threads_prints_what_is_shown(name: str, capsys: pytest.Capt
 def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) -> None:
     trio.run(load("api_keys").main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert "40 of 41 pages arrived" in capsys.readouterr().out
+
+
+def test_a_language_model_refuses_no_call_where_its_quotas_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses: Counter[int] = Counter()
+
+    class Response(httpx.Response):
+        def __init__(self, status_code: int, **options: Any) -> None:
+            statuses[status_code] += 1
+            super().__init__(status_code, **options)
+
+    monkeypatch.setattr(httpx, "Response", Response)
+    trio.run(load("language_model").main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert statuses[200] == 600
+    assert statuses.keys() <= {200, 500}
 
 
 class Service:

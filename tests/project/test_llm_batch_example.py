@@ -289,7 +289,7 @@ async def serve(replies: list[bytes], requests: list[bytes], connections: list[i
     """Answer each request of a connection with the next reply, and hang up after the last."""
     connections.append(len(requests))
     async for received in stream:
-        requests.append(received)
+        requests.append(bytes(received))
         await stream.send_all(replies.pop(0))
         if not replies:
             break
