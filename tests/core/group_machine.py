@@ -10,7 +10,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
-from tests.core.makers import make_job
+from tests.core.makers import kinds_of, make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
 from tests.core.plain_parts import PlainJob, PlainVerdict
 from trio_pool import DeadReason, JobState
@@ -348,7 +348,7 @@ class GroupMachine(CheckedMachine):
         roster = self.core.roster
         records = list(roster.by_id.values())
         kinds = {(record.tags, record._kind.group): record._kind for record in records}
-        assert roster._kinds == kinds
+        assert {kind.key: kind for kind in kinds_of(self.core)} == kinds
         for key, kind in kinds.items():
             members = [record for record in records if record._kind is kind]
             assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}
@@ -375,10 +375,10 @@ class GroupMachine(CheckedMachine):
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
         for queue in (self.core.scheduler.state.queue, self.core.scheduler.state.waiting_line.by_taker):
             gated = {lane for lane in queue._lanes.values() if lane.terms.gate is not None}
-            assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
-            assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
+            assert {lane for lanes in queue._indexes.gated.values() for lane in lanes} == gated
+            assert all(lane.terms.gate is group for group, lanes in queue._indexes.gated.items() for lane in lanes)
             open_groups = [group for group, _ in self.open_groups()]
-            assert {group for _, group in queue._indexes} <= {None, *open_groups}
+            assert {group for _, group in queue._indexes._families} <= {None, *open_groups}
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:

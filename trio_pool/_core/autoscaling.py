@@ -251,9 +251,10 @@ class Autoscaler:
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool allow to start now."""
         room = max(0, self._state.limits.room)  # more attempts may run than allowed, if the bound was lowered
-        meter = self._state.limits.meter
-        if meter is None or not room:
+        meters = self._state.limits.meters
+        if not meters.starts or not room:
             return room
-        if (ready := meter.ready_at(now)) > now:
+        if (ready := meters.ready_at(now)) > now:
+            meters.wait(None, now)
             self._state.limits.wait_for_meter(ready)
-        return min(room, meter.startable(now))
+        return min(room, meters.startable(now))

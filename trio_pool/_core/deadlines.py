@@ -27,6 +27,8 @@ class Due(enum.IntEnum):
     DELAY = 6
     RETIRE = 7
     HEDGE = 8
+    UNIT = 9
+    WAKE = 10
 
 
 # For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs and
@@ -95,6 +97,16 @@ class Deadlines(RunHeap[Entry]):
         """Add the time when the pool's rate limit allows a start; the ticket identifies the entry."""
         waiting._ticket = next(self._tickets)
         self._push(ready, Due.RATE, waiting._ticket, waiting)
+
+    def add_unit(self, gate: Ticketed, ready: float) -> None:
+        """Add the time when the limits of a unit allow a start; the ticket identifies the entry."""
+        gate._ticket = next(self._tickets)
+        self._push(ready, Due.UNIT, gate._ticket, gate)
+
+    def add_wake(self, woken: Ticketed, when: float) -> None:
+        """Add something to look at before the next event; the ticket identifies the entry."""
+        woken._ticket = next(self._tickets)
+        self._push(when, Due.WAKE, woken._ticket, woken)
 
     def add(self, due: Due, item: object, when: float) -> None:
         """Add a deadline of a worker or of another item; ``when`` must be stored in the item's field for this kind."""

@@ -13,12 +13,12 @@ lanes of a group that may start no more jobs are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .lanes import LAST, Index, Lane
+from .lane_indexes import LaneIndexes, take_from
+from .lanes import LAST, Lane
 from .startable import Startable
-from .tag_index import a_tag_of
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
-    from .lanes import Closed, Entry, Rank
-    from .tag_index import Key, WorkerKind
+    from .lanes import Entry, Rank
+    from .tag_index import Units
     from .worker_index import WorkerIndex
 
 
@@ -44,11 +44,8 @@ class ReadyQueue:
 
     __slots__ = (
         "_bounced",
-        "_by_tag",
-        "_closed",
         "_counted",
         "_deadlines",
-        "_gated",
         "_indexes",
         "_lanes",
         "_lifo",
@@ -58,7 +55,6 @@ class ReadyQueue:
         "_ranked",
         "_roster",
         "_round",
-        "_shared",
         "_startable",
         "_tickets",
         "counted_tags",
@@ -81,18 +77,14 @@ class ReadyQueue:
         self._open = Lane(ANYONE)
         # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes with further terms; and by a required tag, or None, those of them for several workers.
+        # The lanes with further terms.
         self._lanes: dict[Terms, Lane] = {}
-        self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
-        self._gated: dict[Group, dict[Lane, None]] = {}
-        self._closed: Closed = {}
-        self._indexes: dict[Key, Index] = {}
-        self._shared: dict[str | None, Index] = {}
+        self._indexes = LaneIndexes(roster)
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; by group, how many jobs such a worker may run.
+        # The tags of an elastic pool's workers, or None; by group and units, how many jobs such a worker may run.
         self.counted_tags: frozenset[str] | None = None
-        self._counted: dict[Group | None, int] = {}
+        self._counted: dict[tuple[Group | None, Units], int] = {}
         # How often a worker may have got a job that it did not find before; and for each worker, that number at its
         # last search, and the rank before which it found nothing.
         self._round = 0
@@ -138,13 +130,13 @@ class ReadyQueue:
             if head is None or first[:2] < head[:2]:
                 if own.is_closed:
                     assert own.terms.gate is not None
-                    self._closed.setdefault(own.terms.gate, {})[None, own] = None
+                    self._indexes.closed.setdefault(own.terms.gate, {})[None, own] = None
                 elif self._roster.admits(own.terms, worker):
                     lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(worker, head):
             best, nothing_before = None, LAST
             before = LAST if head is None else head[:2]
-            for index in self._indexes_for(kind):
+            for index in self._indexes.of(kind):
                 found, rank = index.first(self._roster, worker, before)
                 nothing_before = min(nothing_before, rank)
                 if found is not None:
@@ -173,10 +165,9 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed, self._counted):
+        for held in (self._pinned, self._lanes, self._bounced, self._counted):
             held.clear()
         self._indexes.clear()
-        self._shared.clear()
         self._nothing_before.clear()
         self._startable.clear()
 
@@ -186,9 +177,12 @@ class ReadyQueue:
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
     def counted(self) -> Iterator[tuple[Group | None, int]]:
-        """For each gate, how many jobs wait that an elastic worker may run."""
+        """For each gate, how many jobs wait that an elastic worker may run, and that no unit of the pool delays."""
         yield None, self._open.size
-        yield from self._counted.items()
+        closed = self._roster.closed_units
+        for (gate, units), number in self._counted.items():
+            if not units or closed.isdisjoint(units):
+                yield gate, number
 
     @property
     def is_plain(self) -> bool:
@@ -208,7 +202,7 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            for index in self._indexes_for(worker._kind) if self._lanes else ():
+            for index in self._indexes.of(worker._kind) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)
@@ -234,7 +228,7 @@ class ReadyQueue:
         """The lanes of jobs that wait for a worker alone; with ``tags`` also lanes that may require its tags."""
         found = list(self._pinned.get(worker, {}).values())
         if tags:
-            found += (lane for tag in (None, *worker._tags) for lane in self._by_tag.get(tag, ()))
+            found += (lane for tag in (None, *worker._tags) for lane in self._indexes.with_tag(tag))
             if self._open.size:
                 found.append(self._open)
         return found
@@ -242,7 +236,7 @@ class ReadyQueue:
     def reopen(self, group: Group) -> None:
         """Enter the lanes of a group again that may start jobs again."""
         self._startable.reopen(group)
-        for index, lane in self._closed.pop(group, ()):
+        for index, lane in self._indexes.closed.pop(group, ()):
             head = lane.head()
             if head is not None:
                 if index is not None:
@@ -250,10 +244,18 @@ class ReadyQueue:
                 self._startable.note(lane, head[:2])
         self._round += 1
 
+    def reopen_for(self, worker: WorkerRecord) -> None:
+        """Let a worker search again that may now run jobs of more units."""
+        self._nothing_before.pop(worker, None)
+
+    @property
+    def uses_units(self) -> bool:
+        """Whether jobs wait that use units."""
+        return self._indexes.uses_units
+
     def forget_kinds(self, group: Group) -> None:
         """Drop the indexes of a group's reserved workers after these have been released."""
-        for key in [key for key in self._indexes if key[1] is group]:
-            del self._indexes[key]
+        self._indexes.forget(group)
 
     def look_again(self) -> None:
         """Allow new searches after the available workers have changed."""
@@ -284,9 +286,10 @@ class ReadyQueue:
             lane = self._open
         elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
             lanes = self._pinned.setdefault(terms.pinned, {})
-            terms = Terms(pinned=terms.pinned)
+            terms = Terms(pinned=terms.pinned, units=terms.units)
             if terms not in lanes:
                 lanes[terms] = Lane(terms)
+                self._indexes.count_units(terms.units, 1)
             lane = lanes[terms]
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
@@ -295,84 +298,38 @@ class ReadyQueue:
         lane.push(entry)
         entry[2]._lane = lane
         if lane.is_counted:
-            self._counted[terms.gate] = self._counted.get(terms.gate, 0) + 1
+            key = terms.gate, terms.units
+            self._counted[key] = self._counted.get(key, 0) + 1
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
                 if terms.pinned is None:
-                    self._advertise(lane, entry)
+                    self._indexes.advertise(lane, entry)
             if self._roster.idle_count:
                 self._startable.note(lane, entry[:2])
 
     def _add_lane(self, terms: Terms) -> Lane:
         lane = self._lanes[terms] = Lane(terms)
-        if terms.gate is not None:
-            self._gated.setdefault(terms.gate, {})[lane] = None
+        self._indexes.add(lane)
         if terms.pinned is not None:
             self._pinned.setdefault(terms.pinned, {})[terms] = lane
             return lane
-        tag = a_tag_of(terms.requires)
-        self._by_tag.setdefault(tag, {})[lane] = None
         if terms.failed:
             self._bounced[lane] = None
-        if self._roster.kinds_for(terms)[0].is_wide:
-            lane.index = self._shared.get(tag)
-            if lane.index is None:
-                lane.index = self._shared[tag] = Index(None, self._closed)
         lane.is_counted = self.counted_tags is not None and terms.requires <= self.counted_tags
         return lane
-
-    def _advertise(self, lane: Lane, head: Entry) -> None:
-        everybodys, own = self._roster.kinds_for(lane.terms)
-        kinds: Iterable[WorkerKind] = () if own is None else own.kinds
-        if lane.index is not None:
-            lane.index.advertise(lane, head)
-            lane.index.trim(len(self._lanes))
-        else:
-            kinds = (*everybodys.kinds, *kinds)
-        for kind in kinds:
-            index = self._indexes.get(kind.key)
-            if index is not None:
-                index.advertise(lane, head)
-                index.trim(len(self._lanes))
-
-    def _indexes_for(self, kind: WorkerKind) -> Iterator[Index]:
-        """Yield the indexes of the lanes that a kind of workers may serve; create its own index on first use."""
-        index = self._indexes.get(kind.key)
-        if index is None or index.kind is not kind:
-            index = self._indexes[kind.key] = Index(kind, self._closed)
-            for lane in self._lanes_for(kind):
-                head = lane.head()
-                if head is not None and kind.may_serve(lane.terms):
-                    index.advertise(lane, head)
-        index.kind = kind  # the kind may have been replaced after its last worker had left or was reserved
-        yield index
-        if self._shared and kind.group is None:
-            for tag in (None, *kind.tags):
-                shared = self._shared.get(tag)
-                if shared is not None:
-                    yield shared
-
-    def _lanes_for(self, kind: WorkerKind) -> Iterator[Lane]:
-        """Yield the lanes that may belong to the index of a kind of workers."""
-        if kind.group is not None:
-            yield from (lane for lane in self._gated.get(kind.group, ()) if lane.terms.pinned is None)
-            return
-        for tag in (None, *kind.tags):
-            yield from (lane for lane in self._by_tag.get(tag, ()) if lane.index is None)
 
     def _drop_lane(self, lane: Lane) -> None:
         terms = lane.terms
         self._startable.forget(lane)
         if terms.pinned is not None:
-            _take_from(self._pinned, terms.pinned, terms)
+            take_from(self._pinned, terms.pinned, terms)
         if self._lanes.pop(terms, None) is None:
+            self._indexes.count_units(terms.units, -1)
             return
-        if terms.pinned is None:
-            _take_from(self._by_tag, a_tag_of(terms.requires), lane)
-            self._bounced.pop(lane, None)
-        if terms.gate is not None and _take_from(self._gated, terms.gate, lane):
-            self._closed.pop(terms.gate, None)
+        self._bounced.pop(lane, None)
+        if self._indexes.drop(lane):
+            assert terms.gate is not None
             self._startable.forget_group(terms.gate)
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
@@ -383,18 +340,9 @@ class ReadyQueue:
         if forget:
             lane.forget()
         if lane.is_counted:
-            gate = lane.terms.gate
-            self._counted[gate] -= 1
-            if not self._counted[gate]:
-                del self._counted[gate]
+            key = lane.terms.gate, lane.terms.units
+            self._counted[key] -= 1
+            if not self._counted[key]:
+                del self._counted[key]
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)
-
-
-def _take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Remove an item from the items under a key; return whether it was the last."""
-    del held[key][item]
-    if held[key]:
-        return False
-    del held[key]
-    return True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.pool_config import NoWorker
     from .._model.records import Terms, WorkerRecord
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
     from .worker_index import WorkerIndex
@@ -35,7 +35,7 @@ class CoreSettings(NamedTuple):
     max_queue: float = math.inf
     max_running: float = math.inf
     no_worker: NoWorker = "reject"
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimits = None
     retry_budget: RetryBudget | None = None
     lifo: bool = False
     keep_history: bool = True

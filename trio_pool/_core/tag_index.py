@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .._model.records import Group, Terms, WorkerRecord
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
+Units: TypeAlias = "frozenset[str]"
+
+OPEN: Units = frozenset()
+"""No closed units."""
 
 # Up to this number, the kinds of a fit are searched one by one.
 FEW = 8
@@ -33,13 +37,44 @@ _TRIES = 8
 _LEAST_TO_COMPACT = 64
 
 
-class WorkerKind:
-    """The workers with the same tags that are reserved for the same group, or for none."""
+class Family:
+    """The kinds of workers with the same tags that are reserved for the same group, or for none.
 
-    __slots__ = ("available", "group", "idle", "key", "members", "tags", "wide")
+    Attributes:
+      key: the tags and the group.
+      kinds: the kinds by the units that are closed. A kind without workers stays, since units close and open all
+          the time.
+    """
+
+    __slots__ = ("key", "kinds")
 
     def __init__(self, key: Key) -> None:
         self.key: Key = key
+        self.kinds: dict[Units, WorkerKind] = {}
+
+    def has_members(self) -> bool:
+        """Whether any kind has workers."""
+        return any(kind.members for kind in self.kinds.values())
+
+    def has_idle(self) -> bool:
+        """Whether any of the workers is idle."""
+        return any(kind.idle for kind in self.kinds.values())
+
+
+class WorkerKind:
+    """The workers of a family whose limits allow no job with the same units to start now.
+
+    Attributes:
+      closed: these units.
+    """
+
+    __slots__ = ("available", "closed", "family", "group", "idle", "key", "members", "tags", "wide")
+
+    def __init__(self, family: Family, closed: Units = OPEN) -> None:
+        self.family: Family = family
+        self.closed: Units = closed
+        self.key: Key = family.key
+        key = family.key
         self.tags: frozenset[str] = key[0]
         self.group: Group | None = key[1]
         self.members: int = 0
@@ -52,6 +87,10 @@ class WorkerKind:
     def may_serve(self, terms: Terms) -> bool:
         """Whether such a worker may ever run such a job, according to its tags and its group."""
         return terms.requires <= self.tags and (self.group is None or self.group is terms.gate)
+
+    def is_open_to(self, terms: Terms) -> bool:
+        """Whether such a worker may run such a job now, according to its units too."""
+        return self.may_serve(terms) and (not self.closed or self.closed.isdisjoint(terms.units))
 
     def add_members(self, number: int) -> None:
         """Add to the number of workers."""
@@ -90,7 +129,7 @@ class Fit:
       available: the number of available workers, if wide.
     """
 
-    __slots__ = ("_idle", "_pick", "_urn", "_waiting_line", "available", "is_wide", "kinds", "members", "requires")
+    __slots__ = ("_idle", "_pick", "_waiting_line", "available", "is_wide", "kinds", "members", "requires", "urn")
 
     def __init__(self, requires: frozenset[str], pick: Pick) -> None:
         self.requires = requires
@@ -104,7 +143,7 @@ class Fit:
         self._idle: list[tuple[int, WorkerRecord]] = []
         # With random picks, a list of all idle workers instead, and each worker's position in the
         # list.
-        self._urn: list[WorkerRecord] = []
+        self.urn: list[WorkerRecord] = []
         self._waiting_line: dict[WorkerRecord, int] = {}
 
     def add(self, kind: WorkerKind) -> None:
@@ -140,8 +179,8 @@ class Fit:
     def park(self, worker: WorkerRecord, number: int) -> None:
         """Record that a worker is idle, if wide."""
         if self._pick == "random":
-            self._waiting_line[worker] = len(self._urn)
-            self._urn.append(worker)
+            self._waiting_line[worker] = len(self.urn)
+            self.urn.append(worker)
             return
         idle = self._idle
         heapq.heappush(idle, (-number if self._pick == "last_used" else number, worker))
@@ -152,28 +191,16 @@ class Fit:
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if wide."""
         if self._pick == "random":
-            place, last = self._waiting_line.pop(worker), self._urn.pop()
+            place, last = self._waiting_line.pop(worker), self.urn.pop()
             if last is not worker:
-                self._urn[place] = last
+                self.urn[place] = last
                 self._waiting_line[last] = place
 
     def has_idle(self, but: WorkerRecord) -> bool:
         """Whether a worker other than ``but`` is idle."""
         if self._pick == "random":
-            return len(self._urn) > (but in self._waiting_line)
+            return len(self.urn) > (but in self._waiting_line)
         return self.first(lambda worker: worker is not but) is not None
-
-    def draw(self, rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
-        """Pick a random one of the idle workers that ``may_take`` accepts."""
-        urn = self._urn
-        if not urn or may_take is None:
-            return rng.choice(urn) if urn else None
-        for _ in range(_TRIES):
-            worker = rng.choice(urn)
-            if may_take(worker):
-                return worker
-        found = [worker for worker in urn if may_take(worker)]
-        return rng.choice(found) if found else None
 
     def _is_idle(self, number: int, worker: WorkerRecord) -> bool:
         kind = worker._kind
@@ -208,6 +235,35 @@ class Fit:
             if may_take is None or may_take(worker):
                 return sign * number, worker
         return None
+
+
+def draw(fits: list[Fit], rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
+    """Pick a random one of the idle workers of wide fits that ``may_take`` accepts."""
+    urns = [fit.urn for fit in fits if fit.urn]
+    if not urns:
+        return None
+    if len(urns) == 1:
+        return _draw_from(urns[0], rng, may_take)
+    for _ in range(_TRIES):
+        (urn,) = rng.choices(urns, [len(urn) for urn in urns])
+        worker = rng.choice(urn)
+        if may_take is None or may_take(worker):
+            return worker
+    found = [worker for urn in urns for worker in urn if may_take is None or may_take(worker)]
+    return rng.choice(found) if found else None
+
+
+def _draw_from(
+    urn: list[WorkerRecord], rng: Random, may_take: Callable[[WorkerRecord], bool] | None
+) -> WorkerRecord | None:
+    if may_take is None:
+        return rng.choice(urn)
+    for _ in range(_TRIES):
+        worker = rng.choice(urn)
+        if may_take(worker):
+            return worker
+    found = [worker for worker in urn if may_take(worker)]
+    return rng.choice(found) if found else None
 
 
 class TagIndex:

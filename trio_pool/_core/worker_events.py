@@ -23,6 +23,7 @@ class WorkerEvents:
         "_changes",
         "_dispatcher",
         "_lifecycle",
+        "_metering",
         "_search",
         "_settling",
         "_state",
@@ -32,6 +33,7 @@ class WorkerEvents:
     def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
         self._state = state
         self._lifecycle = state.lifecycle
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._unservable = features.unservable
         self._search = features.search
@@ -43,6 +45,8 @@ class WorkerEvents:
         """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
         state.roster.join(worker)
+        if worker._limits is not None:
+            self._metering.note_shares(worker)
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
         if state.reservations.waiting:
@@ -134,6 +138,7 @@ class WorkerEvents:
         worker._holds[Hold.STOPPED] = math.inf
         state.paused.pop(worker, None)
         state.availability.drop(worker)
+        self._metering.drop(worker)
         state.reservations.lose(worker)
         is_last = state.roster.leave(worker)
         if self._autoscaler is not None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .tag_index import TagIndex, WorkerKind
+from .tag_index import OPEN, Family, TagIndex, WorkerKind, draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit, Key
+    from .tag_index import Fit, Key, Units
 
 
 def terms_of(job: JobRecord) -> Terms:
@@ -26,12 +26,12 @@ def terms_of(job: JobRecord) -> Terms:
     pinned = options.worker
     if pinned is None:
         if setback.placement == "other" and setback.failed_on:
-            return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
+            return Terms(options.requires, None, setback.failed_on, setback.last, *options.terms[4:])
         # A worker that is about to leave takes no more jobs.
         last = setback.last
         if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
             pinned = last
-    return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
+    return options.terms if pinned is None else options.terms._replace(pinned=pinned)
 
 
 class WorkerIndex:
@@ -43,14 +43,15 @@ class WorkerIndex:
 
     __slots__ = (
         "_everybody",
+        "_families",
         "_in_order",
         "_kept",
-        "_kinds",
         "_only",
         "_pick",
         "_rng",
         "_sequence",
         "by_id",
+        "closed_units",
         "coming",
         "fresh",
         "idle_count",
@@ -68,9 +69,12 @@ class WorkerIndex:
         # How many workers can't start anything now, but may later without any action by the
         # program.
         self.coming: int = 0
-        self._kinds: dict[Key, WorkerKind] = {}
-        # The kinds by the group that they are reserved for; and kinds by their tags alone.
-        self._kept: dict[Group | None, TagIndex] = {None: TagIndex(pick)}
+        self._families: dict[Key, Family] = {}
+        # The kinds by the group that they are reserved for and by their closed units; and kinds by
+        # their tags alone.
+        self._kept: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
+        # The units whose limits in the whole pool allow no start now.
+        self.closed_units: set[str] = set()
         self._everybody = TagIndex(pick)
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
@@ -90,10 +94,10 @@ class WorkerIndex:
         self.by_id[worker._id] = worker
         kind = self._everybody.by_tags.get(worker._tags)
         if kind is None:
-            kind = WorkerKind((worker._tags, None))
+            kind = WorkerKind(Family((worker._tags, None)))
             self._everybody.add(kind)
         kind.add_members(1)
-        self._enter(worker, None)
+        self._enter(worker, None, OPEN)
         self.count_coming(worker)
 
     def leave(self, worker: WorkerRecord) -> bool:
@@ -116,12 +120,21 @@ class WorkerIndex:
 
     def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
         """Reserve a worker for a group from now on, or for none."""
+        self._move(worker, group, worker._kind.closed)
+
+    def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
+        """Record the units whose limits on a worker allow no start now."""
+        self._move(worker, worker._kind.group, closed)
+
+    def _move(self, worker: WorkerRecord, group: Group | None, closed: Units) -> None:
+        """Move a worker to another kind."""
         kind = worker._kind
         since = kind.unpark(worker)
         counts = worker._available and not worker._lent
         kind.add_available(-counts)
-        self._quit(worker)
-        self._enter(worker, group)
+        kind.add_members(-1)
+        self._enter(worker, group, closed)
+        self._tidy(kind)
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
@@ -131,32 +144,49 @@ class WorkerIndex:
                 kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
             self.fresh[worker] = None
 
-    def _enter(self, worker: WorkerRecord, group: Group | None) -> None:
+    def _enter(self, worker: WorkerRecord, group: Group | None, closed: Units) -> None:
         key = (worker._tags, group)
-        kind = self._kinds.get(key)
+        family = self._families.get(key)
+        if family is None:
+            family = self._families[key] = Family(key)
+        kind = family.kinds.get(closed)
         if kind is None:
-            kind = self._kinds[key] = WorkerKind(key)
-            if group not in self._kept:
-                self._kept[group] = TagIndex(self._pick)
-            self._kept[group].add(kind)
+            kind = family.kinds[closed] = WorkerKind(family, closed)
+            kept = self._kept.setdefault(group, {})
+            if closed not in kept:
+                kept[closed] = TagIndex(self._pick)
+            kept[closed].add(kind)
             self._look_for_only()
         kind.add_members(1)
         worker._kind = kind
 
     def _quit(self, worker: WorkerRecord) -> None:
-        kind = worker._kind
-        kind.add_members(-1)
-        if not kind.members:
-            del self._kinds[kind.key]
-            kinds = self._kept[kind.group]
-            kinds.remove(kind)
-            if not kinds.by_tags and kind.group is not None:
-                del self._kept[kind.group]
-            self._look_for_only()
+        worker._kind.add_members(-1)
+        self._tidy(worker._kind)
+
+    def _tidy(self, kind: WorkerKind) -> None:
+        """Drop the family of a kind if it has no workers any more."""
+        family = kind.family
+        if kind.members or family.has_members():
+            return
+        del self._families[family.key]
+        kept = self._kept[kind.group]
+        for each in family.kinds.values():
+            kinds = kept[each.closed]
+            kinds.remove(each)
+            if not kinds.by_tags and (kind.group is not None or each.closed):
+                del kept[each.closed]
+        if not kept:
+            del self._kept[kind.group]
+        self._look_for_only()
 
     def _look_for_only(self) -> None:
-        only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
-        self._only = only if only is not None and only.group is None and self._pick != "random" else None
+        only = None
+        if len(self._families) == 1 and self._pick != "random":
+            (family,) = self._families.values()
+            if family.key[1] is None and len(family.kinds) == 1:
+                only = family.kinds.get(OPEN)
+        self._only = only
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
@@ -228,7 +258,8 @@ class WorkerIndex:
     def idle(self) -> list[WorkerRecord]:
         """The idle workers, the longest idle first."""
         # Copied first, since another thread may call this.
-        found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
+        kinds = [kind for family in list(self._families.values()) for kind in list(family.kinds.values())]
+        found = [item for kind in kinds for item in list(kind.idle.items())]
         return [worker for worker, _ in sorted(found, key=lambda item: item[1])]
 
     def fresh_idle(self) -> list[WorkerRecord]:
@@ -239,7 +270,8 @@ class WorkerIndex:
         """The longest idle worker that isn't reserved, except ``but``."""
         if self._pick == "longest_idle":
             return self.choose(ANYONE, but)
-        idle = [item for kind in self._kept[None].by_tags.values() for item in kind.idle.items() if item[0] not in but]
+        kinds = [kind for index in self._kept[None].values() for kind in index.by_tags.values()]
+        idle = [item for kind in kinds for item in kind.idle.items() if item[0] not in but]
         return min(idle, key=lambda item: item[1], default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
@@ -266,7 +298,7 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
-        if not worker._kind.may_serve(terms):
+        if not worker._kind.is_open_to(terms):
             return False
         if terms.pinned is not None:
             return worker is terms.pinned
@@ -295,7 +327,7 @@ class WorkerIndex:
         if terms is ANYONE and self._only is not None and not but:
             # The short path for the most common pools, with the same result.
             return next(self._in_order(self._only.idle))
-        if terms.gate is not None and terms.gate.is_full:
+        if self.is_closed(terms):
             return None
         if terms.pinned is not None:
             worker = terms.pinned
@@ -306,34 +338,58 @@ class WorkerIndex:
         if gate is not None and gate in self._kept:
             # The reserved workers of the group go first, since the others are available to all
             # jobs.
-            own = self._choose_of(self._kept[gate].fit(terms.requires), may_take)
+            own = self._choose_of(self._fits(gate, terms, is_open=True), may_take)
             if own is not None:
                 return own
-        return self._choose_of(self._kept[None].fit(terms.requires), may_take)
+        return self._choose_of(self._fits(None, terms, is_open=True), may_take)
+
+    def is_closed(self, terms: Terms) -> bool:
+        """Whether such jobs may not start now, on whatever worker."""
+        if terms.gate is not None and terms.gate.is_full:
+            return True
+        return bool(terms.units) and not self.closed_units.isdisjoint(terms.units)
+
+    def _fits(self, group: Group | None, terms: Terms, *, is_open: bool) -> list[Fit]:
+        """The kinds reserved for a group that may run such jobs, ever or now."""
+        units = terms.units if is_open else OPEN
+        return [
+            index.fit(terms.requires)
+            for closed, index in self._kept.get(group, {}).items()
+            if not units or closed.isdisjoint(units)
+        ]
 
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
-        return self._kept[None].fit(worker._tags).has_idle(worker)
+        return any(index.fit(worker._tags).has_idle(worker) for index in self._kept[None].values())
 
-    def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
-        """The kinds of workers that may run such jobs: the unreserved ones, and those reserved for the group."""
-        kept = None if terms.gate is None else self._kept.get(terms.gate)
-        return self._kept[None].fit(terms.requires), None if kept is None else kept.fit(terms.requires)
+    def is_wide(self, terms: Terms) -> bool:
+        """Whether too many kinds of unreserved workers may run such jobs to search them one by one."""
+        return any(fit.is_wide for fit in self._fits(None, terms, is_open=False))
 
-    def _choose_of(self, fit: Fit, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
+    def kinds_for(self, terms: Terms, *, reserved: bool) -> list[WorkerKind]:
+        """The kinds of workers that may ever run such jobs: the unreserved ones, or those reserved for the group."""
+        fits = self._fits(terms.gate if reserved else None, terms, is_open=False)
+        return [kind for fit in fits for kind in fit.kinds]
+
+    def _choose_of(self, fits: list[Fit], may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
         if self._pick == "random":
-            return fit.draw(self._rng, may_take)
-        best = fit.first(may_take)
+            return draw(fits, self._rng, may_take)
+        if len(fits) == 1:
+            best = fits[0].first(may_take)
+        else:
+            best = min([found for fit in fits if (found := fit.first(may_take)) is not None], default=None)
         return None if best is None else best[1]
 
     def _available(self, terms: Terms) -> int:
         """How many available workers may run such jobs."""
-        everybodys, own = self.kinds_for(terms)
-        return everybodys.count_available() + (0 if own is None else own.count_available())
+        fits = self._fits(None, terms, is_open=False)
+        if terms.gate is not None:
+            fits += self._fits(terms.gate, terms, is_open=False)
+        return sum([fit.count_available() for fit in fits])
 
 
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:

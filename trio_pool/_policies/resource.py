@@ -10,10 +10,12 @@ import attrs
 from .._basics.text import shown
 from . import validate
 from .circuit_breaker import CircuitBreaker
-from .rate_limit import RateLimit
+from .rate_meters import checked_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from .rate_meters import AnyLimit, RateLimits
 
 LEAST_AGE = 0.001
 """Seconds. With less, a resource could be too old as soon as it opens, and reopen forever before other tasks run."""
@@ -33,6 +35,10 @@ def _as_name(value: str | None) -> str | None:
     return validate.text("name", value)
 
 
+def _as_limits(value: AnyLimit | Iterable[AnyLimit] | None) -> RateLimits:
+    return checked_limits("rate_limit", value)
+
+
 def _as_tags(value: Iterable[str]) -> frozenset[str]:
     return validate.tags("tags", value)
 
@@ -45,7 +51,8 @@ class Resource(Generic[R_co]):
       value: the resource that the worker holds: any object.
       name: the worker's name; derived from its number by default.
       tags: what jobs can require by ``requires``.
-      rate_limit: a `RateLimit` on how often attempts start on the worker.
+      rate_limit: a `RateLimit` or `SharedRateLimit` on how often attempts start on the worker, or
+          an iterable of several that all hold.
       breaker: a `CircuitBreaker` that quarantines the worker if it fails jobs; the pool's by
           default.
       max_jobs: the number of attempts after which the worker leaves and reenters its lifespan,
@@ -62,9 +69,7 @@ class Resource(Generic[R_co]):
     value: R_co = attrs.field(repr=shown)
     name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=_as_tags)
-    rate_limit: RateLimit | None = attrs.field(
-        default=None, kw_only=True, validator=validate.by(validate.optional, RateLimit)
-    )
+    rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(
         default=None, kw_only=True, validator=validate.by(validate.optional, CircuitBreaker)
     )
@@ -126,7 +131,7 @@ class Elastic(Generic[R_co]):
         default=60.0, converter=validate.no_bound_if_none, validator=validate.by(validate.seconds), kw_only=True
     )
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
-    rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
+    rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
     max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)

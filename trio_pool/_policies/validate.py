@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -160,6 +161,13 @@ def text(name: str, value: object) -> str | None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, {got(value)}")
     return str.__str__(value)
+
+
+def mapping(name: str, value: object) -> Mapping[Any, Any]:
+    """Return ``value``, after checking that it is a mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, {got(value)}")
+    return cast("Mapping[Any, Any]", value)
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:

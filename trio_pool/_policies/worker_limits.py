@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from .circuit_breaker import Breaker
-from .rate_limit import RateMeter
+from .rate_meters import RateMeters
 
 if TYPE_CHECKING:
     from random import Random
 
     from .circuit_breaker import CircuitBreaker
-    from .rate_limit import RateLimit
+    from .rate_limit import Sharer
+    from .rate_meters import RateLimits
 
 # The largest share of max_age that is subtracted at random, so that workers opened together are not
 # all reopened together.
@@ -20,33 +21,35 @@ _AGE_SPREAD = 0.1
 
 
 class WorkerLimits:
-    """A worker's rate limit, its breaker, and how long its resource may stay open.
+    """A worker's rate limits, its breaker, and how long its resource may stay open.
 
     A worker without any limit has no `WorkerLimits`.
 
     Arguments:
-      rate_limit: how often attempts may start.
+      rate_limits: how often attempts may start.
       breaker: when the worker is quarantined.
       max_jobs: the number of attempts after which the resource is reopened.
       max_age: seconds after which the resource is reopened.
       rng: the source of random numbers for the ages.
+      sharer: the pool that draws from shared limits.
 
     Attributes:
       breaker: the state of the breaker, or None.
-      meter: the meter of the rate limit, or None.
+      meters: the meters of the rate limits.
     """
 
-    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter")
+    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meters")
 
     def __init__(
         self,
-        rate_limit: RateLimit | None,
+        rate_limits: RateLimits,
         breaker: CircuitBreaker | None,
         max_jobs: float | None,
         max_age: float | None,
         rng: Random,
+        sharer: Sharer | None = None,
     ) -> None:
-        self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
+        self.meters: RateMeters = RateMeters(rate_limits, sharer)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs
         self._max_age = math.inf if max_age is None else max_age
@@ -72,11 +75,11 @@ class WorkerLimits:
         return self._is_old or self._jobs >= self._max_jobs
 
     def ready_at(self, now: float) -> float:
-        """Return the earliest time from ``now`` on at which the rate limit allows a start."""
-        return now if self.meter is None else self.meter.ready_at(now)
+        """Return the earliest time from ``now`` on at which the rate limits without a unit allow a start."""
+        return self.meters.ready_at(now)
 
     def start(self, now: float) -> bool:
-        """Record the start of an attempt, except in the meter, and return whether it is the breaker's probe."""
+        """Record the start of an attempt, except in the meters, and return whether it is the breaker's probe."""
         self._jobs += 1
         return self.breaker is not None and self.breaker.start(now)
 
