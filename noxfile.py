@@ -133,9 +133,15 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST, default=False)
 def fuzz(session: nox.Session) -> None:
-    """Run random programs for some minutes; the arguments after ``--`` are those of ``python -m tests.programs``."""
+    """Run random programs for some minutes, and then the state machines of the core, drawing something else each time.
+
+    The arguments after ``--`` are for the programs, or for the machines after ``-- machines``.
+    """
     session.install("-e", ".", *group("tests"))
-    session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
+    if session.posargs[:1] != ["machines"]:
+        session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
+    if session.posargs[:1] in ([], ["machines"]):
+        session.run("python", "-m", "tests.core", *(session.posargs[1:] or ["--minutes=10"]))
 
 
 @nox.session(python=NEWEST, default=False)

@@ -10,7 +10,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
-from tests.core.makers import kinds_of, make_job
+from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
 from tests.core.plain_parts import PlainJob, PlainVerdict
 from trio_pool import DeadReason, JobState
@@ -348,7 +348,7 @@ class GroupMachine(CheckedMachine):
         roster = self.core.roster
         records = list(roster.by_id.values())
         kinds = {(record.tags, record._kind.group): record._kind for record in records}
-        assert {kind.key: kind for kind in kinds_of(self.core)} == kinds
+        assert {kind.key: kind for kind in roster.kinds.all()} == kinds
         for key, kind in kinds.items():
             members = [record for record in records if record._kind is kind]
             assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}

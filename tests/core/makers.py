@@ -30,18 +30,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RetryBudget
-    from trio_pool._policies.rate_meters import RateLimits
     from trio_pool._core.commands import Command
     from trio_pool._core.lanes import Index
-    from trio_pool._core.ready_queue import ReadyQueue
-    from trio_pool._core.tag_index import WorkerKind
     from trio_pool._core.lifecycle import Lifecycle
+    from trio_pool._core.ready_queue import ReadyQueue
     from trio_pool._core.retry_decision import Verdict
     from trio_pool._core.waits import Wait
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._policies.hedge import Hedge
     from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
     from trio_pool._policies.resource import Elastic
 
 V = TypeVar("V")
@@ -253,12 +252,6 @@ def make_core(
     )
     scheduler = Scheduler(roster, dead, commands, [object()], settings, elastic)
     return Core(roster, dead, commands, scheduler, scheduler.lifecycle)
-
-
-def kinds_of(core: Core) -> list[WorkerKind]:
-    """The kinds of workers that there are."""
-    kinds = [kind for family in core.roster._families.values() for kind in family.kinds.values()]
-    return [kind for kind in kinds if kind.members]
 
 
 def indexes_of(queue: ReadyQueue) -> list[Index]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.core.commands import Interrupt
-from tests.core.makers import Core, job_on, kinds_of, make_core, make_job, run_of
+from tests.core.makers import Core, job_on, make_core, make_job, run_of
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.retry_decision import Die, Retry, Verdict
@@ -36,7 +36,7 @@ def state_of(job: Job[Any]) -> JobState:
 
 
 def available(core: Core) -> list[int]:
-    return [kind.available for kind in kinds_of(core)]
+    return [kind.available for kind in core.roster.kinds.all()]
 
 
 def lender_and_next(core: Core, worker: WorkerRecord, **options: Any) -> tuple[Job[Any], Job[Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.core.commands import Reserved, Start
-from tests.core.makers import Core, job_on, kinds_of, make_core, make_limits
+from tests.core.makers import Core, job_on, make_core, make_limits
 from tests.core.reserved_workers import ERROR, core_with_group, state_of, submit, workers_of
 from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._model.records import ANYONE
@@ -263,8 +263,8 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
     core.scheduler.close_group(group, 2.0)
     queue, roster = core.scheduler.state.queue, core.roster
     assert all(group is None for _, group in queue._indexes._families)
-    assert [kind.group for kind in kinds_of(core)] == [None]
-    assert roster._only is kept._kind
+    assert [kind.group for kind in roster.kinds.all()] == [None]
+    assert roster.kinds.only is kept._kind
     assert not queue._indexes.gated
 
 

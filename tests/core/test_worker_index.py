@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.core.commands import Admitted, Refused
-from tests.core.makers import Core, job_on, kinds_of, make_core, make_job
+from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.retry_decision import Retry, Verdict
@@ -321,7 +321,7 @@ def test_who_is_kept_is_idle_or_busy_as_before() -> None:
     assert core.roster.idle_count == 1
     for worker in (paused, busy, idle):
         core.roster.reserve(worker, None)
-    assert kinds_of(core) == [idle._kind]
+    assert core.roster.kinds.all() == [idle._kind]
     assert (idle._kind.members, idle._kind.available, list(idle._kind.idle)) == (3, 2, [idle])
 
 

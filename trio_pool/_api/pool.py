@@ -124,13 +124,18 @@ class BasePool(Submitting):
 
     @property
     def idle_workers(self) -> tuple[Worker, ...]:
-        """The workers that could start a job at once, the longest idle first.
+        """Those of `free_workers` that run nothing, the longest idle first."""
+        return tuple(worker for worker in self.free_workers if not worker._runs)
+
+    @property
+    def free_workers(self) -> tuple[Worker, ...]:
+        """The workers that could start a job at once, first the one whose last start or end is longest ago.
 
         This excludes workers that only a rate limit holds back, their own or the pool's.
         """
         if not self._engine.roster.idle_count:
             return ()
-        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(self._engine.home.clock.current_time())))
+        return cast("tuple[Worker, ...]", tuple(self._engine.core.free(self._engine.home.clock.current_time())))
 
     @property
     def dead(self) -> DeadLetters:
@@ -288,6 +293,7 @@ class Pool(ResourceCalls[R], BasePool):
         *,
         name: str | None = None,
         tags: Iterable[str] = (),
+        max_running: float = 1,
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
@@ -299,7 +305,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Arguments:
           resource: any object, or a `Resource`, which excludes the other arguments.
-          name, tags, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
+          name, tags, max_running, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -310,8 +316,9 @@ class Pool(ResourceCalls[R], BasePool):
         """
         given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
         if not isinstance(resource, Resource):
-            described: Resource[Any] = Resource(resource, name=name, tags=cast("frozenset[str]", tags), **given)
-        elif tags or name is not None or any(value is not None for value in given.values()):
+            named: dict[str, Any] = {"name": name, "tags": tags, "max_running": max_running}
+            described: Resource[Any] = Resource(resource, **named, **given)
+        elif tags or name is not None or max_running != 1 or any(value is not None for value in given.values()):
             raise ValueError("a Resource has its own name, tags and limits; give them there")
         else:
             described = cast("Any", resource)
@@ -368,6 +375,7 @@ class SlotPool(SlotCalls, BasePool):
         *,
         name: str | None = None,
         tags: Iterable[str] = (),
+        max_running: float = 1,
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
@@ -375,7 +383,7 @@ class SlotPool(SlotCalls, BasePool):
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
         given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), **given)
+        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), max_running=max_running, **given)
         return await self._staff.add(slot, ())
 
     def open_group(

@@ -101,6 +101,11 @@ class Autoscaler:
         return len(self._crew)
 
     @property
+    def places_each(self) -> float:
+        """How many places each elastic worker has."""
+        return self._elastic.max_running
+
+    @property
     def _there(self) -> int:
         return self._present + self._ordered
 
@@ -178,9 +183,11 @@ class Autoscaler:
         missing: float = self._elastic.min - len(self._crew) - self._ordered
         wanted: float = self._reservations.lacking
         if waiting := self._waiting():
-            wanted += min(waiting, self._startable(now))
+            startable = min(waiting, self._startable(now))
+            wanted += startable
         if wanted:
-            missing = max(missing, wanted - self._ordered - self._coming)
+            workers = max(math.ceil(wanted / self._elastic.max_running), 1)
+            missing = max(missing, workers - self._ordered - self._coming)
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
@@ -191,7 +198,7 @@ class Autoscaler:
         """Return a worker whose resource can't be opened and that no job needs any more, or None."""
         if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
             return None
-        return next((worker for worker in self._failing if worker._kind.group is None), None)
+        return next((worker for worker in self._failing if worker._kind.group is None and not worker._kept), None)
 
     def parked(self, worker: WorkerRecord, now: float) -> None:
         """Record that a worker has become idle."""
@@ -225,7 +232,7 @@ class Autoscaler:
 
     def _is_needed(self, worker: WorkerRecord) -> bool:
         """Whether an idle worker must stay although there are too many."""
-        if worker._kind.group is not None or worker._lent or self._queue.waits_for(worker):
+        if worker._kind.group is not None or worker._kept or worker._lent or self._queue.waits_for(worker):
             return True
         # A worker that is being reopened counts as coming for waiting jobs.
         return worker in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)

@@ -56,7 +56,7 @@ class Core:
         "drain",
         "failed",
         "forfeit",
-        "idle",
+        "free",
         "join",
         "key_of",
         "left",
@@ -73,6 +73,7 @@ class Core:
         "rest",
         "resume",
         "set_max_running",
+        "set_places",
         "set_rate_limit",
         "set_used",
         "shut_group",
@@ -139,7 +140,7 @@ class Core:
         self.close_group: Final = jobs.close_group
         self.shut_group: Final = jobs.shut_group
         self.cancel_group: Final = jobs.cancel_group
-        self.idle: Final = jobs.idle
+        self.free: Final = jobs.free
         self.set_max_running: Final = jobs.set_max_running
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
@@ -164,6 +165,7 @@ class Core:
         self.pause: Final = workers.pause
         self.resume: Final = workers.resume
         self.rest: Final = workers.rest
+        self.set_places: Final = workers.set_places
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 
@@ -183,6 +185,6 @@ class Core:
         return self.state.limits.meters.limits
 
     @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have without workers added by the program."""
-        return self.state.most_workers
+    def most_places(self) -> float:
+        """How many places the workers of the pool can have without workers added by the program."""
+        return self.state.most_places

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .lanes import Index
+from .lanes import Index, take_from
 from .tag_index import a_tag_of
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class LaneIndexes:
     def advertise(self, lane: Lane, head: Entry) -> None:
         """Enter a lane for several workers, or update it after it has got a new first job."""
         terms = lane.terms
-        kinds = [] if terms.gate is None else self._roster.kinds_for(terms, reserved=True)
+        kinds = [] if terms.gate is None else self._roster.kinds_for(terms, terms.gate)
         if lane.index is not None:
             lane.index.advertise(lane, head)
             lane.index.trim(self._lanes)
         else:
-            kinds += self._roster.kinds_for(terms, reserved=False)
+            kinds += self._roster.kinds_for(terms, None)
         for kind in kinds:
             known = self._families.get(kind.key)
             if known is not None:
@@ -151,12 +151,3 @@ class LaneIndexes:
 def _open_to(kind: WorkerKind, indexes: Iterable[Index]) -> Iterable[Index]:
     closed = kind.closed
     return [index for index in indexes if closed.isdisjoint(index.units)] if closed else indexes
-
-
-def take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Remove an item from the items under a key; return whether it was the last."""
-    del held[key][item]
-    if held[key]:
-        return False
-    del held[key]
-    return True

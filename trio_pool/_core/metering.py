@@ -138,14 +138,14 @@ class Metering:
         if worker is None:
             roster.closed_units.add(gate.unit)
         else:
-            roster.set_closed(worker, worker._kind.closed | {gate.unit})
+            roster.set_closed(worker, worker._closed | {gate.unit})
 
     def _open(self, gate: UnitGate) -> None:
         state, worker = self._state, gate.worker
         if worker is None:
             state.roster.closed_units.discard(gate.unit)
         else:
-            state.roster.set_closed(worker, worker._kind.closed - {gate.unit})
+            state.roster.set_closed(worker, worker._closed - {gate.unit})
             for queue in (state.queue, state.waiting_line.by_taker):
                 queue.reopen_for(worker)
         state.may_start = True
@@ -196,7 +196,7 @@ class Metering:
 
     def drop(self, worker: WorkerRecord) -> None:
         """Forget a worker that has left."""
-        for unit in worker._kind.closed:
+        for unit in worker._closed:
             self._remove(self._gates[worker, unit])
         for holders in self.shares.values():
             holders.pop(worker, None)

@@ -1,8 +1,8 @@
 """The queue of ready jobs, by priority and by the workers that may run them.
 
-Jobs that the same workers may run are in one lane, which is a heap. A lane that only some workers may serve is
-entered in indexes, which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane
-that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
+Jobs that the same workers may run are in one lane. A lane that only some workers may serve is entered in indexes,
+which are ordered by the lanes' first jobs. There is one index for each kind of workers, and for each set of units that
+jobs use. A lane that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
 
 To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
 and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
@@ -16,8 +16,8 @@ import math
 from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .lane_indexes import LaneIndexes, take_from
-from .lanes import LAST, Lane
+from .lane_indexes import LaneIndexes
+from .lanes import LAST, Lane, take_from
 from .startable import Startable
 from .worker_index import terms_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
     from .lanes import Entry, Rank
-    from .tag_index import Units
+    from .tag_index import Units, WorkerKind
     from .worker_index import WorkerIndex
 
 
@@ -90,11 +90,12 @@ class ReadyQueue:
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
-    def push(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Add a job to the queue, behind or in front of those of its priority."""
-        ticket = next(self._tickets)
-        if front or self._lifo:
-            ticket = -ticket
+    def push(self, job: JobRecord, terms: Terms, *, front: bool = False, ticket: int | None = None) -> None:
+        """Add a job, behind or in front of those of its priority, or with an earlier ``ticket``."""
+        if ticket is None:
+            ticket = next(self._tickets)
+            if front or self._lifo:
+                ticket = -ticket
         job._ticket = ticket
         if job._deadline != math.inf:
             self._deadlines.add_timeout(job)
@@ -111,7 +112,11 @@ class ReadyQueue:
             self._place((priority, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
-        """Remove and return the first job that an available worker may run."""
+        """Remove and return the first job that an available worker with a free place may run."""
+        if worker._kept:
+            self._nothing_before.pop(worker, None)  # which is true of one kind only
+            jobs = (self._take(worker, kind) for kind in self._roster.kinds.open_to(worker))
+            return next(filter(None, jobs), None)
         lane = self._open
         if not (self._lanes or self._pinned):
             # The short path if all jobs are for any worker, with the same result.
@@ -122,7 +127,11 @@ class ReadyQueue:
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
-        kind = worker._kind
+        return self._take(worker, worker._kind)
+
+    def _take(self, worker: WorkerRecord, kind: WorkerKind) -> JobRecord | None:
+        """Do what `take` does, for a free place of this kind."""
+        lane = self._open
         head = lane.head() if kind.group is None else None
         for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
@@ -202,7 +211,8 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            for index in self._indexes.of(worker._kind) if self._lanes else ():
+            kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
+            for index in (index for kind in kinds for index in self._indexes.of(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .._model.dead_letters import DeadLetters
     from .._model.pool_config import NoWorker
-    from .._model.records import Terms, WorkerRecord
+    from .._model.records import Run, Terms, WorkerRecord
     from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
@@ -48,6 +48,8 @@ class Growth(Protocol):
     def most(self) -> float: ...
     @property
     def own(self) -> int: ...
+    @property
+    def places_each(self) -> float: ...
     def could_open(self, terms: Terms) -> bool: ...
     def could_replace(self, terms: Terms) -> bool: ...
     def could_take(self, terms: Terms) -> bool: ...
@@ -62,6 +64,8 @@ class PoolState:
       draining: whether no more jobs will come except from jobs, and no calls of resume().
       paused: the paused workers.
       has_bounced: whether jobs have ever avoided workers that they have failed on.
+      evicted: for each run that is cut short because its worker is removed, the ticket that its job will get.
+      tickets: the numbers of waiting jobs; with the sign changed, each is in front of those before.
       growth: the autoscaler of an elastic pool; None for any other pool.
       may_start: whether a job may be able to start that couldn't at the last check.
       may_reserve: whether the reservations of workers may have to change.
@@ -76,6 +80,7 @@ class PoolState:
         "deadlines",
         "dependencies",
         "draining",
+        "evicted",
         "growth",
         "has_bounced",
         "hedging",
@@ -89,6 +94,7 @@ class PoolState:
         "reservations",
         "roster",
         "special",
+        "tickets",
         "waiting_line",
         "waits",
     )
@@ -101,7 +107,8 @@ class PoolState:
         instruments: Sequence[object],
         settings: CoreSettings,
     ) -> None:
-        tickets = count(1)
+        self.tickets: count[int] = count(1)
+        tickets = self.tickets
         self.commands: Commands = commands
         self.roster: WorkerIndex = roster
         self.deadlines: Deadlines = Deadlines(tickets)
@@ -123,6 +130,7 @@ class PoolState:
         self.draining: bool = False
         self.paused: dict[WorkerRecord, None] = {}
         self.has_bounced: bool = False
+        self.evicted: dict[Run, int] = {}
         self.may_start: bool = False
         self.may_reserve: bool = False
         self.may_be_stuck: bool = False
@@ -134,10 +142,10 @@ class PoolState:
         self.special = self.draining or self.growth is not None or self.limits.is_shared or self.reservations.has_groups
 
     @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have without workers added by the program."""
-        own = self.roster.staying
-        return own if self.growth is None else self.growth.most + own - self.growth.own
+    def most_places(self) -> float:
+        """How many places the workers of the pool can have without workers added by the program."""
+        own, growth = self.roster.places, self.growth
+        return own if growth is None or own == math.inf else own + (growth.most - growth.own) * growth.places_each
 
     @property
     def has_reserved(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .tag_index import OPEN, Family, TagIndex, WorkerKind, draw
+from .kinds import Kinds, may_serve
+from .tag_index import draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit, Key, Units
+    from .tag_index import Fit, Units, WorkerKind
 
 
 def terms_of(job: JobRecord) -> Terms:
@@ -26,7 +28,7 @@ def terms_of(job: JobRecord) -> Terms:
     pinned = options.worker
     if pinned is None:
         if setback.placement == "other" and setback.failed_on:
-            return Terms(options.requires, None, setback.failed_on, setback.last, *options.terms[4:])
+            return options.terms._replace(failed=setback.failed_on, last=setback.last)
         # A worker that is about to leave takes no more jobs.
         last = setback.last
         if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
@@ -42,19 +44,18 @@ class WorkerIndex:
     """
 
     __slots__ = (
-        "_everybody",
-        "_families",
         "_in_order",
-        "_kept",
-        "_only",
         "_pick",
+        "_places",
         "_rng",
         "_sequence",
+        "_unbounded",
         "by_id",
         "closed_units",
         "coming",
         "fresh",
         "idle_count",
+        "kinds",
         "leaving",
         "on_parked",
         "on_unparked",
@@ -64,18 +65,17 @@ class WorkerIndex:
         self._pick: Pick = pick
         self._rng = rng
         self.by_id: dict[int, WorkerRecord] = {}
+        # The places of the workers that are not about to leave, and how many of these workers have no bound.
+        self._places = 0
+        self._unbounded = 0
         # How many workers are about to leave.
         self.leaving: int = 0
         # How many workers can't start anything now, but may later without any action by the
         # program.
         self.coming: int = 0
-        self._families: dict[Key, Family] = {}
-        # The kinds by the group that they are reserved for and by their closed units; and kinds by
-        # their tags alone.
-        self._kept: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
+        self.kinds: Kinds = Kinds(pick)
         # The units whose limits in the whole pool allow no start now.
         self.closed_units: set[str] = set()
-        self._everybody = TagIndex(pick)
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
@@ -84,7 +84,6 @@ class WorkerIndex:
         # Called when a worker becomes idle, and when it no longer is.
         self.on_parked: Callable[[WorkerRecord, float], object] | None = None
         self.on_unparked: Callable[[WorkerRecord], object] | None = None
-        self._only: WorkerKind | None = None
         self._in_order: Callable[[dict[WorkerRecord, int]], Iterator[WorkerRecord]] = (
             reversed if pick == "last_used" else iter
         )
@@ -92,26 +91,51 @@ class WorkerIndex:
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
-        kind = self._everybody.by_tags.get(worker._tags)
-        if kind is None:
-            kind = WorkerKind(Family((worker._tags, None)))
-            self._everybody.add(kind)
-        kind.add_members(1)
-        self._enter(worker, None, OPEN)
+        self.add_places(worker, 1)
+        self.kinds.join(worker)
         self.count_coming(worker)
 
     def leave(self, worker: WorkerRecord) -> bool:
         """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
+        if not worker._is_leaving:
+            self.add_places(worker, -1)
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
-        kind = self._everybody.by_tags[worker._tags]
-        kind.add_members(-1)
-        if not kind.members:
-            self._everybody.remove(kind)
-        self._quit(worker)
         self.fresh.pop(worker, None)
-        return not kind.members
+        return self.kinds.leave(worker)
+
+    def set_places(self, worker: WorkerRecord, limit: float) -> None:
+        """Change the number of a worker's places."""
+        counts = not worker._is_leaving and worker._id in self.by_id
+        if counts:
+            self.add_places(worker, -1)
+        worker._max_running = limit
+        worker._is_exclusive &= limit == 1
+        if counts:
+            self.add_places(worker, 1)
+        if worker._id not in self.by_id or worker._is_exclusive:
+            return
+        self.kinds.note_places(worker)
+        since = next((kind.idle[worker] for kind in self.kinds.of(worker) if worker in kind.idle), None)
+        if since is not None:  # its place in the order may have changed
+            self.unpark(worker)
+            if kinds := self.kinds.open_to(worker):
+                for kind in kinds:
+                    kind.park(worker, since)
+                self.idle_count += 1
+
+    def add_places(self, worker: WorkerRecord, sign: int) -> None:
+        """Count the places of a worker, or no longer: not while it is about to leave."""
+        if worker._max_running == math.inf:
+            self._unbounded += sign
+        else:
+            self._places += sign * int(worker._max_running)
+
+    @property
+    def places(self) -> float:
+        """How many places the workers have that are not about to leave."""
+        return math.inf if self._unbounded else self._places
 
     @property
     def staying(self) -> int:
@@ -120,87 +144,64 @@ class WorkerIndex:
 
     def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
         """Reserve a worker for a group from now on, or for none."""
-        self._move(worker, group, worker._kind.closed)
-
-    def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
-        """Record the units whose limits on a worker allow no start now."""
-        self._move(worker, worker._kind.group, closed)
-
-    def _move(self, worker: WorkerRecord, group: Group | None, closed: Units) -> None:
-        """Move a worker to another kind."""
         kind = worker._kind
         since = kind.unpark(worker)
         counts = worker._available and not worker._lent
         kind.add_available(-counts)
-        kind.add_members(-1)
-        self._enter(worker, group, closed)
-        self._tidy(kind)
+        self.kinds.quit(kind)
+        self.kinds.enter(worker, group)
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
-            in_order = since > next(reversed(kind.idle.values()), 0)
-            kind.park(worker, since)
-            if not in_order:
-                kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+            _put_back(worker, kind, since)
             self.fresh[worker] = None
 
-    def _enter(self, worker: WorkerRecord, group: Group | None, closed: Units) -> None:
-        key = (worker._tags, group)
-        family = self._families.get(key)
-        if family is None:
-            family = self._families[key] = Family(key)
-        kind = family.kinds.get(closed)
-        if kind is None:
-            kind = family.kinds[closed] = WorkerKind(family, closed)
-            kept = self._kept.setdefault(group, {})
-            if closed not in kept:
-                kept[closed] = TagIndex(self._pick)
-            kept[closed].add(kind)
-            self._look_for_only()
-        kind.add_members(1)
-        worker._kind = kind
-
-    def _quit(self, worker: WorkerRecord) -> None:
-        worker._kind.add_members(-1)
-        self._tidy(worker._kind)
-
-    def _tidy(self, kind: WorkerKind) -> None:
-        """Drop the family of a kind if it has no workers any more."""
-        family = kind.family
-        if kind.members or family.has_members():
-            return
-        del self._families[family.key]
-        kept = self._kept[kind.group]
-        for each in family.kinds.values():
-            kinds = kept[each.closed]
-            kinds.remove(each)
-            if not kinds.by_tags and (kind.group is not None or each.closed):
-                del kept[each.closed]
-        if not kept:
-            del self._kept[kind.group]
-        self._look_for_only()
-
-    def _look_for_only(self) -> None:
-        only = None
-        if len(self._families) == 1 and self._pick != "random":
-            (family,) = self._families.values()
-            if family.key[1] is None and len(family.kinds) == 1:
-                only = family.kinds.get(OPEN)
-        self._only = only
+    def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
+        """Record the units whose limits on a worker allow no start now."""
+        kinds = self.kinds
+        since = {kind.group: number for kind in kinds.of(worker) if (number := kind.unpark(worker)) is not None}
+        counts = worker._available and not worker._lent
+        kinds.add_available(worker, -counts)
+        kinds.close(worker, closed)
+        kinds.add_available(worker, counts)
+        for kind in kinds.of(worker) if since else ():
+            if kind.group in since:
+                _put_back(worker, kind, since[kind.group])
+                self.fresh[worker] = None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
         worker._available = available
         if not worker._lent:
-            worker._kind.add_available(1 if available else -1)
+            self.kinds.add_available(worker, 1 if available else -1)
         if not available:
             self.unpark(worker)
 
     def count_as_available(self, worker: WorkerRecord, counts: bool) -> None:
         """Record whether an available worker counts as such: not while it is lent."""
         if worker._available:
-            worker._kind.add_available(1 if counts else -1)
+            self.kinds.add_available(worker, 1 if counts else -1)
         if counts and self.is_idle(worker):
+            self.fresh[worker] = None
+
+    def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
+        """Reserve more or fewer places of a worker with several places for a group."""
+        since = next((kind.idle[worker] for kind in self.kinds.of(worker) if worker in kind.idle), None)
+        self.unpark(worker)
+        counts = worker._available and not worker._lent
+        self.kinds.add_available(worker, -counts)
+        kept = worker._kept.get(group, 0) + number
+        if group not in worker._kept:
+            self.kinds.add_to(worker, group)
+        worker._kept[group] = kept
+        if not kept:
+            del worker._kept[group]
+            self.kinds.remove_from(worker, group)
+        self.kinds.add_available(worker, counts)
+        if since is not None and (kinds := self.kinds.open_to(worker)):
+            for kind in kinds:
+                kind.park(worker, since)
+            self.idle_count += 1
             self.fresh[worker] = None
 
     def count_coming(self, worker: WorkerRecord) -> None:
@@ -211,24 +212,36 @@ class WorkerIndex:
             self.coming += 1 if coming else -1
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
-        """Record that an available worker is idle; it is fresh unless it has just looked for a job itself."""
+        """Record that an available worker is free; it is fresh unless it has just looked for a job itself."""
         self._sequence = number = self._sequence + 1
         kind = worker._kind
-        kind.idle[worker] = number
-        if kind.wide:
-            kind.park(worker, number)
+        if not worker._is_exclusive:
+            self.unpark(worker)  # it may have been free already
+            kinds = self.kinds.open_to(worker)
+            if not kinds:
+                return
+            for each in kinds:
+                each.park(worker, number)
+        else:
+            kind.idle[worker] = number
+            if kind.wide:
+                kind.park(worker, number)
         self.idle_count += 1
         if is_fresh:
             self.fresh[worker] = None
-        if self.on_parked is not None:
+        if self.on_parked is not None and not worker._runs:
             self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""
         kind = worker._kind
-        if worker not in kind.idle:
+        if not worker._is_exclusive:
+            numbers = [each.unpark(worker) for each in self.kinds.of(worker)]
+            if numbers.count(None) == len(numbers):
+                return
+        elif worker not in kind.idle:
             return
-        if kind.wide:
+        elif kind.wide:
             kind.unpark(worker)
         else:
             del kind.idle[worker]
@@ -238,7 +251,7 @@ class WorkerIndex:
 
     def take_idle(self) -> WorkerRecord:
         """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
-        only = self._only
+        only = self.kinds.only
         if only is None or only.wide:
             worker = self.choose(ANYONE)
             assert worker is not None
@@ -252,26 +265,24 @@ class WorkerIndex:
         return worker
 
     def is_idle(self, worker: WorkerRecord) -> bool:
-        """Whether a worker is idle."""
-        return worker in worker._kind.idle
+        """Whether a worker is free, for any job or for those of a group."""
+        return worker in worker._kind.idle or any(worker in kind.idle for kind in self.kinds.of(worker))
 
     def idle(self) -> list[WorkerRecord]:
-        """The idle workers, the longest idle first."""
-        # Copied first, since another thread may call this.
-        kinds = [kind for family in list(self._families.values()) for kind in list(family.kinds.values())]
-        found = [item for kind in kinds for item in list(kind.idle.items())]
-        return [worker for worker, _ in sorted(found, key=lambda item: item[1])]
+        """The free workers, the longest without a start or an end first."""
+        # Copied first, since another thread may call this. A worker may be free in several kinds.
+        found = dict([item for kind in self.kinds.all() for item in list(kind.idle.items())])
+        return sorted(found, key=found.__getitem__)
 
     def fresh_idle(self) -> list[WorkerRecord]:
-        """The idle workers that are fresh, the longest idle first."""
-        return sorted(filter(self.is_idle, self.fresh), key=lambda worker: worker._kind.idle[worker])
+        """The free workers that are fresh, the longest without a start or an end first."""
+        return [worker for worker in self.idle() if worker in self.fresh] if self.fresh else []
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
         """The longest idle worker that isn't reserved, except ``but``."""
         if self._pick == "longest_idle":
             return self.choose(ANYONE, but)
-        kinds = [kind for index in self._kept[None].values() for kind in index.by_tags.values()]
-        idle = [item for kind in kinds for item in kind.idle.items() if item[0] not in but]
+        idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
         return min(idle, key=lambda item: item[1], default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
@@ -281,13 +292,13 @@ class WorkerIndex:
         pinned = terms.pinned
         if pinned is not None:
             return pinned._id in self.by_id and terms.requires <= pinned._tags
-        return bool(self._everybody.fit(terms.requires).kinds)
+        return bool(self.kinds.everybody(terms.requires).kinds)
 
     def count(self, terms: Terms) -> int:
         """How many workers of the pool may run such a job, now or ever."""
         if terms.pinned is not None:
             return int(self.has_any(terms))
-        return self._everybody.fit(terms.requires).count()
+        return self.kinds.everybody(terms.requires).count()
 
     def fitting(self, terms: Terms) -> list[WorkerRecord]:
         """The workers of the pool that may run such a job, now or ever."""
@@ -298,7 +309,12 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
-        if not worker._kind.is_open_to(terms):
+        if worker._closed and not worker._closed.isdisjoint(terms.units):
+            return False
+        if not worker._kept:
+            if not worker._kind.may_serve(terms):
+                return False
+        elif not any(kind.may_serve(terms) for kind in self.kinds.open_to(worker)):
             return False
         if terms.pinned is not None:
             return worker is terms.pinned
@@ -314,7 +330,7 @@ class WorkerIndex:
 
     def is_avoided(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an eligible worker won't get such a job, whatever its own state, as long as others are available."""
-        if worker not in terms.failed or not worker._kind.may_serve(terms):
+        if worker not in terms.failed or not may_serve(worker, terms):
             return False
         others = self._available(terms) - _is_relied_on(worker, terms)
         failed = sum(1 for other in terms.failed if other is not worker and _is_relied_on(other, terms))
@@ -324,24 +340,20 @@ class WorkerIndex:
         """The idle worker for such a job, except ``but``, or None."""
         if not self.idle_count:
             return None
-        if terms is ANYONE and self._only is not None and not but:
+        if terms is ANYONE and self.kinds.only is not None and not but:
             # The short path for the most common pools, with the same result.
-            return next(self._in_order(self._only.idle))
+            return next(self._in_order(self.kinds.only.idle))
         if self.is_closed(terms):
             return None
         if terms.pinned is not None:
             worker = terms.pinned
-            free = worker in worker._kind.idle and worker not in but and self.admits(terms, worker)
+            free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
             return worker if free else None
-        gate = terms.gate
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
-        if gate is not None and gate in self._kept:
-            # The reserved workers of the group go first, since the others are available to all
-            # jobs.
-            own = self._choose_of(self._fits(gate, terms, is_open=True), may_take)
-            if own is not None:
-                return own
-        return self._choose_of(self._fits(None, terms, is_open=True), may_take)
+        requires, gate, units = terms.requires, terms.gate, terms.units
+        # The reserved places of the group go first, since the others are available to all jobs.
+        own = None if gate is None else self._choose_of(self.kinds.fits_for(requires, gate, units), may_take)
+        return self._choose_of(self.kinds.fits_for(requires, None, units), may_take) if own is None else own
 
     def is_closed(self, terms: Terms) -> bool:
         """Whether such jobs may not start now, on whatever worker."""
@@ -349,30 +361,20 @@ class WorkerIndex:
             return True
         return bool(terms.units) and not self.closed_units.isdisjoint(terms.units)
 
-    def _fits(self, group: Group | None, terms: Terms, *, is_open: bool) -> list[Fit]:
-        """The kinds reserved for a group that may run such jobs, ever or now."""
-        units = terms.units if is_open else OPEN
-        return [
-            index.fit(terms.requires)
-            for closed, index in self._kept.get(group, {}).items()
-            if not units or closed.isdisjoint(units)
-        ]
-
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
-        return any(index.fit(worker._tags).has_idle(worker) for index in self._kept[None].values())
+        return any(fit.has_idle(worker) for fit in self.kinds.fits_for(worker._tags, None))
 
     def is_wide(self, terms: Terms) -> bool:
         """Whether too many kinds of unreserved workers may run such jobs to search them one by one."""
-        return any(fit.is_wide for fit in self._fits(None, terms, is_open=False))
+        return any(fit.is_wide for fit in self.kinds.fits_for(terms.requires, None))
 
-    def kinds_for(self, terms: Terms, *, reserved: bool) -> list[WorkerKind]:
-        """The kinds of workers that may ever run such jobs: the unreserved ones, or those reserved for the group."""
-        fits = self._fits(terms.gate if reserved else None, terms, is_open=False)
-        return [kind for fit in fits for kind in fit.kinds]
+    def kinds_for(self, terms: Terms, group: Group | None) -> list[WorkerKind]:
+        """The kinds of workers that may ever run such jobs: those that are reserved for a group, or for none."""
+        return [kind for fit in self.kinds.fits_for(terms.requires, group) for kind in fit.kinds]
 
     def _choose_of(self, fits: list[Fit], may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
@@ -386,11 +388,19 @@ class WorkerIndex:
 
     def _available(self, terms: Terms) -> int:
         """How many available workers may run such jobs."""
-        fits = self._fits(None, terms, is_open=False)
+        fits = self.kinds.fits_for(terms.requires, None)
         if terms.gate is not None:
-            fits += self._fits(terms.gate, terms, is_open=False)
+            fits += self.kinds.fits_for(terms.requires, terms.gate)
         return sum([fit.count_available() for fit in fits])
 
 
+def _put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
+    """Let a worker be idle again where it was in the order."""
+    in_order = number > next(reversed(kind.idle.values()), 0)
+    kind.park(worker, number)
+    if not in_order:
+        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+
+
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
-    return worker._available and not worker._lent and worker._kind.may_serve(terms)
+    return worker._available and not worker._lent and may_serve(worker, terms)

@@ -39,6 +39,7 @@ class WorkerHost(Protocol):
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
     def rest_worker(self, worker: Worker, seconds: float) -> None: ...
+    def set_places(self, worker: Worker, limit: float) -> None: ...
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
 
@@ -198,7 +199,7 @@ class Job(JobRecord, Generic[V_co]):
 
 
 class Worker(WorkerRecord):
-    """The loop that serves one resource, one attempt at a time.
+    """The loop that serves one resource, with a place for each attempt that may run on it at once.
 
     Only the pool creates workers: by `open_pool` and by ``pool.add``.
     """
@@ -229,6 +230,18 @@ class Worker(WorkerRecord):
     def job(self) -> Job[Any] | None:
         """The first of `jobs`, or None."""
         return next(iter(self.jobs), None)
+
+    @property
+    def max_running(self) -> float:
+        """How many attempts may run on the worker at once: an int of at least 1, or ``inf``. Assign to change it.
+
+        If more run than a lower bound allows, they end by themselves.
+        """
+        return self._max_running
+
+    @max_running.setter
+    def max_running(self, limit: float) -> None:
+        self._host.set_places(self, limit)
 
     def statistics(self) -> WorkerStatistics:
         """Take a snapshot of the worker's work so far."""

@@ -299,9 +299,32 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits", "_max_running",
-        "_name", "_runs", "_succeeded", "_tags", "_task", "_used",
+        "__weakref__",
+        "_alone",
+        "_available",
+        "_busy_seconds",
+        "_claims",
+        "_closed",
+        "_coming",
+        "_crew",
+        "_elastic",
+        "_expires_at",
+        "_failed",
+        "_holds",
+        "_id",
+        "_is_exclusive",
+        "_kept",
+        "_kind",
+        "_last_error",
+        "_lent",
+        "_limits",
+        "_max_running",
+        "_name",
+        "_runs",
+        "_succeeded",
+        "_tags",
+        "_task",
+        "_used",
         "_was_open",
     )
     # fmt: on
@@ -319,15 +342,17 @@ class WorkerRecord(Handle):
 
         # Whether the pool opens and retires the worker with the load.
         self._elastic = False
-
         # What holds the worker back, each with the time until which it does, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
-        # Whether the resource has ever been open, and when it will be too old.
-        self._was_open = False
+        self._was_open = False  # ever
         self._expires_at: float | None = None
 
-        # The number of places; and the runs that occupy them, in the order of their start.
-        self._max_running = 1
+        # The number of places, and the runs on them in the order of their start.
+        self._max_running: float = 1
+        # Whether there has never been more than one; and otherwise the numbers of places that are
+        # reserved for groups. An exclusive worker is reserved as a whole, by its kind.
+        self._is_exclusive = True
+        self._kept: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
         # The runs whose jobs have lent their places; and those of these runs that are to get them
         # back.
@@ -339,6 +364,8 @@ class WorkerRecord(Handle):
         self._busy_seconds = 0.0
         # What the worker's runs have used in all, by units.
         self._used: dict[str, Amount] = {}
+        # The units whose limits on the worker allow no start now; owned by the worker index.
+        self._closed: frozenset[str] = frozenset()
         self._last_error: Exception | None = None
 
         # Owned by the worker index: whether the worker could run something now or after its current
@@ -379,9 +406,15 @@ class WorkerRecord(Handle):
         return self._holds.keys().isdisjoint(_CLOSED)
 
     @property
-    def _has_room(self) -> bool:
+    def _has_place(self) -> bool:
         """Whether a place is free."""
         return len(self._runs) < self._max_running
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a place is free that the worker's limits let be used."""
+        limits = self._limits
+        return len(self._runs) < self._max_running and (limits is None or limits.allows_another())
 
     @property
     def _may_become_available(self) -> bool:

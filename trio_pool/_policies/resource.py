@@ -51,6 +51,8 @@ class Resource(Generic[R_co]):
       value: the resource that the worker holds: any object.
       name: the worker's name; derived from its number by default.
       tags: what jobs can require by ``requires``.
+      max_running: how many attempts may run on the resource at once: an int of at least 1, or
+          ``inf``.
       rate_limit: a `RateLimit` or `SharedRateLimit` on how often attempts start on the worker, or
           an iterable of several that all hold.
       breaker: a `CircuitBreaker` that quarantines the worker if it fails jobs; the pool's by
@@ -69,6 +71,7 @@ class Resource(Generic[R_co]):
     value: R_co = attrs.field(repr=shown)
     name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=_as_tags)
+    max_running: float = attrs.field(default=1, kw_only=True, validator=validate.by(validate.size))
     rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(
         default=None, kw_only=True, validator=validate.by(validate.optional, CircuitBreaker)
@@ -116,7 +119,7 @@ class Elastic(Generic[R_co]):
       min: the number of workers that open with the pool and always stay; zero or more.
       max: the maximum number of workers; at least 1.
       idle_timeout: seconds; ``inf`` or ``None`` to never retire a worker.
-      tags, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
+      tags, max_running, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -131,6 +134,7 @@ class Elastic(Generic[R_co]):
         default=60.0, converter=validate.no_bound_if_none, validator=validate.by(validate.seconds), kw_only=True
     )
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
+    max_running: float = attrs.field(default=1, kw_only=True)
     rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
@@ -141,6 +145,7 @@ class Elastic(Generic[R_co]):
         return Resource(
             None,
             tags=self.tags,
+            max_running=self.max_running,
             rate_limit=self.rate_limit,
             breaker=self.breaker,
             max_jobs=self.max_jobs,

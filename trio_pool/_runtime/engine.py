@@ -172,8 +172,8 @@ class Engine:
                 "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
             )
 
-    def note_joined(self) -> None:
-        """Notify the streams of a new worker: the default buffer may allow more jobs."""
+    def note_places(self) -> None:
+        """Notify the streams that the workers may have more places: the default buffer may allow more jobs."""
         for feeder in self.feeders:
             feeder.look()
 
@@ -221,8 +221,8 @@ class Engine:
             self.dead._deal_with(job)
 
     def workers_of(self, group: Group) -> tuple[Worker, ...]:
-        """The workers that are reserved for a group."""
-        return cast("tuple[Worker, ...]", tuple(group.workers))
+        """The worker of each place that is reserved for a group."""
+        return tuple(cast("Worker", worker) for worker, places in group.workers.items() for _ in range(places))
 
     def lend_worker(self, job: Job[Any]) -> LendBlock:
         """Return the block in which a job lends its worker."""
@@ -298,7 +298,7 @@ class Engine:
             self.timers.sleep_until(self.deadlines.soonest)
 
     def _on_start(self, run: Run) -> None:
-        run.worker._task.runs.send_nowait(run)
+        run.worker._task.send(run)
 
     def _on_interrupt(self, run: Run) -> None:
         run.worker._task.interrupt(run)

@@ -63,12 +63,14 @@ class Workers:
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
+        worker._max_running = resource.max_running
+        worker._is_exclusive = resource.max_running == 1
         worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
-        self._engine.note_joined()
+        self._engine.note_places()
         return worker
 
     def _limits_of(self, resource: Resource[Any]) -> WorkerLimits | None:
@@ -163,6 +165,13 @@ class Workers:
         duration = validate.seconds("seconds", seconds, finite=True)
         now = trio.current_time()
         self._engine.core.rest(worker, now + duration, now)
+        self._engine.carry_out()
+
+    def set_places(self, worker: Worker, limit: float) -> None:
+        """Change how many attempts may run on a worker at once."""
+        self._engine.check_caller()
+        self._engine.core.set_places(worker, validate.size("max_running", limit), trio.current_time())
+        self._engine.note_places()
         self._engine.carry_out()
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
