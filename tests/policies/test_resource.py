@@ -118,7 +118,7 @@ def test_a_bad_idle_timeout(value: Any, kind: type[Exception], rule: str) -> Non
     ("field", "value", "kind", "message"),
     [
         ("tags", "gpu", TypeError, "tags must be an iterable of tags, not the single 'gpu'"),
-        ("rate_limit", 5, TypeError, "rate_limit must be a RateLimit, a SharedRateLimit, or an iterable of these, got 5"),
+        ("rate_limit", 5, TypeError, "rate_limit must be a RateLimit, got 5"),
         ("breaker", 5, TypeError, "breaker must be a CircuitBreaker, got 5"),
         ("max_jobs", 0, ValueError, "max_jobs must be at least 1, got 0"),
         ("max_age", 1e-9, ValueError, "max_age must be at least 0.001 s, got 1e-09"),

@@ -13,7 +13,6 @@ from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
 from .._model.text import counted
 from .._policies import validate
-from .._policies.rate_limit import RateLimit
 from .._policies.resource import Elastic, Resource
 from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import Config, OnFailure
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.rate_meters import AnyLimit, RateLimits
 
 R = TypeVar("R")
 
@@ -178,20 +178,17 @@ class BasePool(Submitting):
         self._engine.carry_out()
 
     @property
-    def rate_limit(self) -> RateLimit | None:
-        """How often attempts may start in the whole pool, or None. Assign to change it.
+    def rate_limit(self) -> RateLimits:
+        """How often attempts may start in the whole pool, or None. Assign one limit or an iterable of several.
 
-        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
-        the new burst if that is less.
+        New limits don't start with a fresh burst. The n-th limit of each unit keeps the level of the n-th limit of
+        that unit before it, or its burst if that is less; a `SharedRateLimit` keeps its own level.
         """
         return self._engine.core.rate_limit
 
     @rate_limit.setter
-    def rate_limit(self, limit: RateLimit | None) -> None:
-        self._engine.check_caller()
-        validate.optional("rate_limit", limit, RateLimit)
-        self._engine.core.set_rate_limit(limit, trio.current_time())
-        self._engine.carry_out()
+    def rate_limit(self, limits: AnyLimit | Iterable[AnyLimit] | None) -> None:
+        self._engine.set_rate_limit("rate_limit", limits)
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
         """Iterate over the jobs that have not ended, or over those of them in one of ``states``.
@@ -294,7 +291,7 @@ class Pool(ResourceCalls[R], BasePool):
         name: str | None = None,
         tags: Iterable[str] = (),
         max_running: float = 1,
-        rate_limit: RateLimit | None = None,
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,
@@ -376,7 +373,7 @@ class SlotPool(SlotCalls, BasePool):
         name: str | None = None,
         tags: Iterable[str] = (),
         max_running: float = 1,
-        rate_limit: RateLimit | None = None,
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,

@@ -107,7 +107,7 @@ class Core:
         if elastic is not None:
             state.growth = scaling = Autoscaler(elastic, state)
             state.note_special()
-        self.metering: Metering = Metering(state)
+        self.metering: Metering = Metering(state, settings.rate_limit)
         metering = self.metering
         self._features = features = Features(
             metering,

@@ -301,7 +301,7 @@ class Lifecycle:
         kept = job._attempts
         number = kept[-ATTEMPT_FIELDS] + 1 if kept else 1
         shown = shown_uses(used) if used else None
-        attempt = (number, worker._id, worker._name, started_at, now, error, shown, hedges)
+        attempt = (number, worker._id, worker._name, started_at, now, error, hedges, shown)
         if self.instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
         if len(kept) == _MOST_ATTEMPT_FIELDS:
@@ -333,7 +333,7 @@ class Lifecycle:
         """Notify the instruments of an attempt that doesn't count."""
         if self.instruments:
             number = job.attempt_count + 1
-            told = (number, worker._id, worker._name, started_at, now, error, shown_uses(used or NO_USES), hedges)
+            told = (number, worker._id, worker._name, started_at, now, error, hedges, shown_uses(used or NO_USES))
             self.tell("attempt_ended", job, Attempt(*told))
 
     def tell(self, event: str, *arguments: object) -> None:

@@ -6,14 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from .._policies.draws import Draws
+from .._policies.rate_limit import Share
+from .._policies.rate_meters import RateMeters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .._model.records import Run, WorkerRecord
-    from .._policies.rate_limit import Share
+    from .._policies.rate_limit import SharedRateLimit
     from .._policies.rate_meter import Amount
-    from .._policies.rate_meters import RateLimits, RateMeters
+    from .._policies.rate_meters import RateLimits
     from .state import PoolState
 
 
@@ -42,10 +44,11 @@ class Metering:
           hold each.
     """
 
-    __slots__ = ("_gates", "_state", "_ticket", "_woken", "on_wake", "shares")
+    __slots__ = ("_gates", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
 
-    def __init__(self, state: PoolState) -> None:
+    def __init__(self, state: PoolState, limits: RateLimits) -> None:
         self._state = state
+        self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
         self.shares: dict[Share, dict[WorkerRecord, None]] = {}
         # The shares to look at again.
@@ -54,6 +57,9 @@ class Metering:
         self._ticket = 0
         # Called when the core has to look at the time before its next event.
         self.on_wake: Callable[[], object] | None = None
+        state.limits.meters = RateMeters(limits, self)
+        state.limits.note_limits()
+        self.note_shares(None)
 
     @property
     def may_open(self) -> bool:
@@ -202,6 +208,13 @@ class Metering:
             holders.pop(worker, None)
 
     # Limits that are shared with other pools.
+
+    def share_of(self, shared: SharedRateLimit) -> Share:
+        """The part of this pool in a shared limit: one, whatever workers have the limit."""
+        share = self._shares_of.get(shared)
+        if share is None:
+            share = self._shares_of[shared] = Share(shared, self)
+        return share
 
     def wake(self, share: Share) -> None:
         """Look again soon at what waits for a shared limit: it has changed, or it is this pool's turn."""

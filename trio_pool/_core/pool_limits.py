@@ -11,7 +11,6 @@ from .._policies.retry_budget import BudgetMeter
 from .deadlines import Due
 
 if TYPE_CHECKING:
-    from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
@@ -27,7 +26,7 @@ class PoolLimits:
       has_shares: whether the pool or a worker shares a limit with other pools.
       is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
       counts_starts: whether the start of each attempt counts against a rate limit or a budget of the pool.
-      meters: the meters of the pool's rate limits.
+      meters: the meters of the pool's rate limits; set by `Metering`.
       budget: the meter of the pool's retry budget, or None.
       limited_until: until when the pool's rate limit delays a job that could start otherwise.
     """
@@ -50,13 +49,12 @@ class PoolLimits:
         lifecycle: Lifecycle,
         deadlines: Deadlines,
         max_running: float,
-        rate_limits: RateLimits,
         retry_budget: RetryBudget | None,
     ) -> None:
         self._lifecycle = lifecycle
         self._deadlines = deadlines
         self.max_running: float = max_running
-        self.meters: RateMeters = RateMeters(rate_limits)
+        self.meters: RateMeters = RateMeters(None)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
         self.limited_until: float | None = None
         # Identifies the entry for ``limited_until`` in the heap of deadlines; 0 without an entry.

@@ -121,7 +121,7 @@ class PoolState:
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
         self.waiting_line: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
         self.limits: PoolLimits = PoolLimits(
-            self.lifecycle, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
+            self.lifecycle, self.deadlines, settings.max_running, settings.retry_budget
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)

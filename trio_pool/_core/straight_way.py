@@ -133,7 +133,7 @@ class StraightWay:
                 lifecycle.keep_transition(job, SUCCEEDED, now)
                 job._setback = None
             else:
-                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, None, ())
+                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, (), None)
                 if job._history is not None:
                     job._history += ("succeeded", now)
             count = self._count

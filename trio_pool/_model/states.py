@@ -111,8 +111,8 @@ class Attempt:
       started_at: in seconds on Trio's clock.
       ended_at: in seconds on Trio's clock.
       error: the error of the attempt, or the one of several errors that counted, or None.
-      used: the amounts that the attempt used, by their units; see the option ``uses``.
       hedges: the (id, name) of each further worker that took part.
+      used: the amounts that the attempt used, by their units; see the option ``uses``.
     """
 
     number: int
@@ -122,8 +122,8 @@ class Attempt:
     ended_at: float
     # The error's own comparison and repr may fail.
     error: Exception | None = attrs.field(eq=id, repr=shown)
-    used: Mapping[str, float] = attrs.field(default=None, converter=_as_used)
     hedges: tuple[tuple[int, str], ...] = ()
+    used: Mapping[str, float] = attrs.field(default=None, converter=_as_used)
 
 
 ATTEMPT_FIELDS = 8

@@ -85,7 +85,6 @@ class PoolStatistics(_Taken):
 
     Attributes:
       name: the pool's name, or None.
-      used: what the attempts have used in all, by units.
       submitted: jobs that have entered the pool; the sum of the following fields up to
           ``discarded``.
       blocked: jobs that wait for other jobs.
@@ -101,11 +100,11 @@ class PoolStatistics(_Taken):
       retries: how often the pool scheduled a retry for a failed job.
       queue_peak: the highest number of jobs that waited for a worker at the same time.
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
+      used: what the attempts have used in all, by units.
       workers: the statistics of the workers in the pool; after the pool's end, of its last workers.
     """
 
     name: str | None
-    used: Mapping[str, float]
     submitted: int
     blocked: int
     queued: int
@@ -120,6 +119,7 @@ class PoolStatistics(_Taken):
     retries: int
     queue_peak: int
     submitters_waiting: int
+    used: Mapping[str, float]
     workers: tuple[WorkerStatistics, ...]
 
     def __str__(self) -> str:

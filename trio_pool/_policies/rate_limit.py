@@ -61,6 +61,17 @@ class RateLimit:
     burst: int = attrs.field(default=1, validator=[validate.by(validate.count, least=1), validate.by(validate.real)])
     unit: str | None = attrs.field(default=None, kw_only=True, converter=_as_unit)
 
+    def shared(self, *, name: str | None = None) -> SharedRateLimit:
+        """Make a limit from which several workers and pools draw together.
+
+        Arguments:
+          name: the name of the shared limit, by which others can recognize it.
+
+        Returns:
+          SharedRateLimit: a new one each time, with a level of its own.
+        """
+        return SharedRateLimit(self, validate.text("name", name))
+
 
 class Place(Protocol):
     """The Trio run to which a shared limit belongs from its first use on."""
@@ -72,6 +83,10 @@ class Place(Protocol):
 
 class Sharer(Protocol):
     """A pool that draws from a shared limit, itself or by its workers."""
+
+    def share_of(self, shared: SharedRateLimit) -> Share:
+        """The pool's part in a shared limit."""
+        ...
 
     def wake(self, share: Share) -> None:
         """Look again soon at what waits for the limit."""
@@ -89,16 +104,15 @@ class SharedRateLimit(Handle, FixedAttributes):
     in which a pool first uses it.
     """
 
-    __slots__ = ("_limit", "_line", "_meter", "_name", "_place", "_rests_until", "_shares")
+    __slots__ = ("_limit", "_line", "_meter", "_name", "_place", "_rests_until")
 
     def __init__(self, limit: RateLimit, name: str | None) -> None:
         self._name = name
         self._limit = limit
-        self._meter = RateMeter(limit)
+        self._meter = RateMeter(limit, limit.unit)
         self._meter.on_more = self._wake_first
         self._place: Place | None = None
         self._rests_until = -math.inf
-        self._shares: dict[Sharer, Share] = {}
         # The shares of the pools that wait, in the order of their turns.
         self._line: dict[Share, None] = {}
 
@@ -164,13 +178,6 @@ class SharedRateLimit(Handle, FixedAttributes):
         if self._place is not None and not self._place.is_here():
             raise RuntimeError(f"{self!r} belongs to another Trio run or thread")
 
-    def _share_of(self, sharer: Sharer) -> Share:
-        """The part that a pool has in the limit."""
-        share = self._shares.get(sharer)
-        if share is None:
-            share = self._shares[sharer] = Share(self, sharer)
-        return share
-
     def _ready_at(self, now: float) -> float:
         return max(self._meter.ready_at(now), self._rests_until)
 
@@ -227,12 +234,9 @@ class Share:
 
     def leave(self) -> None:
         """Wait no longer, since the pool has ended."""
-        del self.shared._shares[self.sharer]
         if self in self.shared._line:
-            is_first = next(iter(self.shared._line)) is self
             del self.shared._line[self]
-            if is_first:
-                self.shared._wake_first()
+            self.shared._wake_first()
 
     def hand_out(self, now: float, amount: Amount = 1) -> None:
         """See `RateMeter.hand_out`."""

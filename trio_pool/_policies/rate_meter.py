@@ -23,8 +23,6 @@ class Rate(Protocol):
     def per(self) -> float: ...
     @property
     def burst(self) -> int: ...
-    @property
-    def unit(self) -> str | None: ...
 
 
 class RateMeter:
@@ -44,12 +42,14 @@ class RateMeter:
 
     Attributes:
       limit: the current limit; call `change` to replace it.
+      unit: what is counted, or None for starts.
       on_more: called when the level has risen other than by the passing of time, so that somebody may start earlier.
     """
 
-    __slots__ = ("_at_once", "_drawn", "_pending", "_ready", "_since", "limit", "on_more")
+    __slots__ = ("_at_once", "_drawn", "_pending", "_ready", "_since", "limit", "on_more", "unit")
 
-    def __init__(self, limit: Rate) -> None:
+    def __init__(self, limit: Rate, unit: str | None = None) -> None:
+        self.unit: str | None = unit
         self.limit: Rate = limit
         self.on_more: Callable[[], object] | None = None
         # The level at the time ``_since``, and how much has been drawn since by what has begun.
@@ -60,11 +60,6 @@ class RateMeter:
         self._pending: Amount = 0
         # When the next attempt may start. Derived from the fields above, but read more often.
         self._ready = -math.inf
-
-    @property
-    def unit(self) -> str | None:
-        """What is counted, or None for starts."""
-        return self.limit.unit
 
     def ready_at(self, now: float) -> float:
         """The earliest time from ``now`` on at which an attempt may start.
@@ -178,4 +173,4 @@ def as_float(number: Amount) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf

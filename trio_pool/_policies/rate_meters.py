@@ -26,11 +26,10 @@ def checked_limits(name: str, value: object) -> RateLimits:
     """Return ``value``, after checking that it is a limit, an iterable of limits or None; an iterable as a tuple."""
     if value is None or isinstance(value, (RateLimit, SharedRateLimit)):
         return value
-    kinds = "a RateLimit, a SharedRateLimit, or an iterable of these"
     try:
         limits = tuple(cast("Iterable[object]", value))
     except TypeError:
-        raise TypeError(f"{name} must be {kinds}, {validate.got(value)}") from None
+        raise TypeError(f"{name} must be a RateLimit, {validate.got(value)}; several go into an iterable") from None
     for limit in limits:
         if not isinstance(limit, (RateLimit, SharedRateLimit)):
             raise TypeError(f"{name} must hold limits, {validate.got(limit)}")
@@ -46,6 +45,10 @@ def several(limits: RateLimits) -> tuple[AnyLimit, ...]:
 
 class NoSharer:
     """Holds limits that no pool uses."""
+
+    def share_of(self, shared: SharedRateLimit) -> Share:
+        """A part in a shared limit."""
+        return Share(shared, self)
 
     def wake(self, share: Share) -> None:
         """Nothing waits."""
@@ -127,11 +130,11 @@ class RateMeters:
     def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
         """The meter of a limit in the place where ``before`` was."""
         if isinstance(limit, SharedRateLimit):
-            return limit._share_of(self._sharer)
+            return self._sharer.share_of(limit)
         if isinstance(before, RateMeter):
             before.change(limit, now)
             return before
-        meter = RateMeter(limit)
+        meter = RateMeter(limit, limit.unit)
         if before is not None:
             meter.set_level(limit, before.level(now), now)
         return meter

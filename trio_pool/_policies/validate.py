@@ -165,9 +165,10 @@ def text(name: str, value: object) -> str | None:
 
 def mapping(name: str, value: object) -> Mapping[Any, Any]:
     """Return ``value``, after checking that it is a mapping."""
-    if not isinstance(value, Mapping):
+    given: Any = value
+    if not isinstance(given, Mapping):
         raise TypeError(f"{name} must be a mapping, {got(value)}")
-    return cast("Mapping[Any, Any]", value)
+    return given  # pyright: ignore[reportUnknownVariableType]
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:

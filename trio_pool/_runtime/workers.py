@@ -76,7 +76,10 @@ class Workers:
     def _limits_of(self, resource: Resource[Any]) -> WorkerLimits | None:
         breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
-        return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
+        if all(limit is None for limit in limits):
+            return None
+        self._engine.settle_in(resource.rate_limit)
+        return WorkerLimits(*limits, self._engine.rng, self._engine.core.metering)
 
     def _hire(self, _: None) -> None:
         """Open another worker of an elastic pool, without waiting for it."""
@@ -173,6 +176,13 @@ class Workers:
         self._engine.core.set_places(worker, validate.size("max_running", limit), trio.current_time())
         self._engine.note_places()
         self._engine.carry_out()
+
+    def set_rate_limit(self, worker: Worker, limits: object) -> None:
+        """Change how often attempts may start on a worker."""
+        self._engine.check_caller()
+        if worker._limits is None:
+            worker._limits = WorkerLimits(None, None, None, None, self._engine.rng, self._engine.core.metering)
+        self._engine.set_rate_limit("rate_limit", limits, worker)
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """Take a snapshot of a worker."""
