@@ -83,7 +83,9 @@ class PlainElasticPool(PlainLendingPool):
 
     def wanting(self) -> int:
         """How many jobs wait that a worker could be opened for, and that their groups let start."""
+        closed = self.rates.closed(self.now)
         jobs = [job for job in [*self.queue(), *self.ready_line()] if self.could_take(job)]
+        jobs = [job for job in jobs if not closed.intersection(job.uses)]
         total = 0
         for group in {job.group for job in jobs}:
             those = [job for job in jobs if job.group is group]
@@ -95,9 +97,7 @@ class PlainElasticPool(PlainLendingPool):
     def startable(self) -> float:
         """How many attempts the pool's limits let start now."""
         room = self.max_running - self.under_way(self.those(JobState.RUNNING))
-        if self.rate is not None and not self.suspended:
-            room = min(room, self.rate.startable(self.now))
-        return max(0.0, room)
+        return max(0.0, min(room, self.rates.startable(self.now)))
 
     def on_their_way(self) -> int:
         """How many are ordered or about to open their resources."""
