@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import attrs
@@ -81,18 +82,36 @@ class PlainElasticPool(PlainLendingPool):
         most = super().most_workers(group)
         return most if self.elastic is None else most - len(self.crew()) + self.elastic.max
 
-    def wanting(self) -> int:
-        """How many jobs wait that a worker could be opened for, and that their groups let start."""
+    def wanting(self, *, bounded: bool = False) -> int:
+        """How many jobs wait that a worker could be opened for, and that their groups let start.
+
+        If bounded, as many of those that use units as may start now.
+        """
         closed = self.rates.closed(self.now)
         jobs = [job for job in [*self.queue(), *self.ready_line()] if self.could_take(job)]
         jobs = [job for job in jobs if not closed.intersection(job.uses)]
         total = 0
         for group in {job.group for job in jobs}:
             those = [job for job in jobs if job.group is group]
+            number = sum(self._startable_of(list(each)) for each in self._by_units(those)) if bounded else len(those)
             running = [job for job in self.those(JobState.RUNNING) if job.group is group]
             room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
-            total += int(min(len(those), room))
+            total += int(min(number, room))
         return total
+
+    def _by_units(self, jobs: list[PlainJob]) -> list[list[PlainJob]]:
+        """The jobs by the units that they use, and by whether they wait in the queue or for a place in it."""
+        keys = [(frozenset(job.uses), job in self.line) for job in jobs]
+        return [[job for job, each in zip(jobs, keys, strict=True) if each == key] for key in dict.fromkeys(keys)]
+
+    def _startable_of(self, jobs: list[PlainJob]) -> int:
+        """How many of jobs that use the same units may start now, if each uses as much as the average."""
+        most = [len(jobs)]
+        for unit in jobs[0].uses:
+            total = sum(Fraction(job.uses[unit]) for job in jobs)
+            if total:
+                most += [math.floor((level - 1) * len(jobs) / total) + 1 for level in self.rates.levels(self.now, unit)]
+        return max(0, min(most))
 
     def startable(self) -> float:
         """How many attempts the pool's limits let start now."""
@@ -109,7 +128,7 @@ class PlainElasticPool(PlainLendingPool):
         if self.elastic is None or not self.begun or self.failing():
             return 0
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
-        wanted = for_groups + min(self.wanting(), self.startable()) - self.on_their_way()
+        wanted = for_groups + min(self.wanting(bounded=True), self.startable()) - self.on_their_way()
         wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
         return int(max(0, min(wanted, self.elastic.max - self.there())))
 

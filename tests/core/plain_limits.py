@@ -114,6 +114,10 @@ class PlainRates:
         """The earliest time from now on at which those with a unit, or without, let an attempt start."""
         return max([rate.ready_at(now) for rate in self._those(unit)], default=now)
 
+    def levels(self, now: float, unit: str) -> list[Fraction]:
+        """What is in store of a unit, by each of its limits."""
+        return [rate.store(now) for rate in self._those(unit)]
+
     def closed(self, now: float) -> set[str]:
         """The units whose limits let nothing start now."""
         return {unit for unit, _ in self.kept if unit is not None and self.ready_at(now, unit) > now}

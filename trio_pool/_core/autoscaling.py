@@ -182,7 +182,7 @@ class Autoscaler:
             return  # while the resource can't be opened, the workers that try are enough
         missing: float = self._elastic.min - len(self._crew) - self._ordered
         wanted: float = self._reservations.lacking
-        if waiting := self._waiting():
+        if waiting := self._waiting(now):
             startable = min(waiting, self._startable(now))
             wanted += startable
         if wanted:
@@ -247,11 +247,18 @@ class Autoscaler:
             self._retire_at = when
             self._deadlines.add(Due.RETIRE, self, when)
 
-    def _waiting(self) -> int:
-        """How many jobs wait that an elastic worker may run, in the queue or for a place in it."""
+    def _waiting(self, now: float | None = None) -> int:
+        """How many jobs wait that an elastic worker may run, in the queue or for a place in it.
+
+        With ``now``, of the jobs that use units only as many as the limits of the pool allow to start now, if each
+        uses as much as the average.
+        """
         by_gate: dict[Group | None, int] = {}
         for queue in (self._queue, self._waiting_line.by_taker):
-            for gate, size in queue.counted():
+            for counted in queue.counted():
+                gate, size = counted.gate, counted.number
+                if counted.units and now is not None:
+                    size = self._state.limits.meters.startable_with(counted.amounts, size, now)
                 by_gate[gate] = by_gate.get(gate, 0) + size
         return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
 

@@ -13,22 +13,34 @@ lanes of a group that may start no more jobs are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .._model.records import ANYONE, Terms
+from .._policies.draws import NO_USES
 from .lane_indexes import LaneIndexes
 from .lanes import LAST, Lane, take_from
 from .startable import Startable
+from .tag_index import OPEN
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .._model.records import Group, JobRecord, WorkerRecord
+    from .._policies.rate_meter import Amount
     from .deadlines import Deadlines
     from .lanes import Entry, Rank
     from .tag_index import Units, WorkerKind
     from .worker_index import WorkerIndex
+
+
+class Counted(NamedTuple):
+    """The number of waiting jobs of one group that use the same units, and what they use in all."""
+
+    gate: Group | None
+    units: Units
+    number: int
+    amounts: Mapping[str, Amount]
 
 
 class ReadyQueue:
@@ -43,6 +55,7 @@ class ReadyQueue:
     """
 
     __slots__ = (
+        "_amounts",
         "_bounced",
         "_counted",
         "_deadlines",
@@ -82,9 +95,10 @@ class ReadyQueue:
         self._bounced: dict[Lane, None] = {}
         self._indexes = LaneIndexes(roster)
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; by group and units, how many jobs such a worker may run.
+        # The tags of an elastic pool's workers, or None; by group and units, how many jobs such a worker may run, and what they use.
         self.counted_tags: frozenset[str] | None = None
         self._counted: dict[tuple[Group | None, Units], int] = {}
+        self._amounts: dict[tuple[Group | None, Units], dict[str, Amount]] = {}
         # How often a worker may have got a job that it did not find before; and for each worker, that number at its
         # last search, and the rank before which it found nothing.
         self._round = 0
@@ -174,7 +188,7 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._bounced, self._counted):
+        for held in (self._pinned, self._lanes, self._bounced, self._counted, self._amounts):
             held.clear()
         self._indexes.clear()
         self._nothing_before.clear()
@@ -185,13 +199,28 @@ class ReadyQueue:
         heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
-    def counted(self) -> Iterator[tuple[Group | None, int]]:
-        """For each gate, how many jobs wait that an elastic worker may run, and that no unit of the pool delays."""
-        yield None, self._open.size
+    def counted(self) -> Iterator[Counted]:
+        """The jobs that an elastic worker may run, except those that a unit of the pool delays; without amounts first."""
+        yield Counted(None, OPEN, self._open.size, NO_USES)
         closed = self._roster.closed_units
         for (gate, units), number in self._counted.items():
             if not units or closed.isdisjoint(units):
-                yield gate, number
+                yield Counted(gate, units, number, self._amounts.get((gate, units), NO_USES))
+
+    def _count(self, job: JobRecord, terms: Terms, sign: int) -> None:
+        """Count a job that an elastic worker may run, or no longer."""
+        key = terms.gate, terms.units
+        number = self._counted.get(key, 0) + sign
+        if number:
+            self._counted[key] = number
+        else:
+            del self._counted[key]
+        if terms.units:
+            amounts = self._amounts.setdefault(key, {})
+            for unit, amount in job._options.uses.items():
+                amounts[unit] = amounts.get(unit, 0) + sign * amount
+            if not number:
+                del self._amounts[key]
 
     @property
     def is_plain(self) -> bool:
@@ -308,8 +337,7 @@ class ReadyQueue:
         lane.push(entry)
         entry[2]._lane = lane
         if lane.is_counted:
-            key = terms.gate, terms.units
-            self._counted[key] = self._counted.get(key, 0) + 1
+            self._count(entry[2], terms, 1)
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
@@ -350,9 +378,6 @@ class ReadyQueue:
         if forget:
             lane.forget()
         if lane.is_counted:
-            key = lane.terms.gate, lane.terms.units
-            self._counted[key] -= 1
-            if not self._counted[key]:
-                del self._counted[key]
+            self._count(job, lane.terms, -1)
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)
