@@ -26,7 +26,7 @@ def straight_way_forbidden() -> Generator[None]:
             (StraightWay, "submit", _submit),
             (StraightWay, "succeeded", _succeeded),
             (Lifecycle, "enter", _enter),
-            (Lifecycle, "enter_running", _enter_running),
+            (StraightWay, "enter_running", _enter_running),
             (Lifecycle, "start", _start),
             (Lane, "append", _append),
             (Lane, "take", _take),
@@ -58,9 +58,9 @@ def _enter(self: Lifecycle, job: JobRecord, now: float) -> None:
     self.move(job, JobState.QUEUED, now)
 
 
-def _enter_running(self: Lifecycle, job: JobRecord, worker: WorkerRecord, now: float) -> None:
-    self.move(job, JobState.QUEUED, now)
-    self.move(job, JobState.RUNNING, now, worker)
+def _enter_running(self: StraightWay, job: JobRecord, worker: WorkerRecord, now: float) -> None:
+    self._lifecycle.move(job, JobState.QUEUED, now)
+    self._lifecycle.move(job, JobState.RUNNING, now, worker)
 
 
 def _start(self: Lifecycle, job: JobRecord, worker: WorkerRecord, now: float) -> None:

@@ -18,6 +18,7 @@ from trio_pool import Job, Worker
 from trio_pool._api.job_group import BaseGroup
 from trio_pool._api.pool import BasePool
 from trio_pool._core.lifecycle import Lifecycle
+from trio_pool._core.straight_way import StraightWay
 from trio_pool._runtime.engine import Engine
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def watched(*, is_general: bool = False, note: Callable[[Job[Any]], object] = id
         life.pools.append(pool)
         trio.lowlevel.add_instrument(life)
 
-    def enters(_: Lifecycle, job: Job[Any], *__: object) -> None:
+    def enters(_: object, job: Job[Any], *__: object) -> None:
         if job not in life.jobs:
             life.jobs[job] = None
             note(job)
@@ -138,7 +139,7 @@ def watched(*, is_general: bool = False, note: Callable[[Job[Any]], object] = id
             (BaseGroup, "__init__", lambda group, *_: life.groups.append(group)),
             (Lifecycle, "move", enters),
             (Lifecycle, "enter", enters),
-            (Lifecycle, "enter_running", enters),
+            (StraightWay, "enter_running", enters),
             (Engine, "_on_tell", tells),
         ):
             patches.enter_context(patch.object(owner, name, noting(getattr(owner, name), seen)))

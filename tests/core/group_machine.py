@@ -348,7 +348,7 @@ class GroupMachine(CheckedMachine):
         roster = self.core.roster
         records = list(roster.by_id.values())
         kinds = {(record.tags, record._kind.group): record._kind for record in records}
-        assert roster._kinds == kinds
+        assert roster.kinds._by_key == kinds
         for key, kind in kinds.items():
             members = [record for record in records if record._kind is kind]
             assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}

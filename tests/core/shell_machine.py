@@ -197,6 +197,7 @@ class ShellMachine(RuleBasedStateMachine):
         model = self.plain
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         plain_workers = {worker.record: worker.plain for worker in self.workers}
+        assert [job._state for job in plain_jobs] == [plain.state for plain in plain_jobs.values()]
         assert {plain_workers[record]: plain_jobs[job] for record, job in self.started} == dict(model.started)
         assert len(self.started) == len(model.started)
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)

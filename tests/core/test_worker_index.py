@@ -321,7 +321,7 @@ def test_who_is_kept_is_idle_or_busy_as_before() -> None:
     assert core.roster.idle_count == 1
     for worker in (paused, busy, idle):
         core.roster.reserve(worker, None)
-    assert list(core.roster._kinds.values()) == [idle._kind]
+    assert core.roster.kinds.all() == [idle._kind]
     assert (idle._kind.members, idle._kind.available, list(idle._kind.idle)) == (3, 2, [idle])
 
 
@@ -362,7 +362,7 @@ def test_no_idle_worker_is_taken_that_is_kept_for_a_group() -> None:
     core.add_worker()
     core.open_group(reserve=1)
     assert core.roster.idle_count == 1
-    assert core.roster.take_idle() is None
+    assert core.scheduler.submit_straight(make_job(), 0.0) is False
     assert core.roster.idle_count == 1
 
 

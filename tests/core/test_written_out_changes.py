@@ -17,49 +17,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_pool import Job
-    from trio_pool._core.lifecycle import Lifecycle
     from trio_pool._model.records import Group, WorkerRecord
 
-    Change = Callable[[Lifecycle, Job[Any], WorkerRecord], None]
+    Change = Callable[[Core, Job[Any], WorkerRecord], None]
 
 
-def enter(lifecycle: Lifecycle, job: Job[Any], _: WorkerRecord) -> None:
-    lifecycle.enter(job, 1.0)
+def enter(core: Core, job: Job[Any], _: WorkerRecord) -> None:
+    core.lifecycle.enter(job, 1.0)
 
 
-def enter_by_a_move(lifecycle: Lifecycle, job: Job[Any], _: WorkerRecord) -> None:
-    lifecycle.move(job, JobState.QUEUED, 1.0)
+def enter_by_a_move(core: Core, job: Job[Any], _: WorkerRecord) -> None:
+    core.lifecycle.move(job, JobState.QUEUED, 1.0)
 
 
-def start(lifecycle: Lifecycle, job: Job[Any], worker: WorkerRecord) -> None:
-    lifecycle.move(job, JobState.QUEUED, 1.0)
-    lifecycle.start(job, worker, 2.0)
+def start(core: Core, job: Job[Any], worker: WorkerRecord) -> None:
+    core.lifecycle.move(job, JobState.QUEUED, 1.0)
+    core.lifecycle.start(job, worker, 2.0)
 
 
-def start_by_a_move(lifecycle: Lifecycle, job: Job[Any], worker: WorkerRecord) -> None:
-    lifecycle.move(job, JobState.QUEUED, 1.0)
-    lifecycle.move(job, JobState.RUNNING, 2.0, worker)
+def start_by_a_move(core: Core, job: Job[Any], worker: WorkerRecord) -> None:
+    core.lifecycle.move(job, JobState.QUEUED, 1.0)
+    core.lifecycle.move(job, JobState.RUNNING, 2.0, worker)
 
 
-def start_again(lifecycle: Lifecycle, job: Job[Any], worker: WorkerRecord) -> None:
-    start_by_a_move(lifecycle, job, worker)
-    lifecycle.move(job, JobState.QUEUED, 3.0)
-    lifecycle.start(job, worker, 4.0)
+def start_again(core: Core, job: Job[Any], worker: WorkerRecord) -> None:
+    start_by_a_move(core, job, worker)
+    core.lifecycle.move(job, JobState.QUEUED, 3.0)
+    core.lifecycle.start(job, worker, 4.0)
 
 
-def start_again_by_a_move(lifecycle: Lifecycle, job: Job[Any], worker: WorkerRecord) -> None:
-    start_by_a_move(lifecycle, job, worker)
-    lifecycle.move(job, JobState.QUEUED, 3.0)
-    lifecycle.move(job, JobState.RUNNING, 4.0, worker)
+def start_again_by_a_move(core: Core, job: Job[Any], worker: WorkerRecord) -> None:
+    start_by_a_move(core, job, worker)
+    core.lifecycle.move(job, JobState.QUEUED, 3.0)
+    core.lifecycle.move(job, JobState.RUNNING, 4.0, worker)
 
 
-def enter_running(lifecycle: Lifecycle, job: Job[Any], worker: WorkerRecord) -> None:
-    lifecycle.enter_running(job, worker, 1.0)
+def enter_running(core: Core, job: Job[Any], worker: WorkerRecord) -> None:
+    straight_way: Any = core.scheduler.submit_straight
+    straight_way.__self__.enter_running(job, worker, 1.0)
 
 
-def enter_running_by_moves(lifecycle: Lifecycle, job: Job[Any], worker: WorkerRecord) -> None:
-    lifecycle.move(job, JobState.QUEUED, 1.0)
-    lifecycle.move(job, JobState.RUNNING, 1.0, worker)
+def enter_running_by_moves(core: Core, job: Job[Any], worker: WorkerRecord) -> None:
+    core.lifecycle.move(job, JobState.QUEUED, 1.0)
+    core.lifecycle.move(job, JobState.RUNNING, 1.0, worker)
 
 
 PAIRS = [
@@ -107,6 +107,6 @@ def test_a_change_that_is_written_out_is_a_move(
                 job._watchers = {print: None}
             if is_waited_for:
                 core.scheduler.waits.begin(Wait(Run(make_job(), worker, 0.0, 9.0), None, lambda: [job]))  # noqa: B023
-            way(core.lifecycle, job, worker)
+            way(core, job, worker)
             found.append(seen(core, job, group))
         assert found[0] == found[1]

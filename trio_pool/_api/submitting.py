@@ -197,7 +197,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         if done is False:
             return False
         if done is not True:
-            done.worker._task.runs.send_nowait(done)
+            done.worker._task.send(done)
         if engine.commands or engine.deadlines.soonest < engine.timers.until:
             engine.carry_out()
         return True

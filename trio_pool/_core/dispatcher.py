@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .._model.records import Run
 from .._model.states import Hold, JobState
@@ -36,9 +36,14 @@ class Dispatcher:
 
     __slots__ = (
         "_commands",
+        "_count",
         "_hedging",
         "_lifecycle",
         "_limits",
+        "_line",
+        "_newcomers",
+        "_news",
+        "_overdue",
         "_queue",
         "_reservations",
         "_roster",
@@ -56,6 +61,12 @@ class Dispatcher:
         self._hedging = state.hedging
         self._reservations = state.reservations
         self._commands = state.commands
+        # What the straight way looks at. All of these stay the same objects.
+        self._count = state.lifecycle.count
+        self._line = state.waiting_line.line
+        self._news = state.lifecycle.news
+        self._newcomers = state.lifecycle.newcomers
+        self._overdue = state.hedging.waiting
 
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
@@ -70,9 +81,9 @@ class Dispatcher:
         # The job that began to wait for the limit may be gone.
         return self._first_match(self._queue) is not None
 
-    def idle(self, now: float) -> list[WorkerRecord]:
-        """The workers that could start a job now, the longest idle first."""
-        return [] if self._limits.is_rate_limited(now) else self._roster.idle()
+    def free(self, now: float) -> list[WorkerRecord]:
+        """The workers that could start a job now, the one without a start or an end for longest first."""
+        return [] if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now) else self._roster.idle()
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
         """Admit the submitter of the job that a worker has ``taken`` from the line, or the first one in line."""
@@ -93,9 +104,9 @@ class Dispatcher:
         while self._waiting_line.line and self._waiting_line.is_free():
             self.admit(None, now)
 
-    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Queue a job that no idle worker may run now."""
-        self._queue.push(job, terms, front=front)
+    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False, ticket: int | None = None) -> None:
+        """Queue a job that no free worker may run now."""
+        self._queue.push(job, terms, front=front, ticket=ticket)
         lifecycle = self._lifecycle
         queued = lifecycle.count[QUEUED]
         if queued > lifecycle.queue_peak:
@@ -107,6 +118,31 @@ class Dispatcher:
         """Give a job to an idle worker."""
         self._roster.unpark(worker)
         self._commands.append((START, self.begin(worker, job, now)))
+
+    def next_straight(self, worker: WorkerRecord, now: float) -> Run | Literal[False] | None:
+        """Return the next run of a worker that has ended one, or None, if nothing special is in use or has happened.
+
+        Otherwise return False: then others may be concerned, and `Settling.next_for` finds out.
+        """
+        state = self._state
+        if (
+            state.special
+            or state.may_start
+            or state.may_be_stuck
+            or worker._limits is not None
+            or worker._claims
+            or not worker._available
+            or self._news
+            or self._newcomers
+            or self._line
+            or self._overdue
+            or (worker._runs and not worker._has_room)
+        ):
+            return False
+        if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
+            return self.begin(worker, job, now)
+        self._roster.park(worker, now, is_fresh=False)
+        return None
 
     def next_for(self, worker: WorkerRecord, now: float, together: bool) -> Run | None:
         """Return the next run of a worker that has ended one, or None if the worker has to wait.
@@ -121,6 +157,9 @@ class Dispatcher:
             return None
         if not worker._available:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
+            self._state.may_start = True  # there may be room for another under max_running
+            return None
+        if worker._runs and not worker._has_room:
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations
@@ -138,6 +177,8 @@ class Dispatcher:
             run = self.begin(worker, job, now)
         else:
             self._roster.park(worker, now, is_fresh=False)
+        if run is not None and not worker._is_exclusive and worker._limits is not None:
+            self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
         return run
@@ -156,11 +197,17 @@ class Dispatcher:
         self._state.look_again()
 
     def rest_idle(self, worker: WorkerRecord, now: float) -> None:
-        """Handle an available worker without a job: it is idle as soon as its rate limit allows a start."""
+        """Handle an available worker with a free place: it is free as soon as its rate limit allows a start."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._limit(worker, ready)
         elif Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
+
+    def note_places(self, worker: WorkerRecord, now: float) -> None:
+        """Update whether a worker with several places is free after one of them has been taken."""
+        self._roster.unpark(worker)
+        if worker._available and worker._has_room:
+            self.rest_idle(worker, now)
 
     def _limit(self, worker: WorkerRecord, ready: float) -> None:
         """Record that a worker's own rate limit holds it back."""
@@ -184,7 +231,7 @@ class Dispatcher:
             if found is None:
                 queue = self._waiting_line.by_taker
                 found = self._first_match(queue)
-            race = self._hedging.first_match(now) if found is None and self._hedging.waiting else None
+            race = self._hedging.first_match() if found is None and self._hedging.waiting else None
             if found is None and race is None:
                 return
             if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
@@ -205,7 +252,8 @@ class Dispatcher:
         kept = [worker for worker in workers if self._reservations.offer(worker)]
         if kept:
             self._state.look_again()
-            if any(worker._kind.group not in self._reservations.waiting for worker in kept):
+            waiting = self._reservations.waiting
+            if any({worker._kind.group, *worker._kept}.difference((None,), waiting) for worker in kept):
                 self._state.may_be_stuck = True  # jobs that need the worker now wait for the group
         return bool(kept)
 
@@ -231,7 +279,7 @@ class Dispatcher:
         return queue.first_startable() if self._roster.idle_count else None
 
     def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
-        """Start a job on a worker; ``is_new`` if the job has not been in the pool yet."""
+        """Start a job on a worker; if the job ``is_new``, the caller lets it enter the pool."""
         options = job._options
         deadline = job._deadline
         limit = options.attempt_timeout
@@ -245,10 +293,10 @@ class Dispatcher:
                 self._limits.budget.attempt(now)
         if options.hedge is not None:
             self._hedging.begin(run, now)
-        if is_new:
-            self._lifecycle.enter_running(job, worker, now)
-        else:
+        if not is_new:
             self._lifecycle.start(job, worker, now)
+        if not worker._is_exclusive:
+            self.note_places(worker, now)
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
@@ -260,6 +308,8 @@ class Dispatcher:
         self._count_start(run, now)
         self._hedging.join(race, run, now)
         self._commands.append((START, run))
+        if not worker._is_exclusive:
+            self.note_places(worker, now)
 
     def _count_start(self, run: Run, now: float) -> None:
         own: RateMeter | None = None

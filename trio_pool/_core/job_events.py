@@ -287,9 +287,9 @@ class JobEvents:
 
     # The limits change.
 
-    def idle(self, now: float) -> list[WorkerRecord]:
-        """The workers that could start a job now, the longest idle first."""
-        return self._dispatcher.idle(now)
+    def free(self, now: float) -> list[WorkerRecord]:
+        """The workers that could start a job now, the one without a start or an end for longest first."""
+        return self._dispatcher.free(now)
 
     def set_max_running(self, limit: float, now: float) -> None:
         """Change how many attempts may run at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .run_heap import RunHeap
 
@@ -233,3 +233,12 @@ class Index:
             if head is not None:
                 self.advertise(lane, head)
         return None
+
+
+def take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
+    """Remove an item from the items under a key; return whether it was the last."""
+    del held[key][item]
+    if held[key]:
+        return False
+    del held[key]
+    return True

@@ -70,13 +70,13 @@ class Lifecycle:
         "_commands",
         "_dead",
         "_dependents",
-        "_keep_history",
         "_waits",
         "_watched",
         "count",
         "failures",
         "groups",
         "instruments",
+        "keep_history",
         "live",
         "newcomers",
         "news",
@@ -99,7 +99,7 @@ class Lifecycle:
         self._dead = dead
         self._dependents = dependencies.dependents
         self.instruments: Sequence[object] = instruments
-        self._keep_history = keep_history
+        self.keep_history: bool = keep_history
         self._waits = waits
         self._watched = waits.watched
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
@@ -132,7 +132,7 @@ class Lifecycle:
         job._state = state
         if job._history is not None:
             self.keep_transition(job, state, now)
-        elif old is None and self._keep_history:
+        elif old is None and self.keep_history:
             job._history = (state._value_, now)
         may_be_awaited = False  # as first starts and ends may
         if state is RUNNING:
@@ -150,11 +150,11 @@ class Lifecycle:
         elif job._window is not None:
             job._window.move(old, state)
         if self.groups:
-            self._note_in_group(job, old, state)
+            self.note_in_group(job, old, state)
         if may_be_awaited and job._watchers is not None:
             self._commands.append((CHANGED, job))
         if self.instruments:
-            self._tell(job, old, state, detail)
+            self.tell_of(job, old, state, detail)
 
     # The most frequent changes, each written out: what `move` would do, without its questions. The
     # tests hold them against `move`.
@@ -165,24 +165,12 @@ class Lifecycle:
         self.live[job._id] = job
         self.count[QUEUED] += 1
         job._state = QUEUED
-        if self._keep_history:
+        if self.keep_history:
             job._history = ("queued", now)
         if self.groups:
-            self._note_in_group(job, None, QUEUED)
+            self.note_in_group(job, None, QUEUED)
         if self.instruments:
-            self._tell(job, None, QUEUED, None)
-
-    def enter_running(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
-        """Let a new job of no group run at once: `enter` and `start` in one."""
-        self.live[job._id] = job
-        self.count[RUNNING] += 1
-        job._state = RUNNING
-        job._started = True
-        if self._keep_history:
-            job._history = ("queued", now, "running", now)
-        if self.instruments:
-            self._tell(job, None, QUEUED, None)
-            self._tell(job, QUEUED, RUNNING, worker)
+            self.tell_of(job, None, QUEUED, None)
 
     def start(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
         """Let a waiting job run."""
@@ -201,9 +189,9 @@ class Lifecycle:
         count[RUNNING] += 1
         job._state = RUNNING
         if self.groups:
-            self._note_in_group(job, QUEUED, RUNNING)
+            self.note_in_group(job, QUEUED, RUNNING)
         if self.instruments:
-            self._tell(job, QUEUED, RUNNING, worker)
+            self.tell_of(job, QUEUED, RUNNING, worker)
 
     def keep_transition(self, job: JobRecord, state: JobState, now: float) -> None:
         """Add a change of state to a job's history, if the pool keeps histories."""
@@ -213,7 +201,8 @@ class Lifecycle:
                 history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
             job._history = (*history, state._value_, now)
 
-    def _note_in_group(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
+    def note_in_group(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
+        """Record a change of state in the job's group, if it has one."""
         group = job._options.group
         if group is None:
             return
@@ -257,7 +246,11 @@ class Lifecycle:
     def end_attempt(self, run: Run, now: float, error: Exception | None) -> JobRecord:
         """Record an attempt that counts, and remove its run from the worker; return the job."""
         job, worker = self.take_off(run, now), run.worker
-        self.count_for(worker, error)
+        if error is None:
+            worker._succeeded += 1
+        else:
+            worker._failed += 1
+            worker._last_error = error
         self.keep_attempt(job, worker, run.started_at, now, error)
         return job
 
@@ -282,7 +275,7 @@ class Lifecycle:
         return job
 
     def count_for(self, worker: WorkerRecord, error: Exception | None) -> None:
-        """Add an attempt to a worker's statistics."""
+        """Add an attempt to a worker's statistics; `end_attempt` does the same inline."""
         if error is None:
             worker._succeeded += 1
         else:
@@ -299,10 +292,11 @@ class Lifecycle:
         hedges: tuple[tuple[int, str], ...] = (),
     ) -> None:
         """Count an attempt, and add it to its job's attempts."""
-        attempt = (job.attempt_count + 1, worker._id, worker._name, started_at, now, error, hedges)
+        kept = job._attempts
+        number = kept[-ATTEMPT_FIELDS] + 1 if kept else 1
+        attempt = (number, worker._id, worker._name, started_at, now, error, hedges)
         if self.instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
-        kept = job._attempts
         if len(kept) == _MOST_ATTEMPT_FIELDS:
             kept = kept[:_FIRST_ATTEMPT_FIELDS] + kept[_FIRST_ATTEMPT_FIELDS + ATTEMPT_FIELDS :]
         job._attempts = kept + attempt
@@ -318,12 +312,6 @@ class Lifecycle:
             if difference < 0 and group.is_full:
                 self.news.append(group)
             group.surplus += difference
-
-    def count_retry(self, job: JobRecord) -> None:
-        """Count a retry."""
-        self.retries += 1
-        if (group := job._options.group) is not None:
-            group.retries += 1
 
     def drop_attempt(
         self,
@@ -360,7 +348,8 @@ class Lifecycle:
         if not self.live:
             self._commands.append((QUIET, None))
 
-    def _tell(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
+    def tell_of(self, job: JobRecord, old: JobState | None, state: JobState, detail: object) -> None:
+        """Record a change of state for the instruments."""
         if old is None:
             self.tell("job_submitted", job)
         if state is JobState.RUNNING:

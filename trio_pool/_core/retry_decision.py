@@ -178,9 +178,9 @@ def _by_policy(
         by_types = isinstance(policy.retry_on, (type, tuple))
         if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
-        if counts and _used_up(job, policy):
-            return _exhausted(job, error)
         setback = job._setback or _FIRST_TIME
+        if counts and policy.max_attempts is not None and setback.counted + 1 >= policy.max_attempts:
+            return _exhausted(job, error)
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
             validate.answer("delay", delay)

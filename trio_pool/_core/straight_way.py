@@ -14,7 +14,7 @@ from .commands import CHANGED, QUIET
 from .lifecycle import begun
 
 if TYPE_CHECKING:
-    from .._model.records import JobRecord, Run
+    from .._model.records import JobRecord, Run, WorkerRecord
     from .attempt_events import AttemptEvents
     from .dispatcher import Dispatcher
     from .settle import Settling
@@ -87,7 +87,9 @@ class StraightWay:
         roster = self._roster
         if roster.idle_count:
             worker = roster.take_idle()
-            return False if worker is None else self._dispatcher.begin(worker, job, now, is_new=True)
+            run = self._dispatcher.begin(worker, job, now, is_new=True)
+            self.enter_running(job, worker, now)
+            return run
         if not roster.by_id:
             return False
         lifecycle.enter(job, now)
@@ -96,6 +98,19 @@ class StraightWay:
         if queued > lifecycle.queue_peak:
             lifecycle.queue_peak = queued
         return True
+
+    def enter_running(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
+        """Let a new job of no group run at once: `Lifecycle.enter` and `Lifecycle.start` in one."""
+        lifecycle = self._lifecycle
+        self._live[job._id] = job
+        self._count[RUNNING] += 1
+        job._state = RUNNING
+        job._started = True
+        if lifecycle.keep_history:
+            job._history = ("queued", now, "running", now)
+        if self._instruments:
+            lifecycle.tell_of(job, None, QUEUED, None)
+            lifecycle.tell_of(job, QUEUED, RUNNING, worker)
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """End a run that has returned a value; return the worker's next run."""
@@ -145,4 +160,5 @@ class StraightWay:
             limits.succeeded(run.is_probe)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
-        return self._settling.next_for(worker, now)
+        following = self._dispatcher.next_straight(worker, now)
+        return self._settling.next_in_general(worker, now) if following is False else following

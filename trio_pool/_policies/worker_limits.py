@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .circuit_breaker import Breaker
+from .circuit_breaker import Breaker, BreakerState
 from .rate_limit import RateMeter
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class WorkerLimits:
     def is_worn(self) -> bool:
         """Whether the resource must be reopened before another attempt."""
         return self._is_old or self._jobs >= self._max_jobs
+
+    def allows_another(self) -> bool:
+        """Whether one more attempt may run beside others: not beside a probe, and not if the resource is worn."""
+        return not (self.is_worn() or (self.breaker is not None and self.breaker.state is BreakerState.PROBING))
 
     def ready_at(self, now: float) -> float:
         """Return the earliest time from ``now`` on at which the rate limit allows a start."""

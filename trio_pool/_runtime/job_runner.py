@@ -165,6 +165,9 @@ def tidy(error: Exception) -> None:
     traceback = traceback_of(error)
     if traceback is not None and traceback.tb_frame.f_code is _USER_CODE:
         traceback.tb_frame.clear()
+        back = traceback.tb_frame.f_back
+        if back is not None and back.f_code is _RUN_JOB:  # kept with its locals since Python 3.12
+            back.clear()
         traceback = traceback.tb_next
     set_traceback(error, traceback)
     # A cancellation in the context is unrelated to this error.
@@ -178,5 +181,6 @@ def tidy(error: Exception) -> None:
         traceback = traceback.tb_next
 
 
-# The code of the first frame in the traceback of a function.
+# The code of the first frame in the traceback of a function, and of the frame that it was called from.
 _USER_CODE = inspect.unwrap(_user_code).__code__
+_RUN_JOB = inspect.unwrap(run_job).__code__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import math
 import sys
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .._core.core import Core
     from .._core.retry_decision import Verdict
     from .._core.waits import Wait
-    from .._model.handles import Job, Worker
+    from .._model.handles import Worker
 
 # The delays between the attempts to reopen a broken resource.
 _REOPENING = RetryPolicy.endless()
@@ -51,7 +52,7 @@ class PoolOfWorker(Host, Protocol):
     """The calls that a worker needs from its pool."""
 
     def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
-    def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None: ...
+    def judge(self, run: Run, error: Exception) -> Verdict | None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
     @property
@@ -70,8 +71,8 @@ class WorkerTask:
       insists: whether to retry if the resource can't be opened the first time.
 
     Attributes:
-      runs: the channel to the loops. For each run that is sent, a loop is free or will be in this
-          turn of the event loop.
+      runs: the channel to the loops. For each run that is sent, a loop is free or has been started.
+      free_loops: how many loops receive, or are about to, beyond those for the runs in the channel.
     """
 
     __slots__ = (
@@ -85,6 +86,7 @@ class WorkerTask:
         "core",
         "failure",
         "farewell",
+        "free_loops",
         "host",
         "is_recalled",
         "leading",
@@ -93,7 +95,6 @@ class WorkerTask:
         "removers",
         "runs",
         "session",
-        "spare_loops",
         "stopped",
         "worker",
     )
@@ -126,13 +127,14 @@ class WorkerTask:
         self._broken: ResourceBroken | None = None
         # Whether the instruments have not been notified of that yet, because the reason is unknown.
         self._untold = False
-        # The run whose function has ended for that reason: its attempt fails once the reason is
-        # known.
-        self._doomed: Run | None = None
-        # The loops, inside the lifespan: one for each place, and one for each run whose job has
-        # lent its place. Loops beyond that number end as soon as they are idle.
+        # The runs whose functions have ended for that reason: their attempts fail once the reason
+        # is known.
+        self._doomed: dict[Run, None] = {}
+        # The loops, inside the lifespan: as many as have been needed at once, for the runs on the
+        # worker's places and those whose jobs have lent theirs. An idle loop ends if as many loops
+        # as the worker has places are idle already.
         self._loops: trio.Nursery | None = None
-        self.spare_loops = 0
+        self.free_loops = 0
         # Whether no more runs will come, because the worker is about to leave or reopen.
         self.is_recalled = False
         self.opened = trio.Event()
@@ -144,10 +146,18 @@ class WorkerTask:
         self.removers = 0
         self.farewell: Exception | None = None
 
+    def send(self, run: Run) -> None:
+        """Send a run to a loop, a new one if none is free."""
+        if self.free_loops:
+            self.free_loops -= 1
+        else:
+            self._start_loop()
+        self.runs.send_nowait(run)
+
     def interrupt(self, run: Run) -> None:
         """Cancel a run."""
-        if run is self._doomed:
-            self._doomed = None
+        if run in self._doomed:
+            del self._doomed[run]
             self.core.cut_short(run, JobCancelledError(run.job), trio.current_time())
         elif run.loop is not None:  # otherwise it is still in the channel
             run.loop.interrupt()
@@ -163,15 +173,14 @@ class WorkerTask:
     # Lending.
 
     def lend(self, run: Run) -> None:
-        """Lend the place of a run to others, which needs one more loop."""
+        """Lend the place of a run to others."""
         run.loop.returned = trio.Event()
         following = self.core.lend(run, trio.current_time())
-        if self.spare_loops:
-            self.spare_loops -= 1
-        else:
-            self._start_loop()
         if following is not None:
-            self.runs.send_nowait(following)
+            self.send(following)
+        elif not self.free_loops:  # some loop must notice if the lifespan ends by itself
+            self._start_loop()
+            self.free_loops = 1
         self.host.carry_out()
 
     async def take_back(self, run: Run) -> Wait | None:
@@ -194,12 +203,10 @@ class WorkerTask:
     def _forfeit(self, run: Run) -> None:
         """Let a run go on without its place, since it will never get it back."""
         self.core.forfeit(run)
-        run.loop.is_spare = True
         run.loop.returned.set()
 
     def regain(self, run: Run) -> None:
         """Wake a run that has got its place back."""
-        self.spare_loops += 1
         run.loop.returned.set()
 
     def _start_loop(self) -> None:
@@ -304,10 +311,9 @@ class WorkerTask:
         """Serve runs in the loops until the worker has to leave or reopen."""
         self._stage = Stage.SERVING
         self._broken = None
-        self.spare_loops = 0
         self.is_recalled = False
-        # As large as the number of concurrent runs, so that sending never waits.
-        self.runs, self._receiver = trio.open_memory_channel[Run](self.worker._max_running)
+        # Without a bound, since it holds only runs that have a place, whose number may change.
+        self.runs, self._receiver = trio.open_memory_channel[Run](math.inf)
         with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
             self.opened.set()
@@ -316,6 +322,7 @@ class WorkerTask:
             try:
                 async with trio.open_nursery() as self._loops:
                     self._start_loop()
+                    self.free_loops = 1
                     self.host.carry_out()
             except BaseExceptionGroup as group:
                 # Usually cancellations, since the loops handle the failures of jobs.
@@ -340,13 +347,13 @@ class WorkerTask:
                 broken.reason = f"the lifespan of {one_line(self.worker.name)} broke: {in_words(error)}"
                 broken.args = (broken.reason,)
                 broken.__cause__ = error
-                if self._doomed is None:  # no attempt fails with it
+                if not self._doomed:  # no attempt fails with it
                     report("the lifespan of %s broke", one_line(self.worker.name), error=error, level=logging.WARNING)
             if self._untold:
                 self._untold = False
                 self.core.tell_reopening(self.worker, broken)
-            if self._doomed is not None:
-                run, self._doomed = self._doomed, None
+            doomed, self._doomed = self._doomed, {}
+            for run in doomed:
                 self.judge(run, broken, now)
         elif error is not None:
             self.core.reopen(self.worker, error, now)
@@ -358,7 +365,7 @@ class WorkerTask:
         if self.worker._lent:  # the lifespan can't end before these runs have got the worker back
             self.judge(run, broken, trio.current_time())
         else:
-            self._doomed = run
+            self._doomed[run] = None
 
     def take_out_of_use(self) -> ResourceBroken:
         """Take the worker out of use, since its lifespan is ending; return the error for its attempts."""
@@ -371,7 +378,7 @@ class WorkerTask:
 
     def judge(self, run: Run, error: Exception, now: float) -> Run | None:
         """Decide about the job of a failed attempt; return the next run."""
-        verdict = self.host.judge(self.worker, cast("Job[Any]", run.job), error)
+        verdict = self.host.judge(run, error)
         if verdict is None:
             return self.core.cut_short(run, JobCancelledError(run.job), now)
         return self.core.failed(run, error, verdict, now)

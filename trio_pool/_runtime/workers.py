@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._core.commands import HIRE
-from .._core.race import race_of
 from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .._model.pool_config import OnFailure
+    from .._model.records import Run
     from .._policies.resource import Elastic, Resource
     from .engine import Engine
 
@@ -36,7 +36,8 @@ class Workers:
 
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
-        self._elastic = elastic
+        # How an elastic pool opens workers; may change while the pool runs.
+        self.elastic: Elastic[Any] | None = elastic
         engine.carriers[HIRE] = self._hire
         self._ids = count(1)
         # The workers when the pool began to end, for later statistics.
@@ -63,12 +64,14 @@ class Workers:
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
+        worker._max_running = resource.max_running
+        worker._is_exclusive = resource.max_running == 1
         worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
-        self._engine.note_joined()
+        self._engine.note_places()
         return worker
 
     def _limits_of(self, resource: Resource[Any]) -> WorkerLimits | None:
@@ -78,16 +81,16 @@ class Workers:
 
     def _hire(self, _: None) -> None:
         """Open another worker of an elastic pool, without waiting for it."""
-        assert self._elastic is not None
+        assert self.elastic is not None
         if self._engine.stopping:
             self._engine.core.not_hired()
         else:
-            self._recruit(self._elastic._describe(), (), self._elastic.factory, ordered=True)
+            self._recruit(self.elastic._describe(), (), self.elastic.factory, ordered=True)
 
     async def add_elastic(self) -> None:
         """Open one of the first workers of an elastic pool."""
-        assert self._elastic is not None
-        await self.add(self._elastic._describe(), (), self._elastic.factory)
+        assert self.elastic is not None
+        await self.add(self.elastic._describe(), (), self.elastic.factory)
 
     @trio.lowlevel.enable_ki_protection
     async def add(
@@ -165,6 +168,13 @@ class Workers:
         self._engine.core.rest(worker, now + duration, now)
         self._engine.carry_out()
 
+    def set_places(self, worker: Worker, limit: float) -> None:
+        """Change how many attempts may run on a worker at once."""
+        self._engine.check_caller()
+        self._engine.core.set_places(worker, validate.size("max_running", limit), trio.current_time())
+        self._engine.note_places()
+        self._engine.carry_out()
+
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """Take a snapshot of a worker."""
         return worker_statistics(worker, self.current_time())
@@ -177,12 +187,12 @@ class Workers:
         """How long a worker waits before its next attempt to open its resource."""
         return policy.delay(failed, error, 0.0, self._engine.rng)
 
-    def judge(self, worker: Worker, job: Job[Any], error: Exception) -> Verdict | None:
-        """Decide about a job whose attempt has failed; None if the decision ended the pool."""
+    def judge(self, run: Run, error: Exception) -> Verdict | None:
+        """Decide about the job of a run that has failed; None if the decision ended the pool."""
+        job, worker, race = cast("Job[Any]", run.job), run.worker, run.race
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
-        race = race_of(job)
         if race is not None and race.is_decided:
             # Another run has decided the attempt. An error after a cancellation is not a failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
+from weakref import ReferenceType, ref
 
 import pytest
 import trio
@@ -294,3 +296,26 @@ async def test_a_worker_goes_on_after_what_was_no_async_function(autojump_clock:
     async with open_pool(["a"]) as pool:
         await expect_refusal(pool, len)
         assert await pool.run(works) == "done"
+
+
+async def test_a_failed_attempt_keeps_nothing_alive_that_its_function_has_put_into_its_context() -> None:
+    class Thing:
+        pass
+
+    variable: ContextVar[Thing | None] = ContextVar("variable", default=None)
+    things: list[ReferenceType[Thing]] = []
+
+    async def fail() -> None:
+        thing = Thing()
+        things.append(ref(thing))
+        variable.set(thing)
+        await trio.lowlevel.checkpoint()
+        raise ValueError
+
+    async with open_pool(1) as pool:
+        job = await pool.submit(fail)
+        await pool.join()
+        gc.collect()
+        assert [thing() for thing in things] == [None]
+        assert isinstance(job.attempts[-1].error, ValueError)
+        pool.dead.pop_all()

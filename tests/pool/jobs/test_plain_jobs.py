@@ -15,7 +15,6 @@ from trio_pool import Job, JobState, Pool, RetryPolicy, SlotPool, open_pool
 from trio_pool._core.dispatcher import Dispatcher
 from trio_pool._core.lifecycle import Lifecycle
 from trio_pool._core.ready_queue import ReadyQueue
-from trio_pool._core.settle import Settling
 from trio_pool._core.straight_way import StraightWay
 from trio_pool._core.worker_index import WorkerIndex
 from trio_pool.testing import assert_settled
@@ -135,11 +134,11 @@ STEPS: list[tuple[type[Any], str]] = [
     (WorkerIndex, "take_idle"),
     (Dispatcher, "begin"),
     (Lifecycle, "enter"),
-    (Lifecycle, "enter_running"),
+    (StraightWay, "enter_running"),
     (Lifecycle, "start"),
     (ReadyQueue, "push"),
     (ReadyQueue, "take"),
-    (Settling, "next_for"),
+    (Dispatcher, "next_straight"),
 ]
 
 
