@@ -100,9 +100,9 @@ class Plain:
         if self.jobs:
             self.rng.choice(self.jobs).cancel()
 
-    def holds_a_worker(self) -> None:
-        for worker in self.pool.workers[:1]:
-            calls: list[Callable[[], object]] = [worker.pause, worker.resume, partial(worker.rest, 0.5)]
+    def holds_something_back(self) -> None:
+        for held in self.rng.choice([self.pool.workers[:1], self.pool.workers[:1], (self.pool,)]):
+            calls: list[Callable[[], object]] = [held.pause, held.resume, partial(held.rest, 0.5)]
             self.rng.choice(calls)()
 
     def removes_a_worker(self) -> None:
@@ -161,7 +161,7 @@ THINGS = (
     *(Plain.submits_many,) * 5,
     Plain.cancels_many,
     Plain.cancels_one,
-    Plain.holds_a_worker,
+    Plain.holds_something_back,
     Plain.removes_a_worker,
     Plain.limits,
     Plain.waits_for_one,
@@ -174,7 +174,10 @@ THINGS = (
 async def live(seed: int) -> None:
     """One such life."""
     rng = Random(seed)
-    resources = [Resource(f"{number}", tags=["odd"] if number % 2 else []) for number in range(rng.choice([2, 3, 12]))]
+    number, places = rng.choice([2, 3, 12]), rng.choice([(1,), (1,), (1, 3)])
+    resources = [
+        Resource(f"{each}", tags=["odd"] if each % 2 else [], max_running=rng.choice(places)) for each in range(number)
+    ]
     retry = RetryPolicy.fixed(rng.choice([0, 0.5]), max_attempts=rng.choice([3, 3, 90]))
     with suppress(ExceptionGroup):
         async with (
@@ -197,6 +200,6 @@ async def live(seed: int) -> None:
                 rng.choice(THINGS)(plain)
                 if plain.chance(0.3):
                     await trio.sleep(rng.choice([0, 0, 0.5, 1]))
-            for worker in pool.workers:
-                worker.resume()
+            for held in (pool, *pool.workers):
+                held.resume()
             pool.max_running = pool.rate_limit = None
