@@ -23,6 +23,7 @@ from trio_pool import (
     Resource,
     RetryAfter,
     RetryPolicy,
+    Worker,
     current_job,
     open_pool,
 )
@@ -101,9 +102,9 @@ class Plain:
             self.rng.choice(self.jobs).cancel()
 
     def holds_something_back(self) -> None:
-        for held in self.rng.choice([self.pool.workers[:1], self.pool.workers[:1], (self.pool,)]):
-            calls: list[Callable[[], object]] = [held.pause, held.resume, partial(held.rest, 0.5)]
-            self.rng.choice(calls)()
+        held: Pool[str] | Worker = self.rng.choice([self.pool, *self.pool.workers[:2]])
+        calls: list[Callable[[], object]] = [held.pause, held.resume, partial(held.rest, 0.5)]
+        self.rng.choice(calls)()
 
     def removes_a_worker(self) -> None:
         if len(self.pool.workers) > 1:
@@ -200,6 +201,7 @@ async def live(seed: int) -> None:
                 rng.choice(THINGS)(plain)
                 if plain.chance(0.3):
                     await trio.sleep(rng.choice([0, 0, 0.5, 1]))
-            for held in (pool, *pool.workers):
-                held.resume()
+            pool.resume()
+            for worker in pool.workers:
+                worker.resume()
             pool.max_running = pool.rate_limit = None
