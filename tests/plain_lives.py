@@ -102,7 +102,8 @@ class Plain:
             self.rng.choice(self.jobs).cancel()
 
     def holds_something_back(self) -> None:
-        held: Pool[str] | Worker = self.rng.choice([self.pool, *self.pool.workers[:2]])
+        choices: list[Pool[str] | Worker] = [self.pool, *self.pool.workers[:2]]
+        held = self.rng.choice(choices)
         calls: list[Callable[[], object]] = [held.pause, held.resume, partial(held.rest, 0.5)]
         self.rng.choice(calls)()
 
