@@ -93,7 +93,8 @@ def in_plain(value: object) -> object:
     if isinstance(value, Worker):
         return f"Worker {value.id}"
     if isinstance(value, Job):
-        return f"Job {cast('Job[Any]', value).id}"
+        job: Job[Any] = value
+        return f"Job {job.id}"
     if isinstance(value, dict):
         return {key: in_plain(each) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, (tuple, list)):
