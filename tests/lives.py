@@ -93,8 +93,7 @@ def in_plain(value: object) -> object:
     if isinstance(value, Worker):
         return f"Worker {value.id}"
     if isinstance(value, Job):
-        job: Job[Any] = value
-        return f"Job {job.id}"
+        return f"Job {cast('Any', value).id}"
     if isinstance(value, dict):
         return {key: in_plain(each) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, (tuple, list)):
