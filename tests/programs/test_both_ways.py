@@ -151,7 +151,7 @@ def test_in_these_lives_very_many_jobs_go_straight(caplog: pytest.LogCaptureFixt
         return done
 
     with patch.object(StraightWay, "submit", noting):
-        for seed in range(5):
+        for seed in range(8):
             plain_life(seed)
     assert ways[bool] > 200  # queued
     assert ways[Run] > 25
