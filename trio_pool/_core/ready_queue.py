@@ -13,10 +13,10 @@ lanes of a group that may start no more jobs are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .lanes import LAST, Index, Lane
+from .lanes import LAST, Index, Lane, take_from
 from .startable import Startable
 from .tag_index import a_tag_of
 from .worker_index import terms_of
@@ -227,6 +227,11 @@ class ReadyQueue:
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
 
+    def move(self, job: JobRecord) -> None:
+        """Move a job whose terms have changed to another lane; it keeps its place in the order."""
+        self._left_lane(job, cast("Lane", job._lane), forget=True)
+        self._place((job._options.priority if self._ranked else 0, job._ticket, job), terms_of(job))
+
     def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
         return worker in self._pinned
@@ -366,33 +371,27 @@ class ReadyQueue:
         terms = lane.terms
         self._startable.forget(lane)
         if terms.pinned is not None:
-            _take_from(self._pinned, terms.pinned, terms)
+            take_from(self._pinned, terms.pinned, terms)
         if self._lanes.pop(terms, None) is None:
             return
         if terms.pinned is None:
-            _take_from(self._by_tag, a_tag_of(terms.requires), lane)
+            take_from(self._by_tag, a_tag_of(terms.requires), lane)
             self._bounced.pop(lane, None)
-        if terms.gate is not None and _take_from(self._gated, terms.gate, lane):
+        if terms.gate is not None and take_from(self._gated, terms.gate, lane):
             self._closed.pop(terms.gate, None)
             self._startable.forget_group(terms.gate)
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
-        job._lane = None
         if job._deadline != math.inf:
             self._deadlines.forget()
+        self._left_lane(job, lane, forget=forget)
+
+    def _left_lane(self, job: JobRecord, lane: Lane, *, forget: bool) -> None:
+        job._lane = None
         if forget:
             lane.forget()
         if self.demand is not None and (lane.is_counted or lane is self._open):
             self.demand.leave(job, lane.terms.gate)
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)
-
-
-def _take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Remove an item from the items under a key; return whether it was the last."""
-    del held[key][item]
-    if held[key]:
-        return False
-    del held[key]
-    return True
