@@ -136,7 +136,7 @@ class GroupMachine(CheckedMachine):
         self.jobs.append((job, plain))
         self.on_both(
             lambda: self.plain.submit(plain, door),
-            lambda: self.core.scheduler.submit(job, door, self.now),
+            lambda: self.let_in(job, door),
         )
         return job, plain
 
@@ -357,7 +357,7 @@ class GroupMachine(CheckedMachine):
         roster = self.core.roster
         records = list(roster.by_id.values())
         kinds = {(record.tags, record._kind.group): record._kind for record in records}
-        assert roster._kinds == kinds
+        assert roster.kinds._by_key == kinds
         for key, kind in kinds.items():
             members = [record for record in records if record._kind is kind]
             assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}

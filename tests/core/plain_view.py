@@ -161,8 +161,7 @@ class PlainView:
         """The first job that an idle worker may run too, with the longest idle of these."""
         for job in self.waiting():
             for worker in self.idle_for(job):
-                is_new = worker not in job.attempt.workers
-                if is_new and self.may_take(worker, job) and self.now < job.attempt.deadline:
+                if worker not in job.attempt.workers and self.may_take(worker, job):
                     return worker, job
         return None
 
@@ -179,6 +178,7 @@ class PlainView:
         ends = [job.deadline for job in waiting]
         delays = [job.delayed_until for job in self.those(JobState.DELAYED)]
         found = [*ends, *delays, *(due for due in self._hedges() if due is not None)]
+        found += [job.attempt.deadline for job in self.waiting()]
         for worker in self.workers:
             held = (worker.rest_until, worker.quarantined_until)
             found.extend(until for until in held if until is not None)

@@ -99,8 +99,8 @@ class AttemptEvents:
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        if self._state.waits.by_run:
-            self._look_for_waits(job, race)
+        # If the job runs again, others that wait for it may hold what it needs.
+        self._state.may_be_stuck |= self._search.holds_up(job)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
@@ -144,8 +144,8 @@ class AttemptEvents:
             if not begun and run.worker is not race.first:
                 del race.took_part[run.worker]
             self._left_race(race, now, error)
-        if self._state.waits.by_run:
-            self._look_for_waits(job, race)
+        # If the job runs again, others that wait for it may hold what it needs.
+        self._state.may_be_stuck |= self._search.holds_up(job)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:
@@ -215,6 +215,7 @@ class AttemptEvents:
                     self._state.waits.cut(other)
                     self._state.commands.append((INTERRUPT, other))
         if race.runners:
+            self._state.may_be_stuck = True  # the other runs may wait for ever
             return
         job, lifecycle = race.job, self._lifecycle
         told = (job, race.first, race.started_at, now)
@@ -232,14 +233,6 @@ class AttemptEvents:
                 self._time_out_running(job, race.error, now)
             else:
                 self._decide(job, race.error, race.verdict, now)
-
-    def _look_for_waits(self, job: JobRecord, race: Race | None) -> None:
-        """Mark the waits for a check if a run has ended without ending its attempt, or the job runs again."""
-        is_left = race is not None and race.runners
-        if is_left or self._search.holds_up(job):
-            # The job's other runs may wait, or others may now wait for the job, and hold what it
-            # needs.
-            self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
         self._lifecycle.retries += 1

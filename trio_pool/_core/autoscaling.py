@@ -112,6 +112,11 @@ class Autoscaler:
         return len(self._crew)
 
     @property
+    def places_each(self) -> float:
+        """How many places each elastic worker has."""
+        return self._elastic.max_running
+
+    @property
     def _there(self) -> int:
         return self._present + self._ordered
 
@@ -194,9 +199,10 @@ class Autoscaler:
             return
         missing: float = self._elastic.min - len(self._crew) - self._ordered
         wanted: float = self._reservations.lacking
-        wanted += max(math.ceil(startable / self._elastic.max_running), startable > 0)
+        wanted += startable
         if wanted:
-            missing = max(missing, wanted - self._ordered - self._coming)
+            workers = max(math.ceil(wanted / self._elastic.max_running), 1)
+            missing = max(missing, workers - self._ordered - self._coming)
         if missing <= 0:
             return
         for _ in range(int(min(missing, self._elastic.max - self._there))):
@@ -209,7 +215,7 @@ class Autoscaler:
             return None
         if self._demand.waiting() or self._reservations.lacking:
             return None
-        return next((worker for worker in self._failing if worker._kind.group is None), None)
+        return next((worker for worker in self._failing if worker._kind.group is None and not worker._kept), None)
 
     def parked(self, worker: WorkerRecord, now: float) -> None:
         """Record that a worker has become idle."""
@@ -259,7 +265,7 @@ class Autoscaler:
 
     def _is_bound(self, worker: WorkerRecord) -> bool:
         """Whether a group, a job that has lent the worker, or a job that waits for it alone needs the worker."""
-        if worker._kind.group is not None or worker._lent:
+        if worker._kind.group is not None or worker._kept or worker._lent:
             return True
         return self._queue.waits_for(worker) or self._waiting_line.by_taker.waits_for(worker)
 

@@ -194,6 +194,6 @@ class Core:
         return None if meter is None else meter.limit
 
     @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have without workers added by the program."""
-        return self.state.most_workers
+    def most_places(self) -> float:
+        """How many places the workers of the pool can have without workers added by the program."""
+        return self.state.most_places

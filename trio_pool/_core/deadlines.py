@@ -31,14 +31,13 @@ class Due(enum.IntEnum):
     OPEN = 10
 
 
-# For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, the
-# pool's rate limit and alarms have tickets instead, since their deadlines may move to another time
-# and back again.
+# For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, their
+# races, the pool's rate limit and alarms have tickets instead, since their deadlines may move to
+# another time and back again.
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
 FIELDS = {
     Due.AGE: "_expires_at",
     Due.POOL_REST: "resting_until",
-    Due.HEDGE: "next_at",
 }
 
 
@@ -107,10 +106,10 @@ class Deadlines(RunHeap[Entry]):
         job._ticket = next(self._tickets)
         self._push(until, Due.DELAY, job._ticket, job)
 
-    def add_rate(self, waiting: Ticketed, ready: float) -> None:
-        """Add the time when the pool's rate limit allows a start; the ticket identifies the entry."""
-        waiting._ticket = next(self._tickets)
-        self._push(ready, Due.RATE, waiting._ticket, waiting)
+    def add_ticketed(self, due: Due, item: Ticketed, when: float) -> None:
+        """Add a deadline that may move; the item's ticket identifies the entry."""
+        item._ticket = next(self._tickets)
+        self._push(when, due, item._ticket, item)
 
     def add(self, due: Due, item: object, when: float) -> None:
         """Add a deadline of a worker or of another item; ``when`` must be stored in the item's field for this kind."""

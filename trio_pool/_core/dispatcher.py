@@ -177,7 +177,7 @@ class Dispatcher:
             run = self.begin(worker, job, now)
         else:
             self._roster.park(worker, now, is_fresh=False)
-        if run is not None and worker._max_running != 1 and worker._limits is not None:
+        if run is not None and not worker._is_exclusive and worker._limits is not None:
             self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
@@ -231,7 +231,7 @@ class Dispatcher:
             if found is None:
                 queue = self._waiting_line.by_taker
                 found = self._first_match(queue)
-            race = self._hedging.first_match(now) if found is None and self._hedging.waiting else None
+            race = self._hedging.first_match() if found is None and self._hedging.waiting else None
             if found is None and race is None:
                 return
             if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
@@ -252,7 +252,8 @@ class Dispatcher:
         kept = [worker for worker in workers if self._reservations.offer(worker)]
         if kept:
             self._state.look_again()
-            if any(worker._kind.group not in self._reservations.waiting for worker in kept):
+            waiting = self._reservations.waiting
+            if any({worker._kind.group, *worker._kept}.difference((None,), waiting) for worker in kept):
                 self._state.may_be_stuck = True  # jobs that need the worker now wait for the group
         return bool(kept)
 
@@ -294,7 +295,7 @@ class Dispatcher:
             self._hedging.begin(run, now)
         if not is_new:
             self._lifecycle.start(job, worker, now)
-        if worker._max_running != 1:
+        if not worker._is_exclusive:
             self.note_places(worker, now)
         return run
 
@@ -307,7 +308,7 @@ class Dispatcher:
         self._count_start(run, now)
         self._hedging.join(race, run, now)
         self._commands.append((START, run))
-        if worker._max_running != 1:
+        if not worker._is_exclusive:
             self.note_places(worker, now)
 
     def _count_start(self, run: Run, now: float) -> None:

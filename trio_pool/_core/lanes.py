@@ -242,3 +242,12 @@ class Index:
             if head is not None:
                 self.advertise(lane, head)
         return None
+
+
+def take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
+    """Remove an item from the items under a key; return whether it was the last."""
+    del held[key][item]
+    if held[key]:
+        return False
+    del held[key]
+    return True

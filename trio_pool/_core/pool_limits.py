@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .._model.states import JobState
 from .._policies.rate_limit import RateMeter
 from .._policies.retry_budget import BudgetMeter
+from .deadlines import Due
 
 if TYPE_CHECKING:
     from .._policies.rate_limit import RateLimit
@@ -123,4 +124,4 @@ class PoolLimits:
             self._deadlines.forget()
         self.limited_until = ready
         if ready is not None:
-            self._deadlines.add_rate(self, ready)
+            self._deadlines.add_ticketed(Due.RATE, self, ready)

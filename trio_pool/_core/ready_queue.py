@@ -80,8 +80,7 @@ class ReadyQueue:
         self._ranked = ranked
         self._open = Lane(ANYONE)
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes above are for one worker alone. All lanes with further terms; and by a required tag, or None, those
-        # of them for several workers.
+        # The lanes for one worker; all with further terms; of those, by a tag or None, the ones for several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -121,7 +120,11 @@ class ReadyQueue:
             self._place((priority, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
-        """Remove and return the first job that an available worker may run."""
+        """Remove and return the first job that an available worker with a free place may run."""
+        if worker._kept:
+            self._nothing_before.pop(worker, None)  # which is true of one kind only
+            jobs = (self._take(worker, kind) for kind in self._roster.kinds.open_to(worker))
+            return next(filter(None, jobs), None)
         lane = self._open
         if not (self._lanes or self._pinned):
             # The short path if all jobs are for any worker, with the same result.
@@ -134,7 +137,11 @@ class ReadyQueue:
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
-        kind = worker._kind
+        return self._take(worker, worker._kind)
+
+    def _take(self, worker: WorkerRecord, kind: WorkerKind) -> JobRecord | None:
+        """Do what `take` does, for a free place of this kind."""
+        lane = self._open
         head = lane.head() if kind.group is None else None
         for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
@@ -209,7 +216,8 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            for index in self._indexes_for(worker._kind) if self._lanes else ():
+            kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
+            for index in (index for kind in kinds for index in self._indexes_for(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)

@@ -150,11 +150,12 @@ class Settling:
         state.may_reserve = False
         if not reservations.waiting:
             return
-        changed = reservations.review(state.most_workers)
+        changed = reservations.review(state.most_places)
         if state.draining:
             changed |= reservations.turn_away_beyond()
         if changed:
             state.look_again()
+            state.may_be_stuck = True  # a group that has released its workers may wait for jobs that run there
 
     def _is_still(self) -> bool:
         """Whether only jobs run that wait for others, and no deadline will change that."""
@@ -195,8 +196,7 @@ class Settling:
             self._dispatcher.give_out(now)
             self._dispatcher.set_aside_idle()
             state.may_start = False
-            if count[JobState.RUNNING] > running:
-                state.may_be_stuck = True  # a worker that was reserved for a group runs a job now
+            state.may_be_stuck = True  # a group may now wait for workers that waiting jobs hold
         if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
@@ -223,6 +223,8 @@ class Settling:
                 self._changes.queue_again(item, now, front=item._setback.front, at_once=False)
             elif due is Due.RATE:
                 item.no_longer_limited()
+            elif due is Due.HEDGE:
+                state.may_be_stuck |= state.hedging.come_due(item)
             else:
                 is_over(due, item)
                 if due is Due.POOL_REST:
@@ -233,8 +235,6 @@ class Settling:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     is_retiring = True
-                elif due is Due.HEDGE:
-                    state.hedging.come_due(item)
                 elif due in HOLDS:
                     self._dispatcher.note(item, now)
         state.may_start = True

@@ -49,6 +49,8 @@ class Growth(Protocol):
     def most(self) -> float: ...
     @property
     def own(self) -> int: ...
+    @property
+    def places_each(self) -> float: ...
     def could_open(self, terms: Terms) -> bool: ...
     def could_replace(self, terms: Terms) -> bool: ...
     def could_take(self, terms: Terms) -> bool: ...
@@ -146,10 +148,10 @@ class PoolState:
         self.special = self.draining or self.growth is not None or self.limits.is_shared or self.reservations.has_groups
 
     @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have without workers added by the program."""
-        own = self.roster.staying
-        return own if self.growth is None else self.growth.most + own - self.growth.own
+    def most_places(self) -> float:
+        """How many places the workers of the pool can have without workers added by the program."""
+        own, growth = self.roster.places, self.growth
+        return own if growth is None or own == math.inf else own + (growth.most - growth.own) * growth.places_each
 
     @property
     def has_reserved(self) -> bool:

@@ -76,7 +76,7 @@ class WorkerKind:
         """Record that one of the workers is idle."""
         self.idle[worker] = number
         for fit in self.wide:
-            fit.park(worker, number)
+            fit.park(worker, number, self)
 
     def unpark(self, worker: WorkerRecord) -> int | None:
         """Record that one of the workers is no longer idle; return its number if it was."""
@@ -108,7 +108,7 @@ class Fit:
         self._pick: Pick = pick
         # If wide, a heap of the idle workers, the preferred one first. Workers that are no longer
         # idle are dropped when they are reached.
-        self._idle: list[tuple[Rank, WorkerRecord]] = []
+        self._idle: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
         # With random picks, a list of all idle workers instead, and each worker's position in the
         # list.
         self._urn: list[WorkerRecord] = []
@@ -139,7 +139,7 @@ class Fit:
         self.members += kind.members
         self.available += kind.available
         for worker, number in kind.idle.items():
-            self.park(worker, number)
+            self.park(worker, number, kind)
 
     def count(self) -> int:
         """The number of workers."""
@@ -149,14 +149,14 @@ class Fit:
         """The number of available workers."""
         return self.available if self.is_wide else sum([kind.available for kind in self.kinds])
 
-    def park(self, worker: WorkerRecord, number: int) -> None:
-        """Record that a worker is idle, if wide."""
+    def park(self, worker: WorkerRecord, number: int, kind: WorkerKind) -> None:
+        """Record that a worker is free in one of the kinds, if wide."""
         if self._pick == "random":
             self._waiting_line[worker] = len(self._urn)
             self._urn.append(worker)
             return
         idle = self._idle
-        heapq.heappush(idle, (self._rank(worker, number), worker))
+        heapq.heappush(idle, (self._rank(worker, number), worker, kind))
         if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
             self._idle = list({entry[1]: entry for entry in idle if self._is_idle(*entry)}.values())
             heapq.heapify(self._idle)
@@ -197,8 +197,7 @@ class Fit:
         running = len(worker._runs)
         return (0.0, running, number) if most == math.inf else (running / most, 0, number)
 
-    def _is_idle(self, rank: Rank, worker: WorkerRecord) -> bool:
-        kind = worker._kind
+    def _is_idle(self, rank: Rank, worker: WorkerRecord, kind: WorkerKind) -> bool:
         number = kind.idle.get(worker)
         return number is not None and self._rank(worker, number) == rank and kind in self.kinds
 
@@ -210,17 +209,17 @@ class Fit:
             ]
             return min(found, default=None)
         idle = self._idle
-        refused: list[tuple[Rank, WorkerRecord]] = []
+        refused: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
         best: tuple[Rank, WorkerRecord] | None = None
         while idle and best is None:
             if not self._is_idle(*idle[0]):
                 heapq.heappop(idle)
             elif may_take is None or may_take(idle[0][1]):
-                best = idle[0]
+                best = idle[0][0], idle[0][1]
             else:
                 refused.append(heapq.heappop(idle))
-        for entry in refused:
-            heapq.heappush(idle, entry)
+        for again in refused:
+            heapq.heappush(idle, again)
         return best
 
     def _first_of(

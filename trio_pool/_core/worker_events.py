@@ -48,7 +48,7 @@ class WorkerEvents:
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
         if state.reservations.waiting:
-            if state.reservations.review(state.most_workers):
+            if state.reservations.review(state.most_places):
                 self._dispatcher.set_aside_idle()
             self._search.look_again()  # a group may now wait for workers that waiting jobs hold
 
@@ -122,7 +122,11 @@ class WorkerEvents:
         """Change how many attempts may run on a worker at once."""
         self._settling.advance(now)
         state = self._state
+        if worker._is_exclusive and limit != 1:
+            state.reservations.lose(worker)  # groups reserve single places of it from now on
         state.roster.set_places(worker, limit)
+        state.reservations.lose(worker, most=limit)
+        state.may_reserve = True
         while worker._claims and worker._has_place:
             self._lending.give_back(worker, now)
         if worker._available and worker._has_room and not state.roster.is_idle(worker):

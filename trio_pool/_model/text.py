@@ -10,7 +10,7 @@ from .._basics.text import call_arguments, one_line
 from .states import WorkerState
 
 if TYPE_CHECKING:
-    from .records import JobRecord, WorkerRecord
+    from .records import Group, JobRecord, WorkerRecord
     from .states import Attempt
 
 
@@ -83,9 +83,14 @@ def attempt_lines(job: JobRecord) -> list[str]:
 def reservation(worker: WorkerRecord) -> str:
     """The group for which a worker is reserved, in words, or an empty string."""
     group = worker._kind.group
-    if group is None:
-        return ""
-    return f"reserved for {'a group' if group.name is None else f'the group {one_line(group.name)!r}'}"
+    if group is not None:
+        return f"reserved for {_name_of(group)}"
+    kept = ", ".join(f"{places} for {_name_of(group)}" for group, places in tuple(worker._kept.items()))
+    return f"places reserved: {kept}" if kept else ""
+
+
+def _name_of(group: Group) -> str:
+    return "a group" if group.name is None else f"the group {one_line(group.name)!r}"
 
 
 def places(taken: int, most: float) -> str:

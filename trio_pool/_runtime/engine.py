@@ -225,8 +225,8 @@ class Engine:
             self.dead._deal_with(job)
 
     def workers_of(self, group: Group) -> tuple[Worker, ...]:
-        """The workers that are reserved for a group."""
-        return cast("tuple[Worker, ...]", tuple(group.workers))
+        """The worker of each place that is reserved for a group."""
+        return tuple(cast("Worker", worker) for worker, places in group.workers.items() for _ in range(places))
 
     def lend_worker(self, job: Job[Any]) -> LendBlock:
         """Return the block in which a job lends its worker."""

@@ -65,6 +65,7 @@ class Workers:
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         worker._max_running = resource.max_running
+        worker._is_exclusive = resource.max_running == 1
         worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
         self._engine.core.join(worker, ordered=ordered)
