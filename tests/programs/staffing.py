@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import trio
@@ -97,8 +97,8 @@ class Staffing(Making, Telling):
         elif what == "elastic":
             if world.program.setup.elastic is not None:
                 least, most = world.program.setup.elastic
-                most = min(number, most)
-                pool.elastic = attrs.evolve(pool.elastic, min=min(least, most), max=most, open_after=number / 2 - 0.5)
+                most, elastic = min(number, most), cast("Any", pool.elastic)
+                pool.elastic = attrs.evolve(elastic, min=min(least, most), max=most, open_after=number / 2 - 0.5)
         elif what == "rate":
             world.rate_changed = True
             pool.rate_limit = RateLimit(number, burst=number)

@@ -128,15 +128,6 @@ def rank_of(entry: Entry) -> Rank:
     return entry[:2]
 
 
-def take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Remove an item from the items under a key; return whether it was the last."""
-    del held[key][item]
-    if held[key]:
-        return False
-    del held[key]
-    return True
-
-
 IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
 Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
 

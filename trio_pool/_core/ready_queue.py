@@ -43,26 +43,12 @@ class ReadyQueue:
       ranked: whether priorities count at all.
     """
 
+    # fmt: off
     __slots__ = (
-        "_bounced",
-        "_by_tag",
-        "_closed",
-        "_deadlines",
-        "_gated",
-        "_indexes",
-        "_lanes",
-        "_lifo",
-        "_nothing_before",
-        "_open",
-        "_pinned",
-        "_ranked",
-        "_roster",
-        "_round",
-        "_shared",
-        "_startable",
-        "_tickets",
-        "demand",
+        "_bounced", "_by_tag", "_closed", "_deadlines", "_gated", "_indexes", "_lanes", "_lifo", "_nothing_before",
+        "_open", "_pinned", "_ranked", "_roster", "_round", "_shared", "_startable", "_tickets", "demand",
     )
+    # fmt: on
 
     def __init__(
         self,
