@@ -115,7 +115,8 @@ async def _user_code(job: Any, args: tuple[Any, ...]) -> Any:
             raise
         if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
-        return await made
+        coroutine: Coroutine[Any, Any, Any] = made
+        return await coroutine
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
 

@@ -143,8 +143,10 @@ def _name(reading: Reading) -> list[Piece]:
 
 def _hold(reading: Reading) -> str:
     """What keeps the whole pool from starting anything."""
-    if reading.hold is None or reading.hold == "paused":
-        return reading.hold or ""
+    if reading.hold is None:
+        return ""
+    if isinstance(reading.hold, str):
+        return reading.hold
     return f"resting, {span(reading.hold)} left"
 
 
