@@ -113,10 +113,10 @@ async def _user_code(job: Any, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
+        kind = type(made)
+        if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
-        coroutine: Coroutine[Any, Any, Any] = made
-        return await coroutine
+        return await made
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
 
