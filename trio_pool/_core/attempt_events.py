@@ -65,7 +65,7 @@ class AttemptEvents:
         if run.is_lent:
             return self._after_lent(now)
         if worker._limits is not None:
-            worker._limits.succeeded(run.is_probe)
+            worker._limits.succeeded(now, run.trial)
         return self._settling.next_for(worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
@@ -109,7 +109,8 @@ class AttemptEvents:
         if race is not None:
             self._hedging.ending(race, decides=True)
         self._settling.advance(now)
-        self._tell_breaker_nothing(run)
+        if run.worker._limits is not None and not run.is_lent:
+            run.worker._limits.ended_otherwise(now, run.trial)
         if race is None:
             job = self._lifecycle.end_attempt(run, now, error)
             self._time_out_running(job, error, now)
@@ -134,7 +135,8 @@ class AttemptEvents:
                 meter.give_back()
             run.draws = ()
         self._settling.advance(now)
-        self._tell_breaker_nothing(run)
+        if run.worker._limits is not None and not run.is_lent:
+            run.worker._limits.cut_short(run.trial)
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
@@ -263,12 +265,7 @@ class AttemptEvents:
 
     def _tell_breaker(self, run: Run, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
-            limits.ended_otherwise(run.is_probe)
-        elif (until := limits.failed(now, run.is_probe)) is not None:
+            limits.ended_otherwise(now, run.trial)
+        elif (until := limits.failed(now, run.trial)) is not None:
             self._state.availability.quarantine(run.worker, until)
             self._dispatcher.note(run.worker, now)
-
-    def _tell_breaker_nothing(self, run: Run) -> None:
-        """Record the end of a run that says nothing about its worker."""
-        if run.worker._limits is not None and not run.is_lent:
-            run.worker._limits.ended_otherwise(run.is_probe)

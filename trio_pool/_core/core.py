@@ -68,6 +68,7 @@ class Core:
         "outlasted",
         "pause",
         "reopen",
+        "reset_breaker",
         "rest",
         "resume",
         "set_max_running",
@@ -153,6 +154,7 @@ class Core:
         self.pause: Final = workers.pause
         self.resume: Final = workers.resume
         self.rest: Final = workers.rest
+        self.reset_breaker: Final = workers.reset_breaker
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 

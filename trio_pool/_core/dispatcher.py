@@ -298,7 +298,7 @@ class Dispatcher:
         own: RateMeter | None = None
         limits = run.worker._limits
         if limits is not None:
-            run.is_probe = limits.start(now)
+            run.trial = limits.start(now)
             own = limits.meter
         run.draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
         for meter in run.draws:

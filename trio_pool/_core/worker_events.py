@@ -116,6 +116,15 @@ class WorkerEvents:
         self._changes.rest(worker, until, now)
         self._settling.settle(now)
 
+    def reset_breaker(self, worker: WorkerRecord, now: float) -> None:
+        """Close a worker's breaker and end its quarantine."""
+        self._settling.advance(now)
+        if worker._limits is not None and worker._limits.breaker is not None:
+            worker._limits.breaker.reset()
+            self._state.availability.end_quarantine(worker)
+            self._dispatcher.note(worker, now)
+            self._settling.settle(now)
+
     def depart(self, worker: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)

@@ -39,6 +39,7 @@ class WorkerHost(Protocol):
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
     def rest_worker(self, worker: Worker, seconds: float) -> None: ...
+    def reset_breaker_of(self, worker: Worker) -> None: ...
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
 
@@ -251,6 +252,13 @@ class Worker(WorkerRecord):
           seconds: the duration from now on; finite, zero or more.
         """
         self._host.rest_worker(self, seconds)
+
+    def reset_breaker(self) -> None:
+        """Close the worker's `CircuitBreaker`, which then counts from zero, and end the quarantine, if there is one.
+
+        An attempt that runs as a probe goes on as any other. Has no effect without a breaker.
+        """
+        self._host.reset_breaker_of(self)
 
     async def remove(self, *, cancel: bool = False) -> None:
         """Remove the worker from the pool, and wait until it has left its lifespan.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Context
 
+    from .._policies.circuit_breaker import Trial
     from .._policies.hedge import Hedge
     from .._policies.rate_limit import RateMeter
     from .._policies.retry import RetryPolicy
@@ -110,7 +111,7 @@ class Run:
       deadline: when a timeout ends the run.
       cut: why the run has been cut short, other than by a timeout.
       draws: the meters that have counted the run as started, to notify when its function begins.
-      is_probe: whether the run is the probe of the worker's breaker.
+      trial: what the worker's breaker needs at the end of the run; None without a breaker.
       race: what decides how the attempt ends, if this run alone does not.
       is_lent: whether the job has lent the place to other jobs.
       wait: the job's wait to get the place back, if it has to wait; kept if the wait fails.
@@ -119,7 +120,7 @@ class Run:
 
     # fmt: off
     __slots__ = (
-        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "race", "since", "started_at", "wait",
+        "cut", "deadline", "draws", "is_lent", "job", "loop", "race", "since", "started_at", "trial", "wait",
         "worker",
     )
     # fmt: on
@@ -132,7 +133,7 @@ class Run:
         self.deadline: float = deadline
         self.cut: Cut | None = None
         self.draws: tuple[RateMeter, ...] = ()
-        self.is_probe: bool = False
+        self.trial: Trial | None = None
         self.race: Any = None
         self.is_lent: bool = False
         self.wait: Any = None
@@ -371,8 +372,10 @@ class WorkerRecord(Handle):
 
     @property
     def _has_room(self) -> bool:
-        """Whether a place is free."""
-        return len(self._runs) < self._max_running
+        """Whether a place is free, and may be taken: a breaker's probe has the worker for itself."""
+        running = len(self._runs)
+        is_probing = running > 0 and self._limits is not None and self._limits.is_probing
+        return running < self._max_running and not is_probing
 
     @property
     def _may_become_available(self) -> bool:

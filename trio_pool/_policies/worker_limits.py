@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .circuit_breaker import Breaker
+from .circuit_breaker import Breaker, BreakerState
 from .rate_limit import RateMeter
 
 if TYPE_CHECKING:
     from random import Random
 
-    from .circuit_breaker import CircuitBreaker
+    from .circuit_breaker import CircuitBreaker, Trial
     from .rate_limit import RateLimit
 
 # The largest share of max_age that is subtracted at random, so that workers opened together are not
@@ -75,25 +75,35 @@ class WorkerLimits:
         """Return the earliest time from ``now`` on at which the rate limit allows a start."""
         return now if self.meter is None else self.meter.ready_at(now)
 
-    def start(self, now: float) -> bool:
-        """Record the start of an attempt, except in the meter, and return whether it is the breaker's probe."""
+    @property
+    def is_probing(self) -> bool:
+        """Whether the breaker's probe runs, so that nothing else may start beside it."""
+        return self.breaker is not None and self.breaker.state is BreakerState.PROBING
+
+    def start(self, now: float) -> Trial | None:
+        """Record the start of an attempt, except in the meter; return what the breaker needs at its end."""
         self._jobs += 1
-        return self.breaker is not None and self.breaker.start(now)
+        return None if self.breaker is None else self.breaker.start(now)
 
-    def succeeded(self, is_probe: bool) -> None:
+    def succeeded(self, now: float, trial: Trial | None) -> None:
         """Record that an attempt returned a value."""
-        if self.breaker is not None:
-            self.breaker.succeeded(is_probe)
+        if self.breaker is not None and trial is not None:
+            self.breaker.succeeded(now, trial)
 
-    def failed(self, now: float, is_probe: bool) -> float | None:
+    def failed(self, now: float, trial: Trial | None) -> float | None:
         """Record a failure that counts. If it opens the breaker, return until when."""
-        if self.breaker is None:
+        if self.breaker is None or trial is None:
             return None
         before = self.breaker.open_until
-        self.breaker.failed(now, is_probe)
+        self.breaker.failed(now, trial)
         return self.breaker.open_until if self.breaker.open_until != before else None
 
-    def ended_otherwise(self, is_probe: bool) -> None:
-        """Record an attempt that neither succeeded nor failed, or no longer says anything about the worker."""
-        if self.breaker is not None:
-            self.breaker.neither(is_probe)
+    def ended_otherwise(self, now: float, trial: Trial | None) -> None:
+        """Record an attempt that neither succeeded nor failed."""
+        if self.breaker is not None and trial is not None:
+            self.breaker.ended_otherwise(now, trial)
+
+    def cut_short(self, trial: Trial | None) -> None:
+        """Record an attempt that was cancelled, or no longer says anything about the worker."""
+        if self.breaker is not None and trial is not None:
+            self.breaker.cut_short(trial)

@@ -165,6 +165,12 @@ class Workers:
         self._engine.core.rest(worker, now + duration, now)
         self._engine.carry_out()
 
+    def reset_breaker_of(self, worker: Worker) -> None:
+        """Close the breaker of a worker."""
+        self._engine.check_caller()
+        self._engine.core.reset_breaker(worker, trio.current_time())
+        self._engine.carry_out()
+
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """Take a snapshot of a worker."""
         return worker_statistics(worker, self.current_time())
