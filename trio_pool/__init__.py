@@ -32,7 +32,7 @@ from ._policies.rate_limit import RateLimit
 from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._policies.retry_budget import RetryBudget
-from ._runtime.job_runner import current_job
+from ._runtime.job_runner import current_job, current_worker
 from ._version import __version__
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "WorkerStatistics",
     "__version__",
     "current_job",
+    "current_worker",
     "open_pool",
 ]
 

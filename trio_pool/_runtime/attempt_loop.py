@@ -137,7 +137,7 @@ class AttemptLoop:
                         settled = False
                         if run.draws:
                             begun(run, clock.current_time())
-                        value = await run_job(run.job, owner.leading + run.job._args)
+                        value = await run_job(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open
                             await owner.take_back(run)
                         now = clock.current_time()

@@ -196,7 +196,7 @@ class Workers:
             if on_failure is None and breaker is None and policy._is_plain:
                 return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)
             decide = partial(judge, job, error, policy=policy, on_failure=on_failure, breaker=breaker, rng=rng)
-            return call_as_part_of(job, decide)
+            return call_as_part_of(run, decide)
         except BaseException as interruption:
             self._engine.crash(interruption)
             return None
