@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         rate_limit: RateLimit | None
         retry_budget: RetryBudget | None
         breaker: CircuitBreaker | None
+        reopening: RetryPolicy
         order: Order
         pick: Pick
         no_worker: NoWorker
@@ -146,6 +147,10 @@ def open_pool(resources: Any, **options: Any) -> Any:
           each worker whose `Resource` has none of its own.
       lifespan: a function of a resource that returns an async context manager, which yields what
           jobs get. Entered when the worker starts, left when it stops.
+      reopening: the `RetryPolicy` by which a worker tries again to open a broken resource. After
+          ``max_attempts`` tries, or an error that its ``retry_on`` doesn't match, the worker leaves
+          the pool; the error is logged, and is the cause of death of jobs without a worker now. An
+          `Elastic` uses only the delays.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
       pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which idle worker gets a job that
           several of them may run.

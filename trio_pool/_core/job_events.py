@@ -96,7 +96,7 @@ class JobEvents:
         if self._unservable.is_one(job._options.terms):
             if self._unservable.policy == "reject":
                 return Admission.NO_WORKER
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None

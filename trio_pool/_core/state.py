@@ -10,6 +10,7 @@ from .admission import WaitingLine
 from .availability import Availability
 from .deadlines import Deadlines
 from .dependencies import Dependencies
+from .given_up import GivenUp
 from .hedging import Hedging
 from .lifecycle import Lifecycle
 from .pool_limits import PoolLimits
@@ -76,6 +77,7 @@ class PoolState:
         "deadlines",
         "dependencies",
         "draining",
+        "given_up",
         "growth",
         "has_bounced",
         "hedging",
@@ -118,6 +120,7 @@ class PoolState:
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
+        self.given_up: GivenUp = GivenUp()
         self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False

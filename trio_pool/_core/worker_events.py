@@ -43,6 +43,7 @@ class WorkerEvents:
         """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
         state.roster.join(worker)
+        state.given_up.joined(worker)
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
         if state.reservations.waiting:
@@ -135,10 +136,16 @@ class WorkerEvents:
             self._changes.dismiss(worker, now)
             self._settling.settle(now)
 
-    def left(self, worker: WorkerRecord, now: float) -> None:
-        """Remove a worker that has left, or whose resource could not be opened at all."""
+    def left(self, worker: WorkerRecord, now: float, error: Exception | None = None) -> None:
+        """Remove a worker that has left, or whose resource could not be opened at all.
+
+        Arguments:
+          error: why the resource could not be opened again, if the worker leaves for that reason.
+        """
         self._settling.advance(now)
         state = self._state
+        if error is not None:
+            state.given_up.note(worker, error)
         state.may_be_stuck |= not self._search.can_spare(worker)
         worker._holds[Hold.STOPPED] = math.inf
         state.paused.pop(worker, None)

@@ -28,6 +28,7 @@ OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 ORDERS: tuple[Order, ...] = ("fifo", "lifo")
 ON_DEAD: tuple[OnDead, ...] = ("raise", "keep", "cancel")
 NEVER = RetryPolicy.never()
+ENDLESS = RetryPolicy.endless()
 
 
 class Config:
@@ -53,6 +54,7 @@ class Config:
         "order",
         "pick",
         "rate_limit",
+        "reopening",
         "retry",
         "retry_budget",
         "rng",
@@ -72,6 +74,7 @@ class Config:
         retry_budget: RetryBudget | None = None,
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
+        reopening: RetryPolicy = ENDLESS,
         order: Order = "fifo",
         pick: Pick = "longest_idle",
         no_worker: NoWorker = "reject",
@@ -95,6 +98,7 @@ class Config:
         self.retry_budget: RetryBudget | None = optional("retry_budget", retry_budget, RetryBudget)
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
+        self.reopening: RetryPolicy = instance("reopening", reopening, RetryPolicy)
         self.order: Order = one_of("order", order, ORDERS)
         self.pick: Pick = one_of("pick", pick, PICKS)
         self.no_worker: NoWorker = one_of("no_worker", no_worker, NO_WORKER)

@@ -295,8 +295,8 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits", "_max_running",
-        "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits",
+        "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
     )
     # fmt: on
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import logging
 import sys
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -12,31 +11,32 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
-from .._basics.error_text import in_words
-from .._basics.exceptions import as_error, without_cancellations
+from .._basics.exceptions import CANCELLATIONS, as_error, without_cancellations
 from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._basics.text import one_line, shown
+from .._basics.tracebacks import clear_frames
 from .._model.errors import JobCancelledError
 from .._model.records import Run
 from .._model.states import Hold
 from .._policies import validate
-from .._policies.retry import ResourceBroken, RetryPolicy
+from .._policies.retry import ResourceBroken
 from .attempt_loop import AttemptLoop, Host
+from .breakage import Breakage
+from .reopening import Reopening
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from random import Random
 
     from .._core.core import Core
     from .._core.retry_decision import Verdict
     from .._core.waits import Wait
     from .._model.handles import Worker
-
-# The delays between the attempts to reopen a broken resource.
-_REOPENING = RetryPolicy.endless()
+    from .._policies.retry import RetryPolicy
 
 
 class Stage(enum.Enum):
@@ -50,7 +50,9 @@ class Stage(enum.Enum):
 class PoolOfWorker(Host, Protocol):
     """The calls that a worker needs from its pool."""
 
-    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
+    rng: Random
+    reopening: RetryPolicy
+
     def judge(self, run: Run, error: Exception) -> Verdict | None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
@@ -75,16 +77,17 @@ class WorkerTask:
     """
 
     __slots__ = (
-        "_broken",
-        "_doomed",
         "_insists",
         "_loops",
+        "_opened_at",
         "_receiver",
+        "_reopening",
         "_stage",
-        "_untold",
+        "breakage",
         "core",
         "failure",
         "farewell",
+        "gave_up",
         "host",
         "is_recalled",
         "leading",
@@ -122,13 +125,9 @@ class WorkerTask:
         # reentered.
         self.session = trio.CancelScope()
         self._stage = Stage.OPENING
-        # The error of the worker's attempts after the lifespan has begun to end by itself.
-        self._broken: ResourceBroken | None = None
-        # Whether the instruments have not been notified of that yet, because the reason is unknown.
-        self._untold = False
-        # The run whose function has ended for that reason: its attempt fails once the reason is
-        # known.
-        self._doomed: Run | None = None
+        self._opened_at = 0.0
+        self._reopening = Reopening(worker.name, host.reopening, host.rng, may_give_up=not worker._elastic)
+        self.breakage = Breakage(worker, core, self.judge)
         # The loops, inside the lifespan: one for each place, and one for each run whose job has
         # lent its place. Loops beyond that number end as soon as they are idle.
         self._loops: trio.Nursery | None = None
@@ -137,8 +136,9 @@ class WorkerTask:
         self.is_recalled = False
         self.opened = trio.Event()
         self.stopped = trio.Event()
-        # Why the resource could not be opened.
+        # Why the resource could not be opened; and why not again.
         self.failure: BaseException | None = None
+        self.gave_up: Exception | None = None
         # How many calls of remove() wait for the worker's end, and the exception from leaving, for
         # them to raise.
         self.removers = 0
@@ -146,10 +146,7 @@ class WorkerTask:
 
     def interrupt(self, run: Run) -> None:
         """Cancel a run."""
-        if run is self._doomed:
-            self._doomed = None
-            self.core.cut_short(run, JobCancelledError(run.job), trio.current_time())
-        elif run.loop is not None:  # otherwise it is still in the channel
+        if not self.breakage.cancel(run) and run.loop is not None:  # otherwise it is still in the channel
             run.loop.interrupt()
 
     def recall(self) -> None:
@@ -218,7 +215,7 @@ class WorkerTask:
           run: the run that the loop has received and not begun, if any.
         """
         if not self.session.cancel_called:
-            self.take_out_of_use()
+            self.breakage.take_out_of_use()
         if run is not None:
             self.give_up(run)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
@@ -228,10 +225,15 @@ class WorkerTask:
 
     def hurry(self) -> None:
         """Make the worker leave at once if it is entering or leaving its lifespan, since everything ends."""
-        if self._stage is not Stage.SERVING or self._broken is not None:
+        if self._stage is not Stage.SERVING or self.breakage.has_begun:
             self.core.depart(self.worker, trio.current_time())
             self.host.carry_out()
             self.abandon()
+
+    def end_pause(self) -> None:
+        """Try to open the resource at once if the worker waits before the next try."""
+        if self._reopening.pause is not None:
+            self._reopening.pause.cancel()
 
     def abandon(self) -> None:
         """Cancel the worker's session, even while it leaves the lifespan."""
@@ -242,15 +244,13 @@ class WorkerTask:
         """Run the worker's Trio task, shielded, since the pool ends its workers itself."""
         with trio.CancelScope(shield=True):
             await self._live()
-        self.core.left(self.worker, trio.current_time())
+        self.core.left(self.worker, trio.current_time(), self.gave_up)
         self.opened.set()
         self.stopped.set()
         self.host.carry_out()
 
     async def _live(self) -> None:  # noqa: ASYNC910  # the worker may have to leave before it begins
         """Enter the lifespan, serve and leave it, repeatedly, until the worker has to leave."""
-        failed = 0
-        is_reported = False
         while not self.worker._is_leaving:
             error = await self._serve_once()
             if Hold.STARTING in self.worker._holds and not self._insists:
@@ -263,18 +263,37 @@ class WorkerTask:
             if self._stage is Stage.OPENING and error is None:
                 return  # recalled
             if self._stage is not Stage.LEAVING:
-                failed += 1
-                if self._stage is Stage.OPENING and not is_reported:  # there may be no other report
-                    words = "%s can't be opened, and is tried again"
-                    report(words, one_line(self.worker.name), error=error, level=logging.WARNING)
-                is_reported = self._stage is Stage.OPENING
+                last = self._next_try(error)
+                if last is not None and self._gives_up(error, last):
+                    return
                 self._break_down(error)
-                await self._back_off(failed, ResourceBroken() if error is None else error)
+                await self._back_off()
             else:
-                failed = 0
-                is_reported = False
+                self._reopening.left()
                 if error is not None:
                     self.host.blame(self.worker, error)
+
+    def _next_try(self, error: Exception | None) -> BaseException | None:
+        """Plan the next try after a session has failed; return why there is none, if so."""
+        if self._stage is Stage.OPENING:
+            assert error is not None
+            return self._reopening.failed(error)
+        lasted = trio.current_time() - self._opened_at
+        return self._reopening.broke(ResourceBroken() if error is None else error, lasted)
+
+    def _gives_up(self, error: Exception | None, last: BaseException) -> bool:
+        """Leave the pool, since the resource is not tried again because of the ``last`` error."""
+        if self._stage is not Stage.OPENING:
+            self._break_down(error)
+        if not is_a(last, Exception):
+            self.host.crash(last)
+            return True
+        if self.worker._is_leaving:
+            return False
+        self.gave_up = last
+        report("%s can't be reopened, and leaves the pool", one_line(self.worker.name), error=last)
+        clear_frames(last, strangers=CANCELLATIONS)
+        return True
 
     async def _serve_once(self) -> BaseException | None:
         """Run one session, from entering the lifespan to leaving it; return the exception it raised."""
@@ -303,7 +322,8 @@ class WorkerTask:
     async def _serve(self) -> None:
         """Serve runs in the loops until the worker has to leave or reopen."""
         self._stage = Stage.SERVING
-        self._broken = None
+        self._opened_at = trio.current_time()
+        self.breakage.opened()
         self.spare_loops = 0
         self.is_recalled = False
         # As large as the number of concurrent runs, so that sending never waits.
@@ -324,50 +344,19 @@ class WorkerTask:
         if self.host.hurries:
             self.session.cancel()
 
-    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
+    async def _back_off(self) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
         if not self.worker._is_leaving:
-            self._stage = Stage.OPENING  # so that recall() cancels the delay
-            delay = self.host.reopening_delay(_REOPENING, failed, error)
-            with trio.move_on_after(delay) as self.session:
-                await trio.sleep_forever()
+            self._stage = Stage.OPENING  # so that recall() cancels the session, which is the pause
+            with trio.CancelScope() as self.session:
+                await self._reopening.wait()
 
     def _break_down(self, error: Exception | None) -> None:
         """Take the resource out of use for a reason other than a job's ResourceBroken."""
-        now = trio.current_time()
         if self._stage is not Stage.OPENING:
-            broken = self.take_out_of_use()
-            if error is not None:  # its attempts have failed with this error before the reason was known
-                broken.reason = f"the lifespan of {one_line(self.worker.name)} broke: {in_words(error)}"
-                broken.args = (broken.reason,)
-                broken.__cause__ = error
-                if self._doomed is None:  # no attempt fails with it
-                    report("the lifespan of %s broke", one_line(self.worker.name), error=error, level=logging.WARNING)
-            if self._untold:
-                self._untold = False
-                self.core.tell_reopening(self.worker, broken)
-            if self._doomed is not None:
-                run, self._doomed = self._doomed, None
-                self.judge(run, broken, now)
+            self.breakage.ended(error)
         elif error is not None:
-            self.core.reopen(self.worker, error, now)
+            self.core.reopen(self.worker, error, trio.current_time())
         self.host.carry_out()
-
-    def fail_with_lifespan(self, run: Run) -> None:
-        """Fail the attempt of a run whose function has ended because the lifespan is ending."""
-        broken = self.take_out_of_use()
-        if self.worker._lent:  # the lifespan can't end before these runs have got the worker back
-            self.judge(run, broken, trio.current_time())
-        else:
-            self._doomed = run
-
-    def take_out_of_use(self) -> ResourceBroken:
-        """Take the worker out of use, since its lifespan is ending; return the error for its attempts."""
-        if self._broken is None:
-            self._broken = ResourceBroken(f"the lifespan of {one_line(self.worker.name)} ended by itself")
-        if self.worker._is_open:  # otherwise it already has to reopen
-            self._untold = True
-            self.core.reopen(self.worker, self._broken, trio.current_time(), tell=False)
-        return self._broken
 
     def judge(self, run: Run, error: Exception, now: float) -> Run | None:
         """Decide about the job of a failed attempt; return the next run."""

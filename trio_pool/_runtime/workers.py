@@ -45,6 +45,8 @@ class Workers:
         self.timers = engine.timers
         self.carry_out = engine.carry_out
         self.crash = engine.crash
+        self.rng = engine.rng
+        self.reopening: RetryPolicy = engine.config.reopening
         # The decision about failed jobs; may change while the pool runs.
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure
@@ -62,9 +64,9 @@ class Workers:
         name = resource.name or f"worker-{number}"
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
-        worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         worker._limits = self._limits_of(resource)
         worker._elastic = factory is not None
+        worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         self._engine.core.join(worker, ordered=ordered)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
@@ -165,6 +167,16 @@ class Workers:
         self._engine.core.rest(worker, now + duration, now)
         self._engine.carry_out()
 
+    def reopen_worker(self, worker: Worker) -> None:
+        """Reopen the resource of a worker, or try to open it at once if the worker waits before the next try."""
+        self._engine.check_caller()
+        if worker._is_open:
+            if not worker._is_leaving:
+                self._engine.core.reopen(worker, None, trio.current_time())
+                self._engine.carry_out()
+        else:
+            worker._task.end_pause()
+
     def reset_breaker_of(self, worker: Worker) -> None:
         """Close the breaker of a worker."""
         self._engine.check_caller()
@@ -178,10 +190,6 @@ class Workers:
     def current_time(self) -> float:
         """The time in the pool's Trio run, for callers in any thread."""
         return self._engine.home.clock.current_time()
-
-    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
-        """How long a worker waits before its next attempt to open its resource."""
-        return policy.delay(failed, error, 0.0, self._engine.rng)
 
     def judge(self, run: Run, error: Exception) -> Verdict | None:
         """Decide about the job of a run that has failed; None if the decision ended the pool."""

@@ -22,6 +22,8 @@ from trio_pool import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trio_pool import Worker
 
 TOUCHY = CircuitBreaker(failures=1, reset_after=10.0)
@@ -64,11 +66,13 @@ async def test_failures_that_are_too_small_a_share_do_not(autojump_clock: MockCl
 
 
 @pytest.mark.parametrize("other", [gives_up, asks_for_more])
-async def test_attempts_that_are_neither_belong_to_those_that_ended(other: object, autojump_clock: MockClock) -> None:
+async def test_attempts_that_are_neither_belong_to_those_that_ended(
+    other: Callable[[str], Awaitable[None]], autojump_clock: MockClock
+) -> None:
     async with open_pool(["a"], breaker=HALF, on_dead="keep") as pool:
         for _ in range(4):
             with pytest.raises(JobFailedError):
-                await pool.run(other)  # type: ignore[call-overload]  # pyright: ignore
+                await pool.run(other)
         for state in [WorkerState.IDLE] * 3 + [WorkerState.QUARANTINED]:
             assert state_of(await fail(pool)) is state
 
