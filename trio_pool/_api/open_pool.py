@@ -14,7 +14,7 @@ from .._model.errors import PoolError
 from .._model.job_options import JobOptions
 from .._model.pool_config import Config
 from .._policies import validate
-from .._policies.resource import MOST_WORKERS, Elastic, Resource
+from .._policies.resource import MOST_WORKERS, Elastic, Resource, check_lifespan
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.rate_limit import RateLimit
+    from .._policies.resource import OnCut
     from .._policies.retry import RetryPolicy
     from .._policies.retry_budget import RetryBudget
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         retry_budget: RetryBudget | None
         breaker: CircuitBreaker | None
         reopening: RetryPolicy
+        on_cut: OnCut
         order: Order
         pick: Pick
         no_worker: NoWorker
@@ -151,6 +153,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
           ``max_attempts`` tries, or an error that its ``retry_on`` doesn't match, the worker leaves
           the pool; the error is logged, and is the cause of death of jobs without a worker now. An
           `Elastic` uses only the delays.
+      on_cut: ``"keep"`` or ``"reopen"``: what happens to a resource after an attempt that was
+          cancelled before it returned a value; see `Resource`.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
       pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which idle worker gets a job that
           several of them may run.
@@ -187,6 +191,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
     elastic = _elastic_of(resources)
     if elastic is not None and config.lifespan is not None:
         raise ValueError("lifespan can't be given with Elastic, whose factory gives one already")
+    check_lifespan(elastic is not None or config.lifespan is not None, config.on_cut)
     forced = forced_max_running.get()
     pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config, elastic)
     if forced is not None:
@@ -201,6 +206,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
     if elastic is not None:
         return Block("open_pool", _run_pool(pool, [pool._staff.add_elastic] * elastic.min))
     described = _described(resources)
+    for resource in described:
+        check_lifespan(config.lifespan is not None, resource.on_cut)
     openings = [partial(pool._staff.add, resource, (resource.value,)) for resource in described]
     return Block("open_pool", _run_pool(pool, openings))
 

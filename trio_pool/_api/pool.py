@@ -14,7 +14,7 @@ from .._model.statistics import PoolStatistics, pool_statistics
 from .._model.text import counted
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
-from .._policies.resource import Elastic, Resource
+from .._policies.resource import Elastic, OnCut, describe
 from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
 from .._runtime.job_runner import is_in_a_job
@@ -292,6 +292,7 @@ class Pool(ResourceCalls[R], BasePool):
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,
+        on_cut: OnCut | None = None,
     ) -> Worker:
         """Add a worker, and wait until it has entered its lifespan.
 
@@ -299,7 +300,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Arguments:
           resource: any object, or a `Resource`, which excludes the other arguments.
-          name, tags, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
+          name, tags, rate_limit, breaker, max_jobs, max_age, on_cut: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -308,13 +309,8 @@ class Pool(ResourceCalls[R], BasePool):
           PoolClosedError: if the workers have been stopped.
           Exception: whatever entering the lifespan raises; then there is no new worker.
         """
-        given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        if not isinstance(resource, Resource):
-            described: Resource[Any] = Resource(resource, name=name, tags=cast("frozenset[str]", tags), **given)
-        elif tags or name is not None or any(value is not None for value in given.values()):
-            raise ValueError("a Resource has its own name, tags and limits; give them there")
-        else:
-            described = cast("Any", resource)
+        limits = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
+        described = describe(resource, name=name, tags=tags, on_cut=on_cut, **limits)
         return await self._staff.add(described, (described.value,))
 
     def open_group(
@@ -372,10 +368,11 @@ class SlotPool(SlotCalls, BasePool):
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,
+        on_cut: OnCut | None = None,
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
-        given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), **given)
+        limits = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
+        slot = describe(None, name=name, tags=tags, on_cut=on_cut, **limits)
         return await self._staff.add(slot, ())
 
     def open_group(

@@ -94,6 +94,8 @@ class AttemptEvents:
                 self._tell_breaker(run, worker._limits, verdict, now)
             if verdict.broken and worker._is_open:  # otherwise it already has to reopen
                 self._changes.take_out_of_use(worker, error, now)
+            if run.is_cut or now >= run.deadline:
+                self._leave_unfinished(run, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
@@ -111,6 +113,7 @@ class AttemptEvents:
         self._settling.advance(now)
         if run.worker._limits is not None and not run.is_lent:
             run.worker._limits.ended_otherwise(now, run.trial)
+        self._leave_unfinished(run, now)
         if race is None:
             job = self._lifecycle.end_attempt(run, now, error)
             self._time_out_running(job, error, now)
@@ -137,6 +140,8 @@ class AttemptEvents:
         self._settling.advance(now)
         if run.worker._limits is not None and not run.is_lent:
             run.worker._limits.cut_short(run.trial)
+        if begun:
+            self._leave_unfinished(run, now)
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
@@ -262,6 +267,14 @@ class AttemptEvents:
             self._deadlines.add_delay(job, until)
         else:
             self._changes.queue_again(job, now, front=fate.front)
+
+    def _leave_unfinished(self, run: Run, now: float) -> None:
+        """Reopen the resource of a run that was cancelled before it returned a value, if its worker does so."""
+        worker = run.worker
+        if worker._limits is None or not worker._limits.reopens_on_cut or run.is_lent:
+            return
+        if worker._is_open and not worker._is_leaving:
+            self._changes.take_out_of_use(worker, None, now)
 
     def _tell_breaker(self, run: Run, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:

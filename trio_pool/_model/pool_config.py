@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
 from .._policies.rate_limit import RateLimit
+from .._policies.resource import ON_CUT, OnCut
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
@@ -49,6 +50,7 @@ class Config:
         "max_running",
         "name",
         "no_worker",
+        "on_cut",
         "on_dead",
         "on_failure",
         "order",
@@ -75,6 +77,7 @@ class Config:
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
         reopening: RetryPolicy = ENDLESS,
+        on_cut: OnCut = "keep",
         order: Order = "fifo",
         pick: Pick = "longest_idle",
         no_worker: NoWorker = "reject",
@@ -99,6 +102,7 @@ class Config:
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
         self.reopening: RetryPolicy = instance("reopening", reopening, RetryPolicy)
+        self.on_cut: OnCut = one_of("on_cut", on_cut, ON_CUT)
         self.order: Order = one_of("order", order, ORDERS)
         self.pick: Pick = one_of("pick", pick, PICKS)
         self.no_worker: NoWorker = one_of("no_worker", no_worker, NO_WORKER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -21,12 +21,20 @@ LEAST_AGE = 0.001
 MOST_WORKERS = 1_000_000
 """The limit on ``min``, the workers that open with a pool. Each worker has a Trio task of its own."""
 
+OnCut: TypeAlias = Literal["keep", "reopen"]
+ON_CUT: tuple[OnCut, ...] = ("keep", "reopen")
+
 R_co = TypeVar("R_co", covariant=True)
 
 
 def _check_age(name: str, value: object) -> None:
     if value is not None and validate.seconds(name, value) < LEAST_AGE:
         raise ValueError(f"{name} must be at least {LEAST_AGE} s, {validate.got(value)}")
+
+
+def _check_on_cut(name: str, value: object) -> None:
+    if value is not None:
+        validate.one_of(name, value, ON_CUT)
 
 
 def _as_name(value: str | None) -> str | None:
@@ -53,6 +61,9 @@ class Resource(Generic[R_co]):
       max_age: seconds after which the worker leaves and reenters its lifespan, as soon as no
           attempt runs; at least 0.001. Each time a random part of up to a tenth is subtracted, so
           that resources opened together are not all reopened together.
+      on_cut: what happens to the resource after an attempt that was cancelled before it returned a
+          value: ``"keep"`` to use it as it is, ``"reopen"`` to leave and reenter the lifespan
+          before anything else runs on it; the pool's by default.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type, such as a
@@ -70,6 +81,22 @@ class Resource(Generic[R_co]):
     )
     max_jobs: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(validate.bound, least=1))
     max_age: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_age))
+    on_cut: OnCut | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_on_cut))
+
+
+def describe(resource: Any, **given: Any) -> Resource[Any]:
+    """Describe a resource, unless it is a `Resource` already, which excludes further arguments."""
+    if not isinstance(resource, Resource):
+        return Resource(resource, **given)
+    if given.pop("tags", ()) or any(value is not None for value in given.values()):
+        raise ValueError("a Resource has its own name, tags and limits; give them there")
+    return resource
+
+
+def check_lifespan(has_lifespan: bool, on_cut: OnCut | None) -> None:
+    """Check that there is a lifespan if one has to be reentered."""
+    if not has_lifespan and on_cut == "reopen":
+        raise ValueError("on_cut='reopen' needs a lifespan, or an Elastic, whose factory gives one")
 
 
 def _check_factory(name: str, value: object) -> None:
@@ -111,7 +138,7 @@ class Elastic(Generic[R_co]):
       min: the number of workers that open with the pool and always stay; zero or more.
       max: the maximum number of workers; at least 1.
       idle_timeout: seconds; ``inf`` or ``None`` to never retire a worker.
-      tags, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
+      tags, rate_limit, breaker, max_jobs, max_age, on_cut: of each worker, as for `Resource`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -129,7 +156,8 @@ class Elastic(Generic[R_co]):
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
-    max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
+    max_age: float | None = attrs.field(default=None, kw_only=True)
+    on_cut: OnCut | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
 
     def _describe(self) -> Resource[None]:
         """The settings of a worker whose resource is not open yet."""
@@ -140,4 +168,5 @@ class Elastic(Generic[R_co]):
             breaker=self.breaker,
             max_jobs=self.max_jobs,
             max_age=self.max_age,
+            on_cut=self.on_cut,
         )

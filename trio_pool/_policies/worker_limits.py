@@ -20,7 +20,7 @@ _AGE_SPREAD = 0.1
 
 
 class WorkerLimits:
-    """A worker's rate limit, its breaker, and how long its resource may stay open.
+    """A worker's rate limit, its breaker, and when its resource is reopened.
 
     A worker without any limit has no `WorkerLimits`.
 
@@ -30,13 +30,15 @@ class WorkerLimits:
       max_jobs: the number of attempts after which the resource is reopened.
       max_age: seconds after which the resource is reopened.
       rng: the source of random numbers for the ages.
+      reopens_on_cut: whether the resource is reopened after an attempt was cancelled.
 
     Attributes:
       breaker: the state of the breaker, or None.
       meter: the meter of the rate limit, or None.
+      reopens_on_cut: as given.
     """
 
-    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter")
+    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter", "reopens_on_cut")
 
     def __init__(
         self,
@@ -45,7 +47,10 @@ class WorkerLimits:
         max_jobs: float | None,
         max_age: float | None,
         rng: Random,
+        *,
+        reopens_on_cut: bool = False,
     ) -> None:
+        self.reopens_on_cut = reopens_on_cut
         self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs

@@ -16,6 +16,7 @@ from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
 from .._model.statistics import WorkerStatistics, worker_statistics
 from .._policies import validate
+from .._policies.resource import check_lifespan
 from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import WorkerLimits
 from .job_runner import call_as_part_of, enclosing_jobs
@@ -64,7 +65,7 @@ class Workers:
         name = resource.name or f"worker-{number}"
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
-        worker._limits = self._limits_of(resource)
+        worker._limits = self._limits_of(resource, has_lifespan=lifespan is not None)
         worker._elastic = factory is not None
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         self._engine.core.join(worker, ordered=ordered)
@@ -73,10 +74,14 @@ class Workers:
         self._engine.note_joined()
         return worker
 
-    def _limits_of(self, resource: Resource[Any]) -> WorkerLimits | None:
-        breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
+    def _limits_of(self, resource: Resource[Any], *, has_lifespan: bool) -> WorkerLimits | None:
+        config = self._engine.config
+        breaker = config.breaker if resource.breaker is None else resource.breaker
+        reopens = has_lifespan and (resource.on_cut or config.on_cut) == "reopen"
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
-        return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
+        if not reopens and all(limit is None for limit in limits):
+            return None
+        return WorkerLimits(*limits, self._engine.rng, reopens_on_cut=reopens)
 
     def _hire(self, _: None) -> None:
         """Open another worker of an elastic pool, without waiting for it."""
@@ -100,6 +105,7 @@ class Workers:
     ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
         self._engine.check_caller()
+        check_lifespan(factory is not None or self._engine.config.lifespan is not None, resource.on_cut)
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.check_open(inside=True)
         worker = self._recruit(resource, leading, factory)
