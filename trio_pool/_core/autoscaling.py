@@ -130,6 +130,11 @@ class Autoscaler:
         """Whether a new elastic worker may run such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
+    def still_wants_one(self) -> bool:
+        """Whether an ordered worker is still needed that could not be opened at once."""
+        wanted = self._waiting() + self._reservations.lacking
+        return len(self._crew) < self._elastic.min or wanted > self._coming
+
     def joined(self, worker: WorkerRecord, *, ordered: bool) -> None:
         """Record that an elastic worker has joined."""
         self._present += 1

@@ -52,7 +52,8 @@ class WorkerEvents:
             self._search.look_again()  # a group may now wait for workers that waiting jobs hold
 
     def begin(self, now: float) -> None:
-        """Start the autoscaler after the first workers have been opened."""
+        """Begin after the first workers have been opened, in whatever order."""
+        self._state.roster.sort_idle(now)
         if self._autoscaler is not None:
             self._autoscaler.begun = True
             self._settling.advance(now)

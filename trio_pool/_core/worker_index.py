@@ -206,6 +206,14 @@ class WorkerIndex:
         if self.on_unparked is not None:
             self.on_unparked(worker)
 
+    def sort_idle(self, now: float) -> None:
+        """Let the idle workers come in the order of their ids, as none has run anything yet."""
+        idle = sorted(self.idle(), key=lambda worker: worker._id)
+        for worker in idle:
+            self.unpark(worker)
+        for worker in idle:
+            self.park(worker, now)
+
     def take_idle(self) -> WorkerRecord:
         """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
         only = self._only

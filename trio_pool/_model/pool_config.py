@@ -46,6 +46,7 @@ class Config:
         "instruments",
         "lifespan",
         "max_dead",
+        "max_opening",
         "max_queue",
         "max_running",
         "name",
@@ -76,6 +77,7 @@ class Config:
         retry_budget: RetryBudget | None = None,
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
+        max_opening: float | None = 8,
         reopening: RetryPolicy = ENDLESS,
         on_cut: OnCut = "keep",
         order: Order = "fifo",
@@ -102,6 +104,7 @@ class Config:
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
         self.reopening: RetryPolicy = instance("reopening", reopening, RetryPolicy)
+        self.max_opening: float = bound("max_opening", max_opening, least=1)
         self.on_cut: OnCut = one_of("on_cut", on_cut, ON_CUT)
         self.order: Order = one_of("order", order, ORDERS)
         self.pick: Pick = one_of("pick", pick, PICKS)

@@ -56,6 +56,8 @@ class PoolOfWorker(Host, Protocol):
     def judge(self, run: Run, error: Exception) -> Verdict | None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
+    def note_opened(self, worker: Worker, failure: BaseException | None) -> None: ...
+    def note_stopped(self, worker: Worker) -> None: ...
     @property
     def hurries(self) -> bool: ...
 
@@ -83,6 +85,7 @@ class WorkerTask:
         "_receiver",
         "_reopening",
         "_stage",
+        "begun",
         "breakage",
         "core",
         "failure",
@@ -95,6 +98,7 @@ class WorkerTask:
         "opened",
         "removers",
         "runs",
+        "served",
         "session",
         "spare_loops",
         "stopped",
@@ -134,6 +138,10 @@ class WorkerTask:
         self.spare_loops = 0
         # Whether no more runs will come, because the worker is about to leave or reopen.
         self.is_recalled = False
+        # Whether the task has begun; and, except during a session, whether that is over.
+        self.begun = trio.Event()
+        self.served = trio.Event()
+        self.served.set()
         self.opened = trio.Event()
         self.stopped = trio.Event()
         # Why the resource could not be opened; and why not again.
@@ -242,11 +250,14 @@ class WorkerTask:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Run the worker's Trio task, shielded, since the pool ends its workers itself."""
+        self.begun.set()
         with trio.CancelScope(shield=True):
             await self._live()
         self.core.left(self.worker, trio.current_time(), self.gave_up)
         self.opened.set()
         self.stopped.set()
+        self.host.note_opened(self.worker, self.failure)
+        self.host.note_stopped(self.worker)
         self.host.carry_out()
 
     async def _live(self) -> None:  # noqa: ASYNC910  # the worker may have to leave before it begins
@@ -322,6 +333,7 @@ class WorkerTask:
     async def _serve(self) -> None:
         """Serve runs in the loops until the worker has to leave or reopen."""
         self._stage = Stage.SERVING
+        self.served = trio.Event()
         self._opened_at = trio.current_time()
         self.breakage.opened()
         self.spare_loops = 0
@@ -331,6 +343,7 @@ class WorkerTask:
         with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
             self.opened.set()
+            self.host.note_opened(self.worker, None)
             if self.worker._is_leaving:
                 self.recall()
             try:
@@ -340,6 +353,8 @@ class WorkerTask:
             except BaseExceptionGroup as group:
                 # Usually cancellations, since the loops handle the failures of jobs.
                 raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
+            finally:
+                self.served.set()
             self._stage = Stage.LEAVING
         if self.host.hurries:
             self.session.cancel()

@@ -19,11 +19,12 @@ from .._policies import validate
 from .._policies.resource import check_lifespan
 from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import WorkerLimits
+from .few import Few
 from .job_runner import call_as_part_of, enclosing_jobs
 from .worker_task import WorkerTask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .._model.pool_config import OnFailure
@@ -38,8 +39,16 @@ class Workers:
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
         self._elastic = elastic
-        engine.carriers[HIRE] = self._hire
+        engine.carriers[HIRE] = self._on_hire
         self._ids = count(1)
+        # The workers of the start and of the autoscaler that open their resources, and those that
+        # leave at the end; and how many workers have to be opened when there is room.
+        self._opening = Few(engine.config.max_opening)
+        self._leaving = Few(engine.config.max_opening)
+        self._to_hire = 0
+        # While the first workers are opened: the first error of one of them.
+        self._is_starting = False
+        self._first_failure: BaseException | None = None
         # The workers when the pool began to end, for later statistics.
         self.last_crew: tuple[Worker, ...] = ()
         self.commands = engine.commands
@@ -52,7 +61,7 @@ class Workers:
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure
 
-    def _recruit(
+    def recruit(
         self,
         resource: Resource[Any],
         leading: tuple[Any, ...],
@@ -60,7 +69,8 @@ class Workers:
         *,
         ordered: bool = False,
     ) -> Worker:
-        """Add a worker, which begins to open its resource."""
+        """Add a worker, which begins to open its resource, without waiting for it."""
+        self._engine.check_open(inside=True)
         number = next(self._ids)
         name = resource.name or f"worker-{number}"
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
@@ -83,36 +93,91 @@ class Workers:
             return None
         return WorkerLimits(*limits, self._engine.rng, reopens_on_cut=reopens)
 
-    def _hire(self, _: None) -> None:
-        """Open another worker of an elastic pool, without waiting for it."""
+    def recruit_elastic(self, *, ordered: bool = False) -> Worker:
+        """Add a worker to an elastic pool."""
         assert self._elastic is not None
-        if self._engine.stopping:
-            self._engine.core.not_hired()
-        else:
-            self._recruit(self._elastic._describe(), (), self._elastic.factory, ordered=True)
+        return self.recruit(self._elastic._describe(), (), self._elastic.factory, ordered=ordered)
 
-    async def add_elastic(self) -> None:
-        """Open one of the first workers of an elastic pool."""
-        assert self._elastic is not None
-        await self.add(self._elastic._describe(), (), self._elastic.factory)
+    def _on_hire(self, _: None) -> None:
+        self._to_hire += 1
+        self._hire()
+
+    def _hire(self) -> None:
+        """Open the workers that the core has ordered, as many as may open at the same time."""
+        growth = self._engine.core.state.growth
+        while self._to_hire and (self._engine.stopping or self._opening.has_room):
+            self._to_hire -= 1
+            if self._engine.stopping or growth is None or not growth.still_wants_one():
+                self._engine.core.not_hired()
+            else:
+                self._opening.add(self.recruit_elastic(ordered=True))
+
+    async def open_first(self, recruits: Sequence[Callable[[], Worker]]) -> None:
+        """Open the first workers, in this order, as many as may open at the same time.
+
+        Raises:
+          BaseException: the first error of a resource that can't be opened; those of others are logged.
+        """
+        self._is_starting = True
+        try:
+            for recruit in recruits:
+                await self._opening.wait_for_room()
+                if self._first_failure is not None:
+                    break
+                worker = recruit()
+                self._opening.add(worker)
+                await worker._task.begun.wait()  # otherwise they would begin in any order
+            await self._opening.wait_until_empty()
+        finally:
+            self._is_starting = False
+        if self._first_failure is not None:
+            raise self._first_failure
+
+    async def stop_all(self, workers: Iterable[Worker], *, at_once: bool) -> None:
+        """Make workers leave, in this order, as many as may leave at the same time, and wait for their ends."""
+        for worker in workers:
+            await self._leaving.wait_for_room()
+            if not worker._has_left:
+                self._leaving.add(worker)
+                self._let_go(worker, at_once=at_once)
+                await worker._task.served.wait()  # otherwise they would begin in any order
+        await self._leaving.wait_until_empty()
+
+    def note_opened(self, worker: Worker, failure: BaseException | None) -> None:
+        """Record that a worker has opened its resource, or will not."""
+        if not self._opening.remove(worker):
+            return  # the caller of add() waits for it, or it has been open before
+        if failure is None:
+            self._hire()
+        elif self._is_starting and self._first_failure is None:
+            self._first_failure = failure
+            self._opening.release()
+        else:
+            report("%s can't be opened", one_line(worker.name), error=failure)
+
+    def note_stopped(self, worker: Worker) -> None:
+        """Record that a worker has stopped."""
+        self._leaving.remove(worker)
 
     @trio.lowlevel.enable_ki_protection
     async def add(
         self,
         resource: Resource[Any],
         leading: tuple[Any, ...],
-        factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
         self._engine.check_caller()
-        check_lifespan(factory is not None or self._engine.config.lifespan is not None, resource.on_cut)
+        check_lifespan(self._engine.config.lifespan is not None, resource.on_cut)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._engine.check_open(inside=True)
-        worker = self._recruit(resource, leading, factory)
+        worker = self.recruit(resource, leading)
         try:
             await worker._task.opened.wait()
         except BaseException:
-            await self.stop(worker, at_once=True)
+            self._let_go(worker, at_once=True)
+            with trio.CancelScope(shield=True):
+                await worker._task.stopped.wait()
+            if worker._task.failure is not None:
+                report("%s can't be opened", one_line(worker.name), error=worker._task.failure)
             raise
         if worker._task.failure is not None:
             raise worker._task.failure
@@ -122,14 +187,12 @@ class Workers:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
 
-    async def stop(self, worker: Worker, *, at_once: bool) -> None:
-        """Make a worker leave and wait for its end; with ``at_once`` this can't be cancelled."""
+    def _let_go(self, worker: Worker, *, at_once: bool) -> None:
+        """Make a worker leave; with ``at_once``, cancel what it does."""
         self._engine.core.depart(worker, trio.current_time(), cut=at_once)
         self._engine.carry_out()
-        with trio.CancelScope(shield=at_once):
-            if at_once:
-                worker._task.abandon()
-            await worker._task.stopped.wait()
+        if at_once:
+            worker._task.abandon()
 
     @trio.lowlevel.enable_ki_protection
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
