@@ -158,7 +158,7 @@ async def test_none_is_entered_any_more_then(autojump_clock: MockClock) -> None:
 
 
 async def test_the_errors_of_others_are_logged(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    errors = {number: (1.0, OSError(f"no {number}")) for number in range(3)}
+    errors: dict[Any, Any] = {number: (1.0, OSError(f"no {number}")) for number in range(3)}
     door = Door(errors=errors, when_cancelled=ValueError("closed"), seconds_in=9.0)
     with pytest.raises(OSError, match=r"no \d") as caught:
         async with open_pool(range(4), lifespan=door.lifespan):
