@@ -124,18 +124,39 @@ def demo(session: nox.Session) -> None:
     session.run("python", "examples/api_tokens.py", *session.posargs, interrupt_timeout=10)
 
 
-@nox.session(python=NEWEST)
-def bench(session: nox.Session) -> None:
+@nox.session(python=INSTALLED)
+def measure(session: nox.Session) -> None:
     """Measure what the pool costs beside other programs; it takes the arguments after ``--``."""
     session.install("-e", ".", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(python=NEWEST)
+def bench(session: nox.Session) -> None:
+    """Run ``measure`` on each supported Python that is installed, and join the tables; it takes the same arguments."""
+    session.install("-e", ".", *group("bench"))
+    folders = [f"benchmarks/results/{version}" for version in INSTALLED]
+    for version, folder in zip(INSTALLED, folders, strict=True):
+        Path(folder, "benchmarks.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", "nox", "--session", f"measure-{version}", "--", f"--output={folder}"]
+        # What one Python misses is in the table of all of them, which fails.
+        session.run(*command, *session.posargs, external=True, success_codes=[0, 1])
+    # The documentation shows the figures of a whole run.
+    output = "benchmarks/results" if session.posargs else "docs/performance"
+    session.run("python", "-m", "benchmarks", f"--output={output}", "--join", *folders)
+
+
 @nox.session(python=NEWEST, default=False)
 def fuzz(session: nox.Session) -> None:
-    """Run random programs for some minutes; the arguments after ``--`` are those of ``python -m tests.programs``."""
+    """Run random programs for some minutes, and then the state machines of the core, drawing something else each time.
+
+    The arguments after ``--`` are for the programs, or for the machines after ``-- machines``.
+    """
     session.install("-e", ".", *group("tests"))
-    session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
+    if session.posargs[:1] != ["machines"]:
+        session.run("python", "-m", "tests.programs", *(session.posargs or ["--minutes=10", "--processes=2"]))
+    if session.posargs[:1] in ([], ["machines"]):
+        session.run("python", "-m", "tests.core", *(session.posargs[1:] or ["--minutes=10"]))
 
 
 @nox.session(python=NEWEST, default=False)
@@ -191,7 +212,7 @@ def check(session: nox.Session) -> None:
     for data in MEASURED.values():
         Path(data).unlink(missing_ok=True)
     # Those that take longest come first, so that none is left to run alone in the end.
-    in_turn = [FULL, "minimums", "types", "cluster", "browser", "bench -- --quick"]
+    in_turn = [FULL, "minimums", "types", "cluster", "browser", f"measure-{NEWEST} -- --quick"]
     # The oldest Python is tested with the lowest dependencies alone.
     in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
     in_turn += ["docs", "demo -- --files 40", "lint"]

@@ -136,7 +136,7 @@ class GroupMachine(CheckedMachine):
         self.jobs.append((job, plain))
         self.on_both(
             lambda: self.plain.submit(plain, door),
-            lambda: self.core.scheduler.submit(job, door, self.now),
+            lambda: self.let_in(job, door),
         )
         return job, plain
 
@@ -261,6 +261,15 @@ class GroupMachine(CheckedMachine):
                 else:
                     self.fail_with(worker, verdict, ValueError("no"))
 
+    @precondition(lambda self: self.open_groups())
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, math.inf]))
+    def set_max_running_of_a_group(self, data: DataObject, limit: float) -> None:
+        group, plain = data.draw(st.sampled_from(self.open_groups()))
+        self.on_both(
+            lambda: self.model.set_group_max_running(plain, limit),
+            lambda: self.core.scheduler.set_group_max_running(group, limit, self.now),
+        )
+
     def over(self) -> list[tuple[Group, PlainGroup]]:
         """The groups whose blocks may be left."""
         return [pair for pair in self.open_groups() if not self.model.members(pair[1])]
@@ -348,7 +357,7 @@ class GroupMachine(CheckedMachine):
         roster = self.core.roster
         records = list(roster.by_id.values())
         kinds = {(record.tags, record._kind.group): record._kind for record in records}
-        assert roster._kinds == kinds
+        assert roster.kinds._by_key == kinds
         for key, kind in kinds.items():
             members = [record for record in records if record._kind is kind]
             assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}

@@ -206,7 +206,7 @@ class PlainAttempt:
     workers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     runners: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     # When it may be started on one more, with the number of when that was found; and since when
-    # it waits for that one, in a count of such events.
+    # it waits for that one, in a count of such events, until its time is up.
     due: float | None = None
     due_number: int = 0
     waits_since: int | None = None

@@ -146,6 +146,8 @@ class PlainSteps(PlainView):
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
+        if self.rests_until is not None or (self.is_paused and not self.draining):
+            return False
         if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
             return False
         if self.those(JobState.DELAYED) or self.waits_for_rate():
@@ -158,8 +160,8 @@ class PlainSteps(PlainView):
         return False
 
     def has_paused(self) -> bool:
-        """Whether any worker is paused that has not left."""
-        return any(worker.paused and worker.phase != "gone" for worker in self.workers)
+        """Whether the pool is paused, or any worker that has not left."""
+        return self.is_paused or any(worker.paused and worker.phase != "gone" for worker in self.workers)
 
     def _bury_all(self) -> None:
         for job in self.those(JobState.QUEUED):
@@ -170,11 +172,11 @@ class PlainSteps(PlainView):
             return False
         if worker.phase == "reopening" and worker.job is not None:
             return False
-        if worker.phase != "open" or worker.rest_until is not None or worker.quarantined_until is not None:
-            return True
-        return worker.ready_at(self.now) > self.now
+        held = (worker.rest_until, worker.quarantined_until, worker.limited_until)
+        return worker.phase != "open" or any(until is not None for until in held)
 
     def _resume_all(self) -> None:
+        self.is_paused = False
         paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
         for worker in paused:  # all of them before any is asked: who gets a job doesn't depend on their order
             worker.paused = False
@@ -211,6 +213,8 @@ class PlainSteps(PlainView):
                 due.append((job.delayed_until, 5, job.delay_number, job))
             if job.state is JobState.RUNNING and job.attempt.due is not None:
                 due.append((job.attempt.due, 6, job.attempt.due_number, job))
+            if job.attempt.waits_since is not None:
+                due.append((job.attempt.deadline, 7, number, job))
         for number, worker in enumerate(self.workers):
             due.append((worker.expires_at, 1, number, worker))
             if worker.rest_until is not None:
@@ -231,11 +235,15 @@ class PlainSteps(PlainView):
                 self._die(item, DeadReason.TIMED_OUT)
             elif kind == 5:
                 self._queue_again(item, front=item.front)
-            else:
+            elif kind == 6 and self.now < item.attempt.deadline:
                 item.attempt.due = None
                 item.attempt.waits_since = self._next_count()
-        self._bring_together()
-        self._retire()
+            else:  # its time is up
+                item.attempt.start_on_no_more()
+        if self.rests_until is not None and self.rests_until <= self.now:
+            self.rests_until = None
+        self._settle()
+        self._retire()  # of those for whom there is nothing to do after that
         self._settle()
 
     def _retire(self) -> None:

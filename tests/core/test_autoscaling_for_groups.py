@@ -166,15 +166,15 @@ def test_those_that_cannot_be_opened_do_not_go_while_a_group_wants_them() -> Non
 def test_the_pool_can_have_as_many_workers_as_it_may_open_and_those_that_were_added() -> None:
     core = make_elastic_core(least=1, most=3)
     own, added = staffed(core)[0], core.add_worker()
-    assert core.scheduler.most_workers == 4
+    assert core.scheduler.most_places == 4
     core.scheduler.depart(added, 0.0)
     core.scheduler.depart(own, 0.0)
-    assert core.scheduler.most_workers == 3
+    assert core.scheduler.most_places == 3
 
 
 def test_a_pool_that_is_not_elastic_can_have_the_workers_that_stay() -> None:
     core = make_core()
     workers = [core.add_worker() for _ in range(2)]
-    assert core.scheduler.most_workers == 2
+    assert core.scheduler.most_places == 2
     core.scheduler.depart(workers[0], 0.0)
-    assert core.scheduler.most_workers == 1
+    assert core.scheduler.most_places == 1

@@ -329,5 +329,5 @@ def test_the_count_of_what_is_worked_out_for_requirements_is_bounded() -> None:
     core.add_worker("a")
     for number in range(5_000):
         core.roster.has_any(make_job(requires=[f"tag {number}"])._options.terms)
-    assert len(core.roster._everybody._fits) <= 1_002
+    assert len(core.roster.kinds._everybody._fits) <= 1_002
     assert submit(core, requires=["a"]).state is JobState.RUNNING

@@ -211,7 +211,7 @@ def test_it_is_never_started_twice_on_one_worker(pick: Any) -> None:
     core.scheduler.resume(second, 2.0)
     pass_time(core, 20.0)
     assert runners(core, job) == [second]
-    assert core.scheduler.idle(20.0) == [first]
+    assert core.scheduler.free(20.0) == [first]
 
 
 def test_the_longest_idle_worker_is_the_next() -> None:
@@ -271,7 +271,7 @@ def test_a_worker_that_the_job_may_go_to_again_since_a_runner_has_failed_is_used
     first, second, last = core.roster.by_id.values()
     pass_time(core, 9.0)
     assert runners(core, job) == [first, second]
-    assert core.scheduler.idle(9.0) == [last]
+    assert core.scheduler.free(9.0) == [last]
     behind = submit_plain(core, 9.0, worker=first)
     # With that the round is over once more, and it is not on the last one that it failed last.
     assert fail(core, first, 9.5) is behind

@@ -385,7 +385,7 @@ def test_what_a_probe_that_has_lost_means_for_the_breaker(end: str, state: Break
         core.succeeded(worker, None, 7.0)
     assert limits.breaker is not None
     assert limits.breaker.state is state
-    assert core.scheduler.idle(7.0) == [first, worker]
+    assert core.scheduler.free(7.0) == [first, worker]
 
 
 # Cut short.

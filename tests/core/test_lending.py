@@ -54,7 +54,7 @@ def test_a_lent_worker_is_idle_and_its_job_runs() -> None:
     worker = core.add_worker()
     job = lent(core, worker)
     assert (state_of(worker), state_of(job), job.worker) == (WorkerState.IDLE, JobState.RUNNING, worker)
-    assert core.scheduler.idle(0.0) == [worker]
+    assert core.scheduler.free(0.0) == [worker]
 
 
 def test_a_lent_worker_is_given_the_next_job_at_once() -> None:
@@ -72,7 +72,7 @@ def test_a_worker_that_runs_nothing_is_given_back_at_once() -> None:
     job = lent(core, worker)
     core.scheduler.claim(run_of(job), 5.0)
     assert taken(core, Regain) == [(worker, job)]
-    assert (job_on(worker), worker._lent, core.scheduler.idle(5.0)) == (job, {}, [])
+    assert (job_on(worker), worker._lent, core.scheduler.free(5.0)) == (job, {}, [])
 
 
 def test_a_worker_is_given_back_before_the_queue() -> None:
@@ -111,7 +111,7 @@ def test_those_who_wait_for_one_worker_get_it_in_turn() -> None:
     for job in (second, third, first):
         assert taken(core, Regain) == [(worker, job)]
         core.succeeded(worker, None, 2.0)
-    assert core.scheduler.idle(2.0) == [worker]
+    assert core.scheduler.free(2.0) == [worker]
 
 
 def test_the_attempts_fields_are_those_of_the_job_that_is_on_the_worker() -> None:

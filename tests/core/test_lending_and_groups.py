@@ -36,7 +36,7 @@ def state_of(job: Job[Any]) -> JobState:
 
 
 def available(core: Core) -> list[int]:
-    return [kind.available for kind in core.roster._kinds.values()]
+    return [kind.available for kind in core.roster.kinds.all()]
 
 
 def lender_and_next(core: Core, worker: WorkerRecord, **options: Any) -> tuple[Job[Any], Job[Any]]:

@@ -56,10 +56,10 @@ def test_a_worker_that_only_its_limit_holds_back_is_idle_but_not_free() -> None:
     submit(core, 0.0)
     core.succeeded(worker, None, 1.0)
     assert state_of(worker) is WorkerState.IDLE
-    assert core.scheduler.idle(1.0) == []
+    assert core.scheduler.free(1.0) == []
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 1.0) is Admission.FULL
     core.scheduler.advance(10.0)
-    assert core.scheduler.idle(10.0) == [worker]
+    assert core.scheduler.free(10.0) == [worker]
 
 
 def test_a_job_that_one_workers_limit_holds_up_does_not_hold_up_those_behind_it() -> None:
@@ -223,8 +223,8 @@ def test_a_job_that_the_pools_limit_holds_up_is_no_job_for_only_if_idle() -> Non
     submit(core, 0.0)
     core.succeeded(worker, None, 0.0)
     assert core.scheduler.submit(make_job(), Door.IF_IDLE, 1.0) is Admission.FULL
-    assert core.scheduler.idle(1.0) == []
-    assert core.scheduler.idle(10.0) == [worker]
+    assert core.scheduler.free(1.0) == []
+    assert core.scheduler.free(10.0) == [worker]
 
 
 def test_a_submitter_that_only_the_pools_limit_holds_up_gets_in_when_it_lets_the_job_start() -> None:

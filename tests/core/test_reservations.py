@@ -263,8 +263,8 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
     core.scheduler.close_group(group, 2.0)
     queue, roster = core.scheduler.state.queue, core.roster
     assert all(index.kind is not None and index.kind.group is None for index in queue._indexes.values())
-    assert [kind.group for kind in roster._kinds.values()] == [None]
-    assert roster._only is kept._kind
+    assert [kind.group for kind in roster.kinds.all()] == [None]
+    assert roster.kinds.only is kept._kind
     assert not queue._gated
 
 

@@ -13,10 +13,12 @@ from tests.programs.language import (
     Raise,
     Rate,
     Run,
+    Scope,
     Setup,
     Sleep,
     Stream,
     Submit,
+    Wait,
 )
 from tests.programs.running import failures_of
 
@@ -59,6 +61,13 @@ FOUND: dict[str, Program] = {
     "of two readers in a job one takes what the other would have waited for": Program(
         (Submit(Call((Stream(Call((Run(Call(())),)), items=Items(kind="generator"), readers=2),))),),
         setup=Setup(devices=(Device(), Device())),
+    ),
+    "a hedged job waits for itself behind a shield, and its time is up before another worker's rest": Program(
+        (
+            Run(Call((Raise("rest elsewhere"),))),
+            Run(Call((Scope((Wait(of_any=True),), shield=True),), hedge=(0.0, 2))),
+        ),
+        setup=Setup(slots=2, total_timeout=1.0),
     ),
     "a group that doesn't say what it holds": Program((Run(Call((Raise("secretive group"),))),)),
 }

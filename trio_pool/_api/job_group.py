@@ -25,7 +25,7 @@ from .submitting import Submitting
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from .._model.handles import Job
+    from .._model.handles import Job, Worker
     from .._model.statistics import PoolStatistics
 
 R = TypeVar("R")
@@ -55,9 +55,9 @@ class BaseGroup(Submitting):
         validate.instance("must_succeed", must_succeed, bool)
         bound = validate.bound("max_running", max_running, least=1)
         validate.count("reserve", reserve, least=0)
-        if reserve > (most := engine.core.most_workers):
+        if reserve > (most := engine.core.most_places):
             raise ValueError(
-                f"reserve must be at most {most:g}, all the workers that the pool can have, {validate.got(reserve)}"
+                f"reserve must be at most {most:g}, all the places that the pool can have, {validate.got(reserve)}"
             )
         self._record = Group(plain_name, bound, reserve, must_succeed)
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
@@ -76,6 +76,23 @@ class BaseGroup(Submitting):
     def name(self) -> str | None:
         """The name given to ``open_group``, or None."""
         return self._record.name
+
+    @property
+    def max_running(self) -> float | None:
+        """How many attempts of the group may run at once, or None. Assign to change it.
+
+        Attempts beyond a lower bound finish. Jobs that have lent their workers don't count.
+        """
+        limit = self._record.max_running
+        return None if limit == float("inf") else limit
+
+    @max_running.setter
+    def max_running(self, limit: float | None) -> None:
+        self._engine.check_caller()
+        bound = validate.bound("max_running", limit, least=1)
+        self._engine.core.set_group_max_running(self._record, bound, trio.current_time())
+        self._defaults = attrs.evolve(self._defaults)  # with the group's bound
+        self._engine.carry_out()
 
     @property
     def closed(self) -> bool:
@@ -126,9 +143,14 @@ class BaseGroup(Submitting):
         else:
             await trio.lowlevel.checkpoint()
 
+    @property
+    def reserved(self) -> tuple[Worker, ...]:
+        """The worker of each place that is reserved for the group; a worker with several of them is named as often."""
+        return self._engine.workers_of(self._record)
+
     def statistics(self) -> PoolStatistics:
-        """Take a snapshot of the group's jobs; its workers are those reserved for the group."""
-        workers = tuple(worker.statistics() for worker in self._engine.workers_of(self._record))
+        """Take a snapshot of the group's jobs; its workers are those with places reserved for the group."""
+        workers = tuple(worker.statistics() for worker in dict.fromkeys(self.reserved))
         now = self._engine.home.clock.current_time()
         return pool_statistics(self.name, self._record, len(self._record.line), workers, now, "group")
 
@@ -188,7 +210,7 @@ class BaseGroup(Submitting):
 
     async def _wait_for_workers(self) -> None:
         """Wait until the group has all its reserved workers."""
-        record, most = self._record, self._engine.core.most_workers
+        record, most = self._record, self._engine.core.most_places
         opener = record.opener
         if opener is not None and most - occupied_by_opener(record) < record.reserve <= most:
             holder = f"{label(opener.job)} (on {one_line(opener.worker.name)})"

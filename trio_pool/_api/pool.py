@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import trio
-
 from .._basics.text import one_line
 from .._model.records import JobSpec
 from .._model.states import JobState
@@ -15,15 +13,13 @@ from .._model.text import counted
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
 from .._policies.resource import Elastic, OnCut, describe
-from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
-from .._runtime.job_runner import is_in_a_job
 from .._runtime.notify import is_among, remove
 from .._runtime.workers import Workers
 from .calls import ResourceCalls, SlotCalls
+from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
 from .snapshots import Snapshots
-from .submitting import Submitting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
 
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job, Worker
-    from .._model.pool_config import Config, OnFailure
+    from .._model.pool_config import Config
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
 
@@ -67,6 +63,15 @@ class Instrument:
     def job_finished(self, job: Job[Any]) -> None:
         """A job has reached its final state."""
 
+    def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
+        """The whole pool has been paused."""
+
+    def pool_resumed(self, pool: Pool[Any] | SlotPool) -> None:
+        """The whole pool has been resumed, by the program or at the end of its block."""
+
+    def pool_resting(self, pool: Pool[Any] | SlotPool, until: float) -> None:
+        """The whole pool rests until the given time, on Trio's clock."""
+
     def worker_started(self, worker: Worker) -> None:
         """A worker's resource has been opened or reopened."""
 
@@ -93,10 +98,10 @@ class Instrument:
         """A worker has left its lifespan and the pool."""
 
 
-class BasePool(Submitting):
+class BasePool(Controls):
     """The common base of `Pool` and `SlotPool`. Only `open_pool` creates them."""
 
-    __slots__ = ("_staff",)
+    __slots__ = ()
 
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
         defaults = JobSpec(
@@ -104,18 +109,14 @@ class BasePool(Submitting):
             total_timeout=config.total_timeout,
             show_arguments=config.show_arguments,
         )
-        super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
-        self._staff = Workers(self._engine, elastic)
+        engine = Engine(config, elastic, self._requeue)
+        super().__init__(engine, defaults, count(1), Workers(engine, elastic))
+        engine.pool = self
 
     @property
     def name(self) -> str | None:
         """The name given to `open_pool`, or None."""
         return self._engine.config.name
-
-    @property
-    def closed(self) -> bool:
-        """Whether the pool refuses jobs from outside, since it was closed, cancelled or left, or its body has ended."""
-        return self._engine.closed
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -124,69 +125,23 @@ class BasePool(Submitting):
 
     @property
     def idle_workers(self) -> tuple[Worker, ...]:
-        """The workers that could start a job at once, the longest idle first.
+        """Those of `free_workers` that run nothing, the longest idle first."""
+        return tuple(worker for worker in self.free_workers if not worker._runs)
+
+    @property
+    def free_workers(self) -> tuple[Worker, ...]:
+        """The workers that could start a job at once, first the one whose last start or end is longest ago.
 
         This excludes workers that only a rate limit holds back, their own or the pool's.
         """
         if not self._engine.roster.idle_count:
             return ()
-        return cast("tuple[Worker, ...]", tuple(self._engine.core.idle(self._engine.home.clock.current_time())))
+        return cast("tuple[Worker, ...]", tuple(self._engine.core.free(self._engine.home.clock.current_time())))
 
     @property
     def dead(self) -> DeadLetters:
         """The dead jobs that nobody has removed yet."""
         return self._engine.dead
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """The policy of jobs without a policy of their own. Assign to change it."""
-        return self._staff.retry
-
-    @retry.setter
-    def retry(self, policy: RetryPolicy) -> None:
-        self._engine.check_caller()
-        self._staff.retry = validate.instance("retry", policy, RetryPolicy)
-
-    @property
-    def on_failure(self) -> OnFailure | None:
-        """The function that decides about ordinary failures, or None. Assign to change it."""
-        return self._staff.on_failure
-
-    @on_failure.setter
-    def on_failure(self, hook: OnFailure | None) -> None:
-        self._engine.check_caller()
-        if hook is not None:
-            validate.call("on_failure", hook)
-        self._staff.on_failure = hook
-
-    @property
-    def max_running(self) -> float | None:
-        """How many attempts may run at once, or None. Assign to change it."""
-        limit = self._engine.core.max_running
-        return None if limit == float("inf") else limit
-
-    @max_running.setter
-    def max_running(self, limit: float | None) -> None:
-        self._engine.check_caller()
-        bound = validate.bound("max_running", limit, least=1)
-        self._engine.core.set_max_running(bound, trio.current_time())
-        self._engine.carry_out()
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """How often attempts may start in the whole pool, or None. Assign to change it.
-
-        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
-        the new burst if that is less.
-        """
-        return self._engine.core.rate_limit
-
-    @rate_limit.setter
-    def rate_limit(self, limit: RateLimit | None) -> None:
-        self._engine.check_caller()
-        validate.optional("rate_limit", limit, RateLimit)
-        self._engine.core.set_rate_limit(limit, trio.current_time())
-        self._engine.carry_out()
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
         """Iterate over the jobs that have not ended, or over those of them in one of ``states``.
@@ -240,38 +195,6 @@ class BasePool(Submitting):
         workers = counted(len(self._engine.roster.by_id), "worker")
         return f"<trio_pool.{type(self).__name__}{name}: {workers}, {counted(len(self._engine.lifecycle.live), 'job')}>"
 
-    def close(self) -> None:
-        """Accept no more jobs from outside; the jobs in the pool still run.
-
-        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
-        Leaving the block also closes the pool.
-        """
-        self._engine.close()
-
-    def cancel(self) -> None:
-        """Stop everything now: all jobs, the body of the block, the workers.
-
-        The block then ends without an exception from the pool. Dead jobs that nobody has dealt with are logged.
-        """
-        self._engine.cancel()
-
-    @trio.lowlevel.enable_ki_protection
-    async def join(self) -> None:
-        """Wait until no job is queued, delayed, blocked or running.
-
-        A checkpoint. Cancelling the wait has no effect on the jobs.
-
-        Raises:
-          RuntimeError: if called inside a job of this pool, which would wait for itself.
-        """
-        self._engine.check_caller()
-        if is_in_a_job() and self._is_inside():
-            raise RuntimeError("join() inside a job of the same pool would wait for ever")
-        if self._engine.lifecycle.live:
-            await self._engine.wait_until_quiet()
-        else:
-            await trio.lowlevel.checkpoint()
-
 
 class Pool(ResourceCalls[R], BasePool):
     """Workers that each hold a resource, and the jobs that they run with it.
@@ -288,6 +211,7 @@ class Pool(ResourceCalls[R], BasePool):
         *,
         name: str | None = None,
         tags: Iterable[str] = (),
+        max_running: float = 1,
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
@@ -300,7 +224,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Arguments:
           resource: any object, or a `Resource`, which excludes the other arguments.
-          name, tags, rate_limit, breaker, max_jobs, max_age, on_cut: as for `Resource`.
+          name, tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -310,7 +234,7 @@ class Pool(ResourceCalls[R], BasePool):
           Exception: whatever entering the lifespan raises; then there is no new worker.
         """
         limits = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        described = describe(resource, name=name, tags=tags, on_cut=on_cut, **limits)
+        described = describe(resource, name=name, tags=tags, max_running=max_running, on_cut=on_cut, **limits)
         return await self._staff.add(described, (described.value,))
 
     def open_group(
@@ -364,6 +288,7 @@ class SlotPool(SlotCalls, BasePool):
         *,
         name: str | None = None,
         tags: Iterable[str] = (),
+        max_running: float = 1,
         rate_limit: RateLimit | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
@@ -372,7 +297,7 @@ class SlotPool(SlotCalls, BasePool):
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
         limits = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        slot = describe(None, name=name, tags=tags, on_cut=on_cut, **limits)
+        slot = describe(None, name=name, tags=tags, max_running=max_running, on_cut=on_cut, **limits)
         return await self._staff.add(slot, ())
 
     def open_group(

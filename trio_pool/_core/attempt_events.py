@@ -101,8 +101,8 @@ class AttemptEvents:
         else:
             race.failed(error, verdict)
             self._left_race(race, now)
-        if self._state.waits.by_run:
-            self._look_for_waits(job, race)
+        # If the job runs again, others that wait for it may hold what it needs.
+        self._state.may_be_stuck |= self._search.holds_up(job)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def timed_out(self, run: Run, error: Exception, now: float) -> Run | None:
@@ -145,14 +145,14 @@ class AttemptEvents:
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
-            self._go_on_after_cut(job, now)
+            self._go_on_after_cut(job, now, self._state.evicted.pop(run, None))
         else:
             self._leave(race, run, now)
             if not begun and run.worker is not race.first:
                 del race.took_part[run.worker]
             self._left_race(race, now, error)
-        if self._state.waits.by_run:
-            self._look_for_waits(job, race)
+        # If the job runs again, others that wait for it may hold what it needs.
+        self._state.may_be_stuck |= self._search.holds_up(job)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:
@@ -193,14 +193,14 @@ class AttemptEvents:
     def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:
         self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
-    def _go_on_after_cut(self, job: JobRecord, now: float) -> None:
+    def _go_on_after_cut(self, job: JobRecord, now: float, ticket: int | None = None) -> None:
         """Decide about the job of an attempt that was cut short."""
         if job._cancelled:
             self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
             self._lifecycle.time_out(job, now)
         else:
-            self._changes.queue_again(job, now, front=True)
+            self._changes.queue_again(job, now, front=True, ticket=ticket)
 
     def _leave(self, race: Race, run: Run, now: float) -> None:
         """Remove an ended run from its attempt and from its worker."""
@@ -222,6 +222,7 @@ class AttemptEvents:
                     self._state.waits.cut(other)
                     self._state.commands.append((INTERRUPT, other))
         if race.runners:
+            self._state.may_be_stuck = True  # the other runs may wait for ever
             return
         job, lifecycle = race.job, self._lifecycle
         told = (job, race.first, race.started_at, now)
@@ -239,14 +240,6 @@ class AttemptEvents:
                 self._time_out_running(job, race.error, now)
             else:
                 self._decide(job, race.error, race.verdict, now)
-
-    def _look_for_waits(self, job: JobRecord, race: Race | None) -> None:
-        """Mark the waits for a check if a run has ended without ending its attempt, or the job runs again."""
-        is_left = race is not None and race.runners
-        if is_left or self._search.holds_up(job):
-            # The job's other runs may wait, or others may now wait for the job, and hold what it
-            # needs.
-            self._state.may_be_stuck = True
 
     def _retry(self, job: JobRecord, fate: Retry, now: float) -> None:
         self._lifecycle.retries += 1

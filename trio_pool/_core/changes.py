@@ -45,8 +45,10 @@ class Changes:
 
     # Jobs.
 
-    def queue_again(self, job: JobRecord, now: float, *, front: bool, at_once: bool = True) -> None:
-        """Queue a job again, or start it if no other job may have to start first."""
+    def queue_again(
+        self, job: JobRecord, now: float, *, front: bool, at_once: bool = True, ticket: int | None = None
+    ) -> None:
+        """Queue a job again, with an earlier ``ticket`` if given, or start it if no other job may have to go first."""
         state = self._state
         terms = terms_of(job)
         if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
@@ -62,7 +64,7 @@ class Changes:
         if worker is not None:
             self._dispatcher.hand_over(worker, job, now)
         else:
-            self._dispatcher.let_wait(job, terms, front=front)
+            self._dispatcher.let_wait(job, terms, front=front, ticket=ticket)
             state.may_start |= not alone
 
     def take_back(self, job: JobRecord) -> None:
@@ -144,8 +146,14 @@ class Changes:
             self._lifecycle.tell("worker_resumed", worker)
             self._dispatcher.note(worker, now)
 
+    def resume_pool(self) -> None:
+        """Resume the pool, if it is paused."""
+        if self._state.limits.hold.resume():
+            self._state.note_hold()
+
     def resume_all(self, now: float) -> None:
-        """Resume all paused workers."""
+        """Resume the pool and all paused workers."""
+        self.resume_pool()
         for worker in sorted(self._state.paused, key=lambda worker: worker._id):
             self.resume(worker, now)
 
@@ -154,6 +162,7 @@ class Changes:
         self._state.may_be_stuck |= not self._search.can_spare(worker)
         worker._holds[Hold.LEAVING] = math.inf
         self._state.roster.leaving += 1
+        self._state.roster.add_places(worker, -1)
         self._state.queue.release(worker)  # frees jobs that are bound to the worker only by an earlier failure
         self._state.reservations.lose(worker)
         if self._autoscaler is not None:

@@ -12,6 +12,7 @@ from .dispatcher import Dispatcher
 from .job_events import JobEvents
 from .lending import Lending
 from .no_worker import UnservableJobs
+from .pool_events import PoolEvents
 from .settle import Settling
 from .state import CoreSettings, PoolState
 from .straight_way import StraightWay
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .commands import Commands
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
+    from .pool_hold import PoolHold
     from .waits import Waits
     from .worker_index import WorkerIndex
 
@@ -55,7 +57,7 @@ class Core:
         "drain",
         "failed",
         "forfeit",
-        "idle",
+        "free",
         "join",
         "key_of",
         "left",
@@ -67,11 +69,17 @@ class Core:
         "opened",
         "outlasted",
         "pause",
+        "pause_pool",
         "reopen",
         "reset_breaker",
         "rest",
+        "rest_pool",
         "resume",
+        "resume_pool",
+        "set_elastic",
+        "set_group_max_running",
         "set_max_running",
+        "set_places",
         "set_rate_limit",
         "shut_group",
         "state",
@@ -130,10 +138,17 @@ class Core:
         self.close_group: Final = jobs.close_group
         self.shut_group: Final = jobs.shut_group
         self.cancel_group: Final = jobs.cancel_group
-        self.idle: Final = jobs.idle
+        self.free: Final = jobs.free
         self.set_max_running: Final = jobs.set_max_running
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
+
+        pool = PoolEvents(state, features, changes, settling)
+        self.pause_pool: Final = pool.pause_pool
+        self.resume_pool: Final = pool.resume_pool
+        self.rest_pool: Final = pool.rest_pool
+        self.set_elastic: Final = pool.set_elastic
+        self.set_group_max_running: Final = pool.set_group_max_running
 
         attempts = AttemptEvents(state, features, changes, settling)
         self.failed: Final = attempts.failed
@@ -155,6 +170,7 @@ class Core:
         self.resume: Final = workers.resume
         self.rest: Final = workers.rest
         self.reset_breaker: Final = workers.reset_breaker
+        self.set_places: Final = workers.set_places
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 
@@ -162,6 +178,11 @@ class Core:
     def waiting(self) -> int:
         """How many submitters wait for a place."""
         return len(self.state.waiting_line)
+
+    @property
+    def hold(self) -> PoolHold:
+        """The pause and the rest of the pool."""
+        return self.state.limits.hold
 
     @property
     def max_running(self) -> float:
@@ -175,6 +196,6 @@ class Core:
         return None if meter is None else meter.limit
 
     @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have without workers added by the program."""
-        return self.state.most_workers
+    def most_places(self) -> float:
+        """How many places the workers of the pool can have without workers added by the program."""
+        return self.state.most_places

@@ -76,7 +76,13 @@ class DeadlockSearch:
         state = self._state
         if not self._by_run:
             return True
-        if worker._lent or worker._kind.group is not None or self._reservations.waiting or state.has_bounced:
+        if (
+            worker._lent
+            or worker._kind.group is not None
+            or worker._kept
+            or self._reservations.waiting
+            or state.has_bounced
+        ):
             return False
         if state.hedging.under_way:
             return False  # whether other workers could take part in them is not checked here

@@ -81,9 +81,9 @@ class Dispatcher:
         # The job that began to wait for the limit may be gone.
         return self._first_match(self._queue) is not None
 
-    def idle(self, now: float) -> list[WorkerRecord]:
-        """The workers that could start a job now, the longest idle first."""
-        return [] if self._limits.is_rate_limited(now) else self._roster.idle()
+    def free(self, now: float) -> list[WorkerRecord]:
+        """The workers that could start a job now, the one without a start or an end for longest first."""
+        return [] if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now) else self._roster.idle()
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
         """Admit the submitter of the job that a worker has ``taken`` from the line, or the first one in line."""
@@ -104,9 +104,9 @@ class Dispatcher:
         while self._waiting_line.line and self._waiting_line.is_free():
             self.admit(None, now)
 
-    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Queue a job that no idle worker may run now."""
-        self._queue.push(job, terms, front=front)
+    def let_wait(self, job: JobRecord, terms: Terms, *, front: bool = False, ticket: int | None = None) -> None:
+        """Queue a job that no free worker may run now."""
+        self._queue.push(job, terms, front=front, ticket=ticket)
         lifecycle = self._lifecycle
         queued = lifecycle.count[QUEUED]
         if queued > lifecycle.queue_peak:
@@ -136,6 +136,7 @@ class Dispatcher:
             or self._newcomers
             or self._line
             or self._overdue
+            or (worker._runs and not worker._has_room)
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -158,6 +159,9 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
+        if worker._runs and not worker._has_room:
+            self._state.may_start = True  # there may be room for another under max_running
+            return None
         reservations = self._reservations
         together = together or bool(reservations.kept or reservations.waiting)
         if self._limits.is_shared or (together and self._roster.idle_count):
@@ -173,6 +177,8 @@ class Dispatcher:
             run = self.begin(worker, job, now)
         else:
             self._roster.park(worker, now, is_fresh=False)
+        if run is not None and not worker._is_exclusive and worker._limits is not None:
+            self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
         return run
@@ -191,11 +197,17 @@ class Dispatcher:
         self._state.look_again()
 
     def rest_idle(self, worker: WorkerRecord, now: float) -> None:
-        """Handle an available worker without a job: it is idle as soon as its rate limit allows a start."""
+        """Handle an available worker with a free place: it is free as soon as its rate limit allows a start."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._limit(worker, ready)
         elif Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
+
+    def note_places(self, worker: WorkerRecord, now: float) -> None:
+        """Update whether a worker with several places is free after one of them has been taken."""
+        self._roster.unpark(worker)
+        if worker._available and worker._has_room:
+            self.rest_idle(worker, now)
 
     def _limit(self, worker: WorkerRecord, ready: float) -> None:
         """Record that a worker's own rate limit holds it back."""
@@ -219,7 +231,7 @@ class Dispatcher:
             if found is None:
                 queue = self._waiting_line.by_taker
                 found = self._first_match(queue)
-            race = self._hedging.first_match(now) if found is None and self._hedging.waiting else None
+            race = self._hedging.first_match() if found is None and self._hedging.waiting else None
             if found is None and race is None:
                 return
             if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
@@ -240,7 +252,8 @@ class Dispatcher:
         kept = [worker for worker in workers if self._reservations.offer(worker)]
         if kept:
             self._state.look_again()
-            if any(worker._kind.group not in self._reservations.waiting for worker in kept):
+            waiting = self._reservations.waiting
+            if any({worker._kind.group, *worker._kept}.difference((None,), waiting) for worker in kept):
                 self._state.may_be_stuck = True  # jobs that need the worker now wait for the group
         return bool(kept)
 
@@ -282,6 +295,8 @@ class Dispatcher:
             self._hedging.begin(run, now)
         if not is_new:
             self._lifecycle.start(job, worker, now)
+        if not worker._is_exclusive:
+            self.note_places(worker, now)
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
@@ -293,6 +308,8 @@ class Dispatcher:
         self._count_start(run, now)
         self._hedging.join(race, run, now)
         self._commands.append((START, run))
+        if not worker._is_exclusive:
+            self.note_places(worker, now)
 
     def _count_start(self, run: Run, now: float) -> None:
         own: RateMeter | None = None

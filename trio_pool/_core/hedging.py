@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .deadlines import Due
@@ -19,7 +20,7 @@ class Hedging:
 
     Attributes:
       under_way: all these attempts.
-      waiting: the attempts that are due and wait for an idle worker, in order.
+      waiting: the attempts that are due and wait for an idle worker, in order; none after its timeout.
       further: how many runs there are in addition to the first run of each of these attempts.
       due_later: how many attempts are not due yet.
     """
@@ -41,17 +42,28 @@ class Hedging:
             self.under_way[race] = None
             self._wait(race, now)
 
-    def come_due(self, race: Race) -> None:
-        """Record that an attempt is due for one more worker."""
+    def come_due(self, race: Race) -> bool:
+        """Handle the time of an attempt: it is due for one more worker, or has waited for one until its timeout.
+
+        Returns:
+          whether the attempt can no longer be started on one more worker.
+        """
+        race.next_at = None
+        if race in self.waiting:
+            del self.waiting[race]
+            return True
         self.due_later -= 1
         self.waiting[race] = None
+        if race.deadline < math.inf:
+            self._schedule(race, race.deadline)
+        return False
 
-    def first_match(self, now: float) -> tuple[Race, WorkerRecord] | None:
+    def first_match(self) -> tuple[Race, WorkerRecord] | None:
         """Return the first waiting attempt that an idle worker may join, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
                 worker = self._roster.choose(self.terms_of(race), but=race.took_part)
-                if worker is not None and now < race.deadline:
+                if worker is not None:
                     return race, worker
         return None
 
@@ -70,7 +82,7 @@ class Hedging:
         race.took_part[run.worker] = None
         race.runners[run] = None
         self.further += 1
-        del self.waiting[race]
+        self.stop(race)
         self._wait(race, now)
 
     def cancel(self, job: JobRecord) -> list[Run]:
@@ -95,18 +107,29 @@ class Hedging:
         else:
             self.under_way.pop(race, None)  # missing if the job goes on without a worker
 
+    def end(self, race: Race) -> None:
+        """Remove an attempt whose only run ends with success."""
+        self.stop(race)
+        del self.under_way[race]
+
     def stop(self, race: Race) -> None:
         """Start an attempt on no further workers."""
-        self.waiting.pop(race, None)
+        is_due = race in self.waiting
+        if is_due:
+            del self.waiting[race]
         if race.next_at is not None:
             race.next_at = None
-            self.due_later -= 1
+            race._ticket = 0
+            self.due_later -= not is_due
             self._deadlines.forget()
 
     def _wait(self, race: Race, now: float) -> None:
         hedge = race.job._options.hedge
         assert hedge is not None
         if len(race.took_part) <= hedge.extra and now + hedge.after < race.deadline:
-            race.next_at = now + hedge.after
             self.due_later += 1
-            self._deadlines.add(Due.HEDGE, race, race.next_at)
+            self._schedule(race, now + hedge.after)
+
+    def _schedule(self, race: Race, when: float) -> None:
+        race.next_at = when
+        self._deadlines.add_ticketed(Due.HEDGE, race, when)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._model.states import Hold
 from .commands import REGAIN
 from .race import Race
 from .waits import Wait
@@ -44,7 +45,7 @@ class Lending:
         """
         worker = run.worker
         worker._claims.append(run)
-        if worker._has_room:
+        if worker._has_place:
             self.give_back(worker, now)
             return None
         wait = run.wait = Wait(run, task, run)
@@ -64,6 +65,8 @@ class Lending:
         run.is_lent = False
         run.since = now
         worker._runs[run] = None
+        if worker._has_room and worker._available and Hold.LIMITED not in worker._holds:
+            self._roster.park(worker, now)
         self._roster.count_coming(worker)
         self._lifecycle.add_surplus(job, 1)
         self._state.commands.append((REGAIN, run))

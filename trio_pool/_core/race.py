@@ -26,6 +26,7 @@ class Race:
     """
 
     __slots__ = (
+        "_ticket",
         "deadline",
         "error",
         "first",
@@ -50,8 +51,11 @@ class Race:
         self.value: object = None
         self.error: Exception | None = None
         self.verdict: Verdict | None = None
-        # Owned by `Hedging`: when to start the attempt on one more worker.
+        # Owned by `Hedging`: when the attempt is due for one more worker; once it waits for one, when
+        # its timeout ends that.
         self.next_at: float | None = None
+        # Identifies the entry for ``next_at`` in the heap of deadlines.
+        self._ticket = 0
 
     @property
     def hedges(self) -> tuple[tuple[int, str], ...]:

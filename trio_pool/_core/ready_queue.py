@@ -1,8 +1,8 @@
 """The queue of ready jobs, by priority and by the workers that may run them.
 
-Jobs that the same workers may run are in one lane, which is a heap. A lane that only some workers may serve is
-entered in indexes, which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane
-that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
+Jobs that the same workers may run are in one lane. A lane that only some workers may serve is entered in indexes,
+which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane that fits many kinds is
+entered in an index that these kinds share, by a tag that it requires.
 
 To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
 and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
@@ -13,10 +13,10 @@ lanes of a group that may start no more jobs are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .lanes import LAST, Index, Lane
+from .lanes import LAST, Index, Lane, take_from
 from .startable import Startable
 from .tag_index import a_tag_of
 from .worker_index import terms_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
+    from .demand import Demand
     from .lanes import Closed, Entry, Rank
     from .tag_index import Key, WorkerKind
     from .worker_index import WorkerIndex
@@ -42,27 +43,12 @@ class ReadyQueue:
       ranked: whether priorities count at all.
     """
 
+    # fmt: off
     __slots__ = (
-        "_bounced",
-        "_by_tag",
-        "_closed",
-        "_counted",
-        "_deadlines",
-        "_gated",
-        "_indexes",
-        "_lanes",
-        "_lifo",
-        "_nothing_before",
-        "_open",
-        "_pinned",
-        "_ranked",
-        "_roster",
-        "_round",
-        "_shared",
-        "_startable",
-        "_tickets",
-        "counted_tags",
+        "_bounced", "_by_tag", "_closed", "_deadlines", "_gated", "_indexes", "_lanes", "_lifo", "_nothing_before",
+        "_open", "_pinned", "_ranked", "_roster", "_round", "_shared", "_startable", "_tickets", "demand",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -79,9 +65,8 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._open = Lane(ANYONE)
-        # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes with further terms; and by a required tag, or None, those of them for several workers.
+        # The lanes for one worker; all with further terms; of those, by a tag or None, the ones for several workers.
         self._lanes: dict[Terms, Lane] = {}
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
@@ -90,25 +75,27 @@ class ReadyQueue:
         self._indexes: dict[Key, Index] = {}
         self._shared: dict[str | None, Index] = {}
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; by group, how many jobs such a worker may run.
-        self.counted_tags: frozenset[str] | None = None
-        self._counted: dict[Group | None, int] = {}
+        # In an elastic pool: which of the jobs a worker may be opened for.
+        self.demand: Demand | None = None
         # How often a worker may have got a job that it did not find before; and for each worker, that number at its
         # last search, and the rank before which it found nothing.
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
-    def push(self, job: JobRecord, terms: Terms, *, front: bool = False) -> None:
-        """Add a job to the queue, behind or in front of those of its priority."""
-        ticket = next(self._tickets)
-        if front or self._lifo:
-            ticket = -ticket
+    def push(self, job: JobRecord, terms: Terms, *, front: bool = False, ticket: int | None = None) -> None:
+        """Add a job, behind or in front of those of its priority, or with an earlier ``ticket``."""
+        if ticket is None:
+            ticket = next(self._tickets)
+            if front or self._lifo:
+                ticket = -ticket
         job._ticket = ticket
         if job._deadline != math.inf:
             self._deadlines.add_timeout(job)
         priority = job._options.priority if self._ranked else 0
         if terms is ANYONE:
             job._lane = lane = self._open
+            if self.demand is not None:
+                self.demand.enter(job, None)
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
@@ -119,7 +106,11 @@ class ReadyQueue:
             self._place((priority, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
-        """Remove and return the first job that an available worker may run."""
+        """Remove and return the first job that an available worker with a free place may run."""
+        if worker._kept:
+            self._nothing_before.pop(worker, None)  # which is true of one kind only
+            jobs = (self._take(worker, kind) for kind in self._roster.kinds.open_to(worker))
+            return next(filter(None, jobs), None)
         lane = self._open
         if not (self._lanes or self._pinned):
             # The short path if all jobs are for any worker, with the same result.
@@ -127,10 +118,16 @@ class ReadyQueue:
             if job is not None:
                 job._ticket = 0
                 job._lane = None
+                if self.demand is not None:
+                    self.demand.leave(job, None)
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
-        kind = worker._kind
+        return self._take(worker, worker._kind)
+
+    def _take(self, worker: WorkerRecord, kind: WorkerKind) -> JobRecord | None:
+        """Do what `take` does, for a free place of this kind."""
+        lane = self._open
         head = lane.head() if kind.group is None else None
         for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
@@ -173,8 +170,10 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed, self._counted):
+        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed):
             held.clear()
+        if self.demand is not None:
+            self.demand.lines.clear()
         self._indexes.clear()
         self._shared.clear()
         self._nothing_before.clear()
@@ -184,11 +183,6 @@ class ReadyQueue:
         """The lanes that hold jobs, in the order of their first jobs."""
         heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
-
-    def counted(self) -> Iterator[tuple[Group | None, int]]:
-        """For each gate, how many jobs wait that an elastic worker may run."""
-        yield None, self._open.size
-        yield from self._counted.items()
 
     @property
     def is_plain(self) -> bool:
@@ -208,7 +202,8 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            for index in self._indexes_for(worker._kind) if self._lanes else ():
+            kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
+            for index in (index for kind in kinds for index in self._indexes_for(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)
@@ -225,6 +220,11 @@ class ReadyQueue:
             self._drop_lane(lane)
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
+
+    def move(self, job: JobRecord) -> None:
+        """Move a job whose terms have changed to another lane; it keeps its place in the order."""
+        self._left_lane(job, cast("Lane", job._lane), forget=True)
+        self._place((job._options.priority if self._ranked else 0, job._ticket, job), terms_of(job))
 
     def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
@@ -294,8 +294,8 @@ class ReadyQueue:
             self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
         lane.push(entry)
         entry[2]._lane = lane
-        if lane.is_counted:
-            self._counted[terms.gate] = self._counted.get(terms.gate, 0) + 1
+        if self.demand is not None and (lane.is_counted or lane is self._open):
+            self.demand.enter(entry[2], terms.gate)
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
@@ -319,7 +319,7 @@ class ReadyQueue:
             lane.index = self._shared.get(tag)
             if lane.index is None:
                 lane.index = self._shared[tag] = Index(None, self._closed)
-        lane.is_counted = self.counted_tags is not None and terms.requires <= self.counted_tags
+        lane.is_counted = self.demand is not None and terms.requires <= self.demand.tags
         return lane
 
     def _advertise(self, lane: Lane, head: Entry) -> None:
@@ -365,36 +365,27 @@ class ReadyQueue:
         terms = lane.terms
         self._startable.forget(lane)
         if terms.pinned is not None:
-            _take_from(self._pinned, terms.pinned, terms)
+            take_from(self._pinned, terms.pinned, terms)
         if self._lanes.pop(terms, None) is None:
             return
         if terms.pinned is None:
-            _take_from(self._by_tag, a_tag_of(terms.requires), lane)
+            take_from(self._by_tag, a_tag_of(terms.requires), lane)
             self._bounced.pop(lane, None)
-        if terms.gate is not None and _take_from(self._gated, terms.gate, lane):
+        if terms.gate is not None and take_from(self._gated, terms.gate, lane):
             self._closed.pop(terms.gate, None)
             self._startable.forget_group(terms.gate)
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
-        job._lane = None
         if job._deadline != math.inf:
             self._deadlines.forget()
+        self._left_lane(job, lane, forget=forget)
+
+    def _left_lane(self, job: JobRecord, lane: Lane, *, forget: bool) -> None:
+        job._lane = None
         if forget:
             lane.forget()
-        if lane.is_counted:
-            gate = lane.terms.gate
-            self._counted[gate] -= 1
-            if not self._counted[gate]:
-                del self._counted[gate]
+        if self.demand is not None and (lane.is_counted or lane is self._open):
+            self.demand.leave(job, lane.terms.gate)
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)
-
-
-def _take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:
-    """Remove an item from the items under a key; return whether it was the last."""
-    del held[key][item]
-    if held[key]:
-        return False
-    del held[key]
-    return True

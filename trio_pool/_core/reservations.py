@@ -26,9 +26,9 @@ class Reservations:
     """Reserves workers one by one, as they become free, for groups in the order of their opening.
 
     Attributes:
-      lacking: how many workers are still to be reserved.
+      lacking: how many places are still to be reserved.
       has_grown: whether ``lacking`` has grown since `offer` was last called for all idle workers.
-      kept: how many workers are reserved for groups that have got all their workers.
+      kept: how many places are reserved for groups that have got all of theirs.
       waiting: the groups that have not got all their workers yet, in order.
     """
 
@@ -91,7 +91,7 @@ class Reservations:
         if group not in self._groups:
             return
         del self._groups[group]
-        self._count(group, -len(group.workers))
+        self._count(group, -group.reserved)
         self.waiting.pop(group, None)
         self._waits.note(group)
         if group in self._beyond:
@@ -101,7 +101,7 @@ class Reservations:
         self._release(group)
 
     def review(self, most: float) -> bool:
-        """Update the reservations for the number of workers that the pool can have; return whether they changed."""
+        """Update the reservations for the number of places that the pool can have; return whether they changed."""
         if not self._beyond and self._largest < most:  # one of the workers may be occupied by the group's opener
             return False
         beyond = {group for group in self.waiting if group.reserve > most - occupied_by_opener(group)}
@@ -138,40 +138,72 @@ class Reservations:
         for group in self.waiting:
             if group.workers:
                 found = True
-                self._lack(group, len(group.workers))
+                self._lack(group, group.reserved)
                 self._release(group)
         return found
 
     def offer(self, worker: WorkerRecord) -> bool:
-        """Reserve a free worker if a group needs it; return whether that was done."""
-        if not self.lacking or worker._kind.group is not None or not self._is_free(worker):
+        """Reserve a free exclusive worker, or free places of another, if groups need them; return whether any were."""
+        if not self.lacking or worker._kind.group is not None or not worker._available or worker._lent:
             return False
-        group = self._first_in_line()
-        group.workers[worker] = None
+        if worker._is_exclusive:
+            if worker._runs:
+                return False
+            self._reserve(worker, self._first_in_line())
+            return True
+        found = False
+        while self.lacking and worker._kind in self._roster.kinds.open_to(worker):
+            self._reserve(worker, self._first_in_line())
+            found = True
+        return found
+
+    def _reserve(self, worker: WorkerRecord, group: Group) -> None:
+        """Reserve a free place of a worker for a group."""
+        group.workers[worker] = group.workers.get(worker, 0) + 1
+        group.reserved += 1
         self._count(group, 1)
         self.lacking -= 1
-        self._roster.reserve(worker, group)
+        if worker._is_exclusive:
+            self._roster.reserve(worker, group)
+        else:
+            self._roster.change_kept(worker, group, 1)
         if not group.lacks:
             if group in self.waiting:
                 del self.waiting[group]
-                self._count(group, len(group.workers))
+                self._count(group, group.reserved)
             self._waits.note(group)
             self._commands.append((RESERVED, group))
-        return True
 
-    def lose(self, worker: WorkerRecord) -> None:
-        """Release a worker that is about to leave the pool."""
-        group = worker._kind.group
-        if group is not None:
+    def lose(self, worker: WorkerRecord, most: float = 0) -> None:
+        """Release the places of a worker that is about to leave the pool, or all but ``most`` of them."""
+        if worker._is_exclusive:
+            group = worker._kind.group
+            if group is not None:
+                self._lose(worker, group)
+                self._roster.reserve(worker, None)
+            return
+        while sum(worker._kept.values()) > most:
+            group = next(reversed(worker._kept))
+            self._lose(worker, group)
+            self._roster.change_kept(worker, group, -1)
+
+    def _lose(self, worker: WorkerRecord, group: Group) -> None:
+        """Record that a group has lost a place, and needs another."""
+        group.workers[worker] -= 1
+        if not group.workers[worker]:
             del group.workers[worker]
-            self._count(group, -1)
-            self._lack(group, 1)
-            self._roster.reserve(worker, None)
+        group.reserved -= 1
+        self._count(group, -1)
+        self._lack(group, 1)
 
     def _release(self, group: Group) -> None:
-        for worker in group.workers:
-            self._roster.reserve(worker, None)
+        for worker, places in group.workers.items():
+            if worker._is_exclusive:
+                self._roster.reserve(worker, None)
+            else:
+                self._roster.change_kept(worker, group, -places)
         group.workers.clear()
+        group.reserved = 0
 
     def _lack(self, group: Group, number: int) -> None:
         self.lacking += number
@@ -193,9 +225,6 @@ class Reservations:
             if group in self._groups and group.lacks and group not in self._beyond:
                 return group
             heapq.heappop(line)
-
-    def _is_free(self, worker: WorkerRecord) -> bool:
-        return worker._available and not worker._runs and not worker._lent
 
 
 def occupied_by_opener(group: Group) -> int:

@@ -8,7 +8,7 @@ from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.states import JobState
 from .changes import is_kept
-from .deadlines import Due, is_over
+from .deadlines import HOLDS, Due, is_over
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -79,14 +79,16 @@ class Settling:
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
-        if worker._claims:
+        if worker._claims and worker._has_place:
             self._lending.give_back(worker, now)
             run = None
         else:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
-            if limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
+            if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
+                self._changes.dismiss(worker, now)
+            elif limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
                 self._changes.take_out_of_use(worker, None, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
@@ -99,6 +101,8 @@ class Settling:
             self.follow_up(now)
         if state.may_reserve:
             self._review()
+        while self._autoscaler is not None and (worker := self._autoscaler.surplus()) is not None:
+            self._changes.dismiss(worker, now)
         if state.may_start or reservations.lacking:
             state.may_start = False
             self._dispatcher.match(now)
@@ -146,16 +150,19 @@ class Settling:
         state.may_reserve = False
         if not reservations.waiting:
             return
-        changed = reservations.review(state.most_workers)
+        changed = reservations.review(state.most_places)
         if state.draining:
             changed |= reservations.turn_away_beyond()
         if changed:
             state.look_again()
+            state.may_be_stuck = True  # a group that has released its workers may wait for jobs that run there
 
     def _is_still(self) -> bool:
         """Whether only jobs run that wait for others, and no deadline will change that."""
         count, autoscaler = self._lifecycle.count, self._autoscaler
-        hedging = self._state.hedging
+        hedging, hold = self._state.hedging, self._state.limits.hold
+        if hold.resting_until is not None or (hold.paused and not self._state.draining):
+            return False
         if count[JobState.DELAYED] or hedging.due_later:
             return False
         if count[JobState.RUNNING] + hedging.further > self._state.waits.standing():
@@ -165,7 +172,7 @@ class Settling:
         if autoscaler is not None:
             limits = self._state.limits
             is_limited = limits.limited_until is not None and limits.room > 0
-            if autoscaler.is_hiring or (is_limited and autoscaler.is_short):
+            if autoscaler.is_hiring or autoscaler.is_patient or (is_limited and autoscaler.is_short):
                 return False
             if autoscaler.is_letting_go and not count[JobState.RUNNING]:
                 return False  # after the worker has left, another one may be opened for the waiting jobs
@@ -178,7 +185,7 @@ class Settling:
           whether there may be more to do.
         """
         state, reservations, count = self._state, self._reservations, self._lifecycle.count
-        if state.draining and state.paused:
+        if state.draining and (state.paused or state.limits.hold.paused):
             self._changes.resume_all(now)
             return True
         if state.draining and self._unservable.bury_lost(now):
@@ -189,8 +196,7 @@ class Settling:
             self._dispatcher.give_out(now)
             self._dispatcher.set_aside_idle()
             state.may_start = False
-            if count[JobState.RUNNING] > running:
-                state.may_be_stuck = True  # a worker that was reserved for a group runs a job now
+            state.may_be_stuck = True  # a group may now wait for workers that waiting jobs hold
         if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:
@@ -217,17 +223,19 @@ class Settling:
                 self._changes.queue_again(item, now, front=item._setback.front, at_once=False)
             elif due is Due.RATE:
                 item.no_longer_limited()
+            elif due is Due.HEDGE:
+                state.may_be_stuck |= state.hedging.come_due(item)
             else:
                 is_over(due, item)
-                if due is Due.AGE:
+                if due is Due.POOL_REST:
+                    state.note_hold()
+                elif due is Due.AGE:
                     self._grown_old(item, now)
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     is_retiring = True
-                elif due is Due.HEDGE:
-                    state.hedging.come_due(item)
-                else:
+                elif due in HOLDS:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)

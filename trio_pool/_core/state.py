@@ -13,6 +13,7 @@ from .dependencies import Dependencies
 from .given_up import GivenUp
 from .hedging import Hedging
 from .lifecycle import Lifecycle
+from .pool_hold import PoolHold
 from .pool_limits import PoolLimits
 from .ready_queue import ReadyQueue
 from .reservations import Reservations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from .._model.dead_letters import DeadLetters
     from .._model.pool_config import NoWorker
-    from .._model.records import Terms, WorkerRecord
+    from .._model.records import Run, Terms, WorkerRecord
     from .._policies.rate_limit import RateLimit
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
@@ -49,6 +50,8 @@ class Growth(Protocol):
     def most(self) -> float: ...
     @property
     def own(self) -> int: ...
+    @property
+    def places_each(self) -> float: ...
     def could_open(self, terms: Terms) -> bool: ...
     def could_replace(self, terms: Terms) -> bool: ...
     def could_take(self, terms: Terms) -> bool: ...
@@ -64,12 +67,14 @@ class PoolState:
       draining: whether no more jobs will come except from jobs, and no calls of resume().
       paused: the paused workers.
       has_bounced: whether jobs have ever avoided workers that they have failed on.
+      evicted: for each run that is cut short because its worker is removed, the ticket that its job will get.
+      tickets: the numbers of waiting jobs; with the sign changed, each is in front of those before.
       growth: the autoscaler of an elastic pool; None for any other pool.
       may_start: whether a job may be able to start that couldn't at the last check.
       may_reserve: whether the reservations of workers may have to change.
       may_be_stuck: whether a wait may never end now.
       special: whether the end or the start of a job may concern others, since the pool drains, grows by itself, has
-          limits of its own, or reserves workers. Otherwise most jobs can go straight.
+          limits of its own, reserves workers, is paused or rests. Otherwise most jobs can go straight.
     """
 
     __slots__ = (
@@ -78,6 +83,7 @@ class PoolState:
         "deadlines",
         "dependencies",
         "draining",
+        "evicted",
         "given_up",
         "growth",
         "has_bounced",
@@ -92,6 +98,7 @@ class PoolState:
         "reservations",
         "roster",
         "special",
+        "tickets",
         "waiting_line",
         "waits",
     )
@@ -104,7 +111,8 @@ class PoolState:
         instruments: Sequence[object],
         settings: CoreSettings,
     ) -> None:
-        tickets = count(1)
+        self.tickets: count[int] = count(1)
+        tickets = self.tickets
         self.commands: Commands = commands
         self.roster: WorkerIndex = roster
         self.deadlines: Deadlines = Deadlines(tickets)
@@ -117,7 +125,12 @@ class PoolState:
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
         self.waiting_line: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
         self.limits: PoolLimits = PoolLimits(
-            self.lifecycle, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
+            self.lifecycle,
+            self.deadlines,
+            PoolHold(self.deadlines, commands, instruments),
+            settings.max_running,
+            settings.rate_limit,
+            settings.retry_budget,
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
@@ -127,6 +140,7 @@ class PoolState:
         self.draining: bool = False
         self.paused: dict[WorkerRecord, None] = {}
         self.has_bounced: bool = False
+        self.evicted: dict[Run, int] = {}
         self.may_start: bool = False
         self.may_reserve: bool = False
         self.may_be_stuck: bool = False
@@ -138,15 +152,21 @@ class PoolState:
         self.special = self.draining or self.growth is not None or self.limits.is_shared or self.reservations.has_groups
 
     @property
-    def most_workers(self) -> float:
-        """How many workers the pool can have without workers added by the program."""
-        own = self.roster.staying
-        return own if self.growth is None else self.growth.most + own - self.growth.own
+    def most_places(self) -> float:
+        """How many places the workers of the pool can have without workers added by the program."""
+        own, growth = self.roster.places, self.growth
+        return own if growth is None or own == math.inf else own + (growth.most - growth.own) * growth.places_each
 
     @property
     def has_reserved(self) -> bool:
         """Whether workers are reserved for groups, or may be: then jobs prefer the workers of their own group."""
         return self.reservations.kept > 0 or bool(self.reservations.waiting)
+
+    def note_hold(self) -> None:
+        """Record that the pool has been paused, resumed or put to rest, or that its rest is over."""
+        self.limits.note_limits()
+        self.note_special()
+        self.may_start = True
 
     def note_relied_on(self) -> None:
         """Record that one more worker is available: a bounced job has to try it, even if a waiting job holds it."""

@@ -40,7 +40,7 @@ class StreamWindow(abc.ABC, Generic[C]):
     Arguments:
       roster: the pool's workers.
       commands: receives the notifications.
-      buffer: how many jobs may count; None for twice the number of workers.
+      buffer: how many jobs may count; None for twice the number of the workers' places.
       max_queue: how many jobs may wait to start in the pool.
       outlet: receives the jobs that can be read, in order; closed after the last one.
       look: called when there may be room for more jobs.
@@ -108,7 +108,7 @@ class StreamWindow(abc.ABC, Generic[C]):
         limit = self._buffer
         if limit is None:
             roster = self._roster
-            limit = 2 * (len(roster.by_id) - roster.leaving) or 2
+            limit = 2 * roster.places or 2
             if limit > MOST_BY_DEFAULT:
                 limit = MOST_BY_DEFAULT
         aside = self._delayed

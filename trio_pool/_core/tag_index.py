@@ -9,6 +9,7 @@ kinds also stores sums over them: the number of their workers, and which of thes
 from __future__ import annotations
 
 import heapq
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from .._model.records import Group, Terms, WorkerRecord
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
+
+# The share of the worker's places that is taken, the attempts under way on an unbounded worker, and a number that grows
+# with each start and end.
+Rank: TypeAlias = "tuple[float, int, int]"
 
 # Up to this number, the kinds of a fit are searched one by one.
 FEW = 8
@@ -36,7 +41,7 @@ _LEAST_TO_COMPACT = 64
 class WorkerKind:
     """The workers with the same tags that are reserved for the same group, or for none."""
 
-    __slots__ = ("available", "group", "idle", "key", "members", "tags", "wide")
+    __slots__ = ("available", "group", "has_places", "idle", "key", "members", "tags", "wide")
 
     def __init__(self, key: Key) -> None:
         self.key: Key = key
@@ -44,7 +49,9 @@ class WorkerKind:
         self.group: Group | None = key[1]
         self.members: int = 0
         self.available: int = 0
-        # In the order in which the workers became idle, each with an increasing number.
+        # Whether there are, or have been, workers with several places, whose order is not the one below.
+        self.has_places: bool = False
+        # The free workers, in the order in which they last started or ended a run, each with an increasing number.
         self.idle: dict[WorkerRecord, int] = {}
         # The wide fits that contain this kind; they store sums over their kinds.
         self.wide: dict[Fit, None] = {}
@@ -69,7 +76,7 @@ class WorkerKind:
         """Record that one of the workers is idle."""
         self.idle[worker] = number
         for fit in self.wide:
-            fit.park(worker, number)
+            fit.park(worker, number, self)
 
     def unpark(self, worker: WorkerRecord) -> int | None:
         """Record that one of the workers is no longer idle; return its number if it was."""
@@ -101,7 +108,7 @@ class Fit:
         self._pick: Pick = pick
         # If wide, a heap of the idle workers, the preferred one first. Workers that are no longer
         # idle are dropped when they are reached.
-        self._idle: list[tuple[int, WorkerRecord]] = []
+        self._idle: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
         # With random picks, a list of all idle workers instead, and each worker's position in the
         # list.
         self._urn: list[WorkerRecord] = []
@@ -112,7 +119,12 @@ class Fit:
         self.kinds[kind] = None
         if self.is_wide:
             self._widen(kind)
-        elif len(self.kinds) > FEW or self._pick == "random":
+        elif len(self.kinds) > FEW or self._pick == "random" or kind.has_places:
+            self.widen()
+
+    def widen(self) -> None:
+        """Store sums over the kinds, and their free workers in order."""
+        if not self.is_wide:
             self.is_wide = True
             for each in self.kinds:
                 self._widen(each)
@@ -127,7 +139,7 @@ class Fit:
         self.members += kind.members
         self.available += kind.available
         for worker, number in kind.idle.items():
-            self.park(worker, number)
+            self.park(worker, number, kind)
 
     def count(self) -> int:
         """The number of workers."""
@@ -137,14 +149,14 @@ class Fit:
         """The number of available workers."""
         return self.available if self.is_wide else sum([kind.available for kind in self.kinds])
 
-    def park(self, worker: WorkerRecord, number: int) -> None:
-        """Record that a worker is idle, if wide."""
+    def park(self, worker: WorkerRecord, number: int, kind: WorkerKind) -> None:
+        """Record that a worker is free in one of the kinds, if wide."""
         if self._pick == "random":
             self._waiting_line[worker] = len(self._urn)
             self._urn.append(worker)
             return
         idle = self._idle
-        heapq.heappush(idle, (-number if self._pick == "last_used" else number, worker))
+        heapq.heappush(idle, (self._rank(worker, number), worker, kind))
         if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
             self._idle = list({entry[1]: entry for entry in idle if self._is_idle(*entry)}.values())
             heapq.heapify(self._idle)
@@ -175,11 +187,21 @@ class Fit:
         found = [worker for worker in urn if may_take(worker)]
         return rng.choice(found) if found else None
 
-    def _is_idle(self, number: int, worker: WorkerRecord) -> bool:
-        kind = worker._kind
-        return kind.idle.get(worker) == abs(number) and kind in self.kinds
+    def _rank(self, worker: WorkerRecord, number: int) -> Rank:
+        """The place of a free worker in the order of preference."""
+        if self._pick == "last_used":
+            return 0.0, 0, -number
+        most = worker._max_running
+        if most == 1:
+            return 0.0, 0, number
+        running = len(worker._runs)
+        return (0.0, running, number) if most == math.inf else (running / most, 0, number)
 
-    def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[int, WorkerRecord] | None:
+    def _is_idle(self, rank: Rank, worker: WorkerRecord, kind: WorkerKind) -> bool:
+        number = kind.idle.get(worker)
+        return number is not None and self._rank(worker, number) == rank and kind in self.kinds
+
+    def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[Rank, WorkerRecord] | None:
         """The preferred one of the idle workers that ``may_take`` accepts (all if None), with its rank."""
         if not self.is_wide:
             found = [
@@ -187,26 +209,26 @@ class Fit:
             ]
             return min(found, default=None)
         idle = self._idle
-        refused: list[tuple[int, WorkerRecord]] = []
-        best: tuple[int, WorkerRecord] | None = None
+        refused: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
+        best: tuple[Rank, WorkerRecord] | None = None
         while idle and best is None:
             if not self._is_idle(*idle[0]):
                 heapq.heappop(idle)
             elif may_take is None or may_take(idle[0][1]):
-                best = idle[0]
+                best = idle[0][0], idle[0][1]
             else:
                 refused.append(heapq.heappop(idle))
-        for entry in refused:
-            heapq.heappush(idle, entry)
+        for again in refused:
+            heapq.heappush(idle, again)
         return best
 
     def _first_of(
         self, kind: WorkerKind, may_take: Callable[[WorkerRecord], bool] | None
-    ) -> tuple[int, WorkerRecord] | None:
+    ) -> tuple[Rank, WorkerRecord] | None:
         sign = -1 if self._pick == "last_used" else 1
         for worker, number in reversed(kind.idle.items()) if sign < 0 else kind.idle.items():
             if may_take is None or may_take(worker):
-                return sign * number, worker
+                return (0.0, 0, sign * number), worker
         return None
 
 
@@ -257,6 +279,12 @@ class TagIndex:
                     fit.add(kind)
             self._fits_by_tag.setdefault(a_tag_of(requires), {})[fit] = None
         return fit
+
+    def note_places(self, kind: WorkerKind) -> None:
+        """Record that a worker of a kind has several places."""
+        kind.has_places = True
+        for fit in list(self._fits_of(kind)):
+            fit.widen()
 
     def _fits_of(self, kind: WorkerKind) -> Iterator[Fit]:
         for tag in (None, *kind.tags):

@@ -45,11 +45,13 @@ class Vacancy(NamedTuple):
       worker: the worker.
       wholly: whether it must also be lent by no run.
       given_back: whether the group that it is reserved for must end first.
+      kept: how many of its free places are reserved for others.
     """
 
     worker: WorkerRecord
     wholly: bool
     given_back: bool = False
+    kept: int = 0
 
 
 class WaitGraph:
@@ -161,7 +163,7 @@ class WaitGraph:
 
     def _of_place(self, worker: WorkerRecord) -> list[Need]:
         """Return what must happen before a worker has a free place for a job that has lent one."""
-        if worker._has_room or any(run in self._as_if_lent for run in worker._runs):
+        if worker._has_place or any(run in self._as_if_lent for run in worker._runs):
             return []
         return [(1, list(worker._runs))]
 
@@ -182,13 +184,18 @@ class WaitGraph:
         return [(1, list(others))] if others else []
 
     def _of_group(self, group: Group) -> Need:
-        """Return how many of the workers held by waiting jobs must become free before a group has its workers."""
+        """Return how many of the places held by waiting jobs must become free before a group has its places."""
         growth = self._state.growth
-        free = 0.0 if growth is None else growth.most - growth.own
-        held: list[Vacancy] = []
+        free = 0.0 if growth is None else (growth.most - growth.own) * growth.places_each
+        held: list[Node] = []
         own = None if group.opener is None else group.opener.worker
         for worker in self._roster.by_id.values():
-            if worker._is_leaving or worker in group.workers or worker is own:
+            if worker._is_leaving:
+                continue
+            if not worker._is_exclusive:
+                free += self._count_places(group, worker, held)
+                continue
+            if worker in group.workers or worker is own:
                 continue
             is_kept = self._is_kept_from(group, worker)
             if is_kept or self._is_waited_on(worker):
@@ -200,6 +207,19 @@ class WaitGraph:
         # possible.
         return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
+    def _count_places(self, group: Group, worker: WorkerRecord, held: list[Node]) -> float:
+        """Return how many places of a worker a group may get; add to ``held`` what must end for more."""
+        if worker._lent:  # no place is reserved before the runs that have lent theirs have got them back
+            held += [Vacancy(worker, wholly=True)] if worker is not getattr(group.opener, "worker", None) else []
+            return 0
+        kept = [other for other in worker._kept if self._is_kept(group, other)]
+        if kept:
+            held.append(Vacancy(worker, wholly=True, given_back=True))
+        waiting = [run for run in worker._runs if run in self._waits]
+        held += [run for run in waiting if run is not group.opener]
+        unused = sum(worker._kept[other] for other in kept) + worker._kept.get(group, 0)
+        return max(0, worker._max_running - unused - len(waiting))
+
     def _is_waited_on(self, worker: WorkerRecord) -> bool:
         """Whether a run that uses or has lent the worker waits."""
         return any(run in self._waits for run in (*worker._runs, *worker._lent))
@@ -207,20 +227,35 @@ class WaitGraph:
     def _of_vacancy(self, vacancy: Vacancy) -> list[Need]:
         worker = vacancy.worker
         needs: list[Need] = []
-        if not worker._has_room and all(map(self._is_holding, worker._runs)):
+        is_full = not worker._has_room or len(worker._runs) + vacancy.kept >= worker._max_running
+        if is_full and all(map(self._is_holding, worker._runs)):
             needs.append((1, list(worker._runs)))
         if vacancy.wholly or worker._is_leaving or Hold.REOPENING in worker._holds:
             needs += [(1, [lender]) for lender in worker._lent]
-        group = worker._kind.group
-        if vacancy.given_back and group is not None and group.opener is not None:
-            # If another task of the opener waits, that wait may end when the group does.
-            needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
+        for group in (worker._kind.group, *worker._kept):
+            if vacancy.given_back and group is not None and group.opener is not None:
+                # If another task of the opener waits, that wait may end when the group does.
+                needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
         return needs
 
     def _is_kept_from(self, group: Group | None, worker: WorkerRecord) -> bool:
         """Whether a worker is reserved for another group that has all its workers; a waiting group releases its own."""
-        other = worker._kind.group
+        if worker._is_exclusive:
+            return self._is_kept(group, worker._kind.group)
+        return (
+            sum(places for other, places in worker._kept.items() if self._is_kept(group, other)) >= worker._max_running
+        )
+
+    def _is_kept(self, group: Group | None, other: Group | None) -> bool:
         return other is not None and other is not group and other not in self._reservations.waiting
+
+    def _places_kept_from(self, group: Group | None, worker: WorkerRecord) -> int:
+        """How many free places of a worker are reserved for other groups that have all their places."""
+        return sum(
+            max(0, places - sum(run.job._options.group is other for run in worker._runs))
+            for other, places in worker._kept.items()
+            if self._is_kept(group, other)
+        )
 
     def _of_worker(self, terms: Terms) -> list[Need]:
         """Return what must happen before a worker takes such a job; nothing if waiting jobs don't hold all of them.
@@ -269,7 +304,11 @@ class WaitGraph:
         if terms.failed:
             # The job avoids these workers until others have failed or are no longer available.
             staying = [worker for worker in staying if not roster.is_avoided(terms, worker)]
-        return [Vacancy(worker, wholly=False, given_back=self._is_kept_from(terms.gate, worker)) for worker in staying]
+        gate = terms.gate
+        return [
+            Vacancy(worker, False, self._is_kept_from(gate, worker), self._places_kept_from(gate, worker))
+            for worker in staying
+        ]
 
     def _of_room(self, terms: Terms) -> list[Need]:
         """Return how many waiting runs must end, in the pool and in the group, before there is room for such a job."""

@@ -22,6 +22,7 @@ class WorkerEvents:
         "_autoscaler",
         "_changes",
         "_dispatcher",
+        "_lending",
         "_lifecycle",
         "_search",
         "_settling",
@@ -33,6 +34,7 @@ class WorkerEvents:
         self._state = state
         self._lifecycle = state.lifecycle
         self._dispatcher = features.dispatcher
+        self._lending = features.lending
         self._unservable = features.unservable
         self._search = features.search
         self._autoscaler = features.autoscaler
@@ -47,7 +49,7 @@ class WorkerEvents:
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
         if state.reservations.waiting:
-            if state.reservations.review(state.most_workers):
+            if state.reservations.review(state.most_places):
                 self._dispatcher.set_aside_idle()
             self._search.look_again()  # a group may now wait for workers that waiting jobs hold
 
@@ -125,13 +127,37 @@ class WorkerEvents:
             worker._limits.breaker.reset()
             self._state.availability.end_quarantine(worker)
             self._dispatcher.note(worker, now)
+            if worker._available and worker._has_room and not self._state.roster.is_idle(worker):
+                self._dispatcher.rest_idle(worker, now)  # a probe had the worker for itself
+                self._state.look_again()
             self._settling.settle(now)
+
+    def set_places(self, worker: WorkerRecord, limit: float, now: float) -> None:
+        """Change how many attempts may run on a worker at once."""
+        self._settling.advance(now)
+        state = self._state
+        if worker._is_exclusive and limit != 1:
+            state.reservations.lose(worker)  # groups reserve single places of it from now on
+        state.roster.set_places(worker, limit)
+        state.reservations.lose(worker, most=limit)
+        state.may_reserve = True
+        while worker._claims and worker._has_place:
+            self._lending.give_back(worker, now)
+        if worker._available and worker._has_room and not state.roster.is_idle(worker):
+            self._dispatcher.rest_idle(worker, now)
+        state.look_again()
+        state.may_be_stuck = True
+        self._settling.settle(now)
 
     def depart(self, worker: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)
         if cut:
-            for run in (*worker._runs, *worker._lent):
+            runs = sorted((*worker._runs, *worker._lent), key=lambda run: run.started_at)
+            # Their jobs go to the front of the queue in the order of their starts, whichever ends first.
+            for run in reversed(runs):
+                self._state.evicted[run] = -next(self._state.tickets)
+            for run in runs:
                 self._changes.cut(run, Cut.EVICTED, now)
         if not (worker._is_leaving or worker._has_left):
             self._changes.dismiss(worker, now)
@@ -152,6 +178,8 @@ class WorkerEvents:
         state.paused.pop(worker, None)
         state.availability.drop(worker)
         state.reservations.lose(worker)
+        for run in [run for run in state.evicted if run.worker is worker]:
+            del state.evicted[run]  # it has not been cut short after all
         is_last = state.roster.leave(worker)
         if self._autoscaler is not None:
             self._autoscaler.left(worker)

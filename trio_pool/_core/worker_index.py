@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .tag_index import TagIndex, WorkerKind
+from .kinds import Kinds, may_serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit, Key
+    from .tag_index import Fit
 
 
 def terms_of(job: JobRecord) -> Terms:
@@ -42,18 +43,17 @@ class WorkerIndex:
     """
 
     __slots__ = (
-        "_everybody",
         "_in_order",
-        "_kept",
-        "_kinds",
-        "_only",
         "_pick",
+        "_places",
         "_rng",
         "_sequence",
+        "_unbounded",
         "by_id",
         "coming",
         "fresh",
         "idle_count",
+        "kinds",
         "leaving",
         "on_parked",
         "on_unparked",
@@ -63,15 +63,15 @@ class WorkerIndex:
         self._pick: Pick = pick
         self._rng = rng
         self.by_id: dict[int, WorkerRecord] = {}
+        # The places of the workers that are not about to leave, and how many of these workers have no bound.
+        self._places = 0
+        self._unbounded = 0
         # How many workers are about to leave.
         self.leaving: int = 0
         # How many workers can't start anything now, but may later without any action by the
         # program.
         self.coming: int = 0
-        self._kinds: dict[Key, WorkerKind] = {}
-        # The kinds by the group that they are reserved for; and kinds by their tags alone.
-        self._kept: dict[Group | None, TagIndex] = {None: TagIndex(pick)}
-        self._everybody = TagIndex(pick)
+        self.kinds: Kinds = Kinds(pick)
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
@@ -80,7 +80,6 @@ class WorkerIndex:
         # Called when a worker becomes idle, and when it no longer is.
         self.on_parked: Callable[[WorkerRecord, float], object] | None = None
         self.on_unparked: Callable[[WorkerRecord], object] | None = None
-        self._only: WorkerKind | None = None
         self._in_order: Callable[[dict[WorkerRecord, int]], Iterator[WorkerRecord]] = (
             reversed if pick == "last_used" else iter
         )
@@ -88,26 +87,51 @@ class WorkerIndex:
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
-        kind = self._everybody.by_tags.get(worker._tags)
-        if kind is None:
-            kind = WorkerKind((worker._tags, None))
-            self._everybody.add(kind)
-        kind.add_members(1)
-        self._enter(worker, None)
+        self.add_places(worker, 1)
+        self.kinds.join(worker)
         self.count_coming(worker)
 
     def leave(self, worker: WorkerRecord) -> bool:
         """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
+        if not worker._is_leaving:
+            self.add_places(worker, -1)
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
-        kind = self._everybody.by_tags[worker._tags]
-        kind.add_members(-1)
-        if not kind.members:
-            self._everybody.remove(kind)
-        self._quit(worker)
         self.fresh.pop(worker, None)
-        return not kind.members
+        return self.kinds.leave(worker)
+
+    def set_places(self, worker: WorkerRecord, limit: float) -> None:
+        """Change the number of a worker's places."""
+        counts = not worker._is_leaving and worker._id in self.by_id
+        if counts:
+            self.add_places(worker, -1)
+        worker._max_running = limit
+        worker._is_exclusive &= limit == 1
+        if counts:
+            self.add_places(worker, 1)
+        if worker._id not in self.by_id or worker._is_exclusive:
+            return
+        self.kinds.note_places(worker)
+        since = next((kind.idle[worker] for kind in self.kinds.of(worker) if worker in kind.idle), None)
+        if since is not None:  # its place in the order may have changed
+            self.unpark(worker)
+            if kinds := self.kinds.open_to(worker):
+                for kind in kinds:
+                    kind.park(worker, since)
+                self.idle_count += 1
+
+    def add_places(self, worker: WorkerRecord, sign: int) -> None:
+        """Count the places of a worker, or no longer: not while it is about to leave."""
+        if worker._max_running == math.inf:
+            self._unbounded += sign
+        else:
+            self._places += sign * int(worker._max_running)
+
+    @property
+    def places(self) -> float:
+        """How many places the workers have that are not about to leave."""
+        return math.inf if self._unbounded else self._places
 
     @property
     def staying(self) -> int:
@@ -120,8 +144,8 @@ class WorkerIndex:
         since = kind.unpark(worker)
         counts = worker._available and not worker._lent
         kind.add_available(-counts)
-        self._quit(worker)
-        self._enter(worker, group)
+        self.kinds.quit(kind)
+        self.kinds.enter(worker, group)
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
@@ -131,46 +155,39 @@ class WorkerIndex:
                 kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
             self.fresh[worker] = None
 
-    def _enter(self, worker: WorkerRecord, group: Group | None) -> None:
-        key = (worker._tags, group)
-        kind = self._kinds.get(key)
-        if kind is None:
-            kind = self._kinds[key] = WorkerKind(key)
-            if group not in self._kept:
-                self._kept[group] = TagIndex(self._pick)
-            self._kept[group].add(kind)
-            self._look_for_only()
-        kind.add_members(1)
-        worker._kind = kind
-
-    def _quit(self, worker: WorkerRecord) -> None:
-        kind = worker._kind
-        kind.add_members(-1)
-        if not kind.members:
-            del self._kinds[kind.key]
-            kinds = self._kept[kind.group]
-            kinds.remove(kind)
-            if not kinds.by_tags and kind.group is not None:
-                del self._kept[kind.group]
-            self._look_for_only()
-
-    def _look_for_only(self) -> None:
-        only = next(iter(self._kinds.values())) if len(self._kinds) == 1 else None
-        self._only = only if only is not None and only.group is None and self._pick != "random" else None
-
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
         worker._available = available
         if not worker._lent:
-            worker._kind.add_available(1 if available else -1)
+            self.kinds.add_available(worker, 1 if available else -1)
         if not available:
             self.unpark(worker)
 
     def count_as_available(self, worker: WorkerRecord, counts: bool) -> None:
         """Record whether an available worker counts as such: not while it is lent."""
         if worker._available:
-            worker._kind.add_available(1 if counts else -1)
+            self.kinds.add_available(worker, 1 if counts else -1)
         if counts and self.is_idle(worker):
+            self.fresh[worker] = None
+
+    def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
+        """Reserve more or fewer places of a worker with several places for a group."""
+        since = next((kind.idle[worker] for kind in self.kinds.of(worker) if worker in kind.idle), None)
+        self.unpark(worker)
+        counts = worker._available and not worker._lent
+        self.kinds.add_available(worker, -counts)
+        kept = worker._kept.get(group, 0) + number
+        if group not in worker._kept:
+            self.kinds.add_to(worker, group)
+        worker._kept[group] = kept
+        if not kept:
+            del worker._kept[group]
+            self.kinds.remove_from(worker, group)
+        self.kinds.add_available(worker, counts)
+        if since is not None and (kinds := self.kinds.open_to(worker)):
+            for kind in kinds:
+                kind.park(worker, since)
+            self.idle_count += 1
             self.fresh[worker] = None
 
     def count_coming(self, worker: WorkerRecord) -> None:
@@ -181,24 +198,36 @@ class WorkerIndex:
             self.coming += 1 if coming else -1
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
-        """Record that an available worker is idle; it is fresh unless it has just looked for a job itself."""
+        """Record that an available worker is free; it is fresh unless it has just looked for a job itself."""
         self._sequence = number = self._sequence + 1
         kind = worker._kind
-        kind.idle[worker] = number
-        if kind.wide:
-            kind.park(worker, number)
+        if not worker._is_exclusive:
+            self.unpark(worker)  # it may have been free already
+            kinds = self.kinds.open_to(worker)
+            if not kinds:
+                return
+            for each in kinds:
+                each.park(worker, number)
+        else:
+            kind.idle[worker] = number
+            if kind.wide:
+                kind.park(worker, number)
         self.idle_count += 1
         if is_fresh:
             self.fresh[worker] = None
-        if self.on_parked is not None:
+        if self.on_parked is not None and not worker._runs:
             self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""
         kind = worker._kind
-        if worker not in kind.idle:
+        if not worker._is_exclusive:
+            numbers = [each.unpark(worker) for each in self.kinds.of(worker)]
+            if numbers.count(None) == len(numbers):
+                return
+        elif worker not in kind.idle:
             return
-        if kind.wide:
+        elif kind.wide:
             kind.unpark(worker)
         else:
             del kind.idle[worker]
@@ -216,7 +245,7 @@ class WorkerIndex:
 
     def take_idle(self) -> WorkerRecord:
         """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
-        only = self._only
+        only = self.kinds.only
         if only is None or only.wide:
             worker = self.choose(ANYONE)
             assert worker is not None
@@ -230,24 +259,24 @@ class WorkerIndex:
         return worker
 
     def is_idle(self, worker: WorkerRecord) -> bool:
-        """Whether a worker is idle."""
-        return worker in worker._kind.idle
+        """Whether a worker is free, for any job or for those of a group."""
+        return worker in worker._kind.idle or any(worker in kind.idle for kind in self.kinds.of(worker))
 
     def idle(self) -> list[WorkerRecord]:
-        """The idle workers, the longest idle first."""
-        # Copied first, since another thread may call this.
-        found = [item for kind in list(self._kinds.values()) for item in list(kind.idle.items())]
-        return [worker for worker, _ in sorted(found, key=lambda item: item[1])]
+        """The free workers, the longest without a start or an end first."""
+        # Copied first, since another thread may call this. A worker may be free in several kinds.
+        found = dict([item for kind in self.kinds.all() for item in list(kind.idle.items())])
+        return sorted(found, key=found.__getitem__)
 
     def fresh_idle(self) -> list[WorkerRecord]:
-        """The idle workers that are fresh, the longest idle first."""
-        return sorted(filter(self.is_idle, self.fresh), key=lambda worker: worker._kind.idle[worker])
+        """The free workers that are fresh, the longest without a start or an end first."""
+        return [worker for worker in self.idle() if worker in self.fresh] if self.fresh else []
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
         """The longest idle worker that isn't reserved, except ``but``."""
         if self._pick == "longest_idle":
             return self.choose(ANYONE, but)
-        idle = [item for kind in self._kept[None].by_tags.values() for item in kind.idle.items() if item[0] not in but]
+        idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
         return min(idle, key=lambda item: item[1], default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
@@ -257,13 +286,13 @@ class WorkerIndex:
         pinned = terms.pinned
         if pinned is not None:
             return pinned._id in self.by_id and terms.requires <= pinned._tags
-        return bool(self._everybody.fit(terms.requires).kinds)
+        return bool(self.kinds.everybody(terms.requires).kinds)
 
     def count(self, terms: Terms) -> int:
         """How many workers of the pool may run such a job, now or ever."""
         if terms.pinned is not None:
             return int(self.has_any(terms))
-        return self._everybody.fit(terms.requires).count()
+        return self.kinds.everybody(terms.requires).count()
 
     def fitting(self, terms: Terms) -> list[WorkerRecord]:
         """The workers of the pool that may run such a job, now or ever."""
@@ -274,7 +303,10 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
-        if not worker._kind.may_serve(terms):
+        if not worker._kept:
+            if not worker._kind.may_serve(terms):
+                return False
+        elif not any(kind.may_serve(terms) for kind in self.kinds.open_to(worker)):
             return False
         if terms.pinned is not None:
             return worker is terms.pinned
@@ -290,7 +322,7 @@ class WorkerIndex:
 
     def is_avoided(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an eligible worker won't get such a job, whatever its own state, as long as others are available."""
-        if worker not in terms.failed or not worker._kind.may_serve(terms):
+        if worker not in terms.failed or not may_serve(worker, terms):
             return False
         others = self._available(terms) - _is_relied_on(worker, terms)
         failed = sum(1 for other in terms.failed if other is not worker and _is_relied_on(other, terms))
@@ -300,36 +332,31 @@ class WorkerIndex:
         """The idle worker for such a job, except ``but``, or None."""
         if not self.idle_count:
             return None
-        if terms is ANYONE and self._only is not None and not but:
+        if terms is ANYONE and self.kinds.only is not None and not but:
             # The short path for the most common pools, with the same result.
-            return next(self._in_order(self._only.idle))
+            return next(self._in_order(self.kinds.only.idle))
         if terms.gate is not None and terms.gate.is_full:
             return None
         if terms.pinned is not None:
             worker = terms.pinned
-            free = worker in worker._kind.idle and worker not in but and self.admits(terms, worker)
+            free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
             return worker if free else None
-        gate = terms.gate
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
-        if gate is not None and gate in self._kept:
-            # The reserved workers of the group go first, since the others are available to all
-            # jobs.
-            own = self._choose_of(self._kept[gate].fit(terms.requires), may_take)
-            if own is not None:
-                return own
-        return self._choose_of(self._kept[None].fit(terms.requires), may_take)
+        unreserved, reserved = self.kinds_for(terms)
+        # The reserved places of the group go first, since the others are available to all jobs.
+        own = None if reserved is None else self._choose_of(reserved, may_take)
+        return self._choose_of(unreserved, may_take) if own is None else own
 
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
-        return self._kept[None].fit(worker._tags).has_idle(worker)
+        return self.kinds.fits_for(worker._tags, None)[0].has_idle(worker)
 
     def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
         """The kinds of workers that may run such jobs: the unreserved ones, and those reserved for the group."""
-        kept = None if terms.gate is None else self._kept.get(terms.gate)
-        return self._kept[None].fit(terms.requires), None if kept is None else kept.fit(terms.requires)
+        return self.kinds.fits_for(terms.requires, terms.gate)
 
     def _choose_of(self, fit: Fit, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
@@ -345,4 +372,4 @@ class WorkerIndex:
 
 
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
-    return worker._available and not worker._lent and worker._kind.may_serve(terms)
+    return worker._available and not worker._lent and may_serve(worker, terms)

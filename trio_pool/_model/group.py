@@ -19,18 +19,19 @@ class GroupRecord(Generic[J, W]):
     Arguments:
       name: the group's name.
       max_running: how many of the group's attempts may run at once.
-      reserve: how many workers to reserve for the group.
+      reserve: how many places to reserve for the group.
       must_succeed: whether the first dead job of the group ends the whole group.
 
     Attributes:
       is_gate: whether the group needs a queue of its own, because it limits its jobs or reserves
-          workers.
+          places.
       opener: the run of a job that occupies a place, or has lent it, while the job waits for the
           group's jobs; None if the group was opened elsewhere.
       task: the task that runs the group's block.
       awaited: how many jobs wait for the group's end.
       surplus: how many more workers are busy with the group's jobs than jobs of it run.
-      workers: the reserved workers.
+      workers: the workers with reserved places, and how many.
+      reserved: how many places are reserved for the group.
       live: the jobs that have not ended.
       line: the jobs whose submitters wait for a place in the queue; for a graph, the key.
       count: how many jobs are in each state, including ended ones.
@@ -49,6 +50,7 @@ class GroupRecord(Generic[J, W]):
         "opener",
         "queue_peak",
         "reserve",
+        "reserved",
         "retries",
         "surplus",
         "task",
@@ -65,7 +67,8 @@ class GroupRecord(Generic[J, W]):
         self.task: object = None
         self.awaited: int = 0
         self.surplus: int = 0
-        self.workers: dict[W, None] = {}
+        self.workers: dict[W, int] = {}
+        self.reserved: int = 0
         self.live: dict[J, None] = {}
         self.line: dict[J, None] = {}
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
@@ -85,8 +88,8 @@ class GroupRecord(Generic[J, W]):
 
     @property
     def lacks(self) -> int:
-        """How many more reserved workers the group waits for."""
-        return self.reserve - len(self.workers)
+        """How many more reserved places the group waits for."""
+        return self.reserve - self.reserved
 
     def note_queued(self) -> None:
         """Update the peak after a job of the group has begun to wait for a worker."""

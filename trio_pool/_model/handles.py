@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
-from .records import Crew, JobRecord, WorkerRecord
+from .records import JobRecord, WorkerRecord
 from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from .owners import Crew
     from .statistics import WorkerStatistics
 
 
@@ -41,6 +42,7 @@ class WorkerHost(Protocol):
     def rest_worker(self, worker: Worker, seconds: float) -> None: ...
     def reopen_worker(self, worker: Worker) -> None: ...
     def reset_breaker_of(self, worker: Worker) -> None: ...
+    def set_places(self, worker: Worker, limit: float) -> None: ...
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
 
@@ -200,7 +202,7 @@ class Job(JobRecord, Generic[V_co]):
 
 
 class Worker(WorkerRecord):
-    """The loop that serves one resource, one attempt at a time.
+    """The loop that serves one resource, with a place for each attempt that may run on it at once.
 
     Only the pool creates workers: by `open_pool` and by ``pool.add``.
     """
@@ -231,6 +233,18 @@ class Worker(WorkerRecord):
     def job(self) -> Job[Any] | None:
         """The first of `jobs`, or None."""
         return next(iter(self.jobs), None)
+
+    @property
+    def max_running(self) -> float:
+        """How many attempts may run on the worker at once: an int of at least 1, or ``inf``. Assign to change it.
+
+        If more run than a lower bound allows, they end by themselves.
+        """
+        return self._max_running
+
+    @max_running.setter
+    def max_running(self, limit: float) -> None:
+        self._host.set_places(self, limit)
 
     def statistics(self) -> WorkerStatistics:
         """Take a snapshot of the worker's work so far."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import attrs
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .._policies.rate_limit import RateMeter
     from .._policies.retry import RetryPolicy
     from .._policies.worker_limits import WorkerLimits
+    from .owners import Crew, Watcher
     from .setback import Setback
     from .states import Cut
 
@@ -151,21 +152,6 @@ class Run:
 
 
 _CLOSED = frozenset({Hold.STARTING, Hold.REOPENING, Hold.STOPPED})
-
-
-class Crew(Protocol):
-    """The workers of a pool; identifies the pool of a worker."""
-
-    def count_coming(self, worker: WorkerRecord) -> None: ...
-
-
-class Watcher(Protocol):
-    """The stream to which a job belongs."""
-
-    unread: int
-
-    def end(self, job: JobRecord, old: JobState | None) -> None: ...
-    def move(self, old: JobState | None, state: JobState) -> None: ...
 
 
 class JobRecord(Handle):
@@ -295,8 +281,8 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_kind", "_last_error", "_lent", "_limits",
-        "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kind", "_last_error", "_lent",
+        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
     )
     # fmt: on
 
@@ -313,18 +299,19 @@ class WorkerRecord(Handle):
 
         # Whether the pool opens and retires the worker with the load.
         self._elastic = False
-
-        # What holds the worker back, each with the time until which it does, or inf.
+        # Each hold, with the time until which it lasts, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
-        # Whether the resource has ever been open, and when it will be too old.
-        self._was_open = False
+        self._was_open = False  # ever
         self._expires_at: float | None = None
 
-        # The number of places; and the runs that occupy them, in the order of their start.
-        self._max_running = 1
+        # The number of places, and the runs on them in the order of their start.
+        self._max_running: float = 1
+        # Whether there has never been more than one. If not, the places reserved for groups; an
+        # exclusive worker is reserved by its kind.
+        self._is_exclusive = True
+        self._kept: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
-        # The runs whose jobs have lent their places; and those of these runs that are to get them
-        # back.
+        # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
@@ -371,11 +358,15 @@ class WorkerRecord(Handle):
         return self._holds.keys().isdisjoint(_CLOSED)
 
     @property
+    def _has_place(self) -> bool:
+        """Whether a place is free."""
+        return len(self._runs) < self._max_running
+
+    @property
     def _has_room(self) -> bool:
-        """Whether a place is free, and may be taken: a breaker's probe has the worker for itself."""
-        running = len(self._runs)
-        is_probing = running > 0 and self._limits is not None and self._limits.is_probing
-        return running < self._max_running and not is_probing
+        """Whether a place is free that the worker's limits let be used."""
+        limits = self._limits
+        return self._has_place and (limits is None or not self._runs or limits.allows_another())
 
     @property
     def _may_become_available(self) -> bool:

@@ -10,7 +10,7 @@ import attrs
 from .._basics.error_text import in_words, only_leaf
 from .._basics.text import one_line, shown
 from .states import JobState
-from .text import counted
+from .text import counted, places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,12 @@ class WorkerStatistics:
       id: the worker's number.
       name: the worker's name.
       state: the worker's state.
+      running: how many attempts run on the worker now.
+      max_running: how many attempts may run on it at once.
       attempts: the worker's attempts that ended by themselves or by a timeout.
       succeeded: the number of these attempts that returned a value.
       failed: the number of these attempts that failed.
-      busy_seconds: how long the worker has been running attempts, including the current one.
+      busy_seconds: the durations of the worker's attempts added up, including those that run now.
       last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
           is an exception group with a single error, that error.
       available_at: when, on Trio's clock, the worker's rest, its quarantine and the wait for its
@@ -52,6 +54,8 @@ class WorkerStatistics:
     id: int
     name: str
     state: WorkerState
+    running: int
+    max_running: float
     attempts: int
     succeeded: int
     failed: int
@@ -125,18 +129,23 @@ class PoolStatistics(_Taken):
         ]
         lines = [f"{name}: {counted(self.submitted, 'job')} submitted", states, ", ".join(work)]
         if self.workers:
-            lines += _table([_COLUMNS, *(_row(worker, getattr(self, "_now", None)) for worker in self.workers)])
+            rows = [_COLUMNS, *(_row(worker, getattr(self, "_now", None)) for worker in self.workers)]
+            if all(worker.max_running == 1 for worker in self.workers):
+                rows = [(*row[:_RUNNING], *row[_RUNNING + 1 :]) for row in rows]
+            lines += _table(rows)
         return "\n  ".join(lines)
 
 
-_COLUMNS = ("worker", "state", "attempts", "succeeded", "failed", "busy", "available", "last error")
-_PLACES = "<<>>>>><"
+_COLUMNS = ("worker", "state", "running", "attempts", "succeeded", "failed", "busy", "available", "last error")
+_LEFT = frozenset({"worker", "state", "last error"})
+_RUNNING = _COLUMNS.index("running")
 
 
 def _row(worker: WorkerStatistics, now: float | None) -> tuple[str, ...]:
     return (
         one_line(worker.name, 40),
         worker.state.value,
+        places(worker.running, worker.max_running),
         str(worker.attempts),
         str(worker.succeeded),
         str(worker.failed),
@@ -155,7 +164,8 @@ def _moment(until: float | None, now: float | None) -> str:
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Format rows as lines, with columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map("{:{}{}}".format, row, _PLACES, widths)).rstrip() for row in rows]
+    sides = ["<" if name in _LEFT else ">" for name in rows[0]]
+    return ["  ".join(map("{:{}{}}".format, row, sides, widths)).rstrip() for row in rows]
 
 
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
@@ -166,6 +176,8 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
         id=worker.id,
         name=worker.name,
         state=worker.state,
+        running=len(worker._runs),
+        max_running=worker._max_running,
         attempts=worker._succeeded + worker._failed,
         succeeded=worker._succeeded,
         failed=worker._failed,

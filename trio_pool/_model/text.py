@@ -10,7 +10,7 @@ from .._basics.text import call_arguments, one_line
 from .states import WorkerState
 
 if TYPE_CHECKING:
-    from .records import JobRecord, WorkerRecord
+    from .records import Group, JobRecord, WorkerRecord
     from .states import Attempt
 
 
@@ -83,9 +83,19 @@ def attempt_lines(job: JobRecord) -> list[str]:
 def reservation(worker: WorkerRecord) -> str:
     """The group for which a worker is reserved, in words, or an empty string."""
     group = worker._kind.group
-    if group is None:
-        return ""
-    return f"reserved for {'a group' if group.name is None else f'the group {one_line(group.name)!r}'}"
+    if group is not None:
+        return f"reserved for {_name_of(group)}"
+    kept = ", ".join(f"{places} for {_name_of(group)}" for group, places in tuple(worker._kept.items()))
+    return f"places reserved: {kept}" if kept else ""
+
+
+def _name_of(group: Group) -> str:
+    return "a group" if group.name is None else f"the group {one_line(group.name)!r}"
+
+
+def places(taken: int, most: float) -> str:
+    """How many of a worker's places are taken: ``12/20``."""
+    return f"{taken}/{'inf' if most == math.inf else most}"
 
 
 def doings(worker: WorkerRecord, now: float) -> str:
@@ -102,6 +112,8 @@ def doings(worker: WorkerRecord, now: float) -> str:
         holds.append(reserved)
     if run := next(iter(worker._runs), None):
         busy = f"busy with {title(run.job)} for {now - run.started_at:.1f} s"
+        if worker._max_running != 1:
+            busy = f"{busy} ({places(len(worker._runs), worker._max_running)} places)"
         return f"{busy}, then {', '.join(holds)}" if holds else busy
     if state is WorkerState.IDLE:
         holds.insert(0, state.name.lower())

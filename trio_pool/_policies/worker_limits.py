@@ -76,14 +76,13 @@ class WorkerLimits:
         """Whether the resource must be reopened before another attempt."""
         return self._is_old or self._jobs >= self._max_jobs
 
+    def allows_another(self) -> bool:
+        """Whether one more attempt may run beside others: not beside a probe, and not if the resource is worn."""
+        return not (self.is_worn() or (self.breaker is not None and self.breaker.state is BreakerState.PROBING))
+
     def ready_at(self, now: float) -> float:
         """Return the earliest time from ``now`` on at which the rate limit allows a start."""
         return now if self.meter is None else self.meter.ready_at(now)
-
-    @property
-    def is_probing(self) -> bool:
-        """Whether the breaker's probe runs, so that nothing else may start beside it."""
-        return self.breaker is not None and self.breaker.state is BreakerState.PROBING
 
     def start(self, now: float) -> Trial | None:
         """Record the start of an attempt, except in the meter; return what the breaker needs at its end."""

@@ -37,9 +37,10 @@ class Owner(Protocol):
     """The calls that a loop needs from its worker's Trio half."""
 
     core: Core
+    worker: Any
     leading: tuple[Any, ...]
     session: trio.CancelScope
-    spare_loops: int
+    free_loops: int
     is_recalled: bool
     breakage: Breakage
 
@@ -66,17 +67,15 @@ class AttemptLoop:
     Attributes:
       task: the loop's Trio task, while it serves.
       returned: set once the job of the loop's run has got its lent place back, or never will.
-      is_spare: whether another loop already serves the place of this loop's run.
     """
 
-    __slots__ = ("_interrupted", "_owner", "_runs", "_scope", "is_spare", "returned", "task")
+    __slots__ = ("_interrupted", "_owner", "_runs", "_scope", "returned", "task")
 
     def __init__(self, owner: Owner, runs: trio.MemoryReceiveChannel[Run]) -> None:
         self._owner = owner
         self._runs = runs
         self.task: trio.lowlevel.Task | None = None
         self.returned: trio.Event = trio.Event()
-        self.is_spare: bool = False
         # Attempts share a scope until it fires; then it is replaced.
         self._scope = trio.CancelScope()
         self._interrupted = False
@@ -90,12 +89,13 @@ class AttemptLoop:
     async def serve(self) -> None:
         """Run one attempt after another until there are no more runs. The body of a task."""
         owner, receive = self._owner, self._runs.receive
-        core, host = owner.core, owner.host
+        core, host, worker = owner.core, owner.host, owner.worker
         commands, deadlines, timers = host.commands, core.deadlines, host.timers
         clock = trio.lowlevel.current_clock()
         self.task = trio.lowlevel.current_task()
         has_lifespan = owner.lifespan is not None
         run: Run | None = None
+        is_counted = True  # as free, until the first run has been received
         while True:
             raised: BaseException | None = None
             settled = True
@@ -110,15 +110,18 @@ class AttemptLoop:
                     armed = math.inf
                     while not fired:
                         if run is None:
-                            if self.is_spare or owner.spare_loops:
-                                owner.spare_loops -= not self.is_spare
-                                return
+                            if not is_counted:
+                                if owner.free_loops >= worker._max_running:
+                                    return  # enough others are free
+                                owner.free_loops += 1
+                                is_counted = True
                             try:
                                 # After the last run no cancellation may come in between, so this
                                 # must not wait.
                                 run = self._runs.receive_nowait() if owner.is_recalled else await receive()
                             except trio.EndOfChannel:
                                 return
+                            is_counted = False
                         if run.cut is not None:  # cancelled before it began
                             run = owner.give_up(run)
                             host.carry_out()

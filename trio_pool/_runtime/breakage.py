@@ -27,8 +27,8 @@ class Judge(Protocol):
 class Breakage:
     """Takes a worker out of use when its lifespan ends by itself, which the lifespan may take time for.
 
-    Why it ends is known only when it has ended: until then nobody is notified, and the attempt that
-    it has cut short has not failed.
+    Why it ends is known only when it has ended: until then nobody is notified, and the attempts
+    that it has cut short have not failed.
 
     Arguments:
       worker: the worker.
@@ -46,9 +46,9 @@ class Breakage:
         self._broken: ResourceBroken | None = None
         # Whether the instruments have not been notified of that yet, because the reason is unknown.
         self._untold = False
-        # The run whose function has ended for that reason: its attempt fails once the reason is
-        # known.
-        self._doomed: Run | None = None
+        # The runs whose functions have ended for that reason: their attempts fail once the reason
+        # is known.
+        self._doomed: dict[Run, None] = {}
 
     @property
     def has_begun(self) -> bool:
@@ -74,13 +74,13 @@ class Breakage:
         if self._worker._lent:  # the lifespan can't end before these runs have got the worker back
             self._judge(run, broken, trio.current_time())
         else:
-            self._doomed = run
+            self._doomed[run] = None
 
     def cancel(self, run: Run) -> bool:
         """Cut a run short; return False if it doesn't wait for the end of the lifespan."""
-        if run is not self._doomed:
+        if run not in self._doomed:
             return False
-        self._doomed = None
+        del self._doomed[run]
         self._core.cut_short(run, JobCancelledError(run.job), trio.current_time())
         return True
 
@@ -91,11 +91,11 @@ class Breakage:
             broken.reason = f"the lifespan of {one_line(self._worker.name)} broke: {in_words(error)}"
             broken.args = (broken.reason,)
             broken.__cause__ = error
-            if self._doomed is None:  # no attempt fails with it
+            if not self._doomed:  # no attempt fails with it
                 report("the lifespan of %s broke", one_line(self._worker.name), error=error, level=logging.WARNING)
         if self._untold:
             self._untold = False
             self._core.tell_reopening(self._worker, broken)
-        if self._doomed is not None:
-            run, self._doomed = self._doomed, None
+        doomed, self._doomed = self._doomed, {}
+        for run in doomed:
             self._judge(run, broken, trio.current_time())

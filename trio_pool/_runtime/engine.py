@@ -26,6 +26,7 @@ from .._core.commands import (
     RESERVED,
     START,
     TELL,
+    TELL_OF_POOL,
     TURNED_AWAY,
     WAITS_IN_VAIN,
 )
@@ -96,6 +97,8 @@ class Engine:
         requeue: Callable[[Job[Any], JobOptions], Job[Any]],
     ) -> None:
         self.config: Config = config
+        # The public object, for instruments; set by that object.
+        self.pool: object = None
         self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Any] = list(config.instruments)
         self.commands: deque[Command] = deque()
@@ -145,6 +148,7 @@ class Engine:
             TURNED_AWAY: self._on_turned_away,
             WAITS_IN_VAIN: self.waiting.on_waits_in_vain,
             TELL: self._on_tell,
+            TELL_OF_POOL: self._on_tell_of_pool,
             INTERRUPT: self._on_interrupt,
             REGAIN: self._on_regain,
             RECALL: self._on_recall,
@@ -172,8 +176,8 @@ class Engine:
                 "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
             )
 
-    def note_joined(self) -> None:
-        """Notify the streams of a new worker: the default buffer may allow more jobs."""
+    def note_places(self) -> None:
+        """Notify the streams that the workers may have more places: the default buffer may allow more jobs."""
         for feeder in self.feeders:
             feeder.look()
 
@@ -221,8 +225,8 @@ class Engine:
             self.dead._deal_with(job)
 
     def workers_of(self, group: Group) -> tuple[Worker, ...]:
-        """The workers that are reserved for a group."""
-        return cast("tuple[Worker, ...]", tuple(group.workers))
+        """The worker of each place that is reserved for a group."""
+        return tuple(cast("Worker", worker) for worker, places in group.workers.items() for _ in range(places))
 
     def lend_worker(self, job: Job[Any]) -> LendBlock:
         """Return the block in which a job lends its worker."""
@@ -298,7 +302,7 @@ class Engine:
             self.timers.sleep_until(self.deadlines.soonest)
 
     def _on_start(self, run: Run) -> None:
-        run.worker._task.runs.send_nowait(run)
+        run.worker._task.send(run)
 
     def _on_interrupt(self, run: Run) -> None:
         run.worker._task.interrupt(run)
@@ -321,6 +325,10 @@ class Engine:
     def _on_tell(self, told: tuple[str, tuple[object, ...]]) -> None:
         event, arguments = told
         notify(self.instruments, event, *arguments)
+
+    def _on_tell_of_pool(self, told: tuple[str, tuple[object, ...]]) -> None:
+        event, arguments = told
+        notify(self.instruments, event, self.pool, *arguments)
 
     def _on_quiet(self, _: None) -> None:
         if self._quiet is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import math
 import sys
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -74,8 +75,8 @@ class WorkerTask:
       insists: whether to retry if the resource can't be opened the first time.
 
     Attributes:
-      runs: the channel to the loops. For each run that is sent, a loop is free or will be in this
-          turn of the event loop.
+      runs: the channel to the loops. For each run that is sent, a loop is free or has been started.
+      free_loops: how many loops receive, or are about to, beyond those for the runs in the channel.
     """
 
     __slots__ = (
@@ -90,6 +91,7 @@ class WorkerTask:
         "core",
         "failure",
         "farewell",
+        "free_loops",
         "gave_up",
         "host",
         "is_recalled",
@@ -100,7 +102,6 @@ class WorkerTask:
         "runs",
         "served",
         "session",
-        "spare_loops",
         "stopped",
         "worker",
     )
@@ -132,10 +133,11 @@ class WorkerTask:
         self._opened_at = 0.0
         self._reopening = Reopening(worker.name, host.reopening, host.rng, may_give_up=not worker._elastic)
         self.breakage = Breakage(worker, core, self.judge)
-        # The loops, inside the lifespan: one for each place, and one for each run whose job has
-        # lent its place. Loops beyond that number end as soon as they are idle.
+        # The loops, inside the lifespan: as many as have been needed at once, for the runs on the
+        # worker's places and those whose jobs have lent theirs. An idle loop ends if as many loops
+        # as the worker has places are idle already.
         self._loops: trio.Nursery | None = None
-        self.spare_loops = 0
+        self.free_loops = 0
         # Whether no more runs will come, because the worker is about to leave or reopen.
         self.is_recalled = False
         # Whether the task has begun; and, except during a session, whether that is over.
@@ -151,6 +153,14 @@ class WorkerTask:
         # them to raise.
         self.removers = 0
         self.farewell: Exception | None = None
+
+    def send(self, run: Run) -> None:
+        """Send a run to a loop, a new one if none is free."""
+        if self.free_loops:
+            self.free_loops -= 1
+        else:
+            self._start_loop()
+        self.runs.send_nowait(run)
 
     def interrupt(self, run: Run) -> None:
         """Cancel a run."""
@@ -168,15 +178,14 @@ class WorkerTask:
     # Lending.
 
     def lend(self, run: Run) -> None:
-        """Lend the place of a run to others, which needs one more loop."""
+        """Lend the place of a run to others."""
         run.loop.returned = trio.Event()
         following = self.core.lend(run, trio.current_time())
-        if self.spare_loops:
-            self.spare_loops -= 1
-        else:
-            self._start_loop()
         if following is not None:
-            self.runs.send_nowait(following)
+            self.send(following)
+        elif not self.free_loops:  # some loop must notice if the lifespan ends by itself
+            self._start_loop()
+            self.free_loops = 1
         self.host.carry_out()
 
     async def take_back(self, run: Run) -> Wait | None:
@@ -199,12 +208,10 @@ class WorkerTask:
     def _forfeit(self, run: Run) -> None:
         """Let a run go on without its place, since it will never get it back."""
         self.core.forfeit(run)
-        run.loop.is_spare = True
         run.loop.returned.set()
 
     def regain(self, run: Run) -> None:
         """Wake a run that has got its place back."""
-        self.spare_loops += 1
         run.loop.returned.set()
 
     def _start_loop(self) -> None:
@@ -336,10 +343,9 @@ class WorkerTask:
         self.served = trio.Event()
         self._opened_at = trio.current_time()
         self.breakage.opened()
-        self.spare_loops = 0
         self.is_recalled = False
-        # As large as the number of concurrent runs, so that sending never waits.
-        self.runs, self._receiver = trio.open_memory_channel[Run](self.worker._max_running)
+        # Without a bound, since it holds only runs that have a place, whose number may change.
+        self.runs, self._receiver = trio.open_memory_channel[Run](math.inf)
         with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
             self.opened.set()
@@ -349,6 +355,7 @@ class WorkerTask:
             try:
                 async with trio.open_nursery() as self._loops:
                     self._start_loop()
+                    self.free_loops = 1
                     self.host.carry_out()
             except BaseExceptionGroup as group:
                 # Usually cancellations, since the loops handle the failures of jobs.

@@ -38,7 +38,8 @@ class Workers:
 
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
-        self._elastic = elastic
+        # How an elastic pool opens workers; may change while the pool runs.
+        self.elastic: Elastic[Any] | None = elastic
         engine.carriers[HIRE] = self._on_hire
         self._ids = count(1)
         # The workers of the start and of the autoscaler that open their resources, and those that
@@ -75,13 +76,15 @@ class Workers:
         name = resource.name or f"worker-{number}"
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
+        worker._max_running = resource.max_running
+        worker._is_exclusive = resource.max_running == 1
         worker._limits = self._limits_of(resource, has_lifespan=lifespan is not None)
         worker._elastic = factory is not None
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         self._engine.core.join(worker, ordered=ordered)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
-        self._engine.note_joined()
+        self._engine.note_places()
         return worker
 
     def _limits_of(self, resource: Resource[Any], *, has_lifespan: bool) -> WorkerLimits | None:
@@ -95,8 +98,8 @@ class Workers:
 
     def recruit_elastic(self, *, ordered: bool = False) -> Worker:
         """Add a worker to an elastic pool."""
-        assert self._elastic is not None
-        return self.recruit(self._elastic._describe(), (), self._elastic.factory, ordered=ordered)
+        assert self.elastic is not None
+        return self.recruit(self.elastic._describe(), (), self.elastic.factory, ordered=ordered)
 
     def _on_hire(self, _: None) -> None:
         self._to_hire += 1
@@ -250,6 +253,13 @@ class Workers:
         """Close the breaker of a worker."""
         self._engine.check_caller()
         self._engine.core.reset_breaker(worker, trio.current_time())
+        self._engine.carry_out()
+
+    def set_places(self, worker: Worker, limit: float) -> None:
+        """Change how many attempts may run on a worker at once."""
+        self._engine.check_caller()
+        self._engine.core.set_places(worker, validate.size("max_running", limit), trio.current_time())
+        self._engine.note_places()
         self._engine.carry_out()
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:

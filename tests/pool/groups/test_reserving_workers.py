@@ -155,7 +155,7 @@ async def test_a_worker_that_is_added_is_set_aside(autojump_clock: MockClock) ->
 
 
 async def test_more_than_the_pool_can_have_is_an_error_at_once() -> None:
-    message = r"^reserve must be at most 2, all the workers that the pool can have, got 3$"
+    message = r"^reserve must be at most 2, all the places that the pool can have, got 3$"
     async with open_pool(list("ab")) as pool, open_pool(2) as slots:
         with pytest.raises(ValueError, match=message):
             pool.open_group(reserve=3)

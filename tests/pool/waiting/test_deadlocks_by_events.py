@@ -181,6 +181,26 @@ async def test_an_idle_worker_is_retired_that_a_hedge_could_have_taken(autojump_
         assert await pool.run(parent, hedge=Hedge(30)) == 6
 
 
+@pytest.mark.parametrize("options", [{"total_timeout": 5}, {"attempt_timeout": 5}], ids=str)
+@pytest.mark.parametrize("rest", [0.0, 9.0])
+async def test_the_time_of_a_hedged_job_is_up_which_waits_for_itself_behind_a_shield(
+    autojump_clock: MockClock, rest: float, options: Any
+) -> None:
+    told: list[float] = []
+
+    async def parent(resource: str) -> None:
+        if resource == "b":
+            await trio.sleep(100)
+        with trio.CancelScope(shield=True), pytest.raises(JobDeadlockError):
+            await current_job().wait()
+        told.append(trio.current_time())
+
+    async with no_hanging(), open_pool(["a", "b"], on_dead="keep") as pool:
+        pool.workers[1].rest(rest)
+        await pool.submit(parent, hedge=Hedge(1), **options)
+    assert told == [5]
+
+
 async def test_a_worker_is_had_back_that_a_job_that_bounces_has_to_try(autojump_clock: MockClock) -> None:
     told: list[str] = []
     flaky = Flaky(1, error=OSError(), result="fine")

@@ -208,6 +208,8 @@ async def test_a_new_worker_has_done_nothing() -> None:
         "id": 1,
         "name": "worker-1",
         "state": WorkerState.IDLE,
+        "running": 0,
+        "max_running": 1,
         "attempts": 0,
         "succeeded": 0,
         "failed": 0,

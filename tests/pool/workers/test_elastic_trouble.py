@@ -68,7 +68,7 @@ async def test_if_one_of_the_first_cannot_be_opened_the_body_never_runs(
     mint = FailsSecond()
     body_ran = False
     with pytest.raises(type(error)) as caught:
-        async with open_pool(Elastic(mint, min=3, max=5)):
+        async with open_pool(Elastic(mint, min=3, max=5), max_opening=1):
             body_ran = True
     assert caught.value is error
     assert not body_ran
