@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .._model.handles import Worker
     from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
     from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.health_check import HealthCheck
     from .._policies.rate_limit import RateLimit
     from .._policies.resource import OnCut
     from .._policies.retry import RetryPolicy
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         max_opening: float | None
         reopening: RetryPolicy
         on_cut: OnCut
+        check: HealthCheck | None
         order: Order
         pick: Pick
         no_worker: NoWorker
@@ -159,6 +161,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
           `Elastic` uses only the delays.
       on_cut: ``"keep"`` or ``"reopen"``: what happens to a resource after an attempt that was
           cancelled before it returned a value; see `Resource`.
+      check: a `HealthCheck` of workers while they are idle.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
       pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which idle worker gets a job that
           several of them may run.
@@ -195,7 +198,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
     elastic = _elastic_of(resources)
     if elastic is not None and config.lifespan is not None:
         raise ValueError("lifespan can't be given with Elastic, whose factory gives one already")
-    check_lifespan(elastic is not None or config.lifespan is not None, config.on_cut)
+    check_lifespan(elastic is not None or config.lifespan is not None, config.on_cut, config.check)
     forced = forced_max_running.get()
     pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config, elastic)
     if forced is not None:
@@ -211,7 +214,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
         return Block("open_pool", _run_pool(pool, [pool._staff.recruit_elastic] * elastic.min))
     described = _described(resources)
     for resource in described:
-        check_lifespan(config.lifespan is not None, resource.on_cut)
+        check_lifespan(config.lifespan is not None, resource.on_cut, resource.check)
     recruits = [partial(pool._staff.recruit, resource, (resource.value,)) for resource in described]
     return Block("open_pool", _run_pool(pool, recruits))
 

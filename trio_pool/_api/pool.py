@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import Config
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.health_check import HealthCheck
 
 R = TypeVar("R")
 
@@ -217,6 +218,7 @@ class Pool(ResourceCalls[R], BasePool):
         max_jobs: float | None = None,
         max_age: float | None = None,
         on_cut: OnCut | None = None,
+        check: HealthCheck | None = None,
     ) -> Worker:
         """Add a worker, and wait until it has entered its lifespan.
 
@@ -224,7 +226,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Arguments:
           resource: any object, or a `Resource`, which excludes the other arguments.
-          name, tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut: as for `Resource`.
+          name, tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut, check: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -233,8 +235,14 @@ class Pool(ResourceCalls[R], BasePool):
           PoolClosedError: if the workers have been stopped.
           Exception: whatever entering the lifespan raises; then there is no new worker.
         """
-        limits = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        described = describe(resource, name=name, tags=tags, max_running=max_running, on_cut=on_cut, **limits)
+        limits: dict[str, Any] = {
+            "rate_limit": rate_limit,
+            "breaker": breaker,
+            "max_jobs": max_jobs,
+            "max_age": max_age,
+        }
+        limits |= {"on_cut": on_cut, "check": check}
+        described = describe(resource, name=name, tags=tags, **limits)
         return await self._staff.add(described, (described.value,))
 
     def open_group(
@@ -294,10 +302,17 @@ class SlotPool(SlotCalls, BasePool):
         max_jobs: float | None = None,
         max_age: float | None = None,
         on_cut: OnCut | None = None,
+        check: HealthCheck | None = None,
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
-        limits = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        slot = describe(None, name=name, tags=tags, max_running=max_running, on_cut=on_cut, **limits)
+        limits: dict[str, Any] = {
+            "rate_limit": rate_limit,
+            "breaker": breaker,
+            "max_jobs": max_jobs,
+            "max_age": max_age,
+        }
+        limits |= {"on_cut": on_cut, "check": check}
+        slot = describe(None, name=name, tags=tags, **limits)
         return await self._staff.add(slot, ())
 
     def open_group(

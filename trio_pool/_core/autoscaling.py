@@ -6,6 +6,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .._model.states import Hold
 from .commands import HIRE
 from .deadlines import Alarm, Due
 from .demand import Demand
@@ -235,7 +236,7 @@ class Autoscaler:
 
     def unparked(self, worker: WorkerRecord) -> None:
         """Record that a worker has got a job or can't take one any more."""
-        if worker in self._idle and worker._is_open:
+        if worker in self._idle and worker._is_open and Hold.CHECKING not in worker._holds:
             del self._idle[worker]
             self._idle_since.pop()
 

@@ -44,10 +44,12 @@ class Core:
         "_settling",
         "advance",
         "begin",
+        "begin_check",
         "begin_wait",
         "cancel",
         "cancel_all",
         "cancel_group",
+        "checked",
         "claim",
         "close",
         "close_group",
@@ -171,6 +173,8 @@ class Core:
         self.rest: Final = workers.rest
         self.reset_breaker: Final = workers.reset_breaker
         self.set_places: Final = workers.set_places
+        self.begin_check: Final = workers.begin_check
+        self.checked: Final = workers.checked
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 

@@ -191,6 +191,8 @@ class Dispatcher:
             return
         self._roster.set_available(worker, available)
         if available:
+            if worker._limits is not None:
+                worker._limits.idle_since = now
             if worker._has_room:
                 self.rest_idle(worker, now)
             self._state.note_relied_on()

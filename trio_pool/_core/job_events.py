@@ -165,6 +165,7 @@ class JobEvents:
 
     def close(self) -> list[JobRecord]:
         """Accept no more jobs from outside; return the jobs whose submitters are turned away."""
+        self._state.health.close()
         turned_away = list(self._waiting_line.line)
         for job in turned_away:
             self.withdraw(job)

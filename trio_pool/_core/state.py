@@ -11,6 +11,7 @@ from .availability import Availability
 from .deadlines import Deadlines
 from .dependencies import Dependencies
 from .given_up import GivenUp
+from .health import Health
 from .hedging import Hedging
 from .lifecycle import Lifecycle
 from .pool_hold import PoolHold
@@ -87,6 +88,7 @@ class PoolState:
         "given_up",
         "growth",
         "has_bounced",
+        "health",
         "hedging",
         "lifecycle",
         "limits",
@@ -134,6 +136,7 @@ class PoolState:
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
+        self.health: Health = Health(self.deadlines, commands)
         self.given_up: GivenUp = GivenUp()
         self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None

@@ -76,6 +76,7 @@ class WorkerEvents:
             self._autoscaler.opened(worker)
         if worker._limits is not None:
             self._state.availability.expire(worker, worker._limits.renew(now))
+            self._state.health.opened(worker, now)
         self._lifecycle.tell("worker_started", worker)
         self._dispatcher.note(worker, now)
         if self._autoscaler is not None and not worker._available:
@@ -149,6 +150,35 @@ class WorkerEvents:
         state.may_be_stuck = True
         self._settling.settle(now)
 
+    def begin_check(self, worker: WorkerRecord, now: float) -> bool:
+        """Begin the check of a worker, unless it is not idle any more; return whether it begins."""
+        self._settling.advance(now)
+        state = self._state
+        if not state.health.is_due(worker, now, state.limits.hold.is_on_at(now)):
+            return False
+        state.roster.keep_number(worker)
+        state.health.begin(worker)
+        self._dispatcher.note(worker, now)
+        self._settling.settle(now)
+        return True
+
+    def checked(self, worker: WorkerRecord, error: Exception | None, now: float, *, is_cut: bool = False) -> None:
+        """End the check of a worker.
+
+        Arguments:
+          error: what is wrong with its resource, if anything.
+          is_cut: whether the check was cancelled.
+        """
+        self._settling.advance(now)
+        self._state.health.end(worker, now)
+        limits = worker._limits
+        assert limits is not None
+        is_broken = error is not None or (is_cut and limits.reopens_on_cut)
+        if is_broken and worker._is_open and not worker._is_leaving:
+            self._changes.take_out_of_use(worker, error, now)
+        self._dispatcher.note(worker, now)
+        self._settling.settle(now)
+
     def depart(self, worker: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)
@@ -177,6 +207,7 @@ class WorkerEvents:
         worker._holds[Hold.STOPPED] = math.inf
         state.paused.pop(worker, None)
         state.availability.drop(worker)
+        state.health.left(worker)
         state.reservations.lose(worker)
         for run in [run for run in state.evicted if run.worker is worker]:
             del state.evicted[run]  # it has not been cut short after all

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
+from .._policies.health_check import HealthCheck
 from .._policies.rate_limit import RateLimit
 from .._policies.resource import ON_CUT, OnCut
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
@@ -42,6 +43,7 @@ class Config:
     __slots__ = (
         "attempt_timeout",
         "breaker",
+        "check",
         "history",
         "instruments",
         "lifespan",
@@ -80,6 +82,7 @@ class Config:
         max_opening: float | None = 8,
         reopening: RetryPolicy = ENDLESS,
         on_cut: OnCut = "keep",
+        check: HealthCheck | None = None,
         order: Order = "fifo",
         pick: Pick = "longest_idle",
         no_worker: NoWorker = "reject",
@@ -104,6 +107,7 @@ class Config:
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
         self.reopening: RetryPolicy = instance("reopening", reopening, RetryPolicy)
+        self.check: HealthCheck | None = optional("check", check, HealthCheck)
         self.max_opening: float = bound("max_opening", max_opening, least=1)
         self.on_cut: OnCut = one_of("on_cut", on_cut, ON_CUT)
         self.order: Order = one_of("order", order, ORDERS)

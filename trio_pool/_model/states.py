@@ -157,6 +157,7 @@ class Hold(enum.Enum):
     RESTING = enum.auto()
     LIMITED = enum.auto()
     REOPENING = enum.auto()
+    CHECKING = enum.auto()
     LEAVING = enum.auto()
 
     if not TYPE_CHECKING:

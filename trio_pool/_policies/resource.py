@@ -11,6 +11,7 @@ import attrs
 from .._basics.text import shown
 from . import validate
 from .circuit_breaker import CircuitBreaker
+from .health_check import HealthCheck
 from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Resource(Generic[R_co]):
       on_cut: what happens to the resource after an attempt that was cancelled before it returned a
           value: ``"keep"`` to use it as it is, ``"reopen"`` to leave and reenter the lifespan
           before anything else runs on it; the pool's by default.
+      check: a `HealthCheck` of the worker while it is idle; the pool's by default.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type, such as a
@@ -86,6 +88,9 @@ class Resource(Generic[R_co]):
     max_jobs: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(validate.bound, least=1))
     max_age: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_age))
     on_cut: OnCut | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_on_cut))
+    check: HealthCheck | None = attrs.field(
+        default=None, kw_only=True, validator=validate.by(validate.optional, HealthCheck)
+    )
 
 
 def describe(resource: Any, **given: Any) -> Resource[Any]:
@@ -97,8 +102,10 @@ def describe(resource: Any, **given: Any) -> Resource[Any]:
     return resource
 
 
-def check_lifespan(has_lifespan: bool, on_cut: OnCut | None) -> None:
+def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:
     """Check that there is a lifespan if one has to be reentered."""
+    if not has_lifespan and check is not None:
+        raise ValueError("check needs a lifespan, or an Elastic, whose factory gives one")
     if not has_lifespan and on_cut == "reopen":
         raise ValueError("on_cut='reopen' needs a lifespan, or an Elastic, whose factory gives one")
 
@@ -145,7 +152,7 @@ class Elastic(Generic[R_co]):
       open_after: seconds that a job has to wait for nothing but a worker before one is opened for it;
           finite, 0 to open one at once. A few tenths of a second keep a short burst from opening
           workers that nobody needs a moment later.
-      tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut: of each worker, as for `Resource`.
+      tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut, check: of each worker, as for `Resource`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -166,7 +173,8 @@ class Elastic(Generic[R_co]):
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
     max_age: float | None = attrs.field(default=None, kw_only=True)
-    on_cut: OnCut | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
+    on_cut: OnCut | None = attrs.field(default=None, kw_only=True)
+    check: HealthCheck | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
 
     def _changed(self, other: Elastic[Any]) -> list[str]:
         """The names of the fields that differ, except those that may change while a pool runs."""
@@ -187,6 +195,7 @@ class Elastic(Generic[R_co]):
             max_jobs=self.max_jobs,
             max_age=self.max_age,
             on_cut=self.on_cut,
+            check=self.check,
         )
 
 

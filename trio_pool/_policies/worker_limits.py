@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from .circuit_breaker import CircuitBreaker, Trial
+    from .health_check import HealthCheck
     from .rate_limit import RateLimit
 
 # The largest share of max_age that is subtracted at random, so that workers opened together are not
@@ -31,14 +32,27 @@ class WorkerLimits:
       max_age: seconds after which the resource is reopened.
       rng: the source of random numbers for the ages.
       reopens_on_cut: whether the resource is reopened after an attempt was cancelled.
+      check: how the worker is checked while it is idle.
 
     Attributes:
       breaker: the state of the breaker, or None.
       meter: the meter of the rate limit, or None.
-      reopens_on_cut: as given.
+      reopens_on_cut, check: as given.
+      idle_since: since when the worker has been idle, while it is.
     """
 
-    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter", "reopens_on_cut")
+    __slots__ = (
+        "_is_old",
+        "_jobs",
+        "_max_age",
+        "_max_jobs",
+        "_rng",
+        "breaker",
+        "check",
+        "idle_since",
+        "meter",
+        "reopens_on_cut",
+    )
 
     def __init__(
         self,
@@ -49,8 +63,11 @@ class WorkerLimits:
         rng: Random,
         *,
         reopens_on_cut: bool = False,
+        check: HealthCheck | None = None,
     ) -> None:
         self.reopens_on_cut = reopens_on_cut
+        self.check = check
+        self.idle_since = 0.0
         self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs

@@ -28,12 +28,9 @@ class Reopening:
       policy: the pool's policy.
       rng: the source of random numbers for the delays.
       may_give_up: whether ``max_attempts`` and ``retry_on`` of the policy apply, not only its delays.
-
-    Attributes:
-      pause: covers the pause before the next try; None while there is none.
     """
 
-    __slots__ = ("_delay", "_failed", "_is_told", "_may_give_up", "_name", "_policy", "_rng", "_tries", "pause")
+    __slots__ = ("_delay", "_failed", "_is_told", "_may_give_up", "_name", "_pause", "_policy", "_rng", "_tries")
 
     def __init__(self, name: str, policy: RetryPolicy, rng: Random, *, may_give_up: bool) -> None:
         self._name = name
@@ -47,7 +44,8 @@ class Reopening:
         self._is_told = False
         # The last pause, in seconds.
         self._delay = 0.0
-        self.pause: trio.CancelScope | None = None
+        # Covers that pause while it lasts.
+        self._pause: trio.CancelScope | None = None
 
     def left(self) -> None:
         """Record that a session has ended as intended."""
@@ -102,11 +100,16 @@ class Reopening:
         self._delay = delay
         return None
 
+    def end_pause(self) -> None:
+        """End the pause before the next try, if there is one now."""
+        if self._pause is not None:
+            self._pause.cancel()
+
     async def wait(self) -> None:
-        """Wait for the pause before the next try. A checkpoint; `pause` ends the wait if it is cancelled."""
-        with trio.move_on_after(self._delay) as self.pause:
+        """Wait for the pause before the next try. A checkpoint; `end_pause` ends the wait."""
+        with trio.move_on_after(self._delay) as self._pause:
             await trio.sleep_forever()
-        self.pause = None
+        self._pause = None
 
 
 def _blamed(fault: BaseException, error: Exception) -> BaseException:

@@ -8,14 +8,14 @@ import math
 import sys
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from .._basics.exceptions import CANCELLATIONS, as_error, without_cancellations
 from .._basics.is_a import is_a
 from .._basics.logs import report
-from .._basics.text import one_line, shown
+from .._basics.text import one_line
 from .._basics.tracebacks import clear_frames
 from .._model.errors import JobCancelledError
 from .._model.records import Run
@@ -24,6 +24,7 @@ from .._policies import validate
 from .._policies.retry import ResourceBroken
 from .attempt_loop import AttemptLoop, Host
 from .breakage import Breakage
+from .checker import Checker
 from .reopening import Reopening
 
 if sys.version_info < (3, 11):
@@ -84,10 +85,10 @@ class WorkerTask:
         "_loops",
         "_opened_at",
         "_receiver",
-        "_reopening",
         "_stage",
         "begun",
         "breakage",
+        "checker",
         "core",
         "failure",
         "farewell",
@@ -99,6 +100,7 @@ class WorkerTask:
         "lifespan",
         "opened",
         "removers",
+        "reopening",
         "runs",
         "served",
         "session",
@@ -131,8 +133,10 @@ class WorkerTask:
         self.session = trio.CancelScope()
         self._stage = Stage.OPENING
         self._opened_at = 0.0
-        self._reopening = Reopening(worker.name, host.reopening, host.rng, may_give_up=not worker._elastic)
+        self.reopening = Reopening(worker.name, host.reopening, host.rng, may_give_up=not worker._elastic)
         self.breakage = Breakage(worker, core, self.judge)
+        check = None if worker._limits is None else worker._limits.check
+        self.checker = None if check is None else Checker(worker, check, core, host)
         # The loops, inside the lifespan: as many as have been needed at once, for the runs on the
         # worker's places and those whose jobs have lent theirs. An idle loop ends if as many loops
         # as the worker has places are idle already.
@@ -172,8 +176,18 @@ class WorkerTask:
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
             self.runs.close()
+            if self.checker is not None:
+                self.checker.cancel()
         elif self.worker._is_leaving:
             self.session.cancel()
+
+    def start_check(self) -> None:
+        """Start a health check, unless the worker is about to leave or reopen."""
+        if self._stage is Stage.SERVING and not self.is_recalled:
+            assert self.checker is not None
+            assert self._loops is not None
+            run = partial(self.checker.run, self.leading)
+            self.host.start_in(self._loops, run, f"<{one_line(self.worker.name)}, checking>")
 
     # Lending.
 
@@ -245,11 +259,6 @@ class WorkerTask:
             self.host.carry_out()
             self.abandon()
 
-    def end_pause(self) -> None:
-        """Try to open the resource at once if the worker waits before the next try."""
-        if self._reopening.pause is not None:
-            self._reopening.pause.cancel()
-
     def abandon(self) -> None:
         """Cancel the worker's session, even while it leaves the lifespan."""
         self.session.cancel()
@@ -287,7 +296,7 @@ class WorkerTask:
                 self._break_down(error)
                 await self._back_off()
             else:
-                self._reopening.left()
+                self.reopening.left()
                 if error is not None:
                     self.host.blame(self.worker, error)
 
@@ -295,9 +304,9 @@ class WorkerTask:
         """Plan the next try after a session has failed; return why there is none, if so."""
         if self._stage is Stage.OPENING:
             assert error is not None
-            return self._reopening.failed(error)
+            return self.reopening.failed(error)
         lasted = trio.current_time() - self._opened_at
-        return self._reopening.broke(ResourceBroken() if error is None else error, lasted)
+        return self.reopening.broke(ResourceBroken() if error is None else error, lasted)
 
     def _gives_up(self, error: Exception | None, last: BaseException) -> bool:
         """Leave the pool, since the resource is not tried again because of the ``last`` error."""
@@ -323,7 +332,7 @@ class WorkerTask:
                 if self.lifespan is None:
                     await self._serve()
                 else:
-                    manager = _checked(self.lifespan(self.worker._resource), giver)
+                    manager = validate.context_manager(giver, self.lifespan(self.worker._resource))
                     async with manager as value:
                         self.leading = (value,)
                         if self.worker._elastic:
@@ -370,7 +379,7 @@ class WorkerTask:
         if not self.worker._is_leaving:
             self._stage = Stage.OPENING  # so that recall() cancels the session, which is the pause
             with trio.CancelScope() as self.session:
-                await self._reopening.wait()
+                await self.reopening.wait()
 
     def _break_down(self, error: Exception | None) -> None:
         """Take the resource out of use for a reason other than a job's ResourceBroken."""
@@ -386,10 +395,3 @@ class WorkerTask:
         if verdict is None:
             return self.core.cut_short(run, JobCancelledError(run.job), now)
         return self.core.failed(run, error, verdict, now)
-
-
-def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
-    if isinstance(manager, AbstractAsyncContextManager):
-        return cast("AbstractAsyncContextManager[Any]", manager)
-    validate.answer(giver, manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

@@ -10,7 +10,7 @@ import trio
 
 from .._basics.logs import report
 from .._basics.text import one_line
-from .._core.commands import HIRE
+from .._core.commands import CHECK, HIRE, UNCHECK
 from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
@@ -40,7 +40,7 @@ class Workers:
         self._engine = engine
         # How an elastic pool opens workers; may change while the pool runs.
         self.elastic: Elastic[Any] | None = elastic
-        engine.carriers[HIRE] = self._on_hire
+        engine.carriers |= {HIRE: self._on_hire, CHECK: self._on_check, UNCHECK: self._on_uncheck}
         self._ids = count(1)
         # The workers of the start and of the autoscaler that open their resources, and those that
         # leave at the end; and how many workers have to be opened when there is room.
@@ -91,10 +91,11 @@ class Workers:
         config = self._engine.config
         breaker = config.breaker if resource.breaker is None else resource.breaker
         reopens = has_lifespan and (resource.on_cut or config.on_cut) == "reopen"
+        check = (resource.check or config.check) if has_lifespan else None
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
-        if not reopens and all(limit is None for limit in limits):
+        if not reopens and check is None and all(limit is None for limit in limits):
             return None
-        return WorkerLimits(*limits, self._engine.rng, reopens_on_cut=reopens)
+        return WorkerLimits(*limits, self._engine.rng, reopens_on_cut=reopens, check=check)
 
     def recruit_elastic(self, *, ordered: bool = False) -> Worker:
         """Add a worker to an elastic pool."""
@@ -114,6 +115,12 @@ class Workers:
                 self._engine.core.not_hired()
             else:
                 self._opening.add(self.recruit_elastic(ordered=True))
+
+    def _on_check(self, worker: Worker) -> None:
+        worker._task.start_check()
+
+    def _on_uncheck(self, worker: Worker) -> None:
+        worker._task.checker.cancel()
 
     async def open_first(self, recruits: Sequence[Callable[[], Worker]]) -> None:
         """Open the first workers, in this order, as many as may open at the same time.
@@ -170,7 +177,7 @@ class Workers:
     ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
         self._engine.check_caller()
-        check_lifespan(self._engine.config.lifespan is not None, resource.on_cut)
+        check_lifespan(self._engine.config.lifespan is not None, resource.on_cut, resource.check)
         await trio.lowlevel.checkpoint_if_cancelled()
         worker = self.recruit(resource, leading)
         try:
@@ -247,7 +254,7 @@ class Workers:
                 self._engine.core.reopen(worker, None, trio.current_time())
                 self._engine.carry_out()
         else:
-            worker._task.end_pause()
+            worker._task.reopening.end_pause()
 
     def reset_breaker_of(self, worker: Worker) -> None:
         """Close the breaker of a worker."""
