@@ -15,33 +15,24 @@ if TYPE_CHECKING:
     from .deadlines import Deadlines
 
 
-class _Next(Alarm):
-    """The time at which a worker may have been idle for long enough."""
-
-    __slots__ = ("worker",)
-
-    def __init__(self, worker: WorkerRecord) -> None:
-        super().__init__()
-        self.worker = worker
-
-
 class Health:
     """Decides when the health checks of the workers start.
 
-    A worker has one alarm. It is not moved whenever the worker falls idle: when it comes, the
-    worker may turn out to have been idle for less.
+    A worker has one alarm, which is not moved whenever the worker falls idle: when the alarm comes,
+    the worker may turn out to have been idle for less.
     """
 
-    __slots__ = ("_alarms", "_checked", "_commands", "_deadlines", "_due", "_is_over")
+    __slots__ = ("_alarms", "_checked", "_commands", "_deadlines", "_due", "_is_over", "_workers")
 
     def __init__(self, deadlines: Deadlines, commands: Commands) -> None:
         self._deadlines = deadlines
         self._commands = commands
-        self._alarms: dict[WorkerRecord, _Next] = {}
+        self._alarms: dict[WorkerRecord, Alarm] = {}
+        self._workers: dict[Alarm, WorkerRecord] = {}
         # The workers that are being checked.
         self._checked: dict[WorkerRecord, None] = {}
-        # The alarms that have come at this instant.
-        self._due: list[_Next] = []
+        # The workers whose alarms have come at this instant.
+        self._due: list[WorkerRecord] = []
         # Whether the pool has been closed.
         self._is_over = False
 
@@ -49,13 +40,15 @@ class Health:
         """Record that the resource of a worker is open."""
         if worker._limits is not None and worker._limits.check is not None:
             if worker not in self._alarms:
-                self._alarms[worker] = _Next(worker)
+                self._alarms[worker] = alarm = Alarm()
+                self._workers[alarm] = worker
             self.look_later(worker, now)
 
     def left(self, worker: WorkerRecord) -> None:
         """Record that a worker has left."""
         alarm = self._alarms.pop(worker, None)
         if alarm is not None:
+            del self._workers[alarm]
             self._deadlines.set(Due.CHECK, alarm, math.inf)
 
     def look_later(self, worker: WorkerRecord, now: float) -> None:
@@ -65,16 +58,16 @@ class Health:
         limits.idle_since = now
         self._look_at(worker, now + self._every(worker))
 
-    def come_due(self, alarm: _Next) -> None:
+    def come_due(self, alarm: Alarm) -> None:
         """Record that an alarm has come."""
-        self._due.append(alarm)
+        self._due.append(self._workers[alarm])
 
     def order(self, now: float, is_held: bool) -> None:
         """Order the checks that are due, after all jobs that are due have started."""
         due, self._due = self._due, []
-        for alarm in due:
-            if self.is_due(alarm.worker, now, is_held):
-                self._commands.append((CHECK, alarm.worker))
+        for worker in due:
+            if self.is_due(worker, now, is_held):
+                self._commands.append((CHECK, worker))
 
     def is_due(self, worker: WorkerRecord, now: float, is_held: bool) -> bool:
         """Whether a worker is to be checked now; if not, look again when it may be.
