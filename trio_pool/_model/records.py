@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Context
 
+    from .._policies.circuit_breaker import Trial
     from .._policies.hedge import Hedge
     from .._policies.rate_limit import RateMeter
     from .._policies.retry import RetryPolicy
@@ -111,7 +112,7 @@ class Run:
       deadline: when a timeout ends the run.
       cut: why the run has been cut short, other than by a timeout.
       draws: the meters that have counted the run as started, to notify when its function begins.
-      is_probe: whether the run is the probe of the worker's breaker.
+      trial: what the worker's breaker needs at the end of the run; None without a breaker.
       race: what decides how the attempt ends, if this run alone does not.
       is_lent: whether the job has lent the place to other jobs.
       wait: the job's wait to get the place back, if it has to wait; kept if the wait fails.
@@ -120,7 +121,7 @@ class Run:
 
     # fmt: off
     __slots__ = (
-        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "race", "since", "started_at", "wait",
+        "cut", "deadline", "draws", "is_lent", "job", "loop", "race", "since", "started_at", "trial", "wait",
         "worker",
     )
     # fmt: on
@@ -133,7 +134,7 @@ class Run:
         self.deadline: float = deadline
         self.cut: Cut | None = None
         self.draws: tuple[RateMeter, ...] = ()
-        self.is_probe: bool = False
+        self.trial: Trial | None = None
         self.race: Any = None
         self.is_lent: bool = False
         self.wait: Any = None
