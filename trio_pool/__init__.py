@@ -27,6 +27,7 @@ from ._model.job_options import JobOptions, StreamOptions
 from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
 from ._model.statistics import PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
+from ._policies.health_check import HealthCheck
 from ._policies.hedge import Hedge
 from ._policies.rate_limit import RateLimit, SharedRateLimit
 from ._policies.resource import Elastic, Resource
@@ -45,6 +46,7 @@ __all__ = [
     "Elastic",
     "GiveUp",
     "GraphError",
+    "HealthCheck",
     "Hedge",
     "Instrument",
     "Job",

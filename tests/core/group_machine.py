@@ -138,7 +138,7 @@ class GroupMachine(CheckedMachine):
         self.jobs.append((job, plain))
         self.on_both(
             lambda: self.plain.submit(plain, door),
-            lambda: self.core.scheduler.submit(job, door, self.now),
+            lambda: self.let_in(job, door),
         )
         return job, plain
 
@@ -262,6 +262,15 @@ class GroupMachine(CheckedMachine):
                     self.succeed_on(worker)
                 else:
                     self.fail_with(worker, verdict, ValueError("no"))
+
+    @precondition(lambda self: self.open_groups())
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, math.inf]))
+    def set_max_running_of_a_group(self, data: DataObject, limit: float) -> None:
+        group, plain = data.draw(st.sampled_from(self.open_groups()))
+        self.on_both(
+            lambda: self.model.set_group_max_running(plain, limit),
+            lambda: self.core.scheduler.set_group_max_running(group, limit, self.now),
+        )
 
     def over(self) -> list[tuple[Group, PlainGroup]]:
         """The groups whose blocks may be left."""

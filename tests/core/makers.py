@@ -26,7 +26,7 @@ from trio_pool._policies.draws import NO_USES
 from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RetryBudget
@@ -236,8 +236,9 @@ def make_core(
     keep_history: bool = True,
     seed: int = 0,
     elastic: Elastic[Any] | None = None,
+    instruments: Sequence[object] = (object(),),
 ) -> Core:
-    """A core that tells instruments, as if there were one."""
+    """A core that tells instruments, as if there were one, unless there are to be none."""
     roster = WorkerIndex(pick, Random(seed))
     dead = DeadLetters(max_dead, no_requeueing)
     commands: deque[Command] = deque()
@@ -250,7 +251,7 @@ def make_core(
         lifo=lifo,
         keep_history=keep_history,
     )
-    scheduler = Scheduler(roster, dead, commands, [object()], settings, elastic)
+    scheduler = Scheduler(roster, dead, commands, instruments, settings, elastic)
     return Core(roster, dead, commands, scheduler, scheduler.lifecycle)
 
 

@@ -166,6 +166,8 @@ class PlainPool(PlainSteps):
             self._die(job, DeadReason.TIMED_OUT)
         else:
             self._queue_again(job, front=True)
+            if attempt.evicted:
+                job.place_in_queue = -attempt.evicted
 
     def _decide(self, job: PlainJob, verdict: PlainVerdict) -> None:
         if job.cancelled and not verdict.is_last_word:
@@ -192,10 +194,13 @@ class PlainPool(PlainSteps):
                 self._queue_again(job, front=verdict.front)
 
     def _go_on(self, worker: PlainWorker) -> None:
-        if worker.is_worn(self.now) and not worker.departing:
-            self._reopen(worker, None)
+        self._wear(worker)
         self._limit(worker)
         self._ask(worker)
+
+    def _wear(self, worker: PlainWorker) -> None:
+        if worker.is_worn(self.now) and not worker.departing:
+            self._reopen(worker, None)
 
     # Workers come and go.
 
@@ -246,10 +251,18 @@ class PlainPool(PlainSteps):
         """A worker is to leave."""
         self.advance()
         if cut:
+            self._note_evicted([job for job in (worker.job, *worker.lenders) if job is not None])
             self._evict(worker)
         if not worker.departing:
             self._dismiss(worker)
             self._ask(worker)
+
+    def _note_evicted(self, jobs: list[PlainJob]) -> None:
+        """Keep the order of their starts for the jobs that are cut short; but hedged ones, whichever of them."""
+        for job in sorted(jobs, key=lambda job: job.attempt.started_at)[::-1]:
+            number = self._next_count()
+            if job.hedge is None or job.only_worker is not None:
+                job.attempt.evicted = number
 
     def _evict(self, worker: PlainWorker) -> None:
         if worker.job is not None:
@@ -282,7 +295,26 @@ class PlainPool(PlainSteps):
             self.withdraw(job)
             self.refused.append(job)
 
-    # Limits change.
+    # The pool as a whole.
+
+    def pause_pool(self) -> None:
+        """Nothing is to start."""
+        self.advance()
+        self.is_paused = True
+        self._settle()
+
+    def resume_pool(self) -> None:
+        """Whatever may start, may start again."""
+        self.advance()
+        self.is_paused = False
+        self._settle()
+
+    def rest_pool(self, until: float) -> None:
+        """Nothing is to start for a while."""
+        self.advance()
+        if until > self.now:
+            self.rests_until = max(until, self.rests_until or 0.0)
+        self._settle()
 
     def set_max_running(self, limit: float) -> None:
         """Another bound on the attempts under way."""

@@ -54,7 +54,7 @@ class Changes:
         state = self._state
         terms = terms_of(job)
         if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
         # If this is the only change, and no other job waits because of a shared limit, the job may
@@ -148,8 +148,14 @@ class Changes:
             self._lifecycle.tell("worker_resumed", worker)
             self._dispatcher.note(worker, now)
 
+    def resume_pool(self) -> None:
+        """Resume the pool, if it is paused."""
+        if self._state.limits.hold.resume():
+            self._state.note_hold()
+
     def resume_all(self, now: float) -> None:
-        """Resume all paused workers."""
+        """Resume the pool and all paused workers."""
+        self.resume_pool()
         for worker in sorted(self._state.paused, key=lambda worker: worker._id):
             self.resume(worker, now)
 

@@ -20,7 +20,10 @@ REGAIN: Final = "regain"
 
 # RECALL: the worker is about to leave or to reopen its resource, and its loops must end when they are idle.
 # HIRE, without a subject: open another worker.
+# CHECK: the worker is due for a health check. UNCHECK: cancel the health check of the worker.
 RECALL: Final = "recall"
+CHECK: Final = "check"
+UNCHECK: Final = "uncheck"
 HIRE: Final = "hire"
 
 # The subject is a job. CHANGED: notify the watchers of the job's first start or of its end. ADMITTED: release the
@@ -42,5 +45,7 @@ WAITS_IN_VAIN: Final = "waits in vain"
 MOVED: Final = "moved"
 
 # QUIET, without a subject: no live job is left. TELL: notify the instruments of the event, with its arguments.
+# TELL_OF_POOL: the same, with the pool before the arguments.
 QUIET: Final = "quiet"
 TELL: Final = "tell"
+TELL_OF_POOL: Final = "tell of pool"

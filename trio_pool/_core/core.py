@@ -13,6 +13,7 @@ from .job_events import JobEvents
 from .lending import Lending
 from .metering import Metering
 from .no_worker import UnservableJobs
+from .pool_events import PoolEvents
 from .settle import Settling
 from .state import CoreSettings, PoolState
 from .straight_way import StraightWay
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .commands import Commands
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
+    from .pool_hold import PoolHold
     from .waits import Waits
     from .worker_index import WorkerIndex
 
@@ -43,10 +45,12 @@ class Core:
         "_settling",
         "advance",
         "begin",
+        "begin_check",
         "begin_wait",
         "cancel",
         "cancel_all",
         "cancel_group",
+        "checked",
         "claim",
         "close",
         "close_group",
@@ -69,9 +73,15 @@ class Core:
         "opened",
         "outlasted",
         "pause",
+        "pause_pool",
         "reopen",
+        "reset_breaker",
         "rest",
+        "rest_pool",
         "resume",
+        "resume_pool",
+        "set_elastic",
+        "set_group_max_running",
         "set_max_running",
         "set_places",
         "set_rate_limit",
@@ -145,6 +155,13 @@ class Core:
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
 
+        pool = PoolEvents(state, features, changes, settling)
+        self.pause_pool: Final = pool.pause_pool
+        self.resume_pool: Final = pool.resume_pool
+        self.rest_pool: Final = pool.rest_pool
+        self.set_elastic: Final = pool.set_elastic
+        self.set_group_max_running: Final = pool.set_group_max_running
+
         attempts = AttemptEvents(state, features, changes, settling)
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out
@@ -165,7 +182,10 @@ class Core:
         self.pause: Final = workers.pause
         self.resume: Final = workers.resume
         self.rest: Final = workers.rest
+        self.reset_breaker: Final = workers.reset_breaker
         self.set_places: Final = workers.set_places
+        self.begin_check: Final = workers.begin_check
+        self.checked: Final = workers.checked
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 
@@ -173,6 +193,11 @@ class Core:
     def waiting(self) -> int:
         """How many submitters wait for a place."""
         return len(self.state.waiting_line)
+
+    @property
+    def hold(self) -> PoolHold:
+        """The pause and the rest of the pool."""
+        return self.state.limits.hold
 
     @property
     def max_running(self) -> float:

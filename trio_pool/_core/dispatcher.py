@@ -90,7 +90,7 @@ class Dispatcher:
 
     def free(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the one without a start or an end for longest first."""
-        if self._limits.is_rate_limited(now):
+        if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now):
             return []
         free = self._roster.idle()
         return [worker for worker in free if not _is_limited(worker, now)] if self._limits.has_shares else free
@@ -201,6 +201,8 @@ class Dispatcher:
             return
         self._roster.set_available(worker, available)
         if available:
+            if worker._limits is not None:
+                worker._limits.idle_since = now
             if worker._has_room:
                 self.rest_idle(worker, now)
             self._state.note_relied_on()
@@ -354,7 +356,7 @@ class Dispatcher:
     def _count_start(self, run: Run, now: float) -> None:
         limits = run.worker._limits
         if limits is not None:
-            run.is_probe = limits.start(now)
+            run.trial = limits.start(now)
         if self._limits.meters or run.job._options.uses or (limits is not None and limits.meters):
             self._metering.hand_out(run, now)
 

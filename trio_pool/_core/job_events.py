@@ -72,12 +72,12 @@ class JobEvents:
             self._lifecycle.time_out(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
-        options = job._options
-        if not (options.is_simple and self._roster.by_id):
+        if not (job._options.is_simple and self._roster.by_id):
+            _note_gate(job)
             admission = self._submit_special(job, door, now)
             if admission is not None:
                 return admission
-        terms = options.terms
+        terms = job._options.terms
         if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(terms, now)) is not None:
             self._lifecycle.enter(job, now)
             self._dispatcher.hand_over(worker, job, now)
@@ -98,7 +98,7 @@ class JobEvents:
         if self._unservable.is_one(job._options.terms):
             if self._unservable.policy == "reject":
                 return Admission.NO_WORKER
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
@@ -137,6 +137,7 @@ class JobEvents:
                 self.submit(job, Door.ALWAYS, now)
             return Admission.ENTERED
         for job in jobs:
+            _note_gate(job)
             if job._options.after:
                 self._dependencies.block(job, job._options.after)
                 job._options = attrs.evolve(job._options, after=())
@@ -166,6 +167,7 @@ class JobEvents:
 
     def close(self) -> list[JobRecord]:
         """Accept no more jobs from outside; return the jobs whose submitters are turned away."""
+        self._state.health.close()
         turned_away = list(self._waiting_line.line)
         for job in turned_away:
             self.withdraw(job)
@@ -329,3 +331,10 @@ class JobEvents:
         """Settle after a job has begun to wait that no idle worker may run."""
         self._state.may_start |= bool(self._state.limits.meters)  # schedules a check at the next start
         self._settling.settle_if_needed(now)
+
+
+def _note_gate(job: JobRecord) -> None:
+    """Update the options of a new job if its group has got a bound after they were made."""
+    options = job._options
+    if options.group is not None and options.group.is_gate and options.terms.gate is None:
+        job._options = attrs.evolve(options)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
+    from .pool_hold import PoolHold
 
 RUNNING = JobState.RUNNING  # read for every job, and slow to access through the enum
 
@@ -24,6 +25,7 @@ class PoolLimits:
     Attributes:
       max_running: how many attempts may run at once; changed by `set_max_running`.
       has_shares: whether the pool or a worker shares a limit with other pools.
+      hold: the pause and the rest of the pool; after a change of it, call `note_limits`.
       is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
       counts_starts: whether the start of each attempt counts against a rate limit or a budget of the pool.
       meters: the meters of the pool's rate limits; set by `Metering`.
@@ -38,6 +40,7 @@ class PoolLimits:
         "budget",
         "counts_starts",
         "has_shares",
+        "hold",
         "is_shared",
         "limited_until",
         "max_running",
@@ -48,11 +51,13 @@ class PoolLimits:
         self,
         lifecycle: Lifecycle,
         deadlines: Deadlines,
+        hold: PoolHold,
         max_running: float,
         retry_budget: RetryBudget | None,
     ) -> None:
         self._lifecycle = lifecycle
         self._deadlines = deadlines
+        self.hold: PoolHold = hold
         self.max_running: float = max_running
         self.meters: RateMeters = RateMeters(None)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
@@ -65,8 +70,8 @@ class PoolLimits:
         self.note_limits()
 
     def note_limits(self) -> None:
-        """Update what depends on the limits."""
-        self.is_shared = self.max_running != math.inf or bool(self.meters) or self.has_shares
+        """Update `is_shared` and `counts_starts`."""
+        self.is_shared = self.max_running != math.inf or bool(self.meters) or self.has_shares or self.hold.is_on
         self.counts_starts = bool(self.meters) or self.budget is not None
 
     def allows_start(self, now: float) -> bool:
@@ -76,6 +81,8 @@ class PoolLimits:
     @property
     def room(self) -> float:
         """How many more attempts may run."""
+        if self.hold.is_on:
+            return 0
         return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 
     def is_rate_limited(self, now: float) -> bool:

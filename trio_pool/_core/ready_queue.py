@@ -13,34 +13,23 @@ lanes of a group that may start no more jobs are in no index.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .._policies.draws import NO_USES
 from .lane_indexes import LaneIndexes
 from .lanes import LAST, Lane, take_from
 from .startable import Startable
-from .tag_index import OPEN
 from .worker_index import terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .._policies.rate_meter import Amount
     from .deadlines import Deadlines
+    from .demand import Demand
     from .lanes import Entry, Rank
-    from .tag_index import Units, WorkerKind
+    from .tag_index import WorkerKind
     from .worker_index import WorkerIndex
-
-
-class Counted(NamedTuple):
-    """The number of waiting jobs of one group that use the same units, and what they use in all."""
-
-    gate: Group | None
-    units: Units
-    number: int
-    amounts: Mapping[str, Amount]
 
 
 class ReadyQueue:
@@ -54,24 +43,12 @@ class ReadyQueue:
       ranked: whether priorities count at all.
     """
 
+    # fmt: off
     __slots__ = (
-        "_amounts",
-        "_bounced",
-        "_counted",
-        "_deadlines",
-        "_indexes",
-        "_lanes",
-        "_lifo",
-        "_nothing_before",
-        "_open",
-        "_pinned",
-        "_ranked",
-        "_roster",
-        "_round",
-        "_startable",
-        "_tickets",
-        "counted_tags",
+        "_bounced", "_deadlines", "_indexes", "_lanes", "_lifo", "_nothing_before", "_open", "_pinned", "_ranked",
+        "_roster", "_round", "_startable", "_tickets", "demand",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -95,10 +72,8 @@ class ReadyQueue:
         self._bounced: dict[Lane, None] = {}
         self._indexes = LaneIndexes(roster)
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; by group and units, how many jobs such a worker may run, and what they use.
-        self.counted_tags: frozenset[str] | None = None
-        self._counted: dict[tuple[Group | None, Units], int] = {}
-        self._amounts: dict[tuple[Group | None, Units], dict[str, Amount]] = {}
+        # In an elastic pool: which of the jobs a worker may be opened for.
+        self.demand: Demand | None = None
         # How often a worker may have got a job that it did not find before; and for each worker, that number at its
         # last search, and the rank before which it found nothing.
         self._round = 0
@@ -116,6 +91,8 @@ class ReadyQueue:
         priority = job._options.priority if self._ranked else 0
         if terms is ANYONE:
             job._lane = lane = self._open
+            if self.demand is not None:
+                self.demand.enter(job, ANYONE)
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
@@ -138,6 +115,8 @@ class ReadyQueue:
             if job is not None:
                 job._ticket = 0
                 job._lane = None
+                if self.demand is not None:
+                    self.demand.leave(job, ANYONE)
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
@@ -188,8 +167,10 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._bounced, self._counted, self._amounts):
+        for held in (self._pinned, self._lanes, self._bounced):
             held.clear()
+        if self.demand is not None:
+            self.demand.lines.clear()
         self._indexes.clear()
         self._nothing_before.clear()
         self._startable.clear()
@@ -198,29 +179,6 @@ class ReadyQueue:
         """The lanes that hold jobs, in the order of their first jobs."""
         heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
-
-    def counted(self) -> Iterator[Counted]:
-        """The jobs that an elastic worker may run, except those that a unit of the pool delays; without amounts first."""
-        yield Counted(None, OPEN, self._open.size, NO_USES)
-        closed = self._roster.closed_units
-        for (gate, units), number in self._counted.items():
-            if not units or closed.isdisjoint(units):
-                yield Counted(gate, units, number, self._amounts.get((gate, units), NO_USES))
-
-    def _count(self, job: JobRecord, terms: Terms, sign: int) -> None:
-        """Count a job that an elastic worker may run, or no longer."""
-        key = terms.gate, terms.units
-        number = self._counted.get(key, 0) + sign
-        if number:
-            self._counted[key] = number
-        else:
-            del self._counted[key]
-        if terms.units:
-            amounts = self._amounts.setdefault(key, {})
-            for unit, amount in job._options.uses.items():
-                amounts[unit] = amounts.get(unit, 0) + sign * amount
-            if not number:
-                del self._amounts[key]
 
     @property
     def is_plain(self) -> bool:
@@ -258,6 +216,11 @@ class ReadyQueue:
             self._drop_lane(lane)
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
+
+    def move(self, job: JobRecord) -> None:
+        """Move a job whose terms have changed to another lane; it keeps its place in the order."""
+        self._left_lane(job, cast("Lane", job._lane), forget=True)
+        self._place((job._options.priority if self._ranked else 0, job._ticket, job), terms_of(job))
 
     def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
@@ -336,8 +299,8 @@ class ReadyQueue:
             self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
         lane.push(entry)
         entry[2]._lane = lane
-        if lane.is_counted:
-            self._count(entry[2], terms, 1)
+        if self.demand is not None and (lane.is_counted or lane is self._open):
+            self.demand.enter(entry[2], terms)
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
@@ -354,7 +317,7 @@ class ReadyQueue:
             return lane
         if terms.failed:
             self._bounced[lane] = None
-        lane.is_counted = self.counted_tags is not None and terms.requires <= self.counted_tags
+        lane.is_counted = self.demand is not None and terms.requires <= self.demand.tags
         return lane
 
     def _drop_lane(self, lane: Lane) -> None:
@@ -372,12 +335,15 @@ class ReadyQueue:
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
-        job._lane = None
         if job._deadline != math.inf:
             self._deadlines.forget()
+        self._left_lane(job, lane, forget=forget)
+
+    def _left_lane(self, job: JobRecord, lane: Lane, *, forget: bool) -> None:
+        job._lane = None
         if forget:
             lane.forget()
-        if lane.is_counted:
-            self._count(job, lane.terms, -1)
+        if self.demand is not None and (lane.is_counted or lane is self._open):
+            self.demand.leave(job, lane.terms)
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)

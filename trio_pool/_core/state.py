@@ -10,8 +10,11 @@ from .admission import WaitingLine
 from .availability import Availability
 from .deadlines import Deadlines
 from .dependencies import Dependencies
+from .given_up import GivenUp
+from .health import Health
 from .hedging import Hedging
 from .lifecycle import Lifecycle
+from .pool_hold import PoolHold
 from .pool_limits import PoolLimits
 from .ready_queue import ReadyQueue
 from .reservations import Reservations
@@ -55,6 +58,7 @@ class Growth(Protocol):
     def could_take(self, terms: Terms) -> bool: ...
     def will_open(self, terms: Terms) -> bool: ...
     def will_replace(self, terms: Terms) -> bool: ...
+    def still_wants_one(self) -> bool: ...
 
 
 class PoolState:
@@ -71,7 +75,7 @@ class PoolState:
       may_reserve: whether the reservations of workers may have to change.
       may_be_stuck: whether a wait may never end now.
       special: whether the end or the start of a job may concern others, since the pool drains, grows by itself, has
-          limits of its own, or reserves workers. Otherwise most jobs can go straight.
+          limits of its own, reserves workers, is paused or rests. Otherwise most jobs can go straight.
     """
 
     __slots__ = (
@@ -81,8 +85,10 @@ class PoolState:
         "dependencies",
         "draining",
         "evicted",
+        "given_up",
         "growth",
         "has_bounced",
+        "health",
         "hedging",
         "lifecycle",
         "limits",
@@ -121,10 +127,16 @@ class PoolState:
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
         self.waiting_line: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
         self.limits: PoolLimits = PoolLimits(
-            self.lifecycle, self.deadlines, settings.max_running, settings.retry_budget
+            self.lifecycle,
+            self.deadlines,
+            PoolHold(self.deadlines, commands, instruments),
+            settings.max_running,
+            settings.retry_budget,
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
+        self.health: Health = Health(self.deadlines, commands)
+        self.given_up: GivenUp = GivenUp()
         self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False
@@ -151,6 +163,12 @@ class PoolState:
     def has_reserved(self) -> bool:
         """Whether workers are reserved for groups, or may be: then jobs prefer the workers of their own group."""
         return self.reservations.kept > 0 or bool(self.reservations.waiting)
+
+    def note_hold(self) -> None:
+        """Record that the pool has been paused, resumed or put to rest, or that its rest is over."""
+        self.limits.note_limits()
+        self.note_special()
+        self.may_start = True
 
     def note_relied_on(self) -> None:
         """Record that one more worker is available: a bounced job has to try it, even if a waiting job holds it."""

@@ -25,6 +25,8 @@ QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 SUCCEEDED = JobState.SUCCEEDED
 
+FIRST_START = 4  # the fields of the history of a job that has been queued and started, each once
+
 
 class StraightWay:
     """The straight way of a job into the pool, and from its success to the next job."""
@@ -36,6 +38,7 @@ class StraightWay:
         "_dependents",
         "_dispatcher",
         "_ended_in_race",
+        "_hedging",
         "_instruments",
         "_lifecycle",
         "_live",
@@ -58,6 +61,7 @@ class StraightWay:
         self._queue = state.queue
         self._commands = state.commands
         self._max_queue = state.waiting_line.limit
+        self._hedging = state.hedging
         self._ended_in_race = attempts.succeeded_in_race
         # All of these stay the same objects.
         self._count = lifecycle.count
@@ -84,7 +88,10 @@ class StraightWay:
             return False
         roster = self._roster
         if roster.idle_count:
-            return self._start(job, roster.take_idle(), now)
+            worker = roster.take_idle()
+            run = self._dispatcher.begin(worker, job, now, is_new=True)
+            self.enter_running(job, worker, now)
+            return run
         if not roster.by_id:
             return False
         lifecycle.enter(job, now)
@@ -94,10 +101,9 @@ class StraightWay:
             lifecycle.queue_peak = queued
         return True
 
-    def _start(self, job: JobRecord, worker: WorkerRecord, now: float) -> Run:
-        """Let a new job run at once: `Lifecycle.enter` and `Lifecycle.start` in one."""
+    def enter_running(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
+        """Let a new job of no group run at once: `Lifecycle.enter` and `Lifecycle.start` in one."""
         lifecycle = self._lifecycle
-        run = self._dispatcher.begin(worker, job, now, is_new=True)
         self._live[job._id] = job
         self._count[RUNNING] += 1
         job._state = RUNNING
@@ -107,12 +113,14 @@ class StraightWay:
         if self._instruments:
             lifecycle.tell_of(job, None, QUEUED, None)
             lifecycle.tell_of(job, QUEUED, RUNNING, worker)
-        return run
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """End a run that has returned a value; return the worker's next run."""
-        if run.race is not None:
-            return self._ended_in_race(run, value, now)
+        race = run.race
+        if race is not None:
+            if run.is_lent or len(race.took_part) > 1:
+                return self._ended_in_race(run, value, now)
+            self._hedging.end(race)  # it has been fast enough
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         job, worker, lifecycle = run.job, run.worker, self._lifecycle
@@ -130,12 +138,15 @@ class StraightWay:
             job._run = None
             if job._attempts or draws is not None:
                 lifecycle.keep_attempt(job, worker, run.started_at, now, None, (), used_by(run))
-                lifecycle.keep_transition(job, SUCCEEDED, now)
                 job._setback = None
             else:
                 job._attempts = (1, worker._id, worker._name, run.started_at, now, None, (), None)
-                if job._history is not None:
-                    job._history += ("succeeded", now)
+            history = job._history
+            if history is not None:
+                if len(history) == FIRST_START:
+                    job._history = (*history, "succeeded", now)
+                else:  # it may be full, also without a counted attempt
+                    lifecycle.keep_transition(job, SUCCEEDED, now)
             count = self._count
             count[RUNNING] -= 1
             count[SUCCEEDED] += 1
@@ -152,7 +163,7 @@ class StraightWay:
                 self._commands.append((CHANGED, job))
         limits = worker._limits
         if limits is not None:
-            limits.succeeded(run.is_probe)
+            limits.succeeded(now, run.trial)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
         following = self._dispatcher.next_straight(worker, now)

@@ -45,6 +45,7 @@ class WorkerIndex:
 
     __slots__ = (
         "_in_order",
+        "_numbers",
         "_pick",
         "_places",
         "_rng",
@@ -79,6 +80,8 @@ class WorkerIndex:
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
+        # Of the workers that are being checked, and of those that reopen since.
+        self._numbers: dict[WorkerRecord, int] = {}
         # The sum over the kinds, since every job needs it.
         self.idle_count: int = 0
         # Called when a worker becomes idle, and when it no longer is.
@@ -103,6 +106,7 @@ class WorkerIndex:
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
         self.fresh.pop(worker, None)
+        self._numbers.pop(worker, None)
         return self.kinds.leave(worker)
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
@@ -213,6 +217,9 @@ class WorkerIndex:
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
         """Record that an available worker is free; it is fresh unless it has just looked for a job itself."""
+        if worker in self._numbers:
+            self._park_as_before(worker, now)
+            return
         self._sequence = number = self._sequence + 1
         kind = worker._kind
         if not worker._is_exclusive:
@@ -232,6 +239,24 @@ class WorkerIndex:
         if self.on_parked is not None and not worker._runs:
             self.on_parked(worker, now)
 
+    def keep_number(self, worker: WorkerRecord) -> None:
+        """Let an idle worker have its turn as before when it is idle again, since it runs nothing meanwhile."""
+        numbers = [kind.idle[worker] for kind in (worker._kind, *self.kinds.of(worker)) if worker in kind.idle]
+        if numbers:
+            self._numbers[worker] = numbers[0]
+
+    def _park_as_before(self, worker: WorkerRecord, now: float) -> None:
+        number = self._numbers.pop(worker)
+        kinds = (worker._kind,) if worker._is_exclusive else self.kinds.open_to(worker)
+        for kind in kinds:
+            kind.park(worker, number)
+            kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+        if kinds:
+            self.idle_count += 1
+            self.fresh[worker] = None
+            if self.on_parked is not None:
+                self.on_parked(worker, now)
+
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""
         kind = worker._kind
@@ -248,6 +273,14 @@ class WorkerIndex:
         self.idle_count -= 1
         if self.on_unparked is not None:
             self.on_unparked(worker)
+
+    def sort_idle(self, now: float) -> None:
+        """Let the idle workers come in the order of their ids, as none has run anything yet."""
+        idle = sorted(self.idle(), key=lambda worker: worker._id)
+        for worker in idle:
+            self.unpark(worker)
+        for worker in idle:
+            self.park(worker, now)
 
     def take_idle(self) -> WorkerRecord:
         """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import attrs
 
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from .._basics.frozen_mapping import FrozenMapping
+    from .._policies.circuit_breaker import Trial
     from .._policies.draws import Draws
     from .._policies.hedge import Hedge
     from .._policies.rate_meter import Amount
     from .._policies.retry import RetryPolicy
     from .._policies.worker_limits import WorkerLimits
+    from .owners import Crew, Watcher
     from .setback import Setback
     from .states import Cut
 
@@ -116,7 +118,7 @@ class Run:
       deadline: when a timeout ends the run.
       cut: why the run has been cut short, other than by a timeout.
       draws: what the run has drawn from limits and what it uses; None if there is nothing of either.
-      is_probe: whether the run is the probe of the worker's breaker.
+      trial: what the worker's breaker needs at the end of the run; None without a breaker.
       race: what decides how the attempt ends, if this run alone does not.
       is_lent: whether the job has lent the place to other jobs.
       wait: the job's wait to get the place back, if it has to wait; kept if the wait fails.
@@ -125,7 +127,7 @@ class Run:
 
     # fmt: off
     __slots__ = (
-        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "race", "since", "started_at", "wait",
+        "cut", "deadline", "draws", "is_lent", "job", "loop", "race", "since", "started_at", "trial", "wait",
         "worker",
     )
     # fmt: on
@@ -138,7 +140,7 @@ class Run:
         self.deadline: float = deadline
         self.cut: Cut | None = None
         self.draws: Draws | None = None
-        self.is_probe: bool = False
+        self.trial: Trial | None = None
         self.race: Any = None
         self.is_lent: bool = False
         self.wait: Any = None
@@ -156,21 +158,6 @@ class Run:
 
 
 _CLOSED = frozenset({Hold.STARTING, Hold.REOPENING, Hold.STOPPED})
-
-
-class Crew(Protocol):
-    """The workers of a pool; identifies the pool of a worker."""
-
-    def count_coming(self, worker: WorkerRecord) -> None: ...
-
-
-class Watcher(Protocol):
-    """The stream to which a job belongs."""
-
-    unread: int
-
-    def end(self, job: JobRecord, old: JobState | None) -> None: ...
-    def move(self, old: JobState | None, state: JobState) -> None: ...
 
 
 class JobRecord(Handle):
@@ -342,20 +329,19 @@ class WorkerRecord(Handle):
 
         # Whether the pool opens and retires the worker with the load.
         self._elastic = False
-        # What holds the worker back, each with the time until which it does, or inf.
+        # Each hold, with the time until which it lasts, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
         self._was_open = False  # ever
         self._expires_at: float | None = None
 
         # The number of places, and the runs on them in the order of their start.
         self._max_running: float = 1
-        # Whether there has never been more than one; and otherwise the numbers of places that are
-        # reserved for groups. An exclusive worker is reserved as a whole, by its kind.
+        # Whether there has never been more than one. If not, the places reserved for groups; an
+        # exclusive worker is reserved by its kind.
         self._is_exclusive = True
         self._kept: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
-        # The runs whose jobs have lent their places; and those of these runs that are to get them
-        # back.
+        # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
@@ -414,7 +400,7 @@ class WorkerRecord(Handle):
     def _has_room(self) -> bool:
         """Whether a place is free that the worker's limits let be used."""
         limits = self._limits
-        return len(self._runs) < self._max_running and (limits is None or limits.allows_another())
+        return self._has_place and (limits is None or not self._runs or limits.allows_another())
 
     @property
     def _may_become_available(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from . import validate
 from .rate_limit import RateLimit, Share, SharedRateLimit
-from .rate_meter import RateMeter, as_float
+from .rate_meter import RateMeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,14 +107,6 @@ class RateMeters:
     def startable(self, now: float) -> float:
         """How many attempts the limits without a unit allow to start now."""
         return min([meter.startable(now) for meter in self.starts], default=math.inf)
-
-    def startable_with(self, amounts: Mapping[str, Amount], number: int, now: float) -> int:
-        """How many of ``number`` runs that use these amounts in all the limits with units allow to start now."""
-        most: float = number
-        for unit, amount in amounts.items():
-            for meter in self.by_unit.get(unit, ()) if amount else ():
-                most = min(most, math.floor((meter.level(now) - 1) * number / as_float(amount)) + 1)
-        return int(max(most, 0))
 
     def wait(self, unit: str | None, now: float) -> None:
         """Wait for the turn of the pool in the shared limits of a unit that allow no start now."""

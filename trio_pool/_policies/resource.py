@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
 from .._basics.text import shown
 from . import validate
 from .circuit_breaker import CircuitBreaker
+from .health_check import HealthCheck
 from .rate_meters import checked_limits
 
 if TYPE_CHECKING:
@@ -23,12 +25,20 @@ LEAST_AGE = 0.001
 MOST_WORKERS = 1_000_000
 """The limit on ``min``, the workers that open with a pool. Each worker has a Trio task of its own."""
 
+OnCut: TypeAlias = Literal["keep", "reopen"]
+ON_CUT: tuple[OnCut, ...] = ("keep", "reopen")
+
 R_co = TypeVar("R_co", covariant=True)
 
 
 def _check_age(name: str, value: object) -> None:
     if value is not None and validate.seconds(name, value) < LEAST_AGE:
         raise ValueError(f"{name} must be at least {LEAST_AGE} s, {validate.got(value)}")
+
+
+def _check_on_cut(name: str, value: object) -> None:
+    if value is not None:
+        validate.one_of(name, value, ON_CUT)
 
 
 def _as_name(value: str | None) -> str | None:
@@ -62,6 +72,10 @@ class Resource(Generic[R_co]):
       max_age: seconds after which the worker leaves and reenters its lifespan, as soon as no
           attempt runs; at least 0.001. Each time a random part of up to a tenth is subtracted, so
           that resources opened together are not all reopened together.
+      on_cut: what happens to the resource after an attempt that was cancelled before it returned a
+          value: ``"keep"`` to use it as it is, ``"reopen"`` to leave and reenter the lifespan
+          before anything else runs on it; the pool's by default.
+      check: a `HealthCheck` of the worker while it is idle; the pool's by default.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type, such as a
@@ -78,6 +92,27 @@ class Resource(Generic[R_co]):
     )
     max_jobs: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(validate.bound, least=1))
     max_age: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_age))
+    on_cut: OnCut | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_on_cut))
+    check: HealthCheck | None = attrs.field(
+        default=None, kw_only=True, validator=validate.by(validate.optional, HealthCheck)
+    )
+
+
+def describe(resource: Any, **given: Any) -> Resource[Any]:
+    """Describe a resource, unless it is a `Resource` already, which excludes further arguments."""
+    if not isinstance(resource, Resource):
+        return Resource(resource, **given)
+    if given.pop("tags") or given.pop("max_running") != 1 or any(value is not None for value in given.values()):
+        raise ValueError("a Resource has its own name, tags and limits; give them there")
+    return resource
+
+
+def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:
+    """Check that there is a lifespan if one has to be reentered."""
+    if not has_lifespan and check is not None:
+        raise ValueError("check needs a lifespan, or an Elastic, whose factory gives one")
+    if not has_lifespan and on_cut == "reopen":
+        raise ValueError("on_cut='reopen' needs a lifespan, or an Elastic, whose factory gives one")
 
 
 def _check_factory(name: str, value: object) -> None:
@@ -119,7 +154,10 @@ class Elastic(Generic[R_co]):
       min: the number of workers that open with the pool and always stay; zero or more.
       max: the maximum number of workers; at least 1.
       idle_timeout: seconds; ``inf`` or ``None`` to never retire a worker.
-      tags, max_running, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
+      open_after: seconds that a job has to wait for nothing but a worker before one is opened for it;
+          finite, 0 to open one at once. A few tenths of a second keep a short burst from opening
+          workers that nobody needs a moment later.
+      tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut, check: of each worker, as for `Resource`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -133,12 +171,23 @@ class Elastic(Generic[R_co]):
     idle_timeout: float = attrs.field(
         default=60.0, converter=validate.no_bound_if_none, validator=validate.by(validate.seconds), kw_only=True
     )
+    open_after: float = attrs.field(default=0.0, validator=validate.by(validate.seconds, finite=True), kw_only=True)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
     max_running: float = attrs.field(default=1, kw_only=True)
     rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
-    max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
+    max_age: float | None = attrs.field(default=None, kw_only=True)
+    on_cut: OnCut | None = attrs.field(default=None, kw_only=True)
+    check: HealthCheck | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
+
+    def _changed(self, other: Elastic[Any]) -> list[str]:
+        """The names of the fields that differ, except those that may change while a pool runs."""
+        return [
+            field.name
+            for field in attrs.fields(Elastic)
+            if field.name not in CHANGEABLE and not _is_same(getattr(self, field.name), getattr(other, field.name))
+        ]
 
     def _describe(self) -> Resource[None]:
         """The settings of a worker whose resource is not open yet."""
@@ -150,4 +199,17 @@ class Elastic(Generic[R_co]):
             breaker=self.breaker,
             max_jobs=self.max_jobs,
             max_age=self.max_age,
+            on_cut=self.on_cut,
+            check=self.check,
         )
+
+
+CHANGEABLE = ("min", "max", "idle_timeout", "open_after")
+"""The fields of an `Elastic` that may change while a pool runs."""
+
+
+def _is_same(one: object, other: object) -> bool:
+    # A factory's own comparison is not used, but that of bound methods is: each access makes another one.
+    if isinstance(one, MethodType):
+        return isinstance(other, MethodType) and one == other
+    return one is other or (type(one) is type(other) and not callable(one) and one == other)

@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from .._model.states import WorkerState
-from .._model.text import label, reservation
+from .._model.text import label, places, reservation
 from ._text import clock, encodable, error_in_words, one_line, pace, span
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
     rare = {state: getattr(pool, state) for state in ("blocked", "dead", "cancelled", "discarded")}
     words += [f"{count} {state}" for state, count in rare.items() if count]
     name = f"{one_line(pool.name)} " if pool.name is not None else ""
+    words += [hold] if (hold := _hold(reading)) else []
     workers = _in_states(pool.workers) or "none"
     return encodable(f"{name}{clock(reading.elapsed)}  {', '.join(words)}; workers: {workers}", encoding)
 
@@ -133,7 +134,20 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
 
 
 def _name(reading: Reading) -> list[Piece]:
-    return [("pool" if reading.pool.name is None else one_line(reading.pool.name), "bold")]
+    name: Piece = ("pool" if reading.pool.name is None else one_line(reading.pool.name), "bold")
+    if reading.hold is None:
+        return [name]
+    state = WorkerState.PAUSED if reading.hold == "paused" else WorkerState.RESTING
+    return [name, (f"{GAP}{_hold(reading)}", WORKERS[state])]
+
+
+def _hold(reading: Reading) -> str:
+    """What keeps the whole pool from starting anything."""
+    if reading.hold is None:
+        return ""
+    if isinstance(reading.hold, str):
+        return reading.hold
+    return f"resting, {span(reading.hold)} left"
 
 
 def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:
@@ -206,7 +220,7 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
     seconds, what = _doing(reading, worker)
     return [
         (one_line(worker.name), PLAIN),
-        (worker.state.value, style),
+        (_state(worker), style),
         ("" if seconds is None else span(seconds), style),
         what,
         (str(worker.attempts), PLAIN),
@@ -214,6 +228,12 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
         (str(worker.failed), "red" if worker.failed else FAINT),
         (pace(reading.rate_of(worker)), PLAIN),
     ]
+
+
+def _state(worker: WorkerStatistics) -> str:
+    """The worker's state, and how many of its places are taken if it may have several: ``busy 12/20``."""
+    state = worker.state.value
+    return state if worker.max_running == 1 else f"{state} {places(worker.running, worker.max_running)}"
 
 
 def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:

@@ -155,15 +155,15 @@ async def test_a_bounced_job_waits_for_the_unit_of_a_worker_that_it_has_not_fail
 
 
 async def test_a_group_at_its_bound_and_units_hold_back_each_their_own(autojump_clock: MockClock) -> None:
-    async with open_pool(4, rate_limit=RateLimit(1, per=10, unit="tokens")) as pool:
-        async with pool.open_group(max_running=1) as group:
-            slow = await group.submit(trio.sleep, 5)
-            in_group = await group.submit(when, None, uses={"tokens": 1})
-            outside = [await pool.submit(when, None, uses={"tokens": 1}) for _ in range(2)]
-            free = await pool.submit(when, None)
-            # The group's job has waited for longer, and no longer for its group.
-            assert await started([*outside, free, in_group]) == [0.0, 20.0, 0.0, 10.0]
-            await slow.wait()
+    limit = RateLimit(1, per=10, unit="tokens")
+    async with open_pool(4, rate_limit=limit) as pool, pool.open_group(max_running=1) as group:
+        slow = await group.submit(trio.sleep, 5)
+        in_group = await group.submit(when, None, uses={"tokens": 1})
+        outside = [await pool.submit(when, None, uses={"tokens": 1}) for _ in range(2)]
+        free = await pool.submit(when, None)
+        # The group's job has waited for longer, and no longer for its group.
+        assert await started([*outside, free, in_group]) == [0.0, 20.0, 0.0, 10.0]
+        await slow.wait()
 
 
 async def test_each_run_of_a_hedged_job_draws(autojump_clock: MockClock) -> None:
@@ -199,10 +199,12 @@ async def test_the_end_of_the_block_waits_for_units(autojump_clock: MockClock) -
 async def test_no_worker_is_opened_for_jobs_that_wait_for_a_unit_of_the_pool(autojump_clock: MockClock) -> None:
     elastic = Elastic(lambda: trio.open_nursery(), min=1, max=5)
     async with open_pool(elastic, rate_limit=RateLimit(1, per=10, unit="tokens")) as pool:
+        assert await pool.run(when, uses={"tokens": 1}) == 0.0
         busy = await pool.submit(trio_sleep, 60)
         jobs = [await pool.submit(when, uses={"tokens": 1}) for _ in range(3)]
-        assert await started(jobs) == [0.0, 10.0, 20.0]
-        assert len(pool.workers) == 2
+        await trio.sleep(9)
+        assert len(pool.workers) == 1
+        assert await started(jobs) == [10.0, 20.0, 30.0]
         busy.cancel()
 
 
