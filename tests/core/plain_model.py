@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_limits import PlainRate
 from tests.core.plain_parts import FINAL, Outcome, PlainJob, PlainVerdict, PlainWorker, decides
 from tests.core.plain_steps import PlainSteps
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 
 if TYPE_CHECKING:
-    from trio_pool import RateLimit
+    from collections.abc import Mapping
+
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
 
 
 @attrs.define(eq=False)
@@ -164,6 +166,8 @@ class PlainPool(PlainSteps):
             self._die(job, DeadReason.TIMED_OUT)
         else:
             self._queue_again(job, front=True)
+            if attempt.evicted:
+                job.place_in_queue = -attempt.evicted
 
     def _decide(self, job: PlainJob, verdict: PlainVerdict) -> None:
         if job.cancelled and not verdict.is_last_word:
@@ -190,10 +194,13 @@ class PlainPool(PlainSteps):
                 self._queue_again(job, front=verdict.front)
 
     def _go_on(self, worker: PlainWorker) -> None:
-        if worker.is_worn(self.now) and not worker.departing:
-            self._reopen(worker, None)
+        self._wear(worker)
         self._limit(worker)
         self._ask(worker)
+
+    def _wear(self, worker: PlainWorker) -> None:
+        if worker.is_worn(self.now) and not worker.departing:
+            self._reopen(worker, None)
 
     # Workers come and go.
 
@@ -244,10 +251,18 @@ class PlainPool(PlainSteps):
         """A worker is to leave."""
         self.advance()
         if cut:
+            self._note_evicted([job for job in (worker.job, *worker.lenders) if job is not None])
             self._evict(worker)
         if not worker.departing:
             self._dismiss(worker)
             self._ask(worker)
+
+    def _note_evicted(self, jobs: list[PlainJob]) -> None:
+        """Keep the order of their starts for the jobs that are cut short; but hedged ones, whichever of them."""
+        for job in sorted(jobs, key=lambda job: job.attempt.started_at)[::-1]:
+            number = self._next_count()
+            if job.hedge is None or job.only_worker is not None:
+                job.attempt.evicted = number
 
     def _evict(self, worker: PlainWorker) -> None:
         if worker.job is not None:
@@ -307,14 +322,31 @@ class PlainPool(PlainSteps):
         self.max_running = limit
         self._settle()
 
-    def set_rate_limit(self, limit: RateLimit | None) -> None:
-        """Another rate for the attempts of the whole pool, or none."""
+    def set_rate_limit(self, limits: RateLimits, worker: PlainWorker | None = None) -> None:
+        """Other rates for the attempts of the whole pool, or of one worker."""
         self.advance()
-        self.suspended = limit is None
-        if limit is not None and self.rate is None:
-            self.rate = PlainRate(limit)
-        elif limit is not None and self.rate is not None:
-            self.rate.change(limit, self.now)
+        if worker is None:
+            self.rates.change(limits, self.now)
+        else:
+            worker.rates.change(limits, self.now)
+            if worker.ready_at(self.now) > self.now:
+                if worker.idle_since is not None or worker.limited_until is not None:
+                    worker.idle_since = None
+                    self._limit(worker)
+            elif worker.limited_until is not None:
+                worker.limited_until = None
+                self._update(worker)
+        self._settle()
+
+    def set_used(self, worker: PlainWorker, uses: Mapping[str, Amount]) -> None:
+        """The run on a worker says what it has used."""
+        self.advance()
+        assert worker.job is not None
+        used = worker.job.attempt.used[worker]
+        for rates in (worker.rates, self.rates):
+            rates.use(self.now, (worker, worker.job.attempt), uses)
+        self._use(worker, uses, used)
+        used.update(uses)
         self._settle()
 
     def drain(self) -> None:

@@ -148,7 +148,8 @@ def test_a_job_with_wishes_does_not_go_straight() -> None:
     core = quiet_core()
     worker, group = core.add_worker("tag"), core.open_group()
     (before,) = submit(core, "before")
-    for options in ({"requires": ["tag"]}, {"worker": worker}, {"after": [before]}, {"group": group}):
+    wishes: list[dict[str, Any]] = [{"requires": ["tag"]}, {"worker": worker}, {"after": [before]}, {"group": group}]
+    for options in wishes:
         assert core.scheduler.submit_straight(make_job(**options), 0.0) is False
 
 
@@ -384,6 +385,18 @@ def test_a_worker_with_limits_of_its_own_hears_of_the_success() -> None:
         core.begin(1.0)
         assert core.succeeded(worker, "value", 1.0) is None
         assert not worker._is_open
+        return core, jobs
+
+    both_ways(live)
+
+
+def test_a_start_counts_in_the_rate_also_if_nobody_has_told_when_the_function_began() -> None:
+    def live() -> tuple[Core, list[Job[Any]]]:
+        core = quiet_core()
+        worker = core.add_worker(limits=make_limits(rate_limit=RateLimit(1, per=2)))
+        jobs = submit(core, "a", "b")
+        assert core.succeeded(worker, "value", 1.0) is None
+        assert core.scheduler.deadlines.soonest == 2.0
         return core, jobs
 
     both_ways(live)

@@ -6,8 +6,9 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .._model.states import Hold
 from .commands import HIRE
-from .deadlines import Due
+from .deadlines import Alarm, Due
 from .demand import Demand
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ class Autoscaler:
         "_held",
         "_idle",
         "_idle_since",
-        "_open_at",
+        "_opening",
         "_ordered",
         "_present",
         "_queue",
         "_reservations",
-        "_retire_at",
+        "_retiring",
         "_state",
         "_unopened",
         "_waiting_line",
@@ -54,7 +55,7 @@ class Autoscaler:
         self._queue = state.queue
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
-        self._demand = Demand(elastic.tags, elastic.open_after)
+        self._demand = Demand(elastic.tags, elastic.open_after, state.roster.closed_units)
         state.queue.demand = state.waiting_line.by_taker.demand = self._demand
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The runtime opens the first workers, and gives up if one of them can't be opened.
@@ -75,9 +76,9 @@ class Autoscaler:
         # two, and so on.
         self._idle_since: deque[float] = deque()
         # When the next job will have waited long enough for a worker to be opened.
-        self._open_at: float | None = None
+        self._opening = Alarm()
         # When to look for workers to retire.
-        self._retire_at: float | None = None
+        self._retiring = Alarm()
         # Workers that the runtime has to open but that have not joined yet.
         self._ordered = 0
 
@@ -89,7 +90,7 @@ class Autoscaler:
     @property
     def is_patient(self) -> bool:
         """Whether a worker will be opened if the waiting jobs go on waiting."""
-        return self._open_at is not None
+        return self._opening.at is not None
 
     @property
     def is_letting_go(self) -> bool:
@@ -145,6 +146,14 @@ class Autoscaler:
     def could_take(self, terms: Terms) -> bool:
         """Whether a new elastic worker may run such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
+
+    def still_wants_one(self) -> bool:
+        """Whether an ordered worker is still needed that could not be opened at once."""
+        if self._has_surplus:
+            return False
+        wanted = self._demand.waiting() + self._reservations.lacking
+        missing = max(math.ceil(wanted / self._elastic.max_running), 1) - self._coming
+        return len(self._crew) < self._elastic.min or (wanted > 0 and missing > 0)
 
     def joined(self, worker: WorkerRecord, *, ordered: bool) -> None:
         """Record that an elastic worker has joined."""
@@ -227,7 +236,7 @@ class Autoscaler:
 
     def unparked(self, worker: WorkerRecord) -> None:
         """Record that a worker has got a job or can't take one any more."""
-        if worker in self._idle and worker._is_open:
+        if worker in self._idle and worker._is_open and Hold.CHECKING not in worker._holds:
             del self._idle[worker]
             self._idle_since.pop()
 
@@ -280,20 +289,16 @@ class Autoscaler:
         """Change ``min``, ``max``, ``idle_timeout`` and ``open_after``."""
         self._elastic = elastic
         self._demand.patience = elastic.open_after
-        if self._retire_at is not None:
-            self._deadlines.forget()
-            self._retire_at = None
+        self._deadlines.set(Due.RETIRE, self._retiring, math.inf)
         self._look_again()
 
     def _look_again(self) -> None:
         """Schedule the next search for workers to retire, if there may be any."""
-        if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
+        if self._retiring.at is None and self._idle_since and len(self._crew) > self._elastic.min:
             self._look_again_at(self._idle_since[0] + self._elastic.idle_timeout)
 
     def _look_again_at(self, when: float) -> None:
-        if when < math.inf:
-            self._retire_at = when
-            self._deadlines.add(Due.RETIRE, self, when)
+        self._deadlines.set(Due.RETIRE, self._retiring, when)
 
     def _startable_by_new(self, now: float) -> float:
         """How many jobs have waited long enough for nothing but a worker; look again when that will change."""
@@ -304,23 +309,17 @@ class Autoscaler:
 
     def _look_for_ripe_at(self, when: float) -> None:
         """Look again at this time, or before; ``inf`` for never."""
-        at = self._open_at
-        if when == math.inf:
-            if at is not None:
-                self._deadlines.forget()
-                self._open_at = None
-        elif at is None or when < at:
-            if at is not None:
-                self._deadlines.forget()
-            self._open_at = when
-            self._deadlines.add(Due.OPEN, self, when)
+        at = self._opening.at
+        if at is None or when < at or when == math.inf:
+            self._deadlines.set(Due.OPEN, self._opening, when)
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool allow to start now."""
         room = max(0, self._state.limits.room)  # more attempts may run than allowed, if the bound was lowered
-        meter = self._state.limits.meter
-        if meter is None or not room:
+        meters = self._state.limits.meters
+        if not meters.starts or not room:
             return room
-        if (ready := meter.ready_at(now)) > now:
+        if (ready := meters.ready_at(now)) > now:
+            meters.wait(None, now)
             self._state.limits.wait_for_meter(ready)
-        return min(room, meter.startable(now))
+        return min(room, meters.startable(now))

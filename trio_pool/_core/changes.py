@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .deadlock import DeadlockSearch
     from .dispatcher import Dispatcher
     from .lending import Lending
+    from .metering import Metering
     from .no_worker import UnservableJobs
     from .state import PoolState
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class Features(NamedTuple):
     """The features of the core, which decide. The features share the state, and don't call each other."""
 
+    metering: Metering
     dispatcher: Dispatcher
     lending: Lending
     search: DeadlockSearch
@@ -52,7 +54,7 @@ class Changes:
         state = self._state
         terms = terms_of(job)
         if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
         # If this is the only change, and no other job waits because of a shared limit, the job may

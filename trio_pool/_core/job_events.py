@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.records import Group, JobRecord, Run, WorkerRecord
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import RateLimits
     from .changes import Changes, Features
     from .state import PoolState
     from .waits import StreamJobs, Wait
@@ -37,6 +37,7 @@ class JobEvents:
         "_dispatcher",
         "_lending",
         "_lifecycle",
+        "_metering",
         "_roster",
         "_search",
         "_settling",
@@ -52,6 +53,7 @@ class JobEvents:
         self._lifecycle = state.lifecycle
         self._waiting_line = state.waiting_line
         self._roster = state.roster
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._lending = features.lending
         self._unservable = features.unservable
@@ -70,12 +72,12 @@ class JobEvents:
             self._lifecycle.time_out(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
-        options = job._options
-        if not (options.is_simple and self._roster.by_id):
+        if not (job._options.is_simple and self._roster.by_id):
+            _note_gate(job)
             admission = self._submit_special(job, door, now)
             if admission is not None:
                 return admission
-        terms = options.terms
+        terms = job._options.terms
         if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(terms, now)) is not None:
             self._lifecycle.enter(job, now)
             self._dispatcher.hand_over(worker, job, now)
@@ -96,7 +98,7 @@ class JobEvents:
         if self._unservable.is_one(job._options.terms):
             if self._unservable.policy == "reject":
                 return Admission.NO_WORKER
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
@@ -135,6 +137,7 @@ class JobEvents:
                 self.submit(job, Door.ALWAYS, now)
             return Admission.ENTERED
         for job in jobs:
+            _note_gate(job)
             if job._options.after:
                 self._dependencies.block(job, job._options.after)
                 job._options = attrs.evolve(job._options, after=())
@@ -164,6 +167,7 @@ class JobEvents:
 
     def close(self) -> list[JobRecord]:
         """Accept no more jobs from outside; return the jobs whose submitters are turned away."""
+        self._state.health.close()
         turned_away = list(self._waiting_line.line)
         for job in turned_away:
             self.withdraw(job)
@@ -299,11 +303,17 @@ class JobEvents:
         self._state.may_start = self._state.may_be_stuck = True
         self._settling.settle(now)
 
-    def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
-        """Change how often attempts may start."""
+    def set_rate_limit(self, limits: RateLimits, now: float, worker: WorkerRecord | None = None) -> None:
+        """Change how often attempts may start, in the whole pool or on one worker."""
         self._settling.advance(now)
-        self._state.limits.set_rate_limit(limit, now)
-        self._state.note_special()
+        self._metering.change(worker, limits, now)
+        if worker is not None:
+            self._dispatcher.relax(worker, now)
+        else:
+            if not self._state.limits.meters.starts:
+                self._state.limits.wait_for_meter(None)
+            self._state.limits.note_limits()
+            self._state.note_special()
         self._state.may_start = True
         self._settling.settle(now)
 
@@ -319,5 +329,12 @@ class JobEvents:
 
     def _settle_waiting(self, now: float) -> None:
         """Settle after a job has begun to wait that no idle worker may run."""
-        self._state.may_start |= self._state.limits.meter is not None  # schedules a check at the next start
+        self._state.may_start |= bool(self._state.limits.meters)  # schedules a check at the next start
         self._settling.settle_if_needed(now)
+
+
+def _note_gate(job: JobRecord) -> None:
+    """Update the options of a new job if its group has got a bound after they were made."""
+    options = job._options
+    if options.group is not None and options.group.is_gate and options.terms.gate is None:
+        job._options = attrs.evolve(options)

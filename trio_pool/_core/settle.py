@@ -25,6 +25,7 @@ class Settling:
         "_dispatcher",
         "_lending",
         "_lifecycle",
+        "_metering",
         "_reservations",
         "_search",
         "_state",
@@ -37,6 +38,7 @@ class Settling:
         self._lifecycle = state.lifecycle
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._lending = features.lending
         self._unservable = features.unservable
@@ -54,6 +56,8 @@ class Settling:
         if self._state.may_be_stuck:
             self._state.may_be_stuck = False
             self._search.look_again()
+        if self._metering.shares:
+            self._metering.pass_on(now)
 
     def settle_if_needed(self, now: float) -> None:
         """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
@@ -86,6 +90,8 @@ class Settling:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
+            if limits is not None:
+                limits.idle_since = now
             if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
                 self._changes.dismiss(worker, now)
             elif limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
@@ -167,7 +173,7 @@ class Settling:
             return False
         if count[JobState.RUNNING] + hedging.further > self._state.waits.standing():
             return False
-        if self._dispatcher.is_waiting_for_meter:
+        if self._dispatcher.is_waiting_for_meter or self._metering.may_open:
             return False
         if autoscaler is not None:
             limits = self._state.limits
@@ -223,6 +229,11 @@ class Settling:
                 self._changes.queue_again(item, now, front=item._setback.front, at_once=False)
             elif due is Due.RATE:
                 item.no_longer_limited()
+            elif due is Due.UNIT:
+                self._metering.come_due(item, now)
+            elif due is Due.WAKE:
+                for held in self._metering.woken(now):
+                    self._dispatcher.relax(held, now)
             elif due is Due.HEDGE:
                 state.may_be_stuck |= state.hedging.come_due(item)
             else:
@@ -235,10 +246,13 @@ class Settling:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     is_retiring = True
+                elif due is Due.CHECK:
+                    state.health.come_due(item)
                 elif due in HOLDS:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
+        state.health.order(now, state.limits.hold.is_on)
         if is_retiring and self._autoscaler is not None:
             # Only after settling is it known which idle workers have nothing to do.
             while (worker := self._autoscaler.retire(now)) is not None:

@@ -10,6 +10,8 @@ from .admission import WaitingLine
 from .availability import Availability
 from .deadlines import Deadlines
 from .dependencies import Dependencies
+from .given_up import GivenUp
+from .health import Health
 from .hedging import Hedging
 from .lifecycle import Lifecycle
 from .pool_hold import PoolHold
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.pool_config import NoWorker
     from .._model.records import Run, Terms, WorkerRecord
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
     from .worker_index import WorkerIndex
@@ -36,7 +38,7 @@ class CoreSettings(NamedTuple):
     max_queue: float = math.inf
     max_running: float = math.inf
     no_worker: NoWorker = "reject"
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimits = None
     retry_budget: RetryBudget | None = None
     lifo: bool = False
     keep_history: bool = True
@@ -56,6 +58,7 @@ class Growth(Protocol):
     def could_take(self, terms: Terms) -> bool: ...
     def will_open(self, terms: Terms) -> bool: ...
     def will_replace(self, terms: Terms) -> bool: ...
+    def still_wants_one(self) -> bool: ...
 
 
 class PoolState:
@@ -82,8 +85,10 @@ class PoolState:
         "dependencies",
         "draining",
         "evicted",
+        "given_up",
         "growth",
         "has_bounced",
+        "health",
         "hedging",
         "lifecycle",
         "limits",
@@ -126,11 +131,12 @@ class PoolState:
             self.deadlines,
             PoolHold(self.deadlines, commands, instruments),
             settings.max_running,
-            settings.rate_limit,
             settings.retry_budget,
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
+        self.health: Health = Health(self.deadlines, commands)
+        self.given_up: GivenUp = GivenUp()
         self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False

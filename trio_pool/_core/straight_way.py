@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._model.records import ANYONE
 from .._model.states import JobState
 from .commands import CHANGED, QUIET
-from .lifecycle import begun
+from .lifecycle import used_by
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -38,6 +38,7 @@ class StraightWay:
         "_dependents",
         "_dispatcher",
         "_ended_in_race",
+        "_hedging",
         "_instruments",
         "_lifecycle",
         "_live",
@@ -60,6 +61,7 @@ class StraightWay:
         self._queue = state.queue
         self._commands = state.commands
         self._max_queue = state.waiting_line.limit
+        self._hedging = state.hedging
         self._ended_in_race = attempts.succeeded_in_race
         # All of these stay the same objects.
         self._count = lifecycle.count
@@ -114,8 +116,11 @@ class StraightWay:
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """End a run that has returned a value; return the worker's next run."""
-        if run.race is not None:
-            return self._ended_in_race(run, value, now)
+        race = run.race
+        if race is not None:
+            if run.is_lent or len(race.took_part) > 1:
+                return self._ended_in_race(run, value, now)
+            self._hedging.end(race)  # it has been fast enough
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         job, worker, lifecycle = run.job, run.worker, self._lifecycle
@@ -125,16 +130,17 @@ class StraightWay:
             lifecycle.move(job, SUCCEEDED, now)
         else:
             del worker._runs[run]
-            if run.draws:
-                begun(run, run.started_at)
+            draws = run.draws
+            if draws is not None:
+                draws.begin(run.started_at)
             worker._busy_seconds += now - run.since
             worker._succeeded += 1
             job._run = None
-            if job._attempts:
-                lifecycle.keep_attempt(job, worker, run.started_at, now, None)
+            if job._attempts or draws is not None:
+                lifecycle.keep_attempt(job, worker, run.started_at, now, None, (), used_by(run))
                 job._setback = None
             else:
-                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
+                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, (), None)
             history = job._history
             if history is not None:
                 if len(history) == FIRST_START:
@@ -157,7 +163,7 @@ class StraightWay:
                 self._commands.append((CHANGED, job))
         limits = worker._limits
         if limits is not None:
-            limits.succeeded(run.is_probe)
+            limits.succeeded(now, run.trial)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
         following = self._dispatcher.next_straight(worker, now)

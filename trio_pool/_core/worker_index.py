@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
 from .kinds import Kinds, may_serve
+from .tag_index import draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit
+    from .tag_index import Fit, Units, WorkerKind
 
 
 def terms_of(job: JobRecord) -> Terms:
@@ -27,12 +28,12 @@ def terms_of(job: JobRecord) -> Terms:
     pinned = options.worker
     if pinned is None:
         if setback.placement == "other" and setback.failed_on:
-            return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
+            return options.terms._replace(failed=setback.failed_on, last=setback.last)
         # A worker that is about to leave takes no more jobs.
         last = setback.last
         if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
             pinned = last
-    return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
+    return options.terms if pinned is None else options.terms._replace(pinned=pinned)
 
 
 class WorkerIndex:
@@ -44,12 +45,14 @@ class WorkerIndex:
 
     __slots__ = (
         "_in_order",
+        "_numbers",
         "_pick",
         "_places",
         "_rng",
         "_sequence",
         "_unbounded",
         "by_id",
+        "closed_units",
         "coming",
         "fresh",
         "idle_count",
@@ -72,9 +75,13 @@ class WorkerIndex:
         # program.
         self.coming: int = 0
         self.kinds: Kinds = Kinds(pick)
+        # The units whose limits in the whole pool allow no start now.
+        self.closed_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
+        # Of the workers that are being checked, and of those that reopen since.
+        self._numbers: dict[WorkerRecord, int] = {}
         # The sum over the kinds, since every job needs it.
         self.idle_count: int = 0
         # Called when a worker becomes idle, and when it no longer is.
@@ -99,6 +106,7 @@ class WorkerIndex:
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
         self.fresh.pop(worker, None)
+        self._numbers.pop(worker, None)
         return self.kinds.leave(worker)
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
@@ -149,11 +157,21 @@ class WorkerIndex:
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
-            in_order = since > next(reversed(kind.idle.values()), 0)
-            kind.park(worker, since)
-            if not in_order:
-                kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+            _put_back(worker, kind, since)
             self.fresh[worker] = None
+
+    def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
+        """Record the units whose limits on a worker allow no start now."""
+        kinds = self.kinds
+        since = {kind.group: number for kind in kinds.of(worker) if (number := kind.unpark(worker)) is not None}
+        counts = worker._available and not worker._lent
+        kinds.add_available(worker, -counts)
+        kinds.close(worker, closed)
+        kinds.add_available(worker, counts)
+        for kind in kinds.of(worker) if since else ():
+            if kind.group in since:
+                _put_back(worker, kind, since[kind.group])
+                self.fresh[worker] = None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
@@ -199,6 +217,9 @@ class WorkerIndex:
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
         """Record that an available worker is free; it is fresh unless it has just looked for a job itself."""
+        if worker in self._numbers:
+            self._park_as_before(worker, now)
+            return
         self._sequence = number = self._sequence + 1
         kind = worker._kind
         if not worker._is_exclusive:
@@ -218,6 +239,24 @@ class WorkerIndex:
         if self.on_parked is not None and not worker._runs:
             self.on_parked(worker, now)
 
+    def keep_number(self, worker: WorkerRecord) -> None:
+        """Let an idle worker have its turn as before when it is idle again, since it runs nothing meanwhile."""
+        numbers = [kind.idle[worker] for kind in (worker._kind, *self.kinds.of(worker)) if worker in kind.idle]
+        if numbers:
+            self._numbers[worker] = numbers[0]
+
+    def _park_as_before(self, worker: WorkerRecord, now: float) -> None:
+        number = self._numbers.pop(worker)
+        kinds = (worker._kind,) if worker._is_exclusive else self.kinds.open_to(worker)
+        for kind in kinds:
+            kind.park(worker, number)
+            kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+        if kinds:
+            self.idle_count += 1
+            self.fresh[worker] = None
+            if self.on_parked is not None:
+                self.on_parked(worker, now)
+
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""
         kind = worker._kind
@@ -234,6 +273,14 @@ class WorkerIndex:
         self.idle_count -= 1
         if self.on_unparked is not None:
             self.on_unparked(worker)
+
+    def sort_idle(self, now: float) -> None:
+        """Let the idle workers come in the order of their ids, as none has run anything yet."""
+        idle = sorted(self.idle(), key=lambda worker: worker._id)
+        for worker in idle:
+            self.unpark(worker)
+        for worker in idle:
+            self.park(worker, now)
 
     def take_idle(self) -> WorkerRecord:
         """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
@@ -295,6 +342,8 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
+        if worker._closed and not worker._closed.isdisjoint(terms.units):
+            return False
         if not worker._kept:
             if not worker._kind.may_serve(terms):
                 return False
@@ -327,40 +376,63 @@ class WorkerIndex:
         if terms is ANYONE and self.kinds.only is not None and not but:
             # The short path for the most common pools, with the same result.
             return next(self._in_order(self.kinds.only.idle))
-        if terms.gate is not None and terms.gate.is_full:
+        if self.is_closed(terms):
             return None
         if terms.pinned is not None:
             worker = terms.pinned
             free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
             return worker if free else None
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
-        unreserved, reserved = self.kinds_for(terms)
+        requires, gate, units = terms.requires, terms.gate, terms.units
         # The reserved places of the group go first, since the others are available to all jobs.
-        own = None if reserved is None else self._choose_of(reserved, may_take)
-        return self._choose_of(unreserved, may_take) if own is None else own
+        own = None if gate is None else self._choose_of(self.kinds.fits_for(requires, gate, units), may_take)
+        return self._choose_of(self.kinds.fits_for(requires, None, units), may_take) if own is None else own
+
+    def is_closed(self, terms: Terms) -> bool:
+        """Whether such jobs may not start now, on whatever worker."""
+        if terms.gate is not None and terms.gate.is_full:
+            return True
+        return bool(terms.units) and not self.closed_units.isdisjoint(terms.units)
 
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
-        return self.kinds.fits_for(worker._tags, None)[0].has_idle(worker)
+        return any(fit.has_idle(worker) for fit in self.kinds.fits_for(worker._tags, None))
 
-    def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
-        """The kinds of workers that may run such jobs: the unreserved ones, and those reserved for the group."""
-        return self.kinds.fits_for(terms.requires, terms.gate)
+    def is_wide(self, terms: Terms) -> bool:
+        """Whether too many kinds of unreserved workers may run such jobs to search them one by one."""
+        return any(fit.is_wide for fit in self.kinds.fits_for(terms.requires, None))
 
-    def _choose_of(self, fit: Fit, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
+    def kinds_for(self, terms: Terms, group: Group | None) -> list[WorkerKind]:
+        """The kinds of workers that may ever run such jobs: those that are reserved for a group, or for none."""
+        return [kind for fit in self.kinds.fits_for(terms.requires, group) for kind in fit.kinds]
+
+    def _choose_of(self, fits: list[Fit], may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
         if self._pick == "random":
-            return fit.draw(self._rng, may_take)
-        best = fit.first(may_take)
+            return draw(fits, self._rng, may_take)
+        if len(fits) == 1:
+            best = fits[0].first(may_take)
+        else:
+            best = min([found for fit in fits if (found := fit.first(may_take)) is not None], default=None)
         return None if best is None else best[1]
 
     def _available(self, terms: Terms) -> int:
         """How many available workers may run such jobs."""
-        everybodys, own = self.kinds_for(terms)
-        return everybodys.count_available() + (0 if own is None else own.count_available())
+        fits = self.kinds.fits_for(terms.requires, None)
+        if terms.gate is not None:
+            fits += self.kinds.fits_for(terms.requires, terms.gate)
+        return sum([fit.count_available() for fit in fits])
+
+
+def _put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
+    """Let a worker be idle again where it was in the order."""
+    in_order = number > next(reversed(kind.idle.values()), 0)
+    kind.park(worker, number)
+    if not in_order:
+        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
 
 
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:

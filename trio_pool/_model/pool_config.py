@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
-from .._policies.rate_limit import RateLimit
+from .._policies.health_check import HealthCheck
+from .._policies.rate_meters import checked_limits
+from .._policies.resource import ON_CUT, OnCut
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from .._policies.rate_meters import AnyLimit, RateLimits
     from .handles import Job
 
 Order: TypeAlias = Literal["fifo", "lifo"]
@@ -28,6 +31,7 @@ OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 ORDERS: tuple[Order, ...] = ("fifo", "lifo")
 ON_DEAD: tuple[OnDead, ...] = ("raise", "keep", "cancel")
 NEVER = RetryPolicy.never()
+ENDLESS = RetryPolicy.endless()
 
 
 class Config:
@@ -40,19 +44,23 @@ class Config:
     __slots__ = (
         "attempt_timeout",
         "breaker",
+        "check",
         "history",
         "instruments",
         "lifespan",
         "max_dead",
+        "max_opening",
         "max_queue",
         "max_running",
         "name",
         "no_worker",
+        "on_cut",
         "on_dead",
         "on_failure",
         "order",
         "pick",
         "rate_limit",
+        "reopening",
         "retry",
         "retry_budget",
         "rng",
@@ -68,10 +76,14 @@ class Config:
         total_timeout: float | None = None,
         max_queue: float | None = 1000,
         max_running: float | None = None,
-        rate_limit: RateLimit | None = None,
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
         retry_budget: RetryBudget | None = None,
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
+        max_opening: float | None = 8,
+        reopening: RetryPolicy = ENDLESS,
+        on_cut: OnCut = "keep",
+        check: HealthCheck | None = None,
         order: Order = "fifo",
         pick: Pick = "longest_idle",
         no_worker: NoWorker = "reject",
@@ -91,10 +103,14 @@ class Config:
         self.total_timeout: float = seconds("total_timeout", unbounded(total_timeout))
         self.max_queue: float = bound("max_queue", max_queue, least=0)
         self.max_running: float = bound("max_running", max_running, least=1)
-        self.rate_limit: RateLimit | None = optional("rate_limit", rate_limit, RateLimit)
+        self.rate_limit: RateLimits = checked_limits("rate_limit", rate_limit)
         self.retry_budget: RetryBudget | None = optional("retry_budget", retry_budget, RetryBudget)
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
+        self.reopening: RetryPolicy = instance("reopening", reopening, RetryPolicy)
+        self.check: HealthCheck | None = optional("check", check, HealthCheck)
+        self.max_opening: float = bound("max_opening", max_opening, least=1)
+        self.on_cut: OnCut = one_of("on_cut", on_cut, ON_CUT)
         self.order: Order = one_of("order", order, ORDERS)
         self.pick: Pick = one_of("pick", pick, PICKS)
         self.no_worker: NoWorker = one_of("no_worker", no_worker, NO_WORKER)

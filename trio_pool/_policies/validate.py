@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -132,6 +134,14 @@ def context_maker(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function that returns an async context manager, {how}, {got(value)}")
 
 
+def context_manager(name: str, value: object) -> AbstractAsyncContextManager[Any]:
+    """Return ``value``, the result of ``name``, after checking that it is an async context manager."""
+    if isinstance(value, AbstractAsyncContextManager):
+        return cast("AbstractAsyncContextManager[Any]", value)
+    answer(name, value)
+    raise TypeError(f"{name} must return an async context manager, returned {shown(value)}")
+
+
 def _is_async(value: object) -> bool:
     """Whether a call of ``value`` returns a coroutine or an async generator, as far as can be determined."""
     return _is_one(inspect.iscoroutinefunction, value) or _is_one(inspect.isasyncgenfunction, value)
@@ -160,6 +170,14 @@ def text(name: str, value: object) -> str | None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, {got(value)}")
     return str.__str__(value)
+
+
+def mapping(name: str, value: object) -> Mapping[Any, Any]:
+    """Return ``value``, after checking that it is a mapping."""
+    given: Any = value
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a mapping, {got(value)}")
+    return given  # pyright: ignore[reportUnknownVariableType]
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from .._model.states import WorkerState
-from .._model.text import label, reservation
+from .._model.text import label, places, reservation
 from ._text import clock, encodable, error_in_words, one_line, pace, span
 
 if TYPE_CHECKING:
@@ -143,8 +143,10 @@ def _name(reading: Reading) -> list[Piece]:
 
 def _hold(reading: Reading) -> str:
     """What keeps the whole pool from starting anything."""
-    if reading.hold is None or reading.hold == "paused":
-        return reading.hold or ""
+    if reading.hold is None:
+        return ""
+    if isinstance(reading.hold, str):
+        return reading.hold
     return f"resting, {span(reading.hold)} left"
 
 
@@ -218,7 +220,7 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
     seconds, what = _doing(reading, worker)
     return [
         (one_line(worker.name), PLAIN),
-        (worker.state.value, style),
+        (_state(worker), style),
         ("" if seconds is None else span(seconds), style),
         what,
         (str(worker.attempts), PLAIN),
@@ -226,6 +228,12 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
         (str(worker.failed), "red" if worker.failed else FAINT),
         (pace(reading.rate_of(worker)), PLAIN),
     ]
+
+
+def _state(worker: WorkerStatistics) -> str:
+    """The worker's state, and how many of its places are taken if it may have several: ``busy 12/20``."""
+    state = worker.state.value
+    return state if worker.max_running == 1 else f"{state} {places(worker.running, worker.max_running)}"
 
 
 def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:
