@@ -44,7 +44,7 @@ class Program:
 
 
 PROGRAMS = {
-    "ours": Program("trio_pool", "ours", "trio_pool"),
+    "ours": Program("trio_pool", "ours"),
     "by_hand": Program("asyncio, limiter by hand", "by_hand"),
     "aiometer": Program("aiometer, rate of requests", "with_aiometer", "aiometer"),
     "aiometer_tokens": Program("aiometer, rate by mean tokens", "with_aiometer", "aiometer", "run_by_tokens"),
