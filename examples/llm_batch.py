@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -61,6 +62,8 @@ FOLDER = Path(tempfile.gettempdir()) / "llm_batch"
 CALLS_AT_ONCE = 20
 LARGEST_CALL = 550
 """More tokens than any call of these prompts draws."""
+MOST_DELAY = 0.3
+"""The seconds by which one call may take longer than another to get to the API."""
 
 
 class Prompt(TypedDict):
@@ -131,12 +134,15 @@ def declare(quota: Quota) -> list[RateLimit]:
 
     A quota is a bucket that refills evenly, and so is a rate limit. But the API refuses a call that is larger than what
     is left, while a limit lets it start and waits for longer afterwards: that takes the room for one call. And calls
-    may arrive closer together than they started, or draw a little more than estimated: that takes a tenth of a minute.
-    Both only lower what may be used at once. The rate needs no margin.
+    may arrive closer together than they started, or draw a little more than estimated: that takes the room for what may
+    start meanwhile. Both only lower what may be used at once. The rate needs no margin.
     """
+    late = MOST_DELAY / MINUTE
+    requests = quota.requests - math.ceil(quota.requests * late)
+    tokens = quota.tokens - math.ceil(quota.tokens * late) - LARGEST_CALL
     return [
-        RateLimit(quota.requests, per=MINUTE, burst=quota.requests * 9 // 10),
-        RateLimit(quota.tokens, per=MINUTE, burst=quota.tokens * 9 // 10 - LARGEST_CALL, unit="tokens"),
+        RateLimit(quota.requests, per=MINUTE, burst=requests),
+        RateLimit(quota.tokens, per=MINUTE, burst=tokens, unit="tokens"),
     ]
 
 

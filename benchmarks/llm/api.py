@@ -13,6 +13,7 @@ __all__ = ["KEYS", "ORGANISATIONS", "Quota"]
 PATH = "/v1/chat/completions"
 CALLS_AT_ONCE = 20
 LARGEST_CALL = 550
+MOST_DELAY = 0.3  # seconds by which one call may take longer than another to arrive
 WORDS = (
     "how",
     "many",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import httpx
@@ -9,7 +10,7 @@ import trio
 
 from trio_pool import RateLimit, Resource, RetryAfter, RetryPolicy, SharedRateLimit, current_job, open_pool
 
-from .api import CALLS_AT_ONCE, KEYS, LARGEST_CALL, ORGANISATIONS, PATH, Prompt, Quota, estimate
+from .api import CALLS_AT_ONCE, KEYS, LARGEST_CALL, MOST_DELAY, ORGANISATIONS, PATH, Prompt, Quota, estimate
 
 
 async def ask(client: httpx.AsyncClient, prompt: Prompt) -> str:
@@ -23,9 +24,10 @@ async def ask(client: httpx.AsyncClient, prompt: Prompt) -> str:
 
 
 def declare(quota: Quota, minute: float) -> list[RateLimit]:
-    requests = RateLimit(quota.requests, per=minute, burst=quota.requests * 9 // 10)
-    burst = quota.tokens * 9 // 10 - LARGEST_CALL
-    return [requests, RateLimit(quota.tokens, per=minute, burst=burst, unit="tokens")]
+    late = MOST_DELAY / minute
+    requests = quota.requests - math.ceil(quota.requests * late)
+    tokens = quota.tokens - math.ceil(quota.tokens * late) - LARGEST_CALL
+    return [RateLimit(quota.requests, minute, requests), RateLimit(quota.tokens, minute, tokens, unit="tokens")]
 
 
 def describe(url: str, minute: float) -> Iterator[Resource[httpx.AsyncClient]]:

@@ -35,6 +35,8 @@ PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
 ON_TRIOS_CLOCK = ["api_keys", "language_model", "periodic"]
 WITH_THREADS = ["blocking", "database"]
 """They wait for nothing but threads, and a clock that jumps would not wait for those."""
+FAKES = ["fake_model", "fake_service"]
+"""They stand for a service, and are no programs."""
 PATIENCE = 60.0
 """Seconds after which a process that should have ended is taken for hung."""
 
@@ -66,7 +68,7 @@ def environment() -> dict[str, str]:
 def _imports_from_the_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(RECIPES), *sys.path])
     # They count the calls that are made to them, so each test needs those of its own.
-    for name in ("fake_model", "fake_service"):
+    for name in FAKES:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
@@ -235,7 +237,7 @@ def test_the_tests_that_are_a_recipe_pass() -> None:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
 def test_recipe_is_shown_in_the_chapter_with_what_it_prints(path: Path) -> None:
     assert f"recipes/{path.name}" in PAGE
-    if path.stem != "fake_service":
+    if path.stem not in FAKES:
         assert f"recipes/{path.stem}.txt" in PAGE
 
 

@@ -10,7 +10,10 @@ import pytest
 from benchmarks.llm import __main__ as command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from benchmarks.llm.api import Prompt
 
 
 def rows(table: str) -> dict[str, list[float]]:
@@ -45,8 +48,10 @@ def test_a_program_whose_library_is_not_installed_is_left_out(monkeypatch: pytes
 
 
 def test_a_program_that_loses_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.llm.by_hand.run", lambda url, minute, prompts: ["", "an answer"])
+    def run(url: str, minute: float, prompts: Sequence[Prompt]) -> list[str]:
+        return ["", "an answer"]
 
+    monkeypatch.setattr("benchmarks.llm.by_hand.run", run)
     with pytest.raises(RuntimeError, match="lost answers"):
         command.measure(command.PROGRAMS["by_hand"], prompts=2, minute=3.0)
 
