@@ -143,18 +143,10 @@ def _name(reading: Reading) -> list[Piece]:
 
 def _hold(reading: Reading) -> str:
     """What keeps the whole pool from starting anything."""
-<<<<<<< HEAD
-    if reading.hold is None:
-        return ""
-    if isinstance(reading.hold, str):
-        return reading.hold
-    return f"resting, {span(reading.hold)} left"
-=======
     hold = reading.hold
     if hold is None:
         return ""
     return hold if isinstance(hold, str) else f"resting, {span(hold)} left"
->>>>>>> control
 
 
 def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:
