@@ -11,6 +11,7 @@ from tests.core.plain_parts import PlainLimits, PlainVerdict
 from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 from trio_pool._policies.hedge import Hedge
+from trio_pool._policies.rate_meter import Amount
 
 TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
 REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])
@@ -26,10 +27,12 @@ UNIT_RATES = st.builds(
     unit=st.sampled_from(["x", "x", "y"]),
 )
 SETS_OF_RATES = st.lists(RATES | UNIT_RATES | UNIT_RATES, min_size=1, max_size=3).map(tuple)
-AMOUNTS = st.sampled_from([0, 1, 1, 2, 4, Fraction(1, 2)])
-USES = st.dictionaries(st.sampled_from(["x", "x", "y", "z"]), AMOUNTS, min_size=1, max_size=2)
+AMOUNTS: st.SearchStrategy[Amount] = st.sampled_from([0, 1, 1, 2, 4, Fraction(1, 2)])
+USES: st.SearchStrategy[dict[str, Amount]] = st.dictionaries(
+    st.sampled_from(["x", "x", "y", "z"]), AMOUNTS, min_size=1, max_size=2
+)
 # What the jobs of one run use.
-UNITS = {"none": st.just({}), "some": st.just({}) | USES}
+UNITS: dict[str, st.SearchStrategy[dict[str, Amount]]] = {"none": st.just({}), "some": st.just({}) | USES}
 BREAKERS = st.builds(
     CircuitBreaker,
     failures=st.sampled_from([1, 1, 2]),

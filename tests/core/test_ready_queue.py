@@ -18,7 +18,8 @@ from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.demand import Demand
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
-from trio_pool._core.worker_index import WorkerIndex, terms_of
+from trio_pool._core.terms import terms_of
+from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.records import Terms, WorkerRecord
 from trio_pool._model.setback import Setback
 

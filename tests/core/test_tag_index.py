@@ -25,7 +25,7 @@ def many(pick: Pick) -> tuple[WorkerIndex, list[WorkerRecord]]:
     ]
     for worker in workers:
         roster.join(worker)
-    roster.is_wide(ALL)  # from here on it is kept who fits
+    roster.kinds.is_wide(ALL.requires)  # from here on it is kept who fits
     for worker in workers:
         roster.set_available(worker, True)
         roster.park(worker, 0.0)

@@ -10,6 +10,7 @@ from .._policies import validate
 from .._policies.resource import CHANGEABLE, Elastic
 from .._policies.retry import RetryPolicy
 from .._runtime.job_runner import is_in_a_job
+from .._runtime.rates import set_rate_limit
 from .submitting import Submitting
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Controls(Submitting):
 
     @rate_limit.setter
     def rate_limit(self, limits: AnyLimit | Iterable[AnyLimit] | None) -> None:
-        self._engine.set_rate_limit("rate_limit", limits)
+        set_rate_limit(self._engine, limits)
 
     @property
     def elastic(self) -> Elastic[Any] | None:

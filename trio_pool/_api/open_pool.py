@@ -21,6 +21,7 @@ from .._runtime.engine import failure_of
 from .._runtime.home import Home
 from .._runtime.notify import notify
 from .._runtime.outcomes import come_out, without_own_cancellation
+from .._runtime.rates import settle_in
 from .pool import BasePool, Instrument, Pool, SlotPool
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncG
         with engine.scope:
             try:
                 await trio.lowlevel.checkpoint()
-                engine.settle_in(engine.config.rate_limit)
+                settle_in(engine, engine.config.rate_limit)
                 await pool._staff.open_first(recruits)
                 engine.core.begin(trio.current_time())
                 opened = True

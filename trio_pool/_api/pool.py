@@ -242,7 +242,7 @@ class Pool(ResourceCalls[R], BasePool):
             "max_age": max_age,
         }
         limits |= {"on_cut": on_cut, "check": check}
-        described = describe(resource, name=name, tags=tags, **limits)
+        described = describe(resource, name=name, tags=tags, max_running=max_running, **limits)
         return await self._staff.add(described, (described.value,))
 
     def open_group(
@@ -312,7 +312,7 @@ class SlotPool(SlotCalls, BasePool):
             "max_age": max_age,
         }
         limits |= {"on_cut": on_cut, "check": check}
-        slot = describe(None, name=name, tags=tags, **limits)
+        slot = describe(None, name=name, tags=tags, max_running=max_running, **limits)
         return await self._staff.add(slot, ())
 
     def open_group(

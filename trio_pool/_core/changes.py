@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .._model.records import ANYONE
 from .._model.states import Cut, Hold, JobState
 from .commands import ADMITTED, INTERRUPT, RECALL
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, Run, WorkerRecord

@@ -48,9 +48,7 @@ class Demand:
     def leave(self, job: JobRecord, terms: Terms) -> None:
         """Remove a job that no longer waits."""
         bound = terms.gate, terms.units
-        line = self.lines.get(bound)
-        if line is None:
-            return  # all jobs have been removed at once
+        line = self.lines[bound]
         line.size -= 1
         if self.patience:
             line.left[job] = None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from .._model.records import Run
 from .._model.states import Hold, JobState
 from .commands import ADMITTED, START
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms, WorkerRecord

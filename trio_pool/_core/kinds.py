@@ -98,9 +98,12 @@ class Kinds:
             del self._by_group[kind.group]
         self._look_for_only()
 
-    def close(self, worker: WorkerRecord, closed: Units) -> None:
-        """Move a worker, which is not idle and does not count as available, to the kinds with these closed units."""
+    def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
+        """Move a worker to the kinds with these closed units; return whether it is idle."""
         left = self.of(worker)
+        since = {kind.group: number for kind in left if (number := kind.unpark(worker)) is not None}
+        counts = worker._available and not worker._lent
+        self.add_available(worker, -counts)
         worker._closed = closed
         worker._kind = self.add_to(worker, worker._kind.group)
         for group in worker._kept:
@@ -109,6 +112,11 @@ class Kinds:
             self.note_places(worker)
         for kind in left:
             self.quit(kind)
+        self.add_available(worker, counts)
+        for kind in self.of(worker) if since else ():
+            if kind.group in since:
+                put_back(worker, kind, since[kind.group])
+        return bool(since)
 
     def note_places(self, worker: WorkerRecord) -> None:
         """Record that a worker is not exclusive."""
@@ -167,6 +175,14 @@ class Kinds:
             return []
         return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(units)]
 
+    def is_wide(self, requires: frozenset[str]) -> bool:
+        """Whether too many unreserved kinds have these tags to search them one by one."""
+        return any(fit.is_wide for fit in self.fits_for(requires, None))
+
+    def with_tags(self, requires: frozenset[str], group: Group | None) -> list[WorkerKind]:
+        """The kinds with these tags that are reserved for a group, or for none, whatever units are closed."""
+        return [kind for fit in self.fits_for(requires, group) for kind in fit.kinds]
+
     def all(self) -> list[WorkerKind]:
         """All kinds that have workers."""
         families = list(self._by_key.values())
@@ -183,3 +199,11 @@ def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
 def _has_unreserved(worker: WorkerRecord) -> bool:
     """Whether not all places of a worker that is not exclusive are reserved."""
     return sum(worker._kept.values()) < worker._max_running
+
+
+def put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
+    """Let a worker be idle again where it was in the order."""
+    in_order = number > next(reversed(kind.idle.values()), 0)
+    kind.park(worker, number)
+    if not in_order:
+        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .._model.records import Group
+    from .kinds import Kinds
     from .lanes import Closed, Entry, Lane
     from .tag_index import Family, Key, Units, WorkerKind
-    from .worker_index import WorkerIndex
 
 # How many more indexes of a family are kept than jobs in the queue use sets of units.
 _SPARE = 8
@@ -31,10 +31,10 @@ class LaneIndexes:
       closed: the lanes of groups that may start no more jobs, with the indexes that have dropped them.
     """
 
-    __slots__ = ("_by_tag", "_families", "_lanes", "_roster", "_shared", "_units", "closed", "gated")
+    __slots__ = ("_by_tag", "_families", "_kinds", "_lanes", "_shared", "_units", "closed", "gated")
 
-    def __init__(self, roster: WorkerIndex) -> None:
-        self._roster = roster
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
         # How many lanes there are, and how many for each set of units.
         self._lanes = 0
         self._units: dict[Units, int] = {}
@@ -69,7 +69,7 @@ class LaneIndexes:
             return
         tag = a_tag_of(terms.requires)
         self._by_tag.setdefault(tag, {})[lane] = None
-        if self._roster.is_wide(terms):
+        if self._kinds.is_wide(terms.requires):
             lane.index = self._index_of(None, self._shared.setdefault(tag, {}), terms.units)
 
     def drop(self, lane: Lane) -> bool:
@@ -87,12 +87,12 @@ class LaneIndexes:
     def advertise(self, lane: Lane, head: Entry) -> None:
         """Enter a lane for several workers, or update it after it has got a new first job."""
         terms = lane.terms
-        kinds = [] if terms.gate is None else self._roster.kinds_for(terms, terms.gate)
+        kinds = [] if terms.gate is None else self._kinds.with_tags(terms.requires, terms.gate)
         if lane.index is not None:
             lane.index.advertise(lane, head)
             lane.index.trim(self._lanes)
         else:
-            kinds += self._roster.kinds_for(terms, None)
+            kinds += self._kinds.with_tags(terms.requires, None)
         for kind in kinds:
             known = self._families.get(kind.key)
             if known is not None:

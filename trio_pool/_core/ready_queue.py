@@ -19,7 +19,7 @@ from .._model.records import ANYONE, Terms
 from .lane_indexes import LaneIndexes
 from .lanes import LAST, Lane, take_from
 from .startable import Startable
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,7 +70,7 @@ class ReadyQueue:
         # The lanes with further terms.
         self._lanes: dict[Terms, Lane] = {}
         self._bounced: dict[Lane, None] = {}
-        self._indexes = LaneIndexes(roster)
+        self._indexes = LaneIndexes(roster.kinds)
         self._startable = Startable(roster)
         # In an elastic pool: which of the jobs a worker may be opened for.
         self.demand: Demand | None = None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .kinds import Kinds, may_serve
+from .kinds import Kinds, may_serve, put_back
 from .tag_index import draw
 
 if TYPE_CHECKING:
@@ -15,25 +15,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from .._model.pool_config import Pick
-    from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit, Units, WorkerKind
-
-
-def terms_of(job: JobRecord) -> Terms:
-    """Return the job's current terms."""
-    options = job._options
-    setback = job._setback
-    if setback is None:
-        return options.terms
-    pinned = options.worker
-    if pinned is None:
-        if setback.placement == "other" and setback.failed_on:
-            return options.terms._replace(failed=setback.failed_on, last=setback.last)
-        # A worker that is about to leave takes no more jobs.
-        last = setback.last
-        if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
-            pinned = last
-    return options.terms if pinned is None else options.terms._replace(pinned=pinned)
+    from .._model.records import Group, WorkerRecord
+    from .tag_index import Fit, Units
 
 
 class WorkerIndex:
@@ -157,21 +140,13 @@ class WorkerIndex:
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
-            _put_back(worker, kind, since)
+            put_back(worker, kind, since)
             self.fresh[worker] = None
 
     def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
         """Record the units whose limits on a worker allow no start now."""
-        kinds = self.kinds
-        since = {kind.group: number for kind in kinds.of(worker) if (number := kind.unpark(worker)) is not None}
-        counts = worker._available and not worker._lent
-        kinds.add_available(worker, -counts)
-        kinds.close(worker, closed)
-        kinds.add_available(worker, counts)
-        for kind in kinds.of(worker) if since else ():
-            if kind.group in since:
-                _put_back(worker, kind, since[kind.group])
-                self.fresh[worker] = None
+        if self.kinds.set_closed(worker, closed):
+            self.fresh[worker] = None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
@@ -401,14 +376,6 @@ class WorkerIndex:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
         return any(fit.has_idle(worker) for fit in self.kinds.fits_for(worker._tags, None))
 
-    def is_wide(self, terms: Terms) -> bool:
-        """Whether too many kinds of unreserved workers may run such jobs to search them one by one."""
-        return any(fit.is_wide for fit in self.kinds.fits_for(terms.requires, None))
-
-    def kinds_for(self, terms: Terms, group: Group | None) -> list[WorkerKind]:
-        """The kinds of workers that may ever run such jobs: those that are reserved for a group, or for none."""
-        return [kind for fit in self.kinds.fits_for(terms.requires, group) for kind in fit.kinds]
-
     def _choose_of(self, fits: list[Fit], may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
         if self._pick == "random":
@@ -425,14 +392,6 @@ class WorkerIndex:
         if terms.gate is not None:
             fits += self.kinds.fits_for(terms.requires, terms.gate)
         return sum([fit.count_available() for fit in fits])
-
-
-def _put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
-    """Let a worker be idle again where it was in the order."""
-    in_order = number > next(reversed(kind.idle.values()), 0)
-    kind.park(worker, number)
-    if not in_order:
-        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
 
 
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:

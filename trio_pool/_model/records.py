@@ -286,33 +286,9 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_alone",
-        "_available",
-        "_busy_seconds",
-        "_claims",
-        "_closed",
-        "_coming",
-        "_crew",
-        "_elastic",
-        "_expires_at",
-        "_failed",
-        "_holds",
-        "_id",
-        "_is_exclusive",
-        "_kept",
-        "_kind",
-        "_last_error",
-        "_lent",
-        "_limits",
-        "_max_running",
-        "_name",
-        "_runs",
-        "_succeeded",
-        "_tags",
-        "_task",
-        "_used",
-        "_was_open",
+        "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
+        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kind", "_last_error", "_lent",
+        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_used", "_was_open",
     )
     # fmt: on
 
@@ -348,9 +324,8 @@ class WorkerRecord(Handle):
         self._succeeded = 0
         self._failed = 0
         self._busy_seconds = 0.0
-        # What the worker's runs have used in all, by units.
+        # By units: what the worker's runs have used in all; and, owned by the index, those that allow no start now.
         self._used: dict[str, Amount] = {}
-        # The units whose limits on the worker allow no start now; owned by the worker index.
         self._closed: frozenset[str] = frozenset()
         self._last_error: Exception | None = None
 

@@ -104,7 +104,7 @@ def describe(resource: Any, **given: Any) -> Resource[Any]:
         return Resource(resource, **given)
     if given.pop("tags") or given.pop("max_running") != 1 or any(value is not None for value in given.values()):
         raise ValueError("a Resource has its own name, tags and limits; give them there")
-    return resource
+    return resource  # pyright: ignore[reportUnknownVariableType]  # whatever it holds
 
 
 def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:

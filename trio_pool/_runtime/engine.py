@@ -43,8 +43,6 @@ from .._model.errors import (
 )
 from .._model.records import has_ended
 from .._model.states import DeadReason, JobState
-from .._policies.rate_limit import SharedRateLimit
-from .._policies.rate_meters import checked_limits, several
 from .clock import Clock
 from .job_runner import run_inside
 from .lend_block import LendBlock
@@ -64,7 +62,6 @@ if TYPE_CHECKING:
     from .._model.pool_config import Config
     from .._model.records import Group, Run
     from .._policies.rate_meter import Amount
-    from .._policies.rate_meters import RateLimits
     from .._policies.resource import Elastic
     from .home import Home
 
@@ -310,20 +307,6 @@ class Engine:
     def _on_wake(self) -> None:
         if self.deadlines.soonest < self.timers.until:
             self.timers.sleep_until(self.deadlines.soonest)
-
-    def settle_in(self, limits: RateLimits) -> None:
-        """Let the shared ones of these limits belong to the pool's Trio run, or raise RuntimeError if they can't."""
-        for limit in several(limits):
-            if isinstance(limit, SharedRateLimit):
-                limit._settle_in(self.home)
-
-    def set_rate_limit(self, name: str, value: object, worker: Worker | None = None) -> None:
-        """Change how often attempts may start, in the whole pool or on one worker."""
-        self.check_caller()
-        limits = checked_limits(name, value)
-        self.settle_in(limits)
-        self.core.set_rate_limit(limits, trio.current_time(), worker)
-        self.carry_out()
 
     @trio.lowlevel.enable_ki_protection
     def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None:

@@ -143,11 +143,10 @@ def _name(reading: Reading) -> list[Piece]:
 
 def _hold(reading: Reading) -> str:
     """What keeps the whole pool from starting anything."""
-    if reading.hold is None:
+    hold = reading.hold
+    if hold is None:
         return ""
-    if isinstance(reading.hold, str):
-        return reading.hold
-    return f"resting, {span(reading.hold)} left"
+    return hold if isinstance(hold, str) else f"resting, {span(hold)} left"
 
 
 def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:
