@@ -95,14 +95,11 @@ class Resource(Generic[R_co]):
 
 def describe(resource: Any, **given: Any) -> Resource[Any]:
     """Describe a resource, unless it is a `Resource` already, which excludes further arguments."""
-    described: Resource[Any]
     if not isinstance(resource, Resource):
-        described = Resource(resource, **given)
-        return described
+        return Resource(resource, **given)
     if given.pop("tags") or given.pop("max_running") != 1 or any(value is not None for value in given.values()):
         raise ValueError("a Resource has its own name, tags and limits; give them there")
-    described = resource
-    return described
+    return resource  # pyright: ignore[reportUnknownVariableType]  # whatever it holds
 
 
 def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:
