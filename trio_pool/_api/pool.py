@@ -91,8 +91,8 @@ class Instrument:
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """A worker's resource must be reopened: it is broken, or the previous attempt to reopen it failed.
 
-        Without an error the reason is ``max_jobs`` or ``max_age``. If a lifespan ended by itself, the exception
-        that it raised is the error's cause.
+        Without an error the reason is ``max_jobs``, ``max_age``, ``on_cut`` or `Worker.reopen`. If a lifespan ended by
+        itself, the exception that it raised is the error's cause.
         """
 
     def worker_stopped(self, worker: Worker) -> None:

@@ -99,7 +99,8 @@ def describe(resource: Any, **given: Any) -> Resource[Any]:
         return Resource(resource, **given)
     if given.pop("tags") or given.pop("max_running") != 1 or any(value is not None for value in given.values()):
         raise ValueError("a Resource has its own name, tags and limits; give them there")
-    return resource
+    described: Resource[Any] = resource
+    return described
 
 
 def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:
