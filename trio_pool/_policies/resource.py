@@ -95,11 +95,13 @@ class Resource(Generic[R_co]):
 
 def describe(resource: Any, **given: Any) -> Resource[Any]:
     """Describe a resource, unless it is a `Resource` already, which excludes further arguments."""
+    described: Resource[Any]
     if not isinstance(resource, Resource):
-        return Resource(resource, **given)
+        described = Resource(resource, **given)
+        return described
     if given.pop("tags") or given.pop("max_running") != 1 or any(value is not None for value in given.values()):
         raise ValueError("a Resource has its own name, tags and limits; give them there")
-    described: Resource[Any] = resource
+    described = resource
     return described
 
 

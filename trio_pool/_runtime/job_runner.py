@@ -143,7 +143,8 @@ async def _user_code(run: Run, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
+        kind = type(made)  # pyright: ignore[reportUnknownVariableType]  # of anything that a program may return
+        if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
