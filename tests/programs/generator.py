@@ -171,6 +171,8 @@ class _Drawing:
             changes["lifespan"] = True
         elif self.has("lifespans"):
             changes["lifespan"] = True
+        if "lifespan" in changes:
+            changes["max_opening"] = self.one_of(1, 2, 8, None)
         number = 1 if "elastic" in changes else self.one_of(1, 1, 2, 2, 3, 4)
         changes["devices"] = tuple(self.device("lifespan" in changes) for _ in range(number))
         if self.has("retries", 0.5):
@@ -226,6 +228,10 @@ class _Drawing:
         if has_lifespan:
             if self.has("recycling", 0.5):
                 changes["max_jobs"] = self.one_of(1, 2, 3)
+            if self.has("recycling", 0.3):
+                changes["reopens"] = True
+            if self.has("recycling", 0.3):
+                changes["check"] = self.one_of(0.5, 1.0, 2.0)
             if self.has("recycling", 0.5):
                 changes["max_age"] = self.one_of(0.5, 1.0, 3.0)
             if self.has("trouble with lifespans", 0.4):
@@ -253,7 +259,8 @@ class _Drawing:
         if "bad rules" in self.features:
             rules += ["raises", "nonsense"]
         longest = self.one_of(None, None, 8.0)
-        return lang.Breaker(self.one_of(1, 2, 3), self.one_of(0.5, 2.0), longest, self.rng.choice(rules))
+        numbers = self.one_of(1, 2, 3), self.one_of(0.5, 2.0), longest
+        return lang.Breaker(*numbers, self.rng.choice(rules), self.one_of(None, None, 0.5, 1.0))
 
     def policy(self) -> Policy:
         rules: list[Any] = ["all", "all", "all", "value", "function"]
@@ -433,7 +440,17 @@ class _Drawing:
         )
 
     def staff(self) -> Statement:
-        kinds: list[Any] = ["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add"]
+        kinds: list[Any] = [
+            "pause",
+            "rest",
+            "pause pool",
+            "rest pool",
+            "remove",
+            "remove now",
+            "add",
+            "reopen",
+            "reset",
+        ]
         if "dying lifespans" in self.features:
             kinds.append("break")
         device = self.device(has_lifespan=True) if self.rng.random() < 0.5 else Device()

@@ -81,6 +81,7 @@ class Breaker(Part):
     reset_after: float = 2.0
     max_reset_after: float | None = None
     counts: Literal["all", "value", "function", "raises", "nonsense"] = "all"
+    rate: float | None = None
 
 
 @attrs.frozen(repr=False)
@@ -106,6 +107,9 @@ class Device(Part):
     breaker: Breaker | None = None
     max_jobs: int | None = None
     max_age: float | None = None
+    # With a lifespan: what becomes of it after a cut, and a health check that takes a while and fails now and then.
+    reopens: bool = False
+    check: float | None = None
     # How often it can't be opened at first, and from when on: at the first opening or at the second.
     failures: int = 0
     fails_from: int = 0
@@ -131,6 +135,7 @@ class Setup(Part):
     idle_timeout: float = 3.0
     open_after: float = 0.0
     lifespan: bool = False
+    max_opening: int | None = 8
     retry: Policy | None = None
     attempt_timeout: float | None = None
     total_timeout: float | None = None
@@ -338,7 +343,7 @@ class Finally(Statement):
 class Workers(Statement):
     """Does something about a worker, or about the whole pool; a pause ends after so many seconds."""
 
-    what: Literal["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break"]
+    what: Literal["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break", "reopen", "reset"]
     worker: int = 0
     seconds: float = 1.0
     device: Device = Device()

@@ -186,6 +186,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
         "rate_limit": interpreter.rate(setup.rate),
         "retry_budget": None if setup.budget is None else RetryBudget(*setup.budget),
         "breaker": interpreter.breaker(setup.breaker),
+        "max_opening": setup.max_opening,
         "order": setup.order,
         "pick": setup.pick,
         "no_worker": setup.no_worker,
@@ -213,6 +214,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
             breaker=interpreter.breaker(device.breaker),
             max_jobs=device.max_jobs,
             max_age=device.max_age,
+            **interpreter.health(device),
         )
         return _open_pool(elastic, **options)
     resources = [interpreter.resource(device, -number) for number, device in enumerate(setup.devices)]

@@ -37,6 +37,11 @@ class Staffing(Making, Telling):
             pause(world, worker, statement.seconds)
         elif statement.what == "rest":
             rest(world, worker, statement.seconds)
+        elif statement.what == "reopen":
+            world.breakages += 1
+            worker.reopen()
+        elif statement.what == "reset":
+            worker.reset_breaker()
         elif statement.what == "break":
             break_a_lifespan(world, statement.worker)
         else:

@@ -135,6 +135,7 @@ class World:
     # Whether anything was cancelled, broken or removed at all.
     cancellations: int = 0
     breakages: int = 0
+    checks: int = 0
     deadlocks: int = 0
     # The workers that somebody has removed.
     removed: dict[Worker, None] = attrs.field(factory=dict[Worker, None])
