@@ -29,7 +29,7 @@ from ._model.statistics import PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
 from ._policies.health_check import HealthCheck
 from ._policies.hedge import Hedge
-from ._policies.rate_limit import RateLimit
+from ._policies.rate_limit import RateLimit, SharedRateLimit
 from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._policies.retry_budget import RetryBudget
@@ -72,6 +72,7 @@ __all__ = [
     "RetryAfter",
     "RetryBudget",
     "RetryPolicy",
+    "SharedRateLimit",
     "SlotJobGroup",
     "SlotPool",
     "StreamOptions",

@@ -65,6 +65,19 @@ class CheckedMachine(SchedulerMachine):
         assert self.core.scheduler.free(self.plain.now) == ([] if held else idle)
 
     @invariant()
+    def what_has_been_used_adds_up(self) -> None:
+        assert self.core.lifecycle.used == self.plain.used
+        assert [worker.record._used for worker in self.workers] == [worker.plain.used for worker in self.workers]
+
+    @invariant()
+    def closed_are_the_units_whose_limits_let_nothing_start(self) -> None:
+        if self.core.scheduler.deadlines.soonest <= self.now:
+            return  # what is due has not been seen to
+        assert self.core.roster.closed_units == self.plain.rates.closed(self.now)
+        for worker in self.those(lambda _: True):
+            assert worker.record._closed == worker.plain.rates.closed(self.now)
+
+    @invariant()
     def a_worker_that_may_start_nothing_is_not_idle(self) -> None:
         for record in self.core.roster.idle():
             (plain,) = [worker.plain for worker in self.workers if worker.record is record]
@@ -230,6 +243,7 @@ class CheckedMachine(SchedulerMachine):
         holds.extend((Due.POOL_REST, limits.hold) for _ in range(limits.hold.resting_until is not None))
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
+        holds.extend((Due.UNIT, gate) for gate in self.core.scheduler.metering._gates.values())
         autoscaler = self.core.scheduler._features.autoscaler
         if autoscaler is not None:
             alarms = ((Due.RETIRE, autoscaler._retiring), (Due.OPEN, autoscaler._opening))

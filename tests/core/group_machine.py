@@ -111,7 +111,7 @@ class GroupMachine(CheckedMachine):
         only: ShellWorker | None = None,
         total_timeout: float = math.inf,
     ) -> tuple[Job[Any], PlainJob]:
-        hedge = data.draw(self.hedges)
+        hedge, uses = data.draw(self.hedges), data.draw(self.uses)
         job = make_job(
             now=self.now,
             priority=priority,
@@ -119,6 +119,7 @@ class GroupMachine(CheckedMachine):
             worker=only.record if only else None,
             total_timeout=total_timeout,
             hedge=hedge,
+            uses=uses,
             name=f"<{len(self.jobs)}>",
             after=[other for other, _ in after],
             group=group[0] if group else None,
@@ -130,6 +131,7 @@ class GroupMachine(CheckedMachine):
             self.now + total_timeout,
             math.inf,
             (hedge.after, hedge.extra) if hedge else None,
+            uses=uses,
             group=group[1] if group else None,
             after=[other for _, other in after],
         )
@@ -356,11 +358,12 @@ class GroupMachine(CheckedMachine):
     def kinds_of_workers_agree_with_a_recount(self) -> None:
         roster = self.core.roster
         records = list(roster.by_id.values())
-        kinds = {(record.tags, record._kind.group): record._kind for record in records}
-        assert roster.kinds._by_key == kinds
+        kinds = {(record.tags, record._kind.group, record._closed): record._kind for record in records}
+        assert {(*kind.key, kind.closed): kind for kind in roster.kinds.all()} == kinds
         for key, kind in kinds.items():
             members = [record for record in records if record._kind is kind]
-            assert {(record.tags, record._kind.group) for record in members} == {key, (kind.tags, kind.group)}
+            keys = {(record.tags, record._kind.group, record._closed) for record in members}
+            assert keys == {key, (*kind.key, kind.closed)}
             assert kind.members == len(members)
             assert kind.available == sum(record._available and not record._lent for record in members)
             assert list(kind.idle) == [record for record in roster.idle() if record._kind is kind]
@@ -384,10 +387,10 @@ class GroupMachine(CheckedMachine):
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
         for queue in (self.core.scheduler.state.queue, self.core.scheduler.state.waiting_line.by_taker):
             gated = {lane for lane in queue._lanes.values() if lane.terms.gate is not None}
-            assert {lane for lanes in queue._gated.values() for lane in lanes} == gated
-            assert all(lane.terms.gate is group for group, lanes in queue._gated.items() for lane in lanes)
+            assert {lane for lanes in queue._indexes.gated.values() for lane in lanes} == gated
+            assert all(lane.terms.gate is group for group, lanes in queue._indexes.gated.items() for lane in lanes)
             open_groups = [group for group, _ in self.open_groups()]
-            assert {group for _, group in queue._indexes} <= {None, *open_groups}
+            assert {group for _, group in queue._indexes._families} <= {None, *open_groups}
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from tests.core.plain_parts import PlainLimits, PlainVerdict
 from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 from trio_pool._policies.hedge import Hedge
+from trio_pool._policies.rate_meter import Amount
 
 TAG_SETS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
 REQUIRED = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b"), ("c",)])
@@ -17,6 +19,20 @@ TIMES = st.sampled_from([math.inf, math.inf, math.inf, 0.0, 1.0, 2.0, 4.0])
 
 # Of powers of two, so that all times are exact.
 RATES = st.sampled_from([RateLimit(1), RateLimit(1, 2, 2), RateLimit(2, burst=3), RateLimit(0.25)])
+UNIT_RATES = st.builds(
+    RateLimit,
+    st.sampled_from([1, 2, 0.5]),
+    st.sampled_from([1.0, 2.0]),
+    st.sampled_from([1, 2, 4]),
+    unit=st.sampled_from(["x", "x", "y"]),
+)
+SETS_OF_RATES = st.lists(RATES | UNIT_RATES | UNIT_RATES, min_size=1, max_size=3).map(tuple)
+AMOUNTS: st.SearchStrategy[Amount] = st.sampled_from([0, 1, 1, 2, 4, Fraction(1, 2)])
+USES: st.SearchStrategy[dict[str, Amount]] = st.dictionaries(
+    st.sampled_from(["x", "x", "y", "z"]), AMOUNTS, min_size=1, max_size=2
+)
+# What the jobs of one run use.
+UNITS: dict[str, st.SearchStrategy[dict[str, Amount]]] = {"none": st.just({}), "some": st.just({}) | USES}
 BREAKERS = st.builds(
     CircuitBreaker,
     failures=st.sampled_from([1, 1, 2]),
@@ -33,7 +49,7 @@ BUDGETS = st.builds(
 # over a run that has a little of each.
 WORKER_LIMITS = {
     "none": st.just(PlainLimits()),
-    "rates": st.builds(PlainLimits, rate_limit=st.none() | RATES | RATES),
+    "rates": st.builds(PlainLimits, rate_limit=st.none() | RATES | RATES | SETS_OF_RATES | UNIT_RATES),
     "breakers": st.builds(PlainLimits, breaker=BREAKERS),
     "wear": st.builds(
         PlainLimits,
@@ -42,7 +58,7 @@ WORKER_LIMITS = {
     ),
     "all": st.builds(
         PlainLimits,
-        rate_limit=st.none() | RATES,
+        rate_limit=st.none() | RATES | SETS_OF_RATES,
         breaker=st.none() | BREAKERS,
         max_jobs=st.sampled_from([None, None, 1, 2]),
         max_age=st.sampled_from([None, None, 1.0, 4.0]),

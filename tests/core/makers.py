@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import attrs
 
 from tests.core.commands import WaitsInVain, of_kind
+from trio_pool._basics.frozen_mapping import FrozenMapping
 from trio_pool._core.core import Core as Scheduler
 from trio_pool._core.lifecycle import begun
 from trio_pool._core.state import CoreSettings
@@ -21,20 +22,25 @@ from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
 from trio_pool._model.records import Group, JobRecord, JobSpec, Run, WorkerRecord
+from trio_pool._policies.draws import NO_USES
 from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from trio_pool import CircuitBreaker, RateLimit, RetryBudget
+    from trio_pool import CircuitBreaker, RetryBudget
     from trio_pool._core.commands import Command
+    from trio_pool._core.lanes import Index
     from trio_pool._core.lifecycle import Lifecycle
+    from trio_pool._core.ready_queue import ReadyQueue
     from trio_pool._core.retry_decision import Verdict
     from trio_pool._core.waits import Wait
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._policies.hedge import Hedge
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
     from trio_pool._policies.resource import Elastic
 
 V = TypeVar("V")
@@ -81,6 +87,7 @@ def make_job(
     name: str | None = None,
     after: Iterable[Job[Any]] = (),
     group: Group | None = None,
+    uses: Mapping[str, Amount] = NO_USES,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = JobSpec(
@@ -93,6 +100,7 @@ def make_job(
         name=name,
         after=tuple(after),
         group=group,
+        uses=FrozenMapping(uses),
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 
@@ -112,7 +120,7 @@ class NoSpread(Random):
 
 def make_limits(
     *,
-    rate_limit: RateLimit | None = None,
+    rate_limit: RateLimits = None,
     breaker: CircuitBreaker | None = None,
     max_jobs: int | None = None,
     max_age: float | None = None,
@@ -222,7 +230,7 @@ def make_core(
     max_running: float = math.inf,
     max_dead: float = math.inf,
     no_worker: NoWorker = "reject",
-    rate_limit: RateLimit | None = None,
+    rate_limit: RateLimits = None,
     retry_budget: RetryBudget | None = None,
     lifo: bool = False,
     keep_history: bool = True,
@@ -245,6 +253,11 @@ def make_core(
     )
     scheduler = Scheduler(roster, dead, commands, instruments, settings, elastic)
     return Core(roster, dead, commands, scheduler, scheduler.lifecycle)
+
+
+def indexes_of(queue: ReadyQueue) -> list[Index]:
+    """The indexes of a queue for one family of workers each."""
+    return [index for _, by_units in queue._indexes._families.values() for index in by_units.values()]
 
 
 def calls_of(act: Callable[[], object]) -> int:

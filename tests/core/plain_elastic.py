@@ -93,8 +93,10 @@ class PlainElasticPool(PlainLendingPool):
         return [job for job in [*self.queue(), *self.ready_line()] if self.could_take(job)]
 
     def wanting(self, *, ripe: bool = False) -> int:
-        """How many of these their groups let start; of those alone that have waited for long enough if ``ripe``."""
+        """How many of these their groups and units let start; of those alone that have waited enough if ``ripe``."""
+        closed = self.rates.closed(self.now)
         jobs = [job for job in self.waiting_for_new() if not ripe or self.waited[job] == math.inf]
+        jobs = [job for job in jobs if not closed.intersection(job.uses)]
         total = 0
         for group in {job.group for job in jobs}:
             those = [job for job in jobs if job.group is group]
@@ -108,9 +110,7 @@ class PlainElasticPool(PlainLendingPool):
         if self.is_held():
             return 0
         room = self.max_running - self.under_way(self.those(JobState.RUNNING))
-        if self.rate is not None and not self.suspended:
-            room = min(room, self.rate.startable(self.now))
-        return max(0.0, room)
+        return max(0.0, min(room, self.rates.startable(self.now)))
 
     def on_their_way(self) -> int:
         """How many are ordered or about to open their resources."""

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-if TYPE_CHECKING:
-    from trio_pool import CircuitBreaker, RateLimit, RetryBudget
+from trio_pool import RateLimit
 
-# When, and the limit that held from then on, or None: an attempt started.
-Event: TypeAlias = "tuple[float, RateLimit | None]"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_pool import CircuitBreaker, RetryBudget
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
+
+# When, and the limit that held from then on, or what was drawn.
+Event: TypeAlias = "tuple[float, RateLimit | Amount]"
+# A run: its worker and its attempt.
+Run: TypeAlias = "tuple[object, object]"
 
 
 @attrs.define(eq=False)
@@ -24,10 +32,13 @@ class PlainRate:
 
     limit: RateLimit
     events: list[Event] = attrs.field(factory=list[Event])
+    # What each run has drawn.
+    drawn: dict[Run, Amount] = attrs.field(factory=dict["Run", "Amount"])
 
-    def start(self, now: float) -> None:
-        """An attempt starts."""
-        self.events.append((now, None))
+    def draw(self, now: float, run: Run, amount: Amount) -> None:
+        """A run is to have drawn so much in all."""
+        self.events.append((now, amount - self.drawn.get(run, 0)))
+        self.drawn[run] = amount
 
     def change(self, limit: RateLimit, now: float) -> None:
         """Another limit holds from now on; what is in store stays, up to its burst."""
@@ -42,18 +53,78 @@ class PlainRate:
         return max(0, math.floor(self.store(now)))
 
     def _limit_now(self) -> RateLimit:
-        return next((limit for _, limit in reversed(self.events) if limit is not None), self.limit)
+        return next((event for _, event in reversed(self.events) if isinstance(event, RateLimit)), self.limit)
 
     def store(self, now: float) -> Fraction:
         """How many starts are in store, or owed."""
         limit, store, at = self.limit, Fraction(self.limit.burst), Fraction(0)
         for when, other in self.events:
             store, at = _grown(limit, store, Fraction(when) - at), Fraction(when)
-            if other is None:
-                store -= 1
-            else:
+            if isinstance(other, RateLimit):
                 limit, store = other, min(store, Fraction(other.burst))
+            else:
+                store = min(store - other, Fraction(limit.burst))
         return _grown(limit, store, Fraction(now) - at)
+
+
+@attrs.define(eq=False)
+class PlainRates:
+    """The rate limits of a worker, or of the pool."""
+
+    limits: RateLimits = None
+    # All that there ever were, by their units and their places among those of that unit.
+    kept: dict[tuple[str | None, int], PlainRate] = attrs.field(factory=dict[tuple[str | None, int], PlainRate])
+
+    def __attrs_post_init__(self) -> None:
+        self.change(self.limits, 0.0)
+
+    def change(self, limits: RateLimits, now: float) -> None:
+        """Others hold from now on."""
+        self.limits = limits
+        for key, limit in self._places():
+            if key in self.kept:
+                self.kept[key].change(limit, now)
+            else:
+                self.kept[key] = PlainRate(limit)
+
+    def _places(self) -> list[tuple[tuple[str | None, int], RateLimit]]:
+        given = self.limits if isinstance(self.limits, tuple) else () if self.limits is None else (self.limits,)
+        limits = [limit for limit in given if isinstance(limit, RateLimit)]
+        return [
+            ((limit.unit, sum(other.unit == limit.unit for other in limits[:number])), limit)
+            for number, limit in enumerate(limits)
+        ]
+
+    def _those(self, unit: str | None) -> list[PlainRate]:
+        return [self.kept[key] for key, _ in self._places() if key[0] == unit]
+
+    def start(self, now: float, run: Run, uses: Mapping[str, Amount]) -> None:
+        """A run starts."""
+        for rate in self._those(None):
+            rate.draw(now, run, 1)
+        self.use(now, run, uses)
+
+    def use(self, now: float, run: Run, uses: Mapping[str, Amount]) -> None:
+        """A run is to have used so much in all."""
+        for unit, amount in uses.items():
+            for rate in self._those(unit):
+                rate.draw(now, run, amount)
+
+    def ready_at(self, now: float, unit: str | None = None) -> float:
+        """The earliest time from now on at which those with a unit, or without, let an attempt start."""
+        return max([rate.ready_at(now) for rate in self._those(unit)], default=now)
+
+    def levels(self, now: float, unit: str) -> list[Fraction]:
+        """What is in store of a unit, by each of its limits."""
+        return [rate.store(now) for rate in self._those(unit)]
+
+    def closed(self, now: float) -> set[str]:
+        """The units whose limits let nothing start now."""
+        return {unit for unit, _ in self.kept if unit is not None and self.ready_at(now, unit) > now}
+
+    def startable(self, now: float) -> float:
+        """How many attempts may start at once, as far as those without a unit are concerned."""
+        return min([rate.startable(now) for rate in self._those(None)], default=math.inf)
 
 
 def _rate(limit: RateLimit) -> Fraction:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_limits import PlainRate
 from tests.core.plain_parts import FINAL, Outcome, PlainJob, PlainVerdict, PlainWorker, decides
 from tests.core.plain_steps import PlainSteps
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 
 if TYPE_CHECKING:
-    from trio_pool import RateLimit
+    from collections.abc import Mapping
+
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
 
 
 @attrs.define(eq=False)
@@ -320,14 +322,31 @@ class PlainPool(PlainSteps):
         self.max_running = limit
         self._settle()
 
-    def set_rate_limit(self, limit: RateLimit | None) -> None:
-        """Another rate for the attempts of the whole pool, or none."""
+    def set_rate_limit(self, limits: RateLimits, worker: PlainWorker | None = None) -> None:
+        """Other rates for the attempts of the whole pool, or of one worker."""
         self.advance()
-        self.suspended = limit is None
-        if limit is not None and self.rate is None:
-            self.rate = PlainRate(limit)
-        elif limit is not None and self.rate is not None:
-            self.rate.change(limit, self.now)
+        if worker is None:
+            self.rates.change(limits, self.now)
+        else:
+            worker.rates.change(limits, self.now)
+            if worker.ready_at(self.now) > self.now:
+                if worker.idle_since is not None or worker.limited_until is not None:
+                    worker.idle_since = None
+                    self._limit(worker)
+            elif worker.limited_until is not None:
+                worker.limited_until = None
+                self._update(worker)
+        self._settle()
+
+    def set_used(self, worker: PlainWorker, uses: Mapping[str, Amount]) -> None:
+        """The run on a worker says what it has used."""
+        self.advance()
+        assert worker.job is not None
+        used = worker.job.attempt.used[worker]
+        for rates in (worker.rates, self.rates):
+            rates.use(self.now, (worker, worker.job.attempt), uses)
+        self._use(worker, uses, used)
+        used.update(uses)
         self._settle()
 
     def drain(self) -> None:

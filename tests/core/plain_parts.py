@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from tests.core.plain_limits import PlainRates
 from trio_pool import DeadReason, JobState, WorkerState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.core.plain_groups import PlainGroup
-    from tests.core.plain_limits import PlainBreaker, PlainRate
-    from trio_pool import CircuitBreaker, RateLimit
+    from tests.core.plain_limits import PlainBreaker
+    from trio_pool import CircuitBreaker
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
 
 Placement = Literal["any", "same", "other"]
 FINAL = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
@@ -35,7 +40,7 @@ class Named:
 class PlainLimits:
     """The limits that a worker comes with."""
 
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimits = None
     breaker: CircuitBreaker | None = None
     max_jobs: int | None = None
     max_age: float | None = None
@@ -48,7 +53,9 @@ class PlainWorker(Named):
     tags: frozenset[str]
     max_jobs: float = math.inf
     max_age: float = math.inf
-    rate: PlainRate | None = None
+    rates: PlainRates = attrs.field(factory=PlainRates)
+    # What its runs have used, by units.
+    used: dict[str, Amount] = attrs.field(factory=dict[str, "Amount"])
     breaker: PlainBreaker | None = None
     phase: Literal["starting", "open", "reopening", "gone"] = "starting"
     paused: bool = False
@@ -110,7 +117,7 @@ class PlainWorker(Named):
 
     def ready_at(self, now: float) -> float:
         """When its own rate limit lets it start."""
-        return now if self.rate is None else self.rate.ready_at(now)
+        return self.rates.ready_at(now)
 
     def is_worn(self, now: float) -> bool:
         """Whether its resource has served for long enough, and may be left."""
@@ -146,6 +153,7 @@ class PlainJob(Named):
     failed_on: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     last: PlainWorker | None = None
     dead_reason: DeadReason | None = None
+    uses: Mapping[str, Amount] = attrs.field(factory=dict[str, "Amount"])
     group: PlainGroup | None = None
     # The worker that it has lent, and whether it has been cut short meanwhile.
     has_lent: PlainWorker | None = None
@@ -215,6 +223,8 @@ class PlainAttempt:
     evicted: int = 0
     # What it came to on one worker after the other.
     outcomes: list[Outcome] = attrs.field(factory=list[Outcome])
+    # What it has used on each of them.
+    used: dict[PlainWorker, dict[str, Amount]] = attrs.field(factory=dict["PlainWorker", "dict[str, Amount]"])
 
     @property
     def outcome(self) -> Outcome | None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
 import attrs
 
 from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainWorker, decides
 from tests.core.plain_view import PlainView
 from trio_pool import DeadReason, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_pool._policies.rate_meter import Amount
+
+NOTHING: Mapping[str, Amount] = MappingProxyType({})
 
 
 @attrs.define(eq=False)
@@ -79,22 +89,28 @@ class PlainSteps(PlainView):
         assert not worker.is_worn(self.now)
         assert self.may_start()
         worker.attempts += 1
-        if worker.rate is not None:
-            worker.rate.start(self.now)
-        if self.rate is not None and not self.suspended:
-            self.rate.start(self.now)
+        assert not self.closed_for(worker).intersection(job.uses)
+        job.attempt.used[worker] = {**job.uses}
+        self._use(worker, job.uses)
+        for rates in (worker.rates, self.rates):
+            rates.start(self.now, (worker, job.attempt), job.uses)
         worker.job = job
         worker.idle_since = None
         self.started.append((worker, job))
 
+    def _use(self, worker: PlainWorker, uses: Mapping[str, Amount], instead_of: Mapping[str, Amount] = NOTHING) -> None:
+        for used in (worker.used, self.used):
+            for unit, amount in uses.items():
+                used[unit] = used.get(unit, 0) + amount - instead_of.get(unit, 0)
+
     def _start(self, worker: PlainWorker, job: PlainJob) -> None:
+        deadline = min(job.deadline, self.now + job.attempt_timeout)
+        job.attempt = PlainAttempt(deadline, [worker], [worker], started_at=self.now)
         self._occupy(worker, job)
         if self.budget is not None:
             self.budget.attempts.append(self.now)
         self._move(job, JobState.RUNNING)
         job.ever_started = True
-        deadline = min(job.deadline, self.now + job.attempt_timeout)
-        job.attempt = PlainAttempt(deadline, [worker], [worker], started_at=self.now)
         if job.only_worker is None:
             self._hedge(job)
 
@@ -151,7 +167,7 @@ class PlainSteps(PlainView):
             return False
         if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
             return False
-        if self.those(JobState.DELAYED) or self.waits_for_rate():
+        if self.those(JobState.DELAYED) or self.waits_for_rate() or self.waits_for_units():
             return False
         return not any(self._may_become_available(worker) for worker in self.workers)
 

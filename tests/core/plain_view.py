@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from tests.core.plain_limits import PlainRates
 from tests.core.plain_parts import FINAL, PlainJob, PlainWorker
 from trio_pool import JobState
 
 if TYPE_CHECKING:
-    from tests.core.plain_limits import PlainBudget, PlainRate
+    from tests.core.plain_limits import PlainBudget
+    from trio_pool._policies.rate_meter import Amount
 
 
 @attrs.define(eq=False)
@@ -24,9 +26,8 @@ class PlainView:
     max_running: float
     no_worker: Literal["reject", "wait", "bury"]
     lifo: bool
-    # The limit counts for nothing while it is suspended, but isn't forgotten.
-    rate: PlainRate | None = None
-    suspended: bool = False
+    rates: PlainRates = attrs.field(factory=PlainRates)
+    used: dict[str, Amount] = attrs.field(factory=dict[str, "Amount"])
     budget: PlainBudget | None = None
     now: float = 0.0
     draining: bool = False
@@ -105,7 +106,7 @@ class PlainView:
 
     def ready_at(self) -> float:
         """When the pool's rate limit lets an attempt start."""
-        return self.now if self.rate is None or self.suspended else self.rate.ready_at(self.now)
+        return self.rates.ready_at(self.now)
 
     def may_start(self) -> bool:
         """Whether one more attempt may start now, as far as the pool is concerned."""
@@ -131,9 +132,27 @@ class PlainView:
 
     def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the worker may take the job now."""
-        if not self.can_serve(worker, job):
+        if not self.can_serve(worker, job) or self.closed_for(worker).intersection(job.uses):
             return False
         return job.only_worker in (None, worker) and not self.avoids(worker, job)
+
+    def closed_for(self, worker: PlainWorker) -> set[str]:
+        """The units of which nothing may start on the worker now."""
+        return self.rates.closed(self.now) | worker.rates.closed(self.now)
+
+    def waits_for_units(self) -> bool:
+        """Whether some job may wait for a unit."""
+        closed = self.rates.closed(self.now).union(
+            *(worker.rates.closed(self.now) for worker in self.workers if worker.phase != "gone")
+        )
+        return any(closed.intersection(job.uses) for job in [*self.queue(), *self.ready_line()])
+
+    def _units_due(self) -> list[float]:
+        """When units are open again for which jobs wait."""
+        used = {unit for job in [*self.queue(), *self.ready_line()] for unit in job.uses}
+        holders = [self.rates, *(worker.rates for worker in self.workers if worker.phase != "gone")]
+        times = [rates.ready_at(self.now, unit) for rates in holders for unit in used]
+        return [time for time in times if time > self.now]
 
     def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the job goes rather to one that it has not failed on, in a new round to any but the last."""
@@ -190,4 +209,4 @@ class PlainView:
             found.append(self.ready_at())
         if self.rests_until is not None:
             found.append(self.rests_until)
-        return found
+        return found + self._units_due()

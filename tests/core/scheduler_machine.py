@@ -16,13 +16,15 @@ from tests.core.machine_draws import (
     RATES,
     REQUIRED,
     RETRIES,
+    SETS_OF_RATES,
     TAG_SETS,
     TIMES,
+    UNITS,
     WORKER_LIMITS,
     verdict_of,
 )
 from tests.core.makers import make_core, make_job, run_on
-from tests.core.plain_limits import PlainBudget, PlainRate
+from tests.core.plain_limits import PlainBudget, PlainRates
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict
 from tests.core.staff_machine import StaffMachine
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
 
     from tests.core.shell_machine import ShellWorker
-    from trio_pool import Elastic, Job, RateLimit, RetryBudget
+    from trio_pool import Elastic, Job, RetryBudget
     from trio_pool._policies.hedge import Hedge
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
 
 
 class SchedulerMachine(StaffMachine):
@@ -44,7 +48,8 @@ class SchedulerMachine(StaffMachine):
         max_running=st.sampled_from([math.inf, math.inf, 1, 2]),
         no_worker=st.sampled_from(["reject", "wait", "bury"]),
         lifo=st.booleans(),
-        rate_limit=st.none() | st.none() | RATES,
+        rate_limit=st.none() | st.none() | RATES | SETS_OF_RATES,
+        units=st.sampled_from(sorted(UNITS)),
         retry_budget=st.none() | BUDGETS,
         workers=st.lists(TAG_SETS, max_size=4),
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
@@ -60,7 +65,8 @@ class SchedulerMachine(StaffMachine):
         max_running: float,
         no_worker: Any,
         lifo: bool,
-        rate_limit: RateLimit | None,
+        rate_limit: RateLimits,
+        units: str,
         retry_budget: RetryBudget | None,
         workers: list[tuple[str, ...]],
         limits: str,
@@ -87,13 +93,14 @@ class SchedulerMachine(StaffMachine):
             max_running,
             no_worker,
             lifo,
-            rate=PlainRate(rate_limit) if rate_limit else None,
+            rates=PlainRates(rate_limit),
             budget=PlainBudget(retry_budget) if retry_budget else None,
         )
         # Whether the jobs that are left at the end are waited for, or cancelled.
         self.patient = patient
         self.limits = self.worker_limits[limits]
         self.hedges = HEDGES[hedges]
+        self.uses = UNITS[units]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits))
@@ -137,13 +144,15 @@ class SchedulerMachine(StaffMachine):
         only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
         if self.closed:
             door = Door.ALWAYS  # as jobs of the pool submit
-        self.submit_one(priority, requires, only, total_timeout, attempt_timeout, door, data.draw(self.hedges))
+        self.submit_one(
+            priority, requires, only, total_timeout, attempt_timeout, door, data.draw(self.hedges), data.draw(self.uses)
+        )
 
     @rule(jobs=st.integers(1, 3), data=st.data())
     def submit_for_anybody(self, jobs: int, data: DataObject) -> None:
         """Some work to do for all the rest to happen to."""
         for _ in range(jobs):
-            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS, data.draw(self.hedges))
+            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS, data.draw(self.hedges), data.draw(self.uses))
 
     def submit_one(
         self,
@@ -154,6 +163,7 @@ class SchedulerMachine(StaffMachine):
         attempt_timeout: float,
         door: Door,
         hedge: Hedge | None,
+        uses: dict[str, Amount],
     ) -> None:
         job = make_job(
             now=self.now,
@@ -163,6 +173,7 @@ class SchedulerMachine(StaffMachine):
             total_timeout=total_timeout,
             attempt_timeout=attempt_timeout,
             hedge=hedge,
+            uses=uses,
         )
         plain = PlainJob(
             priority,
@@ -171,6 +182,7 @@ class SchedulerMachine(StaffMachine):
             self.now + total_timeout,
             attempt_timeout,
             (hedge.after, hedge.extra) if hedge else None,
+            uses=uses,
         )
         self.jobs.append((job, plain))
         self.on_both(

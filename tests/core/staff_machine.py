@@ -9,19 +9,20 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.core.machine_draws import RATES, TAG_SETS
-from tests.core.makers import make_limits
-from tests.core.plain_limits import PlainBreaker, PlainRate
+from tests.core.machine_draws import RATES, SETS_OF_RATES, TAG_SETS, USES
+from tests.core.makers import make_limits, run_on
+from tests.core.plain_limits import PlainBreaker, PlainRates
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainWorker
 from tests.core.shell_machine import ShellMachine, ShellWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hypothesis.strategies import DataObject, SearchStrategy
 
-    from trio_pool import RateLimit
     from trio_pool._model.records import JobRecord
+    from trio_pool._policies.rate_meter import Amount
+    from trio_pool._policies.rate_meters import RateLimits
 
 
 def is_anybody(_: PlainWorker) -> bool:
@@ -70,8 +71,8 @@ class StaffMachine(ShellMachine):
             frozenset(tags),
             limits.max_jobs or math.inf,
             limits.max_age or math.inf,
-            PlainRate(limits.rate_limit) if limits.rate_limit else None,
-            PlainBreaker(limits.breaker) if limits.breaker else None,
+            rates=PlainRates(limits.rate_limit),
+            breaker=PlainBreaker(limits.breaker) if limits.breaker else None,
             elastic=elastic,
         )
         worker = ShellWorker(self.core.make_worker(*tags, limits=kept), plain)
@@ -217,13 +218,35 @@ class StaffMachine(ShellMachine):
         )
         assert self.core.scheduler.max_running == limit
 
-    @rule(limit=st.none() | RATES)
-    def set_rate_limit(self, limit: RateLimit | None) -> None:
+    @rule(limits=st.none() | RATES | SETS_OF_RATES)
+    def set_rate_limit(self, limits: RateLimits) -> None:
         self.on_both(
-            lambda: self.plain.set_rate_limit(limit),
-            lambda: self.core.scheduler.set_rate_limit(limit, self.now),
+            lambda: self.plain.set_rate_limit(limits),
+            lambda: self.core.scheduler.set_rate_limit(limits, self.now),
         )
-        assert self.core.scheduler.rate_limit == limit
+        assert self.core.scheduler.rate_limit == limits
+
+    def limited(self) -> list[ShellWorker]:
+        """The workers that came with limits."""
+        return [worker for worker in self.those(is_anybody) if worker.record._limits is not None]
+
+    @precondition(lambda self: self.limited())
+    @rule(data=st.data(), limits=st.none() | RATES | SETS_OF_RATES)
+    def set_rate_limit_of_a_worker(self, data: DataObject, limits: RateLimits) -> None:
+        worker = data.draw(st.sampled_from(self.limited()))
+        self.on_both(
+            lambda: self.plain.set_rate_limit(limits, worker.plain),
+            lambda: self.core.scheduler.set_rate_limit(limits, self.now, worker.record),
+        )
+
+    @precondition(lambda self: self.those(lambda worker: worker.job is not None))
+    @rule(data=st.data(), uses=USES)
+    def a_run_says_what_it_has_used(self, data: DataObject, uses: Mapping[str, Amount]) -> None:
+        worker = data.draw(st.sampled_from(self.those(lambda worker: worker.job is not None)))
+        self.on_both(
+            lambda: self.plain.set_used(worker.plain, uses),
+            lambda: self.core.scheduler.set_used(run_on(worker.record), uses, self.now),
+        )
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 1.0, 3.0]), punctual=st.booleans())
     def time_passes(self, seconds: float, punctual: bool) -> None:

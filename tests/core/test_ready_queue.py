@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.commands import Start
-from tests.core.makers import Core, job_on, make_core, make_job
+from tests.core.makers import Core, indexes_of, job_on, make_core, make_job
 from trio_pool import JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.demand import Demand
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
-from trio_pool._core.worker_index import WorkerIndex, terms_of
+from trio_pool._core.terms import terms_of
+from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.records import Terms, WorkerRecord
 from trio_pool._model.setback import Setback
 
@@ -195,8 +196,8 @@ def test_the_index_of_lanes_does_not_grow_by_lanes_that_are_gone() -> None:
         queue.take(workers[0])
         let_wait(queue, job_on_terms(1, 0, workers))
         queue.take(workers[1])
-    assert all(len(index._heap) <= 66 for index in queue._indexes.values())
-    assert all(len(index._valid) <= 66 for index in queue._indexes.values())
+    assert all(len(index._heap) <= 66 for index in indexes_of(queue))
+    assert all(len(index._valid) <= 66 for index in indexes_of(queue))
 
 
 def test_picking_a_job_asks_nothing_about_jobs_whose_tags_the_worker_lacks() -> None:
@@ -411,7 +412,7 @@ def test_a_worker_gets_the_first_of_those_it_may_take_whatever_groups_are_full_o
             if expected is not None:
                 waiting.remove(expected)
     assert len(queue) == len(waiting)
-    assert {lane.terms.gate for lane in queue._lanes.values()} - {None} == set(queue._gated)
+    assert {lane.terms.gate for lane in queue._lanes.values()} - {None} == set(queue._indexes.gated)
 
 
 def test_full_groups_are_looked_at_once_and_not_again_before_they_may_start_something() -> None:
@@ -429,14 +430,14 @@ def test_full_groups_are_looked_at_once_and_not_again_before_they_may_start_some
     for job in plain:
         assert queue.take(worker) is job
     assert roster.asked == 0
-    assert [len(index._heap) for index in queue._indexes.values()] == [0]
+    assert [len(index._heap) for index in indexes_of(queue)] == [0]
 
 
 def test_how_many_jobs_wait_that_workers_with_some_tags_may_take_is_told_by_groups() -> None:
     core = make_core()
     workers = workers_of(core.roster)
     queue = ReadyQueue(core.roster, Deadlines(count(1)), count(1))
-    queue.demand = Demand(frozenset({"a"}), 0.0)
+    queue.demand = Demand(frozenset({"a"}), 0.0, set())
     group = make_group(core, max_running=1)
     for job in (make_job(), make_job(requires=["a"]), make_job(requires=["b"]), make_job(worker=workers[0])):
         let_wait(queue, job)
@@ -454,7 +455,7 @@ def test_how_many_jobs_wait_that_workers_with_some_tags_may_take_is_told_by_grou
 
 def sizes_of(queue: ReadyQueue) -> dict[Group | None, int]:
     assert queue.demand is not None
-    return {gate: line.size for gate, line in queue.demand.lines.items()}
+    return {gate: line.size for (gate, _), line in queue.demand.lines.items()}
 
 
 @pytest.mark.parametrize("placement", ["same", "any"])
@@ -486,7 +487,7 @@ def test_lanes_for_many_kinds_of_workers_share_an_index_by_a_tag_that_they_requi
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     queue = core.scheduler.state.queue
-    assert len(queue._shared) == 1
+    assert len(queue._indexes._shared) == 1
     for worker in list(core.roster.by_id.values()):
         core.scheduler.resume(worker, 0.0)
     assert [job.state for job in jobs] == [JobState.RUNNING] * 2

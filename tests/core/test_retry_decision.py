@@ -122,7 +122,7 @@ def test_retry_after_may_say_where_to() -> None:
 def test_it_says_how_many_attempts_count_where_not_all_do(attempts: int, words: str) -> None:
     job = make_job()
     job._setback = Setback(counted=2)
-    job._attempts = (attempts, 1, "a worker", 0.0, 0.0, ERROR, ())
+    job._attempts = (attempts, 1, "a worker", 0.0, 0.0, ERROR, (), None)
     verdict = judge(job, ERROR, policy=RetryPolicy(max_attempts=3), on_failure=None, rng=Random(0))
     assert verdict.fate == Die(DeadReason.ATTEMPTS_EXHAUSTED, words, ERROR)
 

@@ -25,7 +25,7 @@ def many(pick: Pick) -> tuple[WorkerIndex, list[WorkerRecord]]:
     ]
     for worker in workers:
         roster.join(worker)
-    roster.kinds_for(ALL)  # from here on it is kept who fits
+    roster.kinds.is_wide(ALL.requires)  # from here on it is kept who fits
     for worker in workers:
         roster.set_available(worker, True)
         roster.park(worker, 0.0)
@@ -61,7 +61,7 @@ def test_coming_and_going_leaves_nothing_behind() -> None:
         for worker in workers:
             roster.unpark(worker)
             roster.park(worker, 0.0)
-    fit, _ = roster.kinds_for(ALL)
+    (fit,) = roster.kinds.fits_for(ALL.requires, None)
     assert fit.is_wide
     assert len(fit._idle) <= 64 + 1
     assert roster.choose(ALL) is workers[0]
@@ -86,7 +86,7 @@ def test_a_lent_worker_that_is_given_back_idle_is_looked_at_again() -> None:
 @pytest.mark.parametrize("pick", ["longest_idle", "last_used", "random"])
 def test_whether_another_one_is_idle_is_known(pick: Pick) -> None:
     roster, workers = many(pick)
-    fit, _ = roster.kinds_for(ALL)
+    (fit,) = roster.kinds.fits_for(ALL.requires, None)
     for worker in workers[1:]:
         roster.unpark(worker)
     assert fit.has_idle(workers[1])

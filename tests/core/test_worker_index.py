@@ -12,7 +12,7 @@ from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.retry_decision import Retry, Verdict
-from trio_pool._core.worker_index import terms_of
+from trio_pool._core.terms import terms_of
 from trio_pool._model.pool_config import PICKS
 from trio_pool._model.records import ANYONE, Terms
 from trio_pool._model.setback import Setback

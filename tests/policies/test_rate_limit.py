@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pool._policies.rate_limit import RateLimit, RateMeter
+from trio_pool._policies.rate_limit import RateLimit
+from trio_pool._policies.rate_meter import RateMeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -264,7 +265,7 @@ def test_a_meter_that_is_changed_agrees_with_a_bucket(
 def test_one_that_begins_late_holds_the_next_back_from_then_on() -> None:
     meter = RateMeter(RateLimit(1, per=10.0))
     meter.hand_out(0.0)
-    meter.begun(4.0, 0.0)
+    meter.begun(4.0)
     assert meter.ready_at(4.0) == 14.0
 
 
@@ -272,7 +273,7 @@ def test_one_that_begins_when_it_was_handed_out_changes_nothing() -> None:
     meter = RateMeter(RateLimit(1, per=10.0))
     meter.hand_out(1.0)
     before = meter.ready_at(1.0)
-    meter.begun(1.0, 1.0)
+    meter.begun(1.0)
     assert meter.ready_at(1.0) == before == 11.0
 
 
@@ -281,7 +282,7 @@ def test_while_one_has_not_begun_no_other_may_start_however_late_it_is() -> None
     meter.hand_out(0.0)
     assert [meter.ready_at(now) for now in (0.0, 9.0, 10.0, 15.0)] == [10.0, 10.0, 20.0, 25.0]
     assert meter.startable(15.0) == 0
-    meter.begun(15.0, 0.0)
+    meter.begun(15.0)
     assert meter.ready_at(15.0) == 25.0
 
 
@@ -290,7 +291,7 @@ def test_of_a_burst_that_begins_late_nothing_is_regained_before_it_begins() -> N
     for _ in range(3):
         meter.hand_out(0.0)
     for now in (8.0, 9.0, 9.5):
-        meter.begun(now, 0.0)
+        meter.begun(now)
     assert meter.startable(17.9) == 0
     assert meter.ready_at(9.5) == 18.0  # a place is regained from the first on
     assert meter.startable(18.0) == 1
@@ -301,7 +302,7 @@ def test_of_a_burst_only_so_many_may_start_as_have_not_been_handed_out() -> None
     meter = RateMeter(RateLimit(1, per=1.0, burst=3))
     meter.hand_out(0.0)
     assert meter.startable(100.0) == 2
-    meter.begun(100.0, 0.0)
+    meter.begun(100.0)
     assert meter.startable(100.0) == 2
 
 
@@ -327,5 +328,5 @@ def test_a_limit_that_changes_meanwhile_knows_of_those_that_have_not_begun() -> 
     meter = RateMeter(RateLimit(1, per=10.0))
     meter.hand_out(0.0)
     meter.change(RateLimit(1, per=5.0), 1.0)
-    meter.begun(3.0, 0.0)
+    meter.begun(3.0)
     assert meter.ready_at(3.0) == 8.0

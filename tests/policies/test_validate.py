@@ -176,7 +176,7 @@ def test_fields_are_given_by_position_or_by_name(by_position: object, by_name: o
 @pytest.mark.parametrize(
     ("value", "printed"),
     [
-        (RateLimit(5), "RateLimit(count=5, per=1.0, burst=1)"),
+        (RateLimit(5), "RateLimit(count=5, per=1.0, burst=1, unit=None)"),
         (RetryBudget(), "RetryBudget(ratio=0.2, minimum=3, window=60.0)"),
         (
             CircuitBreaker(),

@@ -73,16 +73,16 @@ def test_no_age_draws_nothing_from_the_rng() -> None:
 
 def test_the_rate_limit_tells_when_the_next_attempt_may_start() -> None:
     limits = make_limits(rate_limit=RateLimit(1, per=4.0))
-    assert limits.meter is not None
-    limits.meter.start(1.0)
+    limits.meters.starts[0].hand_out(1.0)
+    limits.meters.starts[0].begun(1.0)
     assert limits.ready_at(2.0) == 5.0
     assert limits.ready_at(6.0) == 6.0
 
 
 def test_opening_the_resource_anew_hands_out_no_fresh_burst() -> None:
     limits = make_limits(rate_limit=RateLimit(1, per=4.0))
-    assert limits.meter is not None
-    limits.meter.start(1.0)
+    limits.meters.starts[0].hand_out(1.0)
+    limits.meters.starts[0].begun(1.0)
     limits.renew(2.0)
     assert limits.ready_at(2.0) == 5.0
 

@@ -50,6 +50,7 @@ FEATURES = (
     "slots",
     "staff",
     "rates",
+    "units",
     "max_running",
     "breakers",
     "budget",
@@ -187,6 +188,8 @@ class _Drawing:
             changes["max_running"] = self.one_of(1, 1, 2, 3)
         if self.has("rates", 0.6):
             changes["rate"] = self.rate()
+        if self.has("units", 0.6):
+            changes["unit_rate"], changes["is_shared"] = self.unit_rate(), self.one_of(False, False, True)
         if self.has("budget"):
             changes["budget"] = (self.one_of(0.0, 0.2, 1.0), self.one_of(0, 1, 3), self.one_of(1.0, 10.0))
         if self.has("breakers", 0.6):
@@ -223,6 +226,8 @@ class _Drawing:
             changes["tags"] = self.one_of(("a",), ("b",), ("a", "b"))
         if self.has("rates", 0.4):
             changes["rate"] = self.rate()
+        if self.has("units", 0.5):
+            changes["unit_rate"] = self.unit_rate()
         if self.has("breakers", 0.4):
             changes["breaker"] = self.breaker()
         if has_lifespan:
@@ -250,6 +255,14 @@ class _Drawing:
                 kinds = ["scope", "scope", "error", "group"] + (["stray"] if "stray" in self.features else [])
                 changes["death"] = self.rng.choice(kinds)
         return Device(**changes)
+
+    def unit_rate(self) -> Rate:
+        return Rate(self.one_of(1, 2, 4), burst=self.one_of(1, 2, 5), unit=self.one_of("x", "x", "y"))
+
+    def uses(self) -> tuple[tuple[str, float], ...]:
+        return tuple(
+            (unit, self.one_of(0, 0.5, 1, 1, 2, 6)) for unit in self.one_of(("x",), ("x",), ("y",), ("x", "y"))
+        )
 
     def rate(self) -> Rate:
         return Rate(self.one_of(1, 2, 4), burst=self.one_of(1, 1, 2, 3))
@@ -316,6 +329,8 @@ class _Drawing:
         deep = depth >= 4 or self.budget <= 0
         may_wait = not inside or "waits inside" in self.features
         choices: list[tuple[float, Callable[[], Statement]]] = [(3, lambda: lang.Sleep(self.time()))]
+        if inside and self.has("units"):
+            choices.append((1, lambda: lang.Use(*self.uses()[0])))
 
         def add(weight: float, feature: str, make: Callable[[], Statement]) -> None:
             if not feature or feature in self.features:
@@ -474,6 +489,8 @@ class _Drawing:
             changes["worker"] = self.rng.randrange(4)
         if self.has("hedges", 0.5):
             changes["hedge"] = (self.one_of(0.0, 0.5, 1.0), self.one_of(1, 1, 2))
+        if self.has("units", 0.6):
+            changes["uses"] = self.uses()
         if self.has("after", 0.5) and not simple and not in_stream:
             changes["after"] = tuple(self.rng.randrange(4) for _ in range(self.one_of(1, 1, 2)))
         return Call(self.block(depth=depth + 1, inside=True), **changes)

@@ -15,7 +15,7 @@ from tests.programs.staffing import Staffing
 from tests.programs.streaming import Streaming
 from tests.programs.submitting import Submitting
 from tests.programs.world import Errand, Usable, World, has_rudeness, token
-from trio_pool import current_job
+from trio_pool import JobState, current_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,6 +28,7 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
         super().__init__(world)
         self._ways: dict[type[lang.Statement], Callable[[Frame, Any], Coroutine[Any, Any, None]]] = {
             lang.Sleep: self._sleep,
+            lang.Use: self._use,
             lang.Raise: self._raise,
             lang.Submit: self._submit,
             lang.Run: self._run,
@@ -113,6 +114,12 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
 
     async def _sleep(self, frame: Frame, sleep: lang.Sleep) -> None:
         await self.world.sleep(sleep.seconds, shielded=frame.shields > 0)
+
+    async def _use(self, frame: Frame, statement: lang.Use) -> None:
+        await trio.lowlevel.checkpoint()
+        # A job that has gone on without its worker is left alone.
+        if frame.book is not None and frame.book.job.state is JobState.RUNNING:
+            current_job().set_used({statement.unit: statement.amount})
 
     async def _raise(self, frame: Frame, statement: lang.Raise) -> None:
         await trio.lowlevel.checkpoint()

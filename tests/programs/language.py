@@ -71,6 +71,7 @@ class Rate(Part):
     count: float
     per: float = 1.0
     burst: int = 1
+    unit: str = ""
 
 
 @attrs.frozen(repr=False)
@@ -104,6 +105,7 @@ class Device(Part):
 
     tags: tuple[str, ...] = ()
     rate: Rate | None = None
+    unit_rate: Rate | None = None
     breaker: Breaker | None = None
     max_jobs: int | None = None
     max_age: float | None = None
@@ -142,6 +144,9 @@ class Setup(Part):
     max_queue: int | None = 1000
     max_running: int | None = None
     rate: Rate | None = None
+    # Another limit, with a unit; if it is shared, by all devices too.
+    unit_rate: Rate | None = None
+    is_shared: bool = False
     budget: tuple[float, int, float] | None = None
     breaker: Breaker | None = None
     order: Literal["fifo", "lifo"] = "fifo"
@@ -173,6 +178,7 @@ class Call(Part):
     worker: int | None = None
     after: tuple[int, ...] = ()
     hedge: tuple[float, int] | None = None
+    uses: tuple[tuple[str, float], ...] = ()
 
 
 @attrs.frozen(repr=False)
@@ -208,6 +214,14 @@ class Sleep(Statement):
     """Waits; for 0 it is a checkpoint."""
 
     seconds: float = 0.0
+
+
+@attrs.frozen(repr=False)
+class Use(Statement):
+    """Says what the run has used in all; nothing outside of a job."""
+
+    unit: str
+    amount: float
 
 
 @attrs.frozen(repr=False)

@@ -10,7 +10,7 @@ import trio
 from tests.programs.frames import Base
 from tests.programs.raising import in_words
 from tests.programs.world import Errand, Usable
-from trio_pool import CircuitBreaker, HealthCheck, Hedge, RateLimit, Resource, RetryPolicy
+from trio_pool import CircuitBreaker, HealthCheck, Hedge, RateLimit, Resource, RetryPolicy, SharedRateLimit
 
 if TYPE_CHECKING:
     from random import Random
@@ -47,6 +47,8 @@ class Making(Base):
         workers = self.world.pool.workers
         if call.worker is not None and workers:
             options["worker"] = workers[call.worker % len(workers)]
+        if call.uses:
+            options["uses"] = dict(call.uses)
         if call.hedge is not None:
             self.world.cancellations += 1  # of those that lose, and of what they wait for
             options["hedge"] = Hedge(call.hedge[0], extra=call.hedge[1])
@@ -63,7 +65,22 @@ class Making(Base):
 
     def rate(self, rate: lang.Rate | None) -> RateLimit | None:
         """A limit."""
-        return None if rate is None else RateLimit(rate.count, rate.per, rate.burst)
+        return None if rate is None else RateLimit(rate.count, rate.per, rate.burst, unit=rate.unit or None)
+
+    def rates_of(self, part: lang.Device | lang.Setup) -> list[RateLimit | SharedRateLimit]:
+        """The limits of a device, or of the pool."""
+        limits: list[RateLimit | SharedRateLimit] = []
+        limits += [limit for limit in (self.rate(part.rate), self.rate(part.unit_rate)) if limit is not None]
+        setup = self.world.program.setup
+        if setup.is_shared and setup.unit_rate is not None:
+            if self.world.shared is None:
+                limit = self.rate(setup.unit_rate)
+                assert limit is not None
+                self.world.shared = limit.shared()
+            if part is setup:
+                limits.pop()
+            limits.append(self.world.shared)
+        return limits
 
     def policy(self, policy: lang.Policy) -> RetryPolicy:
         """A retry policy."""
@@ -147,7 +164,7 @@ class Making(Base):
         return Resource(
             value,
             tags=device.tags,
-            rate_limit=self.rate(device.rate),
+            rate_limit=self.rates_of(device),
             breaker=self.breaker(device.breaker),
             max_jobs=device.max_jobs,
             max_age=device.max_age,

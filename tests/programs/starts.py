@@ -47,6 +47,7 @@ def _check_order(world: World, book: JobBook) -> None:
             and theirs.call.priority < mine.call.priority
             and theirs.group is mine.group
             and theirs.call.requires == mine.call.requires
+            and dict(theirs.call.uses).keys() <= dict(mine.call.uses).keys()
             and theirs.options.get("worker") is mine.options.get("worker")
             and not theirs.behind
             and len(other.job.history) == 1

@@ -16,7 +16,7 @@ import trio
 
 from tests.programs.language import Call, Device, Program
 from tests.programs.raising import is_among, leaves, made
-from trio_pool import Job, Pool, RetryPolicy, Worker
+from trio_pool import Job, Pool, RetryPolicy, SharedRateLimit, Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -153,6 +153,7 @@ class World:
     events: int = 0
     armed: bool = False
     is_slow: str = ""
+    shared: SharedRateLimit | None = None
 
     def __attrs_post_init__(self) -> None:
         self.rng = Random(self.program.seed)

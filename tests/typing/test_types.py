@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.threads import in_trios_thread
 from trio_pool import (
@@ -29,6 +29,7 @@ from trio_pool import (
     RetryAfter,
     RetryBudget,
     RetryPolicy,
+    SharedRateLimit,
     SlotJobGroup,
     SlotPool,
     StreamOptions,
@@ -47,6 +48,10 @@ else:
     def assert_type(value: object, kind: object) -> object:
         """As `typing.assert_type`, which Python 3.10 has not."""
         return value
+
+
+AnyLimit: TypeAlias = RateLimit | SharedRateLimit
+AnyLimits: TypeAlias = AnyLimit | tuple[AnyLimit, ...] | None
 
 
 class Client:
@@ -333,8 +338,15 @@ async def test_limits_are_values_given_to_pools_and_resources() -> None:
     resource = Resource(Client("a"), rate_limit=RateLimit(10.5, per=2), breaker=breaker, max_jobs=100, max_age=3600)
     async with open_pool([resource], rate_limit=RateLimit(5), retry_budget=RetryBudget(), breaker=breaker) as pool:
         assert_type(pool, Pool[Client])
-        assert assert_type(pool.rate_limit, RateLimit | None) == RateLimit(5, 1.0, 1)
+        assert assert_type(pool.rate_limit, AnyLimits) == RateLimit(5, 1.0, 1)
         pool.rate_limit = None
+        shared = assert_type(RateLimit(5, unit="tokens").shared(name="quota"), SharedRateLimit)
+        pool.rate_limit = pool.workers[0].rate_limit = [RateLimit(5), shared]
+        assert_type(pool.workers[0].rate_limit, AnyLimits)
+        job = await pool.submit(fetch, "/", uses={"tokens": 5})
+        await job.wait()
+        assert_type(job.attempts[0].used, Mapping[str, float])
+        assert_type(pool.statistics().used, Mapping[str, float])
         assert_type(await pool.add(Client("b"), rate_limit=RateLimit(1), max_jobs=float("inf")), Worker)
     async with open_pool(1, rate_limit=None, retry_budget=None, breaker=None) as slots:
         assert_type(await slots.add(breaker=breaker, max_jobs=None, max_age=float("inf")), Worker)

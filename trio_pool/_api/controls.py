@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._policies import validate
-from .._policies.rate_limit import RateLimit
 from .._policies.resource import CHANGEABLE, Elastic
 from .._policies.retry import RetryPolicy
 from .._runtime.job_runner import is_in_a_job
+from .._runtime.rates import set_rate_limit
 from .submitting import Submitting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .._model.pool_config import OnFailure
     from .._model.records import JobSpec
+    from .._policies.rate_meters import AnyLimit, RateLimits
     from .._runtime.engine import Engine
     from .._runtime.workers import Workers
 
@@ -72,20 +73,17 @@ class Controls(Submitting):
         self._engine.carry_out()
 
     @property
-    def rate_limit(self) -> RateLimit | None:
-        """How often attempts may start in the whole pool, or None. Assign to change it.
+    def rate_limit(self) -> RateLimits:
+        """How often attempts may start in the whole pool, or None. Assign one limit or an iterable of several.
 
-        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
-        the new burst if that is less.
+        New limits don't start with a fresh burst. The n-th limit of each unit keeps the level of the n-th limit of
+        that unit before it, or its burst if that is less; a `SharedRateLimit` keeps its own level.
         """
         return self._engine.core.rate_limit
 
     @rate_limit.setter
-    def rate_limit(self, limit: RateLimit | None) -> None:
-        self._engine.check_caller()
-        validate.optional("rate_limit", limit, RateLimit)
-        self._engine.core.set_rate_limit(limit, trio.current_time())
-        self._engine.carry_out()
+    def rate_limit(self, limits: AnyLimit | Iterable[AnyLimit] | None) -> None:
+        set_rate_limit(self._engine, limits)
 
     @property
     def elastic(self) -> Elastic[Any] | None:

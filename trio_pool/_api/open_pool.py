@@ -21,6 +21,7 @@ from .._runtime.engine import failure_of
 from .._runtime.home import Home
 from .._runtime.notify import notify
 from .._runtime.outcomes import come_out, without_own_cancellation
+from .._runtime.rates import settle_in
 from .pool import BasePool, Instrument, Pool, SlotPool
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.health_check import HealthCheck
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import AnyLimit
     from .._policies.resource import OnCut
     from .._policies.retry import RetryPolicy
     from .._policies.retry_budget import RetryBudget
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
         total_timeout: float | None
         max_queue: float | None
         max_running: float | None
-        rate_limit: RateLimit | None
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None
         retry_budget: RetryBudget | None
         breaker: CircuitBreaker | None
         max_opening: float | None
@@ -146,7 +147,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
       max_queue: jobs that may wait to start; ``inf`` for no bound.
       max_running: attempts that may run at once in the whole pool. An attempt that a `Hedge` has
           started on further workers counts once for each worker.
-      rate_limit: a `RateLimit` on how often attempts start in the whole pool, including retries.
+      rate_limit: a `RateLimit` or `SharedRateLimit` on how often attempts start in the whole pool,
+          including retries, or an iterable of several that all hold.
       retry_budget: a `RetryBudget`, which limits retries in relation to attempts; a failed job
           without a retry is dead.
       breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. The breaker applies to
@@ -265,6 +267,7 @@ async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncG
         with engine.scope:
             try:
                 await trio.lowlevel.checkpoint()
+                settle_in(engine, engine.config.rate_limit)
                 await pool._staff.open_first(recruits)
                 engine.core.begin(trio.current_time())
                 opened = True
@@ -278,6 +281,7 @@ async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncG
         finished = error is None and not engine.scope.cancel_called
         if not finished:
             error = await _stop_everything(pool, error)
+        engine.core.metering.leave()
         engine.timers.stop()
         watch.stop()
     engine.nursery = None

@@ -11,7 +11,6 @@ from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
 from .._model.text import counted
 from .._policies import validate
-from .._policies.rate_limit import RateLimit
 from .._policies.resource import Elastic, OnCut, describe
 from .._runtime.engine import Engine
 from .._runtime.notify import is_among, remove
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.health_check import HealthCheck
+    from .._policies.rate_meters import AnyLimit
 
 R = TypeVar("R")
 
@@ -213,7 +213,7 @@ class Pool(ResourceCalls[R], BasePool):
         name: str | None = None,
         tags: Iterable[str] = (),
         max_running: float = 1,
-        rate_limit: RateLimit | None = None,
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,
@@ -292,7 +292,7 @@ class SlotPool(SlotCalls, BasePool):
         name: str | None = None,
         tags: Iterable[str] = (),
         max_running: float = 1,
-        rate_limit: RateLimit | None = None,
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from .._model.errors import JobTimeoutError
 from .._model.setback import Setback
-from .._model.states import Cut, DeadReason, JobState
+from .._model.states import Cut, DeadReason, Hold, JobState
 from .commands import INTERRUPT
 from .retry_decision import Die, Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._basics.error_text import Words
     from .._model.records import JobRecord, Run
+    from .._policies.rate_meter import Amount
     from .._policies.worker_limits import WorkerLimits
     from .changes import Changes, Features
     from .race import Race
@@ -36,6 +39,7 @@ class AttemptEvents:
         "_hedging",
         "_lending",
         "_lifecycle",
+        "_metering",
         "_search",
         "_settling",
         "_state",
@@ -46,6 +50,7 @@ class AttemptEvents:
         self._deadlines = state.deadlines
         self._lifecycle = state.lifecycle
         self._hedging = state.hedging
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._lending = features.lending
         self._search = features.search
@@ -134,9 +139,7 @@ class AttemptEvents:
         if race is not None:
             self._hedging.ending(race, decides=False)
         if not begun:
-            for meter in run.draws:
-                meter.give_back()
-            run.draws = ()
+            self._give_back(run, now)
         self._settling.advance(now)
         if run.worker._limits is not None and not run.is_lent:
             run.worker._limits.cut_short(run.trial)
@@ -154,6 +157,18 @@ class AttemptEvents:
         # If the job runs again, others that wait for it may hold what it needs.
         self._state.may_be_stuck |= self._search.holds_up(job)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
+
+    def set_used(self, run: Run, amounts: Mapping[str, Amount], now: float) -> None:
+        """Set how much of these units a run has used in all."""
+        self._settling.advance(now)
+        self._metering.set_used(run, amounts, now)
+        self._settling.settle_if_needed(now)
+
+    def _give_back(self, run: Run, now: float) -> None:
+        """Give back what a run has drawn whose function will not begin."""
+        self._metering.give_back(run, now)
+        if Hold.LIMITED in run.worker._holds:
+            self._dispatcher.relax(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:
         """Settle after the end of a run without a worker, so that there is no next run."""
@@ -208,6 +223,8 @@ class AttemptEvents:
             self._lending.close(run)
         else:
             self._lifecycle.take_off(run, now)
+        if run.draws is not None:
+            race.add_used(run.draws.used)
         self._hedging.leave(race, run)
         if race.runners:
             self._lifecycle.add_surplus(race.job, -1)
@@ -227,15 +244,15 @@ class AttemptEvents:
         job, lifecycle = race.job, self._lifecycle
         told = (job, race.first, race.started_at, now)
         if race.won:
-            lifecycle.keep_attempt(*told, None, race.hedges)
+            lifecycle.keep_attempt(*told, None, race.hedges, race.used)
             job._value = race.value
             lifecycle.move(job, SUCCEEDED, now)
         elif race.error is None:
             assert cut is not None
-            lifecycle.drop_attempt(*told, cut, race.hedges)
+            lifecycle.drop_attempt(*told, cut, race.hedges, race.used)
             self._go_on_after_cut(job, now)
         else:
-            lifecycle.keep_attempt(*told, race.error, race.hedges)
+            lifecycle.keep_attempt(*told, race.error, race.hedges, race.used)
             if race.verdict is None:
                 self._time_out_running(job, race.error, now)
             else:

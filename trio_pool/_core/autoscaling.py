@@ -55,7 +55,7 @@ class Autoscaler:
         self._queue = state.queue
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
-        self._demand = Demand(elastic.tags, elastic.open_after)
+        self._demand = Demand(elastic.tags, elastic.open_after, state.roster.closed_units)
         state.queue.demand = state.waiting_line.by_taker.demand = self._demand
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The runtime opens the first workers, and gives up if one of them can't be opened.
@@ -316,9 +316,10 @@ class Autoscaler:
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool allow to start now."""
         room = max(0, self._state.limits.room)  # more attempts may run than allowed, if the bound was lowered
-        meter = self._state.limits.meter
-        if meter is None or not room:
+        meters = self._state.limits.meters
+        if not meters.starts or not room:
             return room
-        if (ready := meter.ready_at(now)) > now:
+        if (ready := meters.ready_at(now)) > now:
+            meters.wait(None, now)
             self._state.limits.wait_for_meter(ready)
-        return min(room, meter.startable(now))
+        return min(room, meters.startable(now))

@@ -45,6 +45,11 @@ class Availability:
         """Hold a worker back until its rate limit allows a start."""
         self._hold(worker, Due.LIMIT, until)
 
+    def end_limit(self, worker: WorkerRecord) -> None:
+        """Let a worker's rate limit no longer hold it."""
+        if worker._holds.pop(Hold.LIMITED, None) is not None:
+            self._deadlines.forget()
+
     def expire(self, worker: WorkerRecord, at: float) -> None:
         """Schedule the time when a worker's resource will be too old, or ``inf`` for never."""
         until = None if at == math.inf else at

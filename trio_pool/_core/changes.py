@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .._model.records import ANYONE
 from .._model.states import Cut, Hold, JobState
 from .commands import ADMITTED, INTERRUPT, RECALL
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, Run, WorkerRecord
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .deadlock import DeadlockSearch
     from .dispatcher import Dispatcher
     from .lending import Lending
+    from .metering import Metering
     from .no_worker import UnservableJobs
     from .state import PoolState
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class Features(NamedTuple):
     """The features of the core, which decide. The features share the state, and don't call each other."""
 
+    metering: Metering
     dispatcher: Dispatcher
     lending: Lending
     search: DeadlockSearch

@@ -11,6 +11,7 @@ from .deadlock import DeadlockSearch
 from .dispatcher import Dispatcher
 from .job_events import JobEvents
 from .lending import Lending
+from .metering import Metering
 from .no_worker import UnservableJobs
 from .pool_events import PoolEvents
 from .settle import Settling
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.dead_letters import DeadLetters
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import RateLimits
     from .._policies.resource import Elastic
     from .commands import Commands
     from .deadlines import Deadlines
@@ -66,6 +67,7 @@ class Core:
         "lend",
         "lifecycle",
         "may_read",
+        "metering",
         "not_hired",
         "open_group",
         "opened",
@@ -83,6 +85,7 @@ class Core:
         "set_max_running",
         "set_places",
         "set_rate_limit",
+        "set_used",
         "shut_group",
         "state",
         "submit",
@@ -114,8 +117,15 @@ class Core:
         if elastic is not None:
             state.growth = scaling = Autoscaler(elastic, state)
             state.note_special()
+        self.metering: Metering = Metering(state, settings.rate_limit)
+        metering = self.metering
         self._features = features = Features(
-            Dispatcher(state), Lending(state), DeadlockSearch(state), UnservableJobs(state, settings.no_worker), scaling
+            metering,
+            Dispatcher(state, metering),
+            Lending(state),
+            DeadlockSearch(state),
+            UnservableJobs(state, settings.no_worker),
+            scaling,
         )
         changes = Changes(state, features)
         self._settling = settling = Settling(state, features, changes)
@@ -156,6 +166,7 @@ class Core:
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out
         self.cut_short: Final = attempts.cut_short
+        self.set_used: Final = attempts.set_used
 
         straight_way = StraightWay(state, features.dispatcher, settling, attempts)
         self.submit_straight: Final = straight_way.submit
@@ -194,10 +205,9 @@ class Core:
         return self.state.limits.max_running
 
     @property
-    def rate_limit(self) -> RateLimit | None:
+    def rate_limit(self) -> RateLimits:
         """How often attempts may start."""
-        meter = self.state.limits.meter
-        return None if meter is None else meter.limit
+        return self.state.limits.meters.limits
 
     @property
     def most_places(self) -> float:

@@ -30,6 +30,8 @@ class Due(enum.IntEnum):
     HEDGE = 9
     OPEN = 10
     CHECK = 11
+    UNIT = 12
+    WAKE = 13
 
 
 # For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, their
@@ -111,6 +113,16 @@ class Deadlines(RunHeap[Entry]):
         """Add a deadline that may move; the item's ticket identifies the entry."""
         item._ticket = next(self._tickets)
         self._push(when, due, item._ticket, item)
+
+    def add_unit(self, gate: Ticketed, ready: float) -> None:
+        """Add the time when the limits of a unit allow a start; the ticket identifies the entry."""
+        gate._ticket = next(self._tickets)
+        self._push(ready, Due.UNIT, gate._ticket, gate)
+
+    def add_wake(self, woken: Ticketed, when: float) -> None:
+        """Add something to look at before the next event; the ticket identifies the entry."""
+        woken._ticket = next(self._tickets)
+        self._push(when, Due.WAKE, woken._ticket, woken)
 
     def add(self, due: Due, item: object, when: float) -> None:
         """Add a deadline of a worker or of another item; ``when`` must be stored in the item's field for this kind."""

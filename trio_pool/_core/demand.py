@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from .._model.records import Group, JobRecord
+    from collections.abc import Mapping
+
+    from .._model.records import Group, JobRecord, Terms
+
+    # The group with a bound, and the units that the jobs use.
+    Bound: TypeAlias = tuple[Group | None, frozenset[str]]
 
 
 class Demand:
@@ -17,41 +22,48 @@ class Demand:
     Attributes:
       tags: the tags of the elastic workers.
       patience: how long a job has to wait for nothing but a worker before one is opened for it.
-      lines: the waiting jobs of each group with a bound, and of all others.
+      lines: the waiting jobs of each group with a bound, and of all others, by the units that they use.
     """
 
-    __slots__ = ("lines", "patience", "tags")
+    __slots__ = ("_closed_units", "lines", "patience", "tags")
 
-    def __init__(self, tags: frozenset[str], patience: float) -> None:
+    def __init__(self, tags: frozenset[str], patience: float, closed_units: set[str]) -> None:
+        self._closed_units = closed_units
         self.tags: frozenset[str] = tags
         self.patience: float = patience
-        self.lines: dict[Group | None, Line] = {}
+        self.lines: dict[Bound, Line] = {}
 
-    def enter(self, job: JobRecord, gate: Group | None) -> None:
+    def enter(self, job: JobRecord, terms: Terms) -> None:
         """Add a job that begins to wait."""
-        line = self.lines.get(gate)
+        bound = terms.gate, terms.units
+        line = self.lines.get(bound)
         if line is None:
-            line = self.lines[gate] = Line()
+            line = self.lines[bound] = Line()
         line.size += 1
         if job in line.left:
             del line.left[job]  # it has come from the line for a place into the queue
         elif self.patience:
             line.young[job] = math.inf
 
-    def leave(self, job: JobRecord, gate: Group | None) -> None:
+    def leave(self, job: JobRecord, terms: Terms) -> None:
         """Remove a job that no longer waits."""
-        line = self.lines[gate]
+        bound = terms.gate, terms.units
+        line = self.lines[bound]
         line.size -= 1
         if self.patience:
             line.left[job] = None
             return
         line.young.pop(job, None)
         if not line.size:
-            del self.lines[gate]
+            del self.lines[bound]
 
     def waiting(self) -> int:
-        """How many of the jobs wait that their groups allow to start."""
-        return sum(_within(gate, line.size) for gate, line in self.lines.items())
+        """How many of the jobs wait that their groups allow to start, and the units that they use."""
+        return _within({bound: line.size for bound, line in self.lines.items() if self._is_open(bound)})
+
+    def _is_open(self, bound: Bound) -> bool:
+        """Whether no unit that jobs use has limits of the pool that allow no start now."""
+        return not bound[1] or self._closed_units.isdisjoint(bound[1])
 
     def ripe(self, now: float, is_open: bool) -> tuple[int, float]:
         """Return how many of these have waited long enough, and when that will be true of the next one.
@@ -59,16 +71,20 @@ class Demand:
         Arguments:
           is_open: whether the pool allows a start from now on; what a job waits otherwise doesn't count.
         """
-        number, next_at = 0, math.inf
-        for gate, line in list(self.lines.items()):
+        numbers: dict[Bound, int] = {}
+        next_at = math.inf
+        for bound, line in list(self.lines.items()):
             line.forget_left()
             if not line.size:
-                del self.lines[gate]
+                del self.lines[bound]
                 continue
-            line.go_on(now, is_open and (gate is None or not gate.is_full))
-            number += _within(gate, line.ripe(now, self.patience))
+            gate, is_allowed = bound[0], self._is_open(bound)
+            line.go_on(now, is_open and is_allowed and (gate is None or not gate.is_full))
+            ripe = line.ripe(now, self.patience)
+            if is_allowed:
+                numbers[bound] = ripe
             next_at = min(next_at, line.ripens_at(self.patience))
-        return number, next_at
+        return _within(numbers), next_at
 
 
 class Line:
@@ -123,6 +139,9 @@ class Line:
         return next(iter(self.young.values())) + self._stood + patience
 
 
-def _within(gate: Group | None, number: int) -> int:
-    """How many of so many jobs their group allows to start."""
-    return number if gate is None else int(min(number, max(0, gate.room)))
+def _within(numbers: Mapping[Bound, int]) -> int:
+    """How many of so many jobs their groups allow to start."""
+    by_gate: dict[Group | None, int] = {}
+    for (gate, _), number in numbers.items():
+        by_gate[gate] = by_gate.get(gate, 0) + number
+    return sum(number if gate is None else int(min(number, max(0, gate.room))) for gate, number in by_gate.items())

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal
 from .._model.records import Run
 from .._model.states import Hold, JobState
 from .commands import ADMITTED, START
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms, WorkerRecord
-    from .._policies.rate_limit import RateMeter
     from .lanes import Lane
+    from .metering import Metering
     from .race import Race
     from .ready_queue import ReadyQueue
     from .state import PoolState
@@ -41,6 +41,7 @@ class Dispatcher:
         "_lifecycle",
         "_limits",
         "_line",
+        "_metering",
         "_newcomers",
         "_news",
         "_overdue",
@@ -51,8 +52,9 @@ class Dispatcher:
         "_waiting_line",
     )
 
-    def __init__(self, state: PoolState) -> None:
+    def __init__(self, state: PoolState, metering: Metering) -> None:
         self._state = state
+        self._metering = metering
         self._roster = state.roster
         self._lifecycle = state.lifecycle
         self._limits = state.limits
@@ -71,7 +73,12 @@ class Dispatcher:
     def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start such a job now, or None."""
         limits = self._limits
-        return None if limits.is_shared and not limits.allows_start(now) else self._roster.choose(terms)
+        if limits.is_shared and not limits.allows_start(now):
+            return None
+        while True:
+            worker = self._roster.choose(terms)
+            if worker is None or not (limits.has_shares and self._is_used_up(worker, terms, now)):
+                return worker
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -83,7 +90,10 @@ class Dispatcher:
 
     def free(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the one without a start or an end for longest first."""
-        return [] if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now) else self._roster.idle()
+        if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now):
+            return []
+        free = self._roster.idle()
+        return [worker for worker in free if not _is_limited(worker, now)] if self._limits.has_shares else free
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
         """Admit the submitter of the job that a worker has ``taken`` from the line, or the first one in line."""
@@ -152,7 +162,7 @@ class Dispatcher:
         """
         # Checked first, even if other holds apply: the statistics show when all of them end.
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
-            self._limit(worker, ready)
+            self._limit(worker, ready, now)
             self._state.may_start = True  # there may be room for another under max_running
             return None
         if not worker._available:
@@ -201,7 +211,7 @@ class Dispatcher:
     def rest_idle(self, worker: WorkerRecord, now: float) -> None:
         """Handle an available worker with a free place: it is free as soon as its rate limit allows a start."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
-            self._limit(worker, ready)
+            self._limit(worker, ready, now)
         elif Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
 
@@ -211,10 +221,35 @@ class Dispatcher:
         if worker._available and worker._has_room:
             self.rest_idle(worker, now)
 
-    def _limit(self, worker: WorkerRecord, ready: float) -> None:
+    def _limit(self, worker: WorkerRecord, ready: float, now: float) -> None:
         """Record that a worker's own rate limit holds it back."""
+        assert worker._limits is not None
+        worker._limits.meters.wait(None, now)
         self._state.availability.limit(worker, ready)
         self._roster.count_coming(worker)
+
+    def relax(self, worker: WorkerRecord, now: float) -> None:
+        """Update whether its rate limit holds a worker, after the level has changed other than by time."""
+        assert worker._limits is not None
+        is_limited = Hold.LIMITED in worker._holds
+        if (ready := worker._limits.ready_at(now)) > now:
+            if is_limited or self._roster.is_idle(worker):
+                self._roster.unpark(worker)
+                self._limit(worker, ready, now)
+        elif is_limited:
+            self._state.availability.end_limit(worker)
+            self._roster.count_coming(worker)
+            if worker._available and worker._has_room:
+                self._roster.park(worker, now)
+        self._state.may_start = True
+
+    def _is_used_up(self, worker: WorkerRecord, terms: Terms, now: float) -> bool:
+        """Whether others have used up a shared limit without which the worker could run such a job, which is noted."""
+        if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
+            self._roster.unpark(worker)
+            self._limit(worker, ready, now)
+            return True
+        return self._metering.closes(worker, terms.units, now)
 
     def match(self, now: float) -> None:
         """Reserve idle workers for the groups that wait for some, and give jobs to the others."""
@@ -236,14 +271,19 @@ class Dispatcher:
             race = self._hedging.first_match() if found is None and self._hedging.waiting else None
             if found is None and race is None:
                 return
-            if self._limits.meter is not None and (ready := self._limits.meter.ready_at(now)) > now:
+            meters = self._limits.meters
+            if meters.starts and (ready := meters.ready_at(now)) > now:
+                meters.wait(None, now)
                 self._limits.wait_for_meter(ready)
                 return
             if found is None:
                 assert race is not None
-                self._begin_further(*race, now)
+                if not (self._limits.has_shares and self._is_used_up(race[1], self._hedging.terms_of(race[0]), now)):
+                    self._begin_further(*race, now)
                 continue
             lane, worker = found
+            if self._limits.has_shares and self._is_used_up(worker, lane.terms, now):
+                continue
             job = queue.pop(lane)
             if queue is not self._queue:
                 self.admit(job, now)
@@ -289,7 +329,7 @@ class Dispatcher:
             deadline = now + limit
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
-        if worker._limits is not None or self._limits.counts_starts:
+        if worker._limits is not None or self._limits.counts_starts or options.uses:
             self._count_start(run, now)
             if self._limits.budget is not None:
                 self._limits.budget.attempt(now)
@@ -314,11 +354,13 @@ class Dispatcher:
             self.note_places(worker, now)
 
     def _count_start(self, run: Run, now: float) -> None:
-        own: RateMeter | None = None
         limits = run.worker._limits
         if limits is not None:
             run.trial = limits.start(now)
-            own = limits.meter
-        run.draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
-        for meter in run.draws:
-            meter.hand_out(now)
+        if self._limits.meters or run.job._options.uses or (limits is not None and limits.meters):
+            self._metering.hand_out(run, now)
+
+
+def _is_limited(worker: WorkerRecord, now: float) -> bool:
+    """Whether a worker's rate limits without a unit allow no start now."""
+    return worker._limits is not None and worker._limits.ready_at(now) > now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, WorkerRecord

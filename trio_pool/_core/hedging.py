@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .deadlines import Due
 from .race import Race, race_of, runs_of
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, Terms, WorkerRecord

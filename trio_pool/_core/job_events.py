@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.records import Group, JobRecord, Run, WorkerRecord
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import RateLimits
     from .changes import Changes, Features
     from .state import PoolState
     from .waits import StreamJobs, Wait
@@ -37,6 +37,7 @@ class JobEvents:
         "_dispatcher",
         "_lending",
         "_lifecycle",
+        "_metering",
         "_roster",
         "_search",
         "_settling",
@@ -52,6 +53,7 @@ class JobEvents:
         self._lifecycle = state.lifecycle
         self._waiting_line = state.waiting_line
         self._roster = state.roster
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._lending = features.lending
         self._unservable = features.unservable
@@ -301,11 +303,17 @@ class JobEvents:
         self._state.may_start = self._state.may_be_stuck = True
         self._settling.settle(now)
 
-    def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
-        """Change how often attempts may start."""
+    def set_rate_limit(self, limits: RateLimits, now: float, worker: WorkerRecord | None = None) -> None:
+        """Change how often attempts may start, in the whole pool or on one worker."""
         self._settling.advance(now)
-        self._state.limits.set_rate_limit(limit, now)
-        self._state.note_special()
+        self._metering.change(worker, limits, now)
+        if worker is not None:
+            self._dispatcher.relax(worker, now)
+        else:
+            if not self._state.limits.meters.starts:
+                self._state.limits.wait_for_meter(None)
+            self._state.limits.note_limits()
+            self._state.note_special()
         self._state.may_start = True
         self._settling.settle(now)
 
@@ -321,7 +329,7 @@ class JobEvents:
 
     def _settle_waiting(self, now: float) -> None:
         """Settle after a job has begun to wait that no idle worker may run."""
-        self._state.may_start |= self._state.limits.meter is not None  # schedules a check at the next start
+        self._state.may_start |= bool(self._state.limits.meters)  # schedules a check at the next start
         self._settling.settle_if_needed(now)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .tag_index import TagIndex, WorkerKind
+from .tag_index import OPEN, Family, TagIndex, WorkerKind
 
 if TYPE_CHECKING:
     from .._model.pool_config import Pick
     from .._model.records import Group, Terms, WorkerRecord
-    from .tag_index import Fit, Key
+    from .tag_index import Fit, Key, Units
 
 
 class Kinds:
@@ -28,9 +28,10 @@ class Kinds:
 
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
-        self._by_key: dict[Key, WorkerKind] = {}
-        # The kinds by the group that they are reserved for; and kinds by their tags alone.
-        self._by_group: dict[Group | None, TagIndex] = {None: TagIndex(pick)}
+        self._by_key: dict[Key, Family] = {}
+        # The kinds by the group that they are reserved for and by their closed units; and kinds by
+        # their tags alone.
+        self._by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
 
@@ -38,7 +39,7 @@ class Kinds:
         """Add a worker."""
         kind = self._everybody.by_tags.get(worker._tags)
         if kind is None:
-            kind = WorkerKind((worker._tags, None))
+            kind = WorkerKind(Family((worker._tags, None)))
             self._everybody.add(kind)
         kind.add_members(1)
         self.enter(worker, None)
@@ -61,47 +62,81 @@ class Kinds:
     def add_to(self, worker: WorkerRecord, group: Group | None) -> WorkerKind:
         """Count a worker among the kind that is reserved for a group, or for none; return the kind."""
         key = (worker._tags, group)
-        kind = self._by_key.get(key)
+        closed = worker._closed
+        family = self._by_key.get(key)
+        if family is None:
+            family = self._by_key[key] = Family(key)
+        kind = family.kinds.get(closed)
         if kind is None:
-            kind = self._by_key[key] = WorkerKind(key)
+            kind = family.kinds[closed] = WorkerKind(family, closed)
             kind.has_places = not worker._is_exclusive
-            if group not in self._by_group:
-                self._by_group[group] = TagIndex(self._pick)
-            self._by_group[group].add(kind)
+            indexes = self._by_group.setdefault(group, {})
+            if closed not in indexes:
+                indexes[closed] = TagIndex(self._pick)
+            indexes[closed].add(kind)
             self._look_for_only()
         kind.add_members(1)
         return kind
 
     def remove_from(self, worker: WorkerRecord, group: Group | None) -> None:
         """Undo `add_to`."""
-        self.quit(self._by_key[worker._tags, group])
+        self.quit(self._kind_of(worker, group))
 
     def quit(self, kind: WorkerKind) -> None:
         """Count one worker less among a kind."""
         kind.add_members(-1)
-        if not kind.members:
-            del self._by_key[kind.key]
-            kinds = self._by_group[kind.group]
-            kinds.remove(kind)
-            if not kinds.by_tags and kind.group is not None:
-                del self._by_group[kind.group]
-            self._look_for_only()
+        if kind.members or kind.family.has_members():
+            return
+        del self._by_key[kind.key]
+        indexes = self._by_group[kind.group]
+        for each in kind.family.kinds.values():
+            kinds = indexes[each.closed]
+            kinds.remove(each)
+            if not kinds.by_tags and (kind.group is not None or each.closed):
+                del indexes[each.closed]
+        if not indexes:
+            del self._by_group[kind.group]
+        self._look_for_only()
+
+    def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
+        """Move a worker to the kinds with these closed units; return whether it is idle."""
+        left = self.of(worker)
+        since = {kind.group: number for kind in left if (number := kind.unpark(worker)) is not None}
+        counts = worker._available and not worker._lent
+        self.add_available(worker, -counts)
+        worker._closed = closed
+        worker._kind = self.add_to(worker, worker._kind.group)
+        for group in worker._kept:
+            self.add_to(worker, group)
+        if not worker._is_exclusive:
+            self.note_places(worker)
+        for kind in left:
+            self.quit(kind)
+        self.add_available(worker, counts)
+        for kind in self.of(worker) if since else ():
+            if kind.group in since:
+                put_back(worker, kind, since[kind.group])
+        return bool(since)
 
     def note_places(self, worker: WorkerRecord) -> None:
         """Record that a worker is not exclusive."""
         for kind in self.of(worker):
             if not kind.has_places:
-                self._by_group[kind.group].note_places(kind)
+                self._by_group[kind.group][kind.closed].note_places(kind)
                 self._look_for_only()
 
     def _look_for_only(self) -> None:
-        only = next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
+        family = next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
+        only = None if family is None or len(family.kinds) > 1 else family.kinds.get(OPEN)
         is_simple = only is not None and only.group is None and not only.has_places and self._pick != "random"
         self.only = only if is_simple else None
 
     def of(self, worker: WorkerRecord) -> list[WorkerKind]:
         """The kinds that a worker belongs to."""
-        return [worker._kind, *(self._by_key[worker._tags, group] for group in worker._kept)]
+        return [worker._kind, *(self._kind_of(worker, group) for group in worker._kept)]
+
+    def _kind_of(self, worker: WorkerRecord, group: Group | None) -> WorkerKind:
+        return self._by_key[worker._tags, group].kinds[worker._closed]
 
     def open_to(self, worker: WorkerRecord) -> list[WorkerKind]:
         """The kinds in which a worker that is not exclusive has a free place."""
@@ -113,7 +148,7 @@ class Kinds:
             left = number - sum(run.job._options.group is group for run in worker._runs)
             if left > 0:
                 taken += left
-                kinds.append(self._by_key[worker._tags, group])
+                kinds.append(self._kind_of(worker, group))
         return [worker._kind, *kinds] if taken < worker._max_running else kinds
 
     def add_available(self, worker: WorkerRecord, number: int) -> None:
@@ -131,16 +166,27 @@ class Kinds:
 
     def unreserved(self) -> list[WorkerKind]:
         """The kinds that are reserved for no group."""
-        return list(self._by_group[None].by_tags.values())
+        return [kind for index in self._by_group[None].values() for kind in index.by_tags.values()]
 
-    def fits_for(self, requires: frozenset[str], group: Group | None) -> tuple[Fit, Fit | None]:
-        """The kinds with these tags: those that are reserved for no group, and those for the given one."""
-        own = None if group is None else self._by_group.get(group)
-        return self._by_group[None].fit(requires), None if own is None else own.fit(requires)
+    def fits_for(self, requires: frozenset[str], group: Group | None, units: Units = OPEN) -> list[Fit]:
+        """The kinds with these tags that are reserved for a group, or for none, and where no such unit is closed."""
+        indexes = self._by_group.get(group)
+        if indexes is None:
+            return []
+        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(units)]
+
+    def is_wide(self, requires: frozenset[str]) -> bool:
+        """Whether too many unreserved kinds have these tags to search them one by one."""
+        return any(fit.is_wide for fit in self.fits_for(requires, None))
+
+    def with_tags(self, requires: frozenset[str], group: Group | None) -> list[WorkerKind]:
+        """The kinds with these tags that are reserved for a group, or for none, whatever units are closed."""
+        return [kind for fit in self.fits_for(requires, group) for kind in fit.kinds]
 
     def all(self) -> list[WorkerKind]:
-        """All kinds."""
-        return list(self._by_key.values())
+        """All kinds that have workers."""
+        families = list(self._by_key.values())
+        return [kind for family in families for kind in list(family.kinds.values()) if kind.members]
 
 
 def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
@@ -153,3 +199,11 @@ def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
 def _has_unreserved(worker: WorkerRecord) -> bool:
     """Whether not all places of a worker that is not exclusive are reserved."""
     return sum(worker._kept.values()) < worker._max_running
+
+
+def put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
+    """Let a worker be idle again where it was in the order."""
+    in_order = number > next(reversed(kind.idle.values()), 0)
+    kind.park(worker, number)
+    if not in_order:
+        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))

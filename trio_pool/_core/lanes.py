@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._model.records import Group, JobRecord, Terms, WorkerRecord
-    from .tag_index import WorkerKind
+    from .tag_index import Family, Units
     from .worker_index import WorkerIndex
 
 # Priority and ticket are never both equal in two entries, so jobs are never compared.
@@ -133,19 +133,22 @@ Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
 
 
 class Index:
-    """Lanes ordered by their first jobs: those that one kind of workers may serve, or that many kinds may.
+    """Lanes ordered by their first jobs: those that one family of workers may serve, or that many may.
 
-    A lane's entry may be too early, since the first job may be taken elsewhere, but never too late.
+    The jobs of all lanes use the same units. A lane's entry may be too early, since the first job
+    may be taken elsewhere, but never too late.
 
     Arguments:
-      kind: the kind, or None if there are many.
+      family: the family, or None if there are many.
+      units: the units.
       closed: receives the lanes of groups that may start no more jobs, which the index drops.
     """
 
-    __slots__ = ("_closed", "_heap", "_sequence", "_valid", "kind")
+    __slots__ = ("_closed", "_heap", "_sequence", "_valid", "family", "units")
 
-    def __init__(self, kind: WorkerKind | None, closed: Closed) -> None:
-        self.kind: WorkerKind | None = kind
+    def __init__(self, family: Family | None, units: Units, closed: Closed) -> None:
+        self.family: Family | None = family
+        self.units: Units = units
         self._closed = closed
         self._heap: list[IndexEntry] = []
         self._valid: dict[Lane, IndexEntry] = {}

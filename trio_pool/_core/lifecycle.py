@@ -18,15 +18,17 @@ from .._model.states import (
     DeadReason,
     JobState,
 )
+from .._policies.draws import NO_USES, shown_uses
 from .commands import CHANGED, DIED, GROUP_QUIET, QUIET, TELL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .._basics.error_text import Words
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job
     from .._model.records import Group, JobRecord, Run, WorkerRecord
+    from .._policies.rate_meter import Amount
     from .commands import Commands
     from .dependencies import Dependencies
     from .waits import Waits
@@ -58,6 +60,7 @@ class Lifecycle:
       instruments: the instruments.
       count: how many jobs are in each state, including ended ones.
       unstarted: how many jobs in the pool have never started, which max_queue bounds.
+      used: what the runs have used in all, by units.
       live: the jobs that have not ended, by id, in the order in which they entered.
       surplus: how many more workers are busy than jobs run, because of hedges.
       groups: how many groups are open; without any, no job belongs to one.
@@ -84,6 +87,7 @@ class Lifecycle:
         "retries",
         "surplus",
         "unstarted",
+        "used",
     )
 
     def __init__(
@@ -107,6 +111,7 @@ class Lifecycle:
         self.failures: int = 0
         self.retries: int = 0
         self.queue_peak: int = 0
+        self.used: dict[str, Amount] = {}
         self.live: dict[int, JobRecord] = {}
         self.surplus: int = 0
         self.groups: int = 0
@@ -253,13 +258,13 @@ class Lifecycle:
         else:
             worker._failed += 1
             worker._last_error = error
-        self.keep_attempt(job, worker, run.started_at, now, error)
+        self.keep_attempt(job, worker, run.started_at, now, error, (), used_by(run))
         return job
 
     def cut_attempt(self, run: Run, now: float, error: Exception) -> JobRecord:
         """Remove a run whose attempt doesn't count from its worker; return the job."""
         job = self.take_off(run, now)
-        self.drop_attempt(job, run.worker, run.started_at, now, error)
+        self.drop_attempt(job, run.worker, run.started_at, now, error, (), used_by(run))
         return job
 
     # The parts of these steps, for attempts on several workers.
@@ -270,8 +275,8 @@ class Lifecycle:
         del worker._runs[run]
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
-        if run.draws:
-            begun(run, run.started_at)
+        if run.draws is not None:
+            run.draws.begin(run.started_at)
         worker._busy_seconds += now - run.since
         job._run = None
         return job
@@ -292,11 +297,13 @@ class Lifecycle:
         now: float,
         error: Exception | None,
         hedges: tuple[tuple[int, str], ...] = (),
+        used: Mapping[str, Amount] | None = None,
     ) -> None:
         """Count an attempt, and add it to its job's attempts."""
         kept = job._attempts
         number = kept[-ATTEMPT_FIELDS] + 1 if kept else 1
-        attempt = (number, worker._id, worker._name, started_at, now, error, hedges)
+        shown = shown_uses(used) if used else None
+        attempt = (number, worker._id, worker._name, started_at, now, error, hedges, shown)
         if self.instruments:
             self.tell("attempt_ended", job, Attempt(*attempt))
         if len(kept) == _MOST_ATTEMPT_FIELDS:
@@ -323,11 +330,13 @@ class Lifecycle:
         now: float,
         error: Exception,
         hedges: tuple[tuple[int, str], ...] = (),
+        used: Mapping[str, Amount] | None = None,
     ) -> None:
         """Notify the instruments of an attempt that doesn't count."""
         if self.instruments:
             number = job.attempt_count + 1
-            self.tell("attempt_ended", job, Attempt(number, worker._id, worker._name, started_at, now, error, hedges))
+            told = (number, worker._id, worker._name, started_at, now, error, hedges, shown_uses(used or NO_USES))
+            self.tell("attempt_ended", job, Attempt(*told))
 
     def tell(self, event: str, *arguments: object) -> None:
         """Record an event for the instruments, if there are any."""
@@ -364,9 +373,13 @@ class Lifecycle:
 
 def begun(run: Run, now: float) -> None:
     """Record that the function of an attempt begins: the start counts in rate limits from now on."""
-    for meter in run.draws:
-        meter.begun(now, run.started_at)
-    run.draws = ()
+    if run.draws is not None:
+        run.draws.begin(now)
+
+
+def used_by(run: Run) -> Mapping[str, Amount] | None:
+    """What a run has used, by units, or None for nothing."""
+    return None if run.draws is None else run.draws.used
 
 
 def _last_error(job: JobRecord) -> Exception | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._model.states import JobState
 from .commands import ADMITTED, REFUSED
 from .lanes import rank_of
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from .._model.pool_config import NoWorker

@@ -6,12 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from .._model.states import JobState
-from .._policies.rate_limit import RateMeter
+from .._policies.rate_meters import RateMeters
 from .._policies.retry_budget import BudgetMeter
 from .deadlines import Due
 
 if TYPE_CHECKING:
-    from .._policies.rate_limit import RateLimit
     from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
@@ -25,10 +24,11 @@ class PoolLimits:
 
     Attributes:
       max_running: how many attempts may run at once; changed by `set_max_running`.
+      has_shares: whether the pool or a worker shares a limit with other pools.
       hold: the pause and the rest of the pool; after a change of it, call `note_limits`.
       is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
       counts_starts: whether the start of each attempt counts against a rate limit or a budget of the pool.
-      meter: the meter of the pool's rate limit, or None.
+      meters: the meters of the pool's rate limits; set by `Metering`.
       budget: the meter of the pool's retry budget, or None.
       limited_until: until when the pool's rate limit delays a job that could start otherwise.
     """
@@ -36,15 +36,15 @@ class PoolLimits:
     __slots__ = (
         "_deadlines",
         "_lifecycle",
-        "_meter_before",
         "_ticket",
         "budget",
         "counts_starts",
+        "has_shares",
         "hold",
         "is_shared",
         "limited_until",
         "max_running",
-        "meter",
+        "meters",
     )
 
     def __init__(
@@ -53,28 +53,26 @@ class PoolLimits:
         deadlines: Deadlines,
         hold: PoolHold,
         max_running: float,
-        rate_limit: RateLimit | None,
         retry_budget: RetryBudget | None,
     ) -> None:
         self._lifecycle = lifecycle
         self._deadlines = deadlines
         self.hold: PoolHold = hold
         self.max_running: float = max_running
-        self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
+        self.meters: RateMeters = RateMeters(None)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
-        # The last meter while there is no limit, which must not forget the recent starts.
-        self._meter_before: RateMeter | None = None
         self.limited_until: float | None = None
         # Identifies the entry for ``limited_until`` in the heap of deadlines; 0 without an entry.
         self._ticket = 0
         self.is_shared: bool = False
         self.counts_starts: bool = False
+        self.has_shares: bool = False
         self.note_limits()
 
     def note_limits(self) -> None:
         """Update `is_shared` and `counts_starts`."""
-        self.is_shared = self.max_running != math.inf or self.meter is not None or self.hold.is_on
-        self.counts_starts = self.meter is not None or self.budget is not None
+        self.is_shared = self.max_running != math.inf or bool(self.meters) or self.has_shares or self.hold.is_on
+        self.counts_starts = bool(self.meters) or self.budget is not None
 
     def allows_start(self, now: float) -> bool:
         """Whether the limits of the pool allow one more attempt to start now."""
@@ -88,27 +86,13 @@ class PoolLimits:
         return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 
     def is_rate_limited(self, now: float) -> bool:
-        """Whether the pool's rate limit allows no start now."""
-        return self.meter is not None and self.meter.ready_at(now) > now
+        """Whether the pool's rate limits without a unit allow no start now."""
+        return bool(self.meters.starts) and self.meters.ready_at(now) > now
 
     def set_max_running(self, limit: float) -> None:
         """Change how many attempts may run at once."""
         self.max_running = limit
         self.note_limits()
-
-    def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
-        """Change how often attempts may start in the pool, without a fresh burst."""
-        meter = self.meter or self._meter_before
-        if limit is None:
-            self._meter_before, self.meter = meter, None
-        elif meter is None:
-            self.meter = RateMeter(limit)
-        else:
-            meter.change(limit, now)
-            self._meter_before, self.meter = None, meter
-        self.note_limits()
-        if self.meter is None:
-            self.wait_for_meter(None)
 
     def no_longer_limited(self) -> None:
         """Record that the pool's rate limit allows a start now."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._model.records import JobRecord, Run, WorkerRecord
+    from .._policies.rate_meter import Amount
     from .retry_decision import Verdict
 
 
@@ -19,6 +22,7 @@ class Race:
       deadline: when a timeout ends the attempt, on all of its workers.
       took_part: every worker on which the attempt has been started, in this order.
       runners: the runs that have not ended yet.
+      used: what the ended runs have used, by units; None for nothing.
       won: whether a run has ended with a value.
       value: that value.
       error: the error of the last run that failed, or None.
@@ -35,6 +39,7 @@ class Race:
         "runners",
         "started_at",
         "took_part",
+        "used",
         "value",
         "verdict",
         "won",
@@ -47,6 +52,7 @@ class Race:
         self.deadline: float = run.deadline
         self.took_part: dict[WorkerRecord, None] = {run.worker: None}
         self.runners: dict[Run, None] = {run: None}
+        self.used: dict[str, Amount] | None = None
         self.won: bool = False
         self.value: object = None
         self.error: Exception | None = None
@@ -68,6 +74,13 @@ class Race:
         if self.won or (self.error is not None and self.verdict is None):
             return True
         return self.verdict is not None and self.verdict.is_the_last_word
+
+    def add_used(self, used: Mapping[str, Amount]) -> None:
+        """Add what an ended run has used."""
+        if used:
+            sums = self.used = self.used or {}
+            for unit, amount in used.items():
+                sums[unit] = sums.get(unit, 0) + amount
 
     def succeeded(self, value: object) -> None:
         """Record that a run has returned a value: the first one counts."""

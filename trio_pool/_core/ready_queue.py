@@ -1,8 +1,8 @@
 """The queue of ready jobs, by priority and by the workers that may run them.
 
 Jobs that the same workers may run are in one lane. A lane that only some workers may serve is entered in indexes,
-which are ordered by the lanes' first jobs. There is one index for each kind of workers. A lane that fits many kinds is
-entered in an index that these kinds share, by a tag that it requires.
+which are ordered by the lanes' first jobs. There is one index for each kind of workers, and for each set of units that
+jobs use. A lane that fits many kinds is entered in an index that these kinds share, by a tag that it requires.
 
 To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
 and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
@@ -16,10 +16,10 @@ import math
 from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
-from .lanes import LAST, Index, Lane, take_from
+from .lane_indexes import LaneIndexes
+from .lanes import LAST, Lane, take_from
 from .startable import Startable
-from .tag_index import a_tag_of
-from .worker_index import terms_of
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
     from .demand import Demand
-    from .lanes import Closed, Entry, Rank
-    from .tag_index import Key, WorkerKind
+    from .lanes import Entry, Rank
+    from .tag_index import WorkerKind
     from .worker_index import WorkerIndex
 
 
@@ -45,8 +45,8 @@ class ReadyQueue:
 
     # fmt: off
     __slots__ = (
-        "_bounced", "_by_tag", "_closed", "_deadlines", "_gated", "_indexes", "_lanes", "_lifo", "_nothing_before",
-        "_open", "_pinned", "_ranked", "_roster", "_round", "_shared", "_startable", "_tickets", "demand",
+        "_bounced", "_deadlines", "_indexes", "_lanes", "_lifo", "_nothing_before", "_open", "_pinned", "_ranked",
+        "_roster", "_round", "_startable", "_tickets", "demand",
     )
     # fmt: on
 
@@ -65,15 +65,12 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._open = Lane(ANYONE)
+        # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
-        # The lanes for one worker; all with further terms; of those, by a tag or None, the ones for several workers.
+        # The lanes with further terms.
         self._lanes: dict[Terms, Lane] = {}
-        self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self._bounced: dict[Lane, None] = {}
-        self._gated: dict[Group, dict[Lane, None]] = {}
-        self._closed: Closed = {}
-        self._indexes: dict[Key, Index] = {}
-        self._shared: dict[str | None, Index] = {}
+        self._indexes = LaneIndexes(roster.kinds)
         self._startable = Startable(roster)
         # In an elastic pool: which of the jobs a worker may be opened for.
         self.demand: Demand | None = None
@@ -95,7 +92,7 @@ class ReadyQueue:
         if terms is ANYONE:
             job._lane = lane = self._open
             if self.demand is not None:
-                self.demand.enter(job, None)
+                self.demand.enter(job, ANYONE)
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
@@ -119,7 +116,7 @@ class ReadyQueue:
                 job._ticket = 0
                 job._lane = None
                 if self.demand is not None:
-                    self.demand.leave(job, None)
+                    self.demand.leave(job, ANYONE)
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
@@ -135,13 +132,13 @@ class ReadyQueue:
             if head is None or first[:2] < head[:2]:
                 if own.is_closed:
                     assert own.terms.gate is not None
-                    self._closed.setdefault(own.terms.gate, {})[None, own] = None
+                    self._indexes.closed.setdefault(own.terms.gate, {})[None, own] = None
                 elif self._roster.admits(own.terms, worker):
                     lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(worker, head):
             best, nothing_before = None, LAST
             before = LAST if head is None else head[:2]
-            for index in self._indexes_for(kind):
+            for index in self._indexes.of(kind):
                 found, rank = index.first(self._roster, worker, before)
                 nothing_before = min(nothing_before, rank)
                 if found is not None:
@@ -170,12 +167,11 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed):
+        for held in (self._pinned, self._lanes, self._bounced):
             held.clear()
         if self.demand is not None:
             self.demand.lines.clear()
         self._indexes.clear()
-        self._shared.clear()
         self._nothing_before.clear()
         self._startable.clear()
 
@@ -203,7 +199,7 @@ class ReadyQueue:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
             kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
-            for index in (index for kind in kinds for index in self._indexes_for(kind)) if self._lanes else ():
+            for index in (index for kind in kinds for index in self._indexes.of(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
                     self._startable.note(index, rank)
@@ -234,7 +230,7 @@ class ReadyQueue:
         """The lanes of jobs that wait for a worker alone; with ``tags`` also lanes that may require its tags."""
         found = list(self._pinned.get(worker, {}).values())
         if tags:
-            found += (lane for tag in (None, *worker._tags) for lane in self._by_tag.get(tag, ()))
+            found += (lane for tag in (None, *worker._tags) for lane in self._indexes.with_tag(tag))
             if self._open.size:
                 found.append(self._open)
         return found
@@ -242,7 +238,7 @@ class ReadyQueue:
     def reopen(self, group: Group) -> None:
         """Enter the lanes of a group again that may start jobs again."""
         self._startable.reopen(group)
-        for index, lane in self._closed.pop(group, ()):
+        for index, lane in self._indexes.closed.pop(group, ()):
             head = lane.head()
             if head is not None:
                 if index is not None:
@@ -250,10 +246,18 @@ class ReadyQueue:
                 self._startable.note(lane, head[:2])
         self._round += 1
 
+    def reopen_for(self, worker: WorkerRecord) -> None:
+        """Let a worker search again that may now run jobs of more units."""
+        self._nothing_before.pop(worker, None)
+
+    @property
+    def uses_units(self) -> bool:
+        """Whether jobs wait that use units."""
+        return self._indexes.uses_units
+
     def forget_kinds(self, group: Group) -> None:
         """Drop the indexes of a group's reserved workers after these have been released."""
-        for key in [key for key in self._indexes if key[1] is group]:
-            del self._indexes[key]
+        self._indexes.forget(group)
 
     def look_again(self) -> None:
         """Allow new searches after the available workers have changed."""
@@ -284,9 +288,10 @@ class ReadyQueue:
             lane = self._open
         elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
             lanes = self._pinned.setdefault(terms.pinned, {})
-            terms = Terms(pinned=terms.pinned)
+            terms = Terms(pinned=terms.pinned, units=terms.units)
             if terms not in lanes:
                 lanes[terms] = Lane(terms)
+                self._indexes.count_units(terms.units, 1)
             lane = lanes[terms]
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
@@ -295,71 +300,25 @@ class ReadyQueue:
         lane.push(entry)
         entry[2]._lane = lane
         if self.demand is not None and (lane.is_counted or lane is self._open):
-            self.demand.enter(entry[2], terms.gate)
+            self.demand.enter(entry[2], terms)
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
                 if terms.pinned is None:
-                    self._advertise(lane, entry)
+                    self._indexes.advertise(lane, entry)
             if self._roster.idle_count:
                 self._startable.note(lane, entry[:2])
 
     def _add_lane(self, terms: Terms) -> Lane:
         lane = self._lanes[terms] = Lane(terms)
-        if terms.gate is not None:
-            self._gated.setdefault(terms.gate, {})[lane] = None
+        self._indexes.add(lane)
         if terms.pinned is not None:
             self._pinned.setdefault(terms.pinned, {})[terms] = lane
             return lane
-        tag = a_tag_of(terms.requires)
-        self._by_tag.setdefault(tag, {})[lane] = None
         if terms.failed:
             self._bounced[lane] = None
-        if self._roster.kinds_for(terms)[0].is_wide:
-            lane.index = self._shared.get(tag)
-            if lane.index is None:
-                lane.index = self._shared[tag] = Index(None, self._closed)
         lane.is_counted = self.demand is not None and terms.requires <= self.demand.tags
         return lane
-
-    def _advertise(self, lane: Lane, head: Entry) -> None:
-        everybodys, own = self._roster.kinds_for(lane.terms)
-        kinds: Iterable[WorkerKind] = () if own is None else own.kinds
-        if lane.index is not None:
-            lane.index.advertise(lane, head)
-            lane.index.trim(len(self._lanes))
-        else:
-            kinds = (*everybodys.kinds, *kinds)
-        for kind in kinds:
-            index = self._indexes.get(kind.key)
-            if index is not None:
-                index.advertise(lane, head)
-                index.trim(len(self._lanes))
-
-    def _indexes_for(self, kind: WorkerKind) -> Iterator[Index]:
-        """Yield the indexes of the lanes that a kind of workers may serve; create its own index on first use."""
-        index = self._indexes.get(kind.key)
-        if index is None or index.kind is not kind:
-            index = self._indexes[kind.key] = Index(kind, self._closed)
-            for lane in self._lanes_for(kind):
-                head = lane.head()
-                if head is not None and kind.may_serve(lane.terms):
-                    index.advertise(lane, head)
-        index.kind = kind  # the kind may have been replaced after its last worker had left or was reserved
-        yield index
-        if self._shared and kind.group is None:
-            for tag in (None, *kind.tags):
-                shared = self._shared.get(tag)
-                if shared is not None:
-                    yield shared
-
-    def _lanes_for(self, kind: WorkerKind) -> Iterator[Lane]:
-        """Yield the lanes that may belong to the index of a kind of workers."""
-        if kind.group is not None:
-            yield from (lane for lane in self._gated.get(kind.group, ()) if lane.terms.pinned is None)
-            return
-        for tag in (None, *kind.tags):
-            yield from (lane for lane in self._by_tag.get(tag, ()) if lane.index is None)
 
     def _drop_lane(self, lane: Lane) -> None:
         terms = lane.terms
@@ -367,12 +326,11 @@ class ReadyQueue:
         if terms.pinned is not None:
             take_from(self._pinned, terms.pinned, terms)
         if self._lanes.pop(terms, None) is None:
+            self._indexes.count_units(terms.units, -1)
             return
-        if terms.pinned is None:
-            take_from(self._by_tag, a_tag_of(terms.requires), lane)
-            self._bounced.pop(lane, None)
-        if terms.gate is not None and take_from(self._gated, terms.gate, lane):
-            self._closed.pop(terms.gate, None)
+        self._bounced.pop(lane, None)
+        if self._indexes.drop(lane):
+            assert terms.gate is not None
             self._startable.forget_group(terms.gate)
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
@@ -386,6 +344,6 @@ class ReadyQueue:
         if forget:
             lane.forget()
         if self.demand is not None and (lane.is_counted or lane is self._open):
-            self.demand.leave(job, lane.terms.gate)
+            self.demand.leave(job, lane.terms)
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)

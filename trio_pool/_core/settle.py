@@ -25,6 +25,7 @@ class Settling:
         "_dispatcher",
         "_lending",
         "_lifecycle",
+        "_metering",
         "_reservations",
         "_search",
         "_state",
@@ -37,6 +38,7 @@ class Settling:
         self._lifecycle = state.lifecycle
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._lending = features.lending
         self._unservable = features.unservable
@@ -54,6 +56,8 @@ class Settling:
         if self._state.may_be_stuck:
             self._state.may_be_stuck = False
             self._search.look_again()
+        if self._metering.shares:
+            self._metering.pass_on(now)
 
     def settle_if_needed(self, now: float) -> None:
         """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
@@ -169,7 +173,7 @@ class Settling:
             return False
         if count[JobState.RUNNING] + hedging.further > self._state.waits.standing():
             return False
-        if self._dispatcher.is_waiting_for_meter:
+        if self._dispatcher.is_waiting_for_meter or self._metering.may_open:
             return False
         if autoscaler is not None:
             limits = self._state.limits
@@ -225,6 +229,11 @@ class Settling:
                 self._changes.queue_again(item, now, front=item._setback.front, at_once=False)
             elif due is Due.RATE:
                 item.no_longer_limited()
+            elif due is Due.UNIT:
+                self._metering.come_due(item, now)
+            elif due is Due.WAKE:
+                for held in self._metering.woken(now):
+                    self._dispatcher.relax(held, now)
             elif due is Due.HEDGE:
                 state.may_be_stuck |= state.hedging.come_due(item)
             else:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.pool_config import NoWorker
     from .._model.records import Run, Terms, WorkerRecord
-    from .._policies.rate_limit import RateLimit
+    from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
     from .worker_index import WorkerIndex
@@ -38,7 +38,7 @@ class CoreSettings(NamedTuple):
     max_queue: float = math.inf
     max_running: float = math.inf
     no_worker: NoWorker = "reject"
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimits = None
     retry_budget: RetryBudget | None = None
     lifo: bool = False
     keep_history: bool = True
@@ -131,7 +131,6 @@ class PoolState:
             self.deadlines,
             PoolHold(self.deadlines, commands, instruments),
             settings.max_running,
-            settings.rate_limit,
             settings.retry_budget,
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)

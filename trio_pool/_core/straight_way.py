@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._model.records import ANYONE
 from .._model.states import JobState
 from .commands import CHANGED, QUIET
-from .lifecycle import begun
+from .lifecycle import used_by
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -130,16 +130,17 @@ class StraightWay:
             lifecycle.move(job, SUCCEEDED, now)
         else:
             del worker._runs[run]
-            if run.draws:
-                begun(run, run.started_at)
+            draws = run.draws
+            if draws is not None:
+                draws.begin(run.started_at)
             worker._busy_seconds += now - run.since
             worker._succeeded += 1
             job._run = None
-            if job._attempts:
-                lifecycle.keep_attempt(job, worker, run.started_at, now, None)
+            if job._attempts or draws is not None:
+                lifecycle.keep_attempt(job, worker, run.started_at, now, None, (), used_by(run))
                 job._setback = None
             else:
-                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
+                job._attempts = (1, worker._id, worker._name, run.started_at, now, None, (), None)
             history = job._history
             if history is not None:
                 if len(history) == FIRST_START:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .._model.records import Group, Terms, WorkerRecord
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
+Units: TypeAlias = "frozenset[str]"
+
+OPEN: Units = frozenset()
+"""No closed units."""
 
 # The share of the worker's places that is taken, the attempts under way on an unbounded worker, and a number that grows
 # with each start and end.
@@ -38,15 +42,44 @@ _TRIES = 8
 _LEAST_TO_COMPACT = 64
 
 
-class WorkerKind:
-    """The workers with the same tags that are reserved for the same group, or for none."""
+class Family:
+    """The kinds of workers with the same tags that are reserved for the same group, or for none.
 
-    __slots__ = ("available", "group", "has_places", "idle", "key", "members", "tags", "wide")
+    Attributes:
+      key: the tags and the group.
+      kinds: the kinds by their closed units. A kind without workers stays, since units close and open all the time.
+    """
+
+    __slots__ = ("key", "kinds")
 
     def __init__(self, key: Key) -> None:
         self.key: Key = key
-        self.tags: frozenset[str] = key[0]
-        self.group: Group | None = key[1]
+        self.kinds: dict[Units, WorkerKind] = {}
+
+    def has_members(self) -> bool:
+        """Whether any kind has workers."""
+        return any(kind.members for kind in self.kinds.values())
+
+    def has_idle(self) -> bool:
+        """Whether any of the workers is idle."""
+        return any(kind.idle for kind in self.kinds.values())
+
+
+class WorkerKind:
+    """The workers of a family whose own limits allow no job with the same units to start now.
+
+    Attributes:
+      closed: these units.
+    """
+
+    __slots__ = ("available", "closed", "family", "group", "has_places", "idle", "key", "members", "tags", "wide")
+
+    def __init__(self, family: Family, closed: Units = OPEN) -> None:
+        self.family: Family = family
+        self.closed: Units = closed
+        self.key: Key = family.key
+        self.tags: frozenset[str] = self.key[0]
+        self.group: Group | None = self.key[1]
         self.members: int = 0
         self.available: int = 0
         # Whether there are, or have been, workers with several places, whose order is not the one below.
@@ -95,9 +128,10 @@ class Fit:
       is_wide: whether there are, or have been, too many kinds to search one by one.
       members: the number of workers, if wide.
       available: the number of available workers, if wide.
+      urn: the idle workers, if wide and picks are random.
     """
 
-    __slots__ = ("_idle", "_pick", "_urn", "_waiting_line", "available", "is_wide", "kinds", "members", "requires")
+    __slots__ = ("_idle", "_pick", "_waiting_line", "available", "is_wide", "kinds", "members", "requires", "urn")
 
     def __init__(self, requires: frozenset[str], pick: Pick) -> None:
         self.requires = requires
@@ -111,7 +145,7 @@ class Fit:
         self._idle: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
         # With random picks, a list of all idle workers instead, and each worker's position in the
         # list.
-        self._urn: list[WorkerRecord] = []
+        self.urn: list[WorkerRecord] = []
         self._waiting_line: dict[WorkerRecord, int] = {}
 
     def add(self, kind: WorkerKind) -> None:
@@ -152,8 +186,8 @@ class Fit:
     def park(self, worker: WorkerRecord, number: int, kind: WorkerKind) -> None:
         """Record that a worker is free in one of the kinds, if wide."""
         if self._pick == "random":
-            self._waiting_line[worker] = len(self._urn)
-            self._urn.append(worker)
+            self._waiting_line[worker] = len(self.urn)
+            self.urn.append(worker)
             return
         idle = self._idle
         heapq.heappush(idle, (self._rank(worker, number), worker, kind))
@@ -164,28 +198,16 @@ class Fit:
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if wide."""
         if self._pick == "random":
-            place, last = self._waiting_line.pop(worker), self._urn.pop()
+            place, last = self._waiting_line.pop(worker), self.urn.pop()
             if last is not worker:
-                self._urn[place] = last
+                self.urn[place] = last
                 self._waiting_line[last] = place
 
     def has_idle(self, but: WorkerRecord) -> bool:
         """Whether a worker other than ``but`` is idle."""
         if self._pick == "random":
-            return len(self._urn) > (but in self._waiting_line)
+            return len(self.urn) > (but in self._waiting_line)
         return self.first(lambda worker: worker is not but) is not None
-
-    def draw(self, rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
-        """Pick a random one of the idle workers that ``may_take`` accepts."""
-        urn = self._urn
-        if not urn or may_take is None:
-            return rng.choice(urn) if urn else None
-        for _ in range(_TRIES):
-            worker = rng.choice(urn)
-            if may_take(worker):
-                return worker
-        found = [worker for worker in urn if may_take(worker)]
-        return rng.choice(found) if found else None
 
     def _rank(self, worker: WorkerRecord, number: int) -> Rank:
         """The place of a free worker in the order of preference."""
@@ -230,6 +252,21 @@ class Fit:
             if may_take is None or may_take(worker):
                 return (0.0, 0, sign * number), worker
         return None
+
+
+def draw(fits: list[Fit], rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
+    """Pick a random one of the idle workers of wide fits that ``may_take`` accepts."""
+    urns = [fit.urn for fit in fits if fit.urn]
+    if not urns:
+        return None
+    sizes = [len(urn) for urn in urns]
+    for _ in range(_TRIES):
+        urn = urns[0] if len(urns) == 1 else rng.choices(urns, sizes)[0]
+        worker = rng.choice(urn)
+        if may_take is None or may_take(worker):
+            return worker
+    found = [worker for urn in urns for worker in urn if may_take is None or may_take(worker)]
+    return rng.choice(found) if found else None
 
 
 class TagIndex:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from .._model.records import Group, JobRecord, Run, Terms, WorkerRecord
 from .._model.states import Hold, JobState
 from .race import Race, runs_of
+from .terms import terms_of
 from .waits import Wait
-from .worker_index import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -24,6 +24,7 @@ class WorkerEvents:
         "_dispatcher",
         "_lending",
         "_lifecycle",
+        "_metering",
         "_search",
         "_settling",
         "_state",
@@ -33,6 +34,7 @@ class WorkerEvents:
     def __init__(self, state: PoolState, features: Features, changes: Changes, settling: Settling) -> None:
         self._state = state
         self._lifecycle = state.lifecycle
+        self._metering = features.metering
         self._dispatcher = features.dispatcher
         self._lending = features.lending
         self._unservable = features.unservable
@@ -45,6 +47,8 @@ class WorkerEvents:
         """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
         state.roster.join(worker)
+        if worker._limits is not None:
+            self._metering.note_shares(worker)
         state.given_up.joined(worker)
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
@@ -207,6 +211,7 @@ class WorkerEvents:
         worker._holds[Hold.STOPPED] = math.inf
         state.paused.pop(worker, None)
         state.availability.drop(worker)
+        self._metering.drop(worker)
         state.health.left(worker)
         state.reservations.lose(worker)
         for run in [run for run in state.evicted if run.worker is worker]:

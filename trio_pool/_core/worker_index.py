@@ -7,32 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .kinds import Kinds, may_serve
+from .kinds import Kinds, may_serve, put_back
+from .tag_index import draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from random import Random
 
     from .._model.pool_config import Pick
-    from .._model.records import Group, JobRecord, WorkerRecord
-    from .tag_index import Fit
-
-
-def terms_of(job: JobRecord) -> Terms:
-    """Return the job's current terms."""
-    options = job._options
-    setback = job._setback
-    if setback is None:
-        return options.terms
-    pinned = options.worker
-    if pinned is None:
-        if setback.placement == "other" and setback.failed_on:
-            return Terms(options.requires, None, setback.failed_on, setback.last, options.terms.gate)
-        # A worker that is about to leave takes no more jobs.
-        last = setback.last
-        if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
-            pinned = last
-    return options.terms if pinned is None else Terms(options.requires, pinned, gate=options.terms.gate)
+    from .._model.records import Group, WorkerRecord
+    from .tag_index import Fit, Units
 
 
 class WorkerIndex:
@@ -51,6 +35,7 @@ class WorkerIndex:
         "_sequence",
         "_unbounded",
         "by_id",
+        "closed_units",
         "coming",
         "fresh",
         "idle_count",
@@ -73,6 +58,8 @@ class WorkerIndex:
         # program.
         self.coming: int = 0
         self.kinds: Kinds = Kinds(pick)
+        # The units whose limits in the whole pool allow no start now.
+        self.closed_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
@@ -153,10 +140,12 @@ class WorkerIndex:
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
-            in_order = since > next(reversed(kind.idle.values()), 0)
-            kind.park(worker, since)
-            if not in_order:
-                kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+            put_back(worker, kind, since)
+            self.fresh[worker] = None
+
+    def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
+        """Record the units whose limits on a worker allow no start now."""
+        if self.kinds.set_closed(worker, closed):
             self.fresh[worker] = None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
@@ -328,6 +317,8 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
+        if worker._closed and not worker._closed.isdisjoint(terms.units):
+            return False
         if not worker._kept:
             if not worker._kind.may_serve(terms):
                 return False
@@ -360,40 +351,47 @@ class WorkerIndex:
         if terms is ANYONE and self.kinds.only is not None and not but:
             # The short path for the most common pools, with the same result.
             return next(self._in_order(self.kinds.only.idle))
-        if terms.gate is not None and terms.gate.is_full:
+        if self.is_closed(terms):
             return None
         if terms.pinned is not None:
             worker = terms.pinned
             free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
             return worker if free else None
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
-        unreserved, reserved = self.kinds_for(terms)
+        requires, gate, units = terms.requires, terms.gate, terms.units
         # The reserved places of the group go first, since the others are available to all jobs.
-        own = None if reserved is None else self._choose_of(reserved, may_take)
-        return self._choose_of(unreserved, may_take) if own is None else own
+        own = None if gate is None else self._choose_of(self.kinds.fits_for(requires, gate, units), may_take)
+        return self._choose_of(self.kinds.fits_for(requires, None, units), may_take) if own is None else own
+
+    def is_closed(self, terms: Terms) -> bool:
+        """Whether such jobs may not start now, on whatever worker."""
+        if terms.gate is not None and terms.gate.is_full:
+            return True
+        return bool(terms.units) and not self.closed_units.isdisjoint(terms.units)
 
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
-        return self.kinds.fits_for(worker._tags, None)[0].has_idle(worker)
+        return any(fit.has_idle(worker) for fit in self.kinds.fits_for(worker._tags, None))
 
-    def kinds_for(self, terms: Terms) -> tuple[Fit, Fit | None]:
-        """The kinds of workers that may run such jobs: the unreserved ones, and those reserved for the group."""
-        return self.kinds.fits_for(terms.requires, terms.gate)
-
-    def _choose_of(self, fit: Fit, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
+    def _choose_of(self, fits: list[Fit], may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
         """The preferred one of the idle workers of these kinds that ``may_take`` accepts, or None."""
         if self._pick == "random":
-            return fit.draw(self._rng, may_take)
-        best = fit.first(may_take)
+            return draw(fits, self._rng, may_take)
+        if len(fits) == 1:
+            best = fits[0].first(may_take)
+        else:
+            best = min([found for fit in fits if (found := fit.first(may_take)) is not None], default=None)
         return None if best is None else best[1]
 
     def _available(self, terms: Terms) -> int:
         """How many available workers may run such jobs."""
-        everybodys, own = self.kinds_for(terms)
-        return everybodys.count_available() + (0 if own is None else own.count_available())
+        fits = self.kinds.fits_for(terms.requires, None)
+        if terms.gate is not None:
+            fits += self.kinds.fits_for(terms.requires, terms.gate)
+        return sum([fit.count_available() for fit in fits])
 
 
 def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:

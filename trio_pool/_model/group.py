@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .states import JobState
+
+if TYPE_CHECKING:
+    from .._policies.rate_meter import Amount
 
 J = TypeVar("J")
 W = TypeVar("W")
@@ -35,6 +38,7 @@ class GroupRecord(Generic[J, W]):
       live: the jobs that have not ended.
       line: the jobs whose submitters wait for a place in the queue; for a graph, the key.
       count: how many jobs are in each state, including ended ones.
+      used: what the group's jobs have used in all, by units.
     """
 
     __slots__ = (
@@ -54,6 +58,7 @@ class GroupRecord(Generic[J, W]):
         "retries",
         "surplus",
         "task",
+        "used",
         "workers",
     )
 
@@ -75,6 +80,7 @@ class GroupRecord(Generic[J, W]):
         self.failures: int = 0
         self.retries: int = 0
         self.queue_peak: int = 0
+        self.used: dict[str, Amount] = {}
 
     @property
     def is_full(self) -> bool:

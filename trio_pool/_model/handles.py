@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
+from .._policies.draws import checked_uses
 from .records import JobRecord, WorkerRecord
 from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from .._policies.rate_meter import Amount
+    from .._policies.rate_meters import AnyLimit, RateLimits
     from .owners import Crew
     from .statistics import WorkerStatistics
 
@@ -30,6 +33,7 @@ class JobHost(Protocol):
     async def wait_job(self, job: Job[V]) -> V: ...
     async def wait_job_started(self, job: Job[Any]) -> None: ...
     def lend_worker(self, job: Job[Any]) -> AbstractAsyncContextManager[None]: ...
+    def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None: ...
 
 
 class WorkerHost(Protocol):
@@ -43,6 +47,7 @@ class WorkerHost(Protocol):
     def reopen_worker(self, worker: Worker) -> None: ...
     def reset_breaker_of(self, worker: Worker) -> None: ...
     def set_places(self, worker: Worker, limit: float) -> None: ...
+    def set_rate_limit(self, worker: Worker, limits: object) -> None: ...
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
 
@@ -101,6 +106,25 @@ class Job(JobRecord, Generic[V_co]):
         its own, the job is dead. No further attempt starts.
         """
         self._host.cancel_job(self)
+
+    def set_used(self, amounts: Mapping[str, float] | Iterable[tuple[str, float]] = (), /, **more: float) -> None:
+        """Say how much this call of the job's function has used in all, by units.
+
+        For use inside the job's function: ``current_job().set_used(tokens=900)``. The amounts
+        replace those of the option ``uses``, and those of earlier calls. Units that are not named
+        stay as they are. The difference to what was drawn is drawn at once, or given back, in the
+        limits with these units on the worker and the pool.
+
+        Arguments:
+          amounts: the amounts by their units, as a mapping or as pairs; finite numbers, zero or
+              more.
+          **more: more of them.
+
+        Raises:
+          RuntimeError: if called outside of the job's function.
+          ValueError, TypeError: if an amount is out of its range or of the wrong type.
+        """
+        self._host.set_used(self, checked_uses("set_used()", dict(amounts, **more)))
 
     def lend(self) -> AbstractAsyncContextManager[None]:
         """Let other jobs use the worker while this job waits for something.
@@ -245,6 +269,18 @@ class Worker(WorkerRecord):
     @max_running.setter
     def max_running(self, limit: float) -> None:
         self._host.set_places(self, limit)
+
+    @property
+    def rate_limit(self) -> RateLimits:
+        """How often attempts may start on the worker, or None. Assign one limit or an iterable of several.
+
+        New limits don't start with a fresh burst, see `Pool.rate_limit`.
+        """
+        return None if self._limits is None else self._limits.meters.limits
+
+    @rate_limit.setter
+    def rate_limit(self, limits: AnyLimit | Iterable[AnyLimit] | None) -> None:
+        self._host.set_rate_limit(self, limits)
 
     def statistics(self) -> WorkerStatistics:
         """Take a snapshot of the worker's work so far."""

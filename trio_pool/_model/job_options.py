@@ -13,6 +13,7 @@ import attrs
 
 from .._basics.text import shown
 from .._policies import validate
+from .._policies.draws import checked_uses
 from .._policies.hedge import Hedge
 from .._policies.retry import RetryPolicy
 from .handles import Job
@@ -49,6 +50,8 @@ class NodeOptions(TypedDict, total=False):
     """any data that the program wants to keep with the job, copied"""
     hedge: Hedge | None
     """when a slow attempt also starts on other workers; never by default"""
+    uses: Mapping[str, float] | None
+    """how much of what each attempt uses, by the units of limits, nothing by default"""
 
 
 class JobOptions(NodeOptions, total=False):
@@ -76,6 +79,7 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         name: OfItem[str | None, T]
         metadata: OfItem[Mapping[str, Any] | None, T]
         hedge: OfItem[Hedge | None, T]
+        uses: OfItem[Mapping[str, float] | None, T]
         after: OfItem[Iterable[Job[Any]] | None, T]
 
 else:  # a TypedDict can't be generic before Python 3.11
@@ -193,9 +197,7 @@ def _worker(name: str, value: object) -> WorkerRecord:
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, {validate.got(value)}")
-    return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
+    return MappingProxyType(dict(validate.mapping(name, value)))
 
 
 def _priority(name: str, value: object) -> float:
@@ -217,4 +219,5 @@ _CHECKS: Mapping[str, Any] = {
     "metadata": _metadata,
     "after": _after,
     "hedge": _hedge,
+    "uses": checked_uses,
 }

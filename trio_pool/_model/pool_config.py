@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
 from .._policies.health_check import HealthCheck
-from .._policies.rate_limit import RateLimit
+from .._policies.rate_meters import checked_limits
 from .._policies.resource import ON_CUT, OnCut
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from .._policies.retry_budget import RetryBudget
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from .._policies.rate_meters import AnyLimit, RateLimits
     from .handles import Job
 
 Order: TypeAlias = Literal["fifo", "lifo"]
@@ -75,7 +76,7 @@ class Config:
         total_timeout: float | None = None,
         max_queue: float | None = 1000,
         max_running: float | None = None,
-        rate_limit: RateLimit | None = None,
+        rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
         retry_budget: RetryBudget | None = None,
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
@@ -102,7 +103,7 @@ class Config:
         self.total_timeout: float = seconds("total_timeout", unbounded(total_timeout))
         self.max_queue: float = bound("max_queue", max_queue, least=0)
         self.max_running: float = bound("max_running", max_running, least=1)
-        self.rate_limit: RateLimit | None = optional("rate_limit", rate_limit, RateLimit)
+        self.rate_limit: RateLimits = checked_limits("rate_limit", rate_limit)
         self.retry_budget: RetryBudget | None = optional("retry_budget", retry_budget, RetryBudget)
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan

@@ -15,6 +15,7 @@ import attrs
 
 from .._basics.pickling import Handle
 from .._basics.text import call_name
+from .._policies.draws import NO_USES
 from .group import GroupRecord
 from .job_extra import JobExtra
 from .shortfall import Shortfall
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Context
 
+    from .._basics.frozen_mapping import FrozenMapping
     from .._policies.circuit_breaker import Trial
+    from .._policies.draws import Draws
     from .._policies.hedge import Hedge
-    from .._policies.rate_limit import RateMeter
+    from .._policies.rate_meter import Amount
     from .._policies.retry import RetryPolicy
     from .._policies.worker_limits import WorkerLimits
     from .owners import Crew, Watcher
@@ -47,6 +50,7 @@ class Terms(NamedTuple):
       failed: workers to avoid as long as another worker is available (the bounce).
       last: the one of these workers to avoid even when a new round begins.
       gate: the job's group, if the group limits its jobs or reserves workers.
+      units: what the job uses, which limits with these units may delay.
     """
 
     requires: frozenset[str] = frozenset()
@@ -54,6 +58,7 @@ class Terms(NamedTuple):
     failed: frozenset[WorkerRecord] = frozenset()
     last: WorkerRecord | None = None
     gate: Group | None = None
+    units: frozenset[str] = frozenset()
 
 
 ANYONE = Terms()
@@ -61,9 +66,9 @@ ANYONE = Terms()
 
 def _terms(options: JobSpec) -> Terms:
     gate = options.group if options.group is not None and options.group.is_gate else None
-    if options.worker is None and not options.requires and gate is None:
+    if options.worker is None and not options.requires and gate is None and not options.uses:
         return ANYONE
-    return Terms(options.requires, options.worker, gate=gate)
+    return Terms(options.requires, options.worker, gate=gate, units=frozenset(options.uses))
 
 
 def _is_simple(options: JobSpec) -> bool:
@@ -86,6 +91,7 @@ class JobSpec:
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
     hedge: Hedge | None = None
+    uses: FrozenMapping[str, Amount] = NO_USES
     # Cleared when the job has entered the pool, so that it doesn't keep the jobs it has waited for
     # alive.
     after: tuple[JobRecord, ...] = ()
@@ -111,7 +117,7 @@ class Run:
           place back.
       deadline: when a timeout ends the run.
       cut: why the run has been cut short, other than by a timeout.
-      draws: the meters that have counted the run as started, to notify when its function begins.
+      draws: what the run has drawn from limits and what it uses; None if there is nothing of either.
       trial: what the worker's breaker needs at the end of the run; None without a breaker.
       race: what decides how the attempt ends, if this run alone does not.
       is_lent: whether the job has lent the place to other jobs.
@@ -133,7 +139,7 @@ class Run:
         self.since: float = started_at
         self.deadline: float = deadline
         self.cut: Cut | None = None
-        self.draws: tuple[RateMeter, ...] = ()
+        self.draws: Draws | None = None
         self.trial: Trial | None = None
         self.race: Any = None
         self.is_lent: bool = False
@@ -280,9 +286,9 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
+        "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
         "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kind", "_last_error", "_lent",
-        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
+        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_used", "_was_open",
     )
     # fmt: on
 
@@ -318,6 +324,9 @@ class WorkerRecord(Handle):
         self._succeeded = 0
         self._failed = 0
         self._busy_seconds = 0.0
+        # By units: what the worker's runs have used in all; and, owned by the index, those that allow no start now.
+        self._used: dict[str, Amount] = {}
+        self._closed: frozenset[str] = frozenset()
         self._last_error: Exception | None = None
 
         # Owned by the worker index: whether the worker could run something now or after its current

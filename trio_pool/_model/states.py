@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._basics.frozen_mapping import FrozenMapping
 from .._basics.text import shown
 
 if TYPE_CHECKING:
@@ -90,6 +91,15 @@ class Transition:
     at: float
 
 
+_NOTHING: FrozenMapping[str, float] = FrozenMapping()
+
+
+def _as_used(value: Mapping[str, float] | None) -> FrozenMapping[str, float]:
+    if value is None:
+        return _NOTHING
+    return value if isinstance(value, FrozenMapping) else FrozenMapping(value)
+
+
 @attrs.frozen
 class Attempt:
     """One execution of a job by a worker, or by several if it has a `Hedge`.
@@ -102,6 +112,7 @@ class Attempt:
       ended_at: in seconds on Trio's clock.
       error: the error of the attempt, or the one of several errors that counted, or None.
       hedges: the (id, name) of each further worker that took part.
+      used: the amounts that the attempt used, by their units; see the option ``uses``.
     """
 
     number: int
@@ -112,9 +123,10 @@ class Attempt:
     # The error's own comparison and repr may fail.
     error: Exception | None = attrs.field(eq=id, repr=shown)
     hedges: tuple[tuple[int, str], ...] = ()
+    used: Mapping[str, float] = attrs.field(default=None, converter=_as_used)
 
 
-ATTEMPT_FIELDS = 7
+ATTEMPT_FIELDS = 8
 ERROR_FIELD = 5  # the position of the error among the fields
 
 KEPT_FIRST_ATTEMPTS = 1

@@ -9,12 +9,14 @@ import attrs
 
 from .._basics.error_text import in_words, only_leaf
 from .._basics.text import one_line, shown
+from .._policies.draws import shown_uses
 from .states import JobState
 from .text import counted, places
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from .._policies.rate_meter import Amount
     from .records import WorkerRecord
     from .states import WorkerState
 
@@ -26,6 +28,7 @@ class Counts(Protocol):
     failures: int
     retries: int
     queue_peak: int
+    used: dict[str, Amount]
 
 
 _identity = id
@@ -45,6 +48,7 @@ class WorkerStatistics:
       succeeded: the number of these attempts that returned a value.
       failed: the number of these attempts that failed.
       busy_seconds: the durations of the worker's attempts added up, including those that run now.
+      used: what the worker's runs have used in all, by units.
       last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
           is an exception group with a single error, that error.
       available_at: when, on Trio's clock, the worker's rest, its quarantine and the wait for its
@@ -60,6 +64,7 @@ class WorkerStatistics:
     succeeded: int
     failed: int
     busy_seconds: float
+    used: Mapping[str, float]
     # The error's own comparison and repr may fail.
     last_error: Exception | None = attrs.field(eq=_identity, repr=shown)
     available_at: float | None
@@ -95,6 +100,7 @@ class PoolStatistics(_Taken):
       retries: how often the pool scheduled a retry for a failed job.
       queue_peak: the highest number of jobs that waited for a worker at the same time.
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
+      used: what the attempts have used in all, by units.
       workers: the statistics of the workers in the pool; after the pool's end, of its last workers.
     """
 
@@ -113,6 +119,7 @@ class PoolStatistics(_Taken):
     retries: int
     queue_peak: int
     submitters_waiting: int
+    used: Mapping[str, float]
     workers: tuple[WorkerStatistics, ...]
 
     def __str__(self) -> str:
@@ -182,6 +189,7 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
         succeeded=worker._succeeded,
         failed=worker._failed,
         busy_seconds=busy,
+        used=shown_uses(worker._used),
         last_error=None if worker._last_error is None else only_leaf(worker._last_error),
         available_at=max(ends, default=None),
     )
@@ -194,6 +202,7 @@ def pool_statistics(
     count = {state.value: counts.count[state] for state in JobState}
     taken = PoolStatistics(
         name=name,
+        used=shown_uses(counts.used),
         submitted=sum(count.values()),
         attempts=count["succeeded"] + counts.failures,
         failures=counts.failures,

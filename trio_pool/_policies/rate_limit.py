@@ -1,17 +1,35 @@
-"""How often attempts may start."""
+"""How often attempts may start: the limits, as values and as shared objects."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from .._basics.attributes import FixedAttributes
+from .._basics.pickling import Handle
+from .._basics.text import one_line
 from . import validate
+from .rate_meter import RateMeter
+
+if TYPE_CHECKING:
+    from .rate_meter import Amount
+
+
+def _as_unit(value: str | None) -> str | None:
+    return validate.text("unit", value)
 
 
 @attrs.frozen
 class RateLimit:
     """How often attempts may start: ``burst`` at once, ``count`` per ``per`` seconds in the long run.
+
+    Without a ``unit``, each start counts as 1. With a unit, a start counts as what its job's option
+    ``uses`` says for that unit, and the limit applies only to jobs whose ``uses`` names the unit.
+    The *level* of a limit is ``burst`` at first and at most, and grows by ``count`` per ``per``
+    seconds. An attempt may start if the level is at least 1, whatever its own amount. Then the
+    amount is subtracted from the level, which may become negative.
 
     The algorithm is the generic cell rate algorithm in its virtual scheduling form (ITU-T I.371,
     and the ATM Forum's Traffic Management Specification 4.0). Starts are due ``per / count``
@@ -29,7 +47,9 @@ class RateLimit:
     Arguments:
       count: how many attempts may start per ``per`` seconds, more than zero; may be a fraction.
       per: seconds, more than zero.
-      burst: how many attempts may start at the same instant, at least 1.
+      burst: how many attempts may start at the same instant, at least 1. With a unit, the amount
+          that may be used before the first wait.
+      unit: what is counted, such as ``"tokens"``; starts by default.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -39,110 +59,199 @@ class RateLimit:
     per: float = attrs.field(default=1.0, validator=validate.by(validate.positive, finite=True))
     # The meter calculates with fractions of the burst, so the burst must fit a float.
     burst: int = attrs.field(default=1, validator=[validate.by(validate.count, least=1), validate.by(validate.real)])
+    unit: str | None = attrs.field(default=None, kw_only=True, converter=_as_unit)
+
+    def shared(self, *, name: str | None = None) -> SharedRateLimit:
+        """Make a limit from which several workers and pools draw together.
+
+        Arguments:
+          name: the name of the shared limit, by which others can recognize it.
+
+        Returns:
+          SharedRateLimit: a new one each time, with a level of its own.
+        """
+        return SharedRateLimit(self, validate.text("name", name))
 
 
-class RateMeter:
-    """Calculates when the next attempt may start under a `RateLimit`.
+class Place(Protocol):
+    """The Trio run to which a shared limit belongs from its first use on."""
 
-    Virtual scheduling stores the time at which the next start is due, and adds ``per / count`` to
-    it at each start. The rounding errors of these sums would accumulate, mostly in one direction,
-    so the rate would drift at a million starts per second. Therefore each start calculates that
-    time from two values: the last moment at which a whole burst could start, and the number of
-    starts since. The error is that of a single sum, however many starts there were.
+    def current_time(self) -> float: ...
+    def is_here(self) -> bool: ...
+    def is_same_run(self, other: Place) -> bool: ...
 
-    The clock must be able to represent an interval of ``per / count``. Otherwise more than a burst
-    may start at what the clock shows as one instant.
 
-    Attributes:
-      limit: the current limit; call `change` to replace it.
+class Sharer(Protocol):
+    """A pool that draws from a shared limit, itself or by its workers."""
+
+    def share_of(self, shared: SharedRateLimit) -> Share:
+        """The pool's part in a shared limit."""
+        ...
+
+    def wake(self, share: Share) -> None:
+        """Look again soon at what waits for the limit."""
+        ...
+
+
+class SharedRateLimit(Handle, FixedAttributes):
+    """A rate limit from which several workers and pools of one Trio run draw together.
+
+    Made by `RateLimit.shared`. It may be given wherever a `RateLimit` may. A run draws once,
+    however many of its holders have the limit: its worker, its pool. Pools that wait for it take
+    turns.
+
+    Unlike a `RateLimit`, this is not a value: it keeps its own level. It belongs to the Trio run
+    in which a pool first uses it.
     """
 
-    __slots__ = ("_at_once", "_pending", "_ready", "_since", "_started", "limit")
+    __slots__ = ("_limit", "_line", "_meter", "_name", "_place", "_rests_until")
 
-    def __init__(self, limit: RateLimit) -> None:
-        self.limit: RateLimit = limit
-        # How many attempts could start at the time ``_since``, and how many have started since.
-        self._since = -math.inf
-        self._at_once: float = limit.burst
-        self._started = 0
-        # When the next attempt may start. Derived from the fields above, but read more often.
-        self._ready = -math.inf
-        # How many of the started attempts have been handed out and have not begun.
-        self._pending = 0
+    def __init__(self, limit: RateLimit, name: str | None) -> None:
+        self._name = name
+        self._limit = limit
+        self._meter = RateMeter(limit, limit.unit)
+        self._meter.on_more = self._wake_first
+        self._place: Place | None = None
+        self._rests_until = -math.inf
+        # The shares of the pools that wait, in the order of their turns.
+        self._line: dict[Share, None] = {}
+
+    @property
+    def name(self) -> str | None:
+        """The name given to `RateLimit.shared`, or None."""
+        return self._name
+
+    @property
+    def unit(self) -> str | None:
+        """What is counted, or None for starts."""
+        return self._limit.unit
+
+    @property
+    def limit(self) -> RateLimit:
+        """The limit. Assign to change it; the level stays the same, but is at most the new burst.
+
+        Raises:
+          ValueError: if the new limit has another unit.
+          RuntimeError: if assigned in another Trio run or thread.
+        """
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: RateLimit) -> None:
+        self._check_place()
+        validate.instance("limit", limit, RateLimit)
+        if limit.unit != self.unit:
+            raise ValueError(f"limit must have the unit {self.unit!r}, as before, {validate.got(limit)}")
+        now = 0.0 if self._place is None else self._place.current_time()
+        self._limit = limit
+        self._meter.change(limit, now)
+
+    def rest(self, seconds: float) -> None:
+        """Let nothing start under the limit for some time; if two rests overlap, the later end applies.
+
+        Arguments:
+          seconds: the duration from now on; finite, zero or more.
+
+        Raises:
+          RuntimeError: if called before any pool has used the limit, or in another Trio run or thread.
+        """
+        self._check_place()
+        duration = validate.seconds("seconds", seconds, finite=True)
+        if self._place is None:
+            raise RuntimeError("rest() must be called when a pool uses the limit: no pool has done so yet")
+        self._rests_until = max(self._rests_until, self._place.current_time() + duration)
+
+    def __repr__(self) -> str:
+        name = "" if self._name is None else f" {one_line(self._name)!r}"
+        return f"<trio_pool.SharedRateLimit{name}: {self.limit!r}>"
+
+    # What pools use.
+
+    def _settle_in(self, place: Place) -> None:
+        """Let the limit belong to a Trio run; raise RuntimeError if it belongs to another one."""
+        if self._place is None:
+            self._place = place
+        elif not self._place.is_same_run(place):
+            raise RuntimeError(f"{self!r} belongs to another Trio run; create one for each run")
+
+    def _check_place(self) -> None:
+        if self._place is not None and not self._place.is_here():
+            raise RuntimeError(f"{self!r} belongs to another Trio run or thread")
+
+    def _ready_at(self, now: float) -> float:
+        return max(self._meter.ready_at(now), self._rests_until)
+
+    def _wake_first(self) -> None:
+        first = next(iter(self._line), None)
+        if first is not None:
+            first.sharer.wake(first)
+
+
+class Share:
+    """The part that one pool has in a shared limit: a meter like `RateMeter` that waits for the pool's turn.
+
+    Attributes:
+      shared: the limit.
+      sharer: the pool.
+    """
+
+    __slots__ = ("shared", "sharer")
+
+    def __init__(self, shared: SharedRateLimit, sharer: Sharer) -> None:
+        self.shared: SharedRateLimit = shared
+        self.sharer: Sharer = sharer
+
+    @property
+    def unit(self) -> str | None:
+        """What is counted, or None for starts."""
+        return self.shared.unit
 
     def ready_at(self, now: float) -> float:
-        """The earliest time from ``now`` on at which an attempt may start.
-
-        The result is valid until an attempt starts or the limit changes. There is one exception:
-        while a whole burst has been handed out and has not begun, the exact time is unknown. Then
-        the result is when to call this again.
-        """
-        if self._ready <= now and self._pending and self._pending + 1 > self.limit.burst:
-            return now + float(self.limit.per) / self.limit.count
-        return max(now, self._ready)
+        """The earliest time from ``now`` on at which an attempt may start, or ``inf`` for not before a wake-up."""
+        ready = self.shared._ready_at(now)
+        if ready <= now and next(iter(self.shared._line), self) is not self:
+            return math.inf  # it is another pool's turn
+        return ready
 
     def startable(self, now: float) -> int:
-        """How many attempts may start now, one right after the other."""
-        if self.ready_at(now) > now:
-            return 0
-        at_once = min(self._level(now), self.limit.burst - self._pending)
-        return max(1, math.floor(at_once))  # at least one, even if the sum is rounded down
+        """How many attempts that count as 1 may start now, one right after the other."""
+        return 0 if self.ready_at(now) > now else self.shared._meter.startable(now)
 
-    def start(self, now: float) -> None:
-        """Record the start of an attempt. Call this only when `ready_at` allows a start."""
-        full_at = self._time_of(self._started + self.limit.burst - self._at_once)
-        # Not if both times are equal, as for each start if there is always work and the burst is 1.
-        # ``full_at`` is rounded, and later times would inherit the error.
-        if now > full_at:
-            self._since = now
-            self._at_once = self.limit.burst
-            self._started = 0
-        self._started += 1
-        self._ready = self._time_of(self._started + 1 - self._at_once)
+    def level(self, now: float) -> float:
+        """How much may be drawn now."""
+        return self.shared._meter.level(now)
 
-    def hand_out(self, now: float) -> None:
-        """Record the start of an attempt that has not begun: call `begun` or `give_back` next."""
-        self.start(now)
-        self._pending += 1
+    def wait(self) -> None:
+        """Wait for the pool's turn, behind the pools that wait already."""
+        self.shared._line.setdefault(self, None)
 
-    def begun(self, now: float, handed_out_at: float) -> None:
-        """Record that an attempt handed out at that time begins now: it counts from now on."""
-        if now > handed_out_at:
-            # A whole burst could start now, minus the attempts that have not begun.
-            most = self.limit.burst - self._pending
-            if self._level(now) > most:
-                self._set(most, now)
-        self._pending -= 1
+    def pass_on(self, now: float) -> None:
+        """Give the turn to the next pool if this one has not used it."""
+        line = self.shared._line
+        if next(iter(line), None) is self and self.shared._ready_at(now) <= now:
+            del line[self]
+            self.shared._wake_first()
 
-    def give_back(self) -> None:
-        """Undo `hand_out` for an attempt that will not begin."""
-        self._pending -= 1
-        self._started -= 1
-        self._ready = self._time_of(self._started + 1 - self._at_once)
+    def leave(self) -> None:
+        """Wait no longer, since the pool has ended."""
+        if self in self.shared._line:
+            del self.shared._line[self]
+            self.shared._wake_first()
 
-    def change(self, limit: RateLimit, now: float) -> None:
-        """Apply another limit from now on, without a fresh burst.
+    def hand_out(self, now: float, amount: Amount = 1) -> None:
+        """See `RateMeter.hand_out`."""
+        self.shared._line.pop(self, None)
+        self.shared._meter.hand_out(now, amount)
+        self.shared._wake_first()
 
-        The number of attempts that may start at once stays the same, fractions included, but is at
-        most the new burst. From there it grows at the new rate.
-        """
-        level = min(self._level(now), limit.burst)
-        self.limit = limit
-        self._set(level, now)
+    def begun(self, now: float, amount: Amount = 1) -> None:
+        """See `RateMeter.begun`."""
+        self.shared._meter.begun(now, amount)
 
-    def _level(self, now: float) -> float:
-        """How many attempts may start now, fractions included; less than 1 if none may."""
-        regained = (now - self._since) * self.limit.count / self.limit.per
-        return min(self._at_once + regained - self._started, self.limit.burst)
+    def give_back(self, amount: Amount = 1) -> None:
+        """See `RateMeter.give_back`."""
+        self.shared._meter.give_back(amount)
 
-    def _set(self, level: float, now: float) -> None:
-        """Set how many attempts may start now."""
-        self._since = now
-        self._at_once = level
-        self._started = 0
-        self._ready = self._time_of(1 - level)
-
-    def _time_of(self, starts: float) -> float:
-        """When this number of starts will have been regained."""
-        # A float overflows to inf here, while two ints would raise an error.
-        return self._since + starts * float(self.limit.per) / self.limit.count
+    def correct(self, now: float, difference: Amount) -> None:
+        """See `RateMeter.correct`."""
+        self.shared._meter.correct(now, difference)

@@ -12,10 +12,12 @@ from .._basics.text import shown
 from . import validate
 from .circuit_breaker import CircuitBreaker
 from .health_check import HealthCheck
-from .rate_limit import RateLimit
+from .rate_meters import checked_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from .rate_meters import AnyLimit, RateLimits
 
 LEAST_AGE = 0.001
 """Seconds. With less, a resource could be too old as soon as it opens, and reopen forever before other tasks run."""
@@ -43,6 +45,10 @@ def _as_name(value: str | None) -> str | None:
     return validate.text("name", value)
 
 
+def _as_limits(value: AnyLimit | Iterable[AnyLimit] | None) -> RateLimits:
+    return checked_limits("rate_limit", value)
+
+
 def _as_tags(value: Iterable[str]) -> frozenset[str]:
     return validate.tags("tags", value)
 
@@ -57,7 +63,8 @@ class Resource(Generic[R_co]):
       tags: what jobs can require by ``requires``.
       max_running: how many attempts may run on the resource at once: an int of at least 1, or
           ``inf``.
-      rate_limit: a `RateLimit` on how often attempts start on the worker.
+      rate_limit: a `RateLimit` or `SharedRateLimit` on how often attempts start on the worker, or
+          an iterable of several that all hold.
       breaker: a `CircuitBreaker` that quarantines the worker if it fails jobs; the pool's by
           default.
       max_jobs: the number of attempts after which the worker leaves and reenters its lifespan,
@@ -79,9 +86,7 @@ class Resource(Generic[R_co]):
     name: str | None = attrs.field(default=None, kw_only=True, converter=_as_name)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], kw_only=True, converter=_as_tags)
     max_running: float = attrs.field(default=1, kw_only=True, validator=validate.by(validate.size))
-    rate_limit: RateLimit | None = attrs.field(
-        default=None, kw_only=True, validator=validate.by(validate.optional, RateLimit)
-    )
+    rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(
         default=None, kw_only=True, validator=validate.by(validate.optional, CircuitBreaker)
     )
@@ -169,7 +174,7 @@ class Elastic(Generic[R_co]):
     open_after: float = attrs.field(default=0.0, validator=validate.by(validate.seconds, finite=True), kw_only=True)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
     max_running: float = attrs.field(default=1, kw_only=True)
-    rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
+    rate_limit: RateLimits = attrs.field(default=None, kw_only=True, converter=_as_limits)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
     max_age: float | None = attrs.field(default=None, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
@@ -169,6 +170,14 @@ def text(name: str, value: object) -> str | None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, {got(value)}")
     return str.__str__(value)
+
+
+def mapping(name: str, value: object) -> Mapping[Any, Any]:
+    """Return ``value``, after checking that it is a mapping."""
+    given: Any = value
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a mapping, {got(value)}")
+    return given  # pyright: ignore[reportUnknownVariableType]
 
 
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:

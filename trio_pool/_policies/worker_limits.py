@@ -6,14 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from .circuit_breaker import Breaker, BreakerState
-from .rate_limit import RateMeter
+from .rate_meters import RateMeters
 
 if TYPE_CHECKING:
     from random import Random
 
     from .circuit_breaker import CircuitBreaker, Trial
     from .health_check import HealthCheck
-    from .rate_limit import RateLimit
+    from .rate_limit import Sharer
+    from .rate_meters import RateLimits
 
 # The largest share of max_age that is subtracted at random, so that workers opened together are not
 # all reopened together.
@@ -21,22 +22,23 @@ _AGE_SPREAD = 0.1
 
 
 class WorkerLimits:
-    """A worker's rate limit, its breaker, and when its resource is reopened.
+    """A worker's rate limits, its breaker, and when its resource is reopened.
 
     A worker without any limit has no `WorkerLimits`.
 
     Arguments:
-      rate_limit: how often attempts may start.
+      rate_limits: how often attempts may start.
       breaker: when the worker is quarantined.
       max_jobs: the number of attempts after which the resource is reopened.
       max_age: seconds after which the resource is reopened.
       rng: the source of random numbers for the ages.
+      sharer: the pool that draws from shared limits.
       reopens_on_cut: whether the resource is reopened after an attempt was cancelled.
       check: how the worker is checked while it is idle.
 
     Attributes:
       breaker: the state of the breaker, or None.
-      meter: the meter of the rate limit, or None.
+      meters: the meters of the rate limits.
       reopens_on_cut, check: as given.
       idle_since: since when the worker has been idle, while it is.
     """
@@ -50,17 +52,18 @@ class WorkerLimits:
         "breaker",
         "check",
         "idle_since",
-        "meter",
+        "meters",
         "reopens_on_cut",
     )
 
     def __init__(
         self,
-        rate_limit: RateLimit | None,
+        rate_limits: RateLimits,
         breaker: CircuitBreaker | None,
         max_jobs: float | None,
         max_age: float | None,
         rng: Random,
+        sharer: Sharer | None = None,
         *,
         reopens_on_cut: bool = False,
         check: HealthCheck | None = None,
@@ -68,7 +71,7 @@ class WorkerLimits:
         self.reopens_on_cut = reopens_on_cut
         self.check = check
         self.idle_since = 0.0
-        self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
+        self.meters: RateMeters = RateMeters(rate_limits, sharer)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs
         self._max_age = math.inf if max_age is None else max_age
@@ -98,8 +101,8 @@ class WorkerLimits:
         return not (self.is_worn() or (self.breaker is not None and self.breaker.state is BreakerState.PROBING))
 
     def ready_at(self, now: float) -> float:
-        """Return the earliest time from ``now`` on at which the rate limit allows a start."""
-        return now if self.meter is None else self.meter.ready_at(now)
+        """Return the earliest time from ``now`` on at which the rate limits without a unit allow a start."""
+        return self.meters.ready_at(now)
 
     def start(self, now: float) -> Trial | None:
         """Record the start of an attempt, except in the meter; return what the breaker needs at its end."""

@@ -138,7 +138,7 @@ class AttemptLoop:
                             await trio.lowlevel.checkpoint_if_cancelled()  # which raises
                         run.loop = self
                         settled = False
-                        if run.draws:
+                        if run.draws is not None:
                             begun(run, clock.current_time())
                         value = await run_job(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open

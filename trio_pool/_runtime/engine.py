@@ -44,13 +44,14 @@ from .._model.errors import (
 from .._model.records import has_ended
 from .._model.states import DeadReason, JobState
 from .clock import Clock
+from .job_runner import run_inside
 from .lend_block import LendBlock
 from .notify import notify
 from .submitters import Submitters
 from .waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .._core.commands import Command
     from .._core.deadlines import Deadlines
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from .._model.job_options import JobOptions
     from .._model.pool_config import Config
     from .._model.records import Group, Run
+    from .._policies.rate_meter import Amount
     from .._policies.resource import Elastic
     from .home import Home
 
@@ -114,6 +116,7 @@ class Engine:
             keep_history=config.history,
         )
         self.core: Core = Core(self.roster, self.dead, self.commands, self.instruments, settings, elastic)
+        self.core.metering.on_wake = self._on_wake
         self.lifecycle: Lifecycle = self.core.lifecycle
         self.submitters: Submitters = Submitters(self.core, self.carry_out)
         self.waiting: Waiting = Waiting(self, self.core)
@@ -300,6 +303,17 @@ class Engine:
                 self._carrying_out = False
         if self.deadlines.soonest < self.timers.until:
             self.timers.sleep_until(self.deadlines.soonest)
+
+    def _on_wake(self) -> None:
+        if self.deadlines.soonest < self.timers.until:
+            self.timers.sleep_until(self.deadlines.soonest)
+
+    @trio.lowlevel.enable_ki_protection
+    def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None:
+        """Set how much of these units the current run of a job has used in all."""
+        self.check_caller()
+        self.core.set_used(run_inside(job, "set_used"), amounts, trio.current_time())
+        self.carry_out()
 
     def _on_start(self, run: Run) -> None:
         run.worker._task.send(run)

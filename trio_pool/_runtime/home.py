@@ -34,6 +34,14 @@ class Home:
         """Whether the caller is in the pool's own thread."""
         return threading.get_ident() == self.thread
 
+    def current_time(self) -> float:
+        """The time in the Trio run, in seconds on its clock."""
+        return self.clock.current_time()
+
+    def is_same_run(self, other: object) -> bool:
+        """Whether another home is in the same Trio run."""
+        return isinstance(other, Home) and other._token is self._token
+
     def is_left_behind(self) -> bool:
         """Whether the caller is in a forked process, where the pool doesn't run."""
         return os.getpid() != self._process

@@ -65,6 +65,16 @@ def current_worker() -> Worker:
     return cast("Worker", run.worker)
 
 
+def run_inside(job: Job[Any], call: str) -> Run:
+    """Return the run of a job that the caller is part of; raise RuntimeError if it is part of none."""
+    run = _current_run.get()
+    if run is None or run.job is not job:
+        run = job._run
+    if run is None or _current_job.get() is not job or not (run.is_lent or run in run.worker._runs):
+        raise RuntimeError(f"{call}() must be called inside the job's function, while it runs")
+    return run
+
+
 def leave_job() -> None:
     """Detach the current context from its job."""
     _current_job.set(None)

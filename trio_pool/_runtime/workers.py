@@ -21,6 +21,7 @@ from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import WorkerLimits
 from .few import Few
 from .job_runner import call_as_part_of, enclosing_jobs
+from .rates import set_rate_limit, settle_in
 from .worker_task import WorkerTask
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class Workers:
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
         if not reopens and check is None and all(limit is None for limit in limits):
             return None
-        return WorkerLimits(*limits, self._engine.rng, reopens_on_cut=reopens, check=check)
+        settle_in(self._engine, resource.rate_limit)
+        metering = self._engine.core.metering
+        return WorkerLimits(*limits, self._engine.rng, metering, reopens_on_cut=reopens, check=check)
 
     def recruit_elastic(self, *, ordered: bool = False) -> Worker:
         """Add a worker to an elastic pool."""
@@ -268,6 +271,13 @@ class Workers:
         self._engine.core.set_places(worker, validate.size("max_running", limit), trio.current_time())
         self._engine.note_places()
         self._engine.carry_out()
+
+    def set_rate_limit(self, worker: Worker, limits: object) -> None:
+        """Change how often attempts may start on a worker."""
+        self._engine.check_caller()
+        if worker._limits is None:
+            worker._limits = WorkerLimits(None, None, None, None, self._engine.rng, self._engine.core.metering)
+        set_rate_limit(self._engine, limits, worker)
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """Take a snapshot of a worker."""

@@ -23,6 +23,8 @@ JOB_REASON = "trio_pool.job.reason"
 JOB_ATTEMPTS = "trio_pool.job.attempts"
 ATTEMPT_NUMBER = "trio_pool.attempt.number"
 ATTEMPT_OUTCOME = "trio_pool.attempt.outcome"
+ATTEMPT_USED = "trio_pool.attempt.used."
+"""followed by a unit"""
 ATTEMPT_DELAY = "trio_pool.attempt.delay"
 ERROR_TYPE = "error.type"
 

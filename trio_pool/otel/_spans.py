@@ -18,6 +18,7 @@ from ._attributes import (
     ATTEMPT_DELAY,
     ATTEMPT_NUMBER,
     ATTEMPT_OUTCOME,
+    ATTEMPT_USED,
     ERROR_TYPE,
     JOB_ATTEMPTS,
     JOB_DEAD_REASON,
@@ -119,6 +120,8 @@ class JobSpans:
         if span.is_recording():
             outcome = outcome_of(job, attempt)
             span.set_attribute(ATTEMPT_OUTCOME, outcome)
+            for unit, amount in attempt.used.items():
+                span.set_attribute(ATTEMPT_USED + exportable(unit), amount)
             if outcome == "failed":
                 assert attempt.error is not None
                 self._tell_error(span, attempt.error, ended)

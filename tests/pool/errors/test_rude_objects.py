@@ -376,7 +376,8 @@ def test_attempts_are_compared_by_what_their_errors_are() -> None:
     assert one != other
     assert hash(one) == hash(same)
     assert repr(one) == (
-        f"Attempt(number=1, worker_id=1, worker_name='A', started_at=0.0, ended_at=1.0, error={MUTE}, hedges=())"
+        "Attempt(number=1, worker_id=1, worker_name='A', started_at=0.0, ended_at=1.0, "
+        f"error={MUTE}, hedges=(), used={{}})"
     )
 
 

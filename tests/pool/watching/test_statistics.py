@@ -55,6 +55,7 @@ async def test_a_new_pool_has_done_nothing(opened: OpenPool) -> None:
         "retries": 0,
         "queue_peak": 0,
         "submitters_waiting": 0,
+        "used": {},
         "workers": statistics.workers,
     }
 
@@ -214,6 +215,7 @@ async def test_a_new_worker_has_done_nothing() -> None:
         "succeeded": 0,
         "failed": 0,
         "busy_seconds": 0,
+        "used": {},
         "last_error": None,
         "available_at": None,
     }

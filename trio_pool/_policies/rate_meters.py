@@ -1,0 +1,152 @@
+"""The rate limits of one holder, a pool or a worker, and what is counted for them."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from . import validate
+from .rate_limit import RateLimit, Share, SharedRateLimit
+from .rate_meter import RateMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .rate_limit import Sharer
+    from .rate_meter import Amount
+
+AnyLimit: TypeAlias = RateLimit | SharedRateLimit
+Meter: TypeAlias = "RateMeter | Share"
+RateLimits: TypeAlias = "AnyLimit | tuple[AnyLimit, ...] | None"
+"""One limit, several that all hold, or none."""
+
+
+def checked_limits(name: str, value: object) -> RateLimits:
+    """Return ``value``, after checking that it is a limit, an iterable of limits or None; an iterable as a tuple."""
+    if value is None or isinstance(value, (RateLimit, SharedRateLimit)):
+        return value
+    try:
+        limits = tuple(cast("Iterable[object]", value))
+    except TypeError:
+        raise TypeError(f"{name} must be a RateLimit, {validate.got(value)}; several go into an iterable") from None
+    for limit in limits:
+        if not isinstance(limit, (RateLimit, SharedRateLimit)):
+            raise TypeError(f"{name} must hold limits, {validate.got(limit)}")
+    return cast("tuple[AnyLimit, ...]", limits) or None
+
+
+def several(limits: RateLimits) -> tuple[AnyLimit, ...]:
+    """Return limits as a tuple."""
+    if limits is None:
+        return ()
+    return limits if isinstance(limits, tuple) else (limits,)
+
+
+class NoSharer:
+    """Holds limits that no pool uses."""
+
+    def share_of(self, shared: SharedRateLimit) -> Share:
+        """A part in a shared limit."""
+        return Share(shared, self)
+
+    def wake(self, share: Share) -> None:
+        """Nothing waits."""
+
+
+class RateMeters:
+    """The meters of one holder: one for each limit, in the order of the limits.
+
+    Arguments:
+      limits: the limits.
+      sharer: the pool that draws from the shared ones.
+
+    Attributes:
+      limits: the limits, as they were assigned.
+      starts: the meters of the limits without a unit.
+      by_unit: the meters of the others, by their units.
+    """
+
+    __slots__ = ("_kept", "_sharer", "by_unit", "limits", "starts")
+
+    def __init__(self, limits: RateLimits, sharer: Sharer | None = None) -> None:
+        self._sharer: Sharer = NoSharer() if sharer is None else sharer
+        # The meters of the current limits, and of earlier ones for which there is none now: by
+        # their units, in order. They must not forget the recent starts.
+        self._kept: dict[str | None, list[Meter]] = {}
+        self.limits: RateLimits = None
+        self.starts: tuple[Meter, ...] = ()
+        self.by_unit: dict[str, tuple[Meter, ...]] = {}
+        self.change(limits, 0.0)
+
+    def __bool__(self) -> bool:
+        return bool(self.starts or self.by_unit)
+
+    def change(self, limits: RateLimits, now: float) -> None:
+        """Apply other limits from now on: the n-th of a unit takes over the level of the n-th of that unit before."""
+        self.limits = limits
+        found: dict[str | None, list[Meter]] = {}
+        for limit in several(limits):
+            meters = found.setdefault(limit.unit, [])
+            kept = self._kept.setdefault(limit.unit, [])
+            number = len(meters)
+            meter = self._meter_for(limit, kept[number] if number < len(kept) else None, now)
+            kept[number : number + 1] = [meter]
+            meters.append(meter)
+        self.starts = _once(found.pop(None, []))
+        self.by_unit = {unit: _once(meters) for unit, meters in found.items() if unit is not None}
+
+    def ready_at(self, now: float) -> float:
+        """The earliest time from ``now`` on at which the limits without a unit allow a start."""
+        return latest(self.starts, now)
+
+    def ready_for(self, unit: str, now: float) -> float:
+        """The earliest time from ``now`` on at which the limits of a unit allow a start."""
+        return latest(self.by_unit.get(unit, ()), now)
+
+    def startable(self, now: float) -> float:
+        """How many attempts the limits without a unit allow to start now."""
+        return min([meter.startable(now) for meter in self.starts], default=math.inf)
+
+    def wait(self, unit: str | None, now: float) -> None:
+        """Wait for the turn of the pool in the shared limits of a unit that allow no start now."""
+        for meter in self.starts if unit is None else self.by_unit[unit]:
+            if isinstance(meter, Share) and meter.ready_at(now) > now:
+                meter.wait()
+
+    def shares(self) -> list[Share]:
+        """The shared limits among these."""
+        meters = chain(self.starts, *self.by_unit.values())
+        return [meter for meter in meters if isinstance(meter, Share)]
+
+    def draws_of(self, uses: Mapping[str, Amount]) -> dict[Meter, Amount]:
+        """What a run of a job that uses these amounts draws from each meter."""
+        draws: dict[Meter, Amount] = dict.fromkeys(self.starts, 1)
+        if self.by_unit:
+            for unit, amount in uses.items():
+                draws.update(dict.fromkeys(self.by_unit.get(unit, ()), amount))
+        return draws
+
+    def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
+        """The meter of a limit in the place where ``before`` was."""
+        if isinstance(limit, SharedRateLimit):
+            return self._sharer.share_of(limit)
+        if isinstance(before, RateMeter):
+            before.change(limit, now)
+            return before
+        meter = RateMeter(limit, limit.unit)
+        if before is not None:
+            meter.set_level(limit, before.level(now), now)
+        return meter
+
+
+def latest(meters: Iterable[Meter], now: float) -> float:
+    """The earliest time from ``now`` on at which all these meters allow a start."""
+    ready = now
+    for meter in meters:
+        ready = max(ready, meter.ready_at(now))
+    return ready
+
+
+def _once(meters: list[Meter]) -> tuple[Meter, ...]:
+    return tuple(dict.fromkeys(meters))
