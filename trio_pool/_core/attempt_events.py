@@ -252,7 +252,9 @@ class AttemptEvents:
             self._lifecycle.move(job, JobState.DELAYED, now, until)
             self._deadlines.add_delay(job, until)
         else:
-            self._changes.queue_again(job, now, front=fate.front)
+            # A worker with several places is a candidate itself, once it looks for its next job.
+            assert setback.last is not None
+            self._changes.queue_again(job, now, front=fate.front, at_once=setback.last._is_exclusive)
 
     def _tell_breaker(self, run: Run, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:

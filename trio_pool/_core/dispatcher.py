@@ -136,7 +136,7 @@ class Dispatcher:
             or self._newcomers
             or self._line
             or self._overdue
-            or (worker._runs and not worker._has_room)
+            or not worker._has_room
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -159,7 +159,7 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if worker._runs and not worker._has_room:
+        if not worker._has_room:
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations

@@ -241,8 +241,11 @@ class Settling:
         limits = worker._limits
         assert limits is not None
         limits.grow_old()
-        if not worker._runs and worker._is_open and not is_kept(worker):
-            self._changes.take_out_of_use(worker, None, now)
+        if worker._is_open and not is_kept(worker):
+            if not worker._runs:
+                self._changes.take_out_of_use(worker, None, now)
+            elif not worker._is_exclusive:
+                self._dispatcher.note_places(worker, now)  # its free places start nothing more
 
     def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:
         self._state.roster.count_coming(worker)

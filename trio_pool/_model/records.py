@@ -379,8 +379,11 @@ class WorkerRecord(Handle):
     @property
     def _has_room(self) -> bool:
         """Whether a place is free that the worker's limits let be used."""
-        limits = self._limits
-        return len(self._runs) < self._max_running and (limits is None or limits.allows_another())
+        running, limits = len(self._runs), self._limits
+        if running >= self._max_running:
+            return False
+        # The first attempt may always start: if it must not, a hold says so.
+        return limits is None or not running or limits.allows_another(is_lent=bool(self._lent))
 
     @property
     def _may_become_available(self) -> bool:
