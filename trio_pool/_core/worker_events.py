@@ -139,7 +139,7 @@ class WorkerEvents:
         """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)
         if cut:
-            runs = sorted((*worker._runs, *worker._lent), key=lambda run: run.started_at)
+            runs = sorted((*worker._runs, *worker._lent), key=lambda run: run.number)
             # Their jobs go to the front of the queue in the order of their starts, whichever ends first.
             for run in reversed(runs):
                 self._state.evicted[run] = -next(self._state.tickets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
@@ -198,6 +199,9 @@ class Job(JobRecord, Generic[V_co]):
         return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
+_number = attrgetter("number")
+
+
 class Worker(WorkerRecord):
     """The loop that serves one resource, with a place for each attempt that may run on it at once.
 
@@ -224,7 +228,7 @@ class Worker(WorkerRecord):
     @property
     def jobs(self) -> tuple[Job[Any], ...]:
         """The jobs that run on the worker now, in the order of their start, without jobs that have lent it."""
-        return tuple(cast("Job[Any]", run.job) for run in tuple(self._runs))
+        return tuple(cast("Job[Any]", run.job) for run in sorted(self._runs, key=_number))
 
     @property
     def job(self) -> Job[Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -96,6 +97,9 @@ class JobSpec:
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
+_numbers = count(1)
+
+
 class Run:
     """One execution of a job on a worker. A run occupies a place of the worker unless the job has lent it.
 
@@ -104,6 +108,7 @@ class Run:
     Attributes:
       job: the job.
       worker: the worker.
+      number: grows with each start.
       started_at: when the run began.
       since: since when the run has occupied its place: its start, or the time when the job got the
           place back.
@@ -119,14 +124,15 @@ class Run:
 
     # fmt: off
     __slots__ = (
-        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "race", "since", "started_at", "wait",
-        "worker",
+        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "number", "race", "since", "started_at",
+        "wait", "worker",
     )
     # fmt: on
 
     def __init__(self, job: JobRecord, worker: WorkerRecord, started_at: float, deadline: float) -> None:
         self.job: JobRecord = job
         self.worker: WorkerRecord = worker
+        self.number: int = next(_numbers)
         self.started_at: float = started_at
         self.since: float = started_at
         self.deadline: float = deadline
@@ -317,7 +323,7 @@ class WorkerRecord(Handle):
         self._was_open = False  # ever
         self._expires_at: float | None = None
 
-        # The number of places, and the runs on them in the order of their start.
+        # The number of places, and the runs on them.
         self._max_running: float = 1
         # Whether there has never been more than one; and otherwise the numbers of places that are
         # reserved for groups. An exclusive worker is reserved as a whole, by its kind.
