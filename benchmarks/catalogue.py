@@ -6,7 +6,7 @@ import importlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import backing_off, crowds, growth, imports, programs, queueing, waiting, way
+from . import backing_off, crowds, ending, growth, imports, instructions, limits, programs, queueing, waiting, way
 from .measure import CallCounter, in_turn, ratio
 from .rows import Row
 
@@ -44,22 +44,37 @@ CATALOGUE = (
         name="submit",
         what="submit all, join, each result(); a retry policy set; against bare",
         measure=against("bare", programs.submit_all),
-        bound=2.0,
+        bound=1.6,
         aim=1.4,
+    ),
+    Row(
+        name="instructions",
+        what="the same in instructions of the processor",
+        measure=partial(instructions.against, "bare"),
+        bound=1.48,
+        aim=1.38,
+        counts=True,
     ),
     Row(
         name="timeouts",
         what="the same with both timeouts, against handwritten",
         measure=against("handwritten", programs.submit_all, **programs.TIMEOUTS),
-        bound=1.0,
-        aim=0.7,
+        bound=0.9,
+        aim=0.75,
     ),
     Row(
         name="nowait",
         what="submit_nowait all, join; against bare",
         measure=against("bare", programs.submit_all_nowait),
+        bound=0.8,
+        aim=0.65,
+    ),
+    Row(
+        name="callers",
+        what="run from 1,000 tasks at once, against a CapacityLimiter around the call",
+        measure=against("limited_callers", programs.run_from_tasks),
         bound=1.0,
-        aim=0.6,
+        aim=0.8,
     ),
     Row(
         name="limiter",
@@ -71,19 +86,19 @@ CATALOGUE = (
         name="map",
         what="map against aiometer",
         measure=against("aiometer", programs.map_all),
-        bound=0.6,
+        bound=0.45,
     ),
     Row(
         name="tenacity",
         what="map with a retry policy, against aiometer_tenacity",
         measure=against("aiometer_tenacity", programs.map_all, retry=programs.RETRY),
-        bound=0.25,
+        bound=0.18,
     ),
     Row(
         name="stamina",
         what="map with a retry policy, against aiometer_stamina",
         measure=against("aiometer_stamina", programs.map_all, retry=programs.RETRY),
-        bound=0.25,
+        bound=0.2,
     ),
     Row(
         name="queued",
@@ -151,6 +166,7 @@ CATALOGUE = (
         what="calls per job when the block is left without join, 400 workers against 4",
         measure=crowds.against_few(crowds.leave, 400),
         bound=1.3,
+        aim=1.1,
         counts=True,
     ),
     Row(
@@ -158,6 +174,7 @@ CATALOGUE = (
         what="the same, 4,000 workers against 4",
         measure=crowds.against_few(crowds.leave, 4_000),
         bound=1.3,
+        aim=1.1,
         counts=True,
     ),
     Row(
@@ -210,10 +227,51 @@ CATALOGUE = (
         counts=True,
     ),
     Row(
+        name="worker-limit",
+        what="calls per job under a rate limit of its worker that is never reached, against a plain one",
+        measure=limits.against_plain(limits.under_limit_of_worker),
+        bound=1.4,
+        aim=1.2,
+        counts=True,
+    ),
+    Row(
+        name="pool-limit",
+        what="the same under one of the pool",
+        measure=limits.against_plain(limits.under_limit_of_pool),
+        bound=1.4,
+        aim=1.2,
+        counts=True,
+    ),
+    Row(
+        name="group-limit",
+        what="the same in a group with max_running",
+        measure=limits.against_plain(limits.in_bounded_group),
+        bound=1.4,
+        aim=1.2,
+        counts=True,
+    ),
+    Row(
+        name="requires",
+        what="the same with requires, among 400 workers with a tag of their own each",
+        measure=limits.against_plain(limits.with_tags),
+        bound=1.4,
+        aim=1.2,
+        counts=True,
+    ),
+    Row(
+        name="hedged",
+        what="the same with a hedge whose time never comes",
+        measure=limits.against_plain(limits.hedged),
+        bound=1.4,
+        aim=1.2,
+        counts=True,
+    ),
+    Row(
         name="memory",
         what="memory per queued job, {remembered:,} queued, history=False",
         measure=partial(queueing.memory, history=False),
-        bound=600,
+        bound=520,
+        aim=450,
         unit="bytes",
         counts=True,
     ),
@@ -221,7 +279,8 @@ CATALOGUE = (
         name="memory-history",
         what="memory per queued job, {remembered:,} queued, history=True",
         measure=partial(queueing.memory, history=True),
-        bound=800,
+        bound=590,
+        aim=520,
         unit="bytes",
         counts=True,
     ),
@@ -264,6 +323,7 @@ CATALOGUE = (
         what="cost per attempt, {delayed:,} jobs that back off at once against jobs that don't fail",
         measure=backing_off.cost,
         bound=1.5,
+        aim=1.3,
     ),
     Row(
         name="ideal",
@@ -278,9 +338,16 @@ CATALOGUE = (
         bound=0.5,
     ),
     Row(
+        name="dead",
+        what="leaving the block with 1,000 jobs that die, per job, against jobs that succeed",
+        measure=ending.dead_jobs,
+        bound=3.0,
+    ),
+    Row(
         name="import",
         what="importing trio_pool beyond trio and attrs, against importing those",
         measure=imports.import_time,
         bound=0.25,
+        aim=0.2,
     ),
 )

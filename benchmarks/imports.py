@@ -18,25 +18,29 @@ STARTS = 3
 """Interpreters for each round: the imports are short, so what disturbs them weighs more."""
 
 PROGRAM = """
-from time import perf_counter
-start = perf_counter()
+from time import process_time
+start = process_time()
 import trio, attrs
-middle = perf_counter()
+middle = process_time()
 import trio_pool
-end = perf_counter()
+end = process_time()
 print(end - middle, middle - start)
 """
 
 
-def start_interpreter(bytecode: str) -> Pair:
-    """The seconds of importing the package after the others, and of importing those.
+def keeping_bytecode(folder: str) -> dict[str, str]:
+    """The environment of interpreters that keep the bytecode of all that they import there.
 
-    All of them with bytecode, as installed packages have it: it is kept in a folder of its
-    own, since the environment may forbid writing it beside the sources.
+    Installed packages have theirs beside the sources, but it may be missing, and the environment may
+    forbid writing it.
     """
-    environment = os.environ | {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+    return os.environ | {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def start_interpreter(bytecode: str) -> Pair:
+    """The seconds of importing the package after the others, and of importing those."""
     answer = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=keeping_bytecode(bytecode)
     )
     own, others = map(float, answer.stdout.split())
     return own, others

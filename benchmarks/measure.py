@@ -22,6 +22,10 @@ Pair: TypeAlias = "tuple[float, float]"
 """What the pool cost, and what it is held against, in the same round."""
 
 
+class NotMeasured(Exception):
+    """This machine lacks what it takes to measure a row."""
+
+
 @attrs.frozen
 class Figure:
     """What was measured, once in each round.
@@ -94,16 +98,22 @@ class Meter(Protocol):
 
 
 class Stopwatch:
-    """Measures seconds."""
+    """Measures seconds of processor time, which leave out those of other programs.
+
+    A program that sleeps needs another clock, such as `time.perf_counter`.
+    """
 
     cost = 0.0
 
+    def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
+        self._clock = clock
+
     def __enter__(self) -> Self:
-        self.cost = -time.perf_counter()
+        self.cost = -self._clock()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.cost += time.perf_counter()
+        self.cost += self._clock()
 
 
 class CallCounter:

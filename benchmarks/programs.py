@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .measure import Cost
 
 WORKERS = 4
+CALLERS = 1_000
+"""Tasks that call at once: as many as the queue has places for by default, so that none waits to submit."""
 RETRY = RetryPolicy(max_attempts=3)
 TIMEOUTS = {"attempt_timeout": 10.0, "total_timeout": 60.0}
 
@@ -54,6 +56,21 @@ async def map_all(fn: Callable[[int], Awaitable[int]], items: Sequence[int], wor
     """``map``."""
     async with open_pool(workers, **options) as pool, pool.map(fn, items) as results:
         return [result async for result in results]
+
+
+async def run_from_tasks(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
+    """``run``, called by many tasks at once, each for an item."""
+    results: list[int] = []
+    async with open_pool(workers) as pool:
+
+        async def call(item: int) -> None:
+            results.append(await pool.run(fn, item))
+
+        for start in range(0, len(items), CALLERS):
+            async with trio.open_nursery() as nursery:
+                for item in items[start : start + CALLERS]:
+                    nursery.start_soon(call, item)
+    return results
 
 
 def whole(run: Callable[..., Awaitable[list[int] | None]], jobs: int, **options: Any) -> Cost:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .rows import Measured, Scale
 
@@ -46,12 +46,13 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def as_data(measured: Iterable[Measured], scale: Scale, *, quick: bool) -> dict[str, Any]:
+def as_data(measured: Iterable[Measured], scale: Scale, *, quick: bool, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Everything that was found out."""
     return {
         "quick": quick,
         "rounds": scale.rounds,
         "surroundings": surroundings(),
+        "left_out": left_out,
         "rows": [
             {
                 "name": each.row.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .measure import Figure
 
@@ -115,28 +115,37 @@ def amount(value: float, unit: Unit) -> str:
     return f"{math.ceil(value * 100 - 1e-6) / 100:.2f}" if unit == "times" else f"{value:,.0f}"
 
 
-def table(measured: Iterable[Measured]) -> str:
-    """All rows as text, in columns."""
-    lines = [("what", "figure", "spread", "to reach", "met or not")]
-    for each in measured:
-        row, figure = each.row, each.figure
-        low, high = (amount(end, row.unit) for end in figure.spread)
-        bound = "-" if row.bound is None else f"{row.bound:g}"
-        if row.aim is not None:
-            bound += f" (aim {row.aim:g})"
-        unit = "" if row.unit == "times" else f" {row.unit}"
-        lines.append(
-            (
-                f"{row.name}: {each.what}",
-                amount(figure.median, row.unit) + unit,
-                f"{low} to {high}",
-                bound,
-                each.verdict,
-            )
-        )
+def to_reach(bound: float | None, aim: float | None, unit: Unit) -> str:
+    """What is to be reached, as it is printed."""
+    if bound is None:
+        return "-"
+    words = f"{bound:g}" if unit == "times" else f"{bound:g} {unit}"
+    return words if aim is None else f"{words} (aim {aim:g})"
+
+
+def in_columns(lines: Sequence[tuple[str, ...]]) -> str:
+    """Lines of cells as text, the first of them as a heading."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rule = ["-" * width for width in widths]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (lines[0], rule, *lines[1:])
     )
+
+
+def table(measured: Iterable[Measured]) -> str:
+    """All rows as text, in columns."""
+    lines = [("what", "figure", "spread", "to reach", "met or not")]
+    for each in measured:
+        row, figure = each.row, each.figure
+        low, high = (amount(end, row.unit) for end in figure.spread)
+        lines.append(
+            (
+                f"{row.name}: {each.what}",
+                amount(figure.median, row.unit),
+                f"{low} to {high}",
+                to_reach(row.bound, row.aim, row.unit),
+                each.verdict,
+            )
+        )
+    return in_columns(lines)

@@ -72,6 +72,8 @@ class World:
     """All that a run does and leaves behind."""
 
     tasks: tuple[Task, ...] = ()
+    # Whether the pool has no instruments, so that no books are kept.
+    is_quiet: bool = False
     devices: list[Device] = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     pool: Pool[Session] | None = None

@@ -61,7 +61,7 @@ class CheckedMachine(SchedulerMachine):
         records = self.records()
         idle = [records[plain] for plain in self.plain.idle()]
         assert self.core.roster.idle() == idle
-        held = self.plain.ready_at() > self.plain.now
+        held = self.plain.is_held() or self.plain.ready_at() > self.plain.now
         assert self.core.scheduler.free(self.plain.now) == ([] if held else idle)
 
     @invariant()
@@ -126,6 +126,11 @@ class CheckedMachine(SchedulerMachine):
             assert plain.next_pair(plain.line) is None
             assert plain.next_further() is None
 
+    @invariant()
+    def the_pool_is_held_back_as_in_the_model(self) -> None:
+        hold = self.core.scheduler.hold
+        assert (hold.paused, hold.resting_until) == (self.plain.is_paused, self.plain.rests_until)
+
     def lenders(self) -> set[object]:
         """The jobs that run, but on no worker."""
         return {run.job for worker in self.workers for run in worker.record._lent}
@@ -182,6 +187,8 @@ class CheckedMachine(SchedulerMachine):
 
     @invariant()
     def everything_that_begins_is_told_once_and_so_is_its_end(self) -> None:
+        if self.is_quiet:
+            return
         submitted = [told.arguments[0] for told in self.told if told.event == "job_submitted"]
         finished = [told.arguments[0] for told in self.told if told.event == "job_finished"]
         assert len(set(submitted)) == len(submitted) == sum(self.core.lifecycle.count.values())
@@ -220,6 +227,7 @@ class CheckedMachine(SchedulerMachine):
         hedging = self.core.scheduler.state.hedging.under_way
         holds.extend((Due.HEDGE, race) for race in hedging if race.next_at is not None)
         limits = self.core.scheduler.state.limits
+        holds.extend((Due.POOL_REST, limits.hold) for _ in range(limits.hold.resting_until is not None))
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
         autoscaler = self.core.scheduler._features.autoscaler

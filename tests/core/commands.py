@@ -87,6 +87,10 @@ class Tell(NamedTuple):
         return self.subject[1]
 
 
+class TellOfPool(Tell):
+    """The same, about the pool as a whole."""
+
+
 Typed: TypeAlias = (
     Start
     | Interrupt
@@ -104,6 +108,7 @@ Typed: TypeAlias = (
     | Moved
     | Quiet
     | Tell
+    | TellOfPool
 )
 
 KINDS: dict[str, type[Any]] = {
@@ -123,6 +128,7 @@ KINDS: dict[str, type[Any]] = {
     commands.MOVED: Moved,
     commands.QUIET: Quiet,
     commands.TELL: Tell,
+    commands.TELL_OF_POOL: TellOfPool,
 }
 
 

@@ -136,7 +136,7 @@ class GroupMachine(CheckedMachine):
         self.jobs.append((job, plain))
         self.on_both(
             lambda: self.plain.submit(plain, door),
-            lambda: self.core.scheduler.submit(job, door, self.now),
+            lambda: self.let_in(job, door),
         )
         return job, plain
 

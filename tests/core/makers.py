@@ -24,7 +24,7 @@ from trio_pool._model.records import Group, JobRecord, JobSpec, Run, WorkerRecor
 from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trio_pool import CircuitBreaker, RateLimit, RetryBudget
@@ -228,8 +228,9 @@ def make_core(
     keep_history: bool = True,
     seed: int = 0,
     elastic: Elastic[Any] | None = None,
+    instruments: Sequence[object] = (object(),),
 ) -> Core:
-    """A core that tells instruments, as if there were one."""
+    """A core that tells instruments, as if there were one, unless there are to be none."""
     roster = WorkerIndex(pick, Random(seed))
     dead = DeadLetters(max_dead, no_requeueing)
     commands: deque[Command] = deque()
@@ -242,7 +243,7 @@ def make_core(
         lifo=lifo,
         keep_history=keep_history,
     )
-    scheduler = Scheduler(roster, dead, commands, [object()], settings, elastic)
+    scheduler = Scheduler(roster, dead, commands, instruments, settings, elastic)
     return Core(roster, dead, commands, scheduler, scheduler.lifecycle)
 
 

@@ -94,6 +94,8 @@ class PlainElasticPool(PlainLendingPool):
 
     def startable(self) -> float:
         """How many attempts the pool's limits let start now."""
+        if self.is_held():
+            return 0
         room = self.max_running - self.under_way(self.those(JobState.RUNNING))
         if self.rate is not None and not self.suspended:
             room = min(room, self.rate.startable(self.now))

@@ -280,7 +280,26 @@ class PlainPool(PlainSteps):
             self.withdraw(job)
             self.refused.append(job)
 
-    # Limits change.
+    # The pool as a whole.
+
+    def pause_pool(self) -> None:
+        """Nothing is to start."""
+        self.advance()
+        self.is_paused = True
+        self._settle()
+
+    def resume_pool(self) -> None:
+        """Whatever may start, may start again."""
+        self.advance()
+        self.is_paused = False
+        self._settle()
+
+    def rest_pool(self, until: float) -> None:
+        """Nothing is to start for a while."""
+        self.advance()
+        if until > self.now:
+            self.rests_until = max(until, self.rests_until or 0.0)
+        self._settle()
 
     def set_max_running(self, limit: float) -> None:
         """Another bound on the attempts under way."""

@@ -146,6 +146,8 @@ class PlainSteps(PlainView):
 
     def is_still(self) -> bool:
         """Whether nothing will happen by itself any more."""
+        if self.rests_until is not None or (self.is_paused and not self.draining):
+            return False
         if not all(self.stands(job) for job in self.those(JobState.RUNNING)):
             return False
         if self.those(JobState.DELAYED) or self.waits_for_rate():
@@ -158,8 +160,8 @@ class PlainSteps(PlainView):
         return False
 
     def has_paused(self) -> bool:
-        """Whether any worker is paused that has not left."""
-        return any(worker.paused and worker.phase != "gone" for worker in self.workers)
+        """Whether the pool is paused, or any worker that has not left."""
+        return self.is_paused or any(worker.paused and worker.phase != "gone" for worker in self.workers)
 
     def _bury_all(self) -> None:
         for job in self.those(JobState.QUEUED):
@@ -174,6 +176,7 @@ class PlainSteps(PlainView):
         return worker.phase != "open" or any(until is not None for until in held)
 
     def _resume_all(self) -> None:
+        self.is_paused = False
         paused = [worker for worker in self.workers if worker.paused and worker.phase != "gone"]
         for worker in paused:  # all of them before any is asked: who gets a job doesn't depend on their order
             worker.paused = False
@@ -237,6 +240,8 @@ class PlainSteps(PlainView):
                 item.attempt.waits_since = self._next_count()
             else:  # its time is up
                 item.attempt.start_on_no_more()
+        if self.rests_until is not None and self.rests_until <= self.now:
+            self.rests_until = None
         self._settle()
         self._retire()  # of those for whom there is nothing to do after that
         self._settle()

@@ -30,6 +30,9 @@ class PlainView:
     budget: PlainBudget | None = None
     now: float = 0.0
     draining: bool = False
+    # Whether nothing starts in the whole pool, and until when it rests.
+    is_paused: bool = False
+    rests_until: float | None = None
     workers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     jobs: list[PlainJob] = attrs.field(factory=list[PlainJob])
     line: list[PlainJob] = attrs.field(factory=list[PlainJob])
@@ -87,9 +90,13 @@ class PlainView:
         del job
         return self.idle()
 
+    def is_held(self) -> bool:
+        """Whether the pool as a whole is paused or rests."""
+        return self.is_paused or self.rests_until is not None
+
     def has_room(self) -> bool:
         """Whether one more attempt, or an attempt on one more worker, is within the bound."""
-        return self.under_way(self.those(JobState.RUNNING)) < self.max_running
+        return not self.is_held() and self.under_way(self.those(JobState.RUNNING)) < self.max_running
 
     def under_way(self, jobs: list[PlainJob]) -> int:
         """How many attempts of running jobs there are, those on further workers included."""
@@ -181,4 +188,6 @@ class PlainView:
                 found.append(worker.expires_at)
         if self.waits_for_rate():
             found.append(self.ready_at())
+        if self.rests_until is not None:
+            found.append(self.rests_until)
         return found

@@ -51,6 +51,8 @@ class SchedulerMachine(StaffMachine):
         hedges=st.sampled_from(["none", "some", "many", "many"]),
         data=st.data(),
         patient=st.booleans(),
+        goes_straight=st.sampled_from([True, True, False]),
+        is_quiet=st.booleans(),
     )
     def open(
         self,
@@ -65,7 +67,10 @@ class SchedulerMachine(StaffMachine):
         hedges: str,
         data: DataObject,
         patient: bool,
+        goes_straight: bool,
+        is_quiet: bool,
     ) -> None:
+        self.goes_straight, self.is_quiet = goes_straight, is_quiet
         elastic, hedges = data.draw(self.elastics), self.kind_of_hedges(hedges)
         self.core = make_core(
             max_queue=max_queue,
@@ -75,6 +80,7 @@ class SchedulerMachine(StaffMachine):
             retry_budget=retry_budget,
             lifo=lifo,
             elastic=elastic,
+            instruments=[] if is_quiet else [object()],
         )
         self.plain = self.make_plain(
             max_queue,
@@ -169,7 +175,7 @@ class SchedulerMachine(StaffMachine):
         self.jobs.append((job, plain))
         self.on_both(
             lambda: self.plain.submit(plain, door),
-            lambda: self.core.scheduler.submit(job, door, self.now),
+            lambda: self.let_in(job, door),
         )
 
     @precondition(lambda self: self.plain.line)

@@ -30,7 +30,7 @@ from tests.core.commands import (
 from tests.core.makers import job_on, run_on
 from tests.core.plain_parts import Named, PlainJob, PlainWorker
 from trio_pool import JobState
-from trio_pool._core.admission import Admission
+from trio_pool._core.admission import Admission, Door
 from trio_pool._core.lifecycle import begun
 from trio_pool._model.records import JobRecord
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.core.makers import Core, job_on
     from tests.core.plain_model import PlainPool
     from trio_pool import Job
-    from trio_pool._model.records import Group, WorkerRecord
+    from trio_pool._model.records import Group, Run, WorkerRecord
 
 
 @attrs.define(eq=False, repr=False)
@@ -70,6 +70,9 @@ class ShellMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.closed = False
+        # Whether jobs go straight where they can, and whether there are instruments to tell.
+        self.goes_straight = False
+        self.is_quiet = False
         self.workers: list[ShellWorker] = []
         # Every job that was ever submitted, with the model's.
         self.jobs: list[tuple[Job[Any], PlainJob]] = []
@@ -102,9 +105,7 @@ class ShellMachine(RuleBasedStateMachine):
             command = typed(commands.popleft())
             match command:
                 case Start(run=run):
-                    worker = self.shell_of(run.worker)
-                    assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
-                    self.run(worker, run.job)
+                    self.start(run)
                 case Interrupt(run=run):
                     self.shell_of(run.worker).interrupted.append(run.job)
                     self.interrupted.append((run.worker, run.job))
@@ -136,6 +137,21 @@ class ShellMachine(RuleBasedStateMachine):
     def carry_out_more(self, command: Typed) -> None:
         """What happens only where jobs watch, wait or lend, or where the pool is elastic."""
         raise AssertionError(command)
+
+    def start(self, run: Run) -> None:
+        worker = self.shell_of(run.worker)
+        assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
+        self.run(worker, run.job)
+
+    def let_in(self, job: JobRecord, door: Door) -> Admission:
+        """Submit a job as the pool does: straight if that can be, and else in the general way."""
+        may_go_straight = self.goes_straight and not self.closed and door is not Door.IF_IDLE
+        done = may_go_straight and self.core.scheduler.submit_straight(job, self.now)
+        if done is False:
+            return self.core.scheduler.submit(job, door, self.now)
+        if done is not True:
+            self.start(done)
+        return Admission.ENTERED
 
     def run(self, worker: ShellWorker, job: JobRecord) -> None:
         assert worker.running is None
@@ -188,6 +204,9 @@ class ShellMachine(RuleBasedStateMachine):
         assert [plain_jobs[job] for job in self.refused] == model.refused
         assert {(plain_workers[record], plain_jobs[job]) for record, job in self.interrupted} == set(model.interrupted)
         assert Counter(plain_workers[record] for record in self.recalled) == Counter(model.recalled)
+        if self.is_quiet:
+            assert not self.told
+            return
         assert self.told_of_limits(told_before) == Counter(model.told)
         self.check_ended(told_before)
 

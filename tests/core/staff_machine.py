@@ -194,6 +194,21 @@ class StaffMachine(ShellMachine):
     def drain(self) -> None:
         self.on_both(self.plain.drain, lambda: self.core.scheduler.drain(self.now))
 
+    @rule(paused=st.booleans())
+    def pause_or_resume_the_pool(self, paused: bool) -> None:
+        if paused and not self.plain.is_paused:
+            self.on_both(self.plain.pause_pool, lambda: self.core.scheduler.pause_pool(self.now))
+        else:
+            self.on_both(self.plain.resume_pool, lambda: self.core.scheduler.resume_pool(self.now))
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 1.0, 2.0]))
+    def rest_pool(self, seconds: float) -> None:
+        until = self.now + seconds
+        self.on_both(
+            lambda: self.plain.rest_pool(until),
+            lambda: self.core.scheduler.rest_pool(until, self.now),
+        )
+
     @rule(limit=st.sampled_from([1, 2, 3, math.inf]))
     def set_max_running(self, limit: float) -> None:
         self.on_both(

@@ -15,6 +15,7 @@ from tests.core.makers import Core, job_on, make_core, make_job
 from trio_pool import JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlines import Deadlines
+from trio_pool._core.demand import Demand
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
 from trio_pool._core.worker_index import WorkerIndex, terms_of
@@ -435,18 +436,25 @@ def test_how_many_jobs_wait_that_workers_with_some_tags_may_take_is_told_by_grou
     core = make_core()
     workers = workers_of(core.roster)
     queue = ReadyQueue(core.roster, Deadlines(count(1)), count(1))
-    queue.counted_tags = frozenset({"a"})
+    queue.demand = Demand(frozenset({"a"}), 0.0)
     group = make_group(core, max_running=1)
     for job in (make_job(), make_job(requires=["a"]), make_job(requires=["b"]), make_job(worker=workers[0])):
         let_wait(queue, job)
-    assert sorted(queue.counted(), key=str) == [(None, 1), (None, 1)]
+    assert sizes_of(queue) == {None: 2}
     gated = [make_job(group=group) for _ in range(3)]
     for job in gated:
         let_wait(queue, job)
-    assert (group, 3) in list(queue.counted())
+    assert sizes_of(queue) == {None: 2, group: 3}
     for job in gated:
         queue.remove(job)
-    assert sorted(queue.counted(), key=str) == [(None, 1), (None, 1)]
+    assert sizes_of(queue) == {None: 2}
+    queue.clear()
+    assert sizes_of(queue) == {}
+
+
+def sizes_of(queue: ReadyQueue) -> dict[Group | None, int]:
+    assert queue.demand is not None
+    return {gate: line.size for gate, line in queue.demand.lines.items()}
 
 
 @pytest.mark.parametrize("placement", ["same", "any"])

@@ -336,3 +336,42 @@ def test_keeping_workers_and_giving_them_back_leaves_them_in_their_order() -> No
     for number in (4, 0, 3):
         core.roster.reserve(workers[number], None)
     assert list(workers[0]._kind.idle) == core.roster.idle() == workers
+
+
+@pytest.mark.parametrize("pick", ["longest_idle", "last_used", "random"])
+@pytest.mark.parametrize("kinds", [1, 2, 20])
+def test_the_idle_worker_that_is_taken_is_the_one_that_would_be_chosen(pick: Pick, kinds: int) -> None:
+    cores = [make_core(pick=pick) for _ in range(2)]
+    for core in cores:
+        for number in range(20):
+            core.add_worker(f"tag {number % kinds}")
+    taking, choosing = (core.roster for core in cores)
+    for _ in range(20):
+        chosen = choosing.choose(ANYONE)
+        assert chosen is not None
+        choosing.unpark(chosen)
+        taken = taking.take_idle()
+        assert taken is not None
+        assert (taken.id, taking.idle_count) == (chosen.id, choosing.idle_count)
+        assert [worker.id for worker in taking.idle()] == [worker.id for worker in choosing.idle()]
+        assert not taking.is_idle(taken)
+
+
+def test_no_idle_worker_is_taken_that_is_kept_for_a_group() -> None:
+    core = make_core()
+    core.add_worker()
+    core.open_group(reserve=1)
+    assert core.roster.idle_count == 1
+    assert core.scheduler.submit_straight(make_job(), 0.0) is False
+    assert core.roster.idle_count == 1
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+def test_an_elastic_pool_hears_of_the_idle_worker_that_is_taken(tags: int) -> None:
+    core = make_core()
+    for number in range(tags):
+        core.add_worker(f"tag {number}")
+    heard: list[WorkerRecord] = []
+    core.roster.on_unparked = heard.append
+    assert heard == []
+    assert [core.roster.take_idle()] == heard

@@ -72,7 +72,13 @@ def failures_of(program: Program) -> list[str]:
 
 def _failures_of(program: Program) -> list[str]:
     world = World(program)
-    log = Log()
+    run(world)
+    return world.wrong
+
+
+def run(world: World) -> None:
+    """Run the program of a world, and note what is wrong."""
+    program, log = world.program, Log()
     found: list[warnings.WarningMessage]
     unraisable: list[str] = []
 
@@ -100,12 +106,12 @@ def _failures_of(program: Program) -> list[str]:
             else:
                 world.fail(f"crash: {in_words(error)} from {in_words(reason) if reason else reason}")
         else:
-            check(world, log.records)
+            if not world.is_quiet:
+                check(world, log.records)
     for warning in found:
         world.fail(f"warning: {warning.message}")
     for words in unraisable:
         world.fail(f"unraisable: {words}")
-    return world.wrong
 
 
 async def _main(world: World) -> None:
@@ -167,10 +173,10 @@ _open_pool: Callable[..., AbstractAsyncContextManager[Any]] = cast("Any", open_p
 def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContextManager[Any]:
     """The pool of a program, not yet open."""
     setup = world.program.setup
-    instruments: list[Instrument] = [Book(world)]
-    if setup.raises_at:
+    instruments: list[Instrument] = [] if world.is_quiet else [Book(world)]
+    if setup.raises_at and not world.is_quiet:
         instruments.insert(0, Raising(world, setup.raises_at))
-    if setup.calls_at:
+    if setup.calls_at and not world.is_quiet:
         instruments.append(Calling(world, setup.calls_at, calls=setup.calls))
     options: dict[str, Any] = {
         "attempt_timeout": setup.attempt_timeout,

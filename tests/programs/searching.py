@@ -8,23 +8,29 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.programs.generator import Choice, program_of
-from tests.programs.running import failures_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.queues import Queue
 
+    from tests.programs.language import Program
+
+    # Says what is wrong with a program.
+    Judge = Callable[[Program], list[str]]
     # The seed, or None at the end, and what is wrong with its program.
     Report = tuple[int | None, list[str]]
 
 
 def search(
-    first: int, until: float, number: int | None, processes: int, choice: Choice, *, go_on: bool
+    first: int, until: float, number: int | None, processes: int, choice: Choice, judge: Judge, *, go_on: bool
 ) -> list[tuple[int, list[str]]]:
-    """Run programs in processes of their own; return those that fail."""
+    """Run programs in processes of their own; return those in which ``judge`` finds something."""
     context = multiprocessing.get_context("spawn")
     reports: Queue[Report] = context.Queue()
     workers = [
-        context.Process(target=_run_many, args=(first + offset, processes, until, number, choice, reports), daemon=True)
+        context.Process(
+            target=_run_many, args=(first + offset, processes, until, number, choice, judge, reports), daemon=True
+        )
         for offset in range(processes)
     ]
     for worker in workers:
@@ -55,9 +61,11 @@ def search(
     return found
 
 
-def _run_many(first: int, step: int, until: float, number: int | None, choice: Choice, reports: Queue[Report]) -> None:
+def _run_many(
+    first: int, step: int, until: float, number: int | None, choice: Choice, judge: Judge, reports: Queue[Report]
+) -> None:
     seed = first
     while time.monotonic() < until and (number is None or (seed - first) // step < number):
-        reports.put((seed, failures_of(program_of(seed, choice))))
+        reports.put((seed, judge(program_of(seed, choice))))
         seed += step
     reports.put((None, []))

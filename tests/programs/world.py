@@ -95,6 +95,8 @@ class World:
     """All that a run does and leaves behind."""
 
     program: Program
+    # Whether the pool has no instruments, so that the books are kept by somebody else, or not at all.
+    is_quiet: bool = False
     # What is wrong, each with its kind in front.
     wrong: list[str] = attrs.field(factory=list[str])
     rng: Random = attrs.field(init=False)

@@ -7,19 +7,20 @@ import json
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
 # Behind everything else, so that what is tested is the library that is installed.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import programs
-from benchmarks.catalogue import CATALOGUE
+from benchmarks import ending, instructions, joined, programs
+from benchmarks.catalogue import CATALOGUE, against
 from benchmarks.command import main
 from benchmarks.features import FEATURES
 from benchmarks.growth import Counted
-from benchmarks.measure import CallCounter, Figure, Stopwatch, in_turn, ratio
+from benchmarks.measure import CallCounter, Figure, NotMeasured, Stopwatch, in_turn, ratio
 from benchmarks.rows import FULL, QUICK, Measured, Row, Scale, Unit, failures, table
 from benchmarks.waiting import HELD, KINDS, subsets
 
@@ -98,10 +99,9 @@ def test_garbage_is_collected_before_each_program_and_the_collector_stays_on(mon
     assert len(collections) == 4
 
 
-def test_a_stopwatch_measures_its_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopwatch_measures_its_block_alone() -> None:
     times = iter([10.0, 12.5])
-    monkeypatch.setattr("benchmarks.measure.time.perf_counter", lambda: next(times))
-    with Stopwatch() as watch:
+    with Stopwatch(lambda: next(times)) as watch:
         pass
     assert watch.cost == 2.5
 
@@ -182,10 +182,10 @@ def test_the_table_says_what_the_figure_what_to_reach_and_whether_it_is_met() ->
         Measured(row(6_054, 600, unit="bytes"), Figure((6_054,)), FULL),
     ]
     assert table(rows).splitlines() == [
-        "what                             figure       spread          to reach     met or not",
-        "-------------------------------  -----------  --------------  -----------  ----------------",
-        "row-1.234: a figure of 7 rounds  1.24         1.12 to 1.37    2 (aim 1.4)  met, and the aim",
-        "row-6054: a figure of 7 rounds   6,054 bytes  6,054 to 6,054  600          NOT MET",
+        "what                             figure  spread          to reach     met or not",
+        "-------------------------------  ------  --------------  -----------  ----------------",
+        "row-1.234: a figure of 7 rounds  1.24    1.12 to 1.37    2 (aim 1.4)  met, and the aim",
+        "row-6054: a figure of 7 rounds   6,054   6,054 to 6,054  600 bytes    NOT MET",
     ]
 
 
@@ -235,6 +235,7 @@ def test_it_prints_the_table_and_writes_the_same_as_json(tmp_path: Path, capsys:
     assert data["rounds"] == 2
     assert data["quick"] is False
     assert data["surroundings"]["packages"]["trio"]
+    assert data["left_out"] == {}
     assert data["rows"] == [
         {
             "name": "row-3",
@@ -252,6 +253,23 @@ def test_it_prints_the_table_and_writes_the_same_as_json(tmp_path: Path, capsys:
     ]
 
 
+def test_a_row_that_cannot_be_measured_is_left_out_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(scale: Scale) -> Figure:
+        raise NotMeasured("there is no scale")
+
+    left_out = Row(name="weight", what="the weight", measure=refuse, bound=1, counts=True)
+    assert run(tmp_path, "--rounds", "1", rows=[left_out, row(1, 2)]) == 0
+    printed = capsys.readouterr()
+    assert "[1/2] weight ... left out: there is no scale\n" in printed.err
+    assert "weight" not in printed.out
+    assert "row-1" in printed.out
+    data = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
+    assert data["left_out"] == {"weight": "there is no scale"}
+    assert [each["name"] for each in data["rows"]] == ["row-1"]
+
+
 def test_only_measures_what_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--only", "row-1", "row-2", rows=[row(1, 2), row(2, 2), row(3, 2)]) == 0
     out = capsys.readouterr().out
@@ -267,6 +285,108 @@ def test_wrong_arguments_are_refused(tmp_path: Path, arguments: list[str]) -> No
     assert info.value.code == 2
 
 
+# Several Pythons
+
+
+def results(folder: Path, python: str, *rows: Row, arguments: tuple[str, ...] = ()) -> Path:
+    """Where the results of a Python are."""
+    run(folder, "--rounds", "1", *arguments, rows=list(rows))
+    file = folder / "benchmarks.json"
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["surroundings"] = {
+        "processor": "Abacus",
+        "processors": 2,
+        "system": "Linux wood",
+        "python": f"CPython {python}",
+        "packages": {"trio": "0.35.0", "tenacity": None},
+    }
+    file.write_text(json.dumps(data), encoding="utf-8")
+    return folder
+
+
+def named(name: str, figure: float, bound: float | None, **options: Any) -> Row:
+    return attrs.evolve(row(figure, bound, **options), name=name)
+
+
+def test_the_results_of_several_pythons_are_joined_into_one_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(scale: Scale) -> Figure:
+        raise NotMeasured("there is no scale")
+
+    def rows(submit: float, memory: float) -> list[Row]:
+        return [
+            named("submit", submit, 2.0, aim=1.4),
+            named("memory", memory, 600, unit="bytes"),
+            named("limiter", 9.0, None),
+        ]
+
+    old = results(tmp_path / "old", "3.9.20", *rows(1.39, 6_000))
+    weight = attrs.evolve(named("weight", 1, 1), measure=refuse)
+    new = results(tmp_path / "new", "3.10.1", *rows(1.4, 600), weight)
+    newest = results(tmp_path / "newest", "3.11.0rc1", *rows(1.3, 500), named("weight", 1, 1))
+    capsys.readouterr()
+    assert main(["--join", *map(str, [old, new, newest]), "--output", str(tmp_path / "docs" / "here")]) == 1
+    table = [
+        "what                           3.9    3.10  3.11  to reach     met or not",
+        "-----------------------------  -----  ----  ----  -----------  ----------------",
+        "submit: a figure of 1 rounds   1.39   1.40  1.30  2 (aim 1.4)  met, and the aim",
+        "memory: a figure of 1 rounds   6,000  600   500   600 bytes    NOT MET on 3.9",
+        "limiter: a figure of 1 rounds  9.00   9.00  9.00  -            -",
+        "weight: a figure of 1 rounds   -      -     1.00  1            met",
+        "",
+        "Abacus, 2 processors, Linux wood; rounds: 1",
+        "CPython 3.9.20: trio 0.35.0",
+        "CPython 3.10.1: trio 0.35.0",
+        "Left out with 3.10: weight, as there is no scale",
+        "CPython 3.11.0rc1: trio 0.35.0",
+    ]
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [*table, "Not met: memory"]
+    assert "There is no chart" in printed.err
+    assert (tmp_path / "docs" / "here" / "table.txt").read_text(encoding="utf-8").splitlines() == table
+
+
+@pytest.mark.parametrize(
+    ("figures", "bound", "aim", "verdict"),
+    [
+        ([1.0, 2.0], 2.0, None, "met"),
+        ([1.0, 1.5], 2.0, 1.0, "met"),
+        ([1.0, 0.9], 2.0, 1.0, "met, and the aim"),
+        ([1.0, 2.1], 2.0, 1.0, "NOT MET on 3.11"),
+        ([2.1, 2.2], 2.0, 1.0, "NOT MET"),
+        ([9.0, 9.0], None, None, "-"),
+    ],
+)
+def test_a_joined_row_is_met_if_it_is_met_on_each_python(
+    tmp_path: Path, figures: list[float], bound: float | None, aim: float | None, verdict: str
+) -> None:
+    folders = [
+        results(tmp_path / python, f"{python}.0", named("it", figure, bound, aim=aim))
+        for python, figure in zip(("3.10", "3.11"), figures, strict=True)
+    ]
+    runs = joined.load(folders)
+    assert joined.verdict(joined.by_row(runs)["it"]) == verdict
+    assert joined.failures(runs) == (["it"] if "NOT" in verdict else [])
+
+
+def test_joined_quick_runs_fail_on_counts_alone(tmp_path: Path) -> None:
+    rows = [named("time", 2, 1), named("count", 2, 1, counts=True)]
+    folder = results(tmp_path, "3.13.0", *rows, arguments=("--quick",))
+    assert joined.failures(joined.load([folder])) == ["count"]
+    assert "a quick run; rounds: 1" in joined.surroundings(joined.load([folder]))
+
+
+@pytest.mark.parametrize("arguments", [("--quick",), ("--rounds", "2")])
+def test_runs_that_were_not_measured_alike_are_not_joined(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    folders = [
+        results(tmp_path / "one", "3.12.0", row(1, 2)),
+        results(tmp_path / "other", "3.13.0", row(1, 2), arguments=arguments),
+    ]
+    with pytest.raises(ValueError, match="not measured alike"):
+        joined.load(folders)
+
+
 # What is measured
 
 
@@ -275,8 +395,9 @@ def test_a_full_run_has_at_least_seven_rounds_and_each_row_a_name_of_its_own() -
     assert len({each.name for each in CATALOGUE}) == len(CATALOGUE)
 
 
-def test_all_counts_can_be_measured_without_the_peers(tmp_path: Path) -> None:
-    counts = [each for each in CATALOGUE if each.counts]
+def test_all_counts_can_be_measured_without_the_peers() -> None:
+    # Those of instructions start processes under valgrind.
+    counts = [each for each in CATALOGUE if each.counts and each.name != "instructions"]
     assert {each.name for each in counts} >= {"memory", "memory-history", "backoff-tasks", "comparisons"}
     tiny = Scale(
         rounds=1,
@@ -289,7 +410,54 @@ def test_all_counts_can_be_measured_without_the_peers(tmp_path: Path) -> None:
         delayed=20,
     )
     for each in counts:
-        assert Measured(each, each.measure(tiny), tiny).verdict in ("met", "NOT MET")
+        assert len(each.measure(tiny).values) == 1
+
+
+def test_calls_from_many_tasks_can_be_measured() -> None:
+    # A program that loses results raises.
+    measure = against("limited_callers", programs.run_from_tasks)
+    assert len(measure(Scale(rounds=1, jobs=programs.CALLERS + 1)).values) == 1
+
+
+def test_each_dead_job_is_measured_against_one_that_succeeds() -> None:
+    assert len(ending.dead_jobs(Scale(rounds=1, jobs=ending.BLOCK)).pairs) == 1
+    with pytest.raises(RuntimeError, match=f"{ending.BLOCK} jobs are dead, and not 0"):
+        ending.leave(ending.fail, 0, 1)()
+
+
+@pytest.fixture
+def valgrind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a valgrind, which is still to be written; the processes that it counts do nothing."""
+
+    def process(peer: str, few: int, many: int) -> list[str]:
+        return ["true", peer, str(few), str(many)]
+
+    monkeypatch.setattr("benchmarks.instructions.CALLGRIND", (str(tmp_path / "valgrind"), "--count"))
+    monkeypatch.setattr("benchmarks.instructions.process", process)
+    return tmp_path / "valgrind"
+
+
+def write_program(file: Path, *lines: str) -> None:
+    file.write_text("\n".join(["#!/bin/sh", *lines, ""]), encoding="utf-8")
+    file.chmod(0o755)
+
+
+def test_instructions_are_those_of_more_jobs_alone(valgrind: Path) -> None:
+    # Each process has 1,000 behind it. A job of the pool takes 30, one of the peer 20.
+    counts = "$((1000 + 30 * $4)) $((1000 + 30 * $5)) $((1000 + 20 * $4)) $((1000 + 20 * $5)) 1000"
+    write_program(valgrind, f'for each in {counts}; do echo "==1== Collected : $each" >&2; done')
+    assert instructions.against("bare", Scale(rounds=1, counted=50)).pairs == ((30.0, 20.0),)
+
+
+def test_instructions_that_were_not_counted_are_an_error(valgrind: Path) -> None:
+    write_program(valgrind, "echo nothing >&2")
+    with pytest.raises(RuntimeError, match="has not counted five processes: nothing"):
+        instructions.against("bare", Scale(rounds=1, counted=50))
+
+
+def test_instructions_are_left_out_where_there_is_no_valgrind(valgrind: Path) -> None:
+    with pytest.raises(NotMeasured, match="valgrind is not installed"):
+        instructions.against("bare", Scale(rounds=1, counted=50))
 
 
 @pytest.mark.parametrize("row", FEATURES, ids=lambda row: row.name)

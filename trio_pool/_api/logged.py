@@ -32,6 +32,12 @@ class LogLevels(TypedDict, total=False):
     """``INFO`` by default"""
     pool_closed: int | None
     """``INFO`` by default"""
+    pool_paused: int | None
+    """``INFO`` by default"""
+    pool_resumed: int | None
+    """``INFO`` by default"""
+    pool_resting: int | None
+    """``INFO`` by default"""
     job_submitted: int | None
     """``DEBUG`` by default"""
     attempt_started: int | None
@@ -73,6 +79,9 @@ class LogLevels(TypedDict, total=False):
 _LEVELS: Mapping[str, int] = {
     "pool_opened": logging.INFO,
     "pool_closed": logging.INFO,
+    "pool_paused": logging.INFO,
+    "pool_resumed": logging.INFO,
+    "pool_resting": logging.INFO,
     "job_submitted": logging.DEBUG,
     "attempt_started": logging.DEBUG,
     "attempt_succeeded": logging.DEBUG,
@@ -142,6 +151,19 @@ class Logged(Instrument):
             words = ", ".join(f"{number} {end}" for end, number in ends.items())
             jobs = counted(seen.submitted, "job")
             self._pools.log(level, "%s is closed after %s: %s", _pool(pool), jobs, words, extra=facts)
+
+    def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
+        """Logged."""
+        self._tell_of_pool(pool, "pool_paused", "is paused")
+
+    def pool_resumed(self, pool: Pool[Any] | SlotPool) -> None:
+        """Logged."""
+        self._tell_of_pool(pool, "pool_resumed", "is resumed")
+
+    def pool_resting(self, pool: Pool[Any] | SlotPool, until: float) -> None:
+        """Logged with the duration of the rest."""
+        delay = until - trio.current_time()
+        self._tell_of_pool(pool, "pool_resting", f"rests for {delay:.3f} s", pool_delay=delay)
 
     def job_submitted(self, job: Job[Any]) -> None:
         """Logged with its priority."""
@@ -232,6 +254,10 @@ class Logged(Instrument):
     def worker_stopped(self, worker: Worker) -> None:
         """Logged."""
         self._tell(worker, "worker_stopped", "has stopped")
+
+    def _tell_of_pool(self, pool: Pool[Any] | SlotPool, event: str, words: str, **facts: object) -> None:
+        if level := self._level(event, self._pools):
+            self._pools.log(level, "%s %s", _pool(pool), words, extra=_facts(event, pool.name, **facts))
 
     def _tell(
         self, worker: Worker, event: str, words: str, until: float | None = None, error: Exception | None = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import trio
-
 from .._basics.text import one_line
 from .._model.records import JobSpec
 from .._model.states import JobState
@@ -15,15 +13,13 @@ from .._model.text import counted
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
 from .._policies.resource import Elastic, Resource
-from .._policies.retry import RetryPolicy
 from .._runtime.engine import Engine
-from .._runtime.job_runner import is_in_a_job
 from .._runtime.notify import is_among, remove
 from .._runtime.workers import Workers
 from .calls import ResourceCalls, SlotCalls
+from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
 from .snapshots import Snapshots
-from .submitting import Submitting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
 
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job, Worker
-    from .._model.pool_config import Config, OnFailure
+    from .._model.pool_config import Config
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
 
@@ -67,6 +63,15 @@ class Instrument:
     def job_finished(self, job: Job[Any]) -> None:
         """A job has reached its final state."""
 
+    def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
+        """The whole pool has been paused."""
+
+    def pool_resumed(self, pool: Pool[Any] | SlotPool) -> None:
+        """The whole pool has been resumed, by the program or at the end of its block."""
+
+    def pool_resting(self, pool: Pool[Any] | SlotPool, until: float) -> None:
+        """The whole pool rests until the given time, on Trio's clock."""
+
     def worker_started(self, worker: Worker) -> None:
         """A worker's resource has been opened or reopened."""
 
@@ -93,10 +98,10 @@ class Instrument:
         """A worker has left its lifespan and the pool."""
 
 
-class BasePool(Submitting):
+class BasePool(Controls):
     """The common base of `Pool` and `SlotPool`. Only `open_pool` creates them."""
 
-    __slots__ = ("_staff",)
+    __slots__ = ()
 
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
         defaults = JobSpec(
@@ -104,18 +109,14 @@ class BasePool(Submitting):
             total_timeout=config.total_timeout,
             show_arguments=config.show_arguments,
         )
-        super().__init__(Engine(config, elastic, self._requeue), defaults, count(1))
-        self._staff = Workers(self._engine, elastic)
+        engine = Engine(config, elastic, self._requeue)
+        super().__init__(engine, defaults, count(1), Workers(engine, elastic))
+        engine.pool = self
 
     @property
     def name(self) -> str | None:
         """The name given to `open_pool`, or None."""
         return self._engine.config.name
-
-    @property
-    def closed(self) -> bool:
-        """Whether the pool refuses jobs from outside, since it was closed, cancelled or left, or its body has ended."""
-        return self._engine.closed
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -141,57 +142,6 @@ class BasePool(Submitting):
     def dead(self) -> DeadLetters:
         """The dead jobs that nobody has removed yet."""
         return self._engine.dead
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """The policy of jobs without a policy of their own. Assign to change it."""
-        return self._staff.retry
-
-    @retry.setter
-    def retry(self, policy: RetryPolicy) -> None:
-        self._engine.check_caller()
-        self._staff.retry = validate.instance("retry", policy, RetryPolicy)
-
-    @property
-    def on_failure(self) -> OnFailure | None:
-        """The function that decides about ordinary failures, or None. Assign to change it."""
-        return self._staff.on_failure
-
-    @on_failure.setter
-    def on_failure(self, hook: OnFailure | None) -> None:
-        self._engine.check_caller()
-        if hook is not None:
-            validate.call("on_failure", hook)
-        self._staff.on_failure = hook
-
-    @property
-    def max_running(self) -> float | None:
-        """How many attempts may run at once, or None. Assign to change it."""
-        limit = self._engine.core.max_running
-        return None if limit == float("inf") else limit
-
-    @max_running.setter
-    def max_running(self, limit: float | None) -> None:
-        self._engine.check_caller()
-        bound = validate.bound("max_running", limit, least=1)
-        self._engine.core.set_max_running(bound, trio.current_time())
-        self._engine.carry_out()
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """How often attempts may start in the whole pool, or None. Assign to change it.
-
-        A new limit doesn't start with a fresh burst. As many attempts may start at once as before, or as many as
-        the new burst if that is less.
-        """
-        return self._engine.core.rate_limit
-
-    @rate_limit.setter
-    def rate_limit(self, limit: RateLimit | None) -> None:
-        self._engine.check_caller()
-        validate.optional("rate_limit", limit, RateLimit)
-        self._engine.core.set_rate_limit(limit, trio.current_time())
-        self._engine.carry_out()
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
         """Iterate over the jobs that have not ended, or over those of them in one of ``states``.
@@ -244,38 +194,6 @@ class BasePool(Submitting):
         name = f" {one_line(self.name)!r}" if self.name is not None else ""
         workers = counted(len(self._engine.roster.by_id), "worker")
         return f"<trio_pool.{type(self).__name__}{name}: {workers}, {counted(len(self._engine.lifecycle.live), 'job')}>"
-
-    def close(self) -> None:
-        """Accept no more jobs from outside; the jobs in the pool still run.
-
-        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
-        Leaving the block also closes the pool.
-        """
-        self._engine.close()
-
-    def cancel(self) -> None:
-        """Stop everything now: all jobs, the body of the block, the workers.
-
-        The block then ends without an exception from the pool. Dead jobs that nobody has dealt with are logged.
-        """
-        self._engine.cancel()
-
-    @trio.lowlevel.enable_ki_protection
-    async def join(self) -> None:
-        """Wait until no job is queued, delayed, blocked or running.
-
-        A checkpoint. Cancelling the wait has no effect on the jobs.
-
-        Raises:
-          RuntimeError: if called inside a job of this pool, which would wait for itself.
-        """
-        self._engine.check_caller()
-        if is_in_a_job() and self._is_inside():
-            raise RuntimeError("join() inside a job of the same pool would wait for ever")
-        if self._engine.lifecycle.live:
-            await self._engine.wait_until_quiet()
-        else:
-            await trio.lowlevel.checkpoint()
 
 
 class Pool(ResourceCalls[R], BasePool):

@@ -213,13 +213,14 @@ class Submitting(Handle, FixedAttributes, Entered):
             if not self._goes_straight(job) and self._lines_up(job):
                 await self._engine.submitters.wait_for_place(job)
             await self._engine.waiting.wait_for(job, has_ended)
-        except BaseException:
+        except BaseException as error:
             if job._state is None:
                 raise  # the job has never been in the pool
             job.cancel()
             with trio.CancelScope(shield=True):
                 await self._engine.waiting.wait_for_end(job)
-            if job.state in (JobState.DEAD, JobState.SUCCEEDED):
+            # A Ctrl-C must not get lost, whatever has become of the job.
+            if job.state in (JobState.DEAD, JobState.SUCCEEDED) and not isinstance(error, KeyboardInterrupt):
                 return self._engine.result_of(job)
             raise
         return self._engine.result_of(job)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import HIRE
 from .deadlines import Due
+from .demand import Demand
 
 if TYPE_CHECKING:
-    from .._model.records import Group, Terms, WorkerRecord
+    from .._model.records import Terms, WorkerRecord
     from .._policies.resource import Elastic
     from .state import PoolState
 
@@ -28,11 +29,13 @@ class Autoscaler:
     __slots__ = (
         "_crew",
         "_deadlines",
+        "_demand",
         "_elastic",
         "_failing",
         "_held",
         "_idle",
         "_idle_since",
+        "_open_at",
         "_ordered",
         "_present",
         "_queue",
@@ -51,7 +54,8 @@ class Autoscaler:
         self._queue = state.queue
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
-        state.queue.counted_tags = state.waiting_line.by_taker.counted_tags = elastic.tags
+        self._demand = Demand(elastic.tags, elastic.open_after)
+        state.queue.demand = state.waiting_line.by_taker.demand = self._demand
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The runtime opens the first workers, and gives up if one of them can't be opened.
         self.begun: bool = False
@@ -70,6 +74,8 @@ class Autoscaler:
         # Since when there have been this many idle workers: the first entry for one, the second for
         # two, and so on.
         self._idle_since: deque[float] = deque()
+        # When the next job will have waited long enough for a worker to be opened.
+        self._open_at: float | None = None
         # When to look for workers to retire.
         self._retire_at: float | None = None
         # Workers that the runtime has to open but that have not joined yet.
@@ -81,6 +87,11 @@ class Autoscaler:
         return self._ordered > 0
 
     @property
+    def is_patient(self) -> bool:
+        """Whether a worker will be opened if the waiting jobs go on waiting."""
+        return self._open_at is not None
+
+    @property
     def is_letting_go(self) -> bool:
         """Whether a worker is about to leave."""
         return self._present > len(self._crew)
@@ -88,7 +99,7 @@ class Autoscaler:
     @property
     def is_short(self) -> bool:
         """Whether jobs wait for which another worker could be opened."""
-        return self._there < self._elastic.max and not self._failing and self._waiting() > 0
+        return self._there < self._elastic.max and not self._failing and self._demand.waiting() > 0
 
     @property
     def most(self) -> float:
@@ -178,13 +189,17 @@ class Autoscaler:
 
     def hire(self, now: float) -> None:
         """Order the missing workers: for waiting jobs, and to keep at least ``min`` workers."""
-        if not self.begun or self._there >= self._elastic.max or self._failing:
-            return  # while the resource can't be opened, the workers that try are enough
+        if not self.begun:
+            return
+        # While the resource can't be opened, the workers that try are enough.
+        may_open = self._there < self._elastic.max and not self._failing
+        startable = self._startable_by_new(now) if may_open or self._demand.patience else 0
+        if not may_open:
+            self._look_for_ripe_at(math.inf)
+            return
         missing: float = self._elastic.min - len(self._crew) - self._ordered
         wanted: float = self._reservations.lacking
-        if waiting := self._waiting():
-            startable = min(waiting, self._startable(now))
-            wanted += startable
+        wanted += startable
         if wanted:
             workers = max(math.ceil(wanted / self._elastic.max_running), 1)
             missing = max(missing, workers - self._ordered - self._coming)
@@ -196,7 +211,9 @@ class Autoscaler:
 
     def not_needed(self) -> WorkerRecord | None:
         """Return a worker whose resource can't be opened and that no job needs any more, or None."""
-        if not self._failing or len(self._crew) <= self._elastic.min or self._waiting() or self._reservations.lacking:
+        if not self._failing or len(self._crew) <= self._elastic.min:
+            return None
+        if self._demand.waiting() or self._reservations.lacking:
             return None
         return next((worker for worker in self._failing if worker._kind.group is None and not worker._kept), None)
 
@@ -230,12 +247,43 @@ class Autoscaler:
             self._look_again_at(now + self._elastic.idle_timeout)
         return longest
 
+    def surplus(self) -> WorkerRecord | None:
+        """Return an idle worker that has to leave since ``max`` is lower now, or None."""
+        if not self._has_surplus:
+            return None
+        return next((worker for worker in self._idle if not self._is_bound(worker)), None)
+
+    def is_surplus(self, worker: WorkerRecord) -> bool:
+        """Whether a worker that has ended a run has to leave since ``max`` is lower now."""
+        if not (self._has_surplus and worker in self._crew and worker._available) or worker._runs:
+            return False
+        return not self._is_bound(worker)
+
+    @property
+    def _has_surplus(self) -> bool:
+        return len(self._crew) + self._ordered > self._elastic.max
+
+    def _is_bound(self, worker: WorkerRecord) -> bool:
+        """Whether a group, a job that has lent the worker, or a job that waits for it alone needs the worker."""
+        if worker._kind.group is not None or worker._kept or worker._lent:
+            return True
+        return self._queue.waits_for(worker) or self._waiting_line.by_taker.waits_for(worker)
+
     def _is_needed(self, worker: WorkerRecord) -> bool:
-        """Whether an idle worker must stay although there are too many."""
-        if worker._kind.group is not None or worker._kept or worker._lent or self._queue.waits_for(worker):
+        """Whether an idle worker must stay although it has been idle for long."""
+        if self._is_bound(worker):
             return True
         # A worker that is being reopened counts as coming for waiting jobs.
-        return worker in self._unopened and (self._waiting() > 0 or self._reservations.lacking > 0)
+        return worker in self._unopened and (self._demand.waiting() > 0 or self._reservations.lacking > 0)
+
+    def change(self, elastic: Elastic[Any]) -> None:
+        """Change ``min``, ``max``, ``idle_timeout`` and ``open_after``."""
+        self._elastic = elastic
+        self._demand.patience = elastic.open_after
+        if self._retire_at is not None:
+            self._deadlines.forget()
+            self._retire_at = None
+        self._look_again()
 
     def _look_again(self) -> None:
         """Schedule the next search for workers to retire, if there may be any."""
@@ -247,13 +295,25 @@ class Autoscaler:
             self._retire_at = when
             self._deadlines.add(Due.RETIRE, self, when)
 
-    def _waiting(self) -> int:
-        """How many jobs wait that an elastic worker may run, in the queue or for a place in it."""
-        by_gate: dict[Group | None, int] = {}
-        for queue in (self._queue, self._waiting_line.by_taker):
-            for gate, size in queue.counted():
-                by_gate[gate] = by_gate.get(gate, 0) + size
-        return sum(size if gate is None else int(min(size, max(0, gate.room))) for gate, size in by_gate.items())
+    def _startable_by_new(self, now: float) -> float:
+        """How many jobs have waited long enough for nothing but a worker; look again when that will change."""
+        room = self._startable(now) if self._demand.waiting() else 0
+        ripe, next_at = self._demand.ripe(now, room > 0)
+        self._look_for_ripe_at(next_at)
+        return min(ripe, room)
+
+    def _look_for_ripe_at(self, when: float) -> None:
+        """Look again at this time, or before; ``inf`` for never."""
+        at = self._open_at
+        if when == math.inf:
+            if at is not None:
+                self._deadlines.forget()
+                self._open_at = None
+        elif at is None or when < at:
+            if at is not None:
+                self._deadlines.forget()
+            self._open_at = when
+            self._deadlines.add(Due.OPEN, self, when)
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool allow to start now."""

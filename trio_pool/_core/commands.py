@@ -42,5 +42,7 @@ WAITS_IN_VAIN: Final = "waits in vain"
 MOVED: Final = "moved"
 
 # QUIET, without a subject: no live job is left. TELL: notify the instruments of the event, with its arguments.
+# TELL_OF_POOL: the same, with the pool before the arguments.
 QUIET: Final = "quiet"
 TELL: Final = "tell"
+TELL_OF_POOL: Final = "tell of pool"

@@ -12,6 +12,7 @@ from .dispatcher import Dispatcher
 from .job_events import JobEvents
 from .lending import Lending
 from .no_worker import UnservableJobs
+from .pool_events import PoolEvents
 from .settle import Settling
 from .state import CoreSettings, PoolState
 from .straight_way import StraightWay
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .commands import Commands
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
+    from .pool_hold import PoolHold
     from .waits import Waits
     from .worker_index import WorkerIndex
 
@@ -67,9 +69,13 @@ class Core:
         "opened",
         "outlasted",
         "pause",
+        "pause_pool",
         "reopen",
         "rest",
+        "rest_pool",
         "resume",
+        "resume_pool",
+        "set_elastic",
         "set_max_running",
         "set_places",
         "set_rate_limit",
@@ -135,6 +141,12 @@ class Core:
         self.set_rate_limit: Final = jobs.set_rate_limit
         self.drain: Final = jobs.drain
 
+        pool = PoolEvents(state, features, changes, settling)
+        self.pause_pool: Final = pool.pause_pool
+        self.resume_pool: Final = pool.resume_pool
+        self.rest_pool: Final = pool.rest_pool
+        self.set_elastic: Final = pool.set_elastic
+
         attempts = AttemptEvents(state, features, changes, settling)
         self.failed: Final = attempts.failed
         self.timed_out: Final = attempts.timed_out
@@ -162,6 +174,11 @@ class Core:
     def waiting(self) -> int:
         """How many submitters wait for a place."""
         return len(self.state.waiting_line)
+
+    @property
+    def hold(self) -> PoolHold:
+        """The pause and the rest of the pool."""
+        return self.state.limits.hold
 
     @property
     def max_running(self) -> float:

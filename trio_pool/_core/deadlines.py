@@ -24,9 +24,11 @@ class Due(enum.IntEnum):
     QUARANTINE = 3
     LIMIT = 4
     RATE = 5
-    DELAY = 6
-    RETIRE = 7
-    HEDGE = 8
+    POOL_REST = 6
+    DELAY = 7
+    RETIRE = 8
+    HEDGE = 9
+    OPEN = 10
 
 
 # For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, their
@@ -35,7 +37,9 @@ class Due(enum.IntEnum):
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
 FIELDS = {
     Due.AGE: "_expires_at",
+    Due.POOL_REST: "resting_until",
     Due.RETIRE: "_retire_at",
+    Due.OPEN: "_open_at",
 }
 
 

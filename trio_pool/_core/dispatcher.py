@@ -83,7 +83,7 @@ class Dispatcher:
 
     def free(self, now: float) -> list[WorkerRecord]:
         """The workers that could start a job now, the one without a start or an end for longest first."""
-        return [] if self._limits.is_rate_limited(now) else self._roster.idle()
+        return [] if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now) else self._roster.idle()
 
     def admit(self, taken: JobRecord | None, now: float) -> None:
         """Admit the submitter of the job that a worker has ``taken`` from the line, or the first one in line."""

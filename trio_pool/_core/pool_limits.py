@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
+    from .pool_hold import PoolHold
 
 RUNNING = JobState.RUNNING  # read for every job, and slow to access through the enum
 
@@ -24,6 +25,7 @@ class PoolLimits:
 
     Attributes:
       max_running: how many attempts may run at once; changed by `set_max_running`.
+      hold: the pause and the rest of the pool; after a change of it, call `note_limits`.
       is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
       counts_starts: whether the start of each attempt counts against a rate limit or a budget of the pool.
       meter: the meter of the pool's rate limit, or None.
@@ -38,6 +40,7 @@ class PoolLimits:
         "_ticket",
         "budget",
         "counts_starts",
+        "hold",
         "is_shared",
         "limited_until",
         "max_running",
@@ -48,12 +51,14 @@ class PoolLimits:
         self,
         lifecycle: Lifecycle,
         deadlines: Deadlines,
+        hold: PoolHold,
         max_running: float,
         rate_limit: RateLimit | None,
         retry_budget: RetryBudget | None,
     ) -> None:
         self._lifecycle = lifecycle
         self._deadlines = deadlines
+        self.hold: PoolHold = hold
         self.max_running: float = max_running
         self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
@@ -64,10 +69,11 @@ class PoolLimits:
         self._ticket = 0
         self.is_shared: bool = False
         self.counts_starts: bool = False
-        self._note_limits()
+        self.note_limits()
 
-    def _note_limits(self) -> None:
-        self.is_shared = self.max_running != math.inf or self.meter is not None
+    def note_limits(self) -> None:
+        """Update `is_shared` and `counts_starts`."""
+        self.is_shared = self.max_running != math.inf or self.meter is not None or self.hold.is_on
         self.counts_starts = self.meter is not None or self.budget is not None
 
     def allows_start(self, now: float) -> bool:
@@ -77,6 +83,8 @@ class PoolLimits:
     @property
     def room(self) -> float:
         """How many more attempts may run."""
+        if self.hold.is_on:
+            return 0
         return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 
     def is_rate_limited(self, now: float) -> bool:
@@ -86,7 +94,7 @@ class PoolLimits:
     def set_max_running(self, limit: float) -> None:
         """Change how many attempts may run at once."""
         self.max_running = limit
-        self._note_limits()
+        self.note_limits()
 
     def set_rate_limit(self, limit: RateLimit | None, now: float) -> None:
         """Change how often attempts may start in the pool, without a fresh burst."""
@@ -98,7 +106,7 @@ class PoolLimits:
         else:
             meter.change(limit, now)
             self._meter_before, self.meter = None, meter
-        self._note_limits()
+        self.note_limits()
         if self.meter is None:
             self.wait_for_meter(None)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
+    from .demand import Demand
     from .lanes import Closed, Entry, Rank
     from .tag_index import Key, WorkerKind
     from .worker_index import WorkerIndex
@@ -46,7 +47,6 @@ class ReadyQueue:
         "_bounced",
         "_by_tag",
         "_closed",
-        "_counted",
         "_deadlines",
         "_gated",
         "_indexes",
@@ -61,7 +61,7 @@ class ReadyQueue:
         "_shared",
         "_startable",
         "_tickets",
-        "counted_tags",
+        "demand",
     )
 
     def __init__(
@@ -89,9 +89,8 @@ class ReadyQueue:
         self._indexes: dict[Key, Index] = {}
         self._shared: dict[str | None, Index] = {}
         self._startable = Startable(roster)
-        # The tags of an elastic pool's workers, or None; by group, how many jobs such a worker may run.
-        self.counted_tags: frozenset[str] | None = None
-        self._counted: dict[Group | None, int] = {}
+        # In an elastic pool: which of the jobs a worker may be opened for.
+        self.demand: Demand | None = None
         # How often a worker may have got a job that it did not find before; and for each worker, that number at its
         # last search, and the rank before which it found nothing.
         self._round = 0
@@ -109,6 +108,8 @@ class ReadyQueue:
         priority = job._options.priority if self._ranked else 0
         if terms is ANYONE:
             job._lane = lane = self._open
+            if self.demand is not None:
+                self.demand.enter(job, None)
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
@@ -131,6 +132,8 @@ class ReadyQueue:
             if job is not None:
                 job._ticket = 0
                 job._lane = None
+                if self.demand is not None:
+                    self.demand.leave(job, None)
                 if job._deadline != math.inf:
                     self._deadlines.forget()
             return job
@@ -181,8 +184,10 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed, self._counted):
+        for held in (self._pinned, self._lanes, self._by_tag, self._bounced, self._gated, self._closed):
             held.clear()
+        if self.demand is not None:
+            self.demand.lines.clear()
         self._indexes.clear()
         self._shared.clear()
         self._nothing_before.clear()
@@ -192,11 +197,6 @@ class ReadyQueue:
         """The lanes that hold jobs, in the order of their first jobs."""
         heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
-
-    def counted(self) -> Iterator[tuple[Group | None, int]]:
-        """For each gate, how many jobs wait that an elastic worker may run."""
-        yield None, self._open.size
-        yield from self._counted.items()
 
     @property
     def is_plain(self) -> bool:
@@ -303,8 +303,8 @@ class ReadyQueue:
             self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
         lane.push(entry)
         entry[2]._lane = lane
-        if lane.is_counted:
-            self._counted[terms.gate] = self._counted.get(terms.gate, 0) + 1
+        if self.demand is not None and (lane.is_counted or lane is self._open):
+            self.demand.enter(entry[2], terms.gate)
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
@@ -328,7 +328,7 @@ class ReadyQueue:
             lane.index = self._shared.get(tag)
             if lane.index is None:
                 lane.index = self._shared[tag] = Index(None, self._closed)
-        lane.is_counted = self.counted_tags is not None and terms.requires <= self.counted_tags
+        lane.is_counted = self.demand is not None and terms.requires <= self.demand.tags
         return lane
 
     def _advertise(self, lane: Lane, head: Entry) -> None:
@@ -391,10 +391,7 @@ class ReadyQueue:
             self._deadlines.forget()
         if forget:
             lane.forget()
-        if lane.is_counted:
-            gate = lane.terms.gate
-            self._counted[gate] -= 1
-            if not self._counted[gate]:
-                del self._counted[gate]
+        if self.demand is not None and (lane.is_counted or lane is self._open):
+            self.demand.leave(job, lane.terms.gate)
         if not lane.size and lane is not self._open:
             self._drop_lane(lane)

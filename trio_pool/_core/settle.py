@@ -8,7 +8,7 @@ from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.states import JobState
 from .changes import is_kept
-from .deadlines import Due, is_over
+from .deadlines import HOLDS, Due, is_over
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -86,7 +86,9 @@ class Settling:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
-            if limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
+            if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
+                self._changes.dismiss(worker, now)
+            elif limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
                 self._changes.take_out_of_use(worker, None, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
@@ -99,6 +101,8 @@ class Settling:
             self.follow_up(now)
         if state.may_reserve:
             self._review()
+        while self._autoscaler is not None and (worker := self._autoscaler.surplus()) is not None:
+            self._changes.dismiss(worker, now)
         if state.may_start or reservations.lacking:
             state.may_start = False
             self._dispatcher.match(now)
@@ -156,7 +160,9 @@ class Settling:
     def _is_still(self) -> bool:
         """Whether only jobs run that wait for others, and no deadline will change that."""
         count, autoscaler = self._lifecycle.count, self._autoscaler
-        hedging = self._state.hedging
+        hedging, hold = self._state.hedging, self._state.limits.hold
+        if hold.resting_until is not None or (hold.paused and not self._state.draining):
+            return False
         if count[JobState.DELAYED] or hedging.due_later:
             return False
         if count[JobState.RUNNING] + hedging.further > self._state.waits.standing():
@@ -166,7 +172,7 @@ class Settling:
         if autoscaler is not None:
             limits = self._state.limits
             is_limited = limits.limited_until is not None and limits.room > 0
-            if autoscaler.is_hiring or (is_limited and autoscaler.is_short):
+            if autoscaler.is_hiring or autoscaler.is_patient or (is_limited and autoscaler.is_short):
                 return False
             if autoscaler.is_letting_go and not count[JobState.RUNNING]:
                 return False  # after the worker has left, another one may be opened for the waiting jobs
@@ -179,7 +185,7 @@ class Settling:
           whether there may be more to do.
         """
         state, reservations, count = self._state, self._reservations, self._lifecycle.count
-        if state.draining and state.paused:
+        if state.draining and (state.paused or state.limits.hold.paused):
             self._changes.resume_all(now)
             return True
         if state.draining and self._unservable.bury_lost(now):
@@ -221,13 +227,15 @@ class Settling:
                 state.may_be_stuck |= state.hedging.come_due(item)
             else:
                 is_over(due, item)
-                if due is Due.AGE:
+                if due is Due.POOL_REST:
+                    state.note_hold()
+                elif due is Due.AGE:
                     self._grown_old(item, now)
                 elif due is Due.LIMIT:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     is_retiring = True
-                else:
+                elif due in HOLDS:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)

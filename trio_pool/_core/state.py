@@ -12,6 +12,7 @@ from .deadlines import Deadlines
 from .dependencies import Dependencies
 from .hedging import Hedging
 from .lifecycle import Lifecycle
+from .pool_hold import PoolHold
 from .pool_limits import PoolLimits
 from .ready_queue import ReadyQueue
 from .reservations import Reservations
@@ -71,7 +72,7 @@ class PoolState:
       may_reserve: whether the reservations of workers may have to change.
       may_be_stuck: whether a wait may never end now.
       special: whether the end or the start of a job may concern others, since the pool drains, grows by itself, has
-          limits of its own, or reserves workers. Otherwise most jobs can go straight.
+          limits of its own, reserves workers, is paused or rests. Otherwise most jobs can go straight.
     """
 
     __slots__ = (
@@ -121,7 +122,12 @@ class PoolState:
         by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
         self.waiting_line: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
         self.limits: PoolLimits = PoolLimits(
-            self.lifecycle, self.deadlines, settings.max_running, settings.rate_limit, settings.retry_budget
+            self.lifecycle,
+            self.deadlines,
+            PoolHold(self.deadlines, commands, instruments),
+            settings.max_running,
+            settings.rate_limit,
+            settings.retry_budget,
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
@@ -151,6 +157,12 @@ class PoolState:
     def has_reserved(self) -> bool:
         """Whether workers are reserved for groups, or may be: then jobs prefer the workers of their own group."""
         return self.reservations.kept > 0 or bool(self.reservations.waiting)
+
+    def note_hold(self) -> None:
+        """Record that the pool has been paused, resumed or put to rest, or that its rest is over."""
+        self.limits.note_limits()
+        self.note_special()
+        self.may_start = True
 
     def note_relied_on(self) -> None:
         """Record that one more worker is available: a bounced job has to try it, even if a waiting job holds it."""

@@ -25,6 +25,8 @@ QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 SUCCEEDED = JobState.SUCCEEDED
 
+FIRST_START = 4  # the fields of the history of a job that has been queued and started, each once
+
 
 class StraightWay:
     """The straight way of a job into the pool, and from its success to the next job."""
@@ -84,7 +86,10 @@ class StraightWay:
             return False
         roster = self._roster
         if roster.idle_count:
-            return self._start(job, roster.take_idle(), now)
+            worker = roster.take_idle()
+            run = self._dispatcher.begin(worker, job, now, is_new=True)
+            self.enter_running(job, worker, now)
+            return run
         if not roster.by_id:
             return False
         lifecycle.enter(job, now)
@@ -94,10 +99,9 @@ class StraightWay:
             lifecycle.queue_peak = queued
         return True
 
-    def _start(self, job: JobRecord, worker: WorkerRecord, now: float) -> Run:
-        """Let a new job run at once: `Lifecycle.enter` and `Lifecycle.start` in one."""
+    def enter_running(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
+        """Let a new job of no group run at once: `Lifecycle.enter` and `Lifecycle.start` in one."""
         lifecycle = self._lifecycle
-        run = self._dispatcher.begin(worker, job, now, is_new=True)
         self._live[job._id] = job
         self._count[RUNNING] += 1
         job._state = RUNNING
@@ -107,7 +111,6 @@ class StraightWay:
         if self._instruments:
             lifecycle.tell_of(job, None, QUEUED, None)
             lifecycle.tell_of(job, QUEUED, RUNNING, worker)
-        return run
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """End a run that has returned a value; return the worker's next run."""
@@ -129,12 +132,15 @@ class StraightWay:
             job._run = None
             if job._attempts:
                 lifecycle.keep_attempt(job, worker, run.started_at, now, None)
-                lifecycle.keep_transition(job, SUCCEEDED, now)
                 job._setback = None
             else:
                 job._attempts = (1, worker._id, worker._name, run.started_at, now, None, ())
-                if job._history is not None:
-                    job._history += ("succeeded", now)
+            history = job._history
+            if history is not None:
+                if len(history) == FIRST_START:
+                    job._history = (*history, "succeeded", now)
+                else:  # it may be full, also without a counted attempt
+                    lifecycle.keep_transition(job, SUCCEEDED, now)
             count = self._count
             count[RUNNING] -= 1
             count[SUCCEEDED] += 1

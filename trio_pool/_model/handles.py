@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
-from .records import Crew, JobRecord, WorkerRecord
+from .records import JobRecord, WorkerRecord
 from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from .owners import Crew
     from .statistics import WorkerStatistics
 
 

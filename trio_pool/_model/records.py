@@ -10,7 +10,7 @@ import math
 from collections import deque
 from itertools import count
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import attrs
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .._policies.rate_limit import RateMeter
     from .._policies.retry import RetryPolicy
     from .._policies.worker_limits import WorkerLimits
+    from .owners import Crew, Watcher
     from .setback import Setback
     from .states import Cut
 
@@ -156,21 +157,6 @@ class Run:
 
 
 _CLOSED = frozenset({Hold.STARTING, Hold.REOPENING, Hold.STOPPED})
-
-
-class Crew(Protocol):
-    """The workers of a pool; identifies the pool of a worker."""
-
-    def count_coming(self, worker: WorkerRecord) -> None: ...
-
-
-class Watcher(Protocol):
-    """The stream to which a job belongs."""
-
-    unread: int
-
-    def end(self, job: JobRecord, old: JobState | None) -> None: ...
-    def move(self, old: JobState | None, state: JobState) -> None: ...
 
 
 class JobRecord(Handle):
@@ -318,20 +304,19 @@ class WorkerRecord(Handle):
 
         # Whether the pool opens and retires the worker with the load.
         self._elastic = False
-        # What holds the worker back, each with the time until which it does, or inf.
+        # Each hold, with the time until which it lasts, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
         self._was_open = False  # ever
         self._expires_at: float | None = None
 
         # The number of places, and the runs on them.
         self._max_running: float = 1
-        # Whether there has never been more than one; and otherwise the numbers of places that are
-        # reserved for groups. An exclusive worker is reserved as a whole, by its kind.
+        # Whether there has never been more than one. If not, the places reserved for groups; an
+        # exclusive worker is reserved by its kind.
         self._is_exclusive = True
         self._kept: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
-        # The runs whose jobs have lent their places; and those of these runs that are to get them
-        # back.
+        # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
@@ -385,11 +370,8 @@ class WorkerRecord(Handle):
     @property
     def _has_room(self) -> bool:
         """Whether a place is free that the worker's limits let be used."""
-        running, limits = len(self._runs), self._limits
-        if running >= self._max_running:
-            return False
-        # The first attempt may always start: if it must not, a hold says so.
-        return limits is None or not running or limits.allows_another(is_lent=bool(self._lent))
+        limits = self._limits
+        return self._has_place and (limits is None or not self._runs or limits.allows_another(is_lent=bool(self._lent)))
 
     @property
     def _may_become_available(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
@@ -114,6 +115,9 @@ class Elastic(Generic[R_co]):
       min: the number of workers that open with the pool and always stay; zero or more.
       max: the maximum number of workers; at least 1.
       idle_timeout: seconds; ``inf`` or ``None`` to never retire a worker.
+      open_after: seconds that a job has to wait for nothing but a worker before one is opened for it;
+          finite, 0 to open one at once. A few tenths of a second keep a short burst from opening
+          workers that nobody needs a moment later.
       tags, max_running, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
 
     Raises:
@@ -128,12 +132,21 @@ class Elastic(Generic[R_co]):
     idle_timeout: float = attrs.field(
         default=60.0, converter=validate.no_bound_if_none, validator=validate.by(validate.seconds), kw_only=True
     )
+    open_after: float = attrs.field(default=0.0, validator=validate.by(validate.seconds, finite=True), kw_only=True)
     tags: frozenset[str] = attrs.field(factory=frozenset[str], converter=_as_tags, kw_only=True)
     max_running: float = attrs.field(default=1, kw_only=True)
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
     max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
+
+    def _changed(self, other: Elastic[Any]) -> list[str]:
+        """The names of the fields that differ, except those that may change while a pool runs."""
+        return [
+            field.name
+            for field in attrs.fields(Elastic)
+            if field.name not in CHANGEABLE and not _is_same(getattr(self, field.name), getattr(other, field.name))
+        ]
 
     def _describe(self) -> Resource[None]:
         """The settings of a worker whose resource is not open yet."""
@@ -146,3 +159,14 @@ class Elastic(Generic[R_co]):
             max_jobs=self.max_jobs,
             max_age=self.max_age,
         )
+
+
+CHANGEABLE = ("min", "max", "idle_timeout", "open_after")
+"""The fields of an `Elastic` that may change while a pool runs."""
+
+
+def _is_same(one: object, other: object) -> bool:
+    # A factory's own comparison is not used, but that of bound methods is: each access makes another one.
+    if isinstance(one, MethodType):
+        return isinstance(other, MethodType) and one == other
+    return one is other or (type(one) is type(other) and not callable(one) and one == other)

@@ -26,6 +26,7 @@ from .._core.commands import (
     RESERVED,
     START,
     TELL,
+    TELL_OF_POOL,
     TURNED_AWAY,
     WAITS_IN_VAIN,
 )
@@ -96,6 +97,8 @@ class Engine:
         requeue: Callable[[Job[Any], JobOptions], Job[Any]],
     ) -> None:
         self.config: Config = config
+        # The public object, for instruments; set by that object.
+        self.pool: object = None
         self.rng: Random = Random() if config.rng is None else config.rng
         self.instruments: list[Any] = list(config.instruments)
         self.commands: deque[Command] = deque()
@@ -145,6 +148,7 @@ class Engine:
             TURNED_AWAY: self._on_turned_away,
             WAITS_IN_VAIN: self.waiting.on_waits_in_vain,
             TELL: self._on_tell,
+            TELL_OF_POOL: self._on_tell_of_pool,
             INTERRUPT: self._on_interrupt,
             REGAIN: self._on_regain,
             RECALL: self._on_recall,
@@ -321,6 +325,10 @@ class Engine:
     def _on_tell(self, told: tuple[str, tuple[object, ...]]) -> None:
         event, arguments = told
         notify(self.instruments, event, *arguments)
+
+    def _on_tell_of_pool(self, told: tuple[str, tuple[object, ...]]) -> None:
+        event, arguments = told
+        notify(self.instruments, event, self.pool, *arguments)
 
     def _on_quiet(self, _: None) -> None:
         if self._quiet is not None:

@@ -36,7 +36,8 @@ class Workers:
 
     def __init__(self, engine: Engine, elastic: Elastic[Any] | None) -> None:
         self._engine = engine
-        self._elastic = elastic
+        # How an elastic pool opens workers; may change while the pool runs.
+        self.elastic: Elastic[Any] | None = elastic
         engine.carriers[HIRE] = self._hire
         self._ids = count(1)
         # The workers when the pool began to end, for later statistics.
@@ -80,16 +81,16 @@ class Workers:
 
     def _hire(self, _: None) -> None:
         """Open another worker of an elastic pool, without waiting for it."""
-        assert self._elastic is not None
+        assert self.elastic is not None
         if self._engine.stopping:
             self._engine.core.not_hired()
         else:
-            self._recruit(self._elastic._describe(), (), self._elastic.factory, ordered=True)
+            self._recruit(self.elastic._describe(), (), self.elastic.factory, ordered=True)
 
     async def add_elastic(self) -> None:
         """Open one of the first workers of an elastic pool."""
-        assert self._elastic is not None
-        await self.add(self._elastic._describe(), (), self._elastic.factory)
+        assert self.elastic is not None
+        await self.add(self.elastic._describe(), (), self.elastic.factory)
 
     @trio.lowlevel.enable_ki_protection
     async def add(

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .._model.states import DeadReason
 
 POOL_NAME = "trio_pool.pool.name"
+POOL_STATE = "trio_pool.pool.state"
 WORKER_ID = "trio_pool.worker.id"
 WORKER_NAME = "trio_pool.worker.name"
 WORKER_STATE = "trio_pool.worker.state"

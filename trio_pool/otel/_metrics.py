@@ -25,6 +25,7 @@ from ._attributes import (
     JOB_OUTCOME,
     JOB_STATE,
     POOL_NAME,
+    POOL_STATE,
     WORKER_NAME,
     WORKER_STATE,
     exportable,
@@ -53,6 +54,7 @@ _OTHER = "_OTHER"
 # The bucket boundaries of the histograms, in seconds.
 _BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PRESENT = [state for state in JobState if not state.is_final]
+_POOL_STATES = ("open", "paused", "resting")
 _ENGAGED = [state for state in WorkerState if state is not WorkerState.STOPPED]
 
 
@@ -128,6 +130,10 @@ class _Measures:
             "trio_pool.worker.count", [self._workers], "{worker}", "Workers that are in the pool, by their state."
         )
 
+        meter.create_observable_up_down_counter(
+            "trio_pool.pool.count", [self._pool_states], "{pool}", "Pools that are open, by whether they start jobs."
+        )
+
     def watch(self, engine: Engine, instrument: Instrument, label: Attributes) -> None:
         """Register an instrument that watches a pool."""
         with _lock:
@@ -145,6 +151,14 @@ class _Measures:
         """Return each watched pool once, with its label."""
         found = {each.engine(): each.label for each in self._watching if each.holds()}
         return [(engine, label) for engine, label in found.items() if engine is not None]
+
+    def _pool_states(self, _: CallbackOptions) -> Iterable[Observation]:
+        for engine, label in self._pools():
+            hold = engine.core.hold
+            is_on = hold.is_on_at(engine.home.clock.current_time())
+            current = "paused" if hold.paused else "resting" if is_on else "open"
+            for state in _POOL_STATES:
+                yield Observation(int(state == current), {**label, POOL_STATE: state})
 
     def _jobs(self, _: CallbackOptions) -> Iterable[Observation]:
         for engine, label in self._pools():

@@ -125,6 +125,7 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
     rare = {state: getattr(pool, state) for state in ("blocked", "dead", "cancelled", "discarded")}
     words += [f"{count} {state}" for state, count in rare.items() if count]
     name = f"{one_line(pool.name)} " if pool.name is not None else ""
+    words += [hold] if (hold := _hold(reading)) else []
     workers = _in_states(pool.workers) or "none"
     return encodable(f"{name}{clock(reading.elapsed)}  {', '.join(words)}; workers: {workers}", encoding)
 
@@ -133,7 +134,18 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
 
 
 def _name(reading: Reading) -> list[Piece]:
-    return [("pool" if reading.pool.name is None else one_line(reading.pool.name), "bold")]
+    name: Piece = ("pool" if reading.pool.name is None else one_line(reading.pool.name), "bold")
+    if reading.hold is None:
+        return [name]
+    state = WorkerState.PAUSED if reading.hold == "paused" else WorkerState.RESTING
+    return [name, (f"{GAP}{_hold(reading)}", WORKERS[state])]
+
+
+def _hold(reading: Reading) -> str:
+    """What keeps the whole pool from starting anything."""
+    if reading.hold is None or reading.hold == "paused":
+        return reading.hold or ""
+    return f"resting, {span(reading.hold)} left"
 
 
 def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:

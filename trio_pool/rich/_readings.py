@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import attrs
 import trio
@@ -102,6 +102,7 @@ class Reading:
       now: the time on Trio's clock.
       elapsed: seconds since the view began.
       pool: the pool's statistics.
+      hold: "paused", or how long the whole pool rests still, in seconds; None if it does neither.
       crew: the workers that have not left, by their numbers.
       ended: how many jobs have ended, in any state.
       expected: how many jobs there will be at least.
@@ -116,6 +117,7 @@ class Reading:
     now: float
     elapsed: float
     pool: PoolStatistics
+    hold: Literal["paused"] | float | None
     crew: Mapping[int, Worker]
     ended: int
     expected: int
@@ -157,6 +159,7 @@ class Readings:
             now=now,
             elapsed=now - self._began,
             pool=pool,
+            hold=self._hold(now),
             crew={worker.id: worker for worker in self._pool.workers},
             ended=ended,
             expected=expected,
@@ -167,6 +170,12 @@ class Readings:
             since=since,
             attempts_then=attempts_then,
         )
+
+    def _hold(self, now: float) -> Literal["paused"] | float | None:
+        until = self._pool.resting_until
+        if self._pool.paused:
+            return "paused"
+        return None if until is None else until - now
 
     def _time_left(self, now: float, ended: int, expected: int) -> float | None:
         then, ended_then = self._ended_slowly.add(now, ended)

@@ -432,7 +432,7 @@
     byId("title").textContent = document.title;
     byId("summary").textContent =
       `${counted(attempts.length, "attempt")} of ${counted(jobs.length, "job")} ` +
-      `by ${counted(workers.length, "worker")} in ${duration(data.end)}`;
+      `by ${counted(data.workers, "worker")} in ${duration(data.end)}`;
     if (data.dropped) byId("dropped").textContent = `${counted(data.dropped, "older record")} dropped`;
     byId("next").hidden = !failures.length;
   }

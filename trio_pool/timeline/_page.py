@@ -7,7 +7,7 @@ from collections import defaultdict
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._spans import HINDRANCES, OUTCOMES, pool_names, row_names, separate_lanes
+from ._spans import HINDRANCES, OUTCOMES, WHOLE, pool_names, row_names, separate_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -55,6 +55,7 @@ def _data(recording: Recording) -> dict[str, Any]:
         "end": recording.end,
         "dropped": recording.dropped,
         "pools": list(pools.values()),
+        "workers": sum(row.id != WHOLE for row in rows),
         "rows": [[pool_at[row.pool], name, row.start, row.end] for row, name in rows.items()],
         "outcomes": OUTCOMES,
         "hindrances": HINDRANCES,

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._model.text import full_label
-from ._spans import Recording, Row, Span
+from ._spans import WHOLE, Recording, Row, Span
 
 if TYPE_CHECKING:
     from .._model.handles import Job
@@ -29,19 +29,21 @@ class Pool:
       shift: the difference between the timeline's clock and the pool's clock, to add to the pool's
           times.
       members: the workers that have not left, by their ids.
+      whole: the pauses and rests of the whole pool, in a row of their own.
     """
 
-    __slots__ = ("members", "name", "number", "shift")
+    __slots__ = ("members", "name", "number", "shift", "whole")
 
-    def __init__(self, number: int, name: str | None, shift: float) -> None:
+    def __init__(self, number: int, name: str | None, shift: float, started_at: float) -> None:
         self.number = number
         self.name = name
         self.shift = shift
         self.members: dict[int, Member] = {}
+        self.whole: Member = Member(self, WHOLE, "the whole pool", started_at)
 
 
 class Member:
-    """A worker of a pool, and what keeps it from taking jobs.
+    """A worker of a pool, or the whole pool, and what keeps it from taking jobs.
 
     The instance has no references to the pool's objects, so it keeps none of them alive.
     """

@@ -19,14 +19,18 @@ OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "dead", "put off", "disc
 HINDRANCES: tuple[Hindrance, ...] = ("resting", "quarantined", "paused", "reopening")
 
 
+WHOLE = 0
+"""The number of a row for the whole pool. Workers are counted from 1."""
+
+
 @attrs.define(eq=False)
 class Row:
-    """A worker.
+    """A worker, or the whole pool.
 
     Attributes:
       pool: the pool's number, in the order in which the pools were first seen.
       pool_name: the pool's name, or None.
-      id: the worker's number.
+      id: the worker's number, or `WHOLE`.
       name: the worker's name.
       start: when the worker was first seen, in microseconds.
       end: when the worker left, or None.

@@ -27,6 +27,8 @@ from ._trace import trace_events
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from .._api.pool import Pool as AnyPool
+    from .._api.pool import SlotPool
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
     from .._runtime.engine import Engine
@@ -42,9 +44,9 @@ class Timeline(Instrument):
 
     The timeline records each attempt and each delay of a job that backs off. For each worker it
     records rests, quarantines and pauses, the times when the resource was being reopened, and when
-    the worker came and left. Pass it as one of the ``instruments`` of `trio_pool.open_pool`, and
-    write the recording at any time, also while the pool runs. Unfinished periods are shown up to
-    that moment, and marked.
+    the worker came and left. Pauses and rests of the whole pool have a row of their own. Pass the
+    timeline as one of the ``instruments`` of `trio_pool.open_pool`, and write the recording at any
+    time, also while the pool runs. Unfinished periods are shown up to that moment, and marked.
 
     One timeline can watch several pools, at once or one after the other. A pool in a later
     ``trio.run`` follows where the earlier run ended. Errors are stored as text, so that they keep
@@ -151,29 +153,43 @@ class Timeline(Instrument):
     def job_finished(self, job: Job[Any]) -> None:
         self._end_delay(job)
 
+    def pool_paused(self, pool: AnyPool[Any] | SlotPool) -> None:
+        self._hold(self._pool_of(pool._engine).whole, "paused")
+
+    def pool_resumed(self, pool: AnyPool[Any] | SlotPool) -> None:
+        self._release(self._pool_of(pool._engine).whole, "paused")
+
+    def pool_resting(self, pool: AnyPool[Any] | SlotPool, until: float) -> None:
+        self._hold(self._pool_of(pool._engine).whole, "resting", until)
+
+    def pool_closed(self, pool: AnyPool[Any] | SlotPool) -> None:
+        seen = self._pools.get(pool._engine)
+        if seen is not None:
+            self._release_all(seen.whole)
+
     def worker_started(self, worker: Worker) -> None:
         self._release(self._member(worker), "reopening")
 
     def worker_paused(self, worker: Worker) -> None:
-        self._hold(worker, "paused")
+        self._hold(self._member(worker), "paused")
 
     def worker_resumed(self, worker: Worker) -> None:
         self._release(self._member(worker), "paused")
 
     def worker_resting(self, worker: Worker, until: float) -> None:
-        self._hold(worker, "resting", until)
+        self._hold(self._member(worker), "resting", until)
 
     def worker_quarantined(self, worker: Worker, until: float) -> None:
-        self._hold(worker, "quarantined", until)
+        self._hold(self._member(worker), "quarantined", until)
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
-        self._release(self._member(worker), "reopening")  # each failed attempt to reopen is a period of its own
-        self._hold(worker, "reopening", text="" if error is None else _in_words(error))
+        member = self._member(worker)
+        self._release(member, "reopening")  # each failed attempt to reopen is a period of its own
+        self._hold(member, "reopening", text="" if error is None else _in_words(error))
 
     def worker_stopped(self, worker: Worker) -> None:
         member = self._member(worker)
-        for kind in tuple(member.holds):
-            self._release(member, kind)
+        self._release_all(member)
         self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", ()))
         del member.pool.members[worker.id]
 
@@ -190,13 +206,14 @@ class Timeline(Instrument):
         return self._member_of(cast("Workers", worker._host)._engine, worker.id, worker.name)
 
     def _member_of(self, engine: Engine, number: int, name: str) -> Member:
-        pool = self._pools.get(engine)
-        if pool is None:
-            pool = self._meet(engine)
+        pool = self._pool_of(engine)
         member = pool.members.get(number)
         if member is None:
             member = pool.members[number] = Member(pool, number, name, trio.current_time())
         return member
+
+    def _pool_of(self, engine: Engine) -> Pool:
+        return self._pools.get(engine) or self._meet(engine)
 
     def _meet(self, engine: Engine) -> Pool:
         """Register a pool at its first event."""
@@ -207,11 +224,11 @@ class Timeline(Instrument):
             self._shift = self._latest() - now
         self._clock = clock
         self._pools_seen += 1
-        pool = self._pools[engine] = Pool(self._pools_seen, engine.config.name, self._shift)
+        pool = self._pools[engine] = Pool(self._pools_seen, engine.config.name, self._shift, now)
         return pool
 
-    def _hold(self, worker: Worker, kind: Kind, until: float = math.inf, text: str = "") -> None:
-        member, now = self._member(worker), trio.current_time()
+    def _hold(self, member: Member, kind: Kind, until: float = math.inf, text: str = "") -> None:
+        now = trio.current_time()
         held = member.holds.get(kind)
         if held is not None and now < held.until:
             held.until = until  # the end has changed
@@ -225,6 +242,10 @@ class Timeline(Instrument):
         if hold is not None:
             ended_at = min(hold.until, trio.current_time())
             self._append((member, kind, hold.started_at, ended_at, 0, "", 0, hold.text, ()))
+
+    def _release_all(self, member: Member) -> None:
+        for kind in tuple(member.holds):
+            self._release(member, kind)
 
     def _end_delay(self, job: Job[Any]) -> None:
         setback = self._setbacks.pop(job, None)
@@ -241,7 +262,8 @@ class Timeline(Instrument):
 
     def _now(self) -> float:
         """The current time on the timeline's clock, or the end of the last event if everything is over."""
-        is_over = not (self._running or self._setbacks or any(pool.members for pool in self._pools.values()))
+        lasts = any(pool.members or pool.whole.holds for pool in self._pools.values())
+        is_over = not (self._running or self._setbacks or lasts)
         try:
             if not is_over and trio.lowlevel.current_clock() is self._clock:
                 return trio.current_time() + self._shift
@@ -256,6 +278,7 @@ class Timeline(Instrument):
         for pool in self._pools.values():
             for member in pool.members.values():
                 found.add_open(member, "worker", member.started_at)
+            for member in (pool.whole, *pool.members.values()):
                 for kind, hold in member.holds.items():
                     found.add_open(member, kind, hold.started_at, hold.until, text=hold.text)
         for job, (member, started_at) in self._running.items():

@@ -101,6 +101,19 @@ async def test_workers_in_the_pool_are_counted_by_their_state(backend: Backend) 
         pool.cancel()
 
 
+async def test_pools_are_counted_by_whether_they_start_jobs(backend: Backend, autojump_clock: MockClock) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()], name="P") as pool:
+        assert backend.values("pool.count", "pool.state") == {"open": 1, "paused": 0, "resting": 0}
+        pool.rest(2)
+        assert backend.values("pool.count", "pool.state") == {"open": 0, "paused": 0, "resting": 1}
+        pool.pause()
+        assert backend.values("pool.count", "pool.state") == {"open": 0, "paused": 1, "resting": 0}
+        pool.resume()
+        await trio.sleep(2)
+        assert backend.values("pool.count", "pool.state", "pool.name")["open", "P"] == 1
+    assert backend.values("pool.count", "pool.state") == {}
+
+
 async def test_what_is_in_a_closed_pool_is_counted_no_longer(backend: Backend) -> None:
     async with open_pool(A, instruments=[backend.telemetry()]):
         assert backend.values("job.count", "job.state") != {}

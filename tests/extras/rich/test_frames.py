@@ -350,3 +350,32 @@ async def test_the_frame_is_what_comes_on_the_screen(autojump_clock: MockClock) 
         "B                 resting        3.0 s  left                             0       0       0       0/s",
         "",
     ]
+
+
+# The whole pool
+
+
+async def test_a_paused_pool_is_shown_as_paused_though_it_rests(autojump_clock: MockClock) -> None:
+    async with open_pool([A], name="shop") as pool:
+        watch = Watch(pool)
+        pool.rest(5)
+        pool.pause()
+        assert watch.line("shop").startswith("shop paused 0:00")
+        assert watch.plain().endswith(", paused; workers: 1 idle")
+
+
+async def test_a_resting_pool_is_shown_with_how_long_it_rests_still(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        pool.rest(5)
+        await trio.sleep(2)
+        assert watch.line("pool").startswith("pool resting, 3.0 s left 0:02")
+        assert watch.plain().endswith(", resting, 3.0 s left; workers: 1 idle")
+
+
+async def test_of_a_pool_that_is_not_held_back_nothing_is_said(autojump_clock: MockClock) -> None:
+    async with open_pool([A]) as pool:
+        watch = Watch(pool)
+        pool.rest(1)
+        await trio.sleep(2)
+        assert watch.line("pool").startswith("pool 0:02")

@@ -267,3 +267,46 @@ async def busy(timeline: Timeline, rng: Random) -> Trace:
             if rng.random() < 0.3:
                 rng.choice(pool.workers).resume()
         return Trace(timeline)
+
+
+# The whole pool.
+
+
+async def test_pauses_and_rests_of_the_whole_pool_have_a_row_of_their_own(autojump_clock: MockClock) -> None:
+    timeline = Timeline()
+    async with open_pool([A], instruments=[timeline], name="shop") as pool:
+        pool.pause()
+        await trio.sleep(2)
+        pool.resume()
+        await trio.sleep(1)
+        pool.rest(4)
+        await trio.sleep(9)
+        pool.pause()
+        assert [hold[3:5] for hold in Page(timeline).data["holds"]] == [[2_000_000, 0], [7_000_000, 0], [12_000_000, 1]]
+        await trio.sleep(1)
+    data = Page(timeline).data
+    assert [row[1] for row in data["rows"]] == ["the whole pool", "A"]
+    assert data["workers"] == 1
+    kinds = [(data["hindrances"][kind], start, end) for row, kind, start, end, *_ in data["holds"] if row == 0]
+    assert kinds == [("paused", 0, 2_000_000), ("resting", 3_000_000, 7_000_000), ("paused", 12_000_000, 13_000_000)]
+    trace = Trace(timeline)
+    assert list(trace.threads.values()) == ["the whole pool", "A"]
+    check(trace)
+
+
+async def test_the_pause_of_a_pool_without_workers_ends_with_the_pool(autojump_clock: MockClock) -> None:
+    timeline = Timeline()
+    nothing: list[str] = []
+    async with open_pool(nothing, instruments=[timeline]) as pool:
+        pool.pause()
+        await trio.sleep(2)
+        assert Page(timeline).data["end"] == 2_000_000
+        pool.cancel()
+    assert [hold[3:5] for hold in Page(timeline).data["holds"]] == [[2_000_000, 0]]
+
+
+async def test_a_pool_without_events_is_not_in_the_timeline() -> None:
+    timeline = Timeline()
+    async with open_pool([], instruments=[timeline]):
+        pass
+    assert Page(timeline).data["pools"] == []

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from typing import Any
@@ -16,7 +17,7 @@ from trio.testing import MockClock
 from tests.actors import Doors, fails, sleeps_forever
 from tests.patience import PATIENT
 from tests.pool.ending.logged_errors import errors_logged
-from trio_pool import Job, JobState, open_pool
+from trio_pool import Job, JobState, SlotPool, open_pool
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -143,6 +144,32 @@ def test_ctrl_c_while_the_body_waits_comes_out_of_it() -> None:
     with pytest.raises(KeyboardInterrupt):
         trio.run(main)
     assert jobs[0].state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("error", [None, ValueError()])
+def test_ctrl_c_while_run_waits_comes_out_of_it_whatever_becomes_of_its_job(
+    error: ValueError | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, logger="trio_pool")
+
+    async def presses() -> str:
+        press_ctrl_c()
+        if error is not None:
+            raise error
+        return "done all the same"
+
+    pools: list[SlotPool] = []
+
+    async def main() -> None:
+        async with open_pool(1) as pool:
+            pools.append(pool)
+            await pool.run(presses)
+            raise AssertionError("it got lost")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    seen = pools[0].statistics()
+    assert (seen.succeeded, seen.dead) == ((1, 0) if error is None else (0, 1))
 
 
 def test_ctrl_c_while_draining_ends_everything() -> None:

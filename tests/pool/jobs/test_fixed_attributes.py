@@ -38,7 +38,7 @@ VALUES = [
     RetryPolicy(),
 ]
 
-ASSIGNABLE = "max_running, on_failure, rate_limit, retry"
+ASSIGNABLE = "elastic, max_running, on_failure, rate_limit, retry"
 
 
 def refuses(thing: Any) -> None:

@@ -11,6 +11,9 @@ from trio_pool import Attempt, Instrument, Job, Resource, Worker
 EVENTS = [
     "pool_opened",
     "pool_closed",
+    "pool_paused",
+    "pool_resumed",
+    "pool_resting",
     "job_submitted",
     "attempt_started",
     "attempt_ended",
@@ -40,6 +43,15 @@ class Recorder(Instrument):
 
     def pool_closed(self, pool: Any) -> None:
         self.note("pool closed", pool.name)
+
+    def pool_paused(self, pool: Any) -> None:
+        self.note("pool paused", pool.name)
+
+    def pool_resumed(self, pool: Any) -> None:
+        self.note("pool resumed", pool.name)
+
+    def pool_resting(self, pool: Any, until: float) -> None:
+        self.note("pool resting", pool.name, until)
 
     def job_submitted(self, job: Job[Any]) -> None:
         self.note("submitted", job.name)

@@ -35,13 +35,58 @@ if TYPE_CHECKING:
 
 def test_the_base_class_does_nothing() -> None:
     instrument = Instrument()
-    arguments = {"worker_resting": 2, "worker_quarantined": 2, "worker_reopening": 2, "job_delayed": 2}
+    arguments = {
+        "worker_resting": 2,
+        "worker_quarantined": 2,
+        "worker_reopening": 2,
+        "job_delayed": 2,
+        "pool_resting": 2,
+    }
     arguments |= {"attempt_started": 2, "attempt_ended": 2}
     answers = [getattr(instrument, event)(*[None] * arguments.get(event, 1)) for event in EVENTS]
     assert answers == [None] * len(EVENTS)
 
 
 # What they are told
+
+
+async def test_pauses_and_rests_of_the_whole_pool_are_told_as_they_change(autojump_clock: MockClock) -> None:
+    recorder = Recorder()
+    nothing: list[str] = []
+    async with open_pool(nothing, instruments=[recorder], name="P") as pool:
+        pool.pause()
+        pool.pause()
+        pool.resume()
+        pool.resume()
+        pool.rest(3)
+        pool.rest(2)
+        pool.rest(5)
+        await trio.sleep(9)
+        pool.pause()
+    assert recorder.log[1:-1] == [
+        "pool paused P",
+        "pool resumed P",
+        "pool resting P 3.0",
+        "pool resting P 5.0",
+        "pool paused P",
+        "pool resumed P",
+    ]
+
+
+async def test_an_instrument_that_is_told_of_a_pause_may_undo_it() -> None:
+    class Undoes(Instrument):
+        def pool_paused(self, pool: Any) -> None:
+            assert pool.paused
+            pool.resume()
+
+        def pool_resumed(self, pool: Any) -> None:
+            assert not pool.paused
+            pool.rest(0)
+
+    async with open_pool(A, instruments=[Undoes()]) as pool:
+        pool.pause()
+        assert not pool.paused
+        await pool.run(echo)
 
 
 async def test_the_life_of_a_pool_with_one_job_in_the_order_of_the_changes() -> None:

@@ -90,9 +90,10 @@ async def test_one_that_raises_is_logged_and_removed_and_the_pool_goes_on(
     retry = RetryPolicy.fixed(1, max_attempts=2)
     async with open_pool(A, instruments=[faulty, recorder], retry=retry, on_dead="keep", name="P") as pool:
         [worker] = pool.workers
-        worker.pause()
-        worker.resume()
-        worker.rest(1)
+        for each in worker, pool:
+            each.pause()
+            each.resume()
+            each.rest(1)
         for _ in range(2):
             await pool.submit(fail)
         await pool.submit(nap, 1)

@@ -60,6 +60,9 @@ class Meddler(Instrument):
         for worker in pool.workers:
             worker.pause()
             worker.resume()
+        pool.pause()
+        pool.resume()
+        pool.rest(1)
         pool.max_running = 1
         pool.max_running = None
         pool.retry = RetryPolicy.fixed(1, max_attempts=2)
@@ -91,6 +94,9 @@ async def test_an_instrument_may_call_whatever_does_not_wait(
         pool.workers[0].pause()
         pool.workers[0].resume()
         pool.workers[1].rest(1)
+        pool.pause()
+        pool.resume()
+        pool.rest(0.1)
         await pool.add("c")
         await trio.sleep(9)
     assert meddler.done

@@ -344,3 +344,26 @@ async def test_an_attribute_of_the_programs_own_does_not_disturb_it(logger: logg
         await pool.run(works)
     pool.remove_instrument(logged)  # it is still there
     assert heard.told("job_succeeded")[0]["job_id"] == "the program's"
+
+
+async def test_what_happens_to_the_whole_pool_is_said(
+    logger: logging.Logger, heard: Heard, autojump_clock: MockClock
+) -> None:
+    async with open_pool(A, instruments=[Logged(logger)], name="P") as pool:
+        pool.pause()
+        pool.resume()
+        pool.rest(5)
+    assert heard.lines()[2:5] == [
+        "INFO the pool 'P' is paused",
+        "INFO the pool 'P' is resumed",
+        "INFO the pool 'P' rests for 5.000 s",
+    ]
+    assert heard.told("pool_paused") == [{"pool_name": "P"}]
+    assert heard.told("pool_resting") == [{"pool_name": "P", "pool_delay": 5.0}]
+
+
+async def test_what_happens_to_the_whole_pool_can_be_left_out(logger: logging.Logger, heard: Heard) -> None:
+    async with open_pool(A, instruments=[Logged(logger, pool_paused=None)]) as pool:
+        pool.pause()
+    assert heard.told("pool_paused") == []
+    assert len(heard.told("pool_resumed")) == 1

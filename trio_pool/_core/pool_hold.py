@@ -1,0 +1,72 @@
+"""What keeps the pool as a whole from starting anything: a pause, or a rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .commands import TELL_OF_POOL
+from .deadlines import Due
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .commands import Commands
+    from .deadlines import Deadlines
+
+
+class PoolHold:
+    """The pause and the rest of a pool. The workers and their states don't change meanwhile.
+
+    Attributes:
+      paused: whether the pool is paused.
+      resting_until: until when the pool rests, or None.
+    """
+
+    __slots__ = ("_commands", "_deadlines", "_instruments", "paused", "resting_until")
+
+    def __init__(self, deadlines: Deadlines, commands: Commands, instruments: Sequence[object]) -> None:
+        self._deadlines = deadlines
+        self._commands = commands
+        self._instruments = instruments
+        self.paused: bool = False
+        self.resting_until: float | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nothing may start now."""
+        return self.paused or self.resting_until is not None
+
+    def is_on_at(self, now: float) -> bool:
+        """Whether nothing may start at this time, also if the end of a rest has not been handled yet."""
+        return self.paused or (self.resting_until is not None and self.resting_until > now)
+
+    def pause(self) -> bool:
+        """Pause the pool; return whether it was not paused."""
+        if self.paused:
+            return False
+        self.paused = True
+        self._tell("pool_paused")
+        return True
+
+    def resume(self) -> bool:
+        """End a pause; return whether there was one."""
+        if not self.paused:
+            return False
+        self.paused = False
+        self._tell("pool_resumed")
+        return True
+
+    def rest(self, until: float, now: float) -> bool:
+        """Let the pool rest; if two rests overlap, the later end applies. Return whether the end has changed."""
+        if until <= (now if self.resting_until is None else self.resting_until):
+            return False
+        if self.resting_until is not None:
+            self._deadlines.forget()
+        self.resting_until = until
+        self._deadlines.add(Due.POOL_REST, self, until)
+        self._tell("pool_resting", until)
+        return True
+
+    def _tell(self, event: str, *arguments: object) -> None:
+        if self._instruments:
+            self._commands.append((TELL_OF_POOL, (event, arguments)))

@@ -1,0 +1,23 @@
+"""What the records know of the parts of the core that own them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .states import JobState
+
+
+class Crew(Protocol):
+    """The workers of a pool; identifies the pool of a worker."""
+
+    def count_coming(self, worker: Any) -> None: ...
+
+
+class Watcher(Protocol):
+    """The stream to which a job belongs."""
+
+    unread: int
+
+    def end(self, job: Any, old: JobState | None) -> None: ...
+    def move(self, old: JobState | None, state: JobState) -> None: ...
