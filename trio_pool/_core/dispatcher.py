@@ -316,6 +316,8 @@ class Dispatcher:
         limits = run.worker._limits
         if limits is not None:
             run.is_probe = limits.start(now)
+            if not run.worker._is_exclusive and (run.is_probe or limits.is_worn()):
+                self._state.may_be_stuck = True  # waiting jobs may need places that now stay free
             own = limits.meter
         run.draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])
         for meter in run.draws:

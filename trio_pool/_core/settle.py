@@ -254,6 +254,7 @@ class Settling:
                 self._changes.take_out_of_use(worker, None, now)
             elif not worker._is_exclusive:
                 self._dispatcher.note_places(worker, now)  # its free places start nothing more
+                self._state.may_be_stuck = True
 
     def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:
         self._state.roster.count_coming(worker)

@@ -78,7 +78,12 @@ class WorkerLimits:
         """
         if self.is_worn() and not is_lent:
             return False
-        return self.breaker is None or self.breaker.state is not BreakerState.PROBING
+        return not self.is_probing
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether the breaker's probe runs."""
+        return self.breaker is not None and self.breaker.state is BreakerState.PROBING
 
     def ready_at(self, now: float) -> float:
         """Return the earliest time from ``now`` on at which the rate limit allows a start."""

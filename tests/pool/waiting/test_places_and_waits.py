@@ -204,11 +204,10 @@ async def test_some_places_held_by_waiting_jobs_are_none(autojump_clock: MockClo
 
 async def test_they_are_one_once_the_last_other_place_is_held_too(autojump_clock: MockClock) -> None:
     async def parent(resource: str, seconds: float) -> bool:
-        child = await pool.submit(sleeps, 1.0)
         await trio.sleep(seconds)
-        return await waits_for(child)
+        return await waits_for(await pool.submit(sleeps, 1.0))
 
-    async with open_pool(crew(a=2), order="lifo") as pool:
+    async with open_pool(crew(a=2)) as pool:
         with trio.fail_after(60):
             first, second = [await pool.submit(parent, seconds) for seconds in (1.0, 2.0)]
             assert (await first.wait(), await second.wait()) == (True, False)
@@ -222,12 +221,11 @@ async def test_a_lower_bound_can_make_waits_a_deadlock(autojump_clock: MockClock
     async with open_pool(crew(a=3)) as pool:
         (worker,) = pool.workers
         with trio.fail_after(60):
-            parents = [await pool.submit(parent) for _ in range(2)]
             blocker = await pool.submit(sleeps, 3.0)
+            parents = [await pool.submit(parent) for _ in range(2)]
             worker.max_running = 1
-            # Two places must fall free below the one that is left, and two jobs that wait hold theirs.
-            told = [await job.wait() for job in parents]
-            assert told.count(False) == 2
+            # Three must end before another starts, and two of them wait: one is told, and then the other.
+            assert [await job.wait() for job in parents] == [False, False]
             await blocker.wait()
 
 
@@ -238,9 +236,9 @@ async def test_a_lower_bound_of_which_enough_ends_by_itself_is_none(autojump_clo
     async with open_pool(crew(a=4)) as pool:
         (worker,) = pool.workers
         with trio.fail_after(60):
-            job = await pool.submit(parent)
             for seconds in (1.0, 2.0, 3.0):
                 await pool.submit(sleeps, seconds)
+            job = await pool.submit(parent)
             worker.max_running = 2
             assert await job.wait()
             assert trio.current_time() == 4.0
@@ -269,7 +267,7 @@ async def test_a_lender_that_can_never_have_a_place_back_goes_on_without(autojum
             await waits_for(lender)
 
     borrowers: list[Job[Any]] = []
-    async with open_pool(crew(a=2)) as pool:
+    async with open_pool(crew(a=2), on_dead="keep") as pool:
         with trio.fail_after(60):
             lender = await pool.submit(lends_to_all, lends)
             await trio.sleep(0.5)
@@ -327,6 +325,7 @@ async def test_a_job_that_waits_for_one_behind_a_probe_is_not_one_unless_it_is_t
         with trio.fail_after(100):
             old = await pool.submit(late_parent, parent)
             await pool.submit(fails_at_once)
+            await trio.sleep(1.0)
             probe = await pool.submit(sleeps, 30.0)
             assert await old.wait()
             assert probe.state is JobState.SUCCEEDED
