@@ -72,7 +72,7 @@ def test_a_value_that_can_not_be_shown_does_not_get_into_the_way_of_the_message(
 
 async def test_more_workers_reserved_than_can_be_written_is_an_error() -> None:
     async with open_pool(["a"]) as pool:
-        with pytest.raises(ValueError, match=r"^reserve must be at most 1, all the workers"):
+        with pytest.raises(ValueError, match=r"^reserve must be at most 1, all the places"):
             pool.open_group(reserve=10**5000)
 
 
