@@ -30,7 +30,7 @@ def straight_way_forbidden() -> Generator[None]:
             (Lifecycle, "start", _start),
             (Lane, "append", _append),
             (Lane, "take", _take),
-            # With this `Settling.next_for` asks all of its questions.
+            # With this `Dispatcher.next_straight` leaves everything to `Settling.next_in_general`.
             (PoolState, "special", property(_is_special, _note_special)),
         ):
             patches.enter_context(patch.object(owner, name, instead))
@@ -51,7 +51,7 @@ def _succeeded(self: StraightWay, run: Run, value: object, now: float) -> Run | 
     self._lifecycle.move(job, JobState.SUCCEEDED, now)
     if worker._limits is not None:
         worker._limits.succeeded(run.is_probe)
-    return self._settling.next_for(worker, now)
+    return self._settling.next_in_general(worker, now)
 
 
 def _enter(self: Lifecycle, job: JobRecord, now: float) -> None:

@@ -90,8 +90,10 @@ def in_plain(value: object) -> object:
         return value.name
     if isinstance(value, BaseException):
         return re.sub(" at 0x[0-9a-f]+", "", in_words(value))
-    if isinstance(value, (Job, Worker)):
-        return f"{type(value).__name__} {value.id}"
+    if isinstance(value, Worker):
+        return f"Worker {value.id}"
+    if isinstance(value, Job):
+        return f"Job {cast('Any', value).id}"
     if isinstance(value, dict):
         return {key: in_plain(each) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, (tuple, list)):
@@ -131,16 +133,20 @@ def watched(*, is_general: bool = False, note: Callable[[Job[Any]], object] = id
     def tells(_: Engine, told: tuple[str, object]) -> None:
         life.heard.append((trio.current_time(), told[0], in_plain(told[1])))
 
+    def opens_group(group: BaseGroup, *_: object) -> None:
+        life.groups.append(group)
+
+    ways: tuple[tuple[type[Any], str, Callable[..., object]], ...] = (
+        (BasePool, "__init__", opens),
+        (BaseGroup, "__init__", opens_group),
+        (Lifecycle, "move", enters),
+        (Lifecycle, "enter", enters),
+        (StraightWay, "enter_running", enters),
+        (Engine, "_on_tell", tells),
+    )
     with ExitStack() as patches:
         if is_general:
             patches.enter_context(straight_way_forbidden())
-        for owner, name, seen in (
-            (BasePool, "__init__", opens),
-            (BaseGroup, "__init__", lambda group, *_: life.groups.append(group)),
-            (Lifecycle, "move", enters),
-            (Lifecycle, "enter", enters),
-            (StraightWay, "enter_running", enters),
-            (Engine, "_on_tell", tells),
-        ):
+        for owner, name, seen in ways:
             patches.enter_context(patch.object(owner, name, noting(getattr(owner, name), seen)))
         yield life

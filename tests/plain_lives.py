@@ -23,6 +23,7 @@ from trio_pool import (
     Resource,
     RetryAfter,
     RetryPolicy,
+    Worker,
     current_job,
     open_pool,
 )
@@ -100,10 +101,11 @@ class Plain:
         if self.jobs:
             self.rng.choice(self.jobs).cancel()
 
-    def holds_a_worker(self) -> None:
-        for worker in self.pool.workers[:1]:
-            calls: list[Callable[[], object]] = [worker.pause, worker.resume, partial(worker.rest, 0.5)]
-            self.rng.choice(calls)()
+    def holds_something_back(self) -> None:
+        choices: list[Pool[str] | Worker] = [self.pool, *self.pool.workers[:2]]
+        held = self.rng.choice(choices)
+        calls: list[Callable[[], object]] = [held.pause, held.resume, partial(held.rest, 0.5)]
+        self.rng.choice(calls)()
 
     def removes_a_worker(self) -> None:
         if len(self.pool.workers) > 1:
@@ -161,7 +163,7 @@ THINGS = (
     *(Plain.submits_many,) * 5,
     Plain.cancels_many,
     Plain.cancels_one,
-    Plain.holds_a_worker,
+    Plain.holds_something_back,
     Plain.removes_a_worker,
     Plain.limits,
     Plain.waits_for_one,
@@ -174,7 +176,10 @@ THINGS = (
 async def live(seed: int) -> None:
     """One such life."""
     rng = Random(seed)
-    resources = [Resource(f"{number}", tags=["odd"] if number % 2 else []) for number in range(rng.choice([2, 3, 12]))]
+    number, places = rng.choice([2, 3, 12]), rng.choice([(1,), (1,), (1, 3)])
+    resources = [
+        Resource(f"{each}", tags=["odd"] if each % 2 else [], max_running=rng.choice(places)) for each in range(number)
+    ]
     retry = RetryPolicy.fixed(rng.choice([0, 0.5]), max_attempts=rng.choice([3, 3, 90]))
     with suppress(ExceptionGroup):
         async with (
@@ -197,6 +202,7 @@ async def live(seed: int) -> None:
                 rng.choice(THINGS)(plain)
                 if plain.chance(0.3):
                     await trio.sleep(rng.choice([0, 0, 0.5, 1]))
+            pool.resume()
             for worker in pool.workers:
                 worker.resume()
             pool.max_running = pool.rate_limit = None

@@ -231,8 +231,9 @@ class CheckedMachine(SchedulerMachine):
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
         autoscaler = self.core.scheduler._features.autoscaler
-        if autoscaler is not None and autoscaler._retire_at is not None:
-            holds.append((Due.RETIRE, autoscaler))
+        if autoscaler is not None:
+            alarms = ((Due.RETIRE, autoscaler._retiring), (Due.OPEN, autoscaler._opening))
+            holds.extend((due, alarm) for due, alarm in alarms if alarm.at is not None)
         assert Counter(found) == Counter(holds)
 
     def bring_to_an_end(self) -> None:

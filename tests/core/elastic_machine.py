@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
+import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
@@ -21,18 +22,33 @@ if TYPE_CHECKING:
     from tests.core.shell_machine import ShellWorker
 
 
-def make_elastic(least: int, more: int, idle_timeout: float, tags: tuple[str, ...]) -> Elastic[None]:
+def make_elastic(
+    least: int, more: int, idle_timeout: float, open_after: float, tags: tuple[str, ...] = ()
+) -> Elastic[None]:
     """One of so many workers at least, and so many more at most."""
-    return Elastic(nullcontext[None], min=least, max=least + more, idle_timeout=idle_timeout, tags=frozenset(tags))
+    return Elastic(
+        nullcontext[None],
+        min=least,
+        max=least + more,
+        idle_timeout=idle_timeout,
+        open_after=open_after,
+        tags=frozenset(tags),
+    )
 
 
-ELASTICS = st.builds(
-    make_elastic,
+def plain_of(elastic: Elastic[None]) -> PlainElastic:
+    """The same for the model."""
+    return PlainElastic(elastic.min, elastic.max, elastic.idle_timeout, elastic.tags, elastic.open_after)
+
+
+NUMBERS = (
     st.sampled_from([0, 0, 1, 2]),
     st.integers(1, 3),
     st.sampled_from([0.5, 1.0, 1.0, 2.0, math.inf]),  # at once is too soon for a model to tell when
-    st.sampled_from([(), (), ("a",), ("a", "b")]),
+    st.sampled_from([0.0, 0.0, 0.5, 2.0]),
 )
+ELASTICS = st.builds(make_elastic, *NUMBERS, st.sampled_from([(), (), ("a",), ("a", "b")]))
+CHANGES = st.builds(make_elastic, *NUMBERS)
 
 
 class ElasticMachine(LendingMachine):
@@ -48,6 +64,8 @@ class ElasticMachine(LendingMachine):
         self.new_orders = 0
         # Whether they join at once.
         self.prompt = True
+        # The largest number of workers that there ever could be.
+        self.most_ever = 0
 
     @property
     def model(self) -> PlainElasticPool:
@@ -65,8 +83,8 @@ class ElasticMachine(LendingMachine):
             return
         self.tags = tuple(sorted(elastic.tags))
         self.own_limits = data.draw(self.limits)
-        plain = PlainElastic(elastic.min, elastic.max, elastic.idle_timeout, elastic.tags)
-        self.model.elastic = plain
+        self.most_ever = elastic.max
+        self.model.elastic = plain = plain_of(elastic)
         for _ in range(elastic.min):
             self.add(self.tags, self.own_limits, elastic=True)
             self.open_resource(self.workers[-1])
@@ -120,6 +138,16 @@ class ElasticMachine(LendingMachine):
             self.on_both(self.model.not_hired, self.core.scheduler.not_hired, dated=False)
             self.set_max_running(self.plain.max_running)
 
+    @precondition(lambda self: self.model.elastic)
+    @rule(change=CHANGES)
+    def change_it(self, change: Elastic[None]) -> None:
+        elastic = attrs.evolve(change, tags=frozenset(self.tags))
+        self.most_ever = max(self.most_ever, elastic.max)
+        self.on_both(
+            lambda: self.model.change(plain_of(elastic)),
+            lambda: self.core.scheduler.set_elastic(elastic, self.now),
+        )
+
     @precondition(lambda self: self.unopened())
     @rule(data=st.data())
     def open_one_that_was_ordered(self, data: DataObject) -> None:
@@ -136,9 +164,10 @@ class ElasticMachine(LendingMachine):
         if elastic is None:
             return
         records = self.core.roster.by_id.values()
-        assert sum(record._elastic for record in records) + self.orders <= elastic.max
+        kept = sum(record._elastic for record in records) + self.orders
+        assert kept <= max(elastic.max, self.most_ever)
         staying = sum(record._elastic and not record._is_leaving for record in records)
-        is_held_up = self.model.failing() or self.model.there() == elastic.max
+        is_held_up = self.model.failing() or self.model.there() >= elastic.max
         assert staying + self.orders >= elastic.min or is_held_up
 
     @invariant()

@@ -261,6 +261,15 @@ class GroupMachine(CheckedMachine):
                 else:
                     self.fail_with(worker, verdict, ValueError("no"))
 
+    @precondition(lambda self: self.open_groups())
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, math.inf]))
+    def set_max_running_of_a_group(self, data: DataObject, limit: float) -> None:
+        group, plain = data.draw(st.sampled_from(self.open_groups()))
+        self.on_both(
+            lambda: self.model.set_group_max_running(plain, limit),
+            lambda: self.core.scheduler.set_group_max_running(group, limit, self.now),
+        )
+
     def over(self) -> list[tuple[Group, PlainGroup]]:
         """The groups whose blocks may be left."""
         return [pair for pair in self.open_groups() if not self.model.members(pair[1])]

@@ -4,7 +4,8 @@
    are ordered whenever fewer than ``min`` stay.
 2. For each job that one of these workers may take, and that waits for nothing but a worker, one is
    ordered, and for each that a group is to have for itself; but for as many of these as are
-   ordered, being opened or being opened anew, those aside whose jobs have to end before that.
+   ordered, being opened or being opened anew, those aside whose jobs have to end before that. The job has to have
+   waited for ``open_after``, the time aside in which its group or the pool let nothing start.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
    such ones leave, as long as ``min`` stay.
 4. It is kept since when there has been one idle worker, two, and so on. When one of these times is
@@ -36,6 +37,7 @@ class PlainElastic:
     max: int
     idle_timeout: float
     tags: frozenset[str]
+    open_after: float = 0.0
 
 
 @attrs.define(eq=False)
@@ -52,6 +54,11 @@ class PlainElasticPool(PlainLendingPool):
     idle_times: list[float] = attrs.field(factory=list[float])
     # If there were too many, but all of them were needed: when it is to be looked again.
     not_before: float = -math.inf
+
+    # How long each job has waited that a worker could be opened for, ``inf`` once that is long enough; and for those
+    # whose time goes on, when it was last added up.
+    waited: dict[PlainJob, float] = attrs.field(factory=dict[PlainJob, float])
+    counting: dict[PlainJob, float] = attrs.field(factory=dict[PlainJob, float])
 
     # Looking.
 
@@ -81,9 +88,13 @@ class PlainElasticPool(PlainLendingPool):
         most = super().most_workers(group)
         return most if self.elastic is None else most - len(self.crew()) + self.elastic.max
 
-    def wanting(self) -> int:
-        """How many jobs wait that a worker could be opened for, and that their groups let start."""
-        jobs = [job for job in [*self.queue(), *self.ready_line()] if self.could_take(job)]
+    def waiting_for_new(self) -> list[PlainJob]:
+        """The jobs that wait and that a worker could be opened for."""
+        return [job for job in [*self.queue(), *self.ready_line()] if self.could_take(job)]
+
+    def wanting(self, *, ripe: bool = False) -> int:
+        """How many of these their groups let start; of those alone that have waited for long enough if ``ripe``."""
+        jobs = [job for job in self.waiting_for_new() if not ripe or self.waited[job] == math.inf]
         total = 0
         for group in {job.group for job in jobs}:
             those = [job for job in jobs if job.group is group]
@@ -111,7 +122,7 @@ class PlainElasticPool(PlainLendingPool):
         if self.elastic is None or not self.begun or self.failing():
             return 0
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
-        wanted = for_groups + min(self.wanting(), self.startable()) - self.on_their_way()
+        wanted = for_groups + min(self.wanting(ripe=True), self.startable()) - self.on_their_way()
         wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
         return int(max(0, min(wanted, self.elastic.max - self.there())))
 
@@ -128,7 +139,7 @@ class PlainElasticPool(PlainLendingPool):
         leaving = any(worker.elastic and worker.departing and worker.phase != "gone" for worker in self.workers)
         if leaving and not self.those(JobState.RUNNING):
             return False  # once it has left, another may be opened
-        return not self.ordered and super().is_still()
+        return not self.ordered and self.opens_at() == math.inf and super().is_still()
 
     def has_hedges_due(self) -> bool:
         """The same; or there are too many workers only now that one has joined."""
@@ -136,7 +147,29 @@ class PlainElasticPool(PlainLendingPool):
 
     def dues(self) -> list[float]:
         """The times at which something has to happen by itself."""
-        return [*super().dues(), self.too_many_at()]
+        return [*super().dues(), self.too_many_at(), self.opens_at()]
+
+    def opens_at(self) -> float:
+        """When the next job will have waited for long enough."""
+        if self.elastic is None or not self.begun or self.failing() or self.there() >= self.elastic.max:
+            return math.inf
+        lefts = {job: self.elastic.open_after - self.waited[job] for job in self.counting}
+        return min((self.counting[job] + left for job, left in lefts.items() if left > -math.inf), default=math.inf)
+
+    def _add_up(self) -> None:
+        """See how long jobs have waited."""
+        assert self.elastic is not None
+        jobs, is_open = self.waiting_for_new(), self.startable() > 0
+        for job, since in self.counting.items():
+            self.waited[job] += self.now - since
+        self.counting = {}
+        before = self.waited
+        self.waited = {job: before.get(job, 0.0 if self.elastic.open_after else math.inf) for job in jobs}
+        for job in jobs:
+            if is_open and not (job.group is not None and self.is_full(job.group)):
+                self.counting[job] = self.now
+                if self.waited[job] >= self.elastic.open_after:
+                    self.waited[job] = math.inf
 
     def too_many_at(self) -> float:
         """When there will have been too many workers for too long."""
@@ -147,6 +180,8 @@ class PlainElasticPool(PlainLendingPool):
     # What everything is made of.
 
     def _see_to_staff(self) -> None:
+        if self.elastic is not None and self.begun:
+            self._add_up()
         missing = self.missing_workers()
         self.ordered += missing
         self.hired += missing
@@ -200,12 +235,38 @@ class PlainElasticPool(PlainLendingPool):
             self._update(found[0])
 
     def _is_needed(self, worker: PlainWorker) -> bool:
-        waiting = [*self.queue(), *self.ready_line()]
         if worker.phase == "reopening" and (self.wanting() or self.lacking()):
             return True
+        return self._is_bound(worker)
+
+    def _is_bound(self, worker: PlainWorker) -> bool:
+        waiting = [*self.queue(), *self.ready_line()]
         return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
 
+    def _has_surplus(self) -> bool:
+        return self.elastic is not None and len(self.crew()) + self.ordered > self.elastic.max
+
+    def _match(self) -> None:
+        while self._has_surplus() and (found := [worker for worker in self.idlers if not self._is_bound(worker)]):
+            self._dismiss(found[0])
+            self._update(found[0])
+        super()._match()
+
+    def _wear(self, worker: PlainWorker) -> None:
+        if self._has_surplus() and worker in self.crew() and worker.available and not self._is_bound(worker):
+            self._dismiss(worker)
+        else:
+            super()._wear(worker)
+
     # What happens.
+
+    def change(self, elastic: PlainElastic) -> None:
+        """There are to be more workers, or fewer, or they are to be opened or retired at other times."""
+        self.advance()
+        self.elastic = elastic
+        self.not_before = -math.inf
+        self._settle()
+        self.advance()
 
     def begin(self, elastic: PlainElastic) -> None:
         """The workers are there with which it begins."""

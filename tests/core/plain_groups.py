@@ -294,6 +294,12 @@ class PlainGroupedPool(PlainPool):
         self.groups.append(group)
         self._settle()
 
+    def set_group_max_running(self, group: PlainGroup, limit: float) -> None:
+        """Another bound on the attempts of a group under way."""
+        self.advance()
+        group.max_running = limit
+        self._settle()
+
     def close_group(self, group: PlainGroup) -> None:
         """A group has come to its end."""
         self.advance()

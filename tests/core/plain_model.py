@@ -190,10 +190,13 @@ class PlainPool(PlainSteps):
                 self._queue_again(job, front=verdict.front)
 
     def _go_on(self, worker: PlainWorker) -> None:
-        if worker.is_worn(self.now) and not worker.departing:
-            self._reopen(worker, None)
+        self._wear(worker)
         self._limit(worker)
         self._ask(worker)
+
+    def _wear(self, worker: PlainWorker) -> None:
+        if worker.is_worn(self.now) and not worker.departing:
+            self._reopen(worker, None)
 
     # Workers come and go.
 

@@ -148,7 +148,8 @@ def test_a_job_with_wishes_does_not_go_straight() -> None:
     core = quiet_core()
     worker, group = core.add_worker("tag"), core.open_group()
     (before,) = submit(core, "before")
-    for options in ({"requires": ["tag"]}, {"worker": worker}, {"after": [before]}, {"group": group}):
+    wishes: list[dict[str, Any]] = [{"requires": ["tag"]}, {"worker": worker}, {"after": [before]}, {"group": group}]
+    for options in wishes:
         assert core.scheduler.submit_straight(make_job(**options), 0.0) is False
 
 

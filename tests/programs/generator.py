@@ -142,7 +142,7 @@ class _Drawing:
     def disturbances(self) -> tuple[Disturbance, ...]:
         if not self.has("disturbances"):
             return ()
-        kinds: list[Any] = ["cancel a scope", "cancel a job", "pause", "rest"]
+        kinds: list[Any] = ["cancel a scope", "cancel a job", "pause", "rest", "pause pool", "rest pool"]
         if "cancelled outside" in self.features:
             kinds += ["cancel outside", "cancel"]
         if "closing" in self.features:
@@ -167,6 +167,7 @@ class _Drawing:
             least = self.one_of(0, 0, 1, 2)
             changes["elastic"] = (least, least + self.one_of(1, 2, 3) - (least == 2))
             changes["idle_timeout"] = self.one_of(0.0, 0.5, 3.0, 60.0)
+            changes["open_after"] = self.one_of(0.0, 0.0, 0.5, 2.0)
             changes["lifespan"] = True
         elif self.has("lifespans"):
             changes["lifespan"] = True
@@ -349,7 +350,8 @@ class _Drawing:
         return self.weighted(choices)
 
     def setting(self) -> Statement:
-        return lang.Ask(self.one_of("max_running", "rate", "retry", "on_failure"), self.one_of(1, 2, 3))
+        kinds: tuple[Any, ...] = ("max_running", "max_running of group", "elastic", "rate", "retry", "on_failure")
+        return lang.Ask(self.one_of(*kinds), self.one_of(1, 2, 3))
 
     def submit(self, depth: int) -> Statement:
         how: Any = self.one_of("submit", "submit", "submit", "nowait", "idle only")
@@ -431,7 +433,7 @@ class _Drawing:
         )
 
     def staff(self) -> Statement:
-        kinds: list[Any] = ["pause", "rest", "remove", "remove now", "add"]
+        kinds: list[Any] = ["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add"]
         if "dying lifespans" in self.features:
             kinds.append("break")
         device = self.device(has_lifespan=True) if self.rng.random() < 0.5 else Device()

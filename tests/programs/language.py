@@ -129,6 +129,7 @@ class Setup(Part):
     slots: int = 0
     elastic: tuple[int, int] | None = None
     idle_timeout: float = 3.0
+    open_after: float = 0.0
     lifespan: bool = False
     retry: Policy | None = None
     attempt_timeout: float | None = None
@@ -335,9 +336,9 @@ class Finally(Statement):
 
 @attrs.frozen(repr=False)
 class Workers(Statement):
-    """Does something about a worker; a pause ends after so many seconds."""
+    """Does something about a worker, or about the whole pool; a pause ends after so many seconds."""
 
-    what: Literal["pause", "rest", "remove", "remove now", "add", "break"]
+    what: Literal["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break"]
     worker: int = 0
     seconds: float = 1.0
     device: Device = Device()
@@ -358,6 +359,8 @@ class Ask(Statement):
         "pop",
         "requeue",
         "max_running",
+        "max_running of group",
+        "elastic",
         "rate",
         "retry",
         "on_failure",
@@ -381,6 +384,8 @@ class Disturbance(Part):
         "remove",
         "pause",
         "rest",
+        "pause pool",
+        "rest pool",
         "break",
     ] = "cancel outside"
     which: int = 0

@@ -32,26 +32,28 @@ def cancel_pool(world: World) -> None:
         world.pool.cancel()
 
 
-def pause(world: World, worker: Worker, seconds: float) -> None:
-    """Pause a worker for a while."""
+def pause(world: World, worker: Worker | None, seconds: float) -> None:
+    """Pause a worker, or the whole pool, for a while."""
+    held = world.pool if worker is None else worker
 
     async def resume() -> None:
         await trio.sleep(seconds)
         if trio.current_time() >= world.paused[worker][1]:
-            worker.resume()
+            held.resume()
 
     _hold(world.paused, worker, seconds)
-    worker.pause()
+    held.pause()
     world.start_outside(resume)
 
 
-def rest(world: World, worker: Worker, seconds: float) -> None:
-    """Put a worker to rest."""
+def rest(world: World, worker: Worker | None, seconds: float) -> None:
+    """Put a worker to rest, or the whole pool."""
     _hold(world.resting, worker, seconds)
-    worker.rest(seconds)
+    held = world.pool if worker is None else worker
+    held.rest(seconds)
 
 
-def _hold(held: dict[Worker, tuple[float, float]], worker: Worker, seconds: float) -> None:
+def _hold(held: dict[Worker | None, tuple[float, float]], worker: Worker | None, seconds: float) -> None:
     """Note since and until when nothing is to start on it."""
     now = trio.current_time()
     since, until = held.get(worker, (now, now))
@@ -130,6 +132,10 @@ def disturb(world: World, disturbance: Disturbance) -> None:
         if groups:
             group = groups[which % len(groups)]
             group.cancel() if disturbance.what == "cancel a group" else group.close()
+    elif disturbance.what == "pause pool":
+        pause(world, None, 2.0)
+    elif disturbance.what == "rest pool":
+        rest(world, None, 2.0)
     elif pool.workers:
         worker = pool.workers[which % len(pool.workers)]
         if disturbance.what == "remove":
@@ -161,6 +167,7 @@ class AtEvents(Instrument):
         pool_opened = pool_closed = job_submitted = attempt_started = attempt_ended = job_delayed = _event
         job_finished = worker_started = worker_paused = worker_resumed = worker_resting = _event
         worker_quarantined = worker_reopening = worker_stopped = _event
+        pool_paused = pool_resumed = pool_resting = _event
 
 
 @attrs.define(eq=False, repr=False)

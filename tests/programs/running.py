@@ -207,6 +207,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
             min=least,
             max=most,
             idle_timeout=setup.idle_timeout,
+            open_after=setup.open_after,
             tags=device.tags,
             rate_limit=interpreter.rate(device.rate),
             breaker=interpreter.breaker(device.breaker),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import attrs
 import trio
 
 from tests.programs.making import Making
@@ -26,6 +27,10 @@ class Staffing(Making, Telling):
         worker = workers[statement.worker % len(workers)] if workers else None
         if statement.what == "add":
             await self._add(frame, statement.device)
+        elif statement.what == "pause pool":
+            pause(world, None, statement.seconds)
+        elif statement.what == "rest pool":
+            rest(world, None, statement.seconds)
         elif worker is None:
             pass
         elif statement.what == "pause":
@@ -84,6 +89,16 @@ class Staffing(Making, Telling):
             world.max_running = max(world.max_running, number)
             pool.max_running = number
             world.max_running = number
+        elif what == "max_running of group":
+            if frame.group is not None:
+                frame.group.max_running = max(frame.group.max_running, number)
+                frame.to.max_running = number
+                frame.group.max_running = number
+        elif what == "elastic":
+            if world.program.setup.elastic is not None:
+                least, most = world.program.setup.elastic
+                most, elastic = min(number, most), cast("Any", pool.elastic)
+                pool.elastic = attrs.evolve(elastic, min=min(least, most), max=most, open_after=number / 2 - 0.5)
         elif what == "rate":
             world.rate_changed = True
             pool.rate_limit = RateLimit(number, burst=number)

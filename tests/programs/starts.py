@@ -75,10 +75,11 @@ def _check_worker(world: World, book: JobBook, worker: Worker) -> None:
         world.fail(f"placement: {job!r} is for {errand.options['worker']!r}, and has started on {worker!r}")
     # The end of the body ends pauses, and not rests.
     for held in (world.resting, {} if world.body_ended else world.paused):
-        since, until = held.get(worker, (0.0, 0.0))
-        # What has been decided in the same instant may be told a little later.
-        if since < trio.current_time() < until:
-            world.fail(f"workers: {job!r} has started on {worker!r}, which is held back")
+        for what in (worker, None):
+            since, until = held.get(what, (0.0, 0.0))
+            # What has been decided in the same instant may be told a little later.
+            if since < trio.current_time() < until:
+                world.fail(f"workers: {job!r} has started on {worker!r}, and {what or world.pool!r} is held back")
     for group in world.groups:
         if group.reserve and group is not errand.group and not group.is_over:
             reserved = [each.id for each in group.handle.statistics().workers]

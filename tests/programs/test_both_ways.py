@@ -135,7 +135,7 @@ def plain_life(seed: int) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_lives_with_very_many_plain_jobs_are_the_same_both_ways(part: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="trio_pool")
-    number = part_of(40)
+    number = part_of(24)
     for seed in range(part * number // 4, (part + 1) * number // 4):
         assert not difference_in(lambda: plain_life(seed)), seed  # noqa: B023  # called at once
 
@@ -151,8 +151,8 @@ def test_in_these_lives_very_many_jobs_go_straight(caplog: pytest.LogCaptureFixt
         return done
 
     with patch.object(StraightWay, "submit", noting):
-        for seed in range(5):
+        for seed in range(8):
             plain_life(seed)
-    assert ways[bool] > 500  # queued
+    assert ways[bool] > 200  # queued
     assert ways[Run] > 25
     assert ways[type(None)] > 100  # not taken

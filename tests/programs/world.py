@@ -122,9 +122,9 @@ class World:
     starts: dict[Any, list[float]] = attrs.field(factory=dict[Any, list[float]])
     rate_changed: bool = False
     retry_changed: bool = False
-    # Since and until when nothing is to start on a worker, whoever else holds it back.
-    paused: dict[Worker, tuple[float, float]] = attrs.field(factory=dict[Worker, tuple[float, float]])
-    resting: dict[Worker, tuple[float, float]] = attrs.field(factory=dict[Worker, tuple[float, float]])
+    # Since and until when nothing is to start on a worker, or for None in the whole pool, whoever else holds it back.
+    paused: dict[Worker | None, tuple[float, float]] = attrs.field(factory=dict[Worker | None, tuple[float, float]])
+    resting: dict[Worker | None, tuple[float, float]] = attrs.field(factory=dict[Worker | None, tuple[float, float]])
     worker_started: Counter[Worker] = attrs.field(factory=Counter[Worker])
     worker_stopped: Counter[Worker] = attrs.field(factory=Counter[Worker])
     pool_opened: int = 0

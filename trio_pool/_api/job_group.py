@@ -78,6 +78,23 @@ class BaseGroup(Submitting):
         return self._record.name
 
     @property
+    def max_running(self) -> float | None:
+        """How many attempts of the group may run at once, or None. Assign to change it.
+
+        Attempts beyond a lower bound finish. Jobs that have lent their workers don't count.
+        """
+        limit = self._record.max_running
+        return None if limit == float("inf") else limit
+
+    @max_running.setter
+    def max_running(self, limit: float | None) -> None:
+        self._engine.check_caller()
+        bound = validate.bound("max_running", limit, least=1)
+        self._engine.core.set_group_max_running(self._record, bound, trio.current_time())
+        self._defaults = attrs.evolve(self._defaults)  # with the group's bound
+        self._engine.carry_out()
+
+    @property
     def closed(self) -> bool:
         """Whether the group refuses jobs from outside, since the group or its pool was closed, cancelled or left."""
         return self._closed or self._engine.closed

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .commands import HIRE
-from .deadlines import Due
+from .deadlines import Alarm, Due
 from .demand import Demand
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class Autoscaler:
         "_held",
         "_idle",
         "_idle_since",
-        "_open_at",
+        "_opening",
         "_ordered",
         "_present",
         "_queue",
         "_reservations",
-        "_retire_at",
+        "_retiring",
         "_state",
         "_unopened",
         "_waiting_line",
@@ -75,9 +75,9 @@ class Autoscaler:
         # two, and so on.
         self._idle_since: deque[float] = deque()
         # When the next job will have waited long enough for a worker to be opened.
-        self._open_at: float | None = None
+        self._opening = Alarm()
         # When to look for workers to retire.
-        self._retire_at: float | None = None
+        self._retiring = Alarm()
         # Workers that the runtime has to open but that have not joined yet.
         self._ordered = 0
 
@@ -89,7 +89,7 @@ class Autoscaler:
     @property
     def is_patient(self) -> bool:
         """Whether a worker will be opened if the waiting jobs go on waiting."""
-        return self._open_at is not None
+        return self._opening.at is not None
 
     @property
     def is_letting_go(self) -> bool:
@@ -271,20 +271,16 @@ class Autoscaler:
         """Change ``min``, ``max``, ``idle_timeout`` and ``open_after``."""
         self._elastic = elastic
         self._demand.patience = elastic.open_after
-        if self._retire_at is not None:
-            self._deadlines.forget()
-            self._retire_at = None
+        self._deadlines.set(Due.RETIRE, self._retiring, math.inf)
         self._look_again()
 
     def _look_again(self) -> None:
         """Schedule the next search for workers to retire, if there may be any."""
-        if self._retire_at is None and self._idle_since and len(self._crew) > self._elastic.min:
+        if self._retiring.at is None and self._idle_since and len(self._crew) > self._elastic.min:
             self._look_again_at(self._idle_since[0] + self._elastic.idle_timeout)
 
     def _look_again_at(self, when: float) -> None:
-        if when < math.inf:
-            self._retire_at = when
-            self._deadlines.add(Due.RETIRE, self, when)
+        self._deadlines.set(Due.RETIRE, self._retiring, when)
 
     def _startable_by_new(self, now: float) -> float:
         """How many jobs have waited long enough for nothing but a worker; look again when that will change."""
@@ -295,16 +291,9 @@ class Autoscaler:
 
     def _look_for_ripe_at(self, when: float) -> None:
         """Look again at this time, or before; ``inf`` for never."""
-        at = self._open_at
-        if when == math.inf:
-            if at is not None:
-                self._deadlines.forget()
-                self._open_at = None
-        elif at is None or when < at:
-            if at is not None:
-                self._deadlines.forget()
-            self._open_at = when
-            self._deadlines.add(Due.OPEN, self, when)
+        at = self._opening.at
+        if at is None or when < at or when == math.inf:
+            self._deadlines.set(Due.OPEN, self._opening, when)
 
     def _startable(self, now: float) -> float:
         """How many more attempts the limits of the pool allow to start now."""

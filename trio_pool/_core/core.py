@@ -76,6 +76,7 @@ class Core:
         "resume",
         "resume_pool",
         "set_elastic",
+        "set_group_max_running",
         "set_max_running",
         "set_places",
         "set_rate_limit",
@@ -146,6 +147,7 @@ class Core:
         self.resume_pool: Final = pool.resume_pool
         self.rest_pool: Final = pool.rest_pool
         self.set_elastic: Final = pool.set_elastic
+        self.set_group_max_running: Final = pool.set_group_max_running
 
         attempts = AttemptEvents(state, features, changes, settling)
         self.failed: Final = attempts.failed

@@ -32,14 +32,12 @@ class Due(enum.IntEnum):
 
 
 # For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, their
-# races and the pool's rate limit have tickets instead, since their deadlines may move to another
-# time and back again.
+# races, the pool's rate limit and alarms have tickets instead, since their deadlines may move to
+# another time and back again.
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
 FIELDS = {
     Due.AGE: "_expires_at",
     Due.POOL_REST: "resting_until",
-    Due.RETIRE: "_retire_at",
-    Due.OPEN: "_open_at",
 }
 
 
@@ -50,6 +48,20 @@ class Ticketed(Protocol):
     """An item with a deadline that may move; its ticket identifies the one valid entry."""
 
     _ticket: int
+
+
+class Alarm:
+    """A deadline of its own, changed by `Deadlines.set`.
+
+    Attributes:
+      at: the time, or None.
+    """
+
+    __slots__ = ("_ticket", "at")
+
+    def __init__(self) -> None:
+        self._ticket: int = 0
+        self.at: float | None = None
 
 
 class Deadlines(RunHeap[Entry]):
@@ -103,6 +115,19 @@ class Deadlines(RunHeap[Entry]):
         """Add a deadline of a worker or of another item; ``when`` must be stored in the item's field for this kind."""
         self._push(when, due, next(self._tickets), item)
 
+    def set(self, due: Due, alarm: Alarm, when: float) -> None:
+        """Set an alarm to another time; ``inf`` for never."""
+        at = None if when == math.inf else when
+        if alarm.at == at:
+            return
+        if alarm.at is not None:
+            alarm._ticket = 0
+            self.forget()
+        alarm.at = at
+        if at is not None:
+            alarm._ticket = next(self._tickets)
+            self._push(at, due, alarm._ticket, alarm)
+
     def forget(self) -> None:
         """Record that an entry has become stale."""
         self._stale += 1
@@ -144,5 +169,7 @@ def is_over(due: Due, item: Any) -> None:
     """Remove the time of an item whose deadline has come."""
     if (hold := HOLDS.get(due)) is not None:
         del item._holds[hold]
+    elif (field := FIELDS.get(due)) is not None:
+        setattr(item, field, None)
     else:
-        setattr(item, FIELDS[due], None)
+        item.at, item._ticket = None, 0

@@ -17,7 +17,7 @@ class Demand:
     Attributes:
       tags: the tags of the elastic workers.
       patience: how long a job has to wait for nothing but a worker before one is opened for it.
-      lines: the waiting jobs of each group with a bound, and of all others; only those with jobs.
+      lines: the waiting jobs of each group with a bound, and of all others.
     """
 
     __slots__ = ("lines", "patience", "tags")
@@ -33,7 +33,9 @@ class Demand:
         if line is None:
             line = self.lines[gate] = Line()
         line.size += 1
-        if self.patience:
+        if job in line.left:
+            del line.left[job]  # it has come from the line for a place into the queue
+        elif self.patience:
             line.young[job] = math.inf
 
     def leave(self, job: JobRecord, gate: Group | None) -> None:
@@ -42,6 +44,9 @@ class Demand:
         if line is None:
             return  # all jobs have been removed at once
         line.size -= 1
+        if self.patience:
+            line.left[job] = None
+            return
         line.young.pop(job, None)
         if not line.size:
             del self.lines[gate]
@@ -57,7 +62,11 @@ class Demand:
           is_open: whether the pool allows a start from now on; what a job waits otherwise doesn't count.
         """
         number, next_at = 0, math.inf
-        for gate, line in self.lines.items():
+        for gate, line in list(self.lines.items()):
+            line.forget_left()
+            if not line.size:
+                del self.lines[gate]
+                continue
             line.go_on(now, is_open and (gate is None or not gate.is_full))
             number += _within(gate, line.ripe(now, self.patience))
             next_at = min(next_at, line.ripens_at(self.patience))
@@ -74,15 +83,23 @@ class Line:
       size: how many jobs wait.
       young: those that have not waited long enough, with the times on this clock when they began, in
           order; ``inf`` for jobs that have just come.
+      left: the jobs that have left in this event, which may come again in it.
     """
 
-    __slots__ = ("_stood", "_stopped_at", "size", "young")
+    __slots__ = ("_stood", "_stopped_at", "left", "size", "young")
 
     def __init__(self) -> None:
         self.size: int = 0
         self.young: OrderedDict[JobRecord, float] = OrderedDict()
+        self.left: dict[JobRecord, None] = {}
         self._stood = 0.0
         self._stopped_at: float | None = None
+
+    def forget_left(self) -> None:
+        """Forget the jobs that have left."""
+        for job in self.left:
+            self.young.pop(job, None)
+        self.left.clear()
 
     def go_on(self, now: float, runs: bool) -> None:
         """Let the clock run from now on, or stand, and give new jobs their times."""

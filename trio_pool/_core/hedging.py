@@ -107,6 +107,11 @@ class Hedging:
         else:
             self.under_way.pop(race, None)  # missing if the job goes on without a worker
 
+    def end(self, race: Race) -> None:
+        """Remove an attempt whose only run ends with success."""
+        self.stop(race)
+        del self.under_way[race]
+
     def stop(self, race: Race) -> None:
         """Start an attempt on no further workers."""
         is_due = race in self.waiting

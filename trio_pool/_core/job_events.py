@@ -70,12 +70,12 @@ class JobEvents:
             self._lifecycle.time_out(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
-        options = job._options
-        if not (options.is_simple and self._roster.by_id):
+        if not (job._options.is_simple and self._roster.by_id):
+            _note_gate(job)
             admission = self._submit_special(job, door, now)
             if admission is not None:
                 return admission
-        terms = options.terms
+        terms = job._options.terms
         if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(terms, now)) is not None:
             self._lifecycle.enter(job, now)
             self._dispatcher.hand_over(worker, job, now)
@@ -135,6 +135,7 @@ class JobEvents:
                 self.submit(job, Door.ALWAYS, now)
             return Admission.ENTERED
         for job in jobs:
+            _note_gate(job)
             if job._options.after:
                 self._dependencies.block(job, job._options.after)
                 job._options = attrs.evolve(job._options, after=())
@@ -321,3 +322,10 @@ class JobEvents:
         """Settle after a job has begun to wait that no idle worker may run."""
         self._state.may_start |= self._state.limits.meter is not None  # schedules a check at the next start
         self._settling.settle_if_needed(now)
+
+
+def _note_gate(job: JobRecord) -> None:
+    """Update the options of a new job if its group has got a bound after they were made."""
+    options = job._options
+    if options.group is not None and options.group.is_gate and options.terms.gate is None:
+        job._options = attrs.evolve(options)

@@ -29,9 +29,9 @@ _LEAST_TO_COMPACT = 64
 class Lane(RunHeap[Entry]):
     """The jobs that wait on the same terms, the next one to start first.
 
-    An entry is valid as long as it has its job's ticket; invalid entries are dropped when they are
-    reached. Most jobs need no entry: those of priority 0 that come last stand in a queue of their
-    own, where a job is valid as long as the lane is its lane.
+    An entry is valid as long as it has its job's ticket and the lane is its job's lane; invalid
+    entries are dropped when they are reached. Most jobs need no entry: those of priority 0 that
+    come last stand in a queue of their own, where a job is valid as long as the lane is its lane.
     """
 
     __slots__ = ("_plain", "index", "is_counted", "size", "terms")
@@ -65,9 +65,9 @@ class Lane(RunHeap[Entry]):
     def head(self) -> Entry | None:
         """Return the first valid entry, or None."""
         run, heap, plain = self._run, self._heap, self._plain
-        while run and not _is_valid(run[0]):
+        while run and not self._is_valid(run[0]):
             run.popleft()
-        while heap and not _is_valid(heap[0]):
+        while heap and not self._is_valid(heap[0]):
             heapq.heappop(heap)
         while plain and plain[0]._lane is not self:
             plain.popleft()
@@ -101,13 +101,17 @@ class Lane(RunHeap[Entry]):
     def forget(self) -> None:
         """Record that one of the entries has become invalid."""
         self.size -= 1
-        if self._compact(len(self) - self.size, _is_valid):
+        if self._compact(len(self) - self.size, self._is_valid):
             self._plain = deque(job for job in self._plain if job._lane is self)
+
+    def _is_valid(self, entry: Entry) -> bool:
+        job = entry[2]
+        return job._ticket == entry[1] and job._lane is self
 
     def entries(self) -> list[Entry]:
         """The valid entries, in the order in which the jobs start."""
         plain = [_entry_of(job) for job in self._plain if job._lane is self]
-        return sorted([*filter(_is_valid, self), *plain])
+        return sorted([*filter(self._is_valid, self), *plain])
 
     def __len__(self) -> int:
         """The number of entries, including stale ones."""
@@ -117,10 +121,6 @@ class Lane(RunHeap[Entry]):
 def _entry_of(job: JobRecord) -> Entry:
     """The entry of a job that stands without one."""
     return 0, job._ticket, job
-
-
-def _is_valid(entry: Entry) -> bool:
-    return entry[2]._ticket == entry[1]
 
 
 def rank_of(entry: Entry) -> Rank:

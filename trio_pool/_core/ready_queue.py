@@ -43,26 +43,12 @@ class ReadyQueue:
       ranked: whether priorities count at all.
     """
 
+    # fmt: off
     __slots__ = (
-        "_bounced",
-        "_by_tag",
-        "_closed",
-        "_deadlines",
-        "_gated",
-        "_indexes",
-        "_lanes",
-        "_lifo",
-        "_nothing_before",
-        "_open",
-        "_pinned",
-        "_ranked",
-        "_roster",
-        "_round",
-        "_shared",
-        "_startable",
-        "_tickets",
-        "demand",
+        "_bounced", "_by_tag", "_closed", "_deadlines", "_gated", "_indexes", "_lanes", "_lifo", "_nothing_before",
+        "_open", "_pinned", "_ranked", "_roster", "_round", "_shared", "_startable", "_tickets", "demand",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -235,6 +221,11 @@ class ReadyQueue:
             for entry in lane.entries():
                 self._place(entry, terms_of(entry[2]))
 
+    def move(self, job: JobRecord) -> None:
+        """Move a job whose terms have changed to another lane; it keeps its place in the order."""
+        self._left_lane(job, cast("Lane", job._lane), forget=True)
+        self._place((job._options.priority if self._ranked else 0, job._ticket, job), terms_of(job))
+
     def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
         return worker in self._pinned
@@ -386,9 +377,12 @@ class ReadyQueue:
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0
-        job._lane = None
         if job._deadline != math.inf:
             self._deadlines.forget()
+        self._left_lane(job, lane, forget=forget)
+
+    def _left_lane(self, job: JobRecord, lane: Lane, *, forget: bool) -> None:
+        job._lane = None
         if forget:
             lane.forget()
         if self.demand is not None and (lane.is_counted or lane is self._open):

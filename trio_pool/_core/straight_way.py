@@ -38,6 +38,7 @@ class StraightWay:
         "_dependents",
         "_dispatcher",
         "_ended_in_race",
+        "_hedging",
         "_instruments",
         "_lifecycle",
         "_live",
@@ -60,6 +61,7 @@ class StraightWay:
         self._queue = state.queue
         self._commands = state.commands
         self._max_queue = state.waiting_line.limit
+        self._hedging = state.hedging
         self._ended_in_race = attempts.succeeded_in_race
         # All of these stay the same objects.
         self._count = lifecycle.count
@@ -114,8 +116,11 @@ class StraightWay:
 
     def succeeded(self, run: Run, value: object, now: float) -> Run | None:
         """End a run that has returned a value; return the worker's next run."""
-        if run.race is not None:
-            return self._ended_in_race(run, value, now)
+        race = run.race
+        if race is not None:
+            if run.is_lent or len(race.took_part) > 1:
+                return self._ended_in_race(run, value, now)
+            self._hedging.end(race)  # it has been fast enough
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         job, worker, lifecycle = run.job, run.worker, self._lifecycle

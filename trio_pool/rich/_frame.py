@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from .._model.states import WorkerState
-from .._model.text import label, reservation
+from .._model.text import label, places, reservation
 from ._text import clock, encodable, error_in_words, one_line, pace, span
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
     seconds, what = _doing(reading, worker)
     return [
         (one_line(worker.name), PLAIN),
-        (worker.state.value, style),
+        (_state(worker), style),
         ("" if seconds is None else span(seconds), style),
         what,
         (str(worker.attempts), PLAIN),
@@ -226,6 +226,12 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
         (str(worker.failed), "red" if worker.failed else FAINT),
         (pace(reading.rate_of(worker)), PLAIN),
     ]
+
+
+def _state(worker: WorkerStatistics) -> str:
+    """The worker's state, and how many of its places are taken if it may have several: ``busy 12/20``."""
+    state = worker.state.value
+    return state if worker.max_running == 1 else f"{state} {places(worker.running, worker.max_running)}"
 
 
 def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Piece]:
