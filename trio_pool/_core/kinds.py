@@ -153,3 +153,12 @@ def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
 def _has_unreserved(worker: WorkerRecord) -> bool:
     """Whether not all places of a worker that is not exclusive are reserved."""
     return sum(worker._kept.values()) < worker._max_running
+
+
+def has_place_for(worker: WorkerRecord, group: Group | None) -> bool:
+    """Whether a place of a worker is free that isn't reserved for other groups than this one."""
+    taken = len(worker._runs)
+    for other, number in worker._kept.items():
+        if other is not group:
+            taken += max(0, number - sum(run.job._options.group is other for run in worker._runs))
+    return taken < worker._max_running

@@ -79,8 +79,7 @@ class Settling:
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
-        if worker._claims and worker._has_place:
-            self._lending.give_back(worker, now)
+        if worker._claims and self._lending.give_back(worker, now):
             run = None
         else:
             if self._reservations.lacking:
@@ -103,6 +102,8 @@ class Settling:
             self._review()
         while self._autoscaler is not None and (worker := self._autoscaler.surplus()) is not None:
             self._changes.dismiss(worker, now)
+        if self._lending.held_up:
+            self._lending.give_back_released(now)
         if state.may_start or reservations.lacking:
             state.may_start = False
             self._dispatcher.match(now)

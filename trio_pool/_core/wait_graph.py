@@ -166,12 +166,18 @@ class WaitGraph:
     def _of_through(self, run: Run) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ())]
         if run.is_lent and run.wait is None and not run.is_forfeited:
-            needs += self._of_place(run.worker)  # sooner or later
+            needs += self._of_place(run)  # sooner or later
         return needs
 
-    def _of_place(self, worker: WorkerRecord) -> list[Need]:
-        """Return what must happen before a worker has a free place for a job that has lent one."""
-        return self._of_ends(list(worker._runs), worker._max_running)
+    def _of_place(self, run: Run) -> list[Need]:
+        """Return what must happen before the worker has a free place for a job that has lent one."""
+        gate, worker = run.job._options.group, run.worker
+        places, runs = self._common(gate, worker)
+        released: list[Node] = []  # by the groups that have places reserved
+        for other, kept in worker._kept.items():
+            if self._is_kept(gate, other):
+                released += [Vacancy(worker, False, gate, other)] * kept
+        return [(number, [*waiting, *released]) for number, waiting in self._of_ends(runs, places)]
 
     def _of_ends(self, runs: list[Run], places: float) -> list[Need]:
         """Return how many of these runs must end before one more may use these places."""
@@ -185,7 +191,7 @@ class WaitGraph:
         if wait.is_ending:
             return []
         if wait.for_place:
-            return self._of_place(wait.run.worker)
+            return self._of_place(wait.run)
         if wait.group is not None:
             return [self._of_group(wait.group)] if wait.group in self._reservations.waiting else []
         others = wait.jobs()

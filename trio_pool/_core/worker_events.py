@@ -127,8 +127,8 @@ class WorkerEvents:
         state.roster.set_places(worker, limit)
         state.reservations.lose(worker, most=limit)
         state.may_reserve = True
-        while worker._claims and worker._has_place:
-            self._lending.give_back(worker, now)
+        while self._lending.give_back(worker, now):
+            pass
         if worker._available and worker._has_room and not state.roster.is_idle(worker):
             self._dispatcher.rest_idle(worker, now)
         state.look_again()

@@ -25,7 +25,7 @@ from trio_pool import (
 )
 
 if TYPE_CHECKING:
-    from trio_pool import JobGroup
+    from trio_pool import Job, JobGroup
 
 
 def crew(**places: float) -> list[Resource[str]]:
@@ -283,6 +283,87 @@ async def test_a_paused_workers_places_are_reserved_once_it_is_resumed(autojump_
 
 
 # Lending and deadlocks.
+
+
+async def test_a_lender_takes_no_place_that_is_reserved_for_a_group(autojump_clock: MockClock) -> None:
+    back: list[float] = []
+
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep(1.0)
+        back.append(trio.current_time())
+
+    async with open_pool(crew(a=2)) as pool:
+        async with pool.open_group(reserve=1) as group:
+            await pool.submit(lends)
+            borrower = await pool.submit(sleeps, 4.0)
+            await trio.sleep(2.0)
+            assert (back, state_of(borrower)) == ([], JobState.RUNNING)
+            assert await group.run(works) == "done"
+        await pool.join()
+    assert back == [2.0]  # the group has closed
+
+
+async def test_a_lender_of_a_group_takes_its_groups_place(autojump_clock: MockClock) -> None:
+    back: list[float] = []
+
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep(1.0)
+        back.append(trio.current_time())
+
+    async with open_pool(crew(a=2)) as pool, pool.open_group(reserve=1) as group:
+        await group.submit(lends)
+        await pool.submit(sleeps, 4.0)
+        await trio.sleep(2.0)
+        assert back == [1.0]
+
+
+@pytest.mark.parametrize("is_opened_by_a_job", [True, False])
+async def test_a_circle_of_a_lender_and_its_borrower_is_none_where_a_group_will_give_places_back(
+    is_opened_by_a_job: bool, autojump_clock: MockClock
+) -> None:
+    async def lends(resource: str) -> float:
+        child = await pool.submit(waits, current_job())
+        async with current_job().lend():
+            await trio.sleep(1.0)
+        assert not child.state.is_final
+        return trio.current_time()
+
+    async def waits(resource: str, lender: Job[Any]) -> None:
+        await lender.wait()
+
+    async def opens(resource: object) -> None:
+        async with pool.open_group(reserve=1):
+            await trio.sleep(3.0)
+
+    async with open_pool(crew(a=2, b=1)) as pool:
+        a, b = pool.workers
+        b.pause()
+        with trio.fail_after(60):
+            if is_opened_by_a_job:
+                b.resume()
+                await pool.submit(opens, worker=b)
+                await wait_all_tasks_blocked()
+                assert await pool.run(lends, worker=a) == 3.0
+            else:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(opens, None)
+                    await wait_all_tasks_blocked()
+                    assert await pool.run(lends, worker=a) == 3.0
+
+
+async def test_a_lender_waits_for_the_end_of_its_borrower_where_all_else_is_reserved(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> bool:
+        async with current_job().lend():
+            child = await pool.submit(sleeps, 2.0)
+            await trio.sleep(1.0)
+        assert child.state is JobState.SUCCEEDED
+        return True
+
+    async with open_pool(crew(a=2)) as pool, pool.open_group(reserve=1):
+        assert await pool.run(lends)
+        assert trio.current_time() == 2.0
 
 
 async def test_a_lent_worker_gives_no_places_to_groups_before_the_loan_ends(autojump_clock: MockClock) -> None:
