@@ -51,6 +51,7 @@ FEATURES = (
     "staff",
     "rates",
     "max_running",
+    "places",
     "breakers",
     "budget",
     "full queue",
@@ -219,6 +220,8 @@ class _Drawing:
         changes: dict[str, Any] = {}
         if self.has("pins", 0.5):
             changes["tags"] = self.one_of(("a",), ("b",), ("a", "b"))
+        if self.has("places", 0.6):
+            changes["places"] = self.places()
         if self.has("rates", 0.4):
             changes["rate"] = self.rate()
         if self.has("breakers", 0.4):
@@ -244,6 +247,9 @@ class _Drawing:
                 kinds = ["scope", "scope", "error", "group"] + (["stray"] if "stray" in self.features else [])
                 changes["death"] = self.rng.choice(kinds)
         return Device(**changes)
+
+    def places(self) -> int:
+        return self.one_of(1, 2, 2, 3, 5, 0)
 
     def rate(self) -> Rate:
         return Rate(self.one_of(1, 2, 4), burst=self.one_of(1, 1, 2, 3))
@@ -436,10 +442,13 @@ class _Drawing:
         kinds: list[Any] = ["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add"]
         if "dying lifespans" in self.features:
             kinds.append("break")
+        if "places" in self.features:
+            kinds += ["places", "places"]
         device = self.device(has_lifespan=True) if self.rng.random() < 0.5 else Device()
         what = self.rng.choice(kinds)
         worker = self.rng.randrange(4)
-        return lang.Workers(what, worker, self.time(), device if what == "add" else Device())
+        places = self.places() if what == "places" else 1
+        return lang.Workers(what, worker, self.time(), device if what == "add" else Device(), places)
 
     def call(self, depth: int, *, simple: bool = False, in_stream: bool = False) -> Call:
         changes: dict[str, Any] = {}

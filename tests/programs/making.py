@@ -117,6 +117,7 @@ class Making(Base):
         return Resource(
             value,
             tags=device.tags,
+            max_running=device.places or math.inf,
             rate_limit=self.rate(device.rate),
             breaker=self.breaker(device.breaker),
             max_jobs=device.max_jobs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import threading
@@ -209,6 +210,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
             idle_timeout=setup.idle_timeout,
             open_after=setup.open_after,
             tags=device.tags,
+            max_running=device.places or math.inf,
             rate_limit=interpreter.rate(device.rate),
             breaker=interpreter.breaker(device.breaker),
             max_jobs=device.max_jobs,

@@ -87,7 +87,7 @@ class Settling:
             limits = worker._limits
             if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
                 self._changes.dismiss(worker, now)
-            elif limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
+            elif limits is not None and limits.is_worn() and worker._is_open and not (worker._runs or is_kept(worker)):
                 self._changes.take_out_of_use(worker, None, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)

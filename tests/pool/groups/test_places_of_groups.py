@@ -282,6 +282,20 @@ async def test_a_paused_workers_places_are_reserved_once_it_is_resumed(autojump_
                 assert reserved(group) == ["a", "a"]
 
 
+@pytest.mark.parametrize("number", [20, 100])
+async def test_workers_keep_their_order_when_places_are_reserved_and_released(
+    number: int, autojump_clock: MockClock
+) -> None:
+    async with open_pool([Resource(str(each), max_running=1 + each % 3) for each in range(9)]) as pool:
+        await pool.submit(sleeps_forever)
+        before = pool.free_workers
+        for _ in range(number):
+            async with pool.open_group(reserve=3), pool.open_group(reserve=2):
+                pass
+        assert pool.free_workers == before
+        pool.cancel()
+
+
 # Lending and deadlocks.
 
 

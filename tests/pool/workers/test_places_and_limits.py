@@ -387,6 +387,22 @@ async def test_a_used_up_worker_serves_on_while_it_is_lent(
     assert doors.entered == ["a", "a"]
 
 
+async def test_a_used_up_resource_is_not_broken_for_a_job_that_lends_it(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> str:
+        await trio.sleep(1.0)
+        async with current_job().lend():
+            await trio.sleep(1.0)
+        return "done"
+
+    doors = Doors()
+    async with open_pool(only(3, max_jobs=2), lifespan=doors.lifespan) as pool:
+        lender = await pool.submit(lends)
+        await pool.submit(sleeps, 0.5)  # which ends before
+        assert await lender.wait() == "done"
+        assert await pool.run(works) == "done"
+    assert doors.entered == ["a", "a"]
+
+
 async def test_a_place_that_is_lent_is_for_others_although_the_resource_is_used_up(autojump_clock: MockClock) -> None:
     doors = Doors()
 
