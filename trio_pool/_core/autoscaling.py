@@ -103,7 +103,7 @@ class Autoscaler:
 
     @property
     def more_places(self) -> float:
-        """How many places more there would be with the maximum number of elastic workers; negative if there are more."""
+        """How many more places the maximum number of elastic workers would have; negative if there are more workers."""
         more = self._elastic.max - len(self._crew)
         return more * self._elastic.max_running if more else 0.0  # either may be inf
 

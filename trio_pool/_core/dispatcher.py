@@ -296,6 +296,7 @@ class Dispatcher:
         if not is_new:
             self._lifecycle.start(job, worker, now)
         if not worker._is_exclusive:
+            worker._note_run(run, 1)
             self.note_places(worker, now)
         return run
 
@@ -309,6 +310,7 @@ class Dispatcher:
         self._hedging.join(race, run, now)
         self._commands.append((START, run))
         if not worker._is_exclusive:
+            worker._note_run(run, 1)
             self.note_places(worker, now)
 
     def _count_start(self, run: Run, now: float) -> None:

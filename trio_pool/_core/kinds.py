@@ -110,7 +110,7 @@ class Kinds:
         taken = len(worker._runs)
         kinds: list[WorkerKind] = []
         for group, number in worker._kept.items():
-            left = number - sum(run.job._options.group is group for run in worker._runs)
+            left = number - worker._kept_runs[group]
             if left > 0:
                 taken += left
                 kinds.append(self._by_key[worker._tags, group])
@@ -160,5 +160,5 @@ def has_place_for(worker: WorkerRecord, group: Group | None) -> bool:
     taken = len(worker._runs)
     for other, number in worker._kept.items():
         if other is not group:
-            taken += max(0, number - sum(run.job._options.group is other for run in worker._runs))
+            taken += max(0, number - worker._kept_runs[other])
     return taken < worker._max_running

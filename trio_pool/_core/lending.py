@@ -77,6 +77,7 @@ class Lending:
         run.is_lent = False
         run.since = now
         worker._runs[run] = None
+        worker._note_run(run, 1)
         if worker._has_room and worker._available and Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
         self._roster.count_coming(worker)

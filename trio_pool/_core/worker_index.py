@@ -200,9 +200,10 @@ class WorkerIndex:
         if group not in worker._kept:
             self.kinds.add_to(worker, group)
             worker._kept[group] = 0
+            worker._kept_runs[group] = sum(run.job._options.group is group for run in worker._runs)
         worker._kept[group] += number
         if not worker._kept[group]:
-            del worker._kept[group]
+            del worker._kept[group], worker._kept_runs[group]
             self.kinds.remove_from(worker, group)
 
     def count_coming(self, worker: WorkerRecord) -> None:

@@ -286,8 +286,8 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kind", "_last_error", "_lent",
-        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kept_runs", "_kind", "_last_error",
+        "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_was_open",
     )
     # fmt: on
 
@@ -309,12 +309,11 @@ class WorkerRecord(Handle):
         self._was_open = False  # ever
         self._expires_at: float | None = None
 
-        # The number of places, and the runs on them.
         self._max_running: float = 1
-        # Whether there has never been more than one. If not, the places reserved for groups; an
-        # exclusive worker is reserved by its kind.
-        self._is_exclusive = True
+        self._is_exclusive = True  # whether there has never been more than one
+        # The places reserved for groups, and these groups' runs; an exclusive worker is reserved by its kind.
         self._kept: dict[Group, int] = {}
+        self._kept_runs: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
         # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
@@ -361,6 +360,12 @@ class WorkerRecord(Handle):
     def _is_open(self) -> bool:
         """Whether the resource is open and usable."""
         return self._holds.keys().isdisjoint(_CLOSED)
+
+    def _note_run(self, run: Run, number: int) -> None:
+        """Count a run that begins or ends among those of its group, if the group has places reserved."""
+        group = run.job._options.group
+        if group in self._kept_runs:
+            self._kept_runs[group] += number
 
     @property
     def _has_place(self) -> bool:

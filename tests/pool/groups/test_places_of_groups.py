@@ -101,13 +101,12 @@ async def test_entering_waits_until_places_fall_free(autojump_clock: MockClock) 
 
 
 async def test_several_groups_reserve_places_of_the_same_worker(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=4)) as pool:
-        async with pool.open_group(reserve=2) as first, pool.open_group(reserve=1) as second:
-            assert (reserved(first), reserved(second)) == (["a", "a"], ["a"])
-            jobs = [await first.submit(sleeps, 9.0) for _ in range(4)]
-            assert [state_of(job) for job in jobs].count(JobState.RUNNING) == 3
-            mine = await second.submit(sleeps, 1.0)
-            assert state_of(mine) is JobState.RUNNING
+    async with open_pool(crew(a=4)) as pool, pool.open_group(reserve=2) as first, pool.open_group(reserve=1) as second:
+        assert (reserved(first), reserved(second)) == (["a", "a"], ["a"])
+        jobs = [await first.submit(sleeps, 9.0) for _ in range(4)]
+        assert [state_of(job) for job in jobs].count(JobState.RUNNING) == 3
+        mine = await second.submit(sleeps, 1.0)
+        assert state_of(mine) is JobState.RUNNING
 
 
 async def test_each_group_gets_its_own_place_when_it_falls_free(autojump_clock: MockClock) -> None:
@@ -126,28 +125,34 @@ async def test_each_group_gets_its_own_place_when_it_falls_free(autojump_clock: 
 
 
 async def test_jobs_of_both_groups_wait_and_each_gets_its_place(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=2)) as pool:
-        async with pool.open_group(reserve=1) as first, pool.open_group(reserve=1) as second:
-            (worker,) = pool.workers
-            await first.submit(sleeps, 1.0)
-            blocker = await second.submit(sleeps, 3.0)
-            late = await second.submit(sleeps, 1.0)
-            await trio.sleep(2.0)
-            assert state_of(late) is JobState.QUEUED  # the free place is of the other group
-            worker.pause()
-            mine = await first.submit(works)
-            worker.resume()
-            assert await mine.wait() == "done"
-            assert state_of(blocker) is JobState.RUNNING
+    async with (
+        open_pool(crew(a=2)) as pool,
+        pool.open_group(reserve=1) as first,
+        pool.open_group(reserve=1) as second,
+    ):
+        (worker,) = pool.workers
+        await first.submit(sleeps, 1.0)
+        blocker = await second.submit(sleeps, 3.0)
+        late = await second.submit(sleeps, 1.0)
+        await trio.sleep(2.0)
+        assert state_of(late) is JobState.QUEUED  # the free place is of the other group
+        worker.pause()
+        mine = await first.submit(works)
+        worker.resume()
+        assert await mine.wait() == "done"
+        assert state_of(blocker) is JobState.RUNNING
 
 
 async def test_an_unbounded_worker_has_places_for_every_group(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=math.inf)) as pool:
-        async with pool.open_group(reserve=50) as first, pool.open_group(reserve=50) as second:
-            assert (len(first.reserved), len(second.reserved)) == (50, 50)
-            for _ in range(200):
-                pool.submit_nowait(sleeps, 1.0)
-            assert running(pool) == [200]
+    async with (
+        open_pool(crew(a=math.inf)) as pool,
+        pool.open_group(reserve=50) as first,
+        pool.open_group(reserve=50) as second,
+    ):
+        assert (len(first.reserved), len(second.reserved)) == (50, 50)
+        for _ in range(200):
+            pool.submit_nowait(sleeps, 1.0)
+        assert running(pool) == [200]
 
 
 async def test_a_closed_group_gives_its_places_back(autojump_clock: MockClock) -> None:
@@ -169,37 +174,34 @@ async def test_the_next_group_in_line_gets_them(autojump_clock: MockClock) -> No
             entered.append((name, trio.current_time()))
             await trio.sleep(seconds)
 
-    async with open_pool(crew(a=3)) as pool:
-        async with trio.open_nursery() as nursery:
-            for name, reserve, seconds in (("x", 2, 3.0), ("y", 3, 1.0), ("z", 1, 1.0)):
-                nursery.start_soon(enter, name, reserve, seconds)
-                await wait_all_tasks_blocked()
+    async with open_pool(crew(a=3)) as pool, trio.open_nursery() as nursery:
+        for name, reserve, seconds in (("x", 2, 3.0), ("y", 3, 1.0), ("z", 1, 1.0)):
+            nursery.start_soon(enter, name, reserve, seconds)
+            await wait_all_tasks_blocked()
     assert entered == [("x", 0.0), ("y", 3.0), ("z", 4.0)]
 
 
 async def test_a_group_prefers_its_own_places(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=2, b=5)) as pool:
-        async with pool.open_group(reserve=1) as group:
-            (worker,) = group.reserved
-            for job in [await pool.submit(sleeps_forever, worker=worker)]:
-                assert where(job) == worker.name
-            assert where(await group.submit(sleeps_forever)) == worker.name
-            pool.cancel()
+    async with open_pool(crew(a=2, b=5)) as pool, pool.open_group(reserve=1) as group:
+        (worker,) = group.reserved
+        for job in [await pool.submit(sleeps_forever, worker=worker)]:
+            assert where(job) == worker.name
+        assert where(await group.submit(sleeps_forever)) == worker.name
+        pool.cancel()
 
 
 # Workers that go, break or change.
 
 
 async def test_a_group_that_loses_places_gets_others_when_they_fall_free(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=3, b=3)) as pool:
-        async with pool.open_group(reserve=3) as group:
-            before = set(reserved(group))
-            for worker in set(group.reserved):
-                await worker.remove()
-                break
-            assert len(group.reserved) == 3
-            assert len(set(reserved(group))) == 1
-            assert before
+    async with open_pool(crew(a=3, b=3)) as pool, pool.open_group(reserve=3) as group:
+        before = set(reserved(group))
+        for worker in set(group.reserved):
+            await worker.remove()
+            break
+        assert len(group.reserved) == 3
+        assert len(set(reserved(group))) == 1
+        assert before
 
 
 async def test_a_lower_bound_releases_reserved_places(autojump_clock: MockClock) -> None:
@@ -258,14 +260,13 @@ async def test_reserved_places_of_a_worker_that_breaks_stay_reserved(autojump_cl
     async def breaks_down(resource: str) -> None:
         raise ResourceBroken
 
-    async with open_pool(crew(a=3), on_dead="keep") as pool:
-        async with pool.open_group(reserve=2) as group:
-            await pool.submit(breaks_down)
-            await wait_all_tasks_blocked()
-            assert reserved(group) == ["a", "a"]
-            for _ in range(2):
-                await pool.submit(sleeps, 5.0)
-            assert running(pool) == [1]
+    async with open_pool(crew(a=3), on_dead="keep") as pool, pool.open_group(reserve=2) as group:
+        await pool.submit(breaks_down)
+        await wait_all_tasks_blocked()
+        assert reserved(group) == ["a", "a"]
+        for _ in range(2):
+            await pool.submit(sleeps, 5.0)
+        assert running(pool) == [1]
 
 
 async def test_a_paused_workers_places_are_reserved_once_it_is_resumed(autojump_clock: MockClock) -> None:
@@ -451,14 +452,14 @@ async def test_a_wait_for_a_place_that_a_group_will_give_back_is_no_deadlock(aut
 async def test_elastic_workers_of_several_places_are_opened_for_what_a_group_lacks(autojump_clock: MockClock) -> None:
     opened: list[str] = []
 
-    async with open_pool(Elastic(lambda: Opened(opened), min=0, max=5, max_running=3)) as pool:
-        async with pool.open_group(reserve=4) as group:
-            assert len(group.reserved) == 4
-            assert len(opened) == 2
-            for _ in range(2):
-                await pool.submit(sleeps, 1.0)
-            assert sum(running(pool)) == 2
-            assert len(opened) == 2
+    elastic = Elastic(lambda: Opened(opened), min=0, max=5, max_running=3)
+    async with open_pool(elastic) as pool, pool.open_group(reserve=4) as group:
+        assert len(group.reserved) == 4
+        assert len(opened) == 2
+        for _ in range(2):
+            await pool.submit(sleeps, 1.0)
+        assert sum(running(pool)) == 2
+        assert len(opened) == 2
 
 
 class Opened:

@@ -85,9 +85,8 @@ async def test_a_tree_of_jobs_in_two_places_comes_to_its_end_with_lending(autoju
     async def grows(resource: str, depth: int) -> int:
         if not depth:
             return 1
-        async with current_job().lend():
-            async with pool.map(grows, [depth - 1] * 3) as counts:
-                return 1 + sum([count async for count in counts])
+        async with current_job().lend(), pool.map(grows, [depth - 1] * 3) as counts:
+            return 1 + sum([count async for count in counts])
 
     async with open_pool(crew(a=2)) as pool:
         assert await pool.run(grows, 3) == 40
@@ -256,8 +255,7 @@ async def test_a_higher_bound_in_time_prevents_one(autojump_clock: MockClock) ->
 
 async def test_a_lender_that_can_never_have_a_place_back_goes_on_without(autojump_clock: MockClock) -> None:
     async def lends(resource: str) -> None:
-        for _ in range(2):
-            borrowers.append(await pool.submit(borrows, current_job()))
+        borrowers.extend([await pool.submit(borrows, current_job()) for _ in range(2)])
         with pytest.raises(JobDeadlockError):
             async with current_job().lend():
                 await trio.sleep(1.0)
@@ -285,9 +283,7 @@ async def test_a_lender_and_a_borrower_that_wait_for_each_other_are_told(autojum
     async def lends(resource: str) -> None:
         children = [await pool.submit(borrows, current_job()) for _ in range(2)]
         async with current_job().lend():
-            for child in children:
-                if not await waits_for(child):
-                    told.append("lender")
+            told.extend(["lender" for child in children if not await waits_for(child)])
 
     async def borrows(resource: str, lender: Job[Any]) -> None:
         if not await waits_for(lender):

@@ -218,20 +218,18 @@ async def test_a_stream_holds_twice_as_many_jobs_as_there_are_places(
             taken.append(number)
             yield 1.0
 
-    async with open_pool([Resource("a", max_running=each) for each in places]) as pool:
-        async with pool.map(sleeps, items()):
-            await wait_all_tasks_blocked()
-            assert len(taken) in (buffer, buffer + 1)
+    async with open_pool([Resource("a", max_running=each) for each in places]) as pool, pool.map(sleeps, items()):
+        await wait_all_tasks_blocked()
+        assert len(taken) in (buffer, buffer + 1)
 
 
 async def test_a_stream_holds_more_jobs_once_a_worker_has_more_places(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=1)) as pool:
-        async with pool.map(sleeps_forever_for, range(50)):
-            await wait_all_tasks_blocked()
-            assert pool.statistics().submitted == 2
-            pool.workers[0].max_running = 4
-            await wait_all_tasks_blocked()
-            assert (pool.statistics().running, pool.statistics().submitted) == (4, 8)
+    async with open_pool(crew(a=1)) as pool, pool.map(sleeps_forever_for, range(50)):
+        await wait_all_tasks_blocked()
+        assert pool.statistics().submitted == 2
+        pool.workers[0].max_running = 4
+        await wait_all_tasks_blocked()
+        assert (pool.statistics().running, pool.statistics().submitted) == (4, 8)
 
 
 async def sleeps_forever_for(resource: object, item: int) -> None:
@@ -313,7 +311,7 @@ async def test_a_lower_or_higher_bound_changes_the_shares(autojump_clock: MockCl
 
 async def test_a_retry_at_once_goes_where_the_share_is_smallest_now(autojump_clock: MockClock) -> None:
     async with open_pool(crew(a=2, b=4), retry=RetryPolicy.immediate(placement="any")) as pool:
-        a, b = pool.workers
+        _, b = pool.workers
         for _ in range(3):
             await pool.submit(sleeps_forever, worker=b)
         again: list[str] = []

@@ -123,7 +123,8 @@ async def test_a_lower_max_lets_workers_go_once_they_run_nothing(autojump_clock:
             await pool.submit(sleeps, seconds)
         await wait_all_tasks_blocked()
         assert len(crew(pool)) == 2
-        pool.elastic = attrs.evolve(pool.elastic, max=1)  # type: ignore[arg-type]
+        assert pool.elastic is not None
+        pool.elastic = attrs.evolve(pool.elastic, max=1)
         await trio.sleep(3.0)
         assert len(crew(pool)) == 2
         await trio.sleep(2.0)

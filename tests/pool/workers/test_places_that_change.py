@@ -57,16 +57,15 @@ async def test_an_idle_worker_may_be_given_more_places(autojump_clock: MockClock
 
 
 async def test_a_higher_bound_admits_submitters_that_wait(autojump_clock: MockClock) -> None:
-    async with open_pool(crew(a=1), max_queue=1) as pool:
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(pool.submit, sleeps, 1.0)
-            await wait_all_tasks_blocked()
-            assert pool.statistics().submitters_waiting == 3
-            pool.workers[0].max_running = 4
-            await wait_all_tasks_blocked()
-            assert pool.statistics().submitters_waiting == 0
-            assert running(pool) == [4]
+    async with open_pool(crew(a=1), max_queue=1) as pool, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(pool.submit, sleeps, 1.0)
+        await wait_all_tasks_blocked()
+        assert pool.statistics().submitters_waiting == 3
+        pool.workers[0].max_running = 4
+        await wait_all_tasks_blocked()
+        assert pool.statistics().submitters_waiting == 0
+        assert running(pool) == [4]
 
 
 async def test_a_higher_bound_starts_slow_attempts_on_the_worker_too(autojump_clock: MockClock) -> None:

@@ -330,7 +330,6 @@ class Scene:
                 assert (job.result(), self.returned.count(number)) == (number, 1)
 
 
-
 def cancel_a_job(scene: Scene) -> None:
     for job in scene.jobs[:1]:
         job.cancel()
