@@ -155,11 +155,6 @@ class WorkerIndex:
         """How many places the workers have that are not about to leave."""
         return math.inf if self._unbounded else self._places
 
-    @property
-    def staying(self) -> int:
-        """How many workers are not about to leave."""
-        return len(self.by_id) - self.leaving
-
     def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
         """Reserve a worker for a group from now on, or for none."""
         kind = worker._kind
@@ -219,8 +214,7 @@ class WorkerIndex:
         kind = worker._kind
         if not worker._is_exclusive:
             self._take_out(worker)  # it may have been free already
-            if not self._put_in(worker, number):
-                return
+            self._put_in(worker, number)
         else:
             kind.idle[worker] = number
             if kind.wide:
