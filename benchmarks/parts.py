@@ -24,7 +24,7 @@ from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.dead_letters import DeadLetters
 from trio_pool._model.handles import Job
-from trio_pool._model.records import JobSpec, WorkerRecord
+from trio_pool._model.records import JobSpec, Run, WorkerRecord
 from trio_pool._runtime.job_runner import run_job
 
 from .programs import give_back
@@ -123,9 +123,9 @@ async def measure() -> dict[str, float]:
         found["a cancel scope: setting its deadline"] = await call(move)
     found["a checkpoint, with one turn of Trio's loop"] = await repeat(trio.lowlevel.checkpoint)
     function = await repeat(lambda: give_back(1))
-    job = bench.make_job()
+    run = Run(bench.make_job(), bench.workers[0], 0.0, math.inf)
     found["the function of the benchmarks, by itself"] = function
-    found["the driver: its context, current_job, its steps"] = await repeat(lambda: run_job(job, (1,))) - function
+    found["the driver: its context, current_job, its steps"] = await repeat(lambda: run_job(run, (1,))) - function
     async with open_pool(1) as pool:
         found["run(), alone in the pool"] = await repeat(lambda: pool.run(give_back, 1))
     return found

@@ -50,7 +50,7 @@ def _succeeded(self: StraightWay, run: Run, value: object, now: float) -> Run | 
     job._value = value
     self._lifecycle.move(job, JobState.SUCCEEDED, now)
     if worker._limits is not None:
-        worker._limits.succeeded(run.is_probe)
+        worker._limits.succeeded(now, run.trial)
     return self._settling.next_in_general(worker, now)
 
 

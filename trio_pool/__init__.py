@@ -27,12 +27,13 @@ from ._model.job_options import JobOptions, StreamOptions
 from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
 from ._model.statistics import PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
+from ._policies.health_check import HealthCheck
 from ._policies.hedge import Hedge
 from ._policies.rate_limit import RateLimit
 from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._policies.retry_budget import RetryBudget
-from ._runtime.job_runner import current_job
+from ._runtime.job_runner import current_job, current_worker
 from ._version import __version__
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Elastic",
     "GiveUp",
     "GraphError",
+    "HealthCheck",
     "Hedge",
     "Instrument",
     "Job",
@@ -79,6 +81,7 @@ __all__ = [
     "WorkerStatistics",
     "__version__",
     "current_job",
+    "current_worker",
     "open_pool",
 ]
 

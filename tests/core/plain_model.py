@@ -164,6 +164,8 @@ class PlainPool(PlainSteps):
             self._die(job, DeadReason.TIMED_OUT)
         else:
             self._queue_again(job, front=True)
+            if attempt.evicted:
+                job.place_in_queue = -attempt.evicted
 
     def _decide(self, job: PlainJob, verdict: PlainVerdict) -> None:
         if job.cancelled and not verdict.is_last_word:
@@ -247,10 +249,18 @@ class PlainPool(PlainSteps):
         """A worker is to leave."""
         self.advance()
         if cut:
+            self._note_evicted([job for job in (worker.job, *worker.lenders) if job is not None])
             self._evict(worker)
         if not worker.departing:
             self._dismiss(worker)
             self._ask(worker)
+
+    def _note_evicted(self, jobs: list[PlainJob]) -> None:
+        """Keep the order of their starts for the jobs that are cut short; but hedged ones, whichever of them."""
+        for job in sorted(jobs, key=lambda job: job.attempt.started_at)[::-1]:
+            number = self._next_count()
+            if job.hedge is None or job.only_worker is not None:
+                job.attempt.evicted = number
 
     def _evict(self, worker: PlainWorker) -> None:
         if worker.job is not None:

@@ -210,6 +210,9 @@ class PlainAttempt:
     due: float | None = None
     due_number: int = 0
     waits_since: int | None = None
+    started_at: float = 0.0
+    # The number of when its worker was removed, which is its job's place in front of the queue if it is cut short then.
+    evicted: int = 0
     # What it came to on one worker after the other.
     outcomes: list[Outcome] = attrs.field(factory=list[Outcome])
 

@@ -93,7 +93,8 @@ class PlainSteps(PlainView):
             self.budget.attempts.append(self.now)
         self._move(job, JobState.RUNNING)
         job.ever_started = True
-        job.attempt = PlainAttempt(min(job.deadline, self.now + job.attempt_timeout), [worker], [worker])
+        deadline = min(job.deadline, self.now + job.attempt_timeout)
+        job.attempt = PlainAttempt(deadline, [worker], [worker], started_at=self.now)
         if job.only_worker is None:
             self._hedge(job)
 

@@ -390,6 +390,18 @@ def test_a_worker_with_limits_of_its_own_hears_of_the_success() -> None:
     both_ways(live)
 
 
+def test_a_start_counts_in_the_rate_also_if_nobody_has_told_when_the_function_began() -> None:
+    def live() -> tuple[Core, list[Job[Any]]]:
+        core = quiet_core()
+        worker = core.add_worker(limits=make_limits(rate_limit=RateLimit(1, per=2)))
+        jobs = submit(core, "a", "b")
+        assert core.succeeded(worker, "value", 1.0) is None
+        assert core.scheduler.deadlines.soonest == 2.0
+        return core, jobs
+
+    both_ways(live)
+
+
 def test_a_worker_that_is_about_to_reopen_may_do_so_after_the_success() -> None:
     def live() -> tuple[Core, list[Job[Any]]]:
         core = quiet_core()

@@ -135,8 +135,8 @@ def test_a_bad_rule_of_what_counts(value: Any, message: str) -> None:
 
 @pytest.mark.parametrize("make", [any_limit, any_budget, any_breaker, any_hedge])
 def test_an_unknown_field(make: Any) -> None:
-    with pytest.raises(TypeError, match="rate"):
-        make(**GOOD[make], rate=3)
+    with pytest.raises(TypeError, match="speed"):
+        make(**GOOD[make], speed=3)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,8 @@ def test_fields_are_given_by_position_or_by_name(by_position: object, by_name: o
         (RetryBudget(), "RetryBudget(ratio=0.2, minimum=3, window=60.0)"),
         (
             CircuitBreaker(),
-            "CircuitBreaker(failures=5, reset_after=30.0, max_reset_after=None, counts=<class 'Exception'>)",
+            "CircuitBreaker(failures=5, reset_after=30.0, max_reset_after=None, counts=<class 'Exception'>, "
+            "rate=None, window=60.0)",
         ),
         (Hedge(2.5), "Hedge(after=2.5, extra=1)"),
     ],

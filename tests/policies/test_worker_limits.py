@@ -16,7 +16,7 @@ def test_without_limits_nothing_holds_the_worker_back() -> None:
         limits.start(1.0)
     assert limits.ready_at(1.0) == 1.0
     assert not limits.is_worn()
-    assert limits.failed(1.0, False) is None
+    assert limits.failed(1.0, None) is None
 
 
 def test_a_resource_is_worn_once_as_many_attempts_have_started_as_it_may_do() -> None:
@@ -89,67 +89,67 @@ def test_opening_the_resource_anew_hands_out_no_fresh_burst() -> None:
 
 def test_the_failure_that_opens_the_breaker_tells_until_when() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=2, reset_after=5.0))
-    is_probe = limits.start(0.0)
-    assert limits.failed(1.0, is_probe) is None
-    is_probe = limits.start(2.0)
-    assert limits.failed(3.0, is_probe) == 8.0
+    trial = limits.start(0.0)
+    assert limits.failed(1.0, trial) is None
+    trial = limits.start(2.0)
+    assert limits.failed(3.0, trial) == 8.0
 
 
 def test_a_success_breaks_a_row_of_failures() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=2, reset_after=5.0))
-    is_probe = limits.start(0.0)
-    limits.failed(0.0, is_probe)
-    is_probe = limits.start(0.0)
-    limits.succeeded(is_probe)
-    is_probe = limits.start(0.0)
-    assert limits.failed(0.0, is_probe) is None
+    trial = limits.start(0.0)
+    limits.failed(0.0, trial)
+    trial = limits.start(0.0)
+    limits.succeeded(6.0, trial)
+    trial = limits.start(0.0)
+    assert limits.failed(0.0, trial) is None
 
 
 def test_what_is_neither_failure_nor_success_does_not_break_a_row() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=2, reset_after=5.0))
-    is_probe = limits.start(0.0)
-    limits.failed(0.0, is_probe)
-    is_probe = limits.start(0.0)
-    limits.ended_otherwise(is_probe)
-    is_probe = limits.start(0.0)
-    assert limits.failed(0.0, is_probe) == 5.0
+    trial = limits.start(0.0)
+    limits.failed(0.0, trial)
+    trial = limits.start(0.0)
+    limits.cut_short(trial)
+    trial = limits.start(0.0)
+    assert limits.failed(0.0, trial) == 5.0
 
 
 def test_a_probe_that_fails_opens_the_breaker_for_longer() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=1, reset_after=5.0, max_reset_after=60.0))
-    is_probe = limits.start(0.0)
-    limits.failed(0.0, is_probe)
-    is_probe = limits.start(5.0)
-    assert limits.failed(6.0, is_probe) == 16.0
+    trial = limits.start(0.0)
+    limits.failed(0.0, trial)
+    trial = limits.start(5.0)
+    assert limits.failed(6.0, trial) == 16.0
 
 
 def test_a_probe_that_succeeds_closes_the_breaker() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=2, reset_after=5.0))
     for _ in range(2):
-        is_probe = limits.start(0.0)
-        limits.failed(0.0, is_probe)
-    is_probe = limits.start(5.0)
-    limits.succeeded(is_probe)
-    is_probe = limits.start(6.0)
-    assert limits.failed(6.0, is_probe) is None
+        trial = limits.start(0.0)
+        limits.failed(0.0, trial)
+    trial = limits.start(5.0)
+    limits.succeeded(6.0, trial)
+    trial = limits.start(6.0)
+    assert limits.failed(6.0, trial) is None
 
 
 def test_after_a_probe_that_ended_as_neither_the_next_attempt_is_the_probe() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=2, reset_after=5.0))
     for _ in range(2):
-        is_probe = limits.start(0.0)
-        limits.failed(0.0, is_probe)
-    is_probe = limits.start(5.0)
-    limits.ended_otherwise(is_probe)
-    is_probe = limits.start(6.0)
-    assert limits.failed(6.0, is_probe) == 11.0  # one failure is enough, and it was the first that a probe had
+        trial = limits.start(0.0)
+        limits.failed(0.0, trial)
+    trial = limits.start(5.0)
+    limits.cut_short(trial)
+    trial = limits.start(6.0)
+    assert limits.failed(6.0, trial) == 11.0  # one failure is enough, and it was the first that a probe had
 
 
 def test_opening_the_resource_anew_does_not_close_the_breaker() -> None:
     limits = make_limits(breaker=CircuitBreaker(failures=2, reset_after=5.0))
     for _ in range(2):
-        is_probe = limits.start(0.0)
-        limits.failed(0.0, is_probe)
+        trial = limits.start(0.0)
+        limits.failed(0.0, trial)
     limits.renew(1.0)
-    is_probe = limits.start(5.0)
-    assert limits.failed(5.0, is_probe) == 10.0
+    trial = limits.start(5.0)
+    assert limits.failed(5.0, trial) == 10.0

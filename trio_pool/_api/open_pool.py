@@ -14,7 +14,7 @@ from .._model.errors import PoolError
 from .._model.job_options import JobOptions
 from .._model.pool_config import Config
 from .._policies import validate
-from .._policies.resource import MOST_WORKERS, Elastic, Resource
+from .._policies.resource import MOST_WORKERS, Elastic, Resource, check_lifespan
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
@@ -24,16 +24,19 @@ from .._runtime.outcomes import come_out, without_own_cancellation
 from .pool import BasePool, Instrument, Pool, SlotPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from random import Random
     from typing import TypedDict
 
     from typing_extensions import Unpack
 
+    from .._model.handles import Worker
     from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
     from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.health_check import HealthCheck
     from .._policies.rate_limit import RateLimit
+    from .._policies.resource import OnCut
     from .._policies.retry import RetryPolicy
     from .._policies.retry_budget import RetryBudget
 
@@ -48,6 +51,10 @@ if TYPE_CHECKING:
         rate_limit: RateLimit | None
         retry_budget: RetryBudget | None
         breaker: CircuitBreaker | None
+        max_opening: float | None
+        reopening: RetryPolicy
+        on_cut: OnCut
+        check: HealthCheck | None
         order: Order
         pick: Pick
         no_worker: NoWorker
@@ -146,6 +153,15 @@ def open_pool(resources: Any, **options: Any) -> Any:
           each worker whose `Resource` has none of its own.
       lifespan: a function of a resource that returns an async context manager, which yields what
           jobs get. Entered when the worker starts, left when it stops.
+      max_opening: how many lifespans are entered at the same time when the pool opens and by an
+          `Elastic`, and, counted apart, left at the end. ``add`` and reopening wait for nobody.
+      reopening: the `RetryPolicy` by which a worker tries again to open a broken resource. After
+          ``max_attempts`` tries, or an error that its ``retry_on`` doesn't match, the worker leaves
+          the pool; the error is logged, and is the cause of death of jobs without a worker now. An
+          `Elastic` uses only the delays.
+      on_cut: ``"keep"`` or ``"reopen"``: what happens to a resource after an attempt that was
+          cancelled before it returned a value; see `Resource`.
+      check: a `HealthCheck` of workers while they are idle.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
       pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which idle worker gets a job that
           several of them may run.
@@ -172,8 +188,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type; raised by the
           call, before anything is opened.
-      Exception: whatever entering a lifespan raises; raised by ``async with`` after the resources
-          opened before have been left.
+      Exception: whatever entering a lifespan raises; raised by ``async with`` after the lifespans
+          that were being entered have been cancelled and the open ones have been left.
     """
     _check_names(options)
     config = Config(**options)
@@ -182,6 +198,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
     elastic = _elastic_of(resources)
     if elastic is not None and config.lifespan is not None:
         raise ValueError("lifespan can't be given with Elastic, whose factory gives one already")
+    check_lifespan(elastic is not None or config.lifespan is not None, config.on_cut, config.check)
     forced = forced_max_running.get()
     pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config, elastic)
     if forced is not None:
@@ -192,12 +209,14 @@ def open_pool(resources: Any, **options: Any) -> Any:
             raise ValueError(f"resources must be at most {MOST_WORKERS} slots, {validate.got(number)}")
         if config.lifespan is not None:
             raise ValueError("lifespan needs resources, and slots have none")
-        return Block("open_pool", _run_pool(pool, [partial(pool._staff.add, Resource(None), ())] * number))
+        return Block("open_pool", _run_pool(pool, [partial(pool._staff.recruit, Resource(None), ())] * number))
     if elastic is not None:
-        return Block("open_pool", _run_pool(pool, [pool._staff.add_elastic] * elastic.min))
+        return Block("open_pool", _run_pool(pool, [pool._staff.recruit_elastic] * elastic.min))
     described = _described(resources)
-    openings = [partial(pool._staff.add, resource, (resource.value,)) for resource in described]
-    return Block("open_pool", _run_pool(pool, openings))
+    for resource in described:
+        check_lifespan(config.lifespan is not None, resource.on_cut, resource.check)
+    recruits = [partial(pool._staff.recruit, resource, (resource.value,)) for resource in described]
+    return Block("open_pool", _run_pool(pool, recruits))
 
 
 def _check_names(options: Iterable[str]) -> None:
@@ -231,9 +250,7 @@ def _described(resources: object) -> list[Resource[Any]]:
 
 
 @trio.lowlevel.enable_ki_protection
-async def _run_pool(
-    pool: P, openings: Sequence[Callable[[], Awaitable[object]]]
-) -> AsyncGenerator[P, BaseException | None]:
+async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncGenerator[P, BaseException | None]:
     """The pool's block, from opening the first resource until the last worker has stopped."""
     engine = pool._engine
     error: BaseException | None = None
@@ -248,8 +265,7 @@ async def _run_pool(
         with engine.scope:
             try:
                 await trio.lowlevel.checkpoint()
-                for open_worker in openings:
-                    await open_worker()
+                await pool._staff.open_first(recruits)
                 engine.core.begin(trio.current_time())
                 opened = True
                 notify(engine.instruments, "pool_opened", pool)
@@ -281,8 +297,7 @@ async def _finish(pool: BasePool) -> None:
         await engine.wait_until_quiet()
     engine.stop()
     pool._staff.last_crew = pool.workers
-    for worker in reversed(pool.workers):
-        await pool._staff.stop(worker, at_once=False)
+    await pool._staff.stop_all(pool.workers[::-1], at_once=False)
 
 
 async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseException | None:
@@ -295,8 +310,7 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
             with trio.CancelScope(shield=True):
                 while engine.lifecycle.live:
                     await engine.wait_until_quiet()
-                for worker in reversed(pool.workers):
-                    await pool._staff.stop(worker, at_once=True)
+                await pool._staff.stop_all(pool.workers[::-1], at_once=True)
         except KeyboardInterrupt as interrupt:
             error = interrupt if error is None else error
     return error  # noqa: ASYNC910  # nothing may be left to wait for

@@ -12,7 +12,7 @@ from .._model.statistics import PoolStatistics, pool_statistics
 from .._model.text import counted
 from .._policies import validate
 from .._policies.rate_limit import RateLimit
-from .._policies.resource import Elastic, Resource
+from .._policies.resource import Elastic, OnCut, describe
 from .._runtime.engine import Engine
 from .._runtime.notify import is_among, remove
 from .._runtime.workers import Workers
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import Config
     from .._model.states import Attempt
     from .._policies.circuit_breaker import CircuitBreaker
+    from .._policies.health_check import HealthCheck
 
 R = TypeVar("R")
 
@@ -216,6 +217,8 @@ class Pool(ResourceCalls[R], BasePool):
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,
+        on_cut: OnCut | None = None,
+        check: HealthCheck | None = None,
     ) -> Worker:
         """Add a worker, and wait until it has entered its lifespan.
 
@@ -223,7 +226,7 @@ class Pool(ResourceCalls[R], BasePool):
 
         Arguments:
           resource: any object, or a `Resource`, which excludes the other arguments.
-          name, tags, max_running, rate_limit, breaker, max_jobs, max_age: as for `Resource`.
+          name, tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut, check: as for `Resource`.
 
         Returns:
           Worker: the new worker.
@@ -232,14 +235,14 @@ class Pool(ResourceCalls[R], BasePool):
           PoolClosedError: if the workers have been stopped.
           Exception: whatever entering the lifespan raises; then there is no new worker.
         """
-        given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        if not isinstance(resource, Resource):
-            named: dict[str, Any] = {"name": name, "tags": tags, "max_running": max_running}
-            described: Resource[Any] = Resource(resource, **named, **given)
-        elif tags or name is not None or max_running != 1 or any(value is not None for value in given.values()):
-            raise ValueError("a Resource has its own name, tags and limits; give them there")
-        else:
-            described = cast("Any", resource)
+        limits: dict[str, Any] = {
+            "rate_limit": rate_limit,
+            "breaker": breaker,
+            "max_jobs": max_jobs,
+            "max_age": max_age,
+        }
+        limits |= {"on_cut": on_cut, "check": check}
+        described = describe(resource, name=name, tags=tags, max_running=max_running, **limits)
         return await self._staff.add(described, (described.value,))
 
     def open_group(
@@ -298,10 +301,18 @@ class SlotPool(SlotCalls, BasePool):
         breaker: CircuitBreaker | None = None,
         max_jobs: float | None = None,
         max_age: float | None = None,
+        on_cut: OnCut | None = None,
+        check: HealthCheck | None = None,
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
-        given: dict[str, Any] = {"rate_limit": rate_limit, "breaker": breaker, "max_jobs": max_jobs, "max_age": max_age}
-        slot = Resource(None, name=name, tags=cast("frozenset[str]", tags), max_running=max_running, **given)
+        limits: dict[str, Any] = {
+            "rate_limit": rate_limit,
+            "breaker": breaker,
+            "max_jobs": max_jobs,
+            "max_age": max_age,
+        }
+        limits |= {"on_cut": on_cut, "check": check}
+        slot = describe(None, name=name, tags=tags, max_running=max_running, **limits)
         return await self._staff.add(slot, ())
 
     def open_group(

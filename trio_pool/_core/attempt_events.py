@@ -65,7 +65,7 @@ class AttemptEvents:
         if run.is_lent:
             return self._after_lent(now)
         if worker._limits is not None:
-            worker._limits.succeeded(run.is_probe)
+            worker._limits.succeeded(now, run.trial)
         return self._settling.next_for(worker, now)
 
     def failed(self, run: Run, error: Exception, verdict: Verdict, now: float) -> Run | None:
@@ -94,6 +94,8 @@ class AttemptEvents:
                 self._tell_breaker(run, worker._limits, verdict, now)
             if verdict.broken and worker._is_open:  # otherwise it already has to reopen
                 self._changes.take_out_of_use(worker, error, now)
+            if run.is_cut or now >= run.deadline:
+                self._leave_unfinished(run, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:
@@ -109,7 +111,9 @@ class AttemptEvents:
         if race is not None:
             self._hedging.ending(race, decides=True)
         self._settling.advance(now)
-        self._tell_breaker_nothing(run)
+        if run.worker._limits is not None and not run.is_lent:
+            run.worker._limits.ended_otherwise(now, run.trial)
+        self._leave_unfinished(run, now)
         if race is None:
             job = self._lifecycle.end_attempt(run, now, error)
             self._time_out_running(job, error, now)
@@ -134,7 +138,10 @@ class AttemptEvents:
                 meter.give_back()
             run.draws = ()
         self._settling.advance(now)
-        self._tell_breaker_nothing(run)
+        if run.worker._limits is not None and not run.is_lent:
+            run.worker._limits.cut_short(run.trial)
+        if begun:
+            self._leave_unfinished(run, now)
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
@@ -256,14 +263,17 @@ class AttemptEvents:
             assert setback.last is not None
             self._changes.queue_again(job, now, front=fate.front, at_once=setback.last._is_exclusive)
 
+    def _leave_unfinished(self, run: Run, now: float) -> None:
+        """Reopen the resource of a run that was cancelled before it returned a value, if its worker does so."""
+        worker = run.worker
+        if worker._limits is None or not worker._limits.reopens_on_cut or run.is_lent:
+            return
+        if worker._is_open and not worker._is_leaving:
+            self._changes.take_out_of_use(worker, None, now)
+
     def _tell_breaker(self, run: Run, limits: WorkerLimits, verdict: Verdict, now: float) -> None:
         if not verdict.is_failure:
-            limits.ended_otherwise(run.is_probe)
-        elif (until := limits.failed(now, run.is_probe)) is not None:
+            limits.ended_otherwise(now, run.trial)
+        elif (until := limits.failed(now, run.trial)) is not None:
             self._state.availability.quarantine(run.worker, until)
             self._dispatcher.note(run.worker, now)
-
-    def _tell_breaker_nothing(self, run: Run) -> None:
-        """Record the end of a run that says nothing about its worker."""
-        if run.worker._limits is not None and not run.is_lent:
-            run.worker._limits.ended_otherwise(run.is_probe)

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .._model.states import Hold
 from .commands import HIRE
 from .deadlines import Alarm, Due
 from .demand import Demand
@@ -137,6 +138,14 @@ class Autoscaler:
         """Whether a new elastic worker may run such a job."""
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
+    def still_wants_one(self) -> bool:
+        """Whether an ordered worker is still needed that could not be opened at once."""
+        if self._has_surplus:
+            return False
+        wanted = self._demand.waiting() + self._reservations.lacking
+        missing = max(math.ceil(wanted / self._elastic.max_running), 1) - self._coming
+        return len(self._crew) < self._elastic.min or (wanted > 0 and missing > 0)
+
     def joined(self, worker: WorkerRecord, *, ordered: bool) -> None:
         """Record that an elastic worker has joined."""
         self._present += 1
@@ -218,7 +227,7 @@ class Autoscaler:
 
     def unparked(self, worker: WorkerRecord) -> None:
         """Record that a worker has got a job or can't take one any more."""
-        if worker in self._idle and worker._is_open:
+        if worker in self._idle and worker._is_open and Hold.CHECKING not in worker._holds:
             del self._idle[worker]
             self._idle_since.pop()
 

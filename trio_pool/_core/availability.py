@@ -36,6 +36,11 @@ class Availability:
         self._hold(worker, Due.QUARANTINE, until)
         self._lifecycle.tell("worker_quarantined", worker, until)
 
+    def end_quarantine(self, worker: WorkerRecord) -> None:
+        """End the quarantine of a worker whose breaker has been closed, if it is in one."""
+        if worker._holds.pop(Hold.QUARANTINED, None) is not None:
+            self._deadlines.forget()
+
     def limit(self, worker: WorkerRecord, until: float) -> None:
         """Hold a worker back until its rate limit allows a start."""
         self._hold(worker, Due.LIMIT, until)

@@ -52,7 +52,7 @@ class Changes:
         state = self._state
         terms = terms_of(job)
         if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
         # If this is the only change, and no other job waits because of a shared limit, the job may

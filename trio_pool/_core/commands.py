@@ -20,7 +20,10 @@ REGAIN: Final = "regain"
 
 # RECALL: the worker is about to leave or to reopen its resource, and its loops must end when they are idle.
 # HIRE, without a subject: open another worker.
+# CHECK: the worker is due for a health check. UNCHECK: cancel the health check of the worker.
 RECALL: Final = "recall"
+CHECK: Final = "check"
+UNCHECK: Final = "uncheck"
 HIRE: Final = "hire"
 
 # The subject is a job. CHANGED: notify the watchers of the job's first start or of its end. ADMITTED: release the

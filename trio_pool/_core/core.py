@@ -44,10 +44,12 @@ class Core:
         "_settling",
         "advance",
         "begin",
+        "begin_check",
         "begin_wait",
         "cancel",
         "cancel_all",
         "cancel_group",
+        "checked",
         "claim",
         "close",
         "close_group",
@@ -71,6 +73,7 @@ class Core:
         "pause",
         "pause_pool",
         "reopen",
+        "reset_breaker",
         "rest",
         "rest_pool",
         "resume",
@@ -168,7 +171,10 @@ class Core:
         self.pause: Final = workers.pause
         self.resume: Final = workers.resume
         self.rest: Final = workers.rest
+        self.reset_breaker: Final = workers.reset_breaker
         self.set_places: Final = workers.set_places
+        self.begin_check: Final = workers.begin_check
+        self.checked: Final = workers.checked
         self.depart: Final = workers.depart
         self.left: Final = workers.left
 

@@ -29,6 +29,7 @@ class Due(enum.IntEnum):
     RETIRE = 8
     HEDGE = 9
     OPEN = 10
+    CHECK = 11
 
 
 # For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, their

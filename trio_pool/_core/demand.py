@@ -40,9 +40,7 @@ class Demand:
 
     def leave(self, job: JobRecord, gate: Group | None) -> None:
         """Remove a job that no longer waits."""
-        line = self.lines.get(gate)
-        if line is None:
-            return  # all jobs have been removed at once
+        line = self.lines[gate]
         line.size -= 1
         if self.patience:
             line.left[job] = None

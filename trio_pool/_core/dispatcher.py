@@ -191,6 +191,8 @@ class Dispatcher:
             return
         self._roster.set_available(worker, available)
         if available:
+            if worker._limits is not None:
+                worker._limits.idle_since = now
             if worker._has_room:
                 self.rest_idle(worker, now)
             self._state.note_relied_on()
@@ -317,8 +319,8 @@ class Dispatcher:
         own: RateMeter | None = None
         limits = run.worker._limits
         if limits is not None:
-            run.is_probe = limits.start(now)
-            if not run.worker._is_exclusive and (run.is_probe or limits.is_worn()):
+            run.trial = limits.start(now)
+            if not run.worker._is_exclusive and (limits.is_probing or limits.is_worn()):
                 self._state.may_be_stuck = True  # waiting jobs may need places that now stay free
             own = limits.meter
         run.draws = tuple([meter for meter in (own, self._limits.meter) if meter is not None])

@@ -96,7 +96,7 @@ class JobEvents:
         if self._unservable.is_one(job._options.terms):
             if self._unservable.policy == "reject":
                 return Admission.NO_WORKER
-            self._lifecycle.bury(job, now)
+            self._unservable.bury(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
         return self._submit_blocked(job, door, now) if job._options.after else None
@@ -165,6 +165,7 @@ class JobEvents:
 
     def close(self) -> list[JobRecord]:
         """Accept no more jobs from outside; return the jobs whose submitters are turned away."""
+        self._state.health.close()
         turned_away = list(self._waiting_line.line)
         for job in turned_away:
             self.withdraw(job)

@@ -87,6 +87,24 @@ class Kinds:
                 del self._by_group[kind.group]
             self._look_for_only()
 
+    def set_places(self, worker: WorkerRecord, limit: float) -> None:
+        """Change the number of a worker's places, while it is free in no kind."""
+        worker._max_running = limit
+        if limit != 1 and worker._is_exclusive:
+            worker._is_exclusive = False
+            self.note_places(worker)
+
+    def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
+        """Reserve more or fewer places of a worker for a group, while it is free in no kind."""
+        if group not in worker._kept:
+            self.add_to(worker, group)
+            worker._kept[group] = 0
+            worker._kept_runs[group] = sum(run.job._options.group is group for run in worker._runs)
+        worker._kept[group] += number
+        if not worker._kept[group]:
+            del worker._kept[group], worker._kept_runs[group]
+            self.remove_from(worker, group)
+
     def note_places(self, worker: WorkerRecord) -> None:
         """Record that a worker is not exclusive."""
         for kind in self.of(worker):

@@ -107,7 +107,7 @@ class Lending:
         self._waits.end(run.wait)
         run.race = Race(run)  # like one of several runs of an attempt, it ends independently of the worker
         if worker._limits is not None:
-            worker._limits.ended_otherwise(run.is_probe)
+            worker._limits.cut_short(run.trial)
 
     def close(self, run: Run) -> None:
         """End the attempt of a job that has gone on without its worker."""

@@ -238,10 +238,12 @@ class Lifecycle:
         """End a job that isn't running after its total timeout."""
         self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 
-    def bury(self, job: JobRecord, now: float) -> None:
-        """End a job that no worker may run."""
-        words = "no worker of the pool may take it"
-        self.die(job, DeadReason.NO_WORKER, words, _last_error(job), now)
+    def bury(self, job: JobRecord, now: float, cause: Exception | None) -> None:
+        """End a job that no worker may run, perhaps on account of an error of a worker."""
+        words: Words = "no worker of the pool may take it"
+        if cause is not None:
+            words = ("no worker of the pool may take it any more: {}", cause)
+        self.die(job, DeadReason.NO_WORKER, words, _last_error(job) if cause is None else cause, now)
 
     def end_attempt(self, run: Run, now: float, error: Exception | None) -> JobRecord:
         """Record an attempt that counts, and remove its run from the worker; return the job."""

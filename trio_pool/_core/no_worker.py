@@ -68,7 +68,11 @@ class UnservableJobs:
     def _bury(self, jobs: list[JobRecord], now: float) -> None:
         for job in jobs:
             self._queue.remove(job)
-            self._lifecycle.bury(job, now)
+            self.bury(job, now)
+
+    def bury(self, job: JobRecord, now: float) -> None:
+        """End a job that no worker may run, and that stands in no queue."""
+        self._lifecycle.bury(job, now, self._state.given_up.cause_for(job))
 
     def turn_away(self, job: JobRecord, now: float) -> None:
         """Remove a job from the line for a place; its submitter gets a dead job or an error."""
@@ -79,6 +83,6 @@ class UnservableJobs:
         # Only the job that represents a graph turns the graph away; other jobs are buried like
         # queued ones.
         let_go = self._waiting_line.leave(job)
-        self._lifecycle.bury(job, now)
+        self.bury(job, now)
         if let_go is not None:
             self._commands.append((ADMITTED, let_go))

@@ -85,6 +85,8 @@ class Settling:
             if self._reservations.lacking:
                 self._dispatcher.set_aside(worker)
             limits = worker._limits
+            if limits is not None:
+                limits.idle_since = now
             if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
                 self._changes.dismiss(worker, now)
             elif limits is not None and limits.is_worn() and worker._is_open and not (worker._runs or is_kept(worker)):
@@ -236,10 +238,13 @@ class Settling:
                     self._no_longer_limited(item, now)
                 elif due is Due.RETIRE:
                     is_retiring = True
+                elif due is Due.CHECK:
+                    state.health.come_due(item)
                 elif due in HOLDS:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
+        state.health.order(now, state.limits.hold.is_on)
         if is_retiring and self._autoscaler is not None:
             # Only after settling is it known which idle workers have nothing to do.
             while (worker := self._autoscaler.retire(now)) is not None:

@@ -10,6 +10,8 @@ from .admission import WaitingLine
 from .availability import Availability
 from .deadlines import Deadlines
 from .dependencies import Dependencies
+from .given_up import GivenUp
+from .health import Health
 from .hedging import Hedging
 from .lifecycle import Lifecycle
 from .pool_hold import PoolHold
@@ -52,6 +54,7 @@ class Growth(Protocol):
     def could_take(self, terms: Terms) -> bool: ...
     def will_open(self, terms: Terms) -> bool: ...
     def will_replace(self, terms: Terms) -> bool: ...
+    def still_wants_one(self) -> bool: ...
 
 
 class PoolState:
@@ -78,8 +81,10 @@ class PoolState:
         "dependencies",
         "draining",
         "evicted",
+        "given_up",
         "growth",
         "has_bounced",
+        "health",
         "hedging",
         "lifecycle",
         "limits",
@@ -127,6 +132,8 @@ class PoolState:
         )
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
+        self.health: Health = Health(self.deadlines, commands)
+        self.given_up: GivenUp = GivenUp()
         self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False

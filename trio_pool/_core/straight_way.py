@@ -162,7 +162,7 @@ class StraightWay:
                 self._commands.append((CHANGED, job))
         limits = worker._limits
         if limits is not None:
-            limits.succeeded(run.is_probe)
+            limits.succeeded(now, run.trial)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
         following = self._dispatcher.next_straight(worker, now)

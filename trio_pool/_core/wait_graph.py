@@ -373,5 +373,5 @@ def _probe_of(worker: WorkerRecord) -> Run | None:
     """The run that must end before others may start, since it is the probe of the worker's breaker, or None."""
     if worker._limits is None or not worker._limits.is_probing:
         return None
-    probes = [run for run in (*worker._runs, *worker._lent) if run.is_probe]
-    return max(probes, key=lambda run: run.number)
+    probes = [run for run in (*worker._runs, *worker._lent) if run.trial is not None and run.trial.is_probe]
+    return max(probes, key=lambda run: run.number, default=None)

@@ -45,6 +45,7 @@ class WorkerEvents:
         """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
         state.roster.join(worker)
+        state.given_up.joined(worker)
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
         if state.reservations.waiting:
@@ -53,7 +54,8 @@ class WorkerEvents:
             self._search.look_again()  # a group may now wait for workers that waiting jobs hold
 
     def begin(self, now: float) -> None:
-        """Start the autoscaler after the first workers have been opened."""
+        """Begin after the first workers have been opened, in whatever order."""
+        self._state.roster.sort_idle(now)
         if self._autoscaler is not None:
             self._autoscaler.begun = True
             self._settling.advance(now)
@@ -74,6 +76,7 @@ class WorkerEvents:
             self._autoscaler.opened(worker)
         if worker._limits is not None:
             self._state.availability.expire(worker, worker._limits.renew(now))
+            self._state.health.opened(worker, now)
         self._lifecycle.tell("worker_started", worker)
         self._dispatcher.note(worker, now)
         if self._autoscaler is not None and not worker._available:
@@ -118,6 +121,18 @@ class WorkerEvents:
         self._changes.rest(worker, until, now)
         self._settling.settle(now)
 
+    def reset_breaker(self, worker: WorkerRecord, now: float) -> None:
+        """Close a worker's breaker and end its quarantine."""
+        self._settling.advance(now)
+        if worker._limits is not None and worker._limits.breaker is not None:
+            worker._limits.breaker.reset()
+            self._state.availability.end_quarantine(worker)
+            self._dispatcher.note(worker, now)
+            if worker._available and worker._has_room and not self._state.roster.is_idle(worker):
+                self._dispatcher.rest_idle(worker, now)  # a probe had the worker for itself
+                self._state.look_again()
+            self._settling.settle(now)
+
     def set_places(self, worker: WorkerRecord, limit: float, now: float) -> None:
         """Change how many attempts may run on a worker at once."""
         self._settling.advance(now)
@@ -135,6 +150,35 @@ class WorkerEvents:
         state.may_be_stuck = True
         self._settling.settle(now)
 
+    def begin_check(self, worker: WorkerRecord, now: float) -> bool:
+        """Begin the check of a worker, unless it is not idle any more; return whether it begins."""
+        self._settling.advance(now)
+        state = self._state
+        if not state.health.is_due(worker, now, state.limits.hold.is_on_at(now)):
+            return False
+        state.roster.keep_number(worker)
+        state.health.begin(worker)
+        self._dispatcher.note(worker, now)
+        self._settling.settle(now)
+        return True
+
+    def checked(self, worker: WorkerRecord, error: Exception | None, now: float, *, is_cut: bool = False) -> None:
+        """End the check of a worker.
+
+        Arguments:
+          error: what is wrong with its resource, if anything.
+          is_cut: whether the check was cancelled.
+        """
+        self._settling.advance(now)
+        self._state.health.end(worker, now)
+        limits = worker._limits
+        assert limits is not None
+        is_broken = error is not None or (is_cut and limits.reopens_on_cut)
+        if is_broken and worker._is_open and not worker._is_leaving:
+            self._changes.take_out_of_use(worker, error, now)
+        self._dispatcher.note(worker, now)
+        self._settling.settle(now)
+
     def depart(self, worker: WorkerRecord, now: float, *, cut: bool = False) -> None:
         """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)
@@ -149,14 +193,21 @@ class WorkerEvents:
             self._changes.dismiss(worker, now)
             self._settling.settle(now)
 
-    def left(self, worker: WorkerRecord, now: float) -> None:
-        """Remove a worker that has left, or whose resource could not be opened at all."""
+    def left(self, worker: WorkerRecord, now: float, error: Exception | None = None) -> None:
+        """Remove a worker that has left, or whose resource could not be opened at all.
+
+        Arguments:
+          error: why the resource could not be opened again, if the worker leaves for that reason.
+        """
         self._settling.advance(now)
         state = self._state
+        if error is not None:
+            state.given_up.note(worker, error)
         state.may_be_stuck |= not self._search.can_spare(worker)
         worker._holds[Hold.STOPPED] = math.inf
         state.paused.pop(worker, None)
         state.availability.drop(worker)
+        state.health.left(worker)
         state.reservations.lose(worker)
         for run in [run for run in state.evicted if run.worker is worker]:
             del state.evicted[run]  # it has not been cut short after all

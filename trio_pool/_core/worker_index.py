@@ -44,6 +44,7 @@ class WorkerIndex:
 
     __slots__ = (
         "_in_order",
+        "_numbers",
         "_pick",
         "_places",
         "_rng",
@@ -75,6 +76,8 @@ class WorkerIndex:
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
+        # Of the workers that are being checked, and of those that reopen since.
+        self._numbers: dict[WorkerRecord, int] = {}
         # The sum over the kinds, since every job needs it.
         self.idle_count: int = 0
         # Called when a worker becomes idle, and when it no longer is.
@@ -99,25 +102,18 @@ class WorkerIndex:
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
         self.fresh.pop(worker, None)
+        self._numbers.pop(worker, None)
         return self.kinds.leave(worker)
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
         """Change the number of a worker's places."""
-        counts = not worker._is_leaving and worker._id in self.by_id
-        if counts:
-            self.add_places(worker, -1)
-        if worker._id in self.by_id:
-            self._change(worker, partial(self._set_places, worker, limit))
-        else:
+        if worker._id not in self.by_id:
             worker._max_running = limit
-        if counts:
-            self.add_places(worker, 1)
-
-    def _set_places(self, worker: WorkerRecord, limit: float) -> None:
-        worker._max_running = limit
-        if limit != 1 and worker._is_exclusive:
-            worker._is_exclusive = False
-            self.kinds.note_places(worker)
+            return
+        counts = not worker._is_leaving
+        self.add_places(worker, -counts)
+        self._change(worker, partial(self.kinds.set_places, worker, limit))
+        self.add_places(worker, counts)
 
     def _change(self, worker: WorkerRecord, change: Callable[[], None]) -> None:
         """Change the places of a worker or what is reserved of them; it stays where it is in the order."""
@@ -189,17 +185,7 @@ class WorkerIndex:
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
         """Reserve more or fewer places of a worker with several places for a group."""
-        self._change(worker, partial(self._change_kept, worker, group, number))
-
-    def _change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
-        if group not in worker._kept:
-            self.kinds.add_to(worker, group)
-            worker._kept[group] = 0
-            worker._kept_runs[group] = sum(run.job._options.group is group for run in worker._runs)
-        worker._kept[group] += number
-        if not worker._kept[group]:
-            del worker._kept[group], worker._kept_runs[group]
-            self.kinds.remove_from(worker, group)
+        self._change(worker, partial(self.kinds.change_kept, worker, group, number))
 
     def count_coming(self, worker: WorkerRecord) -> None:
         """Update the counts after the holds of a worker have changed."""
@@ -210,6 +196,9 @@ class WorkerIndex:
 
     def park(self, worker: WorkerRecord, now: float, *, is_fresh: bool = True) -> None:
         """Record that an available worker is free; it is fresh unless it has just looked for a job itself."""
+        if worker in self._numbers:
+            self._park_as_before(worker, now)
+            return
         self._sequence = number = self._sequence + 1
         kind = worker._kind
         if not worker._is_exclusive:
@@ -224,6 +213,24 @@ class WorkerIndex:
             self.fresh[worker] = None
         if self.on_parked is not None and not worker._runs:
             self.on_parked(worker, now)
+
+    def keep_number(self, worker: WorkerRecord) -> None:
+        """Let an idle worker have its turn as before when it is idle again, since it runs nothing meanwhile."""
+        numbers = [kind.idle[worker] for kind in (worker._kind, *self.kinds.of(worker)) if worker in kind.idle]
+        if numbers:
+            self._numbers[worker] = numbers[0]
+
+    def _park_as_before(self, worker: WorkerRecord, now: float) -> None:
+        number = self._numbers.pop(worker)
+        kinds = (worker._kind,) if worker._is_exclusive else self.kinds.open_to(worker)
+        for kind in kinds:
+            kind.park(worker, number)
+            kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+        if kinds:
+            self.idle_count += 1
+            self.fresh[worker] = None
+            if self.on_parked is not None:
+                self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""
@@ -241,6 +248,14 @@ class WorkerIndex:
             self.idle_count -= 1
         if self.on_unparked is not None:
             self.on_unparked(worker)
+
+    def sort_idle(self, now: float) -> None:
+        """Let the idle workers come in the order of their ids, as none has run anything yet."""
+        idle = sorted(self.idle(), key=lambda worker: worker._id)
+        for worker in idle:
+            self.unpark(worker)
+        for worker in idle:
+            self.park(worker, now)
 
     def take_idle(self) -> WorkerRecord:
         """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""

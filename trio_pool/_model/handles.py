@@ -41,6 +41,8 @@ class WorkerHost(Protocol):
     def pause_worker(self, worker: Worker) -> None: ...
     def resume_worker(self, worker: Worker) -> None: ...
     def rest_worker(self, worker: Worker, seconds: float) -> None: ...
+    def reopen_worker(self, worker: Worker) -> None: ...
+    def reset_breaker_of(self, worker: Worker) -> None: ...
     def set_places(self, worker: Worker, limit: float) -> None: ...
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None: ...
 
@@ -269,6 +271,22 @@ class Worker(WorkerRecord):
           seconds: the duration from now on; finite, zero or more.
         """
         self._host.rest_worker(self, seconds)
+
+    def reopen(self) -> None:
+        """Leave and reenter the lifespan as soon as nothing runs on the worker, before it takes another job.
+
+        The attempts under way finish. A job that has lent the worker gets `ResourceBroken` at the end of its block, as
+        if another job had broken the resource. If the resource is being reopened already and the worker waits before
+        the next try, it tries at once. Has no effect on a worker that is starting or about to leave.
+        """
+        self._host.reopen_worker(self)
+
+    def reset_breaker(self) -> None:
+        """Close the worker's `CircuitBreaker`, which then counts from zero, and end the quarantine, if there is one.
+
+        An attempt that runs as a probe goes on as any other. Has no effect without a breaker.
+        """
+        self._host.reset_breaker_of(self)
 
     async def remove(self, *, cancel: bool = False) -> None:
         """Remove the worker from the pool, and wait until it has left its lifespan.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
+from .._policies.health_check import HealthCheck
 from .._policies.rate_limit import RateLimit
+from .._policies.resource import ON_CUT, OnCut
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
@@ -28,6 +30,7 @@ OnFailure: TypeAlias = "Callable[[Job[Any], Exception], Control | None]"
 ORDERS: tuple[Order, ...] = ("fifo", "lifo")
 ON_DEAD: tuple[OnDead, ...] = ("raise", "keep", "cancel")
 NEVER = RetryPolicy.never()
+ENDLESS = RetryPolicy.endless()
 
 
 class Config:
@@ -40,19 +43,23 @@ class Config:
     __slots__ = (
         "attempt_timeout",
         "breaker",
+        "check",
         "history",
         "instruments",
         "lifespan",
         "max_dead",
+        "max_opening",
         "max_queue",
         "max_running",
         "name",
         "no_worker",
+        "on_cut",
         "on_dead",
         "on_failure",
         "order",
         "pick",
         "rate_limit",
+        "reopening",
         "retry",
         "retry_budget",
         "rng",
@@ -72,6 +79,10 @@ class Config:
         retry_budget: RetryBudget | None = None,
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
+        max_opening: float | None = 8,
+        reopening: RetryPolicy = ENDLESS,
+        on_cut: OnCut = "keep",
+        check: HealthCheck | None = None,
         order: Order = "fifo",
         pick: Pick = "longest_idle",
         no_worker: NoWorker = "reject",
@@ -95,6 +106,10 @@ class Config:
         self.retry_budget: RetryBudget | None = optional("retry_budget", retry_budget, RetryBudget)
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan
+        self.reopening: RetryPolicy = instance("reopening", reopening, RetryPolicy)
+        self.check: HealthCheck | None = optional("check", check, HealthCheck)
+        self.max_opening: float = bound("max_opening", max_opening, least=1)
+        self.on_cut: OnCut = one_of("on_cut", on_cut, ON_CUT)
         self.order: Order = one_of("order", order, ORDERS)
         self.pick: Pick = one_of("pick", pick, PICKS)
         self.no_worker: NoWorker = one_of("no_worker", no_worker, NO_WORKER)

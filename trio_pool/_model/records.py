@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Context
 
+    from .._policies.circuit_breaker import Trial
     from .._policies.hedge import Hedge
     from .._policies.rate_limit import RateMeter
     from .._policies.retry import RetryPolicy
@@ -111,12 +112,11 @@ class Run:
       worker: the worker.
       number: grows with each start.
       started_at: when the run began.
-      since: since when the run has occupied its place: its start, or the time when the job got the
-          place back.
+      since: when the run got its place: its start, or the time when the job got the place back.
       deadline: when a timeout ends the run.
       cut: why the run has been cut short, other than by a timeout.
       draws: the meters that have counted the run as started, to notify when its function begins.
-      is_probe: whether the run is the probe of the worker's breaker.
+      trial: what the worker's breaker needs at the end of the run; None without a breaker.
       race: what decides how the attempt ends, if this run alone does not.
       is_lent: whether the job has lent the place to other jobs.
       wait: the job's wait to get the place back, if it has to wait; kept if the wait fails.
@@ -125,8 +125,8 @@ class Run:
 
     # fmt: off
     __slots__ = (
-        "cut", "deadline", "draws", "is_lent", "is_probe", "job", "loop", "number", "race", "since", "started_at",
-        "wait", "worker",
+        "cut", "deadline", "draws", "is_lent", "job", "loop", "number", "race", "since", "started_at", "trial", "wait",
+        "worker",
     )
     # fmt: on
 
@@ -139,7 +139,7 @@ class Run:
         self.deadline: float = deadline
         self.cut: Cut | None = None
         self.draws: tuple[RateMeter, ...] = ()
-        self.is_probe: bool = False
+        self.trial: Trial | None = None
         self.race: Any = None
         self.is_lent: bool = False
         self.wait: Any = None

@@ -128,7 +128,7 @@ class WorkerState(enum.Enum):
     STARTING = "starting"
     """its lifespan is being entered for the first time"""
     IDLE = "idle"
-    """it has nothing to do, or only a rate limit holds it back"""
+    """it has nothing to do, or only a rate limit or a health check holds it back"""
     BUSY = "busy"
     """it runs an attempt, whatever follows"""
     PAUSED = "paused"
@@ -157,6 +157,7 @@ class Hold(enum.Enum):
     RESTING = enum.auto()
     LIMITED = enum.auto()
     REOPENING = enum.auto()
+    CHECKING = enum.auto()
     LEAVING = enum.auto()
 
     if not TYPE_CHECKING:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
 from .._basics.text import shown
 from . import validate
 from .circuit_breaker import CircuitBreaker
+from .health_check import HealthCheck
 from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -22,12 +23,20 @@ LEAST_AGE = 0.001
 MOST_WORKERS = 1_000_000
 """The limit on ``min``, the workers that open with a pool. Each worker has a Trio task of its own."""
 
+OnCut: TypeAlias = Literal["keep", "reopen"]
+ON_CUT: tuple[OnCut, ...] = ("keep", "reopen")
+
 R_co = TypeVar("R_co", covariant=True)
 
 
 def _check_age(name: str, value: object) -> None:
     if value is not None and validate.seconds(name, value) < LEAST_AGE:
         raise ValueError(f"{name} must be at least {LEAST_AGE} s, {validate.got(value)}")
+
+
+def _check_on_cut(name: str, value: object) -> None:
+    if value is not None:
+        validate.one_of(name, value, ON_CUT)
 
 
 def _as_name(value: str | None) -> str | None:
@@ -56,6 +65,10 @@ class Resource(Generic[R_co]):
       max_age: seconds after which the worker leaves and reenters its lifespan, as soon as no
           attempt runs; at least 0.001. Each time a random part of up to a tenth is subtracted, so
           that resources opened together are not all reopened together.
+      on_cut: what happens to the resource after an attempt that was cancelled before it returned a
+          value: ``"keep"`` to use it as it is, ``"reopen"`` to leave and reenter the lifespan
+          before anything else runs on it; the pool's by default.
+      check: a `HealthCheck` of the worker while it is idle; the pool's by default.
 
     Raises:
       ValueError, TypeError: if an argument is out of its range or of the wrong type, such as a
@@ -74,6 +87,30 @@ class Resource(Generic[R_co]):
     )
     max_jobs: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(validate.bound, least=1))
     max_age: float | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_age))
+    on_cut: OnCut | None = attrs.field(default=None, kw_only=True, validator=validate.by(_check_on_cut))
+    check: HealthCheck | None = attrs.field(
+        default=None, kw_only=True, validator=validate.by(validate.optional, HealthCheck)
+    )
+
+
+def describe(resource: Any, **given: Any) -> Resource[Any]:
+    """Describe a resource, unless it is a `Resource` already, which excludes further arguments."""
+    described: Resource[Any]
+    if not isinstance(resource, Resource):
+        described = Resource(resource, **given)
+        return described
+    if given.pop("tags") or given.pop("max_running") != 1 or any(value is not None for value in given.values()):
+        raise ValueError("a Resource has its own name, tags and limits; give them there")
+    described = resource
+    return described
+
+
+def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:
+    """Check that there is a lifespan if one has to be reentered."""
+    if not has_lifespan and check is not None:
+        raise ValueError("check needs a lifespan, or an Elastic, whose factory gives one")
+    if not has_lifespan and on_cut == "reopen":
+        raise ValueError("on_cut='reopen' needs a lifespan, or an Elastic, whose factory gives one")
 
 
 def _check_factory(name: str, value: object) -> None:
@@ -118,7 +155,7 @@ class Elastic(Generic[R_co]):
       open_after: seconds that a job has to wait for nothing but a worker before one is opened for it;
           finite, 0 to open one at once. A few tenths of a second keep a short burst from opening
           workers that nobody needs a moment later.
-      tags, max_running, rate_limit, breaker, max_jobs, max_age: of each worker, as for `Resource`.
+      tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut, check: of each worker, as for `Resource`.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -138,7 +175,9 @@ class Elastic(Generic[R_co]):
     rate_limit: RateLimit | None = attrs.field(default=None, kw_only=True)
     breaker: CircuitBreaker | None = attrs.field(default=None, kw_only=True)
     max_jobs: float | None = attrs.field(default=None, kw_only=True)
-    max_age: float | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
+    max_age: float | None = attrs.field(default=None, kw_only=True)
+    on_cut: OnCut | None = attrs.field(default=None, kw_only=True)
+    check: HealthCheck | None = attrs.field(default=None, validator=_check_rest, kw_only=True)
 
     def _changed(self, other: Elastic[Any]) -> list[str]:
         """The names of the fields that differ, except those that may change while a pool runs."""
@@ -158,6 +197,8 @@ class Elastic(Generic[R_co]):
             breaker=self.breaker,
             max_jobs=self.max_jobs,
             max_age=self.max_age,
+            on_cut=self.on_cut,
+            check=self.check,
         )
 
 

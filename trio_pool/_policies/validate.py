@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -130,6 +131,14 @@ def context_maker(name: str, value: object) -> None:
     if _is_async(value) or _is_one(inspect.isgeneratorfunction, value):
         how = "which contextlib.asynccontextmanager makes of an async generator function"
         raise TypeError(f"{name} must be a function that returns an async context manager, {how}, {got(value)}")
+
+
+def context_manager(name: str, value: object) -> AbstractAsyncContextManager[Any]:
+    """Return ``value``, the result of ``name``, after checking that it is an async context manager."""
+    if isinstance(value, AbstractAsyncContextManager):
+        return cast("AbstractAsyncContextManager[Any]", value)
+    answer(name, value)
+    raise TypeError(f"{name} must return an async context manager, returned {shown(value)}")
 
 
 def _is_async(value: object) -> bool:

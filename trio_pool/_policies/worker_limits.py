@@ -11,7 +11,8 @@ from .rate_limit import RateMeter
 if TYPE_CHECKING:
     from random import Random
 
-    from .circuit_breaker import CircuitBreaker
+    from .circuit_breaker import CircuitBreaker, Trial
+    from .health_check import HealthCheck
     from .rate_limit import RateLimit
 
 # The largest share of max_age that is subtracted at random, so that workers opened together are not
@@ -20,7 +21,7 @@ _AGE_SPREAD = 0.1
 
 
 class WorkerLimits:
-    """A worker's rate limit, its breaker, and how long its resource may stay open.
+    """A worker's rate limit, its breaker, and when its resource is reopened.
 
     A worker without any limit has no `WorkerLimits`.
 
@@ -30,13 +31,28 @@ class WorkerLimits:
       max_jobs: the number of attempts after which the resource is reopened.
       max_age: seconds after which the resource is reopened.
       rng: the source of random numbers for the ages.
+      reopens_on_cut: whether the resource is reopened after an attempt was cancelled.
+      check: how the worker is checked while it is idle.
 
     Attributes:
       breaker: the state of the breaker, or None.
       meter: the meter of the rate limit, or None.
+      reopens_on_cut, check: as given.
+      idle_since: since when the worker has been idle, while it is.
     """
 
-    __slots__ = ("_is_old", "_jobs", "_max_age", "_max_jobs", "_rng", "breaker", "meter")
+    __slots__ = (
+        "_is_old",
+        "_jobs",
+        "_max_age",
+        "_max_jobs",
+        "_rng",
+        "breaker",
+        "check",
+        "idle_since",
+        "meter",
+        "reopens_on_cut",
+    )
 
     def __init__(
         self,
@@ -45,7 +61,13 @@ class WorkerLimits:
         max_jobs: float | None,
         max_age: float | None,
         rng: Random,
+        *,
+        reopens_on_cut: bool = False,
+        check: HealthCheck | None = None,
     ) -> None:
+        self.reopens_on_cut = reopens_on_cut
+        self.check = check
+        self.idle_since = 0.0
         self.meter: RateMeter | None = None if rate_limit is None else RateMeter(rate_limit)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs
@@ -89,25 +111,30 @@ class WorkerLimits:
         """Return the earliest time from ``now`` on at which the rate limit allows a start."""
         return now if self.meter is None else self.meter.ready_at(now)
 
-    def start(self, now: float) -> bool:
-        """Record the start of an attempt, except in the meter, and return whether it is the breaker's probe."""
+    def start(self, now: float) -> Trial | None:
+        """Record the start of an attempt, except in the meter; return what the breaker needs at its end."""
         self._jobs += 1
-        return self.breaker is not None and self.breaker.start(now)
+        return None if self.breaker is None else self.breaker.start(now)
 
-    def succeeded(self, is_probe: bool) -> None:
+    def succeeded(self, now: float, trial: Trial | None) -> None:
         """Record that an attempt returned a value."""
-        if self.breaker is not None:
-            self.breaker.succeeded(is_probe)
+        if self.breaker is not None and trial is not None:
+            self.breaker.succeeded(now, trial)
 
-    def failed(self, now: float, is_probe: bool) -> float | None:
+    def failed(self, now: float, trial: Trial | None) -> float | None:
         """Record a failure that counts. If it opens the breaker, return until when."""
-        if self.breaker is None:
+        if self.breaker is None or trial is None:
             return None
         before = self.breaker.open_until
-        self.breaker.failed(now, is_probe)
+        self.breaker.failed(now, trial)
         return self.breaker.open_until if self.breaker.open_until != before else None
 
-    def ended_otherwise(self, is_probe: bool) -> None:
-        """Record an attempt that neither succeeded nor failed, or no longer says anything about the worker."""
-        if self.breaker is not None:
-            self.breaker.neither(is_probe)
+    def ended_otherwise(self, now: float, trial: Trial | None) -> None:
+        """Record an attempt that neither succeeded nor failed."""
+        if self.breaker is not None and trial is not None:
+            self.breaker.ended_otherwise(now, trial)
+
+    def cut_short(self, trial: Trial | None) -> None:
+        """Record an attempt that was cancelled, or no longer says anything about the worker."""
+        if self.breaker is not None and trial is not None:
+            self.breaker.cut_short(trial)

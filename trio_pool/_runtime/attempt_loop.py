@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._core.commands import Commands
     from .._core.core import Core
     from .._model.records import Run
+    from .breakage import Breakage
     from .clock import Clock
 
 
@@ -41,6 +42,7 @@ class Owner(Protocol):
     session: trio.CancelScope
     free_loops: int
     is_recalled: bool
+    breakage: Breakage
 
     @property
     def host(self) -> Host: ...
@@ -49,8 +51,6 @@ class Owner(Protocol):
     def give_up(self, run: Run) -> Run | None: ...
     def strand(self, run: Run | None = None) -> None: ...
     async def take_back(self, run: Run) -> object: ...
-    def take_out_of_use(self) -> object: ...
-    def fail_with_lifespan(self, run: Run) -> None: ...
     def judge(self, run: Run, error: Exception, now: float) -> Run | None: ...
 
 
@@ -140,7 +140,7 @@ class AttemptLoop:
                         settled = False
                         if run.draws:
                             begun(run, clock.current_time())
-                        value = await run_job(run.job, owner.leading + run.job._args)
+                        value = await run_job(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open
                             await owner.take_back(run)
                         now = clock.current_time()
@@ -188,7 +188,7 @@ class AttemptLoop:
             rest = as_error(raised, "the job's function")
             is_stray = rest is not raised
         if is_lifespan_over:
-            owner.take_out_of_use()
+            owner.breakage.take_out_of_use()
         if rest is not None and not is_a(rest, Exception):
             owner.host.crash(rest)
             following = core.cut_short(run, JobCancelledError(job), now)
@@ -196,7 +196,7 @@ class AttemptLoop:
             following = self._fail(run, rest, now, is_final=is_stray)
         elif is_lifespan_over and not is_own:
             following = None
-            owner.fail_with_lifespan(run)
+            owner.breakage.fail(run)
         elif run.cut is None and now >= job._deadline:
             timeout = JobTimeoutError(f"the job took longer than {job._options.total_timeout:g} s")
             following = core.timed_out(run, timeout, now)

@@ -17,13 +17,16 @@ from .bad_calls import bound_already, not_async, wrong_arguments
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._model.handles import Job
-    from .._model.records import JobRecord
+    from .._model.handles import Job, Worker
+    from .._model.records import Run
 
 T = TypeVar("T")
 
 # None in a context that was copied from a job's but is not part of the job.
 _current_job: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
+
+# The run of a job with a hedge, which may have several; of any other job the job has its only run.
+_current_run: ContextVar[Run | None] = ContextVar("trio_pool_current_run", default=None)
 
 
 def current_job() -> Job[Any]:
@@ -39,6 +42,27 @@ def current_job() -> Job[Any]:
     if job is None:
         raise RuntimeError("current_job() must be called inside a job's function")
     return job
+
+
+def current_worker() -> Worker:
+    """Return the worker on which this call of the job's function runs.
+
+    Works where `current_job` does. A job with a `Hedge` may run on several workers: each call of its function gets
+    its own.
+
+    Raises:
+      RuntimeError: if the caller is not part of a running job, or its job goes on without the worker that it had
+          lent, see `Job.lend`.
+    """
+    job = _current_job.get()
+    run = _current_run.get()
+    if job is not None and (run is None or run.job is not job):
+        run = job._run
+    if job is None or run is None:
+        raise RuntimeError("current_worker() must be called inside a job's function")
+    if run.is_lent and run.is_forfeited:
+        raise RuntimeError(f"the job goes on without {run.worker.name}, which it had lent")
+    return cast("Worker", run.worker)
 
 
 def leave_job() -> None:
@@ -66,12 +90,15 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
 KEPT_FRAMES = 1000
 
 
-def call_as_part_of(job: Job[Any], fn: Callable[[], T]) -> T:
+def call_as_part_of(run: Run, fn: Callable[[], T]) -> T:
     """Call ``fn`` as part of the job's function, in a copy of the submitter's context."""
+    job = run.job
     assert job._context is not None
 
     def call() -> T:
-        _current_job.set(job)
+        _current_job.set(cast("Job[Any]", job))
+        if run.race is not None:
+            _current_run.set(run)
         return fn()
 
     return job._context.copy().run(call)
@@ -97,9 +124,12 @@ class Failure:
 
 
 @trio.lowlevel.disable_ki_protection
-async def _user_code(job: Any, args: tuple[Any, ...]) -> Any:
+async def _user_code(run: Run, args: tuple[Any, ...]) -> Any:
     """Call the job's function and await it. Inside, Ctrl-C works as usual."""
-    _current_job.set(job)
+    job = run.job
+    _current_job.set(cast("Job[Any]", job))
+    if run.race is not None:
+        _current_run.set(run)
     fn = job._fn
     try:
         if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
@@ -113,7 +143,8 @@ async def _user_code(job: Any, args: tuple[Any, ...]) -> Any:
                 leading = args[: len(args) - len(job._args)]
                 return _bad_call(wrong_arguments(fn, leading, error))  # noqa: ASYNC910
             raise
-        if type(made) is not types.CoroutineType and not isinstance(made, Coroutine):
+        kind = type(made)  # pyright: ignore[reportUnknownVariableType]  # of anything that a program may return
+        if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
         return await made
     except BaseException as error:
@@ -125,7 +156,7 @@ def _bad_call(words: str) -> Failure:
 
 
 @types.coroutine
-def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
+def run_job(run: Run, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     """Await the job's function, with each of its steps in a copy of its submitter's context.
 
     The generator passes the function's yields to Trio, and Trio's answers to the function. If the
@@ -135,14 +166,15 @@ def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     Returns:
       the function's return value, or a `Failure`.
     """
-    assert job._context is not None
-    run = job._context.copy().run
+    context = run.job._context
+    assert context is not None
+    enter = context.copy().run
     # A separate coroutine instead of a frame of this generator makes Ctrl-C safe: nothing can be
     # interrupted between a step and its answer.
-    coroutine = _user_code(job, args)
+    coroutine = _user_code(run, args)
     send, throw = coroutine.send, coroutine.throw
     try:
-        message = run(send, None)
+        message = enter(send, None)
     except StopIteration as stop:
         yield from trio.lowlevel.cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105  # a generator can't await
         return stop.value
@@ -155,7 +187,7 @@ def run_job(job: JobRecord, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
             answer = error
             step = throw
         try:
-            message = run(step, answer)
+            message = enter(step, answer)
         except StopIteration as stop:
             return stop.value
 

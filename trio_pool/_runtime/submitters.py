@@ -124,4 +124,6 @@ class Submitters:
         wish = f", which asks for {' and '.join(asked)}" if asked else ""
         if not state.roster.by_id and state.growth is None:
             wish += ': the pool has no workers; add one first, or open it with no_worker="wait"'
-        return NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")
+        error = NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")
+        error.__cause__ = state.given_up.cause_for(job)
+        return error

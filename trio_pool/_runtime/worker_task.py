@@ -4,40 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import logging
 import math
 import sys
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from .._basics.error_text import in_words
-from .._basics.exceptions import as_error, without_cancellations
+from .._basics.exceptions import CANCELLATIONS, as_error, without_cancellations
 from .._basics.is_a import is_a
 from .._basics.logs import report
-from .._basics.text import one_line, shown
+from .._basics.text import one_line
+from .._basics.tracebacks import clear_frames
 from .._model.errors import JobCancelledError
 from .._model.records import Run
 from .._model.states import Hold
 from .._policies import validate
-from .._policies.retry import ResourceBroken, RetryPolicy
+from .._policies.retry import ResourceBroken
 from .attempt_loop import AttemptLoop, Host
+from .breakage import Breakage
+from .checker import Checker
+from .reopening import Reopening
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from random import Random
 
     from .._core.core import Core
     from .._core.retry_decision import Verdict
     from .._core.waits import Wait
     from .._model.handles import Worker
-
-# The delays between the attempts to reopen a broken resource.
-_REOPENING = RetryPolicy.endless()
+    from .._policies.retry import RetryPolicy
 
 
 class Stage(enum.Enum):
@@ -51,10 +52,14 @@ class Stage(enum.Enum):
 class PoolOfWorker(Host, Protocol):
     """The calls that a worker needs from its pool."""
 
-    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float: ...
+    rng: Random
+    reopening: RetryPolicy
+
     def judge(self, run: Run, error: Exception) -> Verdict | None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
+    def note_opened(self, worker: Worker, failure: BaseException | None) -> None: ...
+    def note_stopped(self, worker: Worker) -> None: ...
     @property
     def hurries(self) -> bool: ...
 
@@ -76,24 +81,28 @@ class WorkerTask:
     """
 
     __slots__ = (
-        "_broken",
-        "_doomed",
         "_insists",
         "_loops",
+        "_opened_at",
         "_receiver",
         "_stage",
-        "_untold",
+        "begun",
+        "breakage",
+        "checker",
         "core",
         "failure",
         "farewell",
         "free_loops",
+        "gave_up",
         "host",
         "is_recalled",
         "leading",
         "lifespan",
         "opened",
         "removers",
+        "reopening",
         "runs",
+        "served",
         "session",
         "stopped",
         "worker",
@@ -123,13 +132,11 @@ class WorkerTask:
         # reentered.
         self.session = trio.CancelScope()
         self._stage = Stage.OPENING
-        # The error of the worker's attempts after the lifespan has begun to end by itself.
-        self._broken: ResourceBroken | None = None
-        # Whether the instruments have not been notified of that yet, because the reason is unknown.
-        self._untold = False
-        # The runs whose functions have ended for that reason: their attempts fail once the reason
-        # is known.
-        self._doomed: dict[Run, None] = {}
+        self._opened_at = 0.0
+        self.reopening = Reopening(worker.name, host.reopening, host.rng, may_give_up=not worker._elastic)
+        self.breakage = Breakage(worker, core, self.judge)
+        check = None if worker._limits is None else worker._limits.check
+        self.checker = None if check is None else Checker(worker, check, core, host)
         # The loops, inside the lifespan: as many as have been needed at once, for the runs on the
         # worker's places and those whose jobs have lent theirs. An idle loop ends if as many loops
         # as the worker has places are idle already.
@@ -137,10 +144,15 @@ class WorkerTask:
         self.free_loops = 0
         # Whether no more runs will come, because the worker is about to leave or reopen.
         self.is_recalled = False
+        # Whether the task has begun; and, except during a session, whether that is over.
+        self.begun = trio.Event()
+        self.served = trio.Event()
+        self.served.set()
         self.opened = trio.Event()
         self.stopped = trio.Event()
-        # Why the resource could not be opened.
+        # Why the resource could not be opened; and why not again.
         self.failure: BaseException | None = None
+        self.gave_up: Exception | None = None
         # How many calls of remove() wait for the worker's end, and the exception from leaving, for
         # them to raise.
         self.removers = 0
@@ -156,10 +168,7 @@ class WorkerTask:
 
     def interrupt(self, run: Run) -> None:
         """Cancel a run."""
-        if run in self._doomed:
-            del self._doomed[run]
-            self.core.cut_short(run, JobCancelledError(run.job), trio.current_time())
-        elif run.loop is not None:  # otherwise it is still in the channel
+        if not self.breakage.cancel(run) and run.loop is not None:  # otherwise it is still in the channel
             run.loop.interrupt()
 
     def recall(self) -> None:
@@ -167,8 +176,18 @@ class WorkerTask:
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
             self.runs.close()
+            if self.checker is not None:
+                self.checker.cancel()
         elif self.worker._is_leaving:
             self.session.cancel()
+
+    def start_check(self) -> None:
+        """Start a health check, unless the worker is about to leave or reopen."""
+        if self._stage is Stage.SERVING and not self.is_recalled:
+            assert self.checker is not None
+            assert self._loops is not None
+            run = partial(self.checker.run, self.leading)
+            self.host.start_in(self._loops, run, f"<{one_line(self.worker.name)}, checking>")
 
     # Lending.
 
@@ -225,7 +244,7 @@ class WorkerTask:
           run: the run that the loop has received and not begun, if any.
         """
         if not self.session.cancel_called:
-            self.take_out_of_use()
+            self.breakage.take_out_of_use()
         if run is not None:
             self.give_up(run)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
@@ -235,7 +254,7 @@ class WorkerTask:
 
     def hurry(self) -> None:
         """Make the worker leave at once if it is entering or leaving its lifespan, since everything ends."""
-        if self._stage is not Stage.SERVING or self._broken is not None:
+        if self._stage is not Stage.SERVING or self.breakage.has_begun:
             self.core.depart(self.worker, trio.current_time())
             self.host.carry_out()
             self.abandon()
@@ -247,17 +266,18 @@ class WorkerTask:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Run the worker's Trio task, shielded, since the pool ends its workers itself."""
+        self.begun.set()
         with trio.CancelScope(shield=True):
             await self._live()
-        self.core.left(self.worker, trio.current_time())
+        self.core.left(self.worker, trio.current_time(), self.gave_up)
         self.opened.set()
         self.stopped.set()
+        self.host.note_opened(self.worker, self.failure)
+        self.host.note_stopped(self.worker)
         self.host.carry_out()
 
     async def _live(self) -> None:  # noqa: ASYNC910  # the worker may have to leave before it begins
         """Enter the lifespan, serve and leave it, repeatedly, until the worker has to leave."""
-        failed = 0
-        is_reported = False
         while not self.worker._is_leaving:
             error = await self._serve_once()
             if Hold.STARTING in self.worker._holds and not self._insists:
@@ -270,18 +290,37 @@ class WorkerTask:
             if self._stage is Stage.OPENING and error is None:
                 return  # recalled
             if self._stage is not Stage.LEAVING:
-                failed += 1
-                if self._stage is Stage.OPENING and not is_reported:  # there may be no other report
-                    words = "%s can't be opened, and is tried again"
-                    report(words, one_line(self.worker.name), error=error, level=logging.WARNING)
-                is_reported = self._stage is Stage.OPENING
+                last = self._next_try(error)
+                if last is not None and self._gives_up(error, last):
+                    return
                 self._break_down(error)
-                await self._back_off(failed, ResourceBroken() if error is None else error)
+                await self._back_off()
             else:
-                failed = 0
-                is_reported = False
+                self.reopening.left()
                 if error is not None:
                     self.host.blame(self.worker, error)
+
+    def _next_try(self, error: Exception | None) -> BaseException | None:
+        """Plan the next try after a session has failed; return why there is none, if so."""
+        if self._stage is Stage.OPENING:
+            assert error is not None
+            return self.reopening.failed(error)
+        lasted = trio.current_time() - self._opened_at
+        return self.reopening.broke(ResourceBroken() if error is None else error, lasted)
+
+    def _gives_up(self, error: Exception | None, last: BaseException) -> bool:
+        """Leave the pool, since the resource is not tried again because of the ``last`` error."""
+        if self._stage is not Stage.OPENING:
+            self._break_down(error)
+        if not is_a(last, Exception):
+            self.host.crash(last)
+            return True
+        if self.worker._is_leaving:
+            return False
+        self.gave_up = last
+        report("%s can't be reopened, and leaves the pool", one_line(self.worker.name), error=last)
+        clear_frames(last, strangers=CANCELLATIONS)
+        return True
 
     async def _serve_once(self) -> BaseException | None:
         """Run one session, from entering the lifespan to leaving it; return the exception it raised."""
@@ -293,7 +332,7 @@ class WorkerTask:
                 if self.lifespan is None:
                     await self._serve()
                 else:
-                    manager = _checked(self.lifespan(self.worker._resource), giver)
+                    manager = validate.context_manager(giver, self.lifespan(self.worker._resource))
                     async with manager as value:
                         self.leading = (value,)
                         if self.worker._elastic:
@@ -310,13 +349,16 @@ class WorkerTask:
     async def _serve(self) -> None:
         """Serve runs in the loops until the worker has to leave or reopen."""
         self._stage = Stage.SERVING
-        self._broken = None
+        self.served = trio.Event()
+        self._opened_at = trio.current_time()
+        self.breakage.opened()
         self.is_recalled = False
         # Without a bound, since it holds only runs that have a place, whose number may change.
         self.runs, self._receiver = trio.open_memory_channel[Run](math.inf)
         with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
             self.opened.set()
+            self.host.note_opened(self.worker, None)
             if self.worker._is_leaving:
                 self.recall()
             try:
@@ -327,54 +369,25 @@ class WorkerTask:
             except BaseExceptionGroup as group:
                 # Usually cancellations, since the loops handle the failures of jobs.
                 raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
+            finally:
+                self.served.set()
             self._stage = Stage.LEAVING
         if self.host.hurries:
             self.session.cancel()
 
-    async def _back_off(self, failed: int, error: Exception) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
+    async def _back_off(self) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
         if not self.worker._is_leaving:
-            self._stage = Stage.OPENING  # so that recall() cancels the delay
-            delay = self.host.reopening_delay(_REOPENING, failed, error)
-            with trio.move_on_after(delay) as self.session:
-                await trio.sleep_forever()
+            self._stage = Stage.OPENING  # so that recall() cancels the session, which is the pause
+            with trio.CancelScope() as self.session:
+                await self.reopening.wait()
 
     def _break_down(self, error: Exception | None) -> None:
         """Take the resource out of use for a reason other than a job's ResourceBroken."""
-        now = trio.current_time()
         if self._stage is not Stage.OPENING:
-            broken = self.take_out_of_use()
-            if error is not None:  # its attempts have failed with this error before the reason was known
-                broken.reason = f"the lifespan of {one_line(self.worker.name)} broke: {in_words(error)}"
-                broken.args = (broken.reason,)
-                broken.__cause__ = error
-                if not self._doomed:  # no attempt fails with it
-                    report("the lifespan of %s broke", one_line(self.worker.name), error=error, level=logging.WARNING)
-            if self._untold:
-                self._untold = False
-                self.core.tell_reopening(self.worker, broken)
-            doomed, self._doomed = self._doomed, {}
-            for run in doomed:
-                self.judge(run, broken, now)
+            self.breakage.ended(error)
         elif error is not None:
-            self.core.reopen(self.worker, error, now)
+            self.core.reopen(self.worker, error, trio.current_time())
         self.host.carry_out()
-
-    def fail_with_lifespan(self, run: Run) -> None:
-        """Fail the attempt of a run whose function has ended because the lifespan is ending."""
-        broken = self.take_out_of_use()
-        if self.worker._lent:  # the lifespan can't end before these runs have got the worker back
-            self.judge(run, broken, trio.current_time())
-        else:
-            self._doomed[run] = None
-
-    def take_out_of_use(self) -> ResourceBroken:
-        """Take the worker out of use, since its lifespan is ending; return the error for its attempts."""
-        if self._broken is None:
-            self._broken = ResourceBroken(f"the lifespan of {one_line(self.worker.name)} ended by itself")
-        if self.worker._is_open:  # otherwise it already has to reopen
-            self._untold = True
-            self.core.reopen(self.worker, self._broken, trio.current_time(), tell=False)
-        return self._broken
 
     def judge(self, run: Run, error: Exception, now: float) -> Run | None:
         """Decide about the job of a failed attempt; return the next run."""
@@ -382,10 +395,3 @@ class WorkerTask:
         if verdict is None:
             return self.core.cut_short(run, JobCancelledError(run.job), now)
         return self.core.failed(run, error, verdict, now)
-
-
-def _checked(manager: object, giver: str) -> AbstractAsyncContextManager[Any]:
-    if isinstance(manager, AbstractAsyncContextManager):
-        return cast("AbstractAsyncContextManager[Any]", manager)
-    validate.answer(giver, manager)
-    raise TypeError(f"{giver} must return an async context manager, returned {shown(manager)}")

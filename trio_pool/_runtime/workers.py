@@ -10,19 +10,21 @@ import trio
 
 from .._basics.logs import report
 from .._basics.text import one_line
-from .._core.commands import HIRE
+from .._core.commands import CHECK, HIRE, UNCHECK
 from .._core.retry_decision import Verdict, judge
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
 from .._model.statistics import WorkerStatistics, worker_statistics
 from .._policies import validate
+from .._policies.resource import check_lifespan
 from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import WorkerLimits
+from .few import Few
 from .job_runner import call_as_part_of, enclosing_jobs
 from .worker_task import WorkerTask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .._model.pool_config import OnFailure
@@ -38,19 +40,29 @@ class Workers:
         self._engine = engine
         # How an elastic pool opens workers; may change while the pool runs.
         self.elastic: Elastic[Any] | None = elastic
-        engine.carriers[HIRE] = self._hire
+        engine.carriers |= {HIRE: self._on_hire, CHECK: self._on_check, UNCHECK: self._on_uncheck}
         self._ids = count(1)
+        # The workers of the start and of the autoscaler that open their resources, and those that
+        # leave at the end; and how many workers have to be opened when there is room.
+        self._opening = Few(engine.config.max_opening)
+        self._leaving = Few(engine.config.max_opening)
+        self._to_hire = 0
+        # While the first workers are opened: the first error of one of them.
+        self._is_starting = False
+        self._first_failure: BaseException | None = None
         # The workers when the pool began to end, for later statistics.
         self.last_crew: tuple[Worker, ...] = ()
         self.commands = engine.commands
         self.timers = engine.timers
         self.carry_out = engine.carry_out
         self.crash = engine.crash
+        self.rng = engine.rng
+        self.reopening: RetryPolicy = engine.config.reopening
         # The decision about failed jobs; may change while the pool runs.
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure
 
-    def _recruit(
+    def recruit(
         self,
         resource: Resource[Any],
         leading: tuple[Any, ...],
@@ -58,56 +70,124 @@ class Workers:
         *,
         ordered: bool = False,
     ) -> Worker:
-        """Add a worker, which begins to open its resource."""
+        """Add a worker, which begins to open its resource, without waiting for it."""
+        self._engine.check_open(inside=True)
         number = next(self._ids)
         name = resource.name or f"worker-{number}"
         worker = Worker(self._engine.roster, number, name, resource.tags, resource.value, self)
         lifespan = self._engine.config.lifespan if factory is None else _made_by(factory)
-        worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         worker._max_running = resource.max_running
         worker._is_exclusive = resource.max_running == 1
-        worker._limits = self._limits_of(resource)
+        worker._limits = self._limits_of(resource, has_lifespan=lifespan is not None)
         worker._elastic = factory is not None
+        worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         self._engine.core.join(worker, ordered=ordered)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_places()
         return worker
 
-    def _limits_of(self, resource: Resource[Any]) -> WorkerLimits | None:
-        breaker = self._engine.config.breaker if resource.breaker is None else resource.breaker
+    def _limits_of(self, resource: Resource[Any], *, has_lifespan: bool) -> WorkerLimits | None:
+        config = self._engine.config
+        breaker = config.breaker if resource.breaker is None else resource.breaker
+        reopens = has_lifespan and (resource.on_cut or config.on_cut) == "reopen"
+        check = (resource.check or config.check) if has_lifespan else None
         limits = (resource.rate_limit, breaker, resource.max_jobs, resource.max_age)
-        return None if all(limit is None for limit in limits) else WorkerLimits(*limits, self._engine.rng)
+        if not reopens and check is None and all(limit is None for limit in limits):
+            return None
+        return WorkerLimits(*limits, self._engine.rng, reopens_on_cut=reopens, check=check)
 
-    def _hire(self, _: None) -> None:
-        """Open another worker of an elastic pool, without waiting for it."""
+    def recruit_elastic(self, *, ordered: bool = False) -> Worker:
+        """Add a worker to an elastic pool."""
         assert self.elastic is not None
-        if self._engine.stopping:
-            self._engine.core.not_hired()
+        return self.recruit(self.elastic._describe(), (), self.elastic.factory, ordered=ordered)
+
+    def _on_hire(self, _: None) -> None:
+        self._to_hire += 1
+        self._hire()
+
+    def _hire(self) -> None:
+        """Open the workers that the core has ordered, as many as may open at the same time."""
+        growth = self._engine.core.state.growth
+        while self._to_hire and (self._engine.stopping or self._opening.has_room):
+            self._to_hire -= 1
+            if self._engine.stopping or growth is None or not growth.still_wants_one():
+                self._engine.core.not_hired()
+            else:
+                self._opening.add(self.recruit_elastic(ordered=True))
+
+    def _on_check(self, worker: Worker) -> None:
+        worker._task.start_check()
+
+    def _on_uncheck(self, worker: Worker) -> None:
+        worker._task.checker.cancel()
+
+    async def open_first(self, recruits: Sequence[Callable[[], Worker]]) -> None:
+        """Open the first workers, in this order, as many as may open at the same time.
+
+        Raises:
+          BaseException: the first error of a resource that can't be opened; those of others are logged.
+        """
+        self._is_starting = True
+        try:
+            for recruit in recruits:
+                await self._opening.wait_for_room()
+                if self._first_failure is not None:
+                    break
+                worker = recruit()
+                self._opening.add(worker)
+                await worker._task.begun.wait()  # otherwise they would begin in any order
+            await self._opening.wait_until_empty()
+        finally:
+            self._is_starting = False
+        if self._first_failure is not None:
+            raise self._first_failure
+
+    async def stop_all(self, workers: Iterable[Worker], *, at_once: bool) -> None:
+        """Make workers leave, in this order, as many as may leave at the same time, and wait for their ends."""
+        for worker in workers:
+            await self._leaving.wait_for_room()
+            if not worker._has_left:
+                self._leaving.add(worker)
+                self._let_go(worker, at_once=at_once)
+                await worker._task.served.wait()  # otherwise they would begin in any order
+        await self._leaving.wait_until_empty()
+
+    def note_opened(self, worker: Worker, failure: BaseException | None) -> None:
+        """Record that a worker has opened its resource, or will not."""
+        if not self._opening.remove(worker):
+            return  # the caller of add() waits for it, or it has been open before
+        if failure is None:
+            self._hire()
+        elif self._is_starting and self._first_failure is None:
+            self._first_failure = failure
+            self._opening.release()
         else:
-            self._recruit(self.elastic._describe(), (), self.elastic.factory, ordered=True)
+            report("%s can't be opened", one_line(worker.name), error=failure)
 
-    async def add_elastic(self) -> None:
-        """Open one of the first workers of an elastic pool."""
-        assert self.elastic is not None
-        await self.add(self.elastic._describe(), (), self.elastic.factory)
+    def note_stopped(self, worker: Worker) -> None:
+        """Record that a worker has stopped."""
+        self._leaving.remove(worker)
 
     @trio.lowlevel.enable_ki_protection
     async def add(
         self,
         resource: Resource[Any],
         leading: tuple[Any, ...],
-        factory: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     ) -> Worker:
         """Add a worker and wait until it has opened its resource."""
         self._engine.check_caller()
+        check_lifespan(self._engine.config.lifespan is not None, resource.on_cut, resource.check)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._engine.check_open(inside=True)
-        worker = self._recruit(resource, leading, factory)
+        worker = self.recruit(resource, leading)
         try:
             await worker._task.opened.wait()
         except BaseException:
-            await self.stop(worker, at_once=True)
+            self._let_go(worker, at_once=True)
+            with trio.CancelScope(shield=True):
+                await worker._task.stopped.wait()
+            if worker._task.failure is not None:
+                report("%s can't be opened", one_line(worker.name), error=worker._task.failure)
             raise
         if worker._task.failure is not None:
             raise worker._task.failure
@@ -117,14 +197,12 @@ class Workers:
             raise PoolClosedError("the pool was closed before the worker had started")
         return worker
 
-    async def stop(self, worker: Worker, *, at_once: bool) -> None:
-        """Make a worker leave and wait for its end; with ``at_once`` this can't be cancelled."""
+    def _let_go(self, worker: Worker, *, at_once: bool) -> None:
+        """Make a worker leave; with ``at_once``, cancel what it does."""
         self._engine.core.depart(worker, trio.current_time(), cut=at_once)
         self._engine.carry_out()
-        with trio.CancelScope(shield=at_once):
-            if at_once:
-                worker._task.abandon()
-            await worker._task.stopped.wait()
+        if at_once:
+            worker._task.abandon()
 
     @trio.lowlevel.enable_ki_protection
     async def remove_worker(self, worker: Worker, *, cancel: bool) -> None:
@@ -168,6 +246,22 @@ class Workers:
         self._engine.core.rest(worker, now + duration, now)
         self._engine.carry_out()
 
+    def reopen_worker(self, worker: Worker) -> None:
+        """Reopen the resource of a worker, or try to open it at once if the worker waits before the next try."""
+        self._engine.check_caller()
+        if worker._is_open:
+            if not worker._is_leaving:
+                self._engine.core.reopen(worker, None, trio.current_time())
+                self._engine.carry_out()
+        else:
+            worker._task.reopening.end_pause()
+
+    def reset_breaker_of(self, worker: Worker) -> None:
+        """Close the breaker of a worker."""
+        self._engine.check_caller()
+        self._engine.core.reset_breaker(worker, trio.current_time())
+        self._engine.carry_out()
+
     def set_places(self, worker: Worker, limit: float) -> None:
         """Change how many attempts may run on a worker at once."""
         self._engine.check_caller()
@@ -183,10 +277,6 @@ class Workers:
         """The time in the pool's Trio run, for callers in any thread."""
         return self._engine.home.clock.current_time()
 
-    def reopening_delay(self, policy: RetryPolicy, failed: int, error: Exception) -> float:
-        """How long a worker waits before its next attempt to open its resource."""
-        return policy.delay(failed, error, 0.0, self._engine.rng)
-
     def judge(self, run: Run, error: Exception) -> Verdict | None:
         """Decide about the job of a run that has failed; None if the decision ended the pool."""
         job, worker, race = cast("Job[Any]", run.job), run.worker, run.race
@@ -200,7 +290,7 @@ class Workers:
             if on_failure is None and breaker is None and policy._is_plain:
                 return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)
             decide = partial(judge, job, error, policy=policy, on_failure=on_failure, breaker=breaker, rng=rng)
-            return call_as_part_of(job, decide)
+            return call_as_part_of(run, decide)
         except BaseException as interruption:
             self._engine.crash(interruption)
             return None

@@ -143,9 +143,10 @@ def _name(reading: Reading) -> list[Piece]:
 
 def _hold(reading: Reading) -> str:
     """What keeps the whole pool from starting anything."""
-    if reading.hold is None or reading.hold == "paused":
-        return reading.hold or ""
-    return f"resting, {span(reading.hold)} left"
+    hold = reading.hold
+    if hold is None:
+        return ""
+    return hold if isinstance(hold, str) else f"resting, {span(hold)} left"
 
 
 def _bar(reading: Reading, width: int, chars: tuple[str, str, str]) -> list[Piece]:

@@ -22,7 +22,7 @@ async def test_cancelled_while_opening_it_leaves_what_was_open(autojump_clock: M
     doors = Doors(seconds_in=2.0)
     reached = False
     with trio.move_on_after(3) as scope:
-        async with open_pool(["a", "b"], lifespan=doors.lifespan):
+        async with open_pool(["a", "b"], lifespan=doors.lifespan, max_opening=1):
             reached = True
     assert scope.cancelled_caught
     assert not reached
@@ -64,7 +64,7 @@ async def test_cancelled_while_draining_it_cancels_all_jobs(autojump_clock: Mock
 async def test_cancelled_while_stopping_it_leaves_every_lifespan_all_the_same(autojump_clock: MockClock) -> None:
     doors = Doors(seconds_out=2.0)
     with trio.move_on_after(3) as scope:
-        async with open_pool(["a", "b", "c"], lifespan=doors.lifespan) as pool:
+        async with open_pool(["a", "b", "c"], lifespan=doors.lifespan, max_opening=1) as pool:
             await pool.submit(works)
     assert scope.cancelled_caught
     assert doors.left == ["c", "b", "a"]

@@ -11,6 +11,7 @@ import trio
 from tests.actors import works
 from trio_pool import Job, JobState, open_pool
 from trio_pool._basics.exceptions import leaves
+from trio_pool._model.records import Run
 from trio_pool._runtime import attempt_loop
 
 if sys.version_info < (3, 11):
@@ -21,7 +22,7 @@ async def test_it_ends_the_pool_and_cancels_the_job(monkeypatch: pytest.MonkeyPa
     interrupt = KeyboardInterrupt()
     jobs: list[Job[str]] = []
 
-    async def struck(job: Job[Any], args: tuple[Any, ...]) -> None:
+    async def struck(run: Run, args: tuple[Any, ...]) -> None:
         await trio.lowlevel.checkpoint()
         raise interrupt
 

@@ -163,7 +163,7 @@ async def test_jobs_of_a_pool_without_workers_die_at_the_end(autojump_clock: Moc
 
 async def test_workers_stop_the_newest_first(autojump_clock: MockClock) -> None:
     doors = Doors(seconds_out=1.0)
-    async with open_pool(["a", "b"], lifespan=doors.lifespan) as pool:
+    async with open_pool(["a", "b"], lifespan=doors.lifespan, max_opening=1) as pool:
         await pool.add("c")
         workers = pool.workers
     assert doors.left == ["c", "b", "a"]

@@ -27,6 +27,7 @@ from trio_pool import (
     RetryPolicy,
     WorkerState,
     current_job,
+    current_worker,
     open_pool,
 )
 from trio_pool.testing import assert_settled
@@ -55,6 +56,8 @@ async def test_it_has_no_worker_from_then_on(autojump_clock: MockClock) -> None:
             current_job().lend()
         with pytest.raises(RuntimeError, match="can't be removed"):
             await parted.pool.workers[0].remove()
+        with pytest.raises(RuntimeError, match="goes on without worker-1"):
+            current_worker()
         worker = parted.pool.workers[0]
         return current_job().worker, repr(current_job()), str(caught.value), worker.job is current_job()
 

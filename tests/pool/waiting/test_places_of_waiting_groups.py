@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -193,7 +194,7 @@ async def test_a_bounced_job_counts_on_workers_with_places_that_are_not_reserved
             full = [worker.name for worker in pool.workers if not worker_has_open_place(worker)]
             assert not set(seen) & set(full)
         if not full:
-            assert all(one != other for one, other in zip(seen, seen[1:], strict=False))
+            assert all(one != other for one, other in pairwise(seen))
 
 
 def worker_has_open_place(worker: Any) -> bool:

@@ -68,7 +68,7 @@ async def test_if_one_of_the_first_cannot_be_opened_the_body_never_runs(
     mint = FailsSecond()
     body_ran = False
     with pytest.raises(type(error)) as caught:
-        async with open_pool(Elastic(mint, min=3, max=5)):
+        async with open_pool(Elastic(mint, min=3, max=5), max_opening=1):
             body_ran = True
     assert caught.value is error
     assert not body_ran
@@ -79,7 +79,7 @@ async def test_if_one_of_the_first_cannot_be_opened_the_body_never_runs(
 async def test_opening_the_first_can_be_cancelled(autojump_clock: MockClock) -> None:
     mint = Mint(seconds_in=10.0)
     with trio.move_on_after(15):
-        async with open_pool(Elastic(mint, min=3, max=5)):
+        async with open_pool(Elastic(mint, min=3, max=5), max_opening=1):
             raise AssertionError
     assert trio.current_time() == 15.0
     assert mint.closed == [0]
@@ -210,7 +210,7 @@ async def test_no_more_is_tried_when_no_job_waits(autojump_clock: MockClock) -> 
 async def test_any_number_of_them_may_go_at_once(autojump_clock: MockClock) -> None:
     count = sys.getrecursionlimit()
     mint = Mint(errors_in=troubled(2 * count))
-    async with open_pool(Elastic(mint, max=count), max_queue=None, on_dead="keep") as pool:
+    async with open_pool(Elastic(mint, max=count), max_queue=None, max_opening=None, on_dead="keep") as pool:
         for _ in range(count):
             pool.submit_nowait(works, total_timeout=0.04)
         await trio.sleep(0.01)

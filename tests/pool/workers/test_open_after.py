@@ -91,6 +91,23 @@ async def test_the_time_in_line_for_a_place_in_the_queue_counts(autojump_clock: 
         assert await pool.run(now) == 2
 
 
+async def test_a_job_that_gets_a_place_in_the_queue_goes_on_waiting(autojump_clock: MockClock) -> None:
+    mint = Mint()
+    async with (
+        open_pool(Elastic(mint, min=1, max=5, open_after=2), max_queue=1) as pool,
+        trio.open_nursery() as nursery,
+    ):
+        await pool.submit(sleeps, 9)
+        first = await pool.submit(works)
+        nursery.start_soon(pool.run, sleeps, 9)
+        await trio.sleep(1)
+        assert pool.statistics().submitters_waiting == 1
+        first.cancel()
+        await trio.sleep(0.5)
+        assert pool.statistics().submitters_waiting == 0
+    assert mint.called == [0, 2]
+
+
 async def test_a_retry_waits_anew(autojump_clock: MockClock) -> None:
     mint = Mint()
     retry = RetryPolicy.fixed(1, max_attempts=2, jitter="none")

@@ -1,0 +1,41 @@
+"""The workers that have left since their resources could not be opened again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from .worker_index import terms_of
+
+if TYPE_CHECKING:
+    from .._model.records import JobRecord, WorkerRecord
+
+
+class GivenUp:
+    """Knows on account of which error a job has no worker any more."""
+
+    __slots__ = ("_by_tags", "_by_worker")
+
+    def __init__(self) -> None:
+        # The latest errors, the last one last. As many as there are sets of tags, and not as many
+        # as workers that were ever given up.
+        self._by_tags: dict[frozenset[str], Exception] = {}
+        self._by_worker: WeakKeyDictionary[WorkerRecord, Exception] = WeakKeyDictionary()
+
+    def joined(self, worker: WorkerRecord) -> None:
+        """Forget the errors that a new worker makes up for."""
+        for tags in [tags for tags in self._by_tags if tags <= worker._tags]:
+            del self._by_tags[tags]
+
+    def note(self, worker: WorkerRecord, error: Exception) -> None:
+        """Record that a worker leaves because of an error."""
+        worker._last_error = self._by_worker[worker] = error
+        self._by_tags.pop(worker._tags, None)
+        self._by_tags[worker._tags] = error
+
+    def cause_for(self, job: JobRecord) -> Exception | None:
+        """Return the error of the last worker that could have run a job, if it was given up."""
+        terms = terms_of(job)
+        if terms.pinned is not None:
+            return self._by_worker.get(terms.pinned)
+        return next((error for tags, error in reversed(self._by_tags.items()) if terms.requires <= tags), None)
