@@ -52,6 +52,7 @@ FEATURES = (
     "rates",
     "units",
     "max_running",
+    "places",
     "breakers",
     "budget",
     "full queue",
@@ -224,6 +225,8 @@ class _Drawing:
         changes: dict[str, Any] = {}
         if self.has("pins", 0.5):
             changes["tags"] = self.one_of(("a",), ("b",), ("a", "b"))
+        if self.has("places", 0.6):
+            changes["places"] = self.places()
         if self.has("rates", 0.4):
             changes["rate"] = self.rate()
         if self.has("units", 0.5):
@@ -263,6 +266,9 @@ class _Drawing:
         return tuple(
             (unit, self.one_of(0, 0.5, 1, 1, 2, 6)) for unit in self.one_of(("x",), ("x",), ("y",), ("x", "y"))
         )
+
+    def places(self) -> int:
+        return self.one_of(1, 2, 2, 3, 5, 0)
 
     def rate(self) -> Rate:
         return Rate(self.one_of(1, 2, 4), burst=self.one_of(1, 1, 2, 3))
@@ -468,10 +474,13 @@ class _Drawing:
         ]
         if "dying lifespans" in self.features:
             kinds.append("break")
+        if "places" in self.features:
+            kinds += ["places", "places"]
         device = self.device(has_lifespan=True) if self.rng.random() < 0.5 else Device()
         what = self.rng.choice(kinds)
         worker = self.rng.randrange(4)
-        return lang.Workers(what, worker, self.time(), device if what == "add" else Device())
+        places = self.places() if what == "places" else 1
+        return lang.Workers(what, worker, self.time(), device if what == "add" else Device(), places)
 
     def call(self, depth: int, *, simple: bool = False, in_stream: bool = False) -> Call:
         changes: dict[str, Any] = {}

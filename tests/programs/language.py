@@ -104,6 +104,8 @@ class Device(Part):
     """A resource, and how it behaves when there is a lifespan."""
 
     tags: tuple[str, ...] = ()
+    # How many jobs it takes at once; 0 for no bound.
+    places: int = 1
     rate: Rate | None = None
     unit_rate: Rate | None = None
     breaker: Breaker | None = None
@@ -357,10 +359,14 @@ class Finally(Statement):
 class Workers(Statement):
     """Does something about a worker, or about the whole pool; a pause ends after so many seconds."""
 
-    what: Literal["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break", "reopen", "reset"]
+    what: Literal[
+        "pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break", "reopen", "reset", "places"
+    ]
     worker: int = 0
     seconds: float = 1.0
     device: Device = Device()
+    # How many it has from now on; 0 for no bound.
+    places: int = 1
 
 
 @attrs.frozen(repr=False)

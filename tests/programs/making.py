@@ -149,11 +149,11 @@ class Making(Base):
 
     async def _check(self, usable: Usable) -> None:
         world = self.world
-        if usable.user is not None:
-            world.fail(f"check: {usable.name} was checked while {usable.user!r} uses it")
+        if usable.users:
+            world.fail(f"check: {usable.name} was checked while {[*usable.users]!r} use it")
         world.checks += 1
         await trio.sleep(0.25 * (world.checks % 6))
-        if usable.user is not None or usable.left:
+        if usable.users or usable.left:
             world.fail(f"check: {usable.name} was used or left while it was checked")
         if world.checks % 4 == 0:
             raise world.raising("os")
@@ -164,6 +164,7 @@ class Making(Base):
         return Resource(
             value,
             tags=device.tags,
+            max_running=device.places or math.inf,
             rate_limit=self.rates_of(device),
             breaker=self.breaker(device.breaker),
             max_jobs=device.max_jobs,

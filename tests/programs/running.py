@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import threading
@@ -210,6 +211,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
             idle_timeout=setup.idle_timeout,
             open_after=setup.open_after,
             tags=device.tags,
+            max_running=device.places or math.inf,
             rate_limit=interpreter.rates_of(device),
             breaker=interpreter.breaker(device.breaker),
             max_jobs=device.max_jobs,
