@@ -124,6 +124,13 @@ def demo(session: nox.Session) -> None:
     session.run("python", "examples/api_tokens.py", *session.posargs, interrupt_timeout=10)
 
 
+@nox.session(python=NEWEST)
+def batch(session: nox.Session) -> None:
+    """Run the example of a batch against a language model; it takes the arguments after ``--``."""
+    session.install(".", *group("demo"))
+    session.run("python", "examples/llm_batch.py", *session.posargs, interrupt_timeout=10)
+
+
 @nox.session(python=INSTALLED)
 def measure(session: nox.Session) -> None:
     """Measure what the pool costs beside other programs; it takes the arguments after ``--``."""
@@ -144,6 +151,15 @@ def bench(session: nox.Session) -> None:
     # The documentation shows the figures of a whole run.
     output = "benchmarks/results" if session.posargs else "docs/performance"
     session.run("python", "-m", "benchmarks", f"--output={output}", "--join", *folders)
+
+
+@nox.session(python=NEWEST, default=False)
+def bench_llm(session: nox.Session) -> None:
+    """Answer prompts by the pool and by other libraries, and write the table into the documentation."""
+    session.install("-e", ".", *group("llm"))
+    session.env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask the network for the prices of models
+    arguments = session.posargs or ["--output=docs/performance/llm.txt"]
+    session.run("python", "-m", "benchmarks.llm", *arguments)
 
 
 @nox.session(python=NEWEST, default=False)
@@ -215,7 +231,7 @@ def check(session: nox.Session) -> None:
     in_turn = [FULL, "minimums", "types", "cluster", "browser", f"measure-{NEWEST} -- --quick"]
     # The oldest Python is tested with the lowest dependencies alone.
     in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
-    in_turn += ["docs", "demo -- --files 40", "lint"]
+    in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "lint"]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]
     if not failed and not run_apart("coverage"):

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import subprocess
 import sys
 import sysconfig
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -43,6 +42,7 @@ except ImportError:
     sys.exit("This example needs httpx. Install it with: python -m pip install httpx")
 
 from ctrl_c import run_until_interrupted
+from server_process import run_server_process
 from token_report import Report, show_progress
 from token_server import TOKENS, Token
 
@@ -169,38 +169,12 @@ async def run_server(seed: int, calls: int, report: Report) -> AsyncGenerator[st
     """Run the server in a process of its own; yields the URL it listens at, and reports how many calls it refused."""
     # Of so many calls, and some more for what is tried again, a token dies with the middle one for a quarter of them.
     outage = (str(calls // 2), str(calls * 3 // 4))
-    process = await trio.lowlevel.open_process(
-        [sys.executable, str(SERVER), "--seed", str(seed), "--outage", *outage],
-        stdin=subprocess.PIPE,  # never written to: its end tells the server that this process is gone
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for this process alone
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        port = int(await receive_line(process.stdout))
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            # Ctrl-C, too, is followed by the whole table.
-            with trio.CancelScope(deadline=trio.current_time() + 5.0, shield=True):
-                await process.stdin.aclose()
-                report.refused = int(await receive_line(process.stdout))
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
+    def note_refused(line: str) -> None:
+        report.refused = int(line)
 
-async def receive_line(stream: trio.abc.ReceiveStream) -> str:
-    """The next line of what a process of our own prints, which waits with the line after it until it is asked."""
-    line = b""
-    while not line.endswith(b"\n"):
-        received = await stream.receive_some()
-        if not received:
-            raise RuntimeError("a process ended too early")
-        line += received
-    return line.decode().strip()
+    async with run_server_process(SERVER, "--seed", str(seed), "--outage", *outage, at_end=note_refused) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def list_sources(limit: int | None) -> list[Source]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import trio
+from progress_line import progress_line
 from token_server import TOKENS
 
 from trio_pool import (
@@ -28,7 +26,7 @@ from trio_pool import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
 STEADY = {name: token for name, token in TOKENS.items() if not token.mortal}
 """The tokens that can be relied on: what is possible in theory is worked out from their quotas alone."""
@@ -167,38 +165,6 @@ async def show_progress(pool: Pool[httpx.AsyncClient], wanted: int) -> None:
     with progress_line() as show:
         async for now in pool.snapshots(show.interval):
             show(describe_progress(now, wanted))
-
-
-class ProgressLine:
-    """One line that is kept up to date on a terminal; anywhere else, as in a log, a line now and then.
-
-    Attributes:
-        interval: how often it should be shown anew, in seconds.
-    """
-
-    def __init__(self) -> None:
-        self._on_terminal = sys.stderr.isatty()
-        self.interval = 0.1 if self._on_terminal else 1.0
-
-    def __call__(self, line: str) -> None:
-        if self._on_terminal:
-            width = shutil.get_terminal_size().columns - 1  # a full line would wrap
-            print(f"\r{line[:width]:<{width}}", end="", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._on_terminal:
-            print(file=sys.stderr)
-
-
-@contextmanager
-def progress_line() -> Generator[ProgressLine]:
-    show = ProgressLine()
-    try:
-        yield show
-    finally:
-        show.end()
 
 
 def describe_progress(now: PoolStatistics, wanted: int) -> str:

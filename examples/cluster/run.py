@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING
 
 import broker
 import worker
-from api_tokens import Source, list_sources, positive, receive_line, run_server
+from api_tokens import Source, list_sources, positive, run_server
 from ctrl_c import run_until_interrupted
 from engine import GRACE_PERIOD, connect_submitter
 from fleet import FleetReport, count_files, read_accounts
+from server_process import receive_line
 from submit import print_report, submit_all
 from token_report import Report
 

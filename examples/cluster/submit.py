@@ -22,9 +22,9 @@ from api_tokens import Source, list_sources, positive
 from ctrl_c import run_until_interrupted
 from engine import connect_submitter
 from fleet import FleetReport, read_accounts
+from progress_line import ProgressLine, progress_line
 from streaq import TaskStatus, Worker
 from tasks import Delivery, Tasks
-from token_report import ProgressLine, progress_line
 
 from trio_pool import open_pool
 

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECIPES = DOCS / "recipes"
 PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
-ON_TRIOS_CLOCK = ["api_keys", "periodic"]
+ON_TRIOS_CLOCK = ["api_keys", "language_model", "periodic"]
 WITH_THREADS = ["blocking", "database"]
 """They wait for nothing but threads, and a clock that jumps would not wait for those."""
+FAKES = ["fake_model", "fake_service"]
+"""They stand for a service, and are no programs."""
 PATIENCE = 60.0
 """Seconds after which a process that should have ended is taken for hung."""
 
@@ -65,8 +67,9 @@ def environment() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _imports_from_the_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(RECIPES), *sys.path])
-    # It counts the calls that are made to it, so each test needs one of its own.
-    monkeypatch.delitem(sys.modules, "fake_service", raising=False)
+    # They count the calls that are made to them, so each test needs those of its own.
+    for name in FAKES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 @pytest.mark.parametrize("name", ON_TRIOS_CLOCK)
@@ -85,6 +88,20 @@ def test_recipe_with_threads_prints_what_is_shown(name: str, capsys: pytest.Capt
 def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) -> None:
     trio.run(load("api_keys").main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert "40 of 41 pages arrived" in capsys.readouterr().out
+
+
+def test_a_language_model_refuses_no_call_where_its_quotas_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses: Counter[int] = Counter()
+
+    class Response(httpx.Response):
+        def __init__(self, status_code: int, **options: Any) -> None:
+            statuses[status_code] += 1
+            super().__init__(status_code, **options)
+
+    monkeypatch.setattr(httpx, "Response", Response)
+    trio.run(load("language_model").main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert statuses[200] == 600
+    assert statuses.keys() <= {200, 500}
 
 
 class Service:
@@ -220,7 +237,7 @@ def test_the_tests_that_are_a_recipe_pass() -> None:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
 def test_recipe_is_shown_in_the_chapter_with_what_it_prints(path: Path) -> None:
     assert f"recipes/{path.name}" in PAGE
-    if path.stem != "fake_service":
+    if path.stem not in FAKES:
         assert f"recipes/{path.stem}.txt" in PAGE
 
 
