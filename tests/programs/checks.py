@@ -177,8 +177,8 @@ def _check_books(world: World) -> None:
 
 def _check_resources(world: World) -> None:
     for usable in world.usables:
-        if usable.left != 1 or usable.user is not None:
-            world.fail(f"lifespan: {usable.name} was left {usable.left} times; {usable.user!r} uses it")
+        if usable.left != 1 or usable.users:
+            world.fail(f"lifespan: {usable.name} was left {usable.left} times; {[*usable.users]!r} use it")
     if world.was_open:
         # A worker that reopens its resource starts again.
         if world.worker_stopped.keys() != world.worker_started.keys() and not world.breakages:

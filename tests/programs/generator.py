@@ -52,6 +52,7 @@ FEATURES = (
     "rates",
     "units",
     "max_running",
+    "places",
     "breakers",
     "budget",
     "full queue",
@@ -172,6 +173,8 @@ class _Drawing:
             changes["lifespan"] = True
         elif self.has("lifespans"):
             changes["lifespan"] = True
+        if "lifespan" in changes:
+            changes["max_opening"] = self.one_of(1, 2, 8, None)
         number = 1 if "elastic" in changes else self.one_of(1, 1, 2, 2, 3, 4)
         changes["devices"] = tuple(self.device("lifespan" in changes) for _ in range(number))
         if self.has("retries", 0.5):
@@ -222,6 +225,8 @@ class _Drawing:
         changes: dict[str, Any] = {}
         if self.has("pins", 0.5):
             changes["tags"] = self.one_of(("a",), ("b",), ("a", "b"))
+        if self.has("places", 0.6):
+            changes["places"] = self.places()
         if self.has("rates", 0.4):
             changes["rate"] = self.rate()
         if self.has("units", 0.5):
@@ -231,6 +236,10 @@ class _Drawing:
         if has_lifespan:
             if self.has("recycling", 0.5):
                 changes["max_jobs"] = self.one_of(1, 2, 3)
+            if self.has("recycling", 0.3):
+                changes["reopens"] = True
+            if self.has("recycling", 0.3):
+                changes["check"] = self.one_of(0.5, 1.0, 2.0)
             if self.has("recycling", 0.5):
                 changes["max_age"] = self.one_of(0.5, 1.0, 3.0)
             if self.has("trouble with lifespans", 0.4):
@@ -258,6 +267,9 @@ class _Drawing:
             (unit, self.one_of(0, 0.5, 1, 1, 2, 6)) for unit in self.one_of(("x",), ("x",), ("y",), ("x", "y"))
         )
 
+    def places(self) -> int:
+        return self.one_of(1, 2, 2, 3, 5, 0)
+
     def rate(self) -> Rate:
         return Rate(self.one_of(1, 2, 4), burst=self.one_of(1, 1, 2, 3))
 
@@ -266,7 +278,8 @@ class _Drawing:
         if "bad rules" in self.features:
             rules += ["raises", "nonsense"]
         longest = self.one_of(None, None, 8.0)
-        return lang.Breaker(self.one_of(1, 2, 3), self.one_of(0.5, 2.0), longest, self.rng.choice(rules))
+        numbers = self.one_of(1, 2, 3), self.one_of(0.5, 2.0), longest
+        return lang.Breaker(*numbers, self.rng.choice(rules), self.one_of(None, None, 0.5, 1.0))
 
     def policy(self) -> Policy:
         rules: list[Any] = ["all", "all", "all", "value", "function"]
@@ -448,13 +461,26 @@ class _Drawing:
         )
 
     def staff(self) -> Statement:
-        kinds: list[Any] = ["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add"]
+        kinds: list[Any] = [
+            "pause",
+            "rest",
+            "pause pool",
+            "rest pool",
+            "remove",
+            "remove now",
+            "add",
+            "reopen",
+            "reset",
+        ]
         if "dying lifespans" in self.features:
             kinds.append("break")
+        if "places" in self.features:
+            kinds += ["places", "places"]
         device = self.device(has_lifespan=True) if self.rng.random() < 0.5 else Device()
         what = self.rng.choice(kinds)
         worker = self.rng.randrange(4)
-        return lang.Workers(what, worker, self.time(), device if what == "add" else Device())
+        places = self.places() if what == "places" else 1
+        return lang.Workers(what, worker, self.time(), device if what == "add" else Device(), places)
 
     def call(self, depth: int, *, simple: bool = False, in_stream: bool = False) -> Call:
         changes: dict[str, Any] = {}

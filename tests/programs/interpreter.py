@@ -101,8 +101,8 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
             raise
         finally:
             book.active -= 1
-            if usable.user is not job and not book.lent:
-                world.fail(f"exclusive: at its end, {job!r} has lost {usable.name} to {usable.user!r}")
+            if job not in usable.users and not book.lent:
+                world.fail(f"exclusive: at its end, {job!r} has lost {usable.name} to {[*usable.users]!r}")
             world.give(usable, job)
 
     @property

@@ -82,6 +82,7 @@ class Breaker(Part):
     reset_after: float = 2.0
     max_reset_after: float | None = None
     counts: Literal["all", "value", "function", "raises", "nonsense"] = "all"
+    rate: float | None = None
 
 
 @attrs.frozen(repr=False)
@@ -103,11 +104,16 @@ class Device(Part):
     """A resource, and how it behaves when there is a lifespan."""
 
     tags: tuple[str, ...] = ()
+    # How many jobs it takes at once; 0 for no bound.
+    places: int = 1
     rate: Rate | None = None
     unit_rate: Rate | None = None
     breaker: Breaker | None = None
     max_jobs: int | None = None
     max_age: float | None = None
+    # With a lifespan: what becomes of it after a cut, and a health check that takes a while and fails now and then.
+    reopens: bool = False
+    check: float | None = None
     # How often it can't be opened at first, and from when on: at the first opening or at the second.
     failures: int = 0
     fails_from: int = 0
@@ -133,6 +139,7 @@ class Setup(Part):
     idle_timeout: float = 3.0
     open_after: float = 0.0
     lifespan: bool = False
+    max_opening: int | None = 8
     retry: Policy | None = None
     attempt_timeout: float | None = None
     total_timeout: float | None = None
@@ -352,10 +359,14 @@ class Finally(Statement):
 class Workers(Statement):
     """Does something about a worker, or about the whole pool; a pause ends after so many seconds."""
 
-    what: Literal["pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break"]
+    what: Literal[
+        "pause", "rest", "pause pool", "rest pool", "remove", "remove now", "add", "break", "reopen", "reset", "places"
+    ]
     worker: int = 0
     seconds: float = 1.0
     device: Device = Device()
+    # How many it has from now on; 0 for no bound.
+    places: int = 1
 
 
 @attrs.frozen(repr=False)

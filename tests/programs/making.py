@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from tests.programs.frames import Base
 from tests.programs.raising import in_words
 from tests.programs.world import Errand, Usable
-from trio_pool import CircuitBreaker, Hedge, RateLimit, Resource, RetryPolicy, SharedRateLimit
+from trio_pool import CircuitBreaker, HealthCheck, Hedge, RateLimit, Resource, RetryPolicy, SharedRateLimit
 
 if TYPE_CHECKING:
     from random import Random
@@ -125,8 +127,36 @@ class Making(Base):
         if breaker is None:
             return None
         return CircuitBreaker(
-            breaker.failures, breaker.reset_after, breaker.max_reset_after, self._rule(breaker.counts)
+            breaker.failures,
+            breaker.reset_after,
+            breaker.max_reset_after,
+            self._rule(breaker.counts),
+            rate=breaker.rate,
+            window=5.0,
         )
+
+    def health(self, device: lang.Device) -> dict[str, Any]:
+        """What keeps a device with a lifespan usable."""
+        if not self.world.program.setup.lifespan:
+            return {}
+        check = None
+        if device.check is not None:
+            self.world.breakages += 1
+            check = HealthCheck(self._check, every=device.check, timeout=1.0)
+        if device.reopens:
+            self.world.breakages += 1
+        return {"on_cut": "reopen" if device.reopens else None, "check": check}
+
+    async def _check(self, usable: Usable) -> None:
+        world = self.world
+        if usable.users:
+            world.fail(f"check: {usable.name} was checked while {[*usable.users]!r} use it")
+        world.checks += 1
+        await trio.sleep(0.25 * (world.checks % 6))
+        if usable.users or usable.left:
+            world.fail(f"check: {usable.name} was used or left while it was checked")
+        if world.checks % 4 == 0:
+            raise world.raising("os")
 
     def resource(self, device: lang.Device, key: int) -> Resource[Any]:
         """A resource: what its lifespan is called with, or what jobs get where there is none."""
@@ -134,8 +164,10 @@ class Making(Base):
         return Resource(
             value,
             tags=device.tags,
+            max_running=device.places or math.inf,
             rate_limit=self.rates_of(device),
             breaker=self.breaker(device.breaker),
             max_jobs=device.max_jobs,
             max_age=device.max_age,
+            **self.health(device),
         )

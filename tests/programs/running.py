@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import threading
@@ -186,6 +187,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
         "rate_limit": interpreter.rates_of(setup),
         "retry_budget": None if setup.budget is None else RetryBudget(*setup.budget),
         "breaker": interpreter.breaker(setup.breaker),
+        "max_opening": setup.max_opening,
         "order": setup.order,
         "pick": setup.pick,
         "no_worker": setup.no_worker,
@@ -209,10 +211,12 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
             idle_timeout=setup.idle_timeout,
             open_after=setup.open_after,
             tags=device.tags,
+            max_running=device.places or math.inf,
             rate_limit=interpreter.rates_of(device),
             breaker=interpreter.breaker(device.breaker),
             max_jobs=device.max_jobs,
             max_age=device.max_age,
+            **interpreter.health(device),
         )
         return _open_pool(elastic, **options)
     resources = [interpreter.resource(device, -number) for number, device in enumerate(setup.devices)]

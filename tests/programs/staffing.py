@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -37,8 +38,15 @@ class Staffing(Making, Telling):
             pause(world, worker, statement.seconds)
         elif statement.what == "rest":
             rest(world, worker, statement.seconds)
+        elif statement.what == "reopen":
+            world.breakages += 1
+            worker.reopen()
+        elif statement.what == "reset":
+            worker.reset_breaker()
         elif statement.what == "break":
             break_a_lifespan(world, statement.worker)
+        elif statement.what == "places":
+            worker.max_running = statement.places or math.inf
         else:
             remove(world, worker, cancel=statement.what == "remove now")
         await trio.lowlevel.checkpoint()
@@ -53,7 +61,7 @@ class Staffing(Making, Telling):
             with self.told(frame, "add"):
                 if setup.slots:
                     pool: Any = world.pool
-                    await pool.add(tags=device.tags)
+                    await pool.add(tags=device.tags, max_running=device.places or math.inf)
                 elif setup.elastic is None:
                     await world.pool.add(self.resource(device, key))
         except Exception as error:

@@ -70,6 +70,8 @@ def _check_bounds(world: World, book: JobBook) -> None:
 
 def _check_worker(world: World, book: JobBook, worker: Worker) -> None:
     job, errand = book.job, book.errand
+    if len(worker.jobs) > worker.max_running:
+        world.fail(f"places: {job!r} has started on {worker!r} beside {worker.jobs}")
     if not {*errand.call.requires} <= worker.tags:
         world.fail(f"placement: {job!r} requires {errand.call.requires}, and has started on {worker!r}")
     if errand.options.get("worker") not in (None, worker):
@@ -83,8 +85,9 @@ def _check_worker(world: World, book: JobBook, worker: Worker) -> None:
                 world.fail(f"workers: {job!r} has started on {worker!r}, and {what or world.pool!r} is held back")
     for group in world.groups:
         if group.reserve and group is not errand.group and not group.is_over:
-            reserved = [each.id for each in group.handle.statistics().workers]
-            if worker.id in reserved:
+            known = [world.books[each] for each in worker.jobs if each in world.books]
+            others = [each for each in known if each.errand.group is not group]
+            if len(others) > worker.max_running - group.handle.reserved.count(worker):
                 world.fail(f"reserved: {job!r} has started on {worker!r}, which another group has for itself")
 
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from contextlib import asynccontextmanager
 from contextvars import Context, ContextVar
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from tests.programs.language import Call, Device, Program
+from tests.programs.language import Call, Device, Lend, Program, Workers, parts_of
 from tests.programs.raising import is_among, leaves, made
 from trio_pool import Job, Pool, RetryPolicy, SharedRateLimit, Worker
 
@@ -35,7 +35,8 @@ class Usable:
     name: str
     device: Device = attrs.field(factory=Device)
     key: int = 0
-    user: Job[Any] | None = None
+    users: dict[Job[Any], None] = attrs.field(factory=dict[Job[Any], None])
+    uses: int = 0
     left: int = 0
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -135,6 +136,7 @@ class World:
     # Whether anything was cancelled, broken or removed at all.
     cancellations: int = 0
     breakages: int = 0
+    checks: int = 0
     deadlocks: int = 0
     # The workers that somebody has removed.
     removed: dict[Worker, None] = attrs.field(factory=dict[Worker, None])
@@ -227,26 +229,42 @@ class World:
 
     def usable_of_slot(self, worker: Worker | None) -> Usable:
         """What stands for the worker of a pool without resources."""
-        return self.slots.setdefault(worker, Usable("a slot"))
+        places = 1 if worker is None else worker.max_running
+        return self.slots.setdefault(worker, Usable("a slot", Device(places=0 if places == math.inf else int(places))))
 
     def take(self, usable: Usable, job: Job[Any], when: str) -> None:
         """A run begins to use it."""
-        if usable.user is not None:
-            self.fail(f"exclusive: {when}, {job!r} has {usable.name}, which {usable.user!r} is using")
+        if job in usable.users:
+            self.fail(f"exclusive: {when}, {job!r} has {usable.name}, which it is using")
+        usable.users[job] = None
+        usable.uses += 1
         self.look(usable, job, when)
-        usable.user = job
+        is_reopened = self.program.setup.lifespan or self.program.setup.elastic is not None
+        most = usable.device.max_jobs if is_reopened else None
+        if most is not None and usable.uses > most and not self.may_lend:
+            self.fail(f"max_jobs: {when}, {job!r} has {usable.name}, which has served {usable.uses - 1} jobs")
+
+    @cached_property
+    def may_lend(self) -> bool:
+        """Whether any job lends its worker, which then serves on."""
+        return any(isinstance(part, Lend) for part in parts_of(self.program.body))
+
+    @cached_property
+    def most_places(self) -> float:
+        """The most places that workers are given beyond what they come with."""
+        parts = parts_of(self.program.body)
+        return max((part.places or math.inf for part in parts if isinstance(part, Workers)), default=1)
 
     def look(self, usable: Usable, job: Job[Any], when: str) -> None:
         """A run uses it."""
         if usable.left:
             self.fail(f"lifespan: {when}, {job!r} uses {usable.name}, which has been left")
-        if usable.user is not None and usable.user is not job:
-            self.fail(f"exclusive: {when}, {job!r} uses {usable.name}, as {usable.user!r} does")
+        if len({*usable.users, job}) > max(usable.device.places or math.inf, self.most_places):
+            self.fail(f"exclusive: {when}, {job!r} uses {usable.name}, as {[*usable.users]!r} do")
 
     def give(self, usable: Usable, job: Job[Any]) -> None:
         """A run uses it no longer."""
-        if usable.user is job:
-            usable.user = None
+        usable.users.pop(job, None)
 
     # Lifespans.
 
@@ -275,8 +293,8 @@ class World:
         finally:
             usable.left += 1
             self.open_now[key] -= 1
-            if usable.user is not None:
-                self.fail(f"lifespan: {usable.name} was left while {usable.user!r} uses it")
+            if usable.users:
+                self.fail(f"lifespan: {usable.name} was left while {[*usable.users]!r} use it")
             if device.shielded:
                 await self.clean_up(device.closing)
             else:

@@ -11,7 +11,8 @@ import trio
 
 from .._basics.text import own_text
 from .._model.errors import PoolClosedError
-from .._model.records import JobRecord, has_ended
+from .._model.handles import has_ended
+from .._model.records import JobRecord
 from .._model.states import JobState
 from .._runtime.engine import shortfall_of
 from .._runtime.home import through_host

@@ -91,8 +91,8 @@ class Instrument:
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """A worker's resource must be reopened: it is broken, or the previous attempt to reopen it failed.
 
-        Without an error the reason is ``max_jobs`` or ``max_age``. If a lifespan ended by itself, the exception
-        that it raised is the error's cause.
+        Without an error the reason is ``max_jobs``, ``max_age``, ``on_cut`` or `Worker.reopen`. If a lifespan ended by
+        itself, the exception that it raised is the error's cause.
         """
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -235,14 +235,9 @@ class Pool(ResourceCalls[R], BasePool):
           PoolClosedError: if the workers have been stopped.
           Exception: whatever entering the lifespan raises; then there is no new worker.
         """
-        limits: dict[str, Any] = {
-            "rate_limit": rate_limit,
-            "breaker": breaker,
-            "max_jobs": max_jobs,
-            "max_age": max_age,
-        }
-        limits |= {"on_cut": on_cut, "check": check}
-        described = describe(resource, name=name, tags=tags, max_running=max_running, **limits)
+        given: dict[str, Any] = {"max_running": max_running, "rate_limit": rate_limit, "breaker": breaker}
+        given |= {"max_jobs": max_jobs, "max_age": max_age, "on_cut": on_cut, "check": check}
+        described = describe(resource, name=name, tags=tags, **given)
         return await self._staff.add(described, (described.value,))
 
     def open_group(
@@ -305,14 +300,9 @@ class SlotPool(SlotCalls, BasePool):
         check: HealthCheck | None = None,
     ) -> Worker:
         """Add a slot. A checkpoint; the arguments are those of `Pool.add`."""
-        limits: dict[str, Any] = {
-            "rate_limit": rate_limit,
-            "breaker": breaker,
-            "max_jobs": max_jobs,
-            "max_age": max_age,
-        }
-        limits |= {"on_cut": on_cut, "check": check}
-        slot = describe(None, name=name, tags=tags, max_running=max_running, **limits)
+        given: dict[str, Any] = {"max_running": max_running, "rate_limit": rate_limit, "breaker": breaker}
+        given |= {"max_jobs": max_jobs, "max_age": max_age, "on_cut": on_cut, "check": check}
+        slot = describe(None, name=name, tags=tags, **given)
         return await self._staff.add(slot, ())
 
     def open_group(

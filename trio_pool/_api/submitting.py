@@ -15,9 +15,8 @@ from .._basics.pickling import Handle
 from .._basics.text import said
 from .._core.admission import Admission, Door
 from .._model.errors import NoEligibleWorkerError
-from .._model.handles import Job
+from .._model.handles import Job, has_ended
 from .._model.job_options import revised
-from .._model.records import has_ended
 from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable

@@ -103,19 +103,10 @@ class Autoscaler:
         return self._there < self._elastic.max and not self._failing and self._demand.waiting() > 0
 
     @property
-    def most(self) -> float:
-        """The maximum number of elastic workers."""
-        return self._elastic.max
-
-    @property
-    def own(self) -> int:
-        """How many elastic workers stay."""
-        return len(self._crew)
-
-    @property
-    def places_each(self) -> float:
-        """How many places each elastic worker has."""
-        return self._elastic.max_running
+    def more_places(self) -> float:
+        """How many more places the maximum number of elastic workers would have; negative if there are more workers."""
+        more = self._elastic.max - len(self._crew)
+        return more * self._elastic.max_running if more else 0.0  # either may be inf
 
     @property
     def _there(self) -> int:

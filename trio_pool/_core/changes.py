@@ -180,8 +180,8 @@ class Changes:
         worker._holds.pop(Hold.STARTING, None)
         worker._holds[Hold.REOPENING] = math.inf
         self._dispatcher.note(worker, now)
-        if worker._lent:
-            self._state.may_be_stuck = True  # the lenders must end first, and may wait for jobs that need it
+        if worker._lent or worker._runs:
+            self._state.may_be_stuck = True  # these jobs must end first, and may wait for others that need it
         if error is not None:
             worker._last_error = error
         if tell:

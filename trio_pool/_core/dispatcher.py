@@ -146,7 +146,7 @@ class Dispatcher:
             or self._newcomers
             or self._line
             or self._overdue
-            or (worker._runs and not worker._has_room)
+            or not worker._has_room
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -169,7 +169,7 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if worker._runs and not worker._has_room:
+        if not worker._has_room:
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations
@@ -338,6 +338,7 @@ class Dispatcher:
         if not is_new:
             self._lifecycle.start(job, worker, now)
         if not worker._is_exclusive:
+            worker._note_run(run, 1)
             self.note_places(worker, now)
         return run
 
@@ -351,12 +352,15 @@ class Dispatcher:
         self._hedging.join(race, run, now)
         self._commands.append((START, run))
         if not worker._is_exclusive:
+            worker._note_run(run, 1)
             self.note_places(worker, now)
 
     def _count_start(self, run: Run, now: float) -> None:
         limits = run.worker._limits
         if limits is not None:
             run.trial = limits.start(now)
+            if not run.worker._is_exclusive and (limits.is_probing or limits.is_worn()):
+                self._state.may_be_stuck = True  # waiting jobs may need places that now stay free
         if self._limits.meters or run.job._options.uses or (limits is not None and limits.meters):
             self._metering.hand_out(run, now)
 

@@ -118,6 +118,24 @@ class Kinds:
                 put_back(worker, kind, since[kind.group])
         return bool(since)
 
+    def set_places(self, worker: WorkerRecord, limit: float) -> None:
+        """Change the number of a worker's places, while it is free in no kind."""
+        worker._max_running = limit
+        if limit != 1 and worker._is_exclusive:
+            worker._is_exclusive = False
+            self.note_places(worker)
+
+    def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
+        """Reserve more or fewer places of a worker for a group, while it is free in no kind."""
+        if group not in worker._kept:
+            self.add_to(worker, group)
+            worker._kept[group] = 0
+            worker._kept_runs[group] = sum(run.job._options.group is group for run in worker._runs)
+        worker._kept[group] += number
+        if not worker._kept[group]:
+            del worker._kept[group], worker._kept_runs[group]
+            self.remove_from(worker, group)
+
     def note_places(self, worker: WorkerRecord) -> None:
         """Record that a worker is not exclusive."""
         for kind in self.of(worker):
@@ -145,7 +163,7 @@ class Kinds:
         taken = len(worker._runs)
         kinds: list[WorkerKind] = []
         for group, number in worker._kept.items():
-            left = number - sum(run.job._options.group is group for run in worker._runs)
+            left = number - worker._kept_runs[group]
             if left > 0:
                 taken += left
                 kinds.append(self._kind_of(worker, group))
@@ -207,3 +225,12 @@ def put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
     kind.park(worker, number)
     if not in_order:
         kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+
+
+def has_place_for(worker: WorkerRecord, group: Group | None) -> bool:
+    """Whether a place of a worker is free that isn't reserved for other groups than this one."""
+    taken = len(worker._runs)
+    for other, number in worker._kept.items():
+        if other is not group:
+            taken += max(0, number - worker._kept_runs[other])
+    return taken < worker._max_running

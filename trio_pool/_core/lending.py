@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._model.states import Hold
 from .commands import REGAIN
+from .kinds import has_place_for
 from .race import Race
 from .waits import Wait
 
@@ -15,15 +16,20 @@ if TYPE_CHECKING:
 
 
 class Lending:
-    """Lets jobs lend their workers for some time; each job gets the same worker back."""
+    """Lets jobs lend their workers for some time; each job gets the same worker back.
 
-    __slots__ = ("_lifecycle", "_roster", "_state", "_waits")
+    Attributes:
+      held_up: the workers whose free places are reserved for others than the jobs that want theirs back.
+    """
+
+    __slots__ = ("_lifecycle", "_roster", "_state", "_waits", "held_up")
 
     def __init__(self, state: PoolState) -> None:
         self._state = state
         self._roster = state.roster
         self._lifecycle = state.lifecycle
         self._waits = state.waits
+        self.held_up: dict[WorkerRecord, None] = {}
 
     def lend(self, run: Run, now: float) -> None:
         """Lend the place of a job's run, which becomes free; the attempt goes on."""
@@ -45,15 +51,21 @@ class Lending:
         """
         worker = run.worker
         worker._claims.append(run)
-        if worker._has_place:
-            self.give_back(worker, now)
+        if self.give_back(worker, now):
             return None
         wait = run.wait = Wait(run, task, run)
         return wait
 
-    def give_back(self, worker: WorkerRecord, now: float) -> None:
-        """Give a free place of a worker back to the first run that waits for one."""
-        run = worker._claims.popleft()
+    def give_back(self, worker: WorkerRecord, now: float) -> bool:
+        """Give a free place of a worker back to the first run that waits for one; return whether there are both."""
+        if not worker._has_place:
+            return False
+        run = next((run for run in worker._claims if has_place_for(worker, run.job._options.group)), None)
+        if run is None:
+            if worker._claims:
+                self.held_up[worker] = None
+            return False
+        worker._claims.remove(run)
         job = run.job
         if run.wait is not None:
             self._waits.end(run.wait)
@@ -65,6 +77,7 @@ class Lending:
         run.is_lent = False
         run.since = now
         worker._runs[run] = None
+        worker._note_run(run, 1)
         if worker._has_room and worker._available and Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
         self._roster.count_coming(worker)
@@ -73,6 +86,14 @@ class Lending:
         self._state.may_start = True  # for other jobs: this worker may no longer be able to take one
         if self._waits.is_waiting(run):
             self._state.may_be_stuck = True  # another task of the job may wait for a job that needs this worker
+        return True
+
+    def give_back_released(self, now: float) -> None:
+        """Give places back that may have been released by the groups for which they were reserved."""
+        workers, self.held_up = self.held_up, {}
+        for worker in workers:
+            while self.give_back(worker, now):
+                pass
 
     def forfeit(self, run: Run) -> None:
         """Let a job go on without its place, since it could never get it back.

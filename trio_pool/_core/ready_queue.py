@@ -105,9 +105,11 @@ class ReadyQueue:
     def take(self, worker: WorkerRecord) -> JobRecord | None:
         """Remove and return the first job that an available worker with a free place may run."""
         if worker._kept:
-            self._nothing_before.pop(worker, None)  # which is true of one kind only
-            jobs = (self._take(worker, kind) for kind in self._roster.kinds.open_to(worker))
-            return next(filter(None, jobs), None)
+            for kind in self._roster.kinds.open_to(worker):
+                self._nothing_before.pop(worker, None)  # which is true of one kind only
+                if (taken := self._take(worker, kind)) is not None:
+                    return taken
+            return None
         lane = self._open
         if not (self._lanes or self._pinned):
             # The short path if all jobs are for any worker, with the same result.

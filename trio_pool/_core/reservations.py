@@ -147,8 +147,6 @@ class Reservations:
         if not self.lacking or worker._kind.group is not None or not worker._available or worker._lent:
             return False
         if worker._is_exclusive:
-            if worker._runs:
-                return False
             self._reserve(worker, self._first_in_line())
             return True
         found = False

@@ -83,8 +83,7 @@ class Settling:
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
-        if worker._claims and worker._has_place:
-            self._lending.give_back(worker, now)
+        if worker._claims and self._lending.give_back(worker, now):
             run = None
         else:
             if self._reservations.lacking:
@@ -94,7 +93,7 @@ class Settling:
                 limits.idle_since = now
             if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
                 self._changes.dismiss(worker, now)
-            elif limits is not None and limits.is_worn() and worker._is_open and not is_kept(worker):
+            elif limits is not None and limits.is_worn() and worker._is_open and not (worker._runs or is_kept(worker)):
                 self._changes.take_out_of_use(worker, None, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
@@ -109,6 +108,8 @@ class Settling:
             self._review()
         while self._autoscaler is not None and (worker := self._autoscaler.surplus()) is not None:
             self._changes.dismiss(worker, now)
+        if self._lending.held_up:
+            self._lending.give_back_released(now)
         if state.may_start or reservations.lacking:
             state.may_start = False
             self._dispatcher.match(now)
@@ -263,8 +264,12 @@ class Settling:
         limits = worker._limits
         assert limits is not None
         limits.grow_old()
-        if not worker._runs and worker._is_open and not is_kept(worker):
-            self._changes.take_out_of_use(worker, None, now)
+        if worker._is_open and not is_kept(worker):
+            if not worker._runs:
+                self._changes.take_out_of_use(worker, None, now)
+            elif not worker._is_exclusive:
+                self._dispatcher.note_places(worker, now)  # its free places start nothing more
+                self._state.may_be_stuck = True
 
     def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:
         self._state.roster.count_coming(worker)

@@ -29,6 +29,9 @@ OPEN: Units = frozenset()
 # with each start and end.
 Rank: TypeAlias = "tuple[float, int, int]"
 
+# The rank of a free worker, a number that breaks ties, the worker, and the kind in which it is free.
+Entry: TypeAlias = "tuple[Rank, int, WorkerRecord, WorkerKind]"
+
 # Up to this number, the kinds of a fit are searched one by one.
 FEW = 8
 
@@ -131,7 +134,11 @@ class Fit:
       urn: the idle workers, if wide and picks are random.
     """
 
-    __slots__ = ("_idle", "_pick", "_waiting_line", "available", "is_wide", "kinds", "members", "requires", "urn")
+    # fmt: off
+    __slots__ = (
+        "_idle", "_pick", "_sequence", "_waiting_line", "available", "is_wide", "kinds", "members", "requires", "urn",
+    )
+    # fmt: on
 
     def __init__(self, requires: frozenset[str], pick: Pick) -> None:
         self.requires = requires
@@ -142,7 +149,8 @@ class Fit:
         self._pick: Pick = pick
         # If wide, a heap of the idle workers, the preferred one first. Workers that are no longer
         # idle are dropped when they are reached.
-        self._idle: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
+        self._idle: list[Entry] = []
+        self._sequence = 0
         # With random picks, a list of all idle workers instead, and each worker's position in the
         # list.
         self.urn: list[WorkerRecord] = []
@@ -190,9 +198,10 @@ class Fit:
             self.urn.append(worker)
             return
         idle = self._idle
-        heapq.heappush(idle, (self._rank(worker, number), worker, kind))
+        self._sequence += 1
+        heapq.heappush(idle, (self._rank(worker, number), self._sequence, worker, kind))
         if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
-            self._idle = list({entry[1]: entry for entry in idle if self._is_idle(*entry)}.values())
+            self._idle = list({entry[2]: entry for entry in idle if self._is_idle(entry)}.values())
             heapq.heapify(self._idle)
 
     def unpark(self, worker: WorkerRecord) -> None:
@@ -219,7 +228,8 @@ class Fit:
         running = len(worker._runs)
         return (0.0, running, number) if most == math.inf else (running / most, 0, number)
 
-    def _is_idle(self, rank: Rank, worker: WorkerRecord, kind: WorkerKind) -> bool:
+    def _is_idle(self, entry: Entry) -> bool:
+        rank, _, worker, kind = entry
         number = kind.idle.get(worker)
         return number is not None and self._rank(worker, number) == rank and kind in self.kinds
 
@@ -231,13 +241,13 @@ class Fit:
             ]
             return min(found, default=None)
         idle = self._idle
-        refused: list[tuple[Rank, WorkerRecord, WorkerKind]] = []
+        refused: list[Entry] = []
         best: tuple[Rank, WorkerRecord] | None = None
         while idle and best is None:
-            if not self._is_idle(*idle[0]):
+            if not self._is_idle(idle[0]):
                 heapq.heappop(idle)
-            elif may_take is None or may_take(idle[0][1]):
-                best = idle[0][0], idle[0][1]
+            elif may_take is None or may_take(idle[0][2]):
+                best = idle[0][0], idle[0][2]
             else:
                 refused.append(heapq.heappop(idle))
         for again in refused:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     # What others may need: the end of a job, of a run or of a wait, a free worker, or one more run
     # of an attempt.
-    Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Race"
+    Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Unlent | Race"
     # How many of these nodes are needed, and the nodes.
     Need: TypeAlias = tuple[int, Sequence[Node]]
 
@@ -43,15 +43,21 @@ class Vacancy(NamedTuple):
 
     Attributes:
       worker: the worker.
-      wholly: whether it must also be lent by no run.
-      given_back: whether the group that it is reserved for must end first.
-      kept: how many of its free places are reserved for others.
+      wholly: whether no run may use or have lent it.
+      gate: the group whose job is to start, or that is to get a place.
+      given_back: the group that must end first, for which the worker or places of it are reserved.
     """
 
     worker: WorkerRecord
     wholly: bool
-    given_back: bool = False
-    kept: int = 0
+    gate: Group | None = None
+    given_back: Group | None = None
+
+
+class Unlent(NamedTuple):
+    """The end of all loans of a worker's places."""
+
+    worker: WorkerRecord
 
 
 class WaitGraph:
@@ -130,6 +136,8 @@ class WaitGraph:
             return self._of_through(node.run)
         if isinstance(node, Vacancy):
             return self._of_vacancy(node)
+        if isinstance(node, Unlent):
+            return [(1, [lender]) for lender in node.worker._lent]
         if isinstance(node, Race):
             return self._of_further_run(node)
         return self._of_running(node) if node._state is JobState.RUNNING else self.of_waiting(node)
@@ -158,20 +166,32 @@ class WaitGraph:
     def _of_through(self, run: Run) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ())]
         if run.is_lent and run.wait is None and not run.is_forfeited:
-            needs += self._of_place(run.worker)  # sooner or later
+            needs += self._of_place(run)  # sooner or later
         return needs
 
-    def _of_place(self, worker: WorkerRecord) -> list[Need]:
-        """Return what must happen before a worker has a free place for a job that has lent one."""
-        if worker._has_place or any(run in self._as_if_lent for run in worker._runs):
-            return []
-        return [(1, list(worker._runs))]
+    def _of_place(self, run: Run) -> list[Need]:
+        """Return what must happen before the worker has a free place for a job that has lent one."""
+        gate, worker = run.job._options.group, run.worker
+        places, runs = self._common(gate, worker)
+        released: list[Node] = []  # by the groups that have places reserved
+        for other, kept in worker._kept.items():
+            if self._is_kept(gate, other):
+                released += [Vacancy(worker, False, gate, other)] * kept
+        return [(number, [*waiting, *released]) for number, waiting in self._of_ends(runs, places)]
+
+    def _of_ends(self, runs: list[Run], places: float) -> list[Need]:
+        """Return how many of these runs must end before one more may use these places."""
+        runs = [run for run in runs if run not in self._as_if_lent]
+        number = len(runs) - places + 1
+        waiting = [run for run in runs if run in self._waits] if number > 0 else []
+        number -= len(runs) - len(waiting)  # the others end by themselves
+        return [(int(number), waiting)] if number > 0 else []
 
     def _of_wait(self, wait: Wait) -> list[Need]:
         if wait.is_ending:
             return []
         if wait.for_place:
-            return self._of_place(wait.run.worker)
+            return self._of_place(wait.run)
         if wait.group is not None:
             return [self._of_group(wait.group)] if wait.group in self._reservations.waiting else []
         others = wait.jobs()
@@ -186,7 +206,7 @@ class WaitGraph:
     def _of_group(self, group: Group) -> Need:
         """Return how many of the places held by waiting jobs must become free before a group has its places."""
         growth = self._state.growth
-        free = 0.0 if growth is None else (growth.most - growth.own) * growth.places_each
+        free = 0.0 if growth is None else growth.more_places
         held: list[Node] = []
         own = None if group.opener is None else group.opener.worker
         for worker in self._roster.by_id.values():
@@ -197,9 +217,9 @@ class WaitGraph:
                 continue
             if worker in group.workers or worker is own:
                 continue
-            is_kept = self._is_kept_from(group, worker)
-            if is_kept or self._is_waited_on(worker):
-                held.append(Vacancy(worker, wholly=True, given_back=is_kept))
+            other = worker._kind.group if self._is_kept(group, worker._kind.group) else None
+            if other is not None or self._is_waited_on(worker):
+                held.append(Vacancy(worker, wholly=True, given_back=other))
             else:
                 free += 1
         missing = group.lacks - free
@@ -209,16 +229,39 @@ class WaitGraph:
 
     def _count_places(self, group: Group, worker: WorkerRecord, held: list[Node]) -> float:
         """Return how many places of a worker a group may get; add to ``held`` what must end for more."""
+        opener = group.opener
+        free, runs = self._common(group, worker)
+        free -= worker._kept.get(group, 0) + (opener in worker._runs)
         if worker._lent:  # no place is reserved before the runs that have lent theirs have got them back
-            held += [Vacancy(worker, wholly=True)] if worker is not getattr(group.opener, "worker", None) else []
+            if opener is None or opener.worker is not worker:
+                held += [Unlent(worker)] * self._few(group, free)
             return 0
-        kept = [other for other in worker._kept if self._is_kept(group, other)]
-        if kept:
-            held.append(Vacancy(worker, wholly=True, given_back=True))
-        waiting = [run for run in worker._runs if run in self._waits]
-        held += [run for run in waiting if run is not group.opener]
-        unused = sum(worker._kept[other] for other in kept) + worker._kept.get(group, 0)
-        return max(0, worker._max_running - unused - len(waiting))
+        for other, places in worker._kept.items():
+            if self._is_kept(group, other):
+                held += [Vacancy(worker, wholly=False, gate=group, given_back=other)] * places
+        waiting = [run for run in runs if run in self._waits and run is not opener]
+        held += waiting
+        return max(0, free - len(waiting))
+
+    def _few(self, group: Group, number: float) -> int:
+        """How many of so many places a group can use."""
+        return int(max(0, min(group.lacks, number)))
+
+    def _common(self, gate: Group | None, worker: WorkerRecord, but: Group | None = None) -> tuple[float, list[Run]]:
+        """How many places aren't reserved for other groups that have all of theirs, and the runs on these places.
+
+        Arguments:
+          gate: the group that may also use its own reserved places.
+          but: a group whose reserved places count as released.
+        """
+        places, runs = worker._max_running, list(worker._runs)
+        for other, kept in worker._kept.items():
+            if other is not but and self._is_kept(gate, other):
+                places -= kept
+                own = [run for run in runs if run.job._options.group is other]
+                own.sort(key=self._is_holding, reverse=True)  # those beyond the reserved places may be any of them
+                runs = [run for run in runs if run not in own[:kept]]
+        return places, runs
 
     def _is_waited_on(self, worker: WorkerRecord) -> bool:
         """Whether a run that uses or has lent the worker waits."""
@@ -227,35 +270,25 @@ class WaitGraph:
     def _of_vacancy(self, vacancy: Vacancy) -> list[Need]:
         worker = vacancy.worker
         needs: list[Need] = []
-        is_full = not worker._has_room or len(worker._runs) + vacancy.kept >= worker._max_running
-        if is_full and all(map(self._is_holding, worker._runs)):
-            needs.append((1, list(worker._runs)))
-        if vacancy.wholly or worker._is_leaving or Hold.REOPENING in worker._holds:
-            needs += [(1, [lender]) for lender in worker._lent]
-        for group in (worker._kind.group, *worker._kept):
-            if vacancy.given_back and group is not None and group.opener is not None:
-                # If another task of the opener waits, that wait may end when the group does.
-                needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
+        limits = worker._limits
+        is_worn = limits is not None and limits.is_worn() and not worker._lent and not worker._is_exclusive
+        if vacancy.wholly or worker._is_leaving or is_worn or Hold.REOPENING in worker._holds:
+            waiting = [run for run in worker._runs if self._is_holding(run)]
+            needs += [(1, [run]) for run in (*waiting, *worker._lent)]
+        else:
+            places, runs = self._common(vacancy.gate, worker, vacancy.given_back)
+            needs += self._of_ends(runs, places)
+            probe = _probe_of(worker)
+            if probe is not None and worker._runs and all(map(self._is_holding, worker._runs)):
+                needs.append((1, [probe] if probe in worker._runs else [probe, *worker._runs]))
+        group = vacancy.given_back
+        if group is not None and group.opener is not None:
+            # If another task of the opener waits, that wait may end when the group does.
+            needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
         return needs
-
-    def _is_kept_from(self, group: Group | None, worker: WorkerRecord) -> bool:
-        """Whether a worker is reserved for another group that has all its workers; a waiting group releases its own."""
-        if worker._is_exclusive:
-            return self._is_kept(group, worker._kind.group)
-        return (
-            sum(places for other, places in worker._kept.items() if self._is_kept(group, other)) >= worker._max_running
-        )
 
     def _is_kept(self, group: Group | None, other: Group | None) -> bool:
         return other is not None and other is not group and other not in self._reservations.waiting
-
-    def _places_kept_from(self, group: Group | None, worker: WorkerRecord) -> int:
-        """How many free places of a worker are reserved for other groups that have all their places."""
-        return sum(
-            max(0, places - sum(run.job._options.group is other for run in worker._runs))
-            for other, places in worker._kept.items()
-            if self._is_kept(group, other)
-        )
 
     def _of_worker(self, terms: Terms) -> list[Need]:
         """Return what must happen before a worker takes such a job; nothing if waiting jobs don't hold all of them.
@@ -304,11 +337,13 @@ class WaitGraph:
         if terms.failed:
             # The job avoids these workers until others have failed or are no longer available.
             staying = [worker for worker in staying if not roster.is_avoided(terms, worker)]
-        gate = terms.gate
-        return [
-            Vacancy(worker, False, self._is_kept_from(gate, worker), self._places_kept_from(gate, worker))
-            for worker in staying
-        ]
+        takers: list[Vacancy] = []
+        for worker in staying:
+            kept = [group for group in (worker._kind.group, *worker._kept) if self._is_kept(terms.gate, group)]
+            if not worker._is_exclusive or not kept:
+                takers.append(Vacancy(worker, False, terms.gate))
+            takers += [Vacancy(worker, False, terms.gate, group) for group in kept]
+        return takers
 
     def _of_room(self, terms: Terms) -> list[Need]:
         """Return how many waiting runs must end, in the pool and in the group, before there is room for such a job."""
@@ -332,3 +367,11 @@ class WaitGraph:
 
     def _is_holding(self, run: Run) -> bool:
         return run in self._waits and run not in self._as_if_lent
+
+
+def _probe_of(worker: WorkerRecord) -> Run | None:
+    """The run that must end before others may start, since it is the probe of the worker's breaker, or None."""
+    if worker._limits is None or not worker._limits.is_probing:
+        return None
+    probes = [run for run in (*worker._runs, *worker._lent) if run.trial is not None and run.trial.is_probe]
+    return max(probes, key=lambda run: run.number, default=None)

@@ -146,8 +146,8 @@ class WorkerEvents:
         state.roster.set_places(worker, limit)
         state.reservations.lose(worker, most=limit)
         state.may_reserve = True
-        while worker._claims and worker._has_place:
-            self._lending.give_back(worker, now)
+        while self._lending.give_back(worker, now):
+            pass
         if worker._available and worker._has_room and not state.roster.is_idle(worker):
             self._dispatcher.rest_idle(worker, now)
         state.look_again()
@@ -187,7 +187,7 @@ class WorkerEvents:
         """Make a worker leave; with ``cut``, cut its attempts short."""
         self._settling.advance(now)
         if cut:
-            runs = sorted((*worker._runs, *worker._lent), key=lambda run: run.started_at)
+            runs = sorted((*worker._runs, *worker._lent), key=lambda run: run.number)
             # Their jobs go to the front of the queue in the order of their starts, whichever ends first.
             for run in reversed(runs):
                 self._state.evicted[run] = -next(self._state.tickets)

@@ -94,23 +94,37 @@ class WorkerIndex:
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
         """Change the number of a worker's places."""
-        counts = not worker._is_leaving and worker._id in self.by_id
-        if counts:
-            self.add_places(worker, -1)
-        worker._max_running = limit
-        worker._is_exclusive &= limit == 1
-        if counts:
-            self.add_places(worker, 1)
-        if worker._id not in self.by_id or worker._is_exclusive:
+        if worker._id not in self.by_id:
+            worker._max_running = limit
             return
-        self.kinds.note_places(worker)
-        since = next((kind.idle[worker] for kind in self.kinds.of(worker) if worker in kind.idle), None)
-        if since is not None:  # its place in the order may have changed
-            self.unpark(worker)
-            if kinds := self.kinds.open_to(worker):
-                for kind in kinds:
-                    kind.park(worker, since)
-                self.idle_count += 1
+        counts = not worker._is_leaving
+        self.add_places(worker, -counts)
+        self._change(worker, partial(self.kinds.set_places, worker, limit))
+        self.add_places(worker, counts)
+
+    def _change(self, worker: WorkerRecord, change: Callable[[], None]) -> None:
+        """Change the places of a worker or what is reserved of them; it stays where it is in the order."""
+        number = self._take_out(worker)
+        counts = worker._available and not worker._lent
+        self.kinds.add_available(worker, -counts)
+        change()
+        self.kinds.add_available(worker, counts)
+        if number is not None and self._put_in(worker, number):
+            self.fresh[worker] = None
+
+    def _put_in(self, worker: WorkerRecord, number: int) -> bool:
+        """Enter a worker with several places where it is free, with its place in the order; return whether it is."""
+        kinds = self.kinds.open_to(worker)
+        for kind in kinds:
+            kind.park(worker, number)
+        self.idle_count += bool(kinds)
+        return bool(kinds)
+
+    def _take_out(self, worker: WorkerRecord) -> int | None:
+        """Undo `_put_in`; return the worker's place in the order, if it was free."""
+        numbers = [number for kind in self.kinds.of(worker) if (number := kind.unpark(worker)) is not None]
+        self.idle_count -= bool(numbers)
+        return numbers[0] if numbers else None
 
     def add_places(self, worker: WorkerRecord, sign: int) -> None:
         """Count the places of a worker, or no longer: not while it is about to leave."""
@@ -123,11 +137,6 @@ class WorkerIndex:
     def places(self) -> float:
         """How many places the workers have that are not about to leave."""
         return math.inf if self._unbounded else self._places
-
-    @property
-    def staying(self) -> int:
-        """How many workers are not about to leave."""
-        return len(self.by_id) - self.leaving
 
     def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
         """Reserve a worker for a group from now on, or for none."""
@@ -165,23 +174,7 @@ class WorkerIndex:
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
         """Reserve more or fewer places of a worker with several places for a group."""
-        since = next((kind.idle[worker] for kind in self.kinds.of(worker) if worker in kind.idle), None)
-        self.unpark(worker)
-        counts = worker._available and not worker._lent
-        self.kinds.add_available(worker, -counts)
-        kept = worker._kept.get(group, 0) + number
-        if group not in worker._kept:
-            self.kinds.add_to(worker, group)
-        worker._kept[group] = kept
-        if not kept:
-            del worker._kept[group]
-            self.kinds.remove_from(worker, group)
-        self.kinds.add_available(worker, counts)
-        if since is not None and (kinds := self.kinds.open_to(worker)):
-            for kind in kinds:
-                kind.park(worker, since)
-            self.idle_count += 1
-            self.fresh[worker] = None
+        self._change(worker, partial(self.kinds.change_kept, worker, group, number))
 
     def count_coming(self, worker: WorkerRecord) -> None:
         """Update the counts after the holds of a worker have changed."""
@@ -198,17 +191,13 @@ class WorkerIndex:
         self._sequence = number = self._sequence + 1
         kind = worker._kind
         if not worker._is_exclusive:
-            self.unpark(worker)  # it may have been free already
-            kinds = self.kinds.open_to(worker)
-            if not kinds:
-                return
-            for each in kinds:
-                each.park(worker, number)
+            self._take_out(worker)  # it may have been free already
+            self._put_in(worker, number)
         else:
             kind.idle[worker] = number
             if kind.wide:
                 kind.park(worker, number)
-        self.idle_count += 1
+            self.idle_count += 1
         if is_fresh:
             self.fresh[worker] = None
         if self.on_parked is not None and not worker._runs:
@@ -236,16 +225,16 @@ class WorkerIndex:
         """Record that a worker is no longer idle, if it was."""
         kind = worker._kind
         if not worker._is_exclusive:
-            numbers = [each.unpark(worker) for each in self.kinds.of(worker)]
-            if numbers.count(None) == len(numbers):
+            if self._take_out(worker) is None:
                 return
         elif worker not in kind.idle:
             return
-        elif kind.wide:
-            kind.unpark(worker)
         else:
-            del kind.idle[worker]
-        self.idle_count -= 1
+            if kind.wide:
+                kind.unpark(worker)
+            else:
+                del kind.idle[worker]
+            self.idle_count -= 1
         if self.on_unparked is not None:
             self.on_unparked(worker)
 

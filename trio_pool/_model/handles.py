@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
@@ -171,7 +172,7 @@ class Job(JobRecord, Generic[V_co]):
         The end of the job's ``total_timeout``, or the deadline of the caller of ``run`` at the time
         of the call, whichever is sooner.
         """
-        return min(self._deadline, self._caller_deadline)
+        return self._deadline if self._extra is None else min(self._deadline, self._extra.caller_deadline)
 
     @property
     def worker(self) -> Worker | None:
@@ -225,6 +226,9 @@ class Job(JobRecord, Generic[V_co]):
         return f"<trio_pool.Job {self._id} {label(self)}, {state}, {attempts}{f': {why}' if why else ''}>"
 
 
+_number = attrgetter("number")
+
+
 class Worker(WorkerRecord):
     """The loop that serves one resource, with a place for each attempt that may run on it at once.
 
@@ -251,7 +255,7 @@ class Worker(WorkerRecord):
     @property
     def jobs(self) -> tuple[Job[Any], ...]:
         """The jobs that run on the worker now, in the order of their start, without jobs that have lent it."""
-        return tuple(cast("Job[Any]", run.job) for run in tuple(self._runs))
+        return tuple(cast("Job[Any]", run.job) for run in sorted(self._runs, key=_number))
 
     @property
     def job(self) -> Job[Any] | None:
@@ -337,3 +341,8 @@ class Worker(WorkerRecord):
 
     def __repr__(self) -> str:
         return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, self._host.current_time())}>"
+
+
+def has_ended(job: JobRecord) -> bool:
+    """Whether the job is in a final state."""
+    return job._finished_at is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -104,6 +105,9 @@ class JobSpec:
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
+_numbers = count(1)
+
+
 class Run:
     """One execution of a job on a worker. A run occupies a place of the worker unless the job has lent it.
 
@@ -112,9 +116,9 @@ class Run:
     Attributes:
       job: the job.
       worker: the worker.
+      number: grows with each start.
       started_at: when the run began.
-      since: since when the run has occupied its place: its start, or the time when the job got the
-          place back.
+      since: when the run got its place: its start, or the time when the job got the place back.
       deadline: when a timeout ends the run.
       cut: why the run has been cut short, other than by a timeout.
       draws: what the run has drawn from limits and what it uses; None if there is nothing of either.
@@ -127,7 +131,7 @@ class Run:
 
     # fmt: off
     __slots__ = (
-        "cut", "deadline", "draws", "is_lent", "job", "loop", "race", "since", "started_at", "trial", "wait",
+        "cut", "deadline", "draws", "is_lent", "job", "loop", "number", "race", "since", "started_at", "trial", "wait",
         "worker",
     )
     # fmt: on
@@ -135,6 +139,7 @@ class Run:
     def __init__(self, job: JobRecord, worker: WorkerRecord, started_at: float, deadline: float) -> None:
         self.job: JobRecord = job
         self.worker: WorkerRecord = worker
+        self.number: int = next(_numbers)
         self.started_at: float = started_at
         self.since: float = started_at
         self.deadline: float = deadline
@@ -270,11 +275,6 @@ class JobRecord(Handle):
         return self._shortfall is not None and self._shortfall.is_dealt_with
 
     @property
-    def _caller_deadline(self) -> float:
-        """When the caller of run() stops waiting for the job; only decides whether a retry is still in time."""
-        return math.inf if self._extra is None else self._extra.caller_deadline
-
-    @property
     def _extras(self) -> JobExtra:
         if self._extra is None:
             self._extra = JobExtra()
@@ -287,8 +287,8 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kind", "_last_error", "_lent",
-        "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_used", "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kept_runs", "_kind", "_last_error",
+        "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_used", "_was_open",
     )
     # fmt: on
 
@@ -310,12 +310,11 @@ class WorkerRecord(Handle):
         self._was_open = False  # ever
         self._expires_at: float | None = None
 
-        # The number of places, and the runs on them in the order of their start.
         self._max_running: float = 1
-        # Whether there has never been more than one. If not, the places reserved for groups; an
-        # exclusive worker is reserved by its kind.
-        self._is_exclusive = True
+        self._is_exclusive = True  # whether there has never been more than one
+        # The places reserved for groups, and these groups' runs; an exclusive worker is reserved by its kind.
         self._kept: dict[Group, int] = {}
+        self._kept_runs: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
         # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
@@ -366,6 +365,12 @@ class WorkerRecord(Handle):
         """Whether the resource is open and usable."""
         return self._holds.keys().isdisjoint(_CLOSED)
 
+    def _note_run(self, run: Run, number: int) -> None:
+        """Count a run that begins or ends among those of its group, if the group has places reserved."""
+        group = run.job._options.group
+        if group in self._kept_runs:
+            self._kept_runs[group] += number
+
     @property
     def _has_place(self) -> bool:
         """Whether a place is free."""
@@ -375,7 +380,7 @@ class WorkerRecord(Handle):
     def _has_room(self) -> bool:
         """Whether a place is free that the worker's limits let be used."""
         limits = self._limits
-        return self._has_place and (limits is None or not self._runs or limits.allows_another())
+        return self._has_place and (limits is None or not self._runs or limits.allows_another(is_lent=bool(self._lent)))
 
     @property
     def _may_become_available(self) -> bool:
@@ -392,8 +397,3 @@ class WorkerRecord(Handle):
         if self._runs and Hold.STOPPED not in holds:
             return WorkerState.BUSY
         return next((state for hold, state in _HELD_STATES.items() if hold in holds), WorkerState.IDLE)
-
-
-def has_ended(job: JobRecord) -> bool:
-    """Whether the job is in a final state."""
-    return job._finished_at is not None

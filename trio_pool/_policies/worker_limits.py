@@ -96,9 +96,19 @@ class WorkerLimits:
         """Whether the resource must be reopened before another attempt."""
         return self._is_old or self._jobs >= self._max_jobs
 
-    def allows_another(self) -> bool:
-        """Whether one more attempt may run beside others: not beside a probe, and not if the resource is worn."""
-        return not (self.is_worn() or (self.breaker is not None and self.breaker.state is BreakerState.PROBING))
+    def allows_another(self, *, is_lent: bool) -> bool:
+        """Whether one more attempt may run beside others: not beside a probe, and not if the resource is worn.
+
+        A worn resource serves on while it is lent, since it can't be reopened.
+        """
+        if self.is_worn() and not is_lent:
+            return False
+        return not self.is_probing
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether the breaker's probe runs."""
+        return self.breaker is not None and self.breaker.state is BreakerState.PROBING
 
     def ready_at(self, now: float) -> float:
         """Return the earliest time from ``now`` on at which the rate limits without a unit allow a start."""

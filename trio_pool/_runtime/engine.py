@@ -41,7 +41,7 @@ from .._model.errors import (
     JobTimeoutError,
     PoolClosedError,
 )
-from .._model.records import has_ended
+from .._model.handles import has_ended
 from .._model.states import DeadReason, JobState
 from .clock import Clock
 from .job_runner import run_inside

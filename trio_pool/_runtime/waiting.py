@@ -11,7 +11,7 @@ import trio
 
 from .._core.race import runs_of
 from .._core.waits import StreamJobs, Wait
-from .._model.records import has_ended
+from .._model.handles import has_ended
 from .deadlock_error import deadlock_of
 from .job_runner import enclosing_jobs, is_in_a_job
 

@@ -22,7 +22,7 @@ async def test_the_error_of_opening_comes_out_and_the_body_never_runs(autojump_c
     doors = Doors(errors_in={"c": [error]})
     reached = False
     with pytest.raises(OSError, match="no such device") as caught:
-        async with open_pool(["a", "b", "c", "d"], lifespan=doors.lifespan):
+        async with open_pool(["a", "b", "c", "d"], lifespan=doors.lifespan, max_opening=1):
             reached = True
     assert caught.value is error
     assert not reached

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-def careful(server: Server, *resources: str, **options: Any) -> AbstractAsyncContextManager[Pool[str]]:
+def careful(server: Server, *resources: object, **options: Any) -> AbstractAsyncContextManager[Pool[str]]:
     """A pool that reopens what was cut short."""
-    return open_pool(resources or ["a"], lifespan=server.connect, on_cut="reopen", **({"on_dead": "keep"} | options))
+    opening: Any = open_pool
+    pool: AbstractAsyncContextManager[Pool[str]]
+    pool = opening(resources or ["a"], lifespan=server.connect, on_cut="reopen", **({"on_dead": "keep"} | options))
+    return pool
 
 
 async def nap(resource: str, seconds: float = 5.0) -> float:
@@ -194,7 +197,7 @@ async def test_by_default_it_is_used_as_it_is(autojump_clock: MockClock) -> None
 async def test_a_resource_may_have_it_otherwise_than_the_pool(autojump_clock: MockClock) -> None:
     server = Server()
     described = [Resource("a", on_cut="keep")]
-    async with careful(server, *described) as pool:  # type: ignore[arg-type]  # pyright: ignore
+    async with careful(server, *described) as pool:
         await cancel_soon(pool, nap)
         added = await pool.add("b", on_cut="reopen")
         kept = await pool.add(Resource("c", on_cut="keep"))

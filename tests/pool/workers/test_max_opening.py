@@ -116,6 +116,12 @@ async def test_the_next_is_entered_as_soon_as_one_is_open(autojump_clock: MockCl
         assert trio.current_time() == 10
 
 
+async def test_a_worker_that_is_added_has_the_places_that_it_was_given() -> None:
+    async with open_pool([], lifespan=Door(0, 0).lifespan) as pool, open_pool(1) as slots:
+        assert (await pool.add("a", max_running=5)).max_running == 5
+        assert (await slots.add(max_running=5)).max_running == 5
+
+
 async def test_adding_and_reopening_wait_for_nobody(autojump_clock: MockClock) -> None:
     door = Door()
     async with open_pool(range(3), lifespan=door.lifespan, max_opening=1) as pool:

@@ -405,7 +405,8 @@ async def test_a_policy_that_fails_does_not_stop_an_elastic_pool(
 
 
 async def test_a_worker_added_to_an_elastic_pool_is_not_one_of_its_own(autojump_clock: MockClock) -> None:
-    async with open_pool(Elastic(Server().connect, max=3), reopening=RetryPolicy.never()) as pool:
+    elastic: Elastic[str] = Elastic(Server().connect, max=3)
+    async with open_pool(elastic, reopening=RetryPolicy.never()) as pool:
         worker = await pool.add("b")
         worker.reopen()
         await wait_all_tasks_blocked()
