@@ -139,5 +139,5 @@ def test_a_worker_that_starts_and_ends_again_and_again_leaves_nothing_behind() -
         assert run is not None
         core.scheduler.succeeded(run, None, 0.0)
         core.commands.clear()
-    fit, _ = core.roster.kinds_for(job._options.terms)
+    fit, _ = core.roster.kinds_for(make_job()._options.terms)
     assert len(fit._idle) < 200
