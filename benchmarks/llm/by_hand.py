@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 
 import httpx
 
@@ -56,14 +57,16 @@ async def answer_all(url: str, minute: float, prompts: Sequence[Prompt]) -> list
     queue = list(enumerate(prompts))[::-1]
     answers = [""] * len(prompts)
     tasks: list[Coroutine[None, None, None]] = []
-    for name, key in KEYS.items():
-        headers = {"Authorization": f"Bearer {name}"}
-        client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False)
-        limiters = [Limiter(key.quota, minute)]
-        if key.organisation is not None:
-            limiters.append(shared[key.organisation])
-        tasks += [work(client, limiters, queue, answers) for _ in range(CALLS_AT_ONCE)]
-    await asyncio.gather(*tasks)
+    async with AsyncExitStack() as stack:
+        for name, key in KEYS.items():
+            headers = {"Authorization": f"Bearer {name}"}
+            client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False)
+            await stack.enter_async_context(client)
+            limiters = [Limiter(key.quota, minute)]
+            if key.organisation is not None:
+                limiters.append(shared[key.organisation])
+            tasks += [work(client, limiters, queue, answers) for _ in range(CALLS_AT_ONCE)]
+        await asyncio.gather(*tasks)
     return answers
 
 
