@@ -32,7 +32,8 @@ USES: st.SearchStrategy[dict[str, Amount]] = st.dictionaries(
     st.sampled_from(["x", "x", "y", "z"]), AMOUNTS, min_size=1, max_size=2
 )
 # What the jobs of one run use.
-UNITS: dict[str, st.SearchStrategy[dict[str, Amount]]] = {"none": st.just({}), "some": st.just({}) | USES}
+NO_USES: st.SearchStrategy[dict[str, Amount]] = st.builds(dict[str, Amount])
+UNITS: dict[str, st.SearchStrategy[dict[str, Amount]]] = {"none": NO_USES, "some": NO_USES | USES}
 BREAKERS = st.builds(
     CircuitBreaker,
     failures=st.sampled_from([1, 1, 2]),

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from trio_pool._policies.rate_meters import RateLimits
 
 
+def has_job(worker: PlainWorker) -> bool:
+    return worker.job is not None
+
+
 def is_anybody(_: PlainWorker) -> bool:
     return True
 
@@ -239,10 +243,10 @@ class StaffMachine(ShellMachine):
             lambda: self.core.scheduler.set_rate_limit(limits, self.now, worker.record),
         )
 
-    @precondition(lambda self: self.those(lambda worker: worker.job is not None))
+    @precondition(lambda self: self.those(has_job))
     @rule(data=st.data(), uses=USES)
     def a_run_says_what_it_has_used(self, data: DataObject, uses: Mapping[str, Amount]) -> None:
-        worker = data.draw(st.sampled_from(self.those(lambda worker: worker.job is not None)))
+        worker = data.draw(st.sampled_from(self.those(has_job)))
         self.on_both(
             lambda: self.plain.set_used(worker.plain, uses),
             lambda: self.core.scheduler.set_used(run_on(worker.record), uses, self.now),

@@ -133,11 +133,12 @@ def test_a_worker_that_starts_and_ends_again_and_again_leaves_nothing_behind() -
     core = make_core()
     wide_worker(core, 3)
     wide_worker(core, 3)
+    job = submit(core)
     for _ in range(2000):
-        job = submit(core)
         run = job._run
         assert run is not None
         core.scheduler.succeeded(run, None, 0.0)
         core.commands.clear()
+        job = submit(core)
     (fit,) = core.roster.kinds.fits_for(job._options.terms.requires, None)
     assert len(fit._idle) < 200

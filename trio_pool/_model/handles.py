@@ -131,9 +131,10 @@ class Job(JobRecord, Generic[V_co]):
         """Let other jobs use the worker while this job waits for something.
 
         For use inside the job's function: ``async with current_job().lend(): ...``. Until the block
-        ends, the worker runs other jobs, and this job counts in no ``max_running``. At the end of
-        the block the job gets the same worker back, ahead of the queue, after at most the one
-        attempt that runs on it. The job's timeouts go on. The worker stays in its lifespan.
+        ends, the job's place is for others, and this job counts in no ``max_running``. At the end
+        of the block the job gets a place of the same worker back, ahead of the queue: the first
+        that falls free and isn't reserved for others. The job's timeouts go on. The worker stays in
+        its lifespan.
 
         Entering and leaving the block are checkpoints. If the job is cancelled, leaving still
         waits, shielded, until the job has the worker back. There is one exception: if the job on

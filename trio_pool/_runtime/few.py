@@ -47,12 +47,12 @@ class Few:
         self._is_released = True
         self._wake()
 
-    async def wait_for_room(self) -> None:
+    async def wait_for_room(self) -> None:  # noqa: ASYNC910  # there may be room
         """Wait until there is room for one more, or `release` was called."""
         while not (self.has_room or self._is_released):
             await self._wait()
 
-    async def wait_until_empty(self) -> None:
+    async def wait_until_empty(self) -> None:  # noqa: ASYNC910  # there may be none
         """Wait until there are none, or `release` was called."""
         while self._workers and not self._is_released:
             await self._wait()

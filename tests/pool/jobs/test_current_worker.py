@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-import trio.testing
 
 from tests.actors import works
 from trio_pool import Hedge, Job, JobFailedError, Pool, RetryPolicy, Worker, current_job, current_worker, open_pool

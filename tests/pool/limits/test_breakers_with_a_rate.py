@@ -152,11 +152,13 @@ async def test_resetting_does_not_end_a_pause_or_a_rest(autojump_clock: MockCloc
 
 async def test_resetting_what_needs_none_does_no_harm(autojump_clock: MockClock) -> None:
     async with open_pool([Resource("a", breaker=TOUCHY), "b"]) as pool:
-        for worker in pool.workers:
+        workers = pool.workers
+        for worker in workers:
             worker.reset_breaker()
         await wait_all_tasks_blocked()
         assert len(pool.idle_workers) == 2
-    worker.reset_breaker()
+    for worker in workers:
+        worker.reset_breaker()
 
 
 async def test_a_breaker_opened_at_the_instant_of_a_reset_is_closed_by_it(autojump_clock: MockClock) -> None:

@@ -14,7 +14,7 @@ from trio_pool import Job, JobState, RateLimit, Resource, SharedRateLimit, curre
 SLOW = RateLimit(1, per=10)
 
 
-async def when(*_: object) -> float:
+async def when(resource: object = None) -> float:
     """When it was called."""
     return trio.current_time()
 

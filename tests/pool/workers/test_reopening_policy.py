@@ -366,7 +366,8 @@ async def test_what_is_no_exception_ends_the_pool(elastic: bool, autojump_clock:
     resources: Any = Elastic(server.connect, min=1, max=1) if elastic else ["a"]
     options: dict[str, Any] = {} if elastic else {"lifespan": server.connect}
     with pytest.raises(BaseException) as caught:  # noqa: PT011, PT012
-        async with open_pool(resources, reopening=Rude(max_attempts=None), **options) as pool:
+        opens: Any = open_pool
+        async with opens(resources, reopening=Rude(max_attempts=None), **options) as pool:
             server.error = OSError("down")
             pool.workers[0].reopen()
             await trio.sleep_forever()
