@@ -196,7 +196,12 @@ class Submitting(Handle, FixedAttributes, Entered):
         if done is False:
             return False
         if done is not True:
-            done.worker._task.send(done)
+            task = done.worker._task
+            if task.free_loops:  # as `WorkerTask.send` does, without the call
+                task.free_loops -= 1
+                task.runs.send_nowait(done)
+            else:
+                task.send(done)
         if engine.commands or engine.deadlines.soonest < engine.timers.until:
             engine.carry_out()
         return True

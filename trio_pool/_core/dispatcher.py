@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .._model.records import Run
 from .._model.states import Hold, JobState
+from .._policies.draws import NO_USES
 from .commands import ADMITTED, START
 from .terms import terms_of
 
@@ -146,7 +147,7 @@ class Dispatcher:
             or self._newcomers
             or self._line
             or self._overdue
-            or not worker._has_room
+            or (worker._runs and not worker._has_room)
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -177,7 +178,8 @@ class Dispatcher:
         if self._limits.is_shared or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker looks first.
             self._roster.park(worker, now)
-            self._state.may_start = True
+            if self._count[QUEUED] or self._line or self._overdue:
+                self._state.may_start = True
             return None
         run: Run | None = None
         if self._lifecycle.count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -329,7 +331,7 @@ class Dispatcher:
             deadline = now + limit
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
-        if worker._limits is not None or self._limits.counts_starts or options.uses:
+        if worker._limits is not None or self._limits.counts_starts or options.uses is not NO_USES:
             self._count_start(run, now)
             if self._limits.budget is not None:
                 self._limits.budget.attempt(now)

@@ -24,14 +24,14 @@ class Kinds:
           random.
     """
 
-    __slots__ = ("_by_group", "_by_key", "_everybody", "_pick", "only")
+    __slots__ = ("_by_key", "_everybody", "_pick", "by_group", "only")
 
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
         self._by_key: dict[Key, Family] = {}
         # The kinds by the group that they are reserved for and by their closed units; and kinds by
         # their tags alone.
-        self._by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
+        self.by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
 
@@ -70,7 +70,7 @@ class Kinds:
         if kind is None:
             kind = family.kinds[closed] = WorkerKind(family, closed)
             kind.has_places = not worker._is_exclusive
-            indexes = self._by_group.setdefault(group, {})
+            indexes = self.by_group.setdefault(group, {})
             if closed not in indexes:
                 indexes[closed] = TagIndex(self._pick)
             indexes[closed].add(kind)
@@ -88,14 +88,14 @@ class Kinds:
         if kind.members or kind.family.has_members():
             return
         del self._by_key[kind.key]
-        indexes = self._by_group[kind.group]
+        indexes = self.by_group[kind.group]
         for each in kind.family.kinds.values():
             kinds = indexes[each.closed]
             kinds.remove(each)
             if not kinds.by_tags and (kind.group is not None or each.closed):
                 del indexes[each.closed]
         if not indexes:
-            del self._by_group[kind.group]
+            del self.by_group[kind.group]
         self._look_for_only()
 
     def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
@@ -140,7 +140,7 @@ class Kinds:
         """Record that a worker is not exclusive."""
         for kind in self.of(worker):
             if not kind.has_places:
-                self._by_group[kind.group][kind.closed].note_places(kind)
+                self.by_group[kind.group][kind.closed].note_places(kind)
                 self._look_for_only()
 
     def _look_for_only(self) -> None:
@@ -184,11 +184,11 @@ class Kinds:
 
     def unreserved(self) -> list[WorkerKind]:
         """The kinds that are reserved for no group."""
-        return [kind for index in self._by_group[None].values() for kind in index.by_tags.values()]
+        return [kind for index in self.by_group[None].values() for kind in index.by_tags.values()]
 
     def fits_for(self, requires: frozenset[str], group: Group | None, units: Units = OPEN) -> list[Fit]:
         """The kinds with these tags that are reserved for a group, or for none, and where no such unit is closed."""
-        indexes = self._by_group.get(group)
+        indexes = self.by_group.get(group)
         if indexes is None:
             return []
         return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(units)]

@@ -381,7 +381,7 @@ def begun(run: Run, now: float) -> None:
 
 def used_by(run: Run) -> Mapping[str, Amount] | None:
     """What a run has used, by units, or None for nothing."""
-    return None if run.draws is None else run.draws.used
+    return None if run.draws is None or run.draws.used is NO_USES else run.draws.used
 
 
 def _last_error(job: JobRecord) -> Exception | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .._policies.draws import Draws
+from .._policies.draws import NO_USES, Draws
 from .._policies.rate_limit import Share
 from .._policies.rate_meters import RateMeters
 
@@ -72,7 +72,7 @@ class Metering:
         """Draw what a run that starts uses."""
         uses = run.job._options.uses
         run.draws = Draws(uses, self._holders(run.worker), now)
-        if uses:
+        if uses is not NO_USES:
             self._add_used(run, uses)
             self._look(run.worker, uses, now)
 

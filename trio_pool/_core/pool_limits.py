@@ -76,12 +76,14 @@ class PoolLimits:
 
     def allows_start(self, now: float) -> bool:
         """Whether the limits of the pool allow one more attempt to start now."""
-        return self.room > 0 and not self.is_rate_limited(now)
+        if self.meters.starts and self.meters.ready_at(now) > now:
+            return False
+        return self.room > 0
 
     @property
     def room(self) -> float:
         """How many more attempts may run."""
-        if self.hold.is_on:
+        if self.hold.paused or self.hold.resting_until is not None:
             return 0
         return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 

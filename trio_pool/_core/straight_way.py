@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE
 from .._model.states import JobState
+from .._policies.draws import NO_USES
 from .commands import CHANGED, QUIET
-from .lifecycle import used_by
 
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Run, WorkerRecord
@@ -131,13 +131,14 @@ class StraightWay:
         else:
             del worker._runs[run]
             draws = run.draws
-            if draws is not None:
+            if draws is not None and not draws.has_begun:
                 draws.begin(run.started_at)
             worker._busy_seconds += now - run.since
             worker._succeeded += 1
             job._run = None
             if job._attempts or draws is not None:
-                lifecycle.keep_attempt(job, worker, run.started_at, now, None, (), used_by(run))
+                used = None if draws is None or draws.used is NO_USES else draws.used
+                lifecycle.keep_attempt(job, worker, run.started_at, now, None, (), used)
                 job._setback = None
             else:
                 job._attempts = (1, worker._id, worker._name, run.started_at, now, None, (), None)

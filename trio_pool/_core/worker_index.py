@@ -284,9 +284,9 @@ class WorkerIndex:
 
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may run such a job, now or ever."""
-        if terms is ANYONE:
-            return bool(self.by_id)
         pinned = terms.pinned
+        if pinned is None and not terms.requires:
+            return bool(self.by_id)
         if pinned is not None:
             return pinned._id in self.by_id and terms.requires <= pinned._tags
         return bool(self.kinds.everybody(terms.requires).kinds)
@@ -342,6 +342,8 @@ class WorkerIndex:
             return next(self._in_order(self.kinds.only.idle))
         if self.is_closed(terms):
             return None
+        if self.kinds.only is not None and not (but or terms.requires or terms.pinned or terms.failed or terms.units):
+            return next(self._in_order(self.kinds.only.idle))  # for a group without workers of its own
         if terms.pinned is not None:
             worker = terms.pinned
             free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
@@ -349,7 +351,9 @@ class WorkerIndex:
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
         requires, gate, units = terms.requires, terms.gate, terms.units
         # The reserved places of the group go first, since the others are available to all jobs.
-        own = None if gate is None else self._choose_of(self.kinds.fits_for(requires, gate, units), may_take)
+        own: WorkerRecord | None = None
+        if gate is not None and gate in self.kinds.by_group:
+            own = self._choose_of(self.kinds.fits_for(requires, gate, units), may_take)
         return self._choose_of(self.kinds.fits_for(requires, None, units), may_take) if own is None else own
 
     def is_closed(self, terms: Terms) -> bool:

@@ -36,7 +36,10 @@ class Draws:
         self.has_begun: bool = False
         self._drawn: dict[Meter, Amount] = {}
         for meters in holders:
-            self._drawn.update(meters.draws_of(used))
+            for meter in meters.starts:
+                self._drawn[meter] = 1
+            if used is not NO_USES:
+                self._drawn.update(meters.draws_of(used))
         for meter, amount in self._drawn.items():
             meter.hand_out(now, amount)
 

@@ -158,7 +158,10 @@ class RateMeter:
     def _time_of(self, amount: Amount) -> float:
         """When this amount will have been regained."""
         # A float overflows to inf here, while two ints would raise an error.
-        return self._since + as_float(amount) * float(self.limit.per) / self.limit.count
+        try:
+            return self._since + amount * float(self.limit.per) / self.limit.count
+        except OverflowError:  # an int that is too large for a float
+            return self._since + as_float(amount) * float(self.limit.per) / self.limit.count
 
 
 def exact(number: float) -> Amount:

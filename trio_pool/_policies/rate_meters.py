@@ -120,12 +120,8 @@ class RateMeters:
         return [meter for meter in meters if isinstance(meter, Share)]
 
     def draws_of(self, uses: Mapping[str, Amount]) -> dict[Meter, Amount]:
-        """What a run of a job that uses these amounts draws from each meter."""
-        draws: dict[Meter, Amount] = dict.fromkeys(self.starts, 1)
-        if self.by_unit:
-            for unit, amount in uses.items():
-                draws.update(dict.fromkeys(self.by_unit.get(unit, ()), amount))
-        return draws
+        """What a run of a job that uses these amounts draws from each meter with a unit."""
+        return {meter: amount for unit, amount in uses.items() for meter in self.by_unit.get(unit, ())}
 
     def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
         """The meter of a limit in the place where ``before`` was."""
@@ -144,7 +140,9 @@ def latest(meters: Iterable[Meter], now: float) -> float:
     """The earliest time from ``now`` on at which all these meters allow a start."""
     ready = now
     for meter in meters:
-        ready = max(ready, meter.ready_at(now))
+        at = meter.ready_at(now)
+        if at > ready:
+            ready = at
     return ready
 
 

@@ -9,7 +9,6 @@ import trio
 
 from .._basics.exceptions import as_error, without_cancellations
 from .._basics.is_a import is_a
-from .._core.lifecycle import begun
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from .._model.states import DeadReason
@@ -139,7 +138,7 @@ class AttemptLoop:
                         run.loop = self
                         settled = False
                         if run.draws is not None:
-                            begun(run, clock.current_time())
+                            run.draws.begin(clock.current_time())
                         value = await run_job(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open
                             await owner.take_back(run)

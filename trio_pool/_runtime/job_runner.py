@@ -136,13 +136,13 @@ class Failure:
 @trio.lowlevel.disable_ki_protection
 async def _user_code(run: Run, args: tuple[Any, ...]) -> Any:
     """Call the job's function and await it. Inside, Ctrl-C works as usual."""
-    job = run.job
-    _current_job.set(cast("Job[Any]", job))
+    job: Any = run.job
+    _current_job.set(job)
     if run.race is not None:
         _current_run.set(run)
     fn = job._fn
     try:
-        if type(fn) is types.MethodType and len(args) > len(job._args) and cast("Any", fn).__self__ is args[0]:
+        if type(fn) is types.MethodType and len(args) > len(job._args) and fn.__self__ is args[0]:
             return _bad_call(bound_already(fn, args[0]))  # noqa: ASYNC910  # run_job() adds the checkpoint
         try:
             made: Any = fn(*args)

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_pool import Job, JobState, RateLimit, Resource, SharedRateLimit, current_job, open_pool
+from trio_pool import Job, JobState, Pool, RateLimit, Resource, SharedRateLimit, current_job, open_pool
 
 SLOW = RateLimit(1, per=10)
 
@@ -17,6 +17,10 @@ SLOW = RateLimit(1, per=10)
 async def when(resource: object = None) -> float:
     """When it was called."""
     return trio.current_time()
+
+
+async def submit_four(pool: Pool[str]) -> list[Job[float]]:
+    return [await pool.submit(when) for _ in range(4)]
 
 
 async def times_of(jobs: list[Job[float]]) -> list[float]:
@@ -49,7 +53,7 @@ async def test_pools_that_wait_take_turns(autojump_clock: MockClock, of_pool: bo
 
     async with opened() as one, opened() as other, opened() as third:
         pools = (one, other, third)
-        jobs = [[await pool.submit(when) for _ in range(4)] for pool in pools]
+        jobs = [await submit_four(pool) for pool in pools]
         times = [await times_of(each) for each in jobs]
         assert times == [[0.0, 10.0, 40.0, 70.0], [20.0, 50.0, 80.0, 100.0], [30.0, 60.0, 90.0, 110.0]]
 
