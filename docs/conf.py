@@ -34,6 +34,8 @@ nitpick_ignore_regex = [
     # The same, imported for type checkers only, so that autodoc knows no more than the short name.
     (r"py:class", r"(Async)?(Iterable|Iterator|Generator)|AbstractAsyncContextManager|Awaitable|Callable"),
     (r"py:class", r"Context|Hashable|Mapping|Random|Sequence"),
+    # One limit or several: what it means is said where it stands.
+    (r"py:class", r"RateLimits"),
     # Type variables have no entry of their own.
     (r"py:class", r"(trio_pool\.(\w+\.)*)?[A-Z][a-z]?(_co|_contra)?"),
 ]

@@ -265,7 +265,7 @@ class Worker(WorkerRecord):
 
     @property
     def max_running(self) -> float:
-        """How many attempts may run on the worker at once: an int of at least 1, or ``inf``. Assign to change it.
+        """How many attempts may run on the worker at once, an int or ``inf``. Assign to change it.
 
         If more run than a lower bound allows, they end by themselves.
         """
