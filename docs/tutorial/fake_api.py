@@ -81,8 +81,8 @@ class Client:
 @asynccontextmanager
 async def connect(name: str) -> AsyncGenerator[Client]:
     """Log in with a token, and log out at the end."""
-    await trio.sleep(0.05)
     print(f"{name} logs in")
+    await trio.sleep(0.05)
     try:
         yield Client(name)
     finally:

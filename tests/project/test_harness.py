@@ -35,7 +35,7 @@ def test_undisturbed_it_settles_every_job() -> None:
     ends = Counter(job.state for job in world.jobs)
     assert ends[JobState.SUCCEEDED] > 10
     assert ends[JobState.DEAD] > 3
-    assert sum(bool(attempt.hedges) for job in world.jobs for attempt in job.attempts) > 3
+    assert sum(bool(attempt.hedges) for job in world.jobs for attempt in job.attempts) > 2
 
 
 DISTURBANCES: list[Disturbance] = [
