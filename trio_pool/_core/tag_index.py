@@ -141,7 +141,7 @@ class Fit:
     # fmt: on
 
     def __init__(self, requires: frozenset[str], pick: Pick) -> None:
-        self.requires = requires
+        self.requires: frozenset[str] = requires
         self.kinds: dict[WorkerKind, None] = {}
         self.is_wide: bool = False
         self.members: int = 0

@@ -32,7 +32,7 @@ class Draws:
     __slots__ = ("_drawn", "has_begun", "used")
 
     def __init__(self, used: Mapping[str, Amount], holders: Iterable[RateMeters], now: float) -> None:
-        self.used = used
+        self.used: Mapping[str, Amount] = used
         self.has_begun: bool = False
         self._drawn: dict[Meter, Amount] = {}
         for meters in holders:

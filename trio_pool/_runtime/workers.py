@@ -27,10 +27,13 @@ from .worker_task import WorkerTask
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
+    from random import Random
 
+    from .._core.commands import Commands
     from .._model.pool_config import OnFailure
     from .._model.records import Run
     from .._policies.resource import Elastic, Resource
+    from .clock import Clock
     from .engine import Engine
 
 
@@ -53,11 +56,11 @@ class Workers:
         self._first_failure: BaseException | None = None
         # The workers when the pool began to end, for later statistics.
         self.last_crew: tuple[Worker, ...] = ()
-        self.commands = engine.commands
-        self.timers = engine.timers
-        self.carry_out = engine.carry_out
-        self.crash = engine.crash
-        self.rng = engine.rng
+        self.commands: Commands = engine.commands
+        self.timers: Clock = engine.timers
+        self.carry_out: Callable[[], None] = engine.carry_out
+        self.crash: Callable[[BaseException], None] = engine.crash
+        self.rng: Random = engine.rng
         self.reopening: RetryPolicy = engine.config.reopening
         # The decision about failed jobs; may change while the pool runs.
         self.retry: RetryPolicy = engine.config.retry
