@@ -16,7 +16,6 @@ import attrs
 from tests.core.commands import WaitsInVain, of_kind
 from trio_pool._basics.frozen_mapping import FrozenMapping
 from trio_pool._core.core import Core as Scheduler
-from trio_pool._core.lifecycle import begun
 from trio_pool._core.state import CoreSettings
 from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.dead_letters import DeadLetters
@@ -205,6 +204,12 @@ def run_of(job: JobRecord) -> Run:
     """What a job without a hedge does on its worker."""
     assert job._run is not None
     return job._run
+
+
+def begun(run: Run, now: float) -> None:
+    """Do what a worker's loop does when the function of a run begins."""
+    if run.draws is not None:
+        run.draws.begin(now)
 
 
 def run_on(worker: WorkerRecord) -> Run:

@@ -27,11 +27,10 @@ from tests.core.commands import (
     WaitsInVain,
     typed,
 )
-from tests.core.makers import job_on, run_on
+from tests.core.makers import begun, job_on, run_on
 from tests.core.plain_parts import Named, PlainJob, PlainWorker
 from trio_pool import JobState
 from trio_pool._core.admission import Admission, Door
-from trio_pool._core.lifecycle import begun
 from trio_pool._model.records import JobRecord
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.core.commands import Start
-from tests.core.makers import job_on, make_core, make_job, make_limits, run_on
+from tests.core.makers import begun, job_on, make_core, make_job, make_limits, run_on
 from trio_pool import JobCancelledError, RateLimit
 from trio_pool._core.admission import Door
-from trio_pool._core.lifecycle import begun
 
 
 @pytest.mark.parametrize("whose", ["pool", "worker"])

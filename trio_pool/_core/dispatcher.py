@@ -217,8 +217,13 @@ class Dispatcher:
         elif Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
 
+    def _note_place(self, run: Run, now: float) -> None:
+        """Update whether a worker with several places is free after a run has taken one of them."""
+        run.worker._note_run(run, 1)
+        self.note_places(run.worker, now)
+
     def note_places(self, worker: WorkerRecord, now: float) -> None:
-        """Update whether a worker with several places is free after one of them has been taken."""
+        """Update whether a worker with several places is free after the use of them has changed."""
         self._roster.unpark(worker)
         if worker._available and worker._has_room:
             self.rest_idle(worker, now)
@@ -340,8 +345,7 @@ class Dispatcher:
         if not is_new:
             self._lifecycle.start(job, worker, now)
         if not worker._is_exclusive:
-            worker._note_run(run, 1)
-            self.note_places(worker, now)
+            self._note_place(run, now)
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
@@ -354,8 +358,7 @@ class Dispatcher:
         self._hedging.join(race, run, now)
         self._commands.append((START, run))
         if not worker._is_exclusive:
-            worker._note_run(run, 1)
-            self.note_places(worker, now)
+            self._note_place(run, now)
 
     def _count_start(self, run: Run, now: float) -> None:
         limits = run.worker._limits

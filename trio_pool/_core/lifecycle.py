@@ -42,7 +42,6 @@ _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIEL
 # Read for every change of state, and slow to access through the enum.
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
-SUCCEEDED = JobState.SUCCEEDED
 
 
 class Lifecycle:
@@ -371,12 +370,6 @@ class Lifecycle:
             self.tell("job_delayed", job, detail)
         elif state.is_final:
             self.tell("job_finished", job)
-
-
-def begun(run: Run, now: float) -> None:
-    """Record that the function of an attempt begins: the start counts in rate limits from now on."""
-    if run.draws is not None:
-        run.draws.begin(now)
 
 
 def used_by(run: Run) -> Mapping[str, Amount] | None:

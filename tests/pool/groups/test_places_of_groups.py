@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import sleeps, sleeps_forever, state_of, works
 from tests.pool.groups.own_workers import own
-from tests.pool.workers.places import Gauge, names, running, where
+from tests.pool.workers.places import Gauge, crew, names, running, where
 from trio_pool import (
     Elastic,
     JobDeadlockError,
@@ -26,11 +26,6 @@ from trio_pool import (
 
 if TYPE_CHECKING:
     from trio_pool import Job, JobGroup
-
-
-def crew(**places: float) -> list[Resource[str]]:
-    """Resources by their names, with so many places each."""
-    return [Resource(name, name=name, max_running=number) for name, number in places.items()]
 
 
 def reserved(group: JobGroup[Any]) -> list[str]:

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import sleeps, state_of, works
-from tests.pool.workers.places import running
+from tests.pool.workers.places import crew, running
 from trio_pool import (
     CircuitBreaker,
     Hedge,
@@ -24,11 +24,6 @@ from trio_pool import (
 
 if TYPE_CHECKING:
     from trio_pool import Job
-
-
-def crew(**places: float) -> list[Resource[str]]:
-    """Resources by their names, with so many places each."""
-    return [Resource(name, name=name, max_running=number) for name, number in places.items()]
 
 
 # Lending.

@@ -10,16 +10,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import sleeps, works
-from tests.pool.workers.places import running
+from tests.pool.workers.places import crew, running
 from trio_pool import JobDeadlockError, JobState, Resource, RetryPolicy, current_job, open_pool
 
 if TYPE_CHECKING:
     from trio_pool import Job
-
-
-def crew(**places: float) -> list[Resource[str]]:
-    """Resources by their names, with so many places each."""
-    return [Resource(name, name=name, max_running=number) for name, number in places.items()]
 
 
 async def waits_for(job: Job[Any], told: list[str], name: str) -> None:

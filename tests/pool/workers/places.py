@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from trio_pool import Worker, current_job
+from trio_pool import Resource, Worker, current_job
 
 if TYPE_CHECKING:
     from trio_pool import Job, Pool
@@ -28,6 +28,11 @@ class Gauge:
         finally:
             self.now[resource] -= 1
         return resource
+
+
+def crew(**places: float) -> list[Resource[str]]:
+    """Resources by their names, with so many places each."""
+    return [Resource(name, name=name, max_running=number) for name, number in places.items()]
 
 
 def my_worker() -> Worker:

@@ -10,16 +10,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import nap, sleeps, sleeps_forever, state_of, works
-from tests.pool.workers.places import Gauge, names, running, where
+from tests.pool.workers.places import Gauge, crew, names, running, where
 from trio_pool import Hedge, JobState, Resource, RetryPolicy, WorkerState, open_pool
 
 if TYPE_CHECKING:
     from trio_pool import Pool
-
-
-def crew(**places: float) -> list[Resource[str]]:
-    """Resources by their names, with so many places each."""
-    return [Resource(name, name=name, max_running=number) for name, number in places.items()]
 
 
 # How many.

@@ -13,11 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Doors, is_stubborn, sleeps, sleeps_forever, state_of, works
 from tests.harness import repeatable_schedule
-from tests.pool.workers.places import running
+from tests.pool.workers.places import crew, running
 from trio_pool import (
     JobFailedError,
     JobState,
-    Resource,
     ResourceBroken,
     RetryPolicy,
     WorkerState,
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from trio_pool import Job, Pool
-
-
-def crew(**places: float) -> list[Resource[str]]:
-    """Resources by their names, with so many places each."""
-    return [Resource(name, name=name, max_running=number) for name, number in places.items()]
 
 
 # Removed.

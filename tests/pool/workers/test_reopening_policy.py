@@ -12,18 +12,17 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import state_of, works
+from tests.pool.workers.reopenings import Log, breaks
 from tests.pool.workers.server import Server
 from trio_pool import (
     DeadReason,
     Elastic,
-    Instrument,
     Job,
     JobFailedError,
     NoEligibleWorkerError,
     Resource,
     ResourceBroken,
     RetryPolicy,
-    Worker,
     WorkerState,
     open_pool,
 )
@@ -31,34 +30,6 @@ from trio_pool import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from random import Random
-
-STEADY = RetryPolicy.fixed(10, max_attempts=None)
-
-
-class Log(Instrument):
-    """Notes what is told of workers."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
-
-    def worker_started(self, worker: Worker) -> None:
-        self.told.append(("started", worker.name))
-
-    def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
-        self.told.append(("reopening", error))
-
-    def worker_stopped(self, worker: Worker) -> None:
-        self.told.append(("stopped", worker.name))
-
-
-async def breaks(resource: str) -> None:
-    raise ResourceBroken
-
-
-async def nap(resource: str, seconds: float = 5.0) -> float:
-    await trio.sleep(seconds)
-    return trio.current_time()
-
 
 # The policy: delays.
 
