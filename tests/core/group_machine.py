@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
-    from trio_pool._model.records import Group, JobRecord
+    from trio_pool._model.records import Group, JobRecord, WorkerRecord
 
 DOORS = st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE])
 # One run has to do with one thing that a group can do, or with all.
@@ -257,11 +258,11 @@ class GroupMachine(CheckedMachine):
             for worker in self.reopening():
                 self.open_resource(worker)
             if self.able():
-                worker = data.draw(st.sampled_from(self.able()))
+                running = data.draw(st.sampled_from(self.able()))
                 if verdict is None:
-                    self.succeed_on(worker)
+                    self.succeed_on(running)
                 else:
-                    self.fail_with(worker, verdict, ValueError("no"))
+                    self.fail_with(running, verdict, ValueError("no"))
 
     @precondition(lambda self: self.open_groups())
     @rule(data=st.data(), limit=st.sampled_from([1, 2, math.inf]))
@@ -340,19 +341,19 @@ class GroupMachine(CheckedMachine):
         lacking = 0
         for worker in self.workers:
             if worker.plain.phase != "gone":
-                kept_for = worker.plain.kept_for
-                assert worker.record._kind.group is (None if kept_for is None else groups[kept_for])
+                assert kept_by(worker.record) == Counter(groups[group] for group in worker.plain.kept)
         for group, plain in self.open_groups():
-            assert set(group.workers) == {worker.record for worker in self.workers if worker.plain.kept_for is plain}
-            assert 0 <= group.lacks == plain.reserve - len(group.workers)
+            kept = Counter({worker.record: worker.plain.kept.count(plain) for worker in self.workers})
+            assert Counter(group.workers) == +kept
+            assert 0 <= group.lacks == plain.reserve - kept.total()
             lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
         reservations = self.core.scheduler.state.reservations
         assert reservations.lacking == lacking
         served = [group for group, _ in self.open_groups() if group not in reservations.waiting]
-        assert reservations.kept == sum(len(group.workers) for group in served)
+        assert reservations.kept == sum(group.reserved for group in served)
         assert reservations.may_give_back == any(group.workers for group in served if group.opener is None)
         assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
-        assert not lacking or all(worker.kept_for is not None or worker.lenders for worker in self.plain.idle())
+        assert not lacking or all(worker.free_places() <= 0 or worker.lenders for worker in self.plain.idle())
 
     @invariant()
     def kinds_of_workers_agree_with_a_recount(self) -> None:
@@ -423,11 +424,16 @@ class GroupMachine(CheckedMachine):
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""
         queued = self.plain.those(JobState.QUEUED)
-        kept_for = [worker.kept_for for worker in self.plain.workers if worker.kept_for is not None]
-        return bool(queued) and any(not group.waits for group in kept_for)
+        return bool(queued) and any(not group.waits for worker in self.plain.workers for group in worker.kept)
 
     @invariant()
     def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
         for group, plain in self.open_groups():
             if group in self.core.scheduler.state.reservations.waiting:
-                assert not group.workers or group.reserve <= self.model.most_workers(plain)
+                assert not group.workers or group.reserve <= self.model.most_places(plain)
+
+
+def kept_by(worker: WorkerRecord) -> Counter[Group]:
+    """How many places of a worker are kept for which groups."""
+    group: Group | None = worker._kind.group
+    return Counter(worker._kept if group is None else {group: 1})

@@ -65,6 +65,11 @@ WORKER_LIMITS = {
         max_age=st.sampled_from([None, None, 1.0, 4.0]),
     ),
 }
+# Likewise for places.
+PLACES: dict[str, st.SearchStrategy[float]] = {
+    "one": st.just(1),
+    "several": st.sampled_from([1, 1, 1, 2, 2, 3, math.inf]),
+}
 # Likewise for jobs that may run on several workers at once.
 HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.integers(1, 2))
 HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDGE}

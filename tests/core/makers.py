@@ -212,9 +212,9 @@ def begun(run: Run, now: float) -> None:
         run.draws.begin(now)
 
 
-def run_on(worker: WorkerRecord) -> Run:
-    """The one run that fills a place of a worker."""
-    (run,) = worker._runs
+def run_on(worker: WorkerRecord, job: JobRecord | None = None) -> Run:
+    """The one run that fills a place of a worker, or the one of them that is a job's."""
+    (run,) = [run for run in worker._runs if job in (None, run.job)]
     return run
 
 

@@ -38,6 +38,7 @@ class PlainElastic:
     idle_timeout: float
     tags: frozenset[str]
     open_after: float = 0.0
+    places: float = 1
 
 
 @attrs.define(eq=False)
@@ -83,10 +84,10 @@ class PlainElasticPool(PlainLendingPool):
         """Whether any worker that has not left, or that may be opened, may ever run the job."""
         return self.could_take(job) or super().is_eligible(job)
 
-    def most_workers(self, group: PlainGroup) -> float:
-        """How many workers a group can have at most."""
-        most = super().most_workers(group)
-        return most if self.elastic is None else most - len(self.crew()) + self.elastic.max
+    def most_places(self, group: PlainGroup) -> float:
+        """How many places a group can have at most."""
+        most = super().most_places(group)
+        return most if self.elastic is None else most + (self.elastic.max - len(self.crew())) * self.elastic.places
 
     def waiting_for_new(self) -> list[PlainJob]:
         """The jobs that wait and that a worker could be opened for."""
@@ -115,7 +116,7 @@ class PlainElasticPool(PlainLendingPool):
     def on_their_way(self) -> int:
         """How many are ordered or about to open their resources."""
         opening = [worker for worker in self.crew() if worker.phase in ("starting", "reopening")]
-        return self.ordered + sum(worker.job is None and not worker.lenders for worker in opening)
+        return self.ordered + sum(not (worker.runs or worker.lenders) for worker in opening)
 
     def missing_workers(self) -> int:
         """How many workers are to be ordered."""
@@ -188,7 +189,7 @@ class PlainElasticPool(PlainLendingPool):
         if self.elastic is None or self.wanting() or self.lacking():
             return
         for worker in self.failing():
-            if worker.kept_for is None and len(self.crew()) > self.elastic.min:
+            if not worker.kept and len(self.crew()) > self.elastic.min:
                 self._dismiss(worker)
                 self._update(worker)
 
@@ -217,7 +218,9 @@ class PlainElasticPool(PlainLendingPool):
         if not worker.elastic or worker.departing:
             return
         # One that is opened anew meanwhile stays idle.
-        is_idle = worker.idle_since is not None or (worker in self.idlers and worker.phase == "reopening")
+        is_idle = (worker.idle_since is not None and not worker.runs) or (
+            worker in self.idlers and worker.phase == "reopening"
+        )
         if is_idle and worker not in self.idlers:
             self.idlers.append(worker)
             self.idle_times.append(self.now)
@@ -241,7 +244,7 @@ class PlainElasticPool(PlainLendingPool):
 
     def _is_bound(self, worker: PlainWorker) -> bool:
         waiting = [*self.queue(), *self.ready_line()]
-        return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
+        return bool(worker.kept or worker.lenders) or any(job.only_worker is worker for job in waiting)
 
     def _has_surplus(self) -> bool:
         return self.elastic is not None and len(self.crew()) + self.ordered > self.elastic.max
@@ -253,7 +256,8 @@ class PlainElasticPool(PlainLendingPool):
         super()._match()
 
     def _wear(self, worker: PlainWorker) -> None:
-        if self._has_surplus() and worker in self.crew() and worker.available and not self._is_bound(worker):
+        is_done = worker in self.crew() and worker.available and not worker.runs
+        if is_done and self._has_surplus() and not self._is_bound(worker):
             self._dismiss(worker)
         else:
             super()._wear(worker)

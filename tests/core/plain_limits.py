@@ -16,13 +16,14 @@ from trio_pool import RateLimit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.core.plain_parts import PlainRun
     from trio_pool import CircuitBreaker, RetryBudget
     from trio_pool._policies.rate_meter import Amount
     from trio_pool._policies.rate_meters import RateLimits
 
 # When, and the limit that held from then on, or what was drawn.
 Event: TypeAlias = "tuple[float, RateLimit | Amount]"
-# A run: its worker and its attempt.
+# A run: its worker and its attempt, which has only one there.
 Run: TypeAlias = "tuple[object, object]"
 
 
@@ -137,20 +138,31 @@ def _grown(limit: RateLimit, store: Fraction, seconds: Fraction) -> Fraction:
 
 @attrs.define(eq=False)
 class PlainBreaker:
-    """A circuit breaker as the list of what attempts came to; those that came to neither aren't in it."""
+    """A circuit breaker as the list of what attempts came to; those that came to neither aren't in it.
+
+    An attempt that began before it last opened does not count.
+    """
 
     policy: CircuitBreaker
     outcomes: list[bool] = attrs.field(factory=list[bool])
     # As long as it is open, and so while the probe is out too.
     open_until: float | None = None
+    openings: int = 0
 
-    def succeeded(self) -> None:
+    def start(self, run: PlainRun) -> None:
+        """An attempt starts: as the probe if it is open."""
+        run.openings, run.is_probe = self.openings, self.open_until is not None
+
+    def succeeded(self, run: PlainRun) -> None:
         """An attempt has succeeded: if it was the probe, that closes it."""
-        self.outcomes.append(True)
-        self.open_until = None
+        if run.openings == self.openings:
+            self.outcomes.append(True)
+            self.open_until = None
 
-    def failed(self, now: float) -> bool:
+    def failed(self, run: PlainRun, now: float) -> bool:
         """An attempt has failed; returns whether that opens it, once more if it was the probe."""
+        if run.openings != self.openings:
+            return False
         self.outcomes.append(False)
         in_a_row = len(self.outcomes)
         if True in self.outcomes:
@@ -160,6 +172,7 @@ class PlainBreaker:
         longest = self.policy.reset_after if self.policy.max_reset_after is None else self.policy.max_reset_after
         doublings = in_a_row - self.policy.failures
         self.open_until = now + min(self.policy.reset_after * 2**doublings, longest)
+        self.openings += 1
         return True
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import attrs
 
 from tests.core.plain_groups import PlainGroupedPool
-from tests.core.plain_parts import PlainJob, PlainWorker
+from tests.core.plain_parts import PlainJob, PlainRun, PlainWorker
 
 
 @attrs.define(eq=False)
@@ -42,29 +42,22 @@ class PlainLendingPool(PlainGroupedPool):
 
     def _cancel_running(self, job: PlainJob) -> None:
         super()._cancel_running(job)
-        if job.has_lent is not None:
-            self._cut_lender(job)
+        if job.loan is not None:
+            self._cut(job.loan)
 
-    def _cut_lender(self, job: PlainJob) -> None:
-        assert job.has_lent is not None
-        if self.now < job.attempt.deadline:
-            job.lent_cut = True
-        self.interrupted.append((job.has_lent, job))
-
-    def _evict(self, worker: PlainWorker) -> None:
-        super()._evict(worker)
-        for job in worker.lenders:
-            self._cut_lender(job)
+    def _evictable(self, worker: PlainWorker) -> list[PlainRun]:
+        return [*worker.runs, *(job.loan for job in worker.lenders if job.loan is not None)]
 
     def _give_back(self, worker: PlainWorker) -> None:
-        assert worker.job is None
+        assert worker.has_place
         job = worker.claims.pop(0)
         worker.lenders.remove(job)
-        worker.job, worker.cut = job, job.lent_cut
-        job.has_lent, job.lent_cut = None, False
-        job.attempt.runners.append(worker)
+        run, job.loan = job.loan, None
+        assert run is not None
+        worker.runs.append(run)
+        job.attempt.runs.append(run)
         self.regained.append((worker, job))
-        self._update(worker)
+        self._touch(worker)
 
     def _go_on(self, worker: PlainWorker) -> None:
         if worker.claims:
@@ -76,16 +69,15 @@ class PlainLendingPool(PlainGroupedPool):
 
     # What happens.
 
-    def lend(self, worker: PlainWorker) -> None:
-        """The job on a worker lends it."""
+    def lend(self, run: PlainRun) -> None:
+        """The job of a run lends its place."""
         self.advance()
-        job = worker.job
-        assert job is not None
-        assert job.has_lent is None
-        worker.job = None
+        job, worker = run.job, run.worker
+        assert job.loan is None
+        worker.runs.remove(run)
         worker.lenders.append(job)
-        job.has_lent, job.lent_cut, worker.cut = worker, worker.cut, False
-        job.attempt.runners.remove(worker)
+        job.loan = run
+        job.attempt.runs.remove(run)
         self._go_on(worker)
 
     def claim(self, job: PlainJob, task: int = 0) -> None:
@@ -94,7 +86,7 @@ class PlainLendingPool(PlainGroupedPool):
         worker = job.has_lent
         assert worker is not None
         worker.claims.append(job)
-        if worker.job is None:
+        if worker.has_place:
             self._give_back(worker)
         else:
             self._wait_for_worker(job, task)

@@ -131,8 +131,8 @@ class PlainWaitingPool(PlainElasticPool):
 
     def _loan_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         assert job.has_lent is not None
-        holder = job.has_lent.job
-        return [] if holder is None or holder in self.as_if_lent or holder in coming else [holder]
+        holders = [run.job for run in job.has_lent.runs]
+        return [holder for holder in holders if holder not in self.as_if_lent and holder not in coming]
 
     def _start_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         kept: list[Thing] = [each for each in self.missing(job) if each.state not in FINAL and each not in coming]
@@ -161,12 +161,12 @@ class PlainWaitingPool(PlainElasticPool):
         ]
         if self.could_take(job) and len(self.crew()) + self.ordered < most:
             leaving = [w for w in self.workers if w.elastic and w.departing and w.phase != "gone"]
-            found += [self._held_by(worker, coming, is_broken=True, group=worker.kept_for) for worker in leaving]
+            found += [self._held_by(worker, coming, is_broken=True, group=self._keeper(worker)) for worker in leaving]
         if not found:  # all are to leave, and have to
             return [
                 thing
                 for worker in fitting
-                for thing in self._held_by(worker, coming, is_broken=True, group=worker.kept_for)
+                for thing in self._held_by(worker, coming, is_broken=True, group=self._keeper(worker))
             ]
         return [] if [] in found else [thing for things in found for thing in things]
 
@@ -174,18 +174,22 @@ class PlainWaitingPool(PlainElasticPool):
         self, worker: PlainWorker, coming: set[Thing], *, is_broken: bool, group: PlainGroup | None
     ) -> list[Thing]:
         """What keeps a worker from starting something for a group, or for none; with ``is_broken`` its lenders do."""
-        held = [None if worker.job in self.as_if_lent else worker.job, *(worker.lenders if is_broken else [])]
-        kept: list[Thing] = [job for job in held if job is not None and job not in coming]
-        keeper = worker.kept_for
+        held = [run.job for run in worker.runs if run.job not in self.as_if_lent]
+        held += worker.lenders if is_broken else []
+        kept: list[Thing] = [job for job in held if job not in coming]
+        keeper = self._keeper(worker)
         if keeper is not None and keeper is not group and not keeper.waits and keeper.opener is not None:
             kept += [w for w in self.waits_of(keeper.opener) if w.task == keeper.task and w not in coming]
         return kept
+
+    def _keeper(self, worker: PlainWorker) -> PlainGroup | None:
+        return worker.kept[0] if worker.kept else None
 
     def _staff_kept_by(self, group: PlainGroup, coming: set[Thing]) -> list[Thing]:
         spare = 0.0 if self.elastic is None else self.elastic.max - len(self.crew())
         lacks = group.reserve - len(self.kept(group)) - spare
         own = self.openers_worker(group)
-        others = [worker for worker in self.staying() if worker.kept_for is not group and worker is not own]
+        others = [worker for worker in self.staying() if group not in worker.kept and worker is not own]
         found = [self._held_by(worker, coming, is_broken=True, group=group) for worker in others]
         if lacks > len(found) or found.count([]) >= lacks:
             return []  # or more have to come, as they may
@@ -290,7 +294,7 @@ class PlainWaitingPool(PlainElasticPool):
         worker = job.has_lent
         assert worker is not None
         worker.lenders.remove(job)
-        job.has_lent, job.lent_cut, job.forfeited = None, False, False
+        job.loan, job.forfeited = None, False
         if succeeds or outcome is not None:
             job.attempt.outcomes.append("value" if outcome is None else outcome)
             worker.ended += 1
