@@ -55,6 +55,7 @@ class GroupMachine(CheckedMachine):
     """Does to groups, too, whatever can be done."""
 
     make_plain = PlainGroupedPool
+    draws_places = False
 
     @property
     def model(self) -> PlainGroupedPool:

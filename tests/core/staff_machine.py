@@ -58,7 +58,7 @@ class StaffMachine(ShellMachine):
     """Does everything to workers, and lets time pass."""
 
     # Whether workers may have several places.
-    draws_places = False
+    draws_places = True
 
     # What limits workers have in this run, and how many places.
     limits: SearchStrategy[PlainLimits]

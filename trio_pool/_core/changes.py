@@ -58,9 +58,14 @@ class Changes:
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
         # If this is the only change, and no other job waits because of a shared limit, the job may
-        # start at once. Otherwise it is matched with the workers when all changes are known.
+        # start at once. Otherwise it is matched with the workers when all changes are known. A worker
+        # whose run has just ended may be preferred to others of whose places some are taken.
         alone = at_once and not (
-            state.may_start or self._lifecycle.news or state.limits.is_shared or state.has_reserved
+            state.may_start
+            or self._lifecycle.news
+            or state.limits.is_shared
+            or state.has_reserved
+            or state.roster.kinds.have_places
         )
         worker = self._dispatcher.idle_worker_for(terms, now) if alone else None
         if worker is not None:

@@ -22,9 +22,10 @@ class Kinds:
     Attributes:
       only: the only kind, if all workers are exclusive and none is reserved, and if picks are not
           random.
+      have_places: whether there has ever been a worker that is not exclusive.
     """
 
-    __slots__ = ("_by_key", "_everybody", "_pick", "by_group", "only")
+    __slots__ = ("_by_key", "_everybody", "_pick", "by_group", "have_places", "only")
 
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
@@ -34,6 +35,7 @@ class Kinds:
         self.by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
+        self.have_places: bool = False
 
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker."""
@@ -138,6 +140,7 @@ class Kinds:
 
     def note_places(self, worker: WorkerRecord) -> None:
         """Record that a worker is not exclusive."""
+        self.have_places = True
         for kind in self.of(worker):
             if not kind.has_places:
                 self.by_group[kind.group][kind.closed].note_places(kind)
