@@ -94,6 +94,8 @@ class WorkerIndex:
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
         """Change the number of a worker's places."""
+        if limit == worker._max_running:
+            return  # the order of exclusive workers must stay as it is
         if worker._id not in self.by_id:
             worker._max_running = limit
             return
