@@ -24,7 +24,6 @@ class DeadlockMachine(WaitingMachine):
 
     # The model and the core differ about waits of jobs that also wait for units, which is not explained yet.
     draws_units = False
-    draws_places = False
 
     def get_to_work(self, data: DataObject) -> None:
         """There are two workers at least, and all but one of those that may do something have something to do."""

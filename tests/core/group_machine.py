@@ -13,7 +13,7 @@ from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
 from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
-from tests.core.plain_parts import PlainJob, PlainVerdict
+from tests.core.plain_parts import PlainJob, PlainVerdict, PlainWorker
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 
@@ -55,7 +55,6 @@ class GroupMachine(CheckedMachine):
     """Does to groups, too, whatever can be done."""
 
     make_plain = PlainGroupedPool
-    draws_places = False
 
     @property
     def model(self) -> PlainGroupedPool:
@@ -358,17 +357,21 @@ class GroupMachine(CheckedMachine):
 
     @invariant()
     def kinds_of_workers_agree_with_a_recount(self) -> None:
-        roster = self.core.roster
+        roster, groups = self.core.roster, dict(self.groups)
         records = list(roster.by_id.values())
-        kinds = {(record.tags, record._kind.group, record._closed): record._kind for record in records}
-        assert {(*kind.key, kind.closed): kind for kind in roster.kinds.all()} == kinds
-        for key, kind in kinds.items():
-            members = [record for record in records if record._kind is kind]
-            keys = {(record.tags, record._kind.group, record._closed) for record in members}
-            assert keys == {key, (*kind.key, kind.closed)}
-            assert kind.members == len(members)
-            assert kind.available == sum(record._available and not record._lent for record in members)
-            assert list(kind.idle) == [record for record in roster.idle() if record._kind is kind]
+        plain_workers = {worker.record: worker.plain for worker in self.workers}
+        keys = [(record.tags, group, record._closed) for record in records for group in groups_of(record)]
+        kinds = {(*kind.key, kind.closed): kind for kind in roster.kinds.all()}
+        assert kinds.keys() == set(keys)
+        for (tags, group, closed), kind in kinds.items():
+            members = [record for record in records if (record.tags, record._closed) == (tags, closed)]
+            members = [record for record in members if group in groups_of(record)]
+            assert kind.members == len(members) == keys.count((tags, group, closed))
+            serving = [record for record in members if group or not record._kept or has_unreserved(record)]
+            assert kind.available == sum(record._available and not record._lent for record in serving)
+            free = [record for record in roster.idle() if record in members]
+            idle = [record for record in free if has_free_place(plain_workers[record], None if group is None else groups[group])]
+            assert (set if kind.has_places else list)(kind.idle) == (set if kind.has_places else list)(idle)
         assert roster.idle_count == len(roster.idle())
 
     @invariant()
@@ -438,3 +441,18 @@ def kept_by(worker: WorkerRecord) -> Counter[Group]:
     """How many places of a worker are kept for which groups."""
     group: Group | None = worker._kind.group
     return Counter(worker._kept if group is None else {group: 1})
+
+
+def groups_of(worker: WorkerRecord) -> set[Group | None]:
+    """The groups of the kinds that a worker belongs to: None aside those that have places of one that has several."""
+    return {worker._kind.group, *worker._kept}
+
+
+def has_unreserved(worker: WorkerRecord) -> bool:
+    """Whether a place of a worker with several is kept for no group."""
+    return sum(worker._kept.values()) < worker._max_running
+
+
+def has_free_place(worker: PlainWorker, group: PlainGroup | None) -> bool:
+    """Whether a place is free that is kept for a group, or for none."""
+    return worker.free_places() > 0 if group is None else worker.unused(group) > 0

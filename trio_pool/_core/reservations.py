@@ -176,7 +176,7 @@ class Reservations:
         """Release the places of a worker that is about to leave the pool, or all but ``most`` of them."""
         if worker._is_exclusive:
             group = worker._kind.group
-            if group is not None:
+            if group is not None and not most:
                 self._lose(worker, group)
                 self._roster.reserve(worker, None)
             return

@@ -141,8 +141,6 @@ class WorkerEvents:
         """Change how many attempts may run on a worker at once."""
         self._settling.advance(now)
         state = self._state
-        if worker._is_exclusive and limit != 1:
-            state.reservations.lose(worker)  # groups reserve single places of it from now on
         state.roster.set_places(worker, limit)
         state.reservations.lose(worker, most=limit)
         state.may_reserve = True

@@ -99,10 +99,15 @@ class WorkerIndex:
         if worker._id not in self.by_id:
             worker._max_running = limit
             return
+        group = worker._kind.group
+        if group is not None:
+            self.reserve(worker, None)
         counts = not worker._is_leaving
         self.add_places(worker, -counts)
         self._change(worker, partial(self.kinds.set_places, worker, limit))
         self.add_places(worker, counts)
+        if group is not None:
+            self.change_kept(worker, group, 1)  # the group keeps the one place that it had
 
     def _change(self, worker: WorkerRecord, change: Callable[[], None]) -> None:
         """Change the places of a worker or what is reserved of them; it stays where it is in the order."""
