@@ -367,7 +367,7 @@ class GroupMachine(CheckedMachine):
             members = [record for record in records if (record.tags, record._closed) == (tags, closed)]
             members = [record for record in members if group in groups_of(record)]
             assert kind.members == len(members) == keys.count((tags, group, closed))
-            serving = [record for record in members if group or not record._kept or has_unreserved(record)]
+            serving = [record for record in members if group is counted_for(record, group)]
             assert kind.available == sum(record._available and not record._lent for record in serving)
             free = [record for record in roster.idle() if record in members]
             idle = [record for record in free if has_free_place(plain_workers[record], None if group is None else groups[group])]
@@ -448,9 +448,11 @@ def groups_of(worker: WorkerRecord) -> set[Group | None]:
     return {worker._kind.group, *worker._kept}
 
 
-def has_unreserved(worker: WorkerRecord) -> bool:
-    """Whether a place of a worker with several is kept for no group."""
-    return sum(worker._kept.values()) < worker._max_running
+def counted_for(worker: WorkerRecord, group: Group | None) -> Group | None:
+    """This group, if an available worker counts among those that are kept for it; all do that have a place for any."""
+    if not worker._kept:
+        return worker._kind.group  # type: ignore[no-any-return]
+    return None if sum(worker._kept.values()) < worker._max_running else group
 
 
 def has_free_place(worker: PlainWorker, group: PlainGroup | None) -> bool:

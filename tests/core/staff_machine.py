@@ -88,9 +88,8 @@ class StaffMachine(ShellMachine):
             elastic=elastic,
             places=places,
         )
-        worker = ShellWorker(self.core.make_worker(*tags, limits=kept), plain)
+        worker = ShellWorker(self.core.make_worker(*tags, limits=kept, places=places), plain)
         worker.record._elastic = elastic
-        worker.record._max_running, worker.record._is_exclusive = places, places == 1
         self.workers.append(worker)
         self.on_both(
             lambda: self.plain.join(worker.plain, ordered=ordered),
@@ -242,6 +241,7 @@ class StaffMachine(ShellMachine):
 
     @rule(limits=st.none() | RATES | SETS_OF_RATES)
     def set_rate_limit(self, limits: RateLimits) -> None:
+        self.mind_deadlines()  # what starts on account of them begins before the limits change
         self.on_both(
             lambda: self.plain.set_rate_limit(limits),
             lambda: self.core.scheduler.set_rate_limit(limits, self.now),
@@ -255,6 +255,7 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: self.limited())
     @rule(data=st.data(), limits=st.none() | RATES | SETS_OF_RATES)
     def set_rate_limit_of_a_worker(self, data: DataObject, limits: RateLimits) -> None:
+        self.mind_deadlines()
         worker = data.draw(st.sampled_from(self.limited()))
         self.on_both(
             lambda: self.plain.set_rate_limit(limits, worker.plain),

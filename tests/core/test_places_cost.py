@@ -25,12 +25,7 @@ RETRY = Verdict(Retry(0.0, "any", False, True))
 
 def wide_worker(core: Core, places: float = 1000, **limits: Any) -> WorkerRecord:
     """A worker with many places."""
-    worker = core.make_worker(limits=make_limits(**limits) if limits else None)
-    worker._max_running = places
-    worker._is_exclusive = False
-    core.scheduler.join(worker)
-    core.scheduler.opened(worker, 0.0)
-    return worker
+    return core.add_worker(limits=make_limits(**limits) if limits else None, places=places)
 
 
 def submit(core: Core, **options: Any) -> Job[Any]:

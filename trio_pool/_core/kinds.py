@@ -173,13 +173,15 @@ class Kinds:
         return [worker._kind, *kinds] if taken < worker._max_running else kinds
 
     def add_available(self, worker: WorkerRecord, number: int) -> None:
-        """Add to the number of available workers of each kind in which a worker has places."""
-        if not worker._kept:
+        """Add to the number of available workers of the kinds in which a worker has places.
+
+        A worker that has unreserved places counts in no other kind, so that no group counts it twice.
+        """
+        if not worker._kept or _has_unreserved(worker):
             worker._kind.add_available(number)
             return
-        for kind in self.of(worker):
-            if kind.group is not None or _has_unreserved(worker):
-                kind.add_available(number)
+        for group in worker._kept:
+            self._kind_of(worker, group).add_available(number)
 
     def everybody(self, requires: frozenset[str]) -> Fit:
         """The kinds by tags alone that have these tags."""

@@ -1,0 +1,76 @@
+"""Workers with several places, beside others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.commands import Reserved
+from tests.core.makers import Core, make_core, make_job, run_on
+from trio_pool import JobState
+from trio_pool._core.admission import Door
+from trio_pool._core.retry_decision import Retry, Verdict
+
+if TYPE_CHECKING:
+    from trio_pool import Job
+    from trio_pool._model.records import WorkerRecord
+    from trio_pool._policies.retry import Placement
+
+
+def submit(core: Core, **options: Any) -> Job[Any]:
+    job = make_job(**options)
+    core.scheduler.submit(job, Door.ALWAYS, 0.0)
+    return job
+
+
+def fail(core: Core, job: Job[Any], placement: Placement = "any") -> None:
+    worker: WorkerRecord | None = job.worker
+    assert worker is not None
+    verdict = Verdict(Retry(0.0, placement, front=False, counts=True))
+    core.scheduler.failed(run_on(worker, job), ValueError(), verdict, 0.0)
+
+
+def test_a_job_that_is_tried_again_at_once_goes_rather_to_the_place_it_has_left_than_to_one_beside_others() -> None:
+    core = make_core()
+    one, shared = core.add_worker(), core.add_worker(places=2)
+    job = submit(core)
+    assert submit(core).worker is shared
+    fail(core, job)
+    assert job.worker is one
+
+
+def test_assigning_the_number_of_places_that_a_worker_has_leaves_it_where_it_is_in_the_order() -> None:
+    core = make_core()
+    first, _ = core.add_worker(), core.add_worker()
+    core.scheduler.set_places(first, 1, 0.0)
+    assert submit(core).worker is first
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_group_keeps_the_worker_that_it_has_when_that_gets_another_number_of_places(
+    paused: bool, places: int
+) -> None:
+    core = make_core()
+    worker = core.add_worker()
+    group = core.open_group(reserve=1)
+    assert core.commands_of(Reserved)
+    core.commands.clear()
+    if paused:
+        core.scheduler.pause(worker, 0.0)
+    core.scheduler.set_places(worker, places, 0.0)
+    core.scheduler.resume(worker, 0.0)
+    assert not core.commands_of(Reserved)
+    assert group.workers == {worker: 1}
+    assert submit(core).state is (JobState.QUEUED if places == 1 else JobState.RUNNING)
+    assert submit(core, group=group).state is JobState.RUNNING
+
+
+def test_a_job_of_a_group_that_has_places_of_a_worker_may_fail_on_it_where_there_is_no_other() -> None:
+    core = make_core()
+    worker = core.add_worker(places=2)
+    group = core.open_group(reserve=1)
+    job = submit(core, group=group)
+    fail(core, job, "other")
+    assert job.worker is worker
