@@ -367,7 +367,7 @@ class GroupMachine(CheckedMachine):
             members = [record for record in records if (record.tags, record._closed) == (tags, closed)]
             members = [record for record in members if group in groups_of(record)]
             assert kind.members == len(members) == keys.count((tags, group, closed))
-            serving = [record for record in members if group is counted_for(record, group)]
+            serving = [record for record in members if counts_for(record, group)]
             assert kind.available == sum(record._available and not record._lent for record in serving)
             free = [record for record in roster.idle() if record in members]
             idle = [record for record in free if has_free_place(plain_workers[record], None if group is None else groups[group])]
@@ -448,11 +448,10 @@ def groups_of(worker: WorkerRecord) -> set[Group | None]:
     return {worker._kind.group, *worker._kept}
 
 
-def counted_for(worker: WorkerRecord, group: Group | None) -> Group | None:
-    """This group, if an available worker counts among those that are kept for it; all do that have a place for any."""
-    if not worker._kept:
-        return worker._kind.group  # type: ignore[no-any-return]
-    return None if sum(worker._kept.values()) < worker._max_running else group
+def counts_for(worker: WorkerRecord, group: Group | None) -> bool:
+    """Whether an available worker counts for a group, or for all: if it has a place for any job, then so only."""
+    is_full = sum(worker._kept.values()) >= worker._max_running
+    return not worker._kept or is_full is (group is not None)
 
 
 def has_free_place(worker: PlainWorker, group: PlainGroup | None) -> bool:

@@ -44,12 +44,14 @@ class Metering:
           hold each.
     """
 
-    __slots__ = ("_gates", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
+    __slots__ = ("_closed", "_gates", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
         self._state = state
         self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
+        # For each unit that is closed anywhere, how many gates it has.
+        self._closed: dict[str, int] = {}
         self.shares: dict[Share, dict[WorkerRecord, None]] = {}
         # The shares to look at again.
         self._woken: dict[Share, None] = {}
@@ -64,7 +66,8 @@ class Metering:
     @property
     def may_open(self) -> bool:
         """Whether jobs may wait only for a unit."""
-        return bool(self._gates) and (self._state.queue.uses_units or self._state.waiting_line.by_taker.uses_units)
+        closed = self._closed.keys()
+        return bool(closed) and (self._state.queue.uses_any(closed) or self._state.waiting_line.by_taker.uses_any(closed))
 
     # Runs.
 
@@ -131,6 +134,7 @@ class Metering:
         meters.wait(unit, now)
         if gate is None:
             gate = self._gates[worker, unit] = UnitGate(worker, unit)
+            self._closed[unit] = self._closed.get(unit, 0) + 1
             self._close(gate)
         if gate.until != ready:
             self._forget(gate)
@@ -164,6 +168,9 @@ class Metering:
     def _remove(self, gate: UnitGate) -> None:
         self._forget(gate)
         del self._gates[gate.worker, gate.unit]
+        self._closed[gate.unit] -= 1
+        if not self._closed[gate.unit]:
+            del self._closed[gate.unit]
 
     def come_due(self, gate: UnitGate, now: float) -> None:
         """Check a unit again at the time when its limits should allow a start."""

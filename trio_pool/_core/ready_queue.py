@@ -22,7 +22,7 @@ from .startable import Startable
 from .terms import terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
@@ -252,10 +252,9 @@ class ReadyQueue:
         """Let a worker search again that may now run jobs of more units."""
         self._nothing_before.pop(worker, None)
 
-    @property
-    def uses_units(self) -> bool:
-        """Whether jobs wait that use units."""
-        return self._indexes.uses_units
+    def uses_any(self, units: Collection[str]) -> bool:
+        """Whether jobs wait that use any of these units."""
+        return self._indexes.uses_any(units)
 
     def forget_kinds(self, group: Group) -> None:
         """Drop the indexes of a group's reserved workers after these have been released."""
