@@ -55,6 +55,7 @@ class ElasticMachine(LendingMachine):
     """Opens ordered workers, or doesn't."""
 
     make_plain = PlainElasticPool
+    draws_places = False
     elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = ELASTICS
 
     def __init__(self) -> None:

@@ -31,7 +31,6 @@ class LendingMachine(GroupMachine):
     """Lends workers and takes them back."""
 
     make_plain = PlainLendingPool
-    draws_places = False
     # A breaker's probe that lends its worker is another matter.
     worker_limits: ClassVar = {
         kind: limits.map(lambda limits: attrs.evolve(limits, breaker=None)) for kind, limits in WORKER_LIMITS.items()

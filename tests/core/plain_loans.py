@@ -1,11 +1,11 @@
 """Workers that their jobs have lent to others, as plainly as the rest of the model.
 
-1. A job that lends its worker goes on running, but neither on the worker nor in any count of
-   what runs at once. The worker takes jobs like any other that is free.
-2. A job gets back the worker that it has lent: at once where that runs nothing, else when what runs
-   there ends, before all that is queued; of several the first to ask is the first to have it. A
+1. A job that lends its worker goes on running, but neither in a place of the worker nor in any count of
+   what runs at once. The worker takes jobs like any other with a free place.
+2. A job gets a place back of the worker that it has lent: at once where one is free that is kept for no other
+   group, else when one falls free, before all that is queued; of several the first to ask is the first to have it. A
    pause, a rest, a limit or a broken resource does not matter, nor that the worker is to leave.
-3. While a worker is lent, it is set aside for nobody, its resource is not opened anew, and no job
+3. While a place of a worker is lent, none is set aside for anybody, its resource is not opened anew, and no job
    avoids another worker because it could have this one (the bounce).
 4. What cuts the attempts on a worker short that is to leave cuts those that have lent it, too.
 """
@@ -48,9 +48,22 @@ class PlainLendingPool(PlainGroupedPool):
     def _evictable(self, worker: PlainWorker) -> list[PlainRun]:
         return [*worker.runs, *(job.loan for job in worker.lenders if job.loan is not None)]
 
-    def _give_back(self, worker: PlainWorker) -> None:
-        assert worker.has_place
-        job = worker.claims.pop(0)
+    def _follow_up(self) -> None:
+        super()._follow_up()
+        for worker in self.workers:
+            self._give_back_free(worker)
+
+    def _give_back_free(self, worker: PlainWorker) -> bool:
+        """Give the free places of a worker back that others want back; returns whether there are any."""
+        given = False
+        for job in list(worker.claims):
+            if worker.free_places(job.group) > 0:
+                self._give_back(worker, job)
+                given = True
+        return given
+
+    def _give_back(self, worker: PlainWorker, job: PlainJob) -> None:
+        worker.claims.remove(job)
         worker.lenders.remove(job)
         run, job.loan = job.loan, None
         assert run is not None
@@ -60,9 +73,8 @@ class PlainLendingPool(PlainGroupedPool):
         self._touch(worker)
 
     def _go_on(self, worker: PlainWorker) -> None:
-        if worker.claims:
-            self._follow_up()
-            self._give_back(worker)
+        PlainGroupedPool._follow_up(self)
+        if self._give_back_free(worker):
             self._settle()
         else:
             super()._go_on(worker)
@@ -86,9 +98,7 @@ class PlainLendingPool(PlainGroupedPool):
         worker = job.has_lent
         assert worker is not None
         worker.claims.append(job)
-        if worker.has_place:
-            self._give_back(worker)
-        else:
+        if not self._give_back_free(worker):
             self._wait_for_worker(job, task)
         self._settle()
 

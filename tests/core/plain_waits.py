@@ -242,9 +242,9 @@ class PlainWaitingPool(PlainElasticPool):
     def _wait_for_worker(self, job: PlainJob, task: int) -> None:
         self._add(PlainWait(job, task, is_loan=True))
 
-    def _give_back(self, worker: PlainWorker) -> None:
-        self.waits = [wait for wait in self.waits if not (wait.is_loan and wait.waiter is worker.claims[0])]
-        super()._give_back(worker)
+    def _give_back(self, worker: PlainWorker, job: PlainJob) -> None:
+        self.waits = [wait for wait in self.waits if not (wait.is_loan and wait.waiter is job)]
+        super()._give_back(worker, job)
 
     # What happens.
 
