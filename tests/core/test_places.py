@@ -74,3 +74,13 @@ def test_a_job_of_a_group_that_has_places_of_a_worker_may_fail_on_it_where_there
     job = submit(core, group=group)
     fail(core, job, "other")
     assert job.worker is worker
+
+
+def test_jobs_of_a_group_take_its_places_by_their_shares_where_it_has_whole_workers_too() -> None:
+    core = make_core()
+    whole, shared = core.add_worker(), core.add_worker(places=2)
+    group = core.open_group(reserve=2)
+    assert submit(core).worker is shared
+    assert submit(core, group=group).worker is whole
+    core.succeeded(whole, None, 0.0)
+    assert submit(core, group=group).worker is whole

@@ -58,8 +58,6 @@ class Kinds:
     def enter(self, worker: WorkerRecord, group: Group | None) -> None:
         """Add a worker to the kind that is reserved for a group, or for none."""
         worker._kind = self.add_to(worker, group)
-        if not worker._is_exclusive:
-            self.note_places(worker)
 
     def add_to(self, worker: WorkerRecord, group: Group | None) -> WorkerKind:
         """Count a worker among the kind that is reserved for a group, or for none; return the kind."""
@@ -71,13 +69,14 @@ class Kinds:
         kind = family.kinds.get(closed)
         if kind is None:
             kind = family.kinds[closed] = WorkerKind(family, closed)
-            kind.has_places = not worker._is_exclusive
             indexes = self.by_group.setdefault(group, {})
             if closed not in indexes:
                 indexes[closed] = TagIndex(self._pick)
             indexes[closed].add(kind)
             self._look_for_only()
         kind.add_members(1)
+        if not worker._is_exclusive:
+            self._note_places(kind)
         return kind
 
     def remove_from(self, worker: WorkerRecord, group: Group | None) -> None:
@@ -110,8 +109,6 @@ class Kinds:
         worker._kind = self.add_to(worker, worker._kind.group)
         for group in worker._kept:
             self.add_to(worker, group)
-        if not worker._is_exclusive:
-            self.note_places(worker)
         for kind in left:
             self.quit(kind)
         self.add_available(worker, counts)
@@ -125,7 +122,7 @@ class Kinds:
         worker._max_running = limit
         if limit != 1 and worker._is_exclusive:
             worker._is_exclusive = False
-            self.note_places(worker)
+            self._note_places(worker._kind)
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
         """Reserve more or fewer places of a worker for a group, while it is free in no kind."""
@@ -138,13 +135,12 @@ class Kinds:
             del worker._kept[group], worker._kept_runs[group]
             self.remove_from(worker, group)
 
-    def note_places(self, worker: WorkerRecord) -> None:
-        """Record that a worker is not exclusive."""
+    def _note_places(self, kind: WorkerKind) -> None:
+        """Record that a worker of a kind is not exclusive."""
         self.have_places = True
-        for kind in self.of(worker):
-            if not kind.has_places:
-                self.by_group[kind.group][kind.closed].note_places(kind)
-                self._look_for_only()
+        if not kind.has_places:
+            self.by_group[kind.group][kind.closed].note_places(kind)
+            self._look_for_only()
 
     def _look_for_only(self) -> None:
         family = next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
