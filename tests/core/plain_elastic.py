@@ -2,9 +2,9 @@
 
 1. There are never more of these workers than ``max``, those that are to leave included, and some
    are ordered whenever fewer than ``min`` stay.
-2. For each job that one of these workers may take, and that waits for nothing but a worker, one is
-   ordered, and for each that a group is to have for itself; but for as many of these as are
-   ordered, being opened or being opened anew, those aside whose jobs have to end before that. The job has to have
+2. As many are ordered as have places for the jobs that one of these workers may take, and that wait for nothing but a
+   worker, and for the places that groups are to have for themselves; but for as many of these as are
+   ordered, being opened or being opened anew, those aside whose jobs have to end before that. A job has to have
    waited for ``open_after``, the time aside in which its group or the pool let nothing start.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
    such ones leave, as long as ``min`` stay.
@@ -87,7 +87,8 @@ class PlainElasticPool(PlainLendingPool):
     def most_places(self, group: PlainGroup) -> float:
         """How many places a group can have at most."""
         most = super().most_places(group)
-        return most if self.elastic is None else most + (self.elastic.max - len(self.crew())) * self.elastic.places
+        more = 0 if self.elastic is None else self.elastic.max - len(self.crew())
+        return most if self.elastic is None or not more else most + more * self.elastic.places
 
     def waiting_for_new(self) -> list[PlainJob]:
         """The jobs that wait and that a worker could be opened for."""
@@ -123,7 +124,8 @@ class PlainElasticPool(PlainLendingPool):
         if self.elastic is None or not self.begun or self.failing():
             return 0
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
-        wanted = for_groups + min(self.wanting(ripe=True), self.startable()) - self.on_their_way()
+        places = for_groups + min(self.wanting(ripe=True), self.startable())
+        wanted = max(1, math.ceil(places / self.elastic.places)) - self.on_their_way() if places else 0
         wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
         return int(max(0, min(wanted, self.elastic.max - self.there())))
 
@@ -208,10 +210,6 @@ class PlainElasticPool(PlainLendingPool):
 
     def _update(self, worker: PlainWorker) -> None:
         super()._update(worker)
-        self._count_idlers(worker)
-
-    def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
-        super()._occupy(worker, job)
         self._count_idlers(worker)
 
     def _count_idlers(self, worker: PlainWorker) -> None:
