@@ -165,7 +165,10 @@ class CheckedMachine(SchedulerMachine):
             assert worker.running == jobs
             assert [plain_jobs[job] for job in jobs] == [run.job for run in worker.plain.runs]
             assert all(run_of(job).worker is worker.record or race_of(job) in hedging.under_way for job in jobs)
-            assert (worker.record._max_running, worker.record._has_place) == (worker.plain.places, worker.plain.has_place)
+            assert (worker.record._max_running, worker.record._has_place) == (
+                worker.plain.places,
+                worker.plain.has_place,
+            )
 
     @invariant()
     def each_attempt_is_where_the_model_has_it(self) -> None:

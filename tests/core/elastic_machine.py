@@ -39,7 +39,9 @@ def make_elastic(
 
 def plain_of(elastic: Elastic[None]) -> PlainElastic:
     """The same for the model."""
-    return PlainElastic(elastic.min, elastic.max, elastic.idle_timeout, elastic.tags, elastic.open_after, elastic.max_running)
+    return PlainElastic(
+        elastic.min, elastic.max, elastic.idle_timeout, elastic.tags, elastic.open_after, elastic.max_running
+    )
 
 
 NUMBERS = (

@@ -370,7 +370,11 @@ class GroupMachine(CheckedMachine):
             serving = [record for record in members if counts_for(record, group)]
             assert kind.available == sum(record._available and not record._lent for record in serving)
             free = [record for record in roster.idle() if record in members]
-            idle = [record for record in free if has_free_place(plain_workers[record], None if group is None else groups[group])]
+            idle = [
+                record
+                for record in free
+                if has_free_place(plain_workers[record], None if group is None else groups[group])
+            ]
             assert (set if kind.has_places else list)(kind.idle) == (set if kind.has_places else list)(idle)
         assert roster.idle_count == len(roster.idle())
 

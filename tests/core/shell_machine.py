@@ -221,7 +221,9 @@ class ShellMachine(RuleBasedStateMachine):
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         plain_workers = {worker.record: worker.plain for worker in self.workers}
         assert [job._state for job in plain_jobs] == [plain.state for plain in plain_jobs.values()]
-        assert Counter((plain_workers[record], plain_jobs[job]) for record, job in self.started) == Counter(model.started)
+        assert Counter((plain_workers[record], plain_jobs[job]) for record, job in self.started) == Counter(
+            model.started
+        )
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
         assert [plain_jobs[job] for job in self.refused] == model.refused
         assert {(plain_workers[record], plain_jobs[job]) for record, job in self.interrupted} == set(model.interrupted)

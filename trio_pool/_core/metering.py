@@ -67,7 +67,9 @@ class Metering:
     def may_open(self) -> bool:
         """Whether jobs may wait only for a unit."""
         closed = self._closed.keys()
-        return bool(closed) and (self._state.queue.uses_any(closed) or self._state.waiting_line.by_taker.uses_any(closed))
+        return bool(closed) and (
+            self._state.queue.uses_any(closed) or self._state.waiting_line.by_taker.uses_any(closed)
+        )
 
     # Runs.
 
