@@ -39,6 +39,8 @@ BREAKERS = st.builds(
     failures=st.sampled_from([1, 1, 2]),
     reset_after=st.sampled_from([1.0, 2.0]),
     max_reset_after=st.sampled_from([None, 4.0, math.inf]),
+    rate=st.sampled_from([None, None, 0.5, 0.75]),
+    window=st.sampled_from([2.0, 8.0]),
 )
 BUDGETS = st.builds(
     RetryBudget,

@@ -88,7 +88,7 @@ class PlainPool(PlainSteps):
         job.attempt.outcomes.append("value")
         worker.succeeded += 1
         if worker.breaker is not None:
-            worker.breaker.succeeded(run)
+            worker.breaker.ended(run, True, self.now)
         self._conclude(job)
         self._go_on(worker)
 
@@ -102,7 +102,8 @@ class PlainPool(PlainSteps):
         job.last = worker
         if verdict.rest:
             self._rest(worker, self.now + verdict.rest)
-        if worker.breaker is not None and verdict.is_failure and worker.breaker.failed(run, self.now):
+        outcome = False if verdict.is_failure else None
+        if worker.breaker is not None and worker.breaker.ended(run, outcome, self.now):
             worker.quarantined_until = worker.breaker.open_until
             worker.quarantine_number = self._next_count()
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
@@ -115,6 +116,8 @@ class PlainPool(PlainSteps):
     def timed_out(self, run: PlainRun) -> None:
         """An attempt is ended by the job's total timeout."""
         self._take_off(run, "timeout")
+        if run.worker.breaker is not None:
+            run.worker.breaker.ended(run, None, self.now)
         run.job.attempt.outcomes.append("timeout")
         self._conclude(run.job)
         self._go_on(run.worker)
@@ -246,6 +249,16 @@ class PlainPool(PlainSteps):
             worker.rest_until = until
             worker.rest_number = self._next_count()
             self.told.append(("worker_resting", worker, until))
+
+    def reset_breaker(self, worker: PlainWorker) -> None:
+        """A worker's breaker is closed by hand; a probe goes on as any other attempt."""
+        self.advance()
+        if worker.breaker is not None:
+            worker.breaker.close()
+        for run in worker.runs:
+            run.is_probe = False
+        worker.quarantined_until = None
+        self._ask(worker)
 
     def depart(self, worker: PlainWorker, *, cut: bool) -> None:
         """A worker is to leave."""

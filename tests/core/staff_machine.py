@@ -29,6 +29,10 @@ def is_anybody(_: PlainWorker) -> bool:
     return True
 
 
+def has_breaker(worker: PlainWorker) -> bool:
+    return worker.breaker is not None
+
+
 def is_opening(worker: PlainWorker) -> bool:
     return worker.phase in ("starting", "reopening") and not worker.lenders
 
@@ -161,6 +165,15 @@ class StaffMachine(ShellMachine):
         self.on_both(
             lambda: self.plain.rest(worker.plain, until),
             lambda: self.core.scheduler.rest(worker.record, until, self.now),
+        )
+
+    @precondition(lambda self: self.those(has_breaker))
+    @rule(data=st.data())
+    def reset_breaker(self, data: DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.those(has_breaker)))
+        self.on_both(
+            lambda: self.plain.reset_breaker(worker.plain),
+            lambda: self.core.scheduler.reset_breaker(worker.record, self.now),
         )
 
     @precondition(lambda self: self.those(is_anybody))

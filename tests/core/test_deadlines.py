@@ -79,7 +79,7 @@ def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> 
     delayed = make_job()
     deadlines.add_delay(delayed, 1.0)
     WORKER._holds[Hold.RESTING] = 1.0
-    deadlines.add(Due.REST, WORKER, 1.0)
+    deadlines.add_hold(Due.REST, WORKER, 1.0)
     timed = waiting_job(deadlines, 1.0)
     assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, WORKER), (Due.DELAY, delayed)]
 

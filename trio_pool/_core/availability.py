@@ -38,8 +38,7 @@ class Availability:
 
     def end_quarantine(self, worker: WorkerRecord) -> None:
         """End the quarantine of a worker whose breaker has been closed, if it is in one."""
-        if worker._holds.pop(Hold.QUARANTINED, None) is not None:
-            self._deadlines.forget()
+        self._end(worker, Hold.QUARANTINED)
 
     def limit(self, worker: WorkerRecord, until: float) -> None:
         """Hold a worker back until its rate limit allows a start."""
@@ -47,8 +46,7 @@ class Availability:
 
     def end_limit(self, worker: WorkerRecord) -> None:
         """Let a worker's rate limit no longer hold it."""
-        if worker._holds.pop(Hold.LIMITED, None) is not None:
-            self._deadlines.forget()
+        self._end(worker, Hold.LIMITED)
 
     def expire(self, worker: WorkerRecord, at: float) -> None:
         """Schedule the time when a worker's resource will be too old, or ``inf`` for never."""
@@ -65,15 +63,20 @@ class Availability:
         """Remove all holds of a worker that has left."""
         self.expire(worker, math.inf)
         for hold in HOLDS.values():
-            if worker._holds.pop(hold, None) is not None:
-                self._deadlines.forget()
+            self._end(worker, hold)
 
     def _hold(self, worker: WorkerRecord, due: Due, until: float) -> None:
         """Set the end of a hold, in place of an earlier one."""
         held = worker._holds.get(HOLDS[due])
         if held == until:
-            return  # a second entry for the same time would also be valid
+            return
         if held is not None:
             self._deadlines.forget()
         worker._holds[HOLDS[due]] = until
-        self._deadlines.add(due, worker, until)
+        self._deadlines.add_hold(due, worker, until)
+
+    def _end(self, worker: WorkerRecord, hold: Hold) -> None:
+        """End a hold of a worker early, if it has it."""
+        if worker._holds.pop(hold, None) is not None:
+            del worker._hold_ends[hold]
+            self._deadlines.forget()

@@ -12,7 +12,7 @@ from .run_heap import RunHeap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._model.records import JobRecord
+    from .._model.records import JobRecord, WorkerRecord
 
 
 class Due(enum.IntEnum):
@@ -34,9 +34,8 @@ class Due(enum.IntEnum):
     WAKE = 13
 
 
-# For most kinds, the time in a field or hold of the item identifies the one valid entry. Jobs, their
-# races, the pool's rate limit and alarms have tickets instead, since their deadlines may move to
-# another time and back again.
+# The time in a field of the item identifies the one valid entry for these kinds. All others have
+# tickets instead, since their deadlines may move to another time and back again.
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
 FIELDS = {
     Due.AGE: "_expires_at",
@@ -125,8 +124,13 @@ class Deadlines(RunHeap[Entry]):
         self._push(when, Due.WAKE, woken._ticket, woken)
 
     def add(self, due: Due, item: object, when: float) -> None:
-        """Add a deadline of a worker or of another item; ``when`` must be stored in the item's field for this kind."""
+        """Add a deadline of one of `FIELDS`; ``when`` must be stored in the item's field for this kind."""
         self._push(when, due, next(self._tickets), item)
+
+    def add_hold(self, due: Due, worker: WorkerRecord, when: float) -> None:
+        """Add the end of a hold of a worker; its ticket identifies the entry."""
+        ticket = worker._hold_ends[HOLDS[due]] = next(self._tickets)
+        self._push(when, due, ticket, worker)
 
     def set(self, due: Due, alarm: Alarm, when: float) -> None:
         """Set an alarm to another time; ``inf`` for never."""
@@ -173,7 +177,7 @@ class Deadlines(RunHeap[Entry]):
 def _is_current(entry: Entry) -> bool:
     when, due, sequence, item = entry
     if (hold := HOLDS.get(due)) is not None:
-        return bool(item._holds.get(hold) == when)
+        return bool(item._hold_ends.get(hold) == sequence)
     field = FIELDS.get(due)
     return bool(abs(item._ticket) == sequence if field is None else getattr(item, field) == when)
 
@@ -181,7 +185,7 @@ def _is_current(entry: Entry) -> bool:
 def is_over(due: Due, item: Any) -> None:
     """Remove the time of an item whose deadline has come."""
     if (hold := HOLDS.get(due)) is not None:
-        del item._holds[hold]
+        del item._holds[hold], item._hold_ends[hold]
     elif (field := FIELDS.get(due)) is not None:
         setattr(item, field, None)
     else:
