@@ -244,7 +244,7 @@ class PlainElasticPool(PlainLendingPool):
         return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
 
     def _has_surplus(self) -> bool:
-        return self.elastic is not None and len(self.crew()) + self.ordered > self.elastic.max
+        return self.elastic is not None and len(self.crew()) > self.elastic.max
 
     def _match(self) -> None:
         while self._has_surplus() and (found := [worker for worker in self.idlers if not self._is_bound(worker)]):
