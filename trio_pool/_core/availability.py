@@ -46,9 +46,9 @@ class Availability:
         self._hold(worker, Due.LIMIT, until)
 
     def end_limit(self, worker: WorkerRecord) -> None:
-        """Let a worker's rate limit no longer hold it."""
-        if worker._holds.pop(Hold.LIMITED, None) is not None:
-            self._deadlines.forget()
+        """Let a worker's rate limit, which holds it, no longer do so."""
+        del worker._holds[Hold.LIMITED]
+        self._deadlines.forget()
 
     def expire(self, worker: WorkerRecord, at: float) -> None:
         """Schedule the time when a worker's resource will be too old, or ``inf`` for never."""
