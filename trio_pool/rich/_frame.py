@@ -229,15 +229,17 @@ def _crew(reading: Reading, width: int, lines: int) -> list[list[Piece]]:
     if not workers:
         return [[], [("no workers", FAINT)]]
     shown = workers if len(workers) <= lines else workers[: lines - 1]
-    columns = _crew_columns(reading, shown, width)
-    rows = table(columns, width, [_worker(reading, worker) for worker in shown])
+    uses = [[unit.of(worker) for unit in reading.units] for worker in shown]
+    columns = _crew_columns(reading, uses, width)
+    cells = [_worker(reading, worker, used) for worker, used in zip(shown, uses, strict=True)]
+    rows = table(columns, width, cells)
     if len(shown) < len(workers):
         rest = workers[len(shown) :]
         rows.append([(fit(f"and {len(rest)} more: {_in_states(rest)}", width), FAINT)])
     return rows
 
 
-def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
+def _worker(reading: Reading, worker: WorkerStatistics, used: Sequence[Usage | None]) -> list[Piece]:
     style = WORKERS[worker.state]
     seconds, what = _doing(reading, worker)
     return [
@@ -249,16 +251,16 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
         (str(worker.succeeded), "green" if worker.succeeded else FAINT),
         (str(worker.failed), "red" if worker.failed else FAINT),
         (pace(reading.rate_of(worker)), PLAIN),
-        *(_usage(unit.workers[worker.id]) if worker.id in unit.workers else ("", PLAIN) for unit in reading.units),
+        *(("", PLAIN) if usage is None else _usage(usage) for usage in used),
     ]
 
 
-def _crew_columns(reading: Reading, shown: Sequence[WorkerStatistics], width: int) -> Sequence[Column]:
+def _crew_columns(reading: Reading, uses: Sequence[Sequence[Usage | None]], width: int) -> Sequence[Column]:
     """The columns of the workers, with one for each unit as far as there is room, before some of the others."""
     columns: list[Column] = []
     taken = 0
-    for unit in reading.units:
-        bounds = [len(_bound(unit.workers[worker.id])) for worker in shown if worker.id in unit.workers]
+    for unit, column in zip(reading.units, zip(*uses, strict=True), strict=True):
+        bounds = [len(_bound(usage)) for usage in column if usage is not None]
         header = one_line(unit.unit)
         # The limits determine the width, and not the amounts, so that the table doesn't move.
         needed = max(AMOUNT + max(bounds, default=0), min(cell_len(header), LONGEST_UNIT))

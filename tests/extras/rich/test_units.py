@@ -154,9 +154,9 @@ async def test_limits_that_come_and_go_are_forgotten(autojump_clock: MockClock) 
             await trio.sleep(10 * number)
             watch.read()
         units = watch.readings._units
-        assert len(units._shared) == 1
-        assert len(units._amounts._windows) <= 4
-        assert all(len(window._kept) <= SAMPLES + 2 for window in units._amounts._windows.values())
+        assert len(units._accounts) == 1
+        assert len(units._windows) <= 6
+        assert all(len(window._kept) <= SAMPLES + 2 for window in units._windows.values())
 
 
 # Workers come and go
