@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .._policies.draws import NO_USES, Draws
 from .._policies.rate_limit import Share
 from .._policies.rate_meters import RateMeters
+from .deadlines import Due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -136,7 +137,7 @@ class Metering:
             self._forget(gate)
             gate.until = ready
             if ready < math.inf:
-                self._state.deadlines.add_unit(gate, ready)
+                self._state.deadlines.add_ticketed(Due.UNIT, gate, ready)
         return True
 
     def _close(self, gate: UnitGate) -> None:
@@ -158,8 +159,7 @@ class Metering:
 
     def _forget(self, gate: UnitGate) -> None:
         if gate._ticket:
-            gate._ticket = 0
-            self._state.deadlines.forget()
+            self._state.deadlines.drop(gate)
 
     def _remove(self, gate: UnitGate) -> None:
         self._forget(gate)
@@ -219,7 +219,7 @@ class Metering:
     def wake(self, share: Share) -> None:
         """Look again soon at what waits for a shared limit: it has changed, or it is this pool's turn."""
         if not self._woken:
-            self._state.deadlines.add_wake(self, -math.inf)
+            self._state.deadlines.add_ticketed(Due.WAKE, self, -math.inf)
         self._woken[share] = None
         if self.on_wake is not None:
             self.on_wake()

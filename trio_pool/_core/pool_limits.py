@@ -106,8 +106,7 @@ class PoolLimits:
         if self.limited_until == ready:
             return
         if self.limited_until is not None:
-            self._ticket = 0
-            self._deadlines.forget()
+            self._deadlines.drop(self)
         self.limited_until = ready
         if ready is not None:
             self._deadlines.add_ticketed(Due.RATE, self, ready)
