@@ -118,7 +118,7 @@ def run(world: World) -> None:
 async def _main(world: World) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     world.stray = await somebody_elses_cancellation()
-    async with no_hanging(), trio.open_nursery() as nursery:
+    async with no_hanging(2 * LIMIT), trio.open_nursery() as nursery:
         world.nursery = nursery
         if world.program.cancel_at is not None:
             nursery.start_soon(_cancel_at, world, world.program.cancel_at)
