@@ -110,7 +110,6 @@ def test_what_ends_and_begins_again_until_the_same_time_comes_due_once(held: Hel
     assert held.comes_due() == [(Due.LIMIT, 2.0), (Due.QUARANTINE, 3.0)]
 
 
-
 def test_another_time_for_a_limit_takes_the_place_of_the_one_there_is(held: Held) -> None:
     held.holds.limit(held.worker, 5.0)
     held.holds.limit(held.worker, 7.0)

@@ -7,13 +7,14 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import make_core, make_job
-from trio_pool import DeadReason, JobState
+from tests.core.makers import make_core, make_job, make_limits
+from trio_pool import DeadReason, JobState, RateLimit
 from trio_pool._core.admission import Door
-from trio_pool._core.deadlines import Deadlines, Due
+from trio_pool._core.deadlines import Deadlines, Due, _is_current
 from trio_pool._core.worker_index import WorkerIndex
 from trio_pool._model.records import WorkerRecord
 from trio_pool._model.states import Hold
@@ -79,7 +80,7 @@ def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> 
     delayed = make_job()
     deadlines.add_delay(delayed, 1.0)
     WORKER._holds[Hold.RESTING] = 1.0
-    deadlines.add_hold(Due.REST, WORKER, 1.0)
+    deadlines.add_of_worker(Due.REST, WORKER, 1.0)
     timed = waiting_job(deadlines, 1.0)
     assert list(deadlines.pop_due(1.0)) == [(Due.TOTAL_TIMEOUT, timed), (Due.REST, WORKER), (Due.DELAY, delayed)]
 
@@ -136,6 +137,34 @@ def test_the_heap_does_not_grow_by_rests_that_are_prolonged() -> None:
     for number in range(1, 5000):
         core.scheduler.rest(worker, float(number), 0.0)
     assert len(core.scheduler.deadlines) <= 66
+
+
+def stale(deadlines: Deadlines) -> int:
+    return sum(not _is_current(entry) for entry in deadlines)
+
+
+def test_a_rest_may_be_prolonged_at_the_very_time_when_the_heap_is_compacted() -> None:
+    core = make_core()
+    deadlines = core.scheduler.deadlines
+    workers = [core.add_worker() for _ in range(80)]
+    for until in (1.0, 2.0, 3.0):
+        for worker in workers:
+            core.scheduler.rest(worker, until, 0.0)
+            assert deadlines._stale == stale(deadlines)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0])
+def test_a_workers_limit_that_is_removed_and_set_again_holds_it_once(seconds: float) -> None:
+    core = make_core()
+    limit = RateLimit(1, seconds)
+    worker = core.add_worker(limits=make_limits(rate_limit=RateLimit(1, 1.0)))
+    core.scheduler.submit(make_job(), Door.ALWAYS, 0.0)
+    core.succeeded(worker, None, 0.0)
+    core.scheduler.set_rate_limit(None, 0.0, worker)
+    core.scheduler.set_rate_limit(limit, 0.0, worker)
+    deadlines = core.scheduler.deadlines
+    assert [due for _, due, _, _ in filter(_is_current, deadlines)] == [Due.LIMIT]
+    assert deadlines._stale == stale(deadlines) == 1
 
 
 def test_compacting_the_heap_loses_nothing_that_is_still_to_come() -> None:

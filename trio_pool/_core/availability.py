@@ -38,7 +38,8 @@ class Availability:
 
     def end_quarantine(self, worker: WorkerRecord) -> None:
         """End the quarantine of a worker whose breaker has been closed, if it is in one."""
-        self._end(worker, Hold.QUARANTINED)
+        worker._holds.pop(Hold.QUARANTINED, None)
+        self._deadlines.drop_of_worker(Due.QUARANTINE, worker)
 
     def limit(self, worker: WorkerRecord, until: float) -> None:
         """Hold a worker back until its rate limit allows a start."""
@@ -46,37 +47,27 @@ class Availability:
 
     def end_limit(self, worker: WorkerRecord) -> None:
         """Let a worker's rate limit no longer hold it."""
-        self._end(worker, Hold.LIMITED)
+        worker._holds.pop(Hold.LIMITED, None)
+        self._deadlines.drop_of_worker(Due.LIMIT, worker)
 
     def expire(self, worker: WorkerRecord, at: float) -> None:
         """Schedule the time when a worker's resource will be too old, or ``inf`` for never."""
-        until = None if at == math.inf else at
-        if until == worker._expires_at:
-            return  # a second entry for the same time would also be valid
-        if worker._expires_at is not None:
-            self._deadlines.forget()
-        worker._expires_at = until
-        if until is not None:
-            self._deadlines.add(Due.AGE, worker, until)
+        if at == math.inf:
+            worker._expires_at = None
+            self._deadlines.drop_of_worker(Due.AGE, worker)
+        elif at != worker._expires_at:
+            worker._expires_at = at
+            self._deadlines.add_of_worker(Due.AGE, worker, at)
 
     def drop(self, worker: WorkerRecord) -> None:
         """Remove all holds of a worker that has left."""
         self.expire(worker, math.inf)
-        for hold in HOLDS.values():
-            self._end(worker, hold)
+        for due, hold in HOLDS.items():
+            worker._holds.pop(hold, None)
+            self._deadlines.drop_of_worker(due, worker)
 
     def _hold(self, worker: WorkerRecord, due: Due, until: float) -> None:
         """Set the end of a hold, in place of an earlier one."""
-        held = worker._holds.get(HOLDS[due])
-        if held == until:
-            return
-        if held is not None:
-            self._deadlines.forget()
-        worker._holds[HOLDS[due]] = until
-        self._deadlines.add_hold(due, worker, until)
-
-    def _end(self, worker: WorkerRecord, hold: Hold) -> None:
-        """End a hold of a worker early, if it has it."""
-        if worker._holds.pop(hold, None) is not None:
-            del worker._hold_ends[hold]
-            self._deadlines.forget()
+        if worker._holds.get(HOLDS[due]) != until:
+            worker._holds[HOLDS[due]] = until
+            self._deadlines.add_of_worker(due, worker, until)

@@ -77,8 +77,7 @@ class Changes:
     def take_back(self, job: JobRecord) -> None:
         """Remove a job from the place where it waits."""
         if job._state is JobState.DELAYED:
-            job._ticket = 0
-            self._state.deadlines.forget()
+            self._state.deadlines.drop(job)
         elif job._state is JobState.BLOCKED:
             self._state.dependencies.drop(job)
         else:

@@ -34,13 +34,9 @@ class Due(enum.IntEnum):
     WAKE = 13
 
 
-# The time in a field of the item identifies the one valid entry for these kinds. All others have
-# tickets instead, since their deadlines may move to another time and back again.
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}
-FIELDS = {
-    Due.AGE: "_expires_at",
-    Due.POOL_REST: "resting_until",
-}
+# A worker has a ticket for each of these kinds.
+_OF_WORKERS = frozenset((*HOLDS, Due.AGE))
 
 
 Entry: TypeAlias = "tuple[float, Due, int, Any]"
@@ -69,11 +65,12 @@ class Alarm:
 class Deadlines(RunHeap[Entry]):
     """A heap with lazy deletion: stale entries are dropped when they are reached.
 
-    Entries are compared by their time, their kind and a ticket, so that items are never compared. A
-    job has an entry only while it waits, under the ticket of that wait. While the job runs, a
-    cancel scope handles its timeouts. Code that makes an entry stale reports it by `forget`. When
-    more than half of the entries are stale, the heap is rebuilt, so that stale entries can't
-    accumulate.
+    Entries are compared by their time, their kind and a ticket, so that items are never compared. The
+    ticket also identifies the one valid entry of an item, whose deadline may move to another time and
+    back again. A job has an entry only while it waits, under the ticket of that wait. While the job
+    runs, a cancel scope handles its timeouts. Code that makes an entry stale, by taking away its
+    ticket, reports it by `forget` afterwards. When more than half of the entries are stale, the heap
+    is rebuilt, so that stale entries can't accumulate.
 
     Attributes:
       soonest: when to call `pop_due` next, or ``inf``; may be too early, but never too late.
@@ -113,24 +110,23 @@ class Deadlines(RunHeap[Entry]):
         item._ticket = next(self._tickets)
         self._push(when, due, item._ticket, item)
 
-    def add_unit(self, gate: Ticketed, ready: float) -> None:
-        """Add the time when the limits of a unit allow a start; the ticket identifies the entry."""
-        gate._ticket = next(self._tickets)
-        self._push(ready, Due.UNIT, gate._ticket, gate)
+    def drop(self, item: Ticketed) -> None:
+        """Remove the deadline of an item."""
+        item._ticket = 0
+        self.forget()
 
-    def add_wake(self, woken: Ticketed, when: float) -> None:
-        """Add something to look at before the next event; the ticket identifies the entry."""
-        woken._ticket = next(self._tickets)
-        self._push(when, Due.WAKE, woken._ticket, woken)
-
-    def add(self, due: Due, item: object, when: float) -> None:
-        """Add a deadline of one of `FIELDS`; ``when`` must be stored in the item's field for this kind."""
-        self._push(when, due, next(self._tickets), item)
-
-    def add_hold(self, due: Due, worker: WorkerRecord, when: float) -> None:
-        """Add the end of a hold of a worker; its ticket identifies the entry."""
-        ticket = worker._hold_ends[HOLDS[due]] = next(self._tickets)
+    def add_of_worker(self, due: Due, worker: WorkerRecord, when: float) -> None:
+        """Add a deadline of a worker, in place of an earlier one of this kind."""
+        is_new = due not in worker._tickets
+        ticket = worker._tickets[due] = next(self._tickets)
         self._push(when, due, ticket, worker)
+        if not is_new:
+            self.forget()
+
+    def drop_of_worker(self, due: Due, worker: WorkerRecord) -> None:
+        """Remove a deadline of a worker, if there is one of this kind."""
+        if worker._tickets.pop(due, None) is not None:
+            self.forget()
 
     def set(self, due: Due, alarm: Alarm, when: float) -> None:
         """Set an alarm to another time; ``inf`` for never."""
@@ -138,12 +134,10 @@ class Deadlines(RunHeap[Entry]):
         if alarm.at == at:
             return
         if alarm.at is not None:
-            alarm._ticket = 0
-            self.forget()
+            self.drop(alarm)
         alarm.at = at
         if at is not None:
-            alarm._ticket = next(self._tickets)
-            self._push(at, due, alarm._ticket, alarm)
+            self.add_ticketed(due, alarm, at)
 
     def forget(self) -> None:
         """Record that an entry has become stale."""
@@ -175,18 +169,17 @@ class Deadlines(RunHeap[Entry]):
 
 
 def _is_current(entry: Entry) -> bool:
-    when, due, sequence, item = entry
-    if (hold := HOLDS.get(due)) is not None:
-        return bool(item._hold_ends.get(hold) == sequence)
-    field = FIELDS.get(due)
-    return bool(abs(item._ticket) == sequence if field is None else getattr(item, field) == when)
+    _, due, ticket, item = entry
+    return bool((item._tickets.get(due) if due in _OF_WORKERS else abs(item._ticket)) == ticket)
 
 
 def is_over(due: Due, item: Any) -> None:
     """Remove the time of an item whose deadline has come."""
-    if (hold := HOLDS.get(due)) is not None:
-        del item._holds[hold], item._hold_ends[hold]
-    elif (field := FIELDS.get(due)) is not None:
-        setattr(item, field, None)
-    else:
+    if due not in _OF_WORKERS:
         item.at, item._ticket = None, 0
+        return
+    del item._tickets[due]
+    if due is Due.AGE:
+        item._expires_at = None
+    else:
+        del item._holds[HOLDS[due]]

@@ -119,9 +119,8 @@ class Hedging:
             del self.waiting[race]
         if race.next_at is not None:
             race.next_at = None
-            race._ticket = 0
             self.due_later -= not is_due
-            self._deadlines.forget()
+            self._deadlines.drop(race)
 
     def _wait(self, race: Race, now: float) -> None:
         hedge = race.job._options.hedge

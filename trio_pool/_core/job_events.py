@@ -199,9 +199,9 @@ class JobEvents:
             if job._state is JobState.RUNNING:
                 self._changes.cancel(job, now)  # whatever may have come due since: nothing starts now
             else:
+                job._ticket = 0
                 if job._state is JobState.DELAYED or job._deadline != math.inf:
                     self._deadlines.forget()
-                job._ticket = 0
                 job._lane = None
                 job._cancelled = True
                 self._lifecycle.end(job, JobState.CANCELLED, now, "the pool was cancelled")

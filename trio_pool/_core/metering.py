@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .._policies.draws import NO_USES, Draws
 from .._policies.rate_limit import Share
 from .._policies.rate_meters import RateMeters
+from .deadlines import Due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,10 +58,9 @@ class Metering:
         self._woken: dict[Share, None] = {}
         # Identifies the entry for them in the heap of deadlines.
         self._ticket = 0
-        # Called when the core has to look at the time before its next event.
-        self.on_wake: Callable[[], object] | None = None
+        # Called when the core has to look at the time before its next event. Set by the runtime.
+        self.on_wake: Callable[[], object]
         state.limits.meters = RateMeters(limits, self)
-        state.limits.note_limits()
         self.note_shares(None)
 
     @property
@@ -142,7 +142,7 @@ class Metering:
             self._forget(gate)
             gate.until = ready
             if ready < math.inf:
-                self._state.deadlines.add_unit(gate, ready)
+                self._state.deadlines.add_ticketed(Due.UNIT, gate, ready)
         return True
 
     def _close(self, gate: UnitGate) -> None:
@@ -164,8 +164,7 @@ class Metering:
 
     def _forget(self, gate: UnitGate) -> None:
         if gate._ticket:
-            gate._ticket = 0
-            self._state.deadlines.forget()
+            self._state.deadlines.drop(gate)
 
     def _remove(self, gate: UnitGate) -> None:
         self._forget(gate)
@@ -228,10 +227,9 @@ class Metering:
     def wake(self, share: Share) -> None:
         """Look again soon at what waits for a shared limit: it has changed, or it is this pool's turn."""
         if not self._woken:
-            self._state.deadlines.add_wake(self, -math.inf)
+            self._state.deadlines.add_ticketed(Due.WAKE, self, -math.inf)
         self._woken[share] = None
-        if self.on_wake is not None:
-            self.on_wake()
+        self.on_wake()
 
     def woken(self, now: float) -> list[WorkerRecord]:
         """Look at the shared limits that have changed; return the workers whose holds may have to end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .commands import TELL_OF_POOL
-from .deadlines import Due
+from .deadlines import Alarm, Due
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,17 +19,21 @@ class PoolHold:
 
     Attributes:
       paused: whether the pool is paused.
-      resting_until: until when the pool rests, or None.
     """
 
-    __slots__ = ("_commands", "_deadlines", "_instruments", "paused", "resting_until")
+    __slots__ = ("_commands", "_deadlines", "_instruments", "_rest", "paused")
 
     def __init__(self, deadlines: Deadlines, commands: Commands, instruments: Sequence[object]) -> None:
         self._deadlines = deadlines
         self._commands = commands
         self._instruments = instruments
         self.paused: bool = False
-        self.resting_until: float | None = None
+        self._rest = Alarm()
+
+    @property
+    def resting_until(self) -> float | None:
+        """Until when the pool rests, or None."""
+        return self._rest.at
 
     @property
     def is_on(self) -> bool:
@@ -60,10 +64,7 @@ class PoolHold:
         """Let the pool rest; if two rests overlap, the later end applies. Return whether the end has changed."""
         if until <= (now if self.resting_until is None else self.resting_until):
             return False
-        if self.resting_until is not None:
-            self._deadlines.forget()
-        self.resting_until = until
-        self._deadlines.add(Due.POOL_REST, self, until)
+        self._deadlines.set(Due.POOL_REST, self._rest, until)
         self._tell("pool_resting", until)
         return True
 

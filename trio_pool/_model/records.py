@@ -287,8 +287,8 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_hold_ends", "_holds", "_id", "_is_exclusive", "_kept", "_kept_runs", "_kind",
-        "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_used",
+        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kept_runs", "_kind", "_last_error",
+        "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_tickets", "_used",
         "_was_open",
     )
     # fmt: on
@@ -304,11 +304,10 @@ class WorkerRecord(Handle):
         # None for a worker without limits of its own.
         self._limits: WorkerLimits | None = None
 
-        # Whether the pool opens and retires the worker with the load.
-        self._elastic = False
+        self._elastic = False  # whether the pool opens and retires it with the load
         # Each hold, with the time until which it lasts, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
-        self._hold_ends: dict[Hold, int] = {}  # the tickets of their ends in the heap of deadlines
+        self._tickets: dict[int, int] = {}  # of its deadlines, by their kinds
         self._was_open = False  # ever
         self._expires_at: float | None = None
 
@@ -322,7 +321,8 @@ class WorkerRecord(Handle):
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
-        self._succeeded = self._failed = 0
+        self._succeeded = 0
+        self._failed = 0
         self._busy_seconds = 0.0
         # By units: what the worker's runs have used in all; and, owned by the index, those that allow no start now.
         self._used: dict[str, Amount] = {}
