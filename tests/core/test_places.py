@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.core.commands import Reserved
-from tests.core.makers import Core, make_core, make_job, run_on
-from trio_pool import JobState
+from tests.core.makers import Core, make_core, make_job, make_limits, run_on
+from trio_pool import JobState, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from trio_pool._policies.retry import Placement
 
 
-def submit(core: Core, **options: Any) -> Job[Any]:
-    job = make_job(**options)
-    core.scheduler.submit(job, Door.ALWAYS, 0.0)
+def submit(core: Core, *, now: float = 0.0, **options: Any) -> Job[Any]:
+    job = make_job(now=now, **options)
+    core.scheduler.submit(job, Door.ALWAYS, now)
     return job
 
 
@@ -84,3 +84,22 @@ def test_jobs_of_a_group_take_its_places_by_their_shares_where_it_has_whole_work
     assert submit(core, group=group).worker is whole
     core.succeeded(whole, None, 0.0)
     assert submit(core, group=group).worker is whole
+
+
+def test_a_place_that_is_given_back_leaves_the_rate_limit_of_the_worker_alone() -> None:
+    core = make_core()
+    worker = core.add_worker(limits=make_limits(rate_limit=RateLimit(1)), places=2)
+    lender = submit(core)
+    core.begin(0.0)
+    core.lend(worker, 0.5)
+    for now in (1.0, 2.0):
+        submit(core, now=now)
+        core.begin(now)
+    assert lender._run is not None
+    core.scheduler.claim(lender._run, 2.5)
+    core.scheduler.set_places(worker, 4, 2.5)
+    assert lender.worker is worker
+    late = submit(core, now=2.5)
+    assert late.state is JobState.QUEUED
+    core.scheduler.advance(3.0)
+    assert late.worker is worker
