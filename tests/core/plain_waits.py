@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from tests.core.plain_elastic import PlainElasticPool
+from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import FINAL, Named, PlainJob, PlainVerdict, PlainWorker
 from trio_pool import JobState
 
@@ -295,6 +296,8 @@ class PlainWaitingPool(PlainElasticPool):
         assert worker is not None
         worker.lenders.remove(job)
         job.loan, job.forfeited = None, False
+        PlainPool._wear(self, worker)
+        self._update(worker)
         if succeeds or outcome is not None:
             job.attempt.outcomes.append("value" if outcome is None else outcome)
             worker.ended += 1

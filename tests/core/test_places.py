@@ -8,9 +8,10 @@ import pytest
 
 from tests.core.commands import Reserved
 from tests.core.makers import Core, make_core, make_job, make_limits, run_on
-from trio_pool import JobState, RateLimit
+from trio_pool import JobState, RateLimit, WorkerState
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._model.states import Hold
 
 if TYPE_CHECKING:
     from trio_pool import Job
@@ -103,3 +104,41 @@ def test_a_place_that_is_given_back_leaves_the_rate_limit_of_the_worker_alone() 
     assert late.state is JobState.QUEUED
     core.scheduler.advance(3.0)
     assert late.worker is worker
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_resource_that_is_worn_is_reopened_when_the_last_job_that_has_lent_it_ends_apart(places: int) -> None:
+    core = make_core()
+    worker = core.add_worker(limits=make_limits(max_jobs=1), places=places)
+    lender = submit(core)
+    core.lend(worker, 0.0)
+    others = [submit(core) for _ in range(places)]
+    run = lender._run
+    assert run is not None
+    core.scheduler.claim(run, 0.0)
+    core.scheduler.cancel(lender, 0.0)
+    core.scheduler.forfeit(run)
+    for other in others[1:]:
+        core.scheduler.succeeded(run_on(worker, other), None, 0.0)
+    core.scheduler.cut_short(run, OSError(), 0.0)
+    late = submit(core)
+    assert late.state is JobState.QUEUED
+    core.scheduler.succeeded(run_on(worker, others[0]), None, 0.0)
+    assert worker.state is WorkerState.REOPENING
+
+
+def test_also_where_nothing_runs_any_more() -> None:
+    core = make_core()
+    worker = core.add_worker(limits=make_limits(max_jobs=1))
+    lender = submit(core)
+    core.lend(worker, 0.0)
+    submit(core)
+    run = lender._run
+    assert run is not None
+    core.scheduler.claim(run, 0.0)
+    core.scheduler.cancel(lender, 0.0)
+    core.scheduler.forfeit(run)
+    core.succeeded(worker, None, 0.0)
+    assert Hold.REOPENING not in worker._holds  # it can't be left while the lender runs inside of it
+    core.scheduler.cut_short(run, OSError(), 0.0)
+    assert worker.state is WorkerState.REOPENING

@@ -221,6 +221,7 @@ class AttemptEvents:
         """Remove an ended run from its attempt and from its worker."""
         if run.is_lent:
             self._lending.close(run)
+            self._changes.wear_out(run.worker, now)  # it could not be reopened while this run was inside of it
         else:
             self._lifecycle.take_off(run, now)
         if run.draws is not None:

@@ -177,6 +177,20 @@ class Changes:
         self._state.may_reserve = self._state.may_start = True
         self._state.commands.append((RECALL, worker))
 
+    def wear_out(self, worker: WorkerRecord, now: float) -> None:
+        """Reopen a worker's resource if it is worn: at once if nothing runs on it, otherwise nothing more starts.
+
+        Not while the worker is about to leave, or while jobs have lent it.
+        """
+        limits = worker._limits
+        if limits is None or not limits.is_worn() or not worker._is_open or worker._is_leaving or worker._lent:
+            return
+        if not worker._runs:
+            self.take_out_of_use(worker, None, now)
+        elif not worker._is_exclusive:
+            self._dispatcher.note_places(worker, now)
+            self._state.may_be_stuck = True
+
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """Reopen a worker's resource; without ``tell`` the reason is unknown yet, and reported later."""
         if self._autoscaler is not None:
@@ -191,8 +205,3 @@ class Changes:
         if tell:
             self._lifecycle.tell("worker_reopening", worker, error)
         self._state.commands.append((RECALL, worker))
-
-
-def is_kept(worker: WorkerRecord) -> bool:
-    """Whether a worker's resource must not be reopened: the worker is about to leave, or jobs have lent it."""
-    return worker._is_leaving or bool(worker._lent)
