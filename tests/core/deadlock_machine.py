@@ -23,15 +23,16 @@ class DeadlockMachine(WaitingMachine):
     """Does what seldom comes by chance: waits begin that may be in vain, or turn out to be."""
 
     def get_to_work(self, data: DataObject) -> None:
-        """There are two workers at least, and all but one of those that may do something have something to do."""
+        """There are two workers at least, and all but one of the places where something may start are taken."""
         while len(self.model.staying()) < 2:
             self.add((), PlainLimits())
         for worker in self.reopening():
             self.open_resource(worker)
         for worker in self.those(is_paused):
             self.resume_one(worker)
-        if len(self.plain.idle()) > 1:
-            self.submit_for_anybody(len(self.plain.idle()) - 1, data)
+        places = int(sum(min(3, worker.free_places()) for worker in self.plain.idle()))
+        if places > 1:
+            self.submit_for_anybody(places - 1, data)
 
     @rule(data=st.data(), end=st.sampled_from(["ends", "ends", "shielded", "plain"]), claims_first=st.booleans())
     def an_elder_has_the_worker(self, data: DataObject, end: str, claims_first: bool) -> None:

@@ -40,8 +40,6 @@ class WaitingMachine(ElasticMachine):
     """Lets jobs wait for jobs, for the workers of their groups, and for the ends of what they have cancelled."""
 
     make_plain = PlainWaitingPool
-    # What waits need of workers with several places is not in the model.
-    draws_places = False
     elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = st.none() | st.none() | ELASTICS
 
     def __init__(self) -> None:
