@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from .tag_index import OPEN, Family, TagIndex, WorkerKind
+from .tag_index import FEW, OPEN, Family, TagIndex, WorkerKind
 
 if TYPE_CHECKING:
     from .._model.pool_config import Pick
@@ -20,8 +21,8 @@ class Kinds:
     has places of it reserved.
 
     Attributes:
-      only: the only kind, if all workers are exclusive and none is reserved, and if picks are not
-          random.
+      only: the only kind, if all workers are exclusive and none is reserved, if its idle workers are
+          in order, and if picks are not random.
     """
 
     __slots__ = ("_by_key", "_everybody", "_pick", "by_group", "only")
@@ -115,8 +116,26 @@ class Kinds:
         self.add_available(worker, counts)
         for kind in self.of(worker) if since else ():
             if kind.group in since:
-                put_back(worker, kind, since[kind.group])
+                self.put_back(worker, kind, since[kind.group])
         return bool(since)
+
+    def put_back(self, worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
+        """Let a worker be idle again where it was in the order."""
+        is_before_others = kind.is_in_order and number < next(reversed(kind.idle.values()), 0)
+        if is_before_others and len(kind.idle) > FEW:
+            kind.is_mixed = True
+            self._give_up_order(kind)
+        kind.park(worker, number)
+        if is_before_others and kind.is_in_order:
+            kind.idle = dict(sorted(kind.idle.items(), key=itemgetter(1)))
+
+    def note_empty(self, kind: WorkerKind) -> None:
+        """Record that no worker of a kind is idle any more: the next ones will be in order."""
+        if kind.is_mixed:
+            kind.is_mixed = False
+            for fit in list(kind.wide):
+                fit.narrow()
+            self._look_for_only()
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
         """Change the number of a worker's places, while it is free in no kind."""
@@ -140,13 +159,17 @@ class Kinds:
         """Record that a worker is not exclusive."""
         for kind in self.of(worker):
             if not kind.has_places:
-                self.by_group[kind.group][kind.closed].note_places(kind)
-                self._look_for_only()
+                kind.has_places = True
+                self._give_up_order(kind)
+
+    def _give_up_order(self, kind: WorkerKind) -> None:
+        self.by_group[kind.group][kind.closed].widen(kind)
+        self._look_for_only()
 
     def _look_for_only(self) -> None:
         family = next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
         only = None if family is None or len(family.kinds) > 1 else family.kinds.get(OPEN)
-        is_simple = only is not None and only.group is None and not only.has_places and self._pick != "random"
+        is_simple = only is not None and only.group is None and only.is_in_order and self._pick != "random"
         self.only = only if is_simple else None
 
     def of(self, worker: WorkerRecord) -> list[WorkerKind]:
@@ -217,14 +240,6 @@ def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
 def _has_unreserved(worker: WorkerRecord) -> bool:
     """Whether not all places of a worker that is not exclusive are reserved."""
     return sum(worker._kept.values()) < worker._max_running
-
-
-def put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
-    """Let a worker be idle again where it was in the order."""
-    in_order = number > next(reversed(kind.idle.values()), 0)
-    kind.park(worker, number)
-    if not in_order:
-        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
 
 
 def has_place_for(worker: WorkerRecord, group: Group | None) -> bool:

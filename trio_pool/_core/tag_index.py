@@ -32,7 +32,7 @@ Rank: TypeAlias = "tuple[float, int, int]"
 # The rank of a free worker, a number that breaks ties, the worker, and the kind in which it is free.
 Entry: TypeAlias = "tuple[Rank, int, WorkerRecord, WorkerKind]"
 
-# Up to this number, the kinds of a fit are searched one by one.
+# Up to this number, the kinds of a fit are searched one by one, and idle workers are sorted.
 FEW = 8
 
 # How many fits more than kinds are kept.
@@ -75,7 +75,11 @@ class WorkerKind:
       closed: these units.
     """
 
-    __slots__ = ("available", "closed", "family", "group", "has_places", "idle", "key", "members", "tags", "wide")
+    # fmt: off
+    __slots__ = (
+        "available", "closed", "family", "group", "has_places", "idle", "is_mixed", "key", "members", "tags", "wide",
+    )
+    # fmt: on
 
     def __init__(self, family: Family, closed: Units = OPEN) -> None:
         self.family: Family = family
@@ -87,10 +91,17 @@ class WorkerKind:
         self.available: int = 0
         # Whether there are, or have been, workers with several places, whose order is not the one below.
         self.has_places: bool = False
+        # Whether a worker has been put back before many that were idle already: then the order isn't the one below.
+        self.is_mixed: bool = False
         # The free workers, in the order in which they last started or ended a run, each with an increasing number.
         self.idle: dict[WorkerRecord, int] = {}
         # The wide fits that contain this kind; they store sums over their kinds.
         self.wide: dict[Fit, None] = {}
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the free workers are in order of their numbers."""
+        return not (self.has_places or self.is_mixed)
 
     def may_serve(self, terms: Terms) -> bool:
         """Whether such a worker may ever run such a job, according to its tags and its group."""
@@ -128,7 +139,7 @@ class Fit:
 
     Attributes:
       kinds: the kinds.
-      is_wide: whether there are, or have been, too many kinds to search one by one.
+      is_wide: whether there are, or have been, too many kinds to search one by one, or one that is not in order.
       members: the number of workers, if wide.
       available: the number of available workers, if wide.
       urn: the idle workers, if wide and picks are random.
@@ -161,7 +172,7 @@ class Fit:
         self.kinds[kind] = None
         if self.is_wide:
             self._widen(kind)
-        elif len(self.kinds) > FEW or self._pick == "random" or kind.has_places:
+        elif len(self.kinds) > FEW or self._pick == "random" or not kind.is_in_order:
             self.widen()
 
     def widen(self) -> None:
@@ -170,6 +181,15 @@ class Fit:
             self.is_wide = True
             for each in self.kinds:
                 self._widen(each)
+
+    def narrow(self) -> None:
+        """Search the kinds one by one again, if they are few and in order."""
+        if len(self.kinds) <= FEW and self._pick != "random" and all(kind.is_in_order for kind in self.kinds):
+            self.is_wide = False
+            self.members = self.available = 0
+            self._idle.clear()
+            for kind in self.kinds:
+                del kind.wide[self]
 
     def remove(self, kind: WorkerKind) -> None:
         """Remove a kind that has no workers any more."""
@@ -327,9 +347,8 @@ class TagIndex:
             self._fits_by_tag.setdefault(a_tag_of(requires), {})[fit] = None
         return fit
 
-    def note_places(self, kind: WorkerKind) -> None:
-        """Record that a worker of a kind has several places."""
-        kind.has_places = True
+    def widen(self, kind: WorkerKind) -> None:
+        """Let the fits that contain a kind do without its order."""
         for fit in list(self._fits_of(kind)):
             fit.widen()
 

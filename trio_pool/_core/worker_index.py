@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE, Terms
-from .kinds import Kinds, may_serve, put_back
+from .kinds import Kinds, may_serve
 from .tag_index import draw
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class WorkerIndex:
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
-            put_back(worker, kind, since)
+            self.kinds.put_back(worker, kind, since)
             self.fresh[worker] = None
 
     def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
@@ -213,8 +213,7 @@ class WorkerIndex:
         number = self._numbers.pop(worker)
         kinds = (worker._kind,) if worker._is_exclusive else self.kinds.open_to(worker)
         for kind in kinds:
-            kind.park(worker, number)
-            kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+            self.kinds.put_back(worker, kind, number)
         if kinds:
             self.idle_count += 1
             self.fresh[worker] = None
@@ -232,6 +231,8 @@ class WorkerIndex:
         else:
             if kind.wide:
                 kind.unpark(worker)
+                if not kind.idle:
+                    self.kinds.note_empty(kind)
             else:
                 del kind.idle[worker]
             self.idle_count -= 1
