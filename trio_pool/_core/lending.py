@@ -76,6 +76,7 @@ class Lending:
             self._roster.count_as_available(worker, True)
         run.is_lent = False
         run.since = now
+        worker._in_order = not worker._runs  # later runs may stand before this one
         worker._runs[run] = None
         worker._note_run(run, 1)
         if worker._has_room and worker._available and Hold.LIMITED not in worker._holds:

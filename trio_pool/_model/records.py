@@ -287,9 +287,9 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kept_runs", "_kind", "_last_error",
-        "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_tickets", "_used",
-        "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_in_order", "_is_exclusive", "_kept", "_kept_runs", "_kind",
+        "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_tickets",
+        "_used", "_was_open",
     )
     # fmt: on
 
@@ -317,6 +317,7 @@ class WorkerRecord(Handle):
         self._kept: dict[Group, int] = {}
         self._kept_runs: dict[Group, int] = {}
         self._runs: dict[Run, None] = {}
+        self._in_order = True  # whether these are certain to be in the order of their starts: not once a place was lent
         # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
@@ -329,10 +330,9 @@ class WorkerRecord(Handle):
         self._closed: frozenset[str] = frozenset()
         self._last_error: Exception | None = None
 
-        # Owned by the worker index: whether the worker could run something now or after its current
-        # runs; and the worker's kind, set when it joins.
+        # Owned by the worker index: whether the worker could run something now or after its current runs; the last
+        # value of ``_may_become_available`` that was counted; and the worker's kind, set when it joins.
         self._available = False
-        # The last value of ``_may_become_available`` that was counted.
         self._coming = False
         self._kind: Any
 

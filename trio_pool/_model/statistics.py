@@ -177,7 +177,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Take a snapshot of a worker."""
-    busy = worker._busy_seconds + sum(now - run.since for run in tuple(worker._runs))
+    busy = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
     ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
     return WorkerStatistics(
         id=worker.id,
