@@ -52,7 +52,7 @@ class WorkerStatistics:
       last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
           is an exception group with a single error, that error.
       available_at: when, on Trio's clock, the worker's rest, its quarantine and the wait for its
-          rate limit will all be over; None if none of these holds it back.
+          rate limits without a unit will all be over; None if none of these holds it back.
     """
 
     id: int
