@@ -214,11 +214,10 @@ class WorkerIndex:
         kinds = (worker._kind,) if worker._is_exclusive else self.kinds.open_to(worker)
         for kind in kinds:
             self.kinds.put_back(worker, kind, number)
-        if kinds:
-            self.idle_count += 1
-            self.fresh[worker] = None
-            if self.on_parked is not None:
-                self.on_parked(worker, now)
+        self.idle_count += 1
+        self.fresh[worker] = None
+        if self.on_parked is not None:
+            self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""
