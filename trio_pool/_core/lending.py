@@ -78,7 +78,7 @@ class Lending:
         run.since = now
         worker._in_order = not worker._runs  # later runs may stand before this one
         worker._runs[run] = None
-        worker._note_run(run, 1)
+        self._roster.note_run(run, 1)
         if worker._has_room and worker._available and Hold.LIMITED not in worker._holds:
             self._roster.park(worker, now)
         self._roster.count_coming(worker)
