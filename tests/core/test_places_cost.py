@@ -162,9 +162,9 @@ def test_no_event_costs_more_with_the_number_of_groups_that_have_places_of_a_wor
             wide_worker(core, 1000)
         groups = [core.open_group(reserve=1) for _ in range(number)]
         act(core, groups)
-        return act(core, groups)
+        return sum([act(core, groups) for _ in range(50)])  # what is stale in the heaps is dropped now and then
 
-    assert cost(300) <= 1.2 * cost(10) + 2
+    assert cost(300) <= 1.2 * cost(10)
 
 
 @pytest.mark.parametrize("act", [run_in_group, run_outside])
@@ -175,9 +175,9 @@ def test_nor_with_the_number_of_workers_of_which_a_group_has_places(act: Callabl
             wide_worker(core, 2)
         groups = [core.open_group(reserve=number)]
         act(core, groups)
-        return act(core, groups)
+        return sum([act(core, groups) for _ in range(50)])
 
-    assert cost(300) <= 1.5 * cost(10) + 2
+    assert cost(300) <= 1.2 * cost(10)
 
 
 def test_a_worker_that_starts_and_ends_again_and_again_leaves_nothing_behind() -> None:
