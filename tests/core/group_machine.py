@@ -457,9 +457,8 @@ def groups_of(worker: WorkerRecord) -> set[Group | None]:
 
 
 def counts_for(worker: WorkerRecord, group: Group | None) -> bool:
-    """Whether an available worker counts for a group, or for all: if it has a place for any job, then so only."""
-    is_full = sum(worker._kept.values()) >= worker._max_running
-    return not worker._kept or is_full is (group is not None)
+    """Whether an available worker counts for a group that has places of it, or for all."""
+    return group is not None or sum(worker._kept.values()) < worker._max_running
 
 
 def has_free_place(worker: PlainWorker, group: PlainGroup | None) -> bool:
