@@ -380,7 +380,13 @@ class GroupMachine(CheckedMachine):
                 if has_free_place(plain_workers[record], None if group is None else groups[group])
             ]
             # Places that are kept for groups are free in an index of their own.
-            assert set(kind.idle) == {record for record in idle if group is None or record._is_exclusive}
+            own = [record for record in idle if group is None or record._is_exclusive]
+            assert sorted(kind.idle, key=kind.idle.__getitem__) == own
+            assert list(kind.idle) == own or not kind.is_in_order
+            shared = [record for record in members if group is not None and not record._is_exclusive]
+            assert set(kind.kept) == {record for record in shared if plain_workers[record].unused(groups[group])}
+        places = roster.kinds.places.free
+        assert sorted(places, key=places.__getitem__) == [each for each in roster.idle() if not each._is_exclusive]
         assert roster.idle_count == len(roster.idle())
 
     @invariant()
