@@ -78,6 +78,8 @@ def checked_unit(name: str, unit: object) -> str:
     """Return a unit as a plain str."""
     if not isinstance(unit, str):
         raise TypeError(f"{name} must have units as keys, which are strings, {validate.got(unit)}")
+    if not unit:
+        raise ValueError(f"{name} must not have an empty unit")
     return str.__str__(unit)
 
 

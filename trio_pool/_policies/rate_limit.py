@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _as_unit(value: str | None) -> str | None:
-    return validate.text("unit", value)
+    return validate.word("unit", value)
 
 
 @attrs.frozen
@@ -49,7 +49,7 @@ class RateLimit:
       per: seconds, more than zero.
       burst: how many attempts may start at the same instant, at least 1. With a unit, the amount
           that may be used before the first wait.
-      unit: what is counted, such as ``"tokens"``; starts by default.
+      unit: what is counted, such as ``"tokens"``, not empty; starts by default.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -65,19 +65,22 @@ class RateLimit:
         """Make a limit from which several workers and pools draw together.
 
         Arguments:
-          name: the name of the shared limit, by which others can recognize it.
+          name: the name of the shared limit, by which others can recognize it; not empty.
 
         Returns:
           SharedRateLimit: a new one each time, with a level of its own.
+
+        Raises:
+          ValueError, TypeError: if the name is empty or no str.
         """
-        return SharedRateLimit(self, validate.text("name", name))
+        return SharedRateLimit(self, validate.word("name", name))
 
 
 class Place(Protocol):
     """The Trio run to which a shared limit belongs from its first use on."""
 
     def current_time(self) -> float: ...
-    def is_here(self) -> bool: ...
+    def is_own_run(self) -> bool: ...
     def is_same_run(self, other: Place) -> bool: ...
 
 
@@ -175,7 +178,7 @@ class SharedRateLimit(Handle, FixedAttributes):
             raise RuntimeError(f"{self!r} belongs to another Trio run; create one for each run")
 
     def _check_place(self) -> None:
-        if self._place is not None and not self._place.is_here():
+        if self._place is not None and not self._place.is_own_run():
             raise RuntimeError(f"{self!r} belongs to another Trio run or thread")
 
     def _ready_at(self, now: float) -> float:
