@@ -45,17 +45,13 @@ class Metering:
           hold each.
     """
 
-    __slots__ = ("_gates", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
+    __slots__ = ("_gates", "_shares_of", "_state", "on_wake", "shares")
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
         self._state = state
         self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
         self.shares: dict[Share, dict[WorkerRecord, None]] = {}
-        # The shares to look at again.
-        self._woken: dict[Share, None] = {}
-        # Identifies the entry for them in the heap of deadlines.
-        self._ticket = 0
         # Called when the core has to look at the time before its next event.
         self.on_wake: Callable[[], object] | None = None
         state.limits.meters = RateMeters(limits, self)
@@ -216,30 +212,25 @@ class Metering:
             share = self._shares_of[shared] = Share(shared, self)
         return share
 
-    def wake(self, share: Share) -> None:
-        """Look again soon at what waits for a shared limit: it has changed, or it is this pool's turn."""
-        if not self._woken:
-            self._state.deadlines.add_ticketed(Due.WAKE, self, -math.inf)
-        self._woken[share] = None
-        if self.on_wake is not None:
-            self.on_wake()
+    def wake(self, share: Share, at: float = -math.inf) -> None:
+        """Look again at what waits for a shared limit: it has changed, or it is this pool's turn."""
+        if share.at is None or at < share.at:
+            self._state.deadlines.set(Due.WAKE, share, at)
+            if self.on_wake is not None:
+                self.on_wake()
 
-    def woken(self, now: float) -> list[WorkerRecord]:
-        """Look at the shared limits that have changed; return the workers whose holds may have to end."""
-        woken, self._woken = self._woken, {}
-        state = self._state
-        found: dict[WorkerRecord, None] = {}
-        for share in woken:
-            workers = self.shares.get(share, {})
-            if share.unit is None:
-                state.limits.wait_for_meter(None)
-                found.update(workers)
-                continue
-            for worker in (None, *workers):
-                meters = self._meters_of(worker)
-                if share.unit in meters.by_unit:
-                    self._look_at(worker, meters, share.unit, now)
-        return list(found)
+    def woken(self, share: Share, now: float) -> list[WorkerRecord]:
+        """Look at a shared limit that may have changed; return the workers whose holds may have to end."""
+        share.await_turn(now)
+        workers = self.shares.get(share, {})
+        if share.unit is None:
+            self._state.limits.wait_for_meter(None)
+            return list(workers)
+        for worker in (None, *workers):
+            meters = self._meters_of(worker)
+            if share.unit in meters.by_unit:
+                self._look_at(worker, meters, share.unit, now)
+        return []
 
     def closes(self, worker: WorkerRecord, units: Iterable[str], now: float) -> bool:
         """Close the units that others have used up by now; return whether there are any."""

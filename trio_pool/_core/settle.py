@@ -233,7 +233,8 @@ class Settling:
             elif due is Due.UNIT:
                 self._metering.come_due(item, now)
             elif due is Due.WAKE:
-                for held in self._metering.woken(now):
+                is_over(due, item)
+                for held in self._metering.woken(item, now):
                     self._dispatcher.relax(held, now)
             elif due is Due.HEDGE:
                 state.may_be_stuck |= state.hedging.come_due(item)

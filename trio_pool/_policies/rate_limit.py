@@ -91,8 +91,8 @@ class Sharer(Protocol):
         """The pool's part in a shared limit."""
         ...
 
-    def wake(self, share: Share) -> None:
-        """Look again soon at what waits for the limit."""
+    def wake(self, share: Share, at: float = -math.inf) -> None:
+        """Look again at what waits for the limit, at a time or as soon as possible."""
         ...
 
 
@@ -184,25 +184,31 @@ class SharedRateLimit(Handle, FixedAttributes):
     def _ready_at(self, now: float) -> float:
         return max(self._meter.ready_at(now), self._rests_until)
 
-    def _wake_first(self) -> None:
+    def _wake_first(self, at: float = -math.inf) -> None:
         first = next(iter(self._line), None)
         if first is not None:
-            first.sharer.wake(first)
+            first.sharer.wake(first, at)
 
 
 class Share:
     """The part that one pool has in a shared limit: a meter like `RateMeter` that waits for the pool's turn.
 
+    The first pool in line is woken as soon as the limit allows a start, whatever else holds it
+    back. If it starts nothing then, it passes its turn on.
+
     Attributes:
       shared: the limit.
       sharer: the pool.
+      at: when the pool looks at the limit again, or None; owned by the pool's heap of deadlines.
     """
 
-    __slots__ = ("shared", "sharer")
+    __slots__ = ("_ticket", "at", "shared", "sharer")
 
     def __init__(self, shared: SharedRateLimit, sharer: Sharer) -> None:
         self.shared: SharedRateLimit = shared
         self.sharer: Sharer = sharer
+        self.at: float | None = None
+        self._ticket = 0
 
     @property
     def unit(self) -> str | None:
@@ -224,9 +230,15 @@ class Share:
         """How much may be drawn now."""
         return self.shared._meter.level(now)
 
-    def wait(self) -> None:
+    def wait(self, now: float) -> None:
         """Wait for the pool's turn, behind the pools that wait already."""
         self.shared._line.setdefault(self, None)
+        self.await_turn(now)
+
+    def await_turn(self, now: float) -> None:
+        """If the pool is the first that waits, let it be woken when the limit allows a start."""
+        if next(iter(self.shared._line), None) is self and (ready := self.shared._ready_at(now)) > now:
+            self.sharer.wake(self, ready)
 
     def pass_on(self, now: float) -> None:
         """Give the turn to the next pool if this one has not used it."""
@@ -245,7 +257,7 @@ class Share:
         """See `RateMeter.hand_out`."""
         self.shared._line.pop(self, None)
         self.shared._meter.hand_out(now, amount)
-        self.shared._wake_first()
+        self.shared._wake_first(self.shared._ready_at(now))
 
     def begun(self, now: float, amount: Amount = 1) -> None:
         """See `RateMeter.begun`."""

@@ -50,7 +50,7 @@ class NoSharer:
         """A part in a shared limit."""
         return Share(shared, self)
 
-    def wake(self, share: Share) -> None:
+    def wake(self, share: Share, at: float = -math.inf) -> None:
         """Nothing waits."""
 
 
@@ -112,7 +112,7 @@ class RateMeters:
         """Wait for the turn of the pool in the shared limits of a unit that allow no start now."""
         for meter in self.starts if unit is None else self.by_unit[unit]:
             if isinstance(meter, Share) and meter.ready_at(now) > now:
-                meter.wait()
+                meter.wait(now)
 
     def shares(self) -> list[Share]:
         """The shared limits among these."""
