@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from .._policies.rate_meters import several
 from .attempt_events import AttemptEvents
 from .autoscaling import Autoscaler
 from .changes import Changes, Features
@@ -119,6 +120,8 @@ class Core:
             state.note_special()
         self.metering: Metering = Metering(state, settings.rate_limit)
         metering = self.metering
+        if elastic is not None:
+            metering.expect({limit.unit for limit in several(elastic.rate_limit) if limit.unit is not None})
         self._features = features = Features(
             metering,
             Dispatcher(state, metering),

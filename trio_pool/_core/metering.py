@@ -185,8 +185,9 @@ class Metering:
         self.note_shares(worker)
 
     def note_shares(self, worker: WorkerRecord | None) -> None:
-        """Record which shared limits a worker or the whole pool has from now on."""
+        """Record which units and shared limits a worker or the whole pool has from now on."""
         meters = self._meters_of(worker)
+        self.expect(meters.by_unit)
         for share in meters.shares():
             holders = self.shares.setdefault(share, {})
             if worker is not None:
@@ -195,6 +196,16 @@ class Metering:
         limits.has_shares = bool(self.shares)
         limits.note_limits()
         self._state.note_special()
+
+    def expect(self, units: Iterable[str]) -> None:
+        """Tell jobs apart by these units from now on, since there are limits for them, or soon will be."""
+        limited = self._state.roster.limited_units
+        new = set(units) - limited
+        if new:
+            limited |= new
+            for queue in (self._state.queue, self._state.waiting_line.by_taker):
+                for job in [job for job in queue if not new.isdisjoint(job._options.uses)]:
+                    queue.move(job)
 
     def drop(self, worker: WorkerRecord) -> None:
         """Forget a worker that has left."""

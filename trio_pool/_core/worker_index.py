@@ -41,6 +41,7 @@ class WorkerIndex:
         "idle_count",
         "kinds",
         "leaving",
+        "limited_units",
         "on_parked",
         "on_unparked",
     )
@@ -60,6 +61,8 @@ class WorkerIndex:
         self.kinds: Kinds = Kinds(pick)
         # The units whose limits in the whole pool allow no start now.
         self.closed_units: set[str] = set()
+        # The units that have, or have had, a limit anywhere.
+        self.limited_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0

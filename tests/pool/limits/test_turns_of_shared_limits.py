@@ -50,7 +50,7 @@ async def test_a_worker_that_its_own_limit_holds_back_too_has_no_turn(
     waiting: int, own_first: bool, autojump_clock: MockClock
 ) -> None:
     shared, own = RateLimit(1).shared(), RateLimit(1, per=30)
-    limits = [own, shared] if own_first else [shared, own]
+    limits: list[RateLimit | SharedRateLimit] = [own, shared] if own_first else [shared, own]
     starts = Starts()
     async with open_pool([Resource("a", rate_limit=limits), "free"]) as pool:
         for _ in range(1 + waiting):

@@ -169,7 +169,7 @@ async def test_a_group_at_its_bound_and_units_hold_back_each_their_own(autojump_
 @pytest.mark.parametrize("amounts", [3, None, "ab", [("tokens", 1)]])
 async def test_what_was_used_is_a_mapping(amounts: Any, autojump_clock: MockClock) -> None:
     async def says(_: None) -> None:
-        with pytest.raises(TypeError, match="^amounts must be a mapping, got "):
+        with pytest.raises(TypeError, match=r"^amounts must be a mapping, got "):
             current_job().set_used(amounts)
         with pytest.raises(TypeError, match=r"^amounts\['tokens'\] must be a number, got '1'"):
             current_job().set_used(tokens="1")  # type: ignore[arg-type]
