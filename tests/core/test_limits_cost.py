@@ -79,6 +79,53 @@ def test_a_worker_that_joins_brings_a_limit_for_a_unit_that_waiting_jobs_use() -
     assert jobs[1].state is JobState.RUNNING
 
 
+@pytest.mark.parametrize("how", ["for all", "by tags", "for one worker", "with a unit", "with own limits too"])
+@pytest.mark.parametrize("waiting", [0, 500])
+def test_a_job_costs_the_same_however_many_workers_share_a_limit(how: str, waiting: int) -> None:
+    def cost(number: int) -> int:
+        core = make_core()
+        shared = RateLimit(1, unit="tokens" if how == "with a unit" else None).shared()
+        limits: RateLimits = (shared, RateLimit(10, burst=10)) if how == "with own limits too" else shared
+        core.scheduler.metering.on_wake = lambda: None
+        workers = []
+        for index in range(number):
+            tags = (str(index % 5), "all") if how == "by tags" else ()
+            worker = core.make_worker(*tags, limits=limits_of(core, limits))
+            core.scheduler.join(worker)
+            core.scheduler.opened(worker, 0.0)
+            workers.append(worker)
+
+        def add(index: int, now: float) -> Job[Any]:
+            options: dict[str, Any] = {"uses": {"tokens": 1}} if how == "with a unit" else {}
+            if how == "by tags":
+                options["requires"] = [str(index % 5)] if index % 2 else ["all"]
+            if how == "for one worker":
+                options["worker"] = workers[index % number]
+            return submit(core, now, **options)
+
+        def live(jobs: list[Job[Any]], now: float) -> None:
+            core.scheduler.advance(now)
+            for job in jobs:
+                if job.state is JobState.RUNNING:
+                    begun(run_of(job), now)
+                    core.scheduler.succeeded(run_of(job), None, now)
+            core.commands.clear()
+
+        jobs = [add(index, 0.0) for index in range(2 * number if how == "for one worker" else waiting)]
+        for second in range(20):
+            jobs.append(add(second, float(second)))
+            live(jobs, float(second))
+            jobs = [job for job in jobs if not job.state.is_final]
+        assert len(core.roster.idle()) == number  # those that the shared limit holds back are free otherwise
+        calls = calls_of(lambda: jobs.append(add(20, 20.0)))
+        calls += calls_of(lambda: core.scheduler.advance(20.0))
+        (running,) = [job for job in jobs if job.state is JobState.RUNNING]
+        calls += calls_of(lambda: core.scheduler.succeeded(run_of(running), None, 20.0))
+        return calls + calls_of(lambda: core.scheduler.advance(20.5))
+
+    assert cost(900) <= 1.2 * cost(10) + 2
+
+
 def limits_of(core: Core, rate_limit: RateLimits) -> WorkerLimits:
     """The limits of a worker, which may share some of them."""
     return WorkerLimits(rate_limit, None, None, math.inf, core.scheduler.state.roster._rng, core.scheduler.metering)

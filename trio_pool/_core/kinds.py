@@ -9,7 +9,7 @@ from .tag_index import OPEN, Family, TagIndex, WorkerKind
 if TYPE_CHECKING:
     from .._model.pool_config import Pick
     from .._model.records import Group, Terms, WorkerRecord
-    from .tag_index import Fit, Key, Units
+    from .tag_index import Fit, Gates, Key
 
 
 class Kinds:
@@ -29,9 +29,9 @@ class Kinds:
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
         self._by_key: dict[Key, Family] = {}
-        # The kinds by the group that they are reserved for and by their closed units; and kinds by
-        # their tags alone.
-        self.by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
+        # The kinds by the group that they are reserved for and by their gates; and kinds by their tags
+        # alone.
+        self.by_group: dict[Group | None, dict[Gates, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
 
@@ -98,8 +98,8 @@ class Kinds:
             del self.by_group[kind.group]
         self._look_for_only()
 
-    def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
-        """Move a worker to the kinds with these closed units; return whether it is idle."""
+    def set_closed(self, worker: WorkerRecord, closed: Gates) -> bool:
+        """Move a worker to the kinds with these gates; return whether it is idle."""
         left = self.of(worker)
         since = {kind.group: number for kind in left if (number := kind.unpark(worker)) is not None}
         counts = worker._available and not worker._lent
@@ -186,12 +186,12 @@ class Kinds:
         """The kinds that are reserved for no group."""
         return [kind for index in self.by_group[None].values() for kind in index.by_tags.values()]
 
-    def fits_for(self, requires: frozenset[str], group: Group | None, units: Units = OPEN) -> list[Fit]:
-        """The kinds with these tags that are reserved for a group, or for none, and where no such unit is closed."""
+    def fits_for(self, requires: frozenset[str], group: Group | None, gates: Gates = OPEN) -> list[Fit]:
+        """The kinds with these tags that are reserved for a group, or for none, and that have none of these gates."""
         indexes = self.by_group.get(group)
         if indexes is None:
             return []
-        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(units)]
+        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(gates)]
 
     def is_wide(self, requires: frozenset[str]) -> bool:
         """Whether too many unreserved kinds have these tags to search them one by one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .._model.states import JobState
 from .._policies.draws import NO_USES, Draws
 from .._policies.rate_limit import Share
 from .._policies.rate_meters import RateMeters
@@ -41,8 +42,7 @@ class Metering:
     that use it.
 
     Attributes:
-      shares: the limits that this pool or its workers share with others, with the workers that
-          hold each.
+      shares: the limits that this pool or its workers share with others.
     """
 
     __slots__ = ("_gates", "_shares_of", "_state", "on_wake", "shares")
@@ -51,17 +51,21 @@ class Metering:
         self._state = state
         self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
-        self.shares: dict[Share, dict[WorkerRecord, None]] = {}
+        self.shares: dict[Share, None] = {}
         # Called when the core has to look at the time before its next event.
         self.on_wake: Callable[[], object] | None = None
         state.limits.meters = RateMeters(limits, self)
         state.limits.note_limits()
-        self.note_shares(None)
+        self.note_limits(None)
 
     @property
     def may_open(self) -> bool:
-        """Whether jobs may wait only for a unit."""
-        return bool(self._gates) and (self._state.queue.uses_units or self._state.waiting_line.by_taker.uses_units)
+        """Whether jobs may wait only for a unit, or for a limit that workers share."""
+        state = self._state
+        if self._gates and (state.queue.uses_units or state.waiting_line.by_taker.uses_units):
+            return True
+        waits = state.lifecycle.count[JobState.QUEUED] or state.waiting_line.line
+        return bool(waits and state.roster.closed_shares)
 
     # Runs.
 
@@ -180,18 +184,21 @@ class Metering:
         meters = self._meters_of(worker)
         units = set(meters.by_unit)
         meters.change(limits, now)
+        if worker is not None and worker._has_left:
+            return
         for unit in sorted(units | set(meters.by_unit)):
             self._look_at(worker, meters, unit, now)
-        self.note_shares(worker)
+        self.note_limits(worker)
 
-    def note_shares(self, worker: WorkerRecord | None) -> None:
+    def note_limits(self, worker: WorkerRecord | None) -> None:
         """Record which units and shared limits a worker or the whole pool has from now on."""
         meters = self._meters_of(worker)
-        self.expect(meters.by_unit)
-        for share in meters.shares():
-            holders = self.shares.setdefault(share, {})
-            if worker is not None:
-                holders[worker] = None
+        self.expect(meters.units())
+        self.shares.update(dict.fromkeys(meters.shares()))
+        if worker is not None:
+            closed = frozenset((*meters.apart, *(gate for gate in worker._closed if isinstance(gate, str))))
+            if closed != worker._closed:
+                self._state.roster.set_closed(worker, closed)
         limits = self._state.limits
         limits.has_shares = bool(self.shares)
         limits.note_limits()
@@ -210,9 +217,8 @@ class Metering:
     def drop(self, worker: WorkerRecord) -> None:
         """Forget a worker that has left."""
         for unit in worker._closed:
-            self._remove(self._gates[worker, unit])
-        for holders in self.shares.values():
-            holders.pop(worker, None)
+            if isinstance(unit, str):
+                self._remove(self._gates[worker, unit])
 
     # Limits that are shared with other pools.
 
@@ -230,28 +236,36 @@ class Metering:
             if self.on_wake is not None:
                 self.on_wake()
 
-    def woken(self, share: Share, now: float) -> list[WorkerRecord]:
-        """Look at a shared limit that may have changed; return the workers whose holds may have to end."""
+    def woken(self, share: Share, now: float) -> None:
+        """Look at a shared limit that may have changed."""
         share.await_turn(now)
-        workers = self.shares.get(share, {})
+        state, meters = self._state, self._state.limits.meters
+        if share in state.roster.closed_shares and not self._is_closed(share, now):
+            del state.roster.closed_shares[share]
         if share.unit is None:
-            self._state.limits.wait_for_meter(None)
-            return list(workers)
-        for worker in (None, *workers):
-            meters = self._meters_of(worker)
-            if share.unit in meters.by_unit:
-                self._look_at(worker, meters, share.unit, now)
-        return []
+            state.limits.wait_for_meter(None)
+        elif share.unit in meters.by_unit:
+            self._look_at(None, meters, share.unit, now)
 
     def closes(self, worker: WorkerRecord, units: Iterable[str], now: float) -> bool:
-        """Close the units that others have used up by now; return whether there are any."""
+        """Close the shared limits that others have used up by now; return whether one keeps a job from a worker."""
         closed = False
-        for holder in (None, worker):
-            if holder is None or holder._limits is not None:
-                meters = self._meters_of(holder)
-                for unit in units:
-                    closed |= unit in meters.by_unit and self._look_at(holder, meters, unit, now)
+        if worker._limits is not None:
+            for share in worker._limits.meters.apart:
+                if (share.unit is None or share.unit in units) and self._is_closed(share, now):
+                    self._state.roster.closed_shares[share] = None
+                    closed = True
+        meters = self._state.limits.meters
+        for unit in units:
+            closed |= unit in meters.by_unit and self._look_at(None, meters, unit, now)
         return closed
+
+    def _is_closed(self, share: Share, now: float) -> bool:
+        """Whether a limit that workers share allows no start now, for which the pool then waits."""
+        if share.ready_at(now) <= now:
+            return False
+        share.wait(now)
+        return True
 
     def pass_on(self, now: float) -> None:
         """Give the turns that this pool has not used to other pools."""

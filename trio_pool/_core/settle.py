@@ -234,8 +234,7 @@ class Settling:
                 self._metering.come_due(item, now)
             elif due is Due.WAKE:
                 is_over(due, item)
-                for held in self._metering.woken(item, now):
-                    self._dispatcher.relax(held, now)
+                self._metering.woken(item, now)
             elif due is Due.HEDGE:
                 state.may_be_stuck |= state.hedging.come_due(item)
             else:

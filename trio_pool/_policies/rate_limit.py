@@ -243,6 +243,8 @@ class Share:
     def pass_on(self, now: float) -> None:
         """Give the turn to the next pool if this one has not used it."""
         line = self.shared._line
+        if self.at is not None and self.at <= now:
+            return  # the pool has yet to look at what it may start
         if next(iter(line), None) is self and self.shared._ready_at(now) <= now:
             del line[self]
             self.shared._wake_first()
