@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .._policies.rate_meters import several
 from .attempt_events import AttemptEvents
 from .autoscaling import Autoscaler
 from .changes import Changes, Features
 from .deadlock import DeadlockSearch
 from .dispatcher import Dispatcher
+from .headroom import Headroom
 from .job_events import JobEvents
 from .lending import Lending
 from .metering import Metering
@@ -114,14 +114,12 @@ class Core:
         self.lifecycle: Lifecycle = state.lifecycle
         self.deadlines: Deadlines = state.deadlines
         self.waits: Waits = state.waits
-        scaling = None
-        if elastic is not None:
-            state.growth = scaling = Autoscaler(elastic, state)
-            state.note_special()
         self.metering: Metering = Metering(state, settings.rate_limit)
         metering = self.metering
+        scaling = None
         if elastic is not None:
-            metering.expect({limit.unit for limit in several(elastic.rate_limit) if limit.unit is not None})
+            state.growth = scaling = Autoscaler(elastic, state, Headroom(state, metering, elastic.rate_limit))
+            state.note_special()
         self._features = features = Features(
             metering,
             Dispatcher(state, metering),

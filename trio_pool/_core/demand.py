@@ -7,10 +7,16 @@ from collections import OrderedDict
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeAlias
 
+from .._policies.rate_meter import as_float
+from .headroom import affordable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._model.records import Group, JobRecord, Terms
+    from .._policies.rate_meter import Amount
+    from .headroom import Headroom
+    from .tag_index import Units
 
     # The group with a bound, and the units that the jobs use.
     Bound: TypeAlias = tuple[Group | None, frozenset[str]]
@@ -25,10 +31,10 @@ class Demand:
       lines: the waiting jobs of each group with a bound, and of all others, by the units that they use.
     """
 
-    __slots__ = ("_closed_units", "lines", "patience", "tags")
+    __slots__ = ("_headroom", "lines", "patience", "tags")
 
-    def __init__(self, tags: frozenset[str], patience: float, closed_units: set[str]) -> None:
-        self._closed_units = closed_units
+    def __init__(self, tags: frozenset[str], patience: float, headroom: Headroom) -> None:
+        self._headroom = headroom
         self.tags: frozenset[str] = tags
         self.patience: float = patience
         self.lines: dict[Bound, Line] = {}
@@ -40,6 +46,7 @@ class Demand:
         if line is None:
             line = self.lines[bound] = Line()
         line.size += 1
+        line.add_amounts(job, terms, 1)
         if job in line.left:
             del line.left[job]  # it has come from the line for a place into the queue
         elif self.patience:
@@ -50,6 +57,7 @@ class Demand:
         bound = terms.gate, terms.units
         line = self.lines[bound]
         line.size -= 1
+        line.add_amounts(job, terms, -1)
         if self.patience:
             line.left[job] = None
             return
@@ -59,11 +67,8 @@ class Demand:
 
     def waiting(self) -> int:
         """How many of the jobs wait that their groups allow to start, and the units that they use."""
-        return _within({bound: line.size for bound, line in self.lines.items() if self._is_open(bound)})
-
-    def _is_open(self, bound: Bound) -> bool:
-        """Whether no unit that jobs use has limits of the pool that allow no start now."""
-        return not bound[1] or self._closed_units.isdisjoint(bound[1])
+        lines = self.lines.items()
+        return _within({bound: line.size for bound, line in lines if self._headroom.is_open(bound[1])})
 
     def ripe(self, now: float, is_open: bool) -> tuple[int, float]:
         """Return how many of these have waited long enough, and when that will be true of the next one.
@@ -72,17 +77,20 @@ class Demand:
           is_open: whether the pool allows a start from now on; what a job waits otherwise doesn't count.
         """
         numbers: dict[Bound, int] = {}
+        levels: dict[str, float] = {}
         next_at = math.inf
         for bound, line in list(self.lines.items()):
             line.forget_left()
             if not line.size:
                 del self.lines[bound]
                 continue
-            gate, is_allowed = bound[0], self._is_open(bound)
+            (gate, units) = bound
+            levels.update({unit: self._headroom.level(unit, now) for unit in units if unit not in levels})
+            is_allowed = self._headroom.is_open(units)
             line.go_on(now, is_open and is_allowed and (gate is None or not gate.is_full))
             ripe = line.ripe(now, self.patience)
             if is_allowed:
-                numbers[bound] = ripe
+                numbers[bound] = line.draw(ripe, units, levels)
             next_at = min(next_at, line.ripens_at(self.patience))
         return _within(numbers), next_at
 
@@ -100,14 +108,32 @@ class Line:
       left: the jobs that have left in this event, which may come again in it.
     """
 
-    __slots__ = ("_stood", "_stopped_at", "left", "size", "young")
+    __slots__ = ("_amounts", "_stood", "_stopped_at", "left", "size", "young")
 
     def __init__(self) -> None:
         self.size: int = 0
+        # How much the jobs use of each unit, all together.
+        self._amounts: dict[str, Amount] = {}
         self.young: OrderedDict[JobRecord, float] = OrderedDict()
         self.left: dict[JobRecord, None] = {}
         self._stood = 0.0
         self._stopped_at: float | None = None
+
+    def add_amounts(self, job: JobRecord, terms: Terms, sign: int) -> None:
+        """Count what a job uses that has come, or no longer what one uses that has left."""
+        for unit in terms.units:
+            self._amounts[unit] = self._amounts.get(unit, 0) + sign * job._options.uses[unit]
+
+    def draw(self, number: int, units: Units, levels: dict[str, float]) -> int:
+        """Return how many of so many jobs these levels of the units let start, and draw what they use.
+
+        Each job counts as the average of all, since any may be the next.
+        """
+        average = {unit: as_float(self._amounts[unit]) / self.size for unit in units}
+        number = int(min([number, *(affordable(levels[unit], average[unit]) for unit in units)]))
+        for unit in units:
+            levels[unit] -= number * average[unit]
+        return number
 
     def forget_left(self) -> None:
         """Forget the jobs that have left."""

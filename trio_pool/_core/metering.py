@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from .._model.states import JobState
 from .._policies.draws import NO_USES, Draws
-from .._policies.rate_limit import Share
-from .._policies.rate_meters import RateMeters
+from .._policies.rate_limit import Share, SharedRateLimit
+from .._policies.rate_meters import RateMeters, several
 from .deadlines import Due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .._model.records import Run, WorkerRecord
-    from .._policies.rate_limit import SharedRateLimit
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
     from .state import PoolState
@@ -193,7 +192,7 @@ class Metering:
     def note_limits(self, worker: WorkerRecord | None) -> None:
         """Record which units and shared limits a worker or the whole pool has from now on."""
         meters = self._meters_of(worker)
-        self.expect(meters.units())
+        self._tell_apart(meters.units())
         self.shares.update(dict.fromkeys(meters.shares()))
         if worker is not None:
             closed = frozenset((*meters.apart, *(gate for gate in worker._closed if isinstance(gate, str))))
@@ -204,8 +203,15 @@ class Metering:
         limits.note_limits()
         self._state.note_special()
 
-    def expect(self, units: Iterable[str]) -> None:
-        """Tell jobs apart by these units from now on, since there are limits for them, or soon will be."""
+    def expect(self, limits: RateLimits) -> list[Share]:
+        """Prepare for workers that will have these limits; return the shared ones."""
+        self._tell_apart([limit.unit for limit in several(limits) if limit.unit is not None])
+        shares = [self.share_of(limit) for limit in several(limits) if isinstance(limit, SharedRateLimit)]
+        self.shares.update(dict.fromkeys(shares))
+        return shares
+
+    def _tell_apart(self, units: Iterable[str]) -> None:
+        """Keep jobs that use one of these units apart from others, since there are limits for it."""
         limited = self._state.roster.limited_units
         new = set(units) - limited
         if new:
@@ -239,31 +245,36 @@ class Metering:
     def woken(self, share: Share, now: float) -> None:
         """Look at a shared limit that may have changed."""
         share.await_turn(now)
-        state, meters = self._state, self._state.limits.meters
-        if share in state.roster.closed_shares and not self._is_closed(share, now):
-            del state.roster.closed_shares[share]
+        if share in self._state.roster.closed_shares:
+            self.is_closed(share, now)
         if share.unit is None:
-            state.limits.wait_for_meter(None)
-        elif share.unit in meters.by_unit:
-            self._look_at(None, meters, share.unit, now)
+            self._state.limits.wait_for_meter(None)
+        else:
+            self.look_at_pool(share.unit, now)
 
     def closes(self, worker: WorkerRecord, units: Iterable[str], now: float) -> bool:
         """Close the shared limits that others have used up by now; return whether one keeps a job from a worker."""
         closed = False
         if worker._limits is not None:
             for share in worker._limits.meters.apart:
-                if (share.unit is None or share.unit in units) and self._is_closed(share, now):
-                    self._state.roster.closed_shares[share] = None
-                    closed = True
-        meters = self._state.limits.meters
+                if share.unit is None or share.unit in units:
+                    closed |= self.is_closed(share, now)
         for unit in units:
-            closed |= unit in meters.by_unit and self._look_at(None, meters, unit, now)
+            closed |= self.look_at_pool(unit, now)
         return closed
 
-    def _is_closed(self, share: Share, now: float) -> bool:
-        """Whether a limit that workers share allows no start now, for which the pool then waits."""
+    def look_at_pool(self, unit: str, now: float) -> bool:
+        """Open or close a unit for the whole pool; return whether it is closed."""
+        meters = self._state.limits.meters
+        return unit in meters.by_unit and self._look_at(None, meters, unit, now)
+
+    def is_closed(self, share: Share, now: float) -> bool:
+        """Open a limit that workers share, or close it and wait for it; return whether it is closed."""
+        closed = self._state.roster.closed_shares
         if share.ready_at(now) <= now:
+            closed.pop(share, None)
             return False
+        closed[share] = None
         share.wait(now)
         return True
 
