@@ -85,11 +85,18 @@ class Kinds:
     def quit(self, kind: WorkerKind) -> None:
         """Count one worker less among a kind."""
         kind.add_members(-1)
-        if kind.members or kind.family.has_members():
+        if kind.members:
             return
-        del self._by_key[kind.key]
+        family = kind.family
+        if not family.has_members():
+            gone = list(family.kinds.values())
+            del self._by_key[kind.key]
+        elif any(not isinstance(gate, str) for gate in kind.closed):
+            gone = [family.kinds.pop(kind.closed)]  # shared limits may be new ones each time
+        else:
+            return
         indexes = self.by_group[kind.group]
-        for each in kind.family.kinds.values():
+        for each in gone:
             kinds = indexes[each.closed]
             kinds.remove(each)
             if not kinds.by_tags and (kind.group is not None or each.closed):

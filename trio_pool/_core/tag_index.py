@@ -52,7 +52,8 @@ class Family:
 
     Attributes:
       key: the tags and the group.
-      kinds: the kinds by their gates. A kind without workers stays, since units close and open all the time.
+      kinds: the kinds by their gates. A kind without workers and shared limits stays, since
+          units close and open all the time.
     """
 
     __slots__ = ("key", "kinds")
