@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from itertools import takewhile
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._policies.rate_meter import as_float
-from .headroom import affordable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._model.records import Group, JobRecord, Terms
     from .._policies.rate_meter import Amount
-    from .headroom import Headroom
     from .tag_index import Units
 
     # The group with a bound, and the units that the jobs use.
     Bound: TypeAlias = tuple[Group | None, frozenset[str]]
+
+
+class Levels(Protocol):
+    """What the limits with a unit would let start on one more worker."""
+
+    def is_open(self, units: Units) -> bool: ...
+    def level(self, unit: str, now: float) -> float: ...
 
 
 class Demand:
@@ -31,10 +36,10 @@ class Demand:
       lines: the waiting jobs of each group with a bound, and of all others, by the units that they use.
     """
 
-    __slots__ = ("_headroom", "lines", "patience", "tags")
+    __slots__ = ("_levels", "lines", "patience", "tags")
 
-    def __init__(self, tags: frozenset[str], patience: float, headroom: Headroom) -> None:
-        self._headroom = headroom
+    def __init__(self, tags: frozenset[str], patience: float, levels: Levels) -> None:
+        self._levels = levels
         self.tags: frozenset[str] = tags
         self.patience: float = patience
         self.lines: dict[Bound, Line] = {}
@@ -68,7 +73,7 @@ class Demand:
     def waiting(self) -> int:
         """How many of the jobs wait that their groups allow to start, and the units that they use."""
         lines = self.lines.items()
-        return _within({bound: line.size for bound, line in lines if self._headroom.is_open(bound[1])})
+        return _within({bound: line.size for bound, line in lines if self._levels.is_open(bound[1])})
 
     def ripe(self, now: float, is_open: bool) -> tuple[int, float]:
         """Return how many of these have waited long enough, and when that will be true of the next one.
@@ -85,8 +90,8 @@ class Demand:
                 del self.lines[bound]
                 continue
             (gate, units) = bound
-            levels.update({unit: self._headroom.level(unit, now) for unit in units if unit not in levels})
-            is_allowed = self._headroom.is_open(units)
+            levels.update({unit: self._levels.level(unit, now) for unit in units if unit not in levels})
+            is_allowed = self._levels.is_open(units)
             line.go_on(now, is_open and is_allowed and (gate is None or not gate.is_full))
             ripe = line.ripe(now, self.patience)
             if is_allowed:
@@ -130,7 +135,7 @@ class Line:
         Each job counts as the average of all, since any may be the next.
         """
         average = {unit: as_float(self._amounts[unit]) / self.size for unit in units}
-        number = int(min([number, *(affordable(levels[unit], average[unit]) for unit in units)]))
+        number = int(min([number, *(_affordable(levels[unit], average[unit]) for unit in units)]))
         for unit in units:
             levels[unit] -= number * average[unit]
         return number
@@ -171,3 +176,10 @@ def _within(numbers: Mapping[Bound, int]) -> int:
     for (gate, _), number in numbers.items():
         by_gate[gate] = by_gate.get(gate, 0) + number
     return sum(number if gate is None else int(min(number, max(0, gate.room))) for gate, number in by_gate.items())
+
+
+def _affordable(level: float, amount: float) -> float:
+    """How many attempts that draw this amount each may start one after the other at this level."""
+    if level < 1 or not amount:
+        return 0 if level < 1 else math.inf
+    return 1 + (level - 1) // amount

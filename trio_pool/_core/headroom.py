@@ -65,10 +65,3 @@ class Headroom:
         if any(meter.ready_at(now) > now for meter in meters):
             return 0.0
         return max(1.0, min([meter.level(now) for meter in meters], default=math.inf))
-
-
-def affordable(level: float, amount: float) -> float:
-    """How many attempts that draw this amount each may start one after the other at this level."""
-    if level < 1 or not amount:
-        return 0 if level < 1 else math.inf
-    return 1 + (level - 1) // amount

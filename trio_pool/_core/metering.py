@@ -51,10 +51,9 @@ class Metering:
         self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
         self.shares: dict[Share, None] = {}
-        # Called when the core has to look at the time before its next event.
-        self.on_wake: Callable[[], object] | None = None
+        # Called when the core has to look at the time before its next event. Set by the runtime.
+        self.on_wake: Callable[[], object]
         state.limits.meters = RateMeters(limits, self)
-        state.limits.note_limits()
         self.note_limits(None)
 
     @property
@@ -239,8 +238,7 @@ class Metering:
         """Look again at what waits for a shared limit: it has changed, or it is this pool's turn."""
         if share.at is None or at < share.at:
             self._state.deadlines.set(Due.WAKE, share, at)
-            if self.on_wake is not None:
-                self.on_wake()
+            self.on_wake()
 
     def woken(self, share: Share, now: float) -> None:
         """Look at a shared limit that may have changed."""

@@ -44,17 +44,6 @@ def several(limits: RateLimits) -> tuple[AnyLimit, ...]:
     return limits if isinstance(limits, tuple) else (limits,)
 
 
-class NoSharer:
-    """Holds limits that no pool uses."""
-
-    def share_of(self, shared: SharedRateLimit) -> Share:
-        """A part in a shared limit."""
-        return Share(shared, self)
-
-    def wake(self, share: Share, at: float = -math.inf) -> None:
-        """Nothing waits."""
-
-
 class RateMeters:
     """The meters of one holder: one for each limit, in the order of the limits.
 
@@ -73,8 +62,8 @@ class RateMeters:
 
     __slots__ = ("_keeps_apart", "_kept", "_sharer", "apart", "by_unit", "limits", "starts")
 
-    def __init__(self, limits: RateLimits, sharer: Sharer | None = None, *, keeps_apart: bool = False) -> None:
-        self._sharer: Sharer = NoSharer() if sharer is None else sharer
+    def __init__(self, limits: RateLimits, sharer: Sharer, *, keeps_apart: bool = False) -> None:
+        self._sharer = sharer
         self._keeps_apart = keeps_apart
         # The meters of the current limits, and of earlier ones for which there is none now: by
         # their units, in order. They must not forget the recent starts.
