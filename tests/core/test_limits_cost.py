@@ -14,6 +14,7 @@ from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
     from trio_pool._model.handles import Job
+    from trio_pool._model.records import WorkerRecord
     from trio_pool._policies.rate_meters import RateLimits
 
 
@@ -87,7 +88,7 @@ def test_a_job_costs_the_same_however_many_workers_share_a_limit(how: str, waiti
         shared = RateLimit(1, unit="tokens" if how == "with a unit" else None).shared()
         limits: RateLimits = (shared, RateLimit(10, burst=10)) if how == "with own limits too" else shared
         core.scheduler.metering.on_wake = lambda: None
-        workers = []
+        workers: list[WorkerRecord] = []
         for index in range(number):
             tags = (str(index % 5), "all") if how == "by tags" else ()
             worker = core.make_worker(*tags, limits=limits_of(core, limits))
