@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from trio_pool import CircuitBreaker, RateLimit, Resource, current_job, open_pool
+from tests.actors import works
+from trio_pool import CircuitBreaker, JobState, RateLimit, Resource, current_job, open_pool
 from trio_pool.testing import Flaky
 
 if TYPE_CHECKING:
@@ -238,3 +240,25 @@ async def test_what_an_attempt_has_not_used_wakes_a_pool_behind_one_that_is_held
             await second.submit(starts.note, uses={"tokens": 1})
         assert starts.times == [4.0]
         first.cancel()
+
+
+async def test_a_lost_job_is_buried_although_a_shared_limit_holds_back_others(autojump_clock: MockClock) -> None:
+    shared = RateLimit(1, per=10).shared()
+    async with open_pool([Resource("a", rate_limit=shared)], no_worker="wait", on_dead="keep") as pool:
+        lost = await pool.submit(works, requires=["nobody has this"])
+        jobs = [await pool.submit(works) for _ in range(3)]
+    assert lost.state is JobState.DEAD
+    assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 3
+
+
+async def test_a_lost_job_is_buried_although_other_pools_use_up_the_shared_limit(autojump_clock: MockClock) -> None:
+    shared = RateLimit(1).shared()
+    async with open_pool([Resource("b", rate_limit=shared)], max_queue=math.inf) as other:
+        for _ in range(100):
+            await other.submit(works)
+        async with open_pool([Resource("a", rate_limit=shared)], no_worker="wait", on_dead="keep") as pool:
+            lost = await pool.submit(works, requires=["nobody has this"])
+            await pool.submit(works)
+            await trio.sleep(0.5)
+        assert lost.state is JobState.DEAD
+        assert trio.current_time() < 10

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.actors import Mint, nap, sleeps
+from tests.actors import Mint, sleeps, works
 from tests.pool.workers.elastic_crew import crew
 from trio_pool import Elastic, RateLimit, Resource, current_job, open_pool
 
@@ -81,7 +81,7 @@ async def test_what_another_pool_has_used_up_is_noticed(autojump_clock: MockCloc
         open_pool(Elastic(mint, max=5, rate_limit=shared)) as pool,
     ):
         await other.submit(sleeps, 1)
-        await pool.submit(nap)
+        await pool.submit(works)
         await pool.join()
     assert mint.called == [10]
 
@@ -109,3 +109,14 @@ async def test_what_was_given_back_opens_workers(autojump_clock: MockClock) -> N
         await pool.submit(says, uses={"tokens": 5})
         await pool.submit(sleeps, 1, uses={"tokens": 5})
     assert mint.called == [0, 3]
+
+
+async def test_each_unit_of_limits_that_workers_share_counts_for_itself(autojump_clock: MockClock) -> None:
+    limits = [RateLimit(1, per=1000, burst=burst, unit=unit).shared() for unit, burst in (("a", 2), ("b", 3))]
+    async with open_pool(Elastic(Mint(), max=30, rate_limit=limits)) as pool:
+        for _ in range(6):
+            await pool.submit(sleeps, 50, uses={"a": 1})
+            await pool.submit(sleeps, 50, uses={"b": 1})
+        await trio.sleep(5)
+        assert len(crew(pool)) == pool.statistics().running == 5
+        pool.cancel()
