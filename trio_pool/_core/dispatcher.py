@@ -78,7 +78,7 @@ class Dispatcher:
             return None
         while True:
             worker = self._roster.choose(terms)
-            if worker is None or not (limits.has_shares and self._is_used_up(worker, terms, now)):
+            if worker is None or not (limits.has_shares and self._metering.closes(worker, terms.units, now)):
                 return worker
 
     @property
@@ -230,8 +230,6 @@ class Dispatcher:
 
     def _limit(self, worker: WorkerRecord, ready: float, now: float) -> None:
         """Record that a worker's own rate limit holds it back."""
-        assert worker._limits is not None
-        worker._limits.meters.wait(None, now)
         self._state.availability.limit(worker, ready)
         self._roster.count_coming(worker)
 
@@ -249,14 +247,6 @@ class Dispatcher:
             if worker._available and worker._has_room:
                 self._roster.park(worker, now)
         self._state.may_start = True
-
-    def _is_used_up(self, worker: WorkerRecord, terms: Terms, now: float) -> bool:
-        """Whether others have used up a shared limit without which the worker could run such a job, which is noted."""
-        if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
-            self._roster.unpark(worker)
-            self._limit(worker, ready, now)
-            return True
-        return self._metering.closes(worker, terms.units, now)
 
     def match(self, now: float) -> None:
         """Reserve idle workers for the groups that wait for some, and give jobs to the others."""
@@ -285,11 +275,12 @@ class Dispatcher:
                 return
             if found is None:
                 assert race is not None
-                if not (self._limits.has_shares and self._is_used_up(race[1], self._hedging.terms_of(race[0]), now)):
+                units = self._hedging.terms_of(race[0]).units
+                if not (self._limits.has_shares and self._metering.closes(race[1], units, now)):
                     self._begin_further(*race, now)
                 continue
             lane, worker = found
-            if self._limits.has_shares and self._is_used_up(worker, lane.terms, now):
+            if self._limits.has_shares and self._metering.closes(worker, lane.terms.units, now):
                 continue
             job = queue.pop(lane)
             if queue is not self._queue:
@@ -371,5 +362,5 @@ class Dispatcher:
 
 
 def _is_limited(worker: WorkerRecord, now: float) -> bool:
-    """Whether a worker's rate limits without a unit allow no start now."""
-    return worker._limits is not None and worker._limits.ready_at(now) > now
+    """Whether a limit without a unit that the worker shares allows no start now."""
+    return worker._limits is not None and worker._limits.shared_ready_at(now) > now

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, Run, Terms, WorkerRecord
-    from .tag_index import Fit, Key, Units
+    from .tag_index import Fit, Gates, Key
 
 
 class Kinds:
@@ -35,9 +35,9 @@ class Kinds:
         self._pick: Pick = pick
         self._by_key: dict[Key, Family] = {}
         self.places: FreePlaces = FreePlaces()
-        # The kinds by the group that they are reserved for and by their closed units; and kinds by
-        # their tags alone.
-        self.by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
+        # The kinds by the group that they are reserved for and by their gates; and kinds by their tags
+        # alone.
+        self.by_group: dict[Group | None, dict[Gates, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
         self.have_places: bool = False
@@ -93,11 +93,18 @@ class Kinds:
     def quit(self, kind: WorkerKind) -> None:
         """Count one worker less among a kind."""
         kind.add_members(-1)
-        if kind.members or kind.family.has_members():
+        if kind.members:
             return
-        del self._by_key[kind.key]
+        family = kind.family
+        if not family.has_members():
+            gone = list(family.kinds.values())
+            del self._by_key[kind.key]
+        elif any(not isinstance(gate, str) for gate in kind.closed):
+            gone = [family.kinds.pop(kind.closed)]  # shared limits may be new ones each time
+        else:
+            return
         indexes = self.by_group[kind.group]
-        for each in kind.family.kinds.values():
+        for each in gone:
             kinds = indexes[each.closed]
             kinds.remove(each)
             if not kinds.by_tags and (kind.group is not None or each.closed):
@@ -106,8 +113,8 @@ class Kinds:
             del self.by_group[kind.group]
         self._look_for_only()
 
-    def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
-        """Move a worker to the kinds with these closed units; return whether it is idle."""
+    def set_closed(self, worker: WorkerRecord, closed: Gates) -> bool:
+        """Move a worker to the kinds with these gates; return whether it is idle."""
         left = self.of(worker)
         since = worker._kind.unpark(worker)
         kept = [kind.group for kind in left if kind.unkeep(worker) and kind.group is not None]
@@ -277,12 +284,12 @@ class Kinds:
         """The kinds that are reserved for no group."""
         return [kind for index in self.by_group[None].values() for kind in index.by_tags.values()]
 
-    def fits_for(self, requires: frozenset[str], group: Group | None, units: Units = OPEN) -> list[Fit]:
-        """The kinds with these tags that are reserved for a group, or for none, and where no such unit is closed."""
+    def fits_for(self, requires: frozenset[str], group: Group | None, gates: Gates = OPEN) -> list[Fit]:
+        """The kinds with these tags that are reserved for a group, or for none, and that have none of these gates."""
         indexes = self.by_group.get(group)
         if indexes is None:
             return []
-        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(units)]
+        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(gates)]
 
     def is_wide(self, requires: frozenset[str]) -> bool:
         """Whether too many unreserved kinds have these tags to search them one by one."""

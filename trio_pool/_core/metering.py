@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .._model.states import JobState
 from .._policies.draws import NO_USES, Draws
-from .._policies.rate_limit import Share
-from .._policies.rate_meters import RateMeters
+from .._policies.rate_limit import Share, SharedRateLimit
+from .._policies.rate_meters import RateMeters, several
 from .deadlines import Due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .._model.records import Run, WorkerRecord
-    from .._policies.rate_limit import SharedRateLimit
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
     from .state import PoolState
@@ -41,11 +41,10 @@ class Metering:
     that use it.
 
     Attributes:
-      shares: the limits that this pool or its workers share with others, with the workers that
-          hold each.
+      shares: the limits that this pool or its workers share with others.
     """
 
-    __slots__ = ("_closed", "_gates", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
+    __slots__ = ("_closed", "_gates", "_shares_of", "_state", "on_wake", "shares")
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
         self._state = state
@@ -53,23 +52,20 @@ class Metering:
         self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
         # For each unit that is closed anywhere, how many gates it has.
         self._closed: dict[str, int] = {}
-        self.shares: dict[Share, dict[WorkerRecord, None]] = {}
-        # The shares to look at again.
-        self._woken: dict[Share, None] = {}
-        # Identifies the entry for them in the heap of deadlines.
-        self._ticket = 0
+        self.shares: dict[Share, None] = {}
         # Called when the core has to look at the time before its next event. Set by the runtime.
         self.on_wake: Callable[[], object]
         state.limits.meters = RateMeters(limits, self)
-        self.note_shares(None)
+        self.note_limits(None)
 
     @property
     def may_open(self) -> bool:
-        """Whether jobs may wait only for a unit."""
-        closed = self._closed.keys()
-        return bool(closed) and (
-            self._state.queue.uses_any(closed) or self._state.waiting_line.by_taker.uses_any(closed)
-        )
+        """Whether jobs may wait only for a unit, or for a limit that workers share."""
+        state, closed = self._state, self._closed.keys()
+        if closed and (state.queue.uses_any(closed) or state.waiting_line.by_taker.uses_any(closed)):
+            return True
+        waits = state.lifecycle.count[JobState.QUEUED] or state.waiting_line.line
+        return bool(waits and state.roster.closed_shares)
 
     # Runs.
 
@@ -192,28 +188,48 @@ class Metering:
         meters = self._meters_of(worker)
         units = set(meters.by_unit)
         meters.change(limits, now)
+        if worker is not None and worker._has_left:
+            return
         for unit in sorted(units | set(meters.by_unit)):
             self._look_at(worker, meters, unit, now)
-        self.note_shares(worker)
+        self.note_limits(worker)
 
-    def note_shares(self, worker: WorkerRecord | None) -> None:
-        """Record which shared limits a worker or the whole pool has from now on."""
+    def note_limits(self, worker: WorkerRecord | None) -> None:
+        """Record which units and shared limits a worker or the whole pool has from now on."""
         meters = self._meters_of(worker)
-        for share in meters.shares():
-            holders = self.shares.setdefault(share, {})
-            if worker is not None:
-                holders[worker] = None
+        self._tell_apart(meters.units())
+        self.shares.update(dict.fromkeys(meters.shares()))
+        if worker is not None:
+            closed = frozenset((*meters.apart, *(gate for gate in worker._closed if isinstance(gate, str))))
+            if closed != worker._closed:
+                self._state.roster.set_closed(worker, closed)
         limits = self._state.limits
         limits.has_shares = bool(self.shares)
         limits.note_limits()
         self._state.note_special()
 
+    def expect(self, limits: RateLimits) -> list[Share]:
+        """Prepare for workers that will have these limits; return the shared ones."""
+        self._tell_apart([limit.unit for limit in several(limits) if limit.unit is not None])
+        shares = [self.share_of(limit) for limit in several(limits) if isinstance(limit, SharedRateLimit)]
+        self.shares.update(dict.fromkeys(shares))
+        return shares
+
+    def _tell_apart(self, units: Iterable[str]) -> None:
+        """Keep jobs that use one of these units apart from others, since there are limits for it."""
+        limited = self._state.roster.limited_units
+        new = set(units) - limited
+        if new:
+            limited |= new
+            for queue in (self._state.queue, self._state.waiting_line.by_taker):
+                for job in [job for job in queue if not new.isdisjoint(job._options.uses)]:
+                    queue.move(job)
+
     def drop(self, worker: WorkerRecord) -> None:
         """Forget a worker that has left."""
         for unit in worker._closed:
-            self._remove(self._gates[worker, unit])
-        for holders in self.shares.values():
-            holders.pop(worker, None)
+            if isinstance(unit, str):
+                self._remove(self._gates[worker, unit])
 
     # Limits that are shared with other pools.
 
@@ -224,39 +240,47 @@ class Metering:
             share = self._shares_of[shared] = Share(shared, self)
         return share
 
-    def wake(self, share: Share) -> None:
-        """Look again soon at what waits for a shared limit: it has changed, or it is this pool's turn."""
-        if not self._woken:
-            self._state.deadlines.add_ticketed(Due.WAKE, self, -math.inf)
-        self._woken[share] = None
-        self.on_wake()
+    def wake(self, share: Share, at: float = -math.inf) -> None:
+        """Look again at what waits for a shared limit: it has changed, or it is this pool's turn."""
+        if share.at is None or at < share.at:
+            self._state.deadlines.set(Due.WAKE, share, at)
+            self.on_wake()
 
-    def woken(self, now: float) -> list[WorkerRecord]:
-        """Look at the shared limits that have changed; return the workers whose holds may have to end."""
-        woken, self._woken = self._woken, {}
-        state = self._state
-        found: dict[WorkerRecord, None] = {}
-        for share in woken:
-            workers = self.shares.get(share, {})
-            if share.unit is None:
-                state.limits.wait_for_meter(None)
-                found.update(workers)
-                continue
-            for worker in (None, *workers):
-                meters = self._meters_of(worker)
-                if share.unit in meters.by_unit:
-                    self._look_at(worker, meters, share.unit, now)
-        return list(found)
+    def woken(self, share: Share, now: float) -> None:
+        """Look at a shared limit that may have changed."""
+        share.await_turn(now)
+        if share in self._state.roster.closed_shares:
+            self.is_closed(share, now)
+        if share.unit is None:
+            self._state.limits.wait_for_meter(None)
+        else:
+            self.look_at_pool(share.unit, now)
 
     def closes(self, worker: WorkerRecord, units: Iterable[str], now: float) -> bool:
-        """Close the units that others have used up by now; return whether there are any."""
+        """Close the shared limits that others have used up by now; return whether one keeps a job from a worker."""
         closed = False
-        for holder in (None, worker):
-            if holder is None or holder._limits is not None:
-                meters = self._meters_of(holder)
-                for unit in units:
-                    closed |= unit in meters.by_unit and self._look_at(holder, meters, unit, now)
+        if worker._limits is not None:
+            for share in worker._limits.meters.apart:
+                if share.unit is None or share.unit in units:
+                    closed |= self.is_closed(share, now)
+        for unit in units:
+            closed |= self.look_at_pool(unit, now)
         return closed
+
+    def look_at_pool(self, unit: str, now: float) -> bool:
+        """Open or close a unit for the whole pool; return whether it is closed."""
+        meters = self._state.limits.meters
+        return unit in meters.by_unit and self._look_at(None, meters, unit, now)
+
+    def is_closed(self, share: Share, now: float) -> bool:
+        """Open a limit that workers share, or close it and wait for it; return whether it is closed."""
+        closed = self._state.roster.closed_shares
+        if share.ready_at(now) <= now:
+            closed.pop(share, None)
+            return False
+        closed[share] = None
+        share.wait(now)
+        return True
 
     def pass_on(self, now: float) -> None:
         """Give the turns that this pool has not used to other pools."""

@@ -232,8 +232,8 @@ class Settling:
             elif due is Due.UNIT:
                 self._metering.come_due(item, now)
             elif due is Due.WAKE:
-                for held in self._metering.woken(now):
-                    self._dispatcher.relax(held, now)
+                is_over(due, item)
+                self._metering.woken(item, now)
             elif due is Due.HEDGE:
                 state.may_be_stuck |= state.hedging.come_due(item)
             else:

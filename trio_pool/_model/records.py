@@ -326,9 +326,9 @@ class WorkerRecord(Handle):
         self._succeeded = 0
         self._failed = 0
         self._busy_seconds = 0.0
-        # By units: what the worker's runs have used in all; and, owned by the index, those that allow no start now.
+        # What the worker's runs have used in all; and, owned by the index, its closed units and shared limits.
         self._used: dict[str, Amount] = {}
-        self._closed: frozenset[str] = frozenset()
+        self._closed: frozenset[object] = frozenset()
         self._last_error: Exception | None = None
 
         # Owned by the worker index: whether the worker could run something now or after its current runs; the last
