@@ -64,8 +64,6 @@ class Kinds:
     def enter(self, worker: WorkerRecord, group: Group | None) -> None:
         """Add a worker to the kind that is reserved for a group, or for none."""
         worker._kind = self.add_to(worker, group)
-        if not worker._is_exclusive:
-            self.note_places(worker)
 
     def add_to(self, worker: WorkerRecord, group: Group | None) -> WorkerKind:
         """Count a worker among the kind that is reserved for a group, or for none; return the kind."""
@@ -77,13 +75,14 @@ class Kinds:
         kind = family.kinds.get(closed)
         if kind is None:
             kind = family.kinds[closed] = WorkerKind(family, closed)
-            kind.has_places = not worker._is_exclusive
             indexes = self.by_group.setdefault(group, {})
             if closed not in indexes:
                 indexes[closed] = TagIndex(self._pick, None if group is None else self.places)
             indexes[closed].add(kind)
             self._look_for_only()
         kind.add_members(1)
+        if not worker._is_exclusive:
+            self._note_places(kind)
         return kind
 
     def remove_from(self, worker: WorkerRecord, group: Group | None) -> None:
@@ -124,8 +123,6 @@ class Kinds:
         worker._kind = self.add_to(worker, worker._kind.group)
         for group in worker._kept:
             self.add_to(worker, group)
-        if not worker._is_exclusive:
-            self.note_places(worker)
         for own in kept:
             self._kind_of(worker, own).keep(worker)
         if kept and worker in self.places.free:
@@ -160,7 +157,8 @@ class Kinds:
         worker._max_running = limit
         if limit != 1 and worker._is_exclusive:
             worker._is_exclusive = False
-            self.note_places(worker)
+            for kind in self.of(worker):
+                self._note_places(kind)
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
         """Reserve more or fewer places of a worker for a group, while it is not free."""
@@ -215,13 +213,12 @@ class Kinds:
         free = self.places.free.pop(worker, None)
         return free if number is None else number
 
-    def note_places(self, worker: WorkerRecord) -> None:
-        """Record that a worker is not exclusive."""
+    def _note_places(self, kind: WorkerKind) -> None:
+        """Record that a kind has a worker that is not exclusive."""
         self.have_places = True
-        for kind in self.of(worker):
-            if not kind.has_places:
-                kind.has_places = True
-                self._give_up_order(kind)
+        if not kind.has_places:
+            kind.has_places = True
+            self._give_up_order(kind)
 
     def _give_up_order(self, kind: WorkerKind) -> None:
         self.by_group[kind.group][kind.closed].widen(kind)
