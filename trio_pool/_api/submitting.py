@@ -20,8 +20,9 @@ from .._model.job_options import revised
 from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
-from .._runtime.job_runner import enclosing_jobs, is_in_a_job
+from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .graph import about_node, in_order
+from .lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
+_DEFAULTS_OF_LEASES: Mapping[str, object] = {
+    "requires": (),
+    "worker": None,
+    "priority": 0,
+    "uses": None,
+    "name": None,
+    "metadata": None,
+}
+
 
 class Submitting(Handle, FixedAttributes, Entered):
     """The untyped base of the calls that submit jobs; see `ResourceCalls` and `SlotCalls`.
@@ -45,11 +55,13 @@ class Submitting(Handle, FixedAttributes, Entered):
       job_ids: the source of the jobs' numbers.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
+    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids", "_lease_defaults")
 
     def __init__(self, engine: Engine, defaults: JobSpec, job_ids: Iterator[int]) -> None:
         self._engine = engine
         self._defaults = defaults
+        # The options of leases without options of their own, once there has been one.
+        self._lease_defaults: JobSpec | None = None
         self._job_ids = job_ids
         # Whether a group has been closed while its pool is open.
         self._closed = False
@@ -145,6 +157,21 @@ class Submitting(Handle, FixedAttributes, Entered):
         deadline = math.inf if options.total_timeout == math.inf else now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
+    def _acquire(self, timeout: float | None, **given: Any) -> Lease[Any]:
+        """Return a lease with these options of its job."""
+        defaults = self._lease_defaults
+        if defaults is None:
+            own = self._defaults
+            defaults = attrs.evolve(own, name="acquire", is_lease=True, attempt_timeout=math.inf, total_timeout=math.inf)
+            self._lease_defaults = defaults
+        changes = {option: value for option, value in given.items() if value is not _DEFAULTS_OF_LEASES[option]}
+        if timeout is not None and timeout != math.inf:
+            changes["total_timeout"] = validate.seconds("timeout", timeout)  # until the job runs, for a lease
+        if changes:
+            crew = self._engine.roster
+            return Lease(self, revised(defaults, changes, defaults=defaults, crew=crew, call="acquire"))
+        return Lease(self, defaults)
+
     def _check_call(self, fn: object, options: JobSpec) -> None:
         """Check the function together with its options."""
         if not callable(fn):
@@ -197,7 +224,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             return False
         if done is not True:
             task = done.worker._task
-            if task.free_loops:  # as `WorkerTask.send` does, without the call
+            if task.free_loops and not job._options.is_lease:  # as `WorkerTask.send` does, without the call
                 task.free_loops -= 1
                 task.runs.send_nowait(done)
             else:

@@ -4,7 +4,8 @@
    run or the pool's rate limit allows no start. A worker that its own rate limit holds back is not
    idle in this sense.
 2. A worker that ends an attempt takes its next job itself. Only if another event makes work for an
-   idle worker, a ``START`` command gives the job to the worker.
+   idle worker, a ``START`` command gives the job to the worker. The job of a lease always gets one,
+   since its caller executes it.
 3. Slow attempts are started on further workers only after all queued jobs that could use them.
 """
 
@@ -151,7 +152,8 @@ class Dispatcher:
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
-            return self.begin(worker, job, now)
+            run = self.begin(worker, job, now)
+            return self._leave_to_caller(run) if job._options.is_lease else run
         self._roster.park(worker, now, is_fresh=False)
         return None
 
@@ -193,7 +195,7 @@ class Dispatcher:
             self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
-        return run
+        return self._leave_to_caller(run) if run is not None and run.job._options.is_lease else run
 
     def note(self, worker: WorkerRecord, now: float) -> None:
         """Update whether a worker counts as available."""
@@ -327,6 +329,10 @@ class Dispatcher:
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
 
+    def _leave_to_caller(self, run: Run) -> None:
+        """Leave a run to the caller of its job, instead of to the loop that has looked for the next run."""
+        self._commands.append((START, run))
+
     def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
         """Start a job on a worker; if the job ``is_new``, the caller lets it enter the pool."""
         options = job._options
@@ -334,6 +340,8 @@ class Dispatcher:
         limit = options.attempt_timeout
         if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
+        if options.is_lease:
+            deadline = INFINITE  # the job's deadline bounds the wait for a place only
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
         if worker._limits is not None or self._limits.counts_starts or options.uses is not NO_USES:
