@@ -162,7 +162,9 @@ class Submitting(Handle, FixedAttributes, Entered):
         defaults = self._lease_defaults
         if defaults is None:
             own = self._defaults
-            defaults = attrs.evolve(own, name="acquire", is_lease=True, attempt_timeout=math.inf, total_timeout=math.inf)
+            defaults = attrs.evolve(
+                own, name="acquire", is_lease=True, attempt_timeout=math.inf, total_timeout=math.inf
+            )
             self._lease_defaults = defaults
         changes = {option: value for option, value in given.items() if value is not _DEFAULTS_OF_LEASES[option]}
         if timeout is not None and timeout != math.inf:

@@ -153,7 +153,10 @@ class Dispatcher:
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
             run = self.begin(worker, job, now)
-            return self._leave_to_caller(run) if job._options.is_lease else run
+            if not job._options.is_lease:
+                return run
+            self._commands.append((START, run))
+            return None
         self._roster.park(worker, now, is_fresh=False)
         return None
 
@@ -195,7 +198,10 @@ class Dispatcher:
             self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
-        return self._leave_to_caller(run) if run is not None and run.job._options.is_lease else run
+        if run is not None and run.job._options.is_lease:
+            self._commands.append((START, run))
+            return None
+        return run
 
     def note(self, worker: WorkerRecord, now: float) -> None:
         """Update whether a worker counts as available."""
@@ -328,10 +334,6 @@ class Dispatcher:
                     each.note_idle(worker for worker in fresh if self._roster.is_idle(worker))
             fresh.clear()
         return queue.first_startable() if self._roster.idle_count else None
-
-    def _leave_to_caller(self, run: Run) -> None:
-        """Leave a run to the caller of its job, instead of to the loop that has looked for the next run."""
-        self._commands.append((START, run))
 
     def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
         """Start a job on a worker; if the job ``is_new``, the caller lets it enter the pool."""

@@ -80,6 +80,10 @@ class AttemptLoop:
         self._scope = trio.CancelScope()
         self._interrupted = False
 
+    def has(self, nursery: trio.Nursery | None) -> bool:
+        """Whether what a nursery of the loop's task does, or the task itself, is part of the attempt: all is."""
+        return True
+
     def interrupt(self) -> None:
         """Cancel the running attempt."""
         self._interrupted = True

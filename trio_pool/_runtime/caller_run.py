@@ -41,13 +41,15 @@ class CallerRun:
       is_lost: whether the lifespan of the run's worker has begun to end by itself.
     """
 
-    __slots__ = ("_engine", "_job", "_outer", "is_lost", "returned", "run", "scope", "task")
+    __slots__ = ("_engine", "_job", "_outer", "_outside", "is_lost", "returned", "run", "scope", "task")
 
     def __init__(self, engine: Engine, job: Job[Any]) -> None:
         self._engine = engine
         self._job = job
         # The wait of the job around the execution, which can't end before this one does.
         self._outer: Wait | None = None
+        # The nurseries around the execution: their tasks don't keep it from ending.
+        self._outside: tuple[trio.Nursery, ...] = ()
         self.task = trio.lowlevel.current_task()
         self.returned = trio.Event()
         self.run: Run | None = None
@@ -68,6 +70,10 @@ class CallerRun:
         """Cancel the execution. If it has not begun, `begin` sees that the run has been cut short."""
         if self.scope is not None:
             self.scope.cancel()
+
+    def has(self, nursery: trio.Nursery | None) -> bool:
+        """Whether what a nursery of the task does, or the task itself, is part of the execution."""
+        return nursery not in self._outside
 
     def lose(self) -> None:
         """Cancel the execution, since the lifespan is ending by itself."""
@@ -105,6 +111,7 @@ class CallerRun:
             self._outer = waiting.begin_for(job)
         if run.draws is not None:
             run.draws.begin(trio.current_time())
+        self._outside = tuple(self.task.child_nurseries)
         self.scope = trio.CancelScope()
         self.scope.__enter__()
         return run
@@ -129,7 +136,11 @@ class CallerRun:
             await task.loans.take_back(run)
         self.run = None
         task.give_back(run)
-        outcome = await self._decide(run, scope, raised) if raised is not None else self._succeed(run)
+        outcome: BaseException | None = None
+        if raised is None:
+            self._go_on(run, self._engine.core.succeeded(run, None, trio.current_time()))
+        else:
+            outcome = await self._decide(run, scope, raised)
         if self._outer is not None:
             self._engine.core.waits.end(self._outer)
         return outcome if wrong_use is None else wrong_use  # noqa: ASYNC910
@@ -144,9 +155,6 @@ class CallerRun:
         except RuntimeError as error:
             return error
         return None
-
-    def _succeed(self, run: Run) -> None:
-        self._go_on(run, self._engine.core.succeeded(run, None, trio.current_time()))
 
     async def _decide(self, run: Run, scope: trio.CancelScope, raised: BaseException) -> BaseException | None:
         """End a run whose execution has raised an exception; return the exception that comes out."""

@@ -207,13 +207,16 @@ class Waiting:
         runs = {run.loop.task: run for run in runs_of(job) if run.loop is not None}
         # Tasks that a job has started outside of itself don't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        nursery: trio.Nursery | None = None
         while task is not None:
             if task in runs:
-                return runs[task]
+                run = runs[task]
+                return run if run.loop.has(nursery) else None
             if task in self.on_behalf:
                 task = self.on_behalf[task]
             else:
-                task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+                nursery = task.parent_nursery
+                task = None if nursery is None else nursery.parent_task
         return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> dict[Callable[[JobRecord], object], None]:
