@@ -117,28 +117,22 @@ class Borrowing(Making, Telling):
             world.fail(f"unforeseen: {in_words(error)} came out of a block of acquire() that has ended")
             return False
         job, raised = began[0].job, inside[0]
+        is_around = trio.current_effective_deadline() == -math.inf
         if error is raised:
-            if isinstance(error, trio.Cancelled) and trio.current_effective_deadline() > -math.inf:
-                if error is not world.stray:
-                    world.fail("cancelled: out of acquire(), though no scope around it is cancelled")
+            if isinstance(error, trio.Cancelled) and not is_around and error is not world.stray:
+                world.fail("cancelled: out of acquire(), though no scope around it is cancelled")
             return False
         is_cancelled = any(isinstance(leaf, trio.Cancelled) for leaf in leaves(raised))
-        if not is_cancelled:
+        is_told = isinstance(error, JobCancelledError) and error.job is job
+        if is_cancelled and (is_told or (isinstance(error, ResourceBroken) and world.breakages)):
+            if loud:
+                world.note(error)
+            return not loud
+        # Cancellations are taken out of it; or the caller is cancelled while the lifespan breaks.
+        is_part = is_cancelled and all(is_among(leaf, leaves(raised)) for leaf in leaves(error))
+        if not (is_part or (is_cancelled and is_around and isinstance(error, trio.Cancelled))):
             world.fail(f"unforeseen: {in_words(error)} came out of acquire() in place of {in_words(raised)}")
-        elif isinstance(error, JobCancelledError) and error.job is job:
-            return not self._goes_on(error, loud)
-        elif isinstance(error, ResourceBroken) and world.breakages:
-            return not self._goes_on(error, loud)
-        elif not all(is_among(leaf, leaves(raised)) for leaf in leaves(error)):
-            # Only cancellations are taken out of it; or the caller is cancelled while the lifespan breaks.
-            if not (isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf):
-                world.fail(f"unforeseen: {in_words(error)} came out of acquire() in place of {in_words(raised)}")
         return False
-
-    def _goes_on(self, error: BaseException, loud: bool) -> bool:
-        if loud:
-            self.world.note(error)
-        return loud
 
 
 def _outer_job() -> Job[Any] | None:

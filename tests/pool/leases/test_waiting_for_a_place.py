@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import nap, sleeps, works
+from tests.pool.leases.borrowers import no_place
 from trio_pool import (
     DeadReason,
     Instrument,
@@ -36,7 +37,7 @@ async def test_past_the_timeout_there_is_an_error_and_the_job_is_cancelled(autoj
         blocker = await pool.submit(nap, 10)
         with pytest.raises(JobTimeoutError, match="within 3 s"):
             async with pool.acquire(timeout=3):
-                raise AssertionError("there is no place")
+                no_place()
         assert trio.current_time() == 3
         assert pool.statistics().cancelled == 1
         assert not pool.dead
@@ -62,7 +63,7 @@ async def test_a_place_that_comes_at_the_very_instant_of_the_timeout_is_too_late
         await pool.submit(nap, 3)
         with pytest.raises(JobTimeoutError):
             async with pool.acquire(timeout=3):
-                raise AssertionError("there is no place")
+                no_place()
         assert await pool.run(nap, 1) == 4
 
 
@@ -74,7 +75,7 @@ async def test_without_time_a_place_that_is_free_is_taken(autojump_clock: MockCl
             await pool.submit(sleeps, 1)
         with pytest.raises(JobTimeoutError, match="within 0 s"):
             async with pool.acquire(timeout=0):
-                raise AssertionError("there is no place")
+                no_place()
 
 
 async def test_the_timeout_counts_while_the_queue_is_full(autojump_clock: MockClock) -> None:
@@ -83,7 +84,7 @@ async def test_the_timeout_counts_while_the_queue_is_full(autojump_clock: MockCl
             await pool.submit(nap, 10)
         with pytest.raises(JobTimeoutError):
             async with pool.acquire(timeout=3):
-                raise AssertionError("there is no place")
+                no_place()
         assert trio.current_time() == 3
         assert pool.statistics().cancelled == 1
 
@@ -91,17 +92,17 @@ async def test_the_timeout_counts_while_the_queue_is_full(autojump_clock: MockCl
 async def test_the_timeout_of_one_block_leaves_the_others_alone(autojump_clock: MockClock) -> None:
     outcomes: list[str] = []
 
-    async def borrow(timeout: float) -> None:
+    async def borrow(seconds: float) -> None:
         try:
-            async with pool.acquire(timeout=timeout):
-                outcomes.append(f"{timeout:g} at {trio.current_time():g}")
+            async with pool.acquire(timeout=seconds):
+                outcomes.append(f"{seconds:g} at {trio.current_time():g}")
         except JobTimeoutError:
-            outcomes.append(f"{timeout:g} not")
+            outcomes.append(f"{seconds:g} not")
 
     async with open_pool(1) as pool, trio.open_nursery() as nursery:
         await pool.submit(nap, 5)
-        for timeout in (4, 5, 6):
-            nursery.start_soon(borrow, timeout)
+        for seconds in (4, 5, 6):
+            nursery.start_soon(borrow, seconds)
     assert sorted(outcomes) == ["4 not", "5 not", "6 at 5"]
 
 
@@ -113,7 +114,7 @@ async def test_a_cancelled_caller_gets_no_place(autojump_clock: MockClock) -> No
         await pool.submit(nap, 5)
         with trio.move_on_after(1):
             async with pool.acquire():
-                raise AssertionError("there is no place")
+                no_place()
         assert (pool.statistics().cancelled, pool.statistics().queued) == (1, 0)
         assert await pool.run(nap, 1) == 6
 
@@ -123,7 +124,7 @@ async def test_a_caller_cancelled_at_the_start_has_no_job() -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             async with pool.acquire():
-                raise AssertionError("it is cancelled")
+                no_place()
         assert pool.statistics().submitted == 0
 
 
@@ -133,7 +134,7 @@ async def test_a_caller_cancelled_in_line_has_no_job(autojump_clock: MockClock) 
             await pool.submit(nap, 5)
         with trio.move_on_after(1):
             async with pool.acquire():
-                raise AssertionError("there is no place")
+                no_place()
         assert pool.statistics().submitted == 2
         assert pool.statistics().submitters_waiting == 0
 
@@ -183,7 +184,7 @@ async def test_a_job_that_is_cancelled_in_the_queue_says_so(autojump_clock: Mock
         async def borrow() -> None:
             with pytest.raises(JobCancelledError):
                 async with pool.acquire():
-                    raise AssertionError("it is cancelled")
+                    no_place()
             assert trio.current_time() == 1
 
         nursery.start_soon(borrow)
@@ -199,7 +200,7 @@ async def test_a_closed_pool_has_no_places() -> None:
         pool.close()
         with pytest.raises(PoolClosedError):
             async with pool.acquire():
-                raise AssertionError("it is closed")
+                no_place()
 
 
 async def test_a_closed_group_has_no_places() -> None:
@@ -207,7 +208,7 @@ async def test_a_closed_group_has_no_places() -> None:
         group.close()
         with pytest.raises(PoolClosedError):
             async with group.acquire():
-                raise AssertionError("it is closed")
+                no_place()
 
 
 async def test_those_in_line_are_turned_away_when_the_pool_closes(autojump_clock: MockClock) -> None:
@@ -218,7 +219,7 @@ async def test_those_in_line_are_turned_away_when_the_pool_closes(autojump_clock
         async def borrow() -> None:
             with pytest.raises(PoolClosedError):
                 async with pool.acquire():
-                    raise AssertionError("it is closed")
+                    no_place()
 
         nursery.start_soon(borrow)
         await wait_all_tasks_blocked()
@@ -263,7 +264,7 @@ async def test_a_cancelled_pool_cancels_those_that_wait(autojump_clock: MockCloc
     async def borrow() -> None:
         with pytest.raises(JobCancelledError):
             async with pool.acquire():
-                raise AssertionError("it is cancelled")
+                no_place()
 
     async with trio.open_nursery() as nursery, open_pool(1) as pool:
         await pool.submit(nap, 5)
@@ -279,7 +280,7 @@ async def test_without_a_worker_that_may_take_it_there_is_an_error() -> None:
     async with open_pool(["a"]) as pool:
         with pytest.raises(NoEligibleWorkerError):
             async with pool.acquire(requires=["gpu"]):
-                raise AssertionError("there is no such worker")
+                no_place()
         assert pool.statistics().submitted == 0
 
 
@@ -287,7 +288,7 @@ async def test_buried_at_once_it_is_dead_and_dealt_with() -> None:
     async with open_pool(["a"], no_worker="bury") as pool:
         with pytest.raises(JobFailedError) as caught:
             async with pool.acquire(requires=["gpu"]):
-                raise AssertionError("there is no such worker")
+                no_place()
         assert caught.value.job.dead_reason is DeadReason.NO_WORKER
         assert not pool.dead
         assert pool.statistics().dead == 1
@@ -315,7 +316,7 @@ async def test_when_the_last_worker_that_may_take_it_leaves_it_is_dead_and_dealt
         async def borrow() -> None:
             with pytest.raises(JobFailedError) as caught:
                 async with pool.acquire(requires=["gpu"]):
-                    raise AssertionError("there is no such worker")
+                    no_place()
             assert caught.value.job.dead_reason is DeadReason.NO_WORKER
 
         nursery.start_soon(borrow)
@@ -346,17 +347,17 @@ async def test_a_worker_removed_before_the_block_begins_costs_only_another_wait(
             removed.append(worker)
             nursery.start_soon(remove, worker)
 
-    async with open_pool(["a", "b"], instruments=[AtTheStart(remove_the_first)]) as pool:
-        async with trio.open_nursery() as nursery:
-            begun = False
-            try:
-                async with pool.acquire() as resource:
-                    begun = resource == "a"
-                    await trio.lowlevel.checkpoint()
-                    await trio.lowlevel.checkpoint()
-                    assert resource == "b"
-            except JobCancelledError:
-                assert begun
+    instruments = [AtTheStart(remove_the_first)]
+    async with open_pool(["a", "b"], instruments=instruments) as pool, trio.open_nursery() as nursery:
+        begun = False
+        try:
+            async with pool.acquire() as resource:
+                begun = resource == "a"
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+                assert resource == "b"
+        except JobCancelledError:
+            assert begun
 
 
 async def test_a_group_that_stops_discards_those_that_wait(autojump_clock: MockClock) -> None:
@@ -367,7 +368,7 @@ async def test_a_group_that_stops_discards_those_that_wait(autojump_clock: MockC
     async def borrow() -> None:
         with pytest.raises(JobCancelledError, match="discarded"):
             async with group.acquire():
-                raise AssertionError("the group stops")
+                no_place()
 
     async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
         with pytest.RaisesGroup(JobFailedError):

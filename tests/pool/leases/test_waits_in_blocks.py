@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
-
 import pytest
 import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import nap, sleeps, works
+from tests.pool.leases.borrowers import Opened, no_place
 from trio_pool import (
     JobCancelledError,
     JobDeadlockError,
     JobFailedError,
     JobState,
     JobTimeoutError,
+    Lease,
     ResourceBroken,
     current_job,
     open_pool,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
 
 # Deadlocks
 
@@ -39,7 +34,7 @@ async def test_a_second_block_in_the_first_is_a_deadlock_if_there_is_no_other_wo
     async with open_pool(["a"]) as pool, pool.acquire():
         with pytest.raises(JobDeadlockError):
             async with pool.acquire():
-                raise AssertionError("there is no place")
+                no_place()
         assert pool.statistics().cancelled == 1
 
 
@@ -94,7 +89,7 @@ async def test_a_job_that_waits_for_a_block_that_waits_for_the_job_is_a_deadlock
 async def test_a_job_that_waits_for_a_place_on_its_own_worker_is_a_deadlock() -> None:
     async def borrower(resource: str) -> None:
         async with pool.acquire():
-            raise AssertionError("there is no place")
+            no_place()
 
     async with open_pool(["a"]) as pool:
         with pytest.raises(JobFailedError) as caught:
@@ -170,11 +165,9 @@ async def test_a_group_that_waits_for_a_block_in_its_body_is_a_deadlock(autojump
 
 
 async def test_the_results_of_a_stream_are_a_wait_too() -> None:
-    async with open_pool(["a"]) as pool, pool.acquire():
+    async with open_pool(["a"]) as pool, pool.acquire(), pool.map(sleeps, [0]) as results:
         with pytest.raises(JobDeadlockError):
-            async with pool.map(sleeps, [0]) as results:
-                async for _ in results:
-                    raise AssertionError("there is no worker")
+            await anext(results)
 
 
 async def test_a_thread_that_the_block_waits_for_waits_as_its_job() -> None:
@@ -189,7 +182,7 @@ async def test_a_wait_with_a_timeout_that_is_no_deadlock_times_out(autojump_cloc
         async with pool.acquire():
             with pytest.raises(JobTimeoutError):
                 async with pool.acquire(timeout=1):
-                    raise AssertionError("there is no place")
+                    no_place()
 
 
 # Never held up
@@ -341,20 +334,18 @@ async def test_a_block_that_ends_while_it_lends_gets_its_worker_back_first(autoj
         assert lease.job.state is JobState.SUCCEEDED
 
 
-async def test_a_resource_that_breaks_while_it_is_lent_tells_the_block(autojump_clock: MockClock) -> None:
-    @asynccontextmanager
-    async def lifespan(resource: str) -> AsyncGenerator[str]:
-        yield resource
-
+async def test_a_resource_that_breaks_while_it_is_lent_tells_the_block() -> None:
     async def breaks(resource: str) -> None:
         raise ResourceBroken
 
-    async with open_pool(["a"], lifespan=lifespan) as pool:
-        lease = pool.acquire()
+    async def borrow(lease: Lease[str]) -> None:
+        async with lease, lease.job.lend():
+            with pytest.raises(JobFailedError):
+                await pool.run(breaks)
+
+    async with open_pool(["a"], lifespan=Opened().lifespan) as pool:
         with pytest.raises(ResourceBroken, match="while it was lent"):
-            async with lease, lease.job.lend():
-                with pytest.raises(JobFailedError):
-                    await pool.run(breaks)
+            await borrow(pool.acquire())
         assert await pool.run(works) == "done"
 
 
