@@ -287,6 +287,3 @@ async def test_acquire_takes_no_options_about_attempts_and_is_a_block() -> None:
             pool.acquire(retry=RetryPolicy())  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="use 'async with'"), pool.acquire():  # type: ignore[attr-defined]
             pass
-        lease = pool.acquire()
-        with pytest.raises(AttributeError):
-            del lease.job  # type: ignore[misc]
