@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 # How many.
 
 
-@pytest.mark.parametrize("ask", [lambda worker: worker.job, Worker.statistics, repr])
+def first_job(worker: Worker) -> object:
+    return worker.job
+
+
+@pytest.mark.parametrize("ask", [first_job, Worker.statistics, repr])
 async def test_what_a_worker_says_of_itself_costs_the_same_however_many_run(
     ask: Callable[[Worker], object], autojump_clock: MockClock
 ) -> None:
