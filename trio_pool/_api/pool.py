@@ -15,9 +15,10 @@ from .._policies.resource import Elastic, OnCut, describe
 from .._runtime.engine import Engine
 from .._runtime.notify import is_among, remove
 from .._runtime.workers import Workers
-from .calls import ResourceCalls, SlotCalls
+from .calls import ResourceCalls
 from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
+from .slot_calls import SlotCalls
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@
    run or the pool's rate limit allows no start. A worker that its own rate limit holds back is not
    idle in this sense.
 2. A worker that ends an attempt takes its next job itself. Only if another event makes work for an
-   idle worker, a ``START`` command gives the job to the worker.
+   idle worker, a ``START`` command gives the job to the worker. The job of a lease always gets one,
+   since its caller executes it.
 3. Slow attempts are started on further workers only after all queued jobs that could use them.
 """
 
@@ -151,7 +152,11 @@ class Dispatcher:
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
-            return self.begin(worker, job, now)
+            run = self.begin(worker, job, now)
+            if not job._options.is_lease:
+                return run
+            self._commands.append((START, run))
+            return None
         self._roster.park(worker, now, is_fresh=False)
         return None
 
@@ -193,6 +198,9 @@ class Dispatcher:
             self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
+        if run is not None and run.job._options.is_lease:
+            self._commands.append((START, run))
+            return None
         return run
 
     def note(self, worker: WorkerRecord, now: float) -> None:
@@ -325,6 +333,8 @@ class Dispatcher:
         limit = options.attempt_timeout
         if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
+        if options.is_lease:
+            deadline = INFINITE  # the job's deadline bounds the wait for a place only
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
         if worker._limits is not None or self._limits.counts_starts or options.uses is not NO_USES:

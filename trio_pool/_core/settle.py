@@ -135,7 +135,7 @@ class Settling:
                 state.waiting_line.by_taker.reopen(item)
                 continue
             group = item._options.group
-            if group is not None and group.must_succeed and item._state is JobState.DEAD:
+            if group is not None and group.must_succeed and item._state is JobState.DEAD and not item._options.is_lease:
                 self._changes.stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
             for job in state.dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:

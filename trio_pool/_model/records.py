@@ -97,9 +97,9 @@ class JobSpec:
     # alive.
     after: tuple[JobRecord, ...] = ()
     group: Group | None = None
+    is_lease: bool = False  # its body is a block of its caller's
     # Whether messages about the job show its arguments.
     show_arguments: bool = True
-    # Which workers may run such a job until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
     # Whether such a job may start at once, on any worker, and concerns no group.
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
