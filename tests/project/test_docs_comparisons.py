@@ -8,7 +8,7 @@ import inspect
 import itertools
 import math
 import re
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 import trio_pool
+import trio_pool.otel
 import trio_pool.testing
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ async def connect(token: str = "") -> AsyncGenerator[Client]:
     yield Client()
 
 
+@asynccontextmanager
+async def transaction(pool: trio_pool.Pool[Client]) -> AsyncGenerator[Client]:
+    async with pool.acquire() as client:
+        yield client
+
+
 async def run_with_names(line: str, pool: trio_pool.Pool[Client], slots: trio_pool.SlotPool) -> None:
     """Run a line of code in names that it takes for granted."""
     job = await pool.submit(fetch, "/page")
@@ -70,6 +77,7 @@ async def run_with_names(line: str, pool: trio_pool.Pool[Client], slots: trio_po
     names: dict[str, Any] = {
         **vars(trio_pool),
         **vars(trio_pool.testing),
+        "AsyncExitStack": AsyncExitStack,
         "Client": Client,
         "MockClock": trio.testing.MockClock,
         "attrs": attrs,
@@ -84,7 +92,9 @@ async def run_with_names(line: str, pool: trio_pool.Pool[Client], slots: trio_po
         "pool": pool,
         "slots": slots,
         "tokens": ["token-a", "token-b"],
+        "transaction": transaction,
         "trio": trio,
+        "trio_pool": trio_pool,
         "url": "/page",
         "urls": ["/1", "/2"],
         "worker": pool.workers[1],
