@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECIPES = DOCS / "recipes"
 PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
-ON_TRIOS_CLOCK = ["api_keys", "language_model", "periodic"]
+ON_TRIOS_CLOCK = ["api_keys", "chained", "language_model", "periodic", "two_resources"]
 WITH_THREADS = ["blocking", "database"]
 """They wait for nothing but threads, and a clock that jumps would not wait for those."""
 FAKES = ["fake_model", "fake_service"]
@@ -76,6 +76,18 @@ def test_recipe_on_trios_clock_prints_what_is_shown(name: str, capsys: pytest.Ca
 def test_recipe_with_threads_prints_what_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     trio.run(load(name).main)
     assert capsys.readouterr().out == shown(name)
+
+
+def test_recipe_with_sockets_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    # What is on its way between two sockets has 10 ms to arrive before the clock jumps.
+    trio.run(load("server").main, clock=trio.testing.MockClock(autojump_threshold=0.01))
+    assert capsys.readouterr().out == shown("server")
+
+
+def test_neither_of_two_chained_pools_gets_far_ahead(capsys: pytest.CaptureFixture[str]) -> None:
+    trio.run(load("chained").main, clock=trio.testing.MockClock(autojump_threshold=0))
+    (downloaded,) = re.findall(r"(\d+) pages are downloaded", capsys.readouterr().out)
+    assert int(downloaded) <= 1 + 3 + 4
 
 
 def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) -> None:
