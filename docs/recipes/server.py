@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import trio
 
-from trio_pool import JobFailedError, JobTimeoutError, Pool, PoolClosedError, open_pool
+from trio_pool import JobCancelledError, JobFailedError, JobTimeoutError, Pool, PoolClosedError, open_pool
 
 
 class Connection:
@@ -45,7 +45,7 @@ async def answer(pool: Pool[Connection], request: str) -> str:
     try:
         with trio.fail_after(5):
             return await respond(pool, request)
-    except (JobTimeoutError, trio.WouldBlock, PoolClosedError):
+    except (JobTimeoutError, trio.WouldBlock, JobCancelledError, PoolClosedError):
         return "503 try later"
     except trio.TooSlowError:
         return "504 took too long"
