@@ -24,8 +24,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 async def _block() -> None:
-    """The function of a lease's job, which nobody calls."""
-    raise AssertionError("the caller executes the job")
+    """The function of a lease's job, which nobody calls: the caller of ``acquire`` executes the job."""
 
 
 class Lease(OnlyAsync, Handle, AbstractAsyncContextManager[R_co], Generic[R_co]):
