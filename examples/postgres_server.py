@@ -1,0 +1,86 @@
+"""A PostgreSQL server for ``connections.py``, with a new database in a given folder.
+
+It listens at a socket in this folder alone. It prints its port on the first line of its output, which is part of the
+socket's name, and ends when its input does: a parent that holds the other end of that pipe can't leave it behind,
+however the parent ends. The last line of its output is "stopped".
+
+It needs PostgreSQL's programs. They refuse to run as root, so root runs them as another user, to whom the folder is
+given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PORT = 5432
+USERS = ("postgres", "nobody")
+"""As whom root runs the server: the first of these that there is."""
+CALM = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+"""Settings for a database that is thrown away."""
+
+
+def find_program(name: str) -> str | None:
+    """One of PostgreSQL's programs, on the path or where Debian puts the newest."""
+    if found := shutil.which(name):
+        return found
+    installed = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    return max(map(str, installed), key=lambda path: int(re.sub(r"\D", "", path)), default=None)
+
+
+def choose_user() -> str | None:
+    """The user that runs the server, or None for the present one."""
+    import pwd  # not at the top, since there is none on Windows
+
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next(filter(known.__contains__, USERS))
+
+
+def run_program(name: str, *args: str, user: str | None) -> None:
+    """Run one of PostgreSQL's programs, and show what it prints only if it fails."""
+    program = find_program(name)
+    assert program is not None
+    done = subprocess.run(
+        [program, *args],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        user=user,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stdout}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a PostgreSQL server with a new database.")
+    parser.add_argument("folder", type=Path, help="an empty folder for the database and the socket")
+    folder: Path = parser.parse_args().folder.resolve()
+    user = choose_user()
+    if user is not None:
+        shutil.chown(folder, user)
+    data = ["-D", str(folder / "data")]
+    run_program("initdb", *data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", user=user)
+    settings = f"-k '{folder}' -p {PORT} -c listen_addresses='' {CALM}"
+    run_program("pg_ctl", *data, "-w", "-l", str(folder / "log"), "-o", settings, "start", user=user)
+    try:
+        print(PORT, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            sys.stdin.buffer.read()
+    finally:
+        run_program("pg_ctl", *data, "-w", "-m", "immediate", "stop", user=user)
+    print("stopped", flush=True)
+
+
+if __name__ == "__main__":
+    main()
