@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+INSTALLED = Path("/usr/lib/postgresql")
 PORT = 5432
 USERS = ("postgres", "nobody")
 """As whom root runs the server: the first of these that there is."""
@@ -26,12 +26,11 @@ CALM = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
 """Settings for a database that is thrown away."""
 
 
-def find_program(name: str) -> str | None:
-    """One of PostgreSQL's programs, on the path or where Debian puts the newest."""
+def find_program(name: str) -> Path | None:
+    """One of PostgreSQL's programs, on the path or where Debian puts those of each version."""
     if found := shutil.which(name):
-        return found
-    installed = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
-    return max(map(str, installed), key=lambda path: int(re.sub(r"\D", "", path)), default=None)
+        return Path(found)
+    return max(INSTALLED.glob(f"*/bin/{name}"), key=lambda path: float(path.parents[1].name), default=None)
 
 
 def choose_user() -> str | None:
