@@ -72,7 +72,9 @@ class PostgresBank(Bank):
 
     def kill(self, connection: Connection) -> None:
         assert isinstance(connection, PostgresConnection)
-        self._run_apart(f"SELECT pg_terminate_backend({connection.process_id})")
+        # By its name too, as somebody else's connection may have got the number of one that is gone.
+        mine = f"pid = {connection.process_id} AND application_name = '{connection.name}'"
+        self._run_apart(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
 
     def create_schema(self) -> None:
         with psycopg.connect(self._conninfo) as connection:
