@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from .lease import Lease
 from .streams import Completed, Mapped, open_stream
-from .submitting import Submitting
+from .submitting import NO_TAGS, Submitting
 from .threads import run_from_thread, submit_from_thread
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions, StreamOptions
-    from .lease import Lease
 
     Ts = TypeVarTuple("Ts")
 
@@ -131,8 +132,8 @@ class ResourceCalls(Submitting, Generic[R]):
     def acquire(
         self,
         *,
-        timeout: float | None = None,
-        requires: Iterable[str] = (),
+        timeout: float | None = math.inf,
+        requires: Iterable[str] = NO_TAGS,
         worker: Worker | None = None,
         priority: float = 0,
         uses: Mapping[str, float] | None = None,
@@ -169,8 +170,13 @@ class ResourceCalls(Submitting, Generic[R]):
           ResourceBroken: on leaving, if the block was cancelled since the worker's lifespan has ended by itself.
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
         """
-        options: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority, "uses": uses}
-        return self._acquire(timeout, **options, name=name, metadata=metadata)
+        own = self._lease_defaults
+        is_anyone = requires is NO_TAGS and worker is None and type(priority) is int and priority == 0
+        is_plain = is_anyone and uses is None and name is None and metadata is None and timeout == math.inf
+        if own is None or not is_plain:
+            placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority, "uses": uses}
+            own = self._lease_options(timeout, name=name, metadata=metadata, **placing)
+        return Lease(self, own)
 
     def map(
         self,

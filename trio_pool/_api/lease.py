@@ -10,7 +10,7 @@ import trio
 from .._basics.attributes import OnlyAsync
 from .._basics.pickling import Handle
 from .._runtime.caller_run import CallerRun
-from .._runtime.job_context import enter_lease, leave_lease
+from .._runtime.job_context import Held, innermost
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from .._model.records import JobSpec
-    from .._runtime.job_context import Held
     from .submitting import Submitting
 
 R_co = TypeVar("R_co", covariant=True)
@@ -68,7 +67,7 @@ class Lease(OnlyAsync, Handle, AbstractAsyncContextManager[R_co], Generic[R_co])
         if not submitting._goes_straight(job) and submitting._lines_up(job):
             await submitting._engine.submitters.wait_for_place(job)
         run = await executor.begin()
-        self._token = enter_lease(job)
+        self._token = innermost.set(Held(job))
         self._has_begun = True
         leading: tuple[R_co, ...] = run.worker._task.leading
         return leading[0] if leading else cast("R_co", None)
@@ -84,7 +83,7 @@ class Lease(OnlyAsync, Handle, AbstractAsyncContextManager[R_co], Generic[R_co])
             raise RuntimeError("the block of acquire() is left, but not entered")
         self._is_over = True
         if trio.lowlevel.current_task() is self._executor.task:
-            leave_lease(self._token)
+            innermost.reset(self._token)
         outcome = await self._executor.end(error)
         if outcome is not None and outcome is not error:
             raise outcome from outcome.__cause__

@@ -22,7 +22,6 @@ from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .graph import about_node, in_order
-from .lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,14 +35,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
-_DEFAULTS_OF_LEASES: Mapping[str, object] = {
-    "requires": (),
-    "worker": None,
-    "priority": 0,
-    "uses": None,
-    "name": None,
-    "metadata": None,
-}
+NO_TAGS: tuple[str, ...] = ()
 
 
 class Submitting(Handle, FixedAttributes, Entered):
@@ -157,22 +149,18 @@ class Submitting(Handle, FixedAttributes, Entered):
         deadline = math.inf if options.total_timeout == math.inf else now + options.total_timeout
         return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
 
-    def _acquire(self, timeout: float | None, **given: Any) -> Lease[Any]:
-        """Return a lease with these options of its job."""
+    def _lease_options(self, timeout: float | None, **given: object) -> JobSpec:
+        """Return the options of a lease's job."""
         defaults = self._lease_defaults
         if defaults is None:
-            own = self._defaults
+            inf = math.inf
             defaults = attrs.evolve(
-                own, name="acquire", is_lease=True, attempt_timeout=math.inf, total_timeout=math.inf
+                self._defaults, name="acquire", attempt_timeout=inf, total_timeout=inf, is_lease=True
             )
             self._lease_defaults = defaults
-        changes = {option: value for option, value in given.items() if value is not _DEFAULTS_OF_LEASES[option]}
-        if timeout is not None and timeout != math.inf:
-            changes["total_timeout"] = validate.seconds("timeout", timeout)  # until the job runs, for a lease
-        if changes:
-            crew = self._engine.roster
-            return Lease(self, revised(defaults, changes, defaults=defaults, crew=crew, call="acquire"))
-        return Lease(self, defaults)
+        if timeout is not None:
+            given["total_timeout"] = validate.seconds("timeout", timeout)  # for a lease, until the job runs
+        return revised(defaults, given, defaults=defaults, crew=self._engine.roster, call="acquire")
 
     def _check_call(self, fn: object, options: JobSpec) -> None:
         """Check the function together with its options."""

@@ -178,7 +178,7 @@ class Lifecycle:
 
     def start(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
         """Let a waiting job run."""
-        if job._extra is not None or self._watched:
+        if self._watched or (job._extra is not None and job._extra.is_start_awaited):
             self.move(job, RUNNING, now, worker)
             return
         if job._started:

@@ -11,6 +11,7 @@ from .._basics.exceptions import as_error, without_cancellations
 from .._basics.is_a import is_a
 from .._model.errors import JobCancelledError, JobTimeoutError
 from .._model.handles import has_ended
+from .._model.job_extra import JobExtra
 from .._model.states import Cut, JobState
 from .._policies.retry import ResourceBroken
 from .engine import shortfall_of
@@ -51,11 +52,12 @@ class CallerRun:
         # The nurseries around the execution: their tasks don't keep it from ending.
         self._outside: tuple[trio.Nursery, ...] = ()
         self.task = trio.lowlevel.current_task()
-        self.returned = trio.Event()
+        self.returned: trio.Event  # set when the job lends its place
         self.run: Run | None = None
         self.scope: trio.CancelScope | None = None
         self.is_lost = False
-        job._extras.executor = self
+        job._extra = extra = JobExtra()
+        extra.executor = self
 
     # The calls of the worker.
 
@@ -63,8 +65,11 @@ class CallerRun:
         """Get the job's run from its worker."""
         self.run = run
         run.loop = self
-        for watch in tuple(self._job._watchers or ()):
-            watch(self._job)
+        job = self._job
+        for watch in tuple(job._watchers or ()):
+            watch(job)
+        if not job._watchers:
+            job._watchers = None  # so that its end need not be told
 
     def interrupt(self) -> None:
         """Cancel the execution. If it has not begun, `begin` sees that the run has been cut short."""
@@ -130,7 +135,15 @@ class CallerRun:
         run, scope = self.run, self.scope
         assert run is not None
         assert scope is not None
-        wrong_use = self._leave_scope(scope)
+        wrong_use: RuntimeError | None = None
+        if trio.lowlevel.current_task() is not self.task:
+            wrong_use = RuntimeError("the block of acquire() must be left in the task that has entered it")
+        else:
+            try:
+                # Without the exception, since a scope would take an exception group apart.
+                scope.__exit__(None, None, None)
+            except RuntimeError as error:  # at the wrong moment
+                wrong_use = error
         task = run.worker._task
         if run.is_lent:  # the block of lend() may still be open
             await task.loans.take_back(run)
@@ -144,17 +157,6 @@ class CallerRun:
         if self._outer is not None:
             self._engine.core.waits.end(self._outer)
         return outcome if wrong_use is None else wrong_use  # noqa: ASYNC910
-
-    def _leave_scope(self, scope: trio.CancelScope) -> RuntimeError | None:
-        """Close the scope; return the error if that is the wrong task or the wrong moment."""
-        if trio.lowlevel.current_task() is not self.task:
-            return RuntimeError("the block of acquire() must be left in the task that has entered it")
-        try:
-            # Without the exception, since a scope would take an exception group apart.
-            scope.__exit__(None, None, None)
-        except RuntimeError as error:
-            return error
-        return None
 
     async def _decide(self, run: Run, scope: trio.CancelScope, raised: BaseException) -> BaseException | None:
         """End a run whose execution has raised an exception; return the exception that comes out."""
@@ -217,4 +219,4 @@ class CallerRun:
 
 
 def _runs_or_has_ended(job: Any) -> bool:
-    return job._run is not None or has_ended(job)
+    return job._run is not None or job._finished_at is not None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from contextvars import Token
 
     from .._model.handles import Job, Worker
     from .._model.records import Run
@@ -26,7 +25,7 @@ class Held:
     __slots__ = ("inside", "job", "outer")
 
     def __init__(self, job: Job[Any]) -> None:
-        held, inside = _held.get(), current.get()
+        held, inside = innermost.get(), current.get()
         self.job = job
         self.inside = inside
         self.outer: Held | None = held if held is not None and held.inside is inside else None
@@ -38,7 +37,8 @@ current: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", defau
 # The run of a job with a hedge, which may have several; of any other job the job has its only run.
 current_run: ContextVar[Run | None] = ContextVar("trio_pool_current_run", default=None)
 
-_held: ContextVar[Held | None] = ContextVar("trio_pool_lease", default=None)
+# The innermost lease around the calling code.
+innermost: ContextVar[Held | None] = ContextVar("trio_pool_lease", default=None)
 
 
 def current_job() -> Job[Any]:
@@ -87,25 +87,15 @@ def run_inside(job: Job[Any], call: str) -> Run:
     return run
 
 
-def enter_lease(job: Job[Any]) -> Token[Held | None]:
-    """Put the current context inside a lease, until `leave_lease`."""
-    return _held.set(Held(job))
-
-
-def leave_lease(token: Token[Held | None]) -> None:
-    """Undo `enter_lease`."""
-    _held.reset(token)
-
-
 def leave_job() -> None:
     """Detach the current context from its job and from the leases in it."""
     current.set(None)
-    _held.set(None)
+    innermost.set(None)
 
 
 def is_in_a_job() -> bool:
     """Whether the caller may be part of a job or in the block of a lease: a quick check."""
-    return current.get() is not None or _held.get() is not None
+    return current.get() is not None or innermost.get() is not None
 
 
 def is_part_of(job: Job[Any]) -> bool:
@@ -118,7 +108,7 @@ def own_jobs() -> Generator[Job[Any], None, None]:
 
     Ended jobs are excluded: tasks that a job leaves behind are not part of the job.
     """
-    yield from _own(_held.get(), current.get())
+    yield from _own(innermost.get(), current.get())
 
 
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
@@ -126,13 +116,13 @@ def enclosing_jobs() -> Generator[Job[Any], None, None]:
 
     Ended jobs are excluded, and what is around them.
     """
-    held, job = _held.get(), current.get()
+    held, job = innermost.get(), current.get()
     while True:
         yield from _own(held, job)
         context = None if job is None or job.state.is_final else job._context
         if context is None:
             return
-        held, job = context.get(_held), context.get(current)
+        held, job = context.get(innermost), context.get(current)
 
 
 def _own(held: Held | None, job: Job[Any] | None) -> Generator[Job[Any], None, None]:

@@ -180,9 +180,6 @@ class WorkerTask:
     def give_back(self, run: Run) -> None:
         """Get back a run that its caller has executed."""
         del self.held[run]
-        self._look_for_callers()
-
-    def _look_for_callers(self) -> None:
         if self.is_recalled and not self.held:
             self._vacated.set()
 
@@ -196,7 +193,8 @@ class WorkerTask:
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
             self.runs.close()
-            self._look_for_callers()
+            if not self.held:
+                self._vacated.set()
             if self.checker is not None:
                 self.checker.cancel()
         elif self.worker._is_leaving:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.actors import works
+from tests.actors import state_of, works
 from tests.pool.leases.borrowers import Opened, Rude, fail, stay
 from trio_pool import (
     CircuitBreaker,
@@ -120,10 +120,10 @@ async def test_failures_of_blocks_open_the_breaker(autojump_clock: MockClock) ->
         for _ in range(2):
             with pytest.raises(ValueError, match="no"):
                 await fail(pool.acquire(), NO)
-        assert pool.workers[0].state is WorkerState.QUARANTINED
+        assert state_of(pool.workers[0]) is WorkerState.QUARANTINED
         async with pool.acquire():  # the probe
             assert trio.current_time() == 5
-        assert pool.workers[0].state is WorkerState.IDLE
+        assert state_of(pool.workers[0]) is WorkerState.IDLE
 
 
 async def test_a_probe_that_is_cut_short_gives_its_place_to_another(autojump_clock: MockClock) -> None:

@@ -159,6 +159,6 @@ async def test_a_call_from_another_thread_is_an_error() -> None:
 
         def enter() -> None:
             with pytest.raises(RuntimeError):
-                pool.acquire().__aenter__().send(None)  # type: ignore[attr-defined]
+                pool.acquire().__aenter__().send(None)
 
         await trio.to_thread.run_sync(enter)
