@@ -102,19 +102,18 @@ class Report(Instrument):
             yield self._line(worker.name, [worker])
         yield self._line("all", list(self._workers))
         counts, faults = self.counts, self.faults()
-        known = f"of which {counts['known']} had been applied already when they were sent again"
         yield ""
         yield f"{'database':<16}{self.database}"
         yield f"{'requests':<16}{len(self.answered):>8} of {self.wanted} answered"
-        yield f"{'sent':<16}{counts['sent']:>8}   again and again until there was an answer"
-        yield f"{'timed out':<16}{counts['timed out']:>8}   cut by their deadlines"
+        yield f"{'sent':<16}{counts['sent']:>8}   each until there was an answer"
+        yield f"{'timed out':<16}{counts['timed out']:>8}   by their deadlines"
         yield f"{'no connection':<16}{counts['no connection']:>8}   as none was free in time"
-        yield f"{'given up':<16}{counts['given up']:>8}   after some tries"
-        yield f"{'retried':<16}{counts['retried']:>8}   at once, as the connection was lost or the database busy"
+        yield f"{'given up':<16}{counts['given up']:>8}   after too many tries"
+        yield f"{'retried':<16}{counts['retried']:>8}   as the connection was lost, or the database busy"
         yield f"{'killed':<16}{counts['killed']:>8}   connections"
-        yield f"{'audits':<16}{len(self.books.audits):>8}   after {self._pool.statistics().retries} retries"
-        yield f"{'applied':<16}{len(self.books.transfers):>8}   {known}"
-        yield f"{'total':<16}{self.books.total:>8} of {ACCOUNTS * DEPOSIT}"
+        yield f"{'audits':<16}{len(self.books.audits):>8}   with {self._pool.statistics().retries} retries"
+        yield f"{'applied':<16}{len(self.books.transfers):>8}   transfers; {counts['known']} were sent again after that"
+        yield f"{'total':<16}{self.books.total:>8}   in all accounts, {ACCOUNTS * DEPOSIT} at the start"
         yield f"{'elapsed':<16}{self._elapsed:>8.2f} s"
         yield f"the books {'do not balance' if faults else 'balance'}"
         yield from faults
