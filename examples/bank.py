@@ -171,8 +171,12 @@ class Bank(ABC):
         """Open a connection; it blocks."""
 
     @abstractmethod
-    def kill(self, connection: Connection) -> None:
-        """Break a connection from outside, whatever it is doing; it blocks."""
+    def kill(self, connection: Connection) -> bool:
+        """Break a connection from outside, whatever it is doing; return whether it was there. It blocks."""
+
+    @abstractmethod
+    def go_down(self) -> None:
+        """Lose all connections at once, and accept none for a moment; it blocks that long."""
 
     @asynccontextmanager
     async def open_connection(self, name: str) -> AsyncGenerator[Connection]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import trio
 from bank import Bank, BusyError, Connection, LostError, Row
-from postgres_server import find_program
+from postgres_server import crash_and_restart, find_program
 from psycopg.conninfo import make_conninfo
 from server_process import run_server_process
 
@@ -70,11 +70,17 @@ class PostgresBank(Bank):
         options = f"-c search_path={self._schema} -c lock_timeout=1s -c statement_timeout=10s"
         return PostgresConnection(name, make_conninfo(self._conninfo, connect_timeout=5, options=options))
 
-    def kill(self, connection: Connection) -> None:
+    def kill(self, connection: Connection) -> bool:
         assert isinstance(connection, PostgresConnection)
         # By its name too, as somebody else's connection may have got the number of one that is gone.
         mine = f"pid = {connection.process_id} AND application_name = '{connection.name}'"
-        self._run_apart(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+        with suppress(psycopg.OperationalError):  # the server is down
+            return bool(self._run_apart(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}"))
+        return False
+
+    def go_down(self) -> None:
+        for connection in list(self.connections.values()):
+            self.kill(connection)
 
     def create_schema(self) -> None:
         with psycopg.connect(self._conninfo) as connection:
@@ -85,10 +91,27 @@ class PostgresBank(Bank):
     def drop_schema(self) -> None:
         self._run_apart(f"DROP SCHEMA {self._schema} CASCADE")
 
-    def _run_apart(self, statement: str) -> None:
+    def _run_apart(self, statement: str) -> list[Row]:
         """Execute a statement over a connection that the pool has nothing to do with."""
         with psycopg.connect(self._conninfo, autocommit=True) as connection:
-            connection.execute(statement.encode())
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+class OwnPostgresBank(PostgresBank):
+    """Accounts on a server of their own.
+
+    Arguments:
+        folder: where ``postgres_server.py`` runs it.
+        port: a part of its socket's name.
+    """
+
+    def __init__(self, folder: str, port: int) -> None:
+        super().__init__(make_conninfo(host=folder, port=port, user="postgres", dbname="postgres"))
+        self._folder = Path(folder)
+
+    def go_down(self) -> None:
+        crash_and_restart(self._folder)
 
 
 def is_there() -> bool:
@@ -108,10 +131,11 @@ async def open_postgres() -> AsyncGenerator[Bank]:
             yield bank
         return
     with TemporaryDirectory(prefix="connections-") as folder:
-        async with run_server_process(SERVER, folder, at_end=str) as port:
-            conninfo = make_conninfo(host=folder, port=port, user="postgres", dbname="postgres")
-            async with open_schema(PostgresBank(conninfo)) as bank:
-                yield bank
+        async with (
+            run_server_process(SERVER, folder, at_end=str) as port,
+            open_schema(OwnPostgresBank(folder, port)) as bank,
+        ):
+            yield bank
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ class ConnectionCounts:
     Attributes:
         opened: They were opened.
         cut: A handler or a check was cancelled in the middle of using one, so it was opened anew.
-        broken: One was lost, so it was opened anew.
+        broken: One was lost, or could not be opened.
         checks: An idle one was checked.
         found: A check has found one that was lost.
     """
@@ -110,7 +110,8 @@ class Report(Instrument):
         yield f"{'no connection':<16}{counts['no connection']:>8}   as none was free in time"
         yield f"{'given up':<16}{counts['given up']:>8}   after too many tries"
         yield f"{'retried':<16}{counts['retried']:>8}   as the connection was lost, or the database busy"
-        yield f"{'killed':<16}{counts['killed']:>8}   connections"
+        yield f"{'killed':<16}{counts['killed']:>8}   connections, one at a time"
+        yield f"{'outages':<16}{counts['outages']:>8}   in which all were lost"
         yield f"{'audits':<16}{len(self.books.audits):>8}   with {self._pool.statistics().retries} retries"
         yield f"{'applied':<16}{len(self.books.transfers):>8}   transfers; {counts['known']} were sent again after that"
         yield f"{'total':<16}{self.books.total:>8}   in all accounts, {ACCOUNTS * DEPOSIT} at the start"

@@ -7,6 +7,7 @@ import threading
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import TYPE_CHECKING
 
 from bank import Bank, BusyError, Connection, LostError, Row
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT = 0.25
 """Seconds that SQLite waits while another connection writes. This wait can't be interrupted, so it is short."""
+
+DOWN = 0.3
+"""Seconds for which the bank is down."""
 
 
 class SqliteConnection(Connection):
@@ -70,13 +74,24 @@ class SqliteBank(Bank):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._is_down = False
 
     def connect(self, name: str) -> SqliteConnection:
+        if self._is_down:
+            raise ConnectionRefusedError("the bank is down")
         return SqliteConnection(name, self._path)
 
-    def kill(self, connection: Connection) -> None:
+    def kill(self, connection: Connection) -> bool:
         assert isinstance(connection, SqliteConnection)
         connection.kill()
+        return True
+
+    def go_down(self) -> None:
+        self._is_down = True
+        for connection in list(self.connections.values()):
+            self.kill(connection)
+        sleep(DOWN)
+        self._is_down = False
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ Request handlers borrow a connection by ``async with pool.acquire(timeout=...)``
 request is a transaction: it notes its number, which is unique, and changes two balances. Requests have deadlines, and
 some take too long: what is cut short in the middle of a transaction leaves a connection that is closed and opened anew
 (``on_cut="reopen"``). Connections are killed: the handler raises ``ResourceBroken``, the worker opens another one, and
-the request is tried again. Idle connections are checked. Clients send what was not answered again, under the same
-number. Meanwhile jobs of the pool, which are tried again by its retry policy, audit the accounts.
+the request is tried again. In the middle the whole database goes down for a moment. Idle connections are checked.
+Clients send what was not answered again, under the same number. Meanwhile jobs of the pool, which are tried again by
+its retry policy, audit the accounts.
 
 At the end the books must balance: no money has come or gone, and each request was applied exactly once.
 
@@ -25,6 +26,7 @@ The exit code is 0 if the books balance, 1 if they don't, and 130 after Ctrl-C i
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -122,6 +124,8 @@ async def send_all(pool: Pool[Connection], bank: Bank, options: Options, report:
             clients.start_soon(send, pool, request, report, rng)
             if options.chaos and request.number % 10 == 5:
                 clients.start_soon(kill_one, pool, bank, report, rng)
+            if options.chaos and request.number == options.requests // 2:
+                clients.start_soon(take_down, bank, report)
             await trio.sleep(rng.expovariate(1 / GAP))
 
 
@@ -131,8 +135,12 @@ async def kill_one(pool: Pool[Connection], bank: Bank, report: Report, rng: Rand
     in_use = [worker.name for worker in pool.workers if worker.job is not None and worker.name in bank.connections]
     names = in_use if rng.random() < 0.6 else []
     if names := names or list(bank.connections):
-        await trio.to_thread.run_sync(bank.kill, bank.connections[rng.choice(names)])
-        report.counts["killed"] += 1
+        report.counts["killed"] += await trio.to_thread.run_sync(bank.kill, bank.connections[rng.choice(names)])
+
+
+async def take_down(bank: Bank, report: Report) -> None:
+    await trio.to_thread.run_sync(bank.go_down)
+    report.counts["outages"] += 1
 
 
 async def keep_auditing(pool: Pool[Connection], report: Report) -> None:
@@ -164,7 +172,7 @@ async def serve(options: Options, report: Report, bank: Bank) -> None:
             on_cut="reopen",
             check=HealthCheck(report.check, every=0.1, timeout=0.5),
             reopening=RetryPolicy.endless(base_delay=0.05, max_delay=1.0),
-            retry=RetryPolicy(max_attempts=10, base_delay=0.02, placement="other", retry_on=BusyError),  # of audits
+            retry=RetryPolicy.endless(base_delay=0.02, max_delay=1.0, placement="other", retry_on=BusyError),
             attempt_timeout=2.0,
             pick="last_used",  # those that the load does not need stay idle, and are checked
             instruments=[report],
@@ -216,6 +224,7 @@ def positive(text: str) -> int:
 
 def run(options: Options) -> int:
     """Have all requests answered, print the report and return the exit code."""
+    logging.getLogger("trio_pool").setLevel(logging.ERROR)  # that connections can't be opened is a part of it
     report = Report(options.requests)
     work = partial(run_bank, options, report, choose_database(options))
     interrupted = trio.run(run_until_interrupted, work)

@@ -22,8 +22,8 @@ INSTALLED = Path("/usr/lib/postgresql")
 PORT = 5432
 USERS = ("postgres", "nobody")
 """As whom root runs the server: the first of these that there is."""
-CALM = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
-"""Settings for a database that is thrown away."""
+SETTINGS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off"
+"""No network, and no care for what a power cut would lose."""
 
 
 def find_program(name: str) -> Path | None:
@@ -61,6 +61,17 @@ def run_program(name: str, *args: str, user: str | None) -> None:
         sys.exit(f"{name} failed:\n{done.stdout}")
 
 
+def crash_and_restart(folder: Path) -> None:
+    """Have the server of a folder break off all it does, and recover: it takes connections again a moment later."""
+    control_server(folder, "restart", "-m", "immediate")
+
+
+def control_server(folder: Path, action: str, *options: str) -> None:
+    """Start, stop or restart the server of a folder, and wait until that is done."""
+    where = ("-D", str(folder / "data"), "-l", str(folder / "log"))
+    run_program("pg_ctl", action, *where, "-w", *options, user=choose_user())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run a PostgreSQL server with a new database.")
     parser.add_argument("folder", type=Path, help="an empty folder for the database and the socket")
@@ -68,16 +79,15 @@ def main() -> None:
     user = choose_user()
     if user is not None:
         shutil.chown(folder, user)
-    data = ["-D", str(folder / "data")]
-    run_program("initdb", *data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", user=user)
-    settings = f"-k '{folder}' -p {PORT} -c listen_addresses='' {CALM}"
-    run_program("pg_ctl", *data, "-w", "-l", str(folder / "log"), "-o", settings, "start", user=user)
+    data = str(folder / "data")
+    run_program("initdb", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", user=user)
+    control_server(folder, "start", "-o", f"-k '{folder}' -p {PORT} {SETTINGS}")
     try:
         print(PORT, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             sys.stdin.buffer.read()
     finally:
-        run_program("pg_ctl", *data, "-w", "-m", "immediate", "stop", user=user)
+        control_server(folder, "stop", "-m", "immediate")
     print("stopped", flush=True)
 
 

@@ -76,6 +76,7 @@ def test_each_request_is_applied_once_though_connections_are_killed_and_requests
     assert process.returncode == 0, table + progress
     total = check_table(table, requests=40, connections=3)
     assert total["killed"] > 0
+    assert total["outages"] == 1
     assert total["sent"] > 40
     assert "/40 requests" in progress
 
@@ -85,7 +86,8 @@ def test_nothing_is_killed_if_asked_not_to() -> None:
         table, progress = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 0, table + progress
-    assert check_table(table, requests=20, connections=6)["killed"] == 0
+    total = check_table(table, requests=20, connections=6)
+    assert (total["killed"], total["outages"]) == (0, 0)
     assert rows(table)["all"][4] == 0  # none was broken
 
 
@@ -255,6 +257,25 @@ async def test_a_connection_that_is_killed_by_its_statement_has_executed_it_and_
         await connection.run("INSERT INTO audits VALUES (1, coalesce(kill(), 5))")
 
     assert (await bank.read_books()).audits == [5]
+
+
+async def test_a_bank_that_is_down_has_lost_all_connections_and_accepts_none_until_it_is_back(
+    load: Callable[[str], ModuleType], bank: Any, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[float] = []
+
+    def connect_meanwhile(seconds: float) -> None:
+        with pytest.raises(ConnectionRefusedError):
+            bank.connect("another")
+        refused.append(seconds)
+
+    monkeypatch.setattr(load("bank_sqlite"), "sleep", connect_meanwhile)
+    bank.go_down()
+
+    assert len(refused) == 1
+    with pytest.raises(ResourceBroken):
+        await connection.run("SELECT 1")
+    assert (await bank.read_books()).total == 10_000
 
 
 async def test_a_transaction_in_the_way_is_told_and_leaves_the_connection_as_it_is(
