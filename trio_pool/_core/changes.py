@@ -147,14 +147,14 @@ class Changes:
             self._lifecycle.tell("worker_resumed", worker)
             self._dispatcher.note(worker, now)
 
-    def resume_pool(self) -> None:
+    def resume_pool(self, now: float) -> None:
         """Resume the pool, if it is paused."""
-        if self._state.limits.hold.resume():
+        if self._state.limits.hold.resume(now):
             self._state.note_hold()
 
     def resume_all(self, now: float) -> None:
         """Resume the pool and all paused workers."""
-        self.resume_pool()
+        self.resume_pool(now)
         for worker in sorted(self._state.paused, key=lambda worker: worker._id):
             self.resume(worker, now)
 

@@ -200,7 +200,7 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
+            kinds = self._roster.kinds.open_to(worker, self._indexes.gated) if worker._kept else (worker._kind,)
             for index in (index for kind in kinds for index in self._indexes.of(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:

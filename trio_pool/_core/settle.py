@@ -240,6 +240,7 @@ class Settling:
             else:
                 is_over(due, item)
                 if due is Due.POOL_REST:
+                    state.limits.hold.ended_at = now
                     state.note_hold()
                 elif due is Due.AGE:
                     self._grown_old(item, now)
@@ -253,7 +254,7 @@ class Settling:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
-        state.health.order(now, state.limits.hold.is_on)
+        state.health.order(now, state.limits.hold)
         if is_retiring and self._autoscaler is not None:
             # Only after settling is it known which idle workers have nothing to do.
             while (worker := self._autoscaler.retire(now)) is not None:

@@ -158,7 +158,7 @@ class WorkerEvents:
         """Begin the check of a worker, unless it is not idle any more; return whether it begins."""
         self._settling.advance(now)
         state = self._state
-        if not state.health.is_due(worker, now, state.limits.hold.is_on_at(now)):
+        if not state.health.is_due(worker, now, state.limits.hold):
             return False
         state.roster.keep_number(worker)
         state.health.begin(worker)
