@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
@@ -132,7 +131,7 @@ class ResourceCalls(Submitting, Generic[R]):
     def acquire(
         self,
         *,
-        timeout: float | None = math.inf,
+        timeout: float | None = None,
         requires: Iterable[str] = NO_TAGS,
         worker: Worker | None = None,
         priority: float = 0,
@@ -152,7 +151,8 @@ class ResourceCalls(Submitting, Generic[R]):
         checkpoint, unless the job has lent its worker or the worker's lifespan is ending by itself.
 
         Arguments:
-          timeout: seconds to wait for a place at most; with 0, only a place that is free at once is taken.
+          timeout: seconds to wait for a place at most, no bound by default; with 0, only a place that is free at
+              once is taken.
           requires, worker, priority, uses, name, metadata: as for jobs; the name is ``acquire`` by default.
 
         Returns:
@@ -172,7 +172,7 @@ class ResourceCalls(Submitting, Generic[R]):
         """
         own = self._lease_defaults
         is_anyone = requires is NO_TAGS and worker is None and type(priority) is int and priority == 0
-        is_plain = is_anyone and uses is None and name is None and metadata is None and timeout == math.inf
+        is_plain = is_anyone and uses is None and name is None and metadata is None and timeout is None
         if own is None or not is_plain:
             placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority, "uses": uses}
             own = self._lease_options(timeout, name=name, metadata=metadata, **placing)

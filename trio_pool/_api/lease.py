@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 
-async def _block() -> None:
-    """The function of a lease's job, which nobody calls."""
-    raise AssertionError("the caller executes the job")
+async def acquire() -> None:
+    """The function of a lease's job, which nobody calls: the caller of ``acquire`` executes the job."""
 
 
 class Lease(OnlyAsync, Handle, AbstractAsyncContextManager[R_co], Generic[R_co]):
@@ -61,7 +60,7 @@ class Lease(OnlyAsync, Handle, AbstractAsyncContextManager[R_co], Generic[R_co])
         if self._job is not None:
             raise RuntimeError("what acquire() returns can be entered only once; call acquire() again")
         submitting = self._submitting
-        job = self._job = submitting._make_job(_block, (), self._options)
+        job = self._job = submitting._make_job(acquire, (), self._options)
         self._executor = executor = CallerRun(submitting._engine, job)
         await trio.lowlevel.checkpoint_if_cancelled()
         if not submitting._goes_straight(job) and submitting._lines_up(job):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -72,7 +71,7 @@ class SlotCalls(Submitting):
     def acquire(
         self,
         *,
-        timeout: float | None = math.inf,
+        timeout: float | None = None,
         requires: Iterable[str] = NO_TAGS,
         worker: Worker | None = None,
         priority: float = 0,
@@ -83,7 +82,7 @@ class SlotCalls(Submitting):
         """Borrow a slot for the caller's own use; the block gets None. Like `Pool.acquire`."""
         own = self._lease_defaults
         is_anyone = requires is NO_TAGS and worker is None and type(priority) is int and priority == 0
-        is_plain = is_anyone and uses is None and name is None and metadata is None and timeout == math.inf
+        is_plain = is_anyone and uses is None and name is None and metadata is None and timeout is None
         if own is None or not is_plain:
             placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority, "uses": uses}
             own = self._lease_options(timeout, name=name, metadata=metadata, **placing)

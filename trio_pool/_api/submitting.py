@@ -154,9 +154,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         defaults = self._lease_defaults
         if defaults is None:
             inf = math.inf
-            defaults = attrs.evolve(
-                self._defaults, name="acquire", attempt_timeout=inf, total_timeout=inf, is_lease=True
-            )
+            defaults = attrs.evolve(self._defaults, attempt_timeout=inf, total_timeout=inf, is_lease=True)
             self._lease_defaults = defaults
         if timeout is not None:
             given["total_timeout"] = validate.seconds("timeout", timeout)  # for a lease, until the job runs

@@ -106,6 +106,19 @@ async def test_the_timeout_of_one_block_leaves_the_others_alone(autojump_clock: 
     assert sorted(outcomes) == ["4 not", "5 not", "6 at 5"]
 
 
+async def test_others_can_wait_for_its_job_meanwhile(autojump_clock: MockClock) -> None:
+    async def borrow() -> None:
+        async with pool.acquire():
+            await trio.sleep(1)
+
+    async with open_pool(1) as pool, trio.open_nursery() as nursery:
+        await pool.submit(nap, 5)
+        nursery.start_soon(borrow)
+        await wait_all_tasks_blocked()
+        await next(pool.jobs(JobState.QUEUED)).wait()
+        assert trio.current_time() == 6
+
+
 # Cancelled
 
 
