@@ -334,11 +334,12 @@ async def test_an_interrupted_function_is_waited_for_and_its_result_dropped(
 
 async def test_a_transaction_that_is_cut_short_is_rolled_back_by_the_pool(bank_module: ModuleType, bank: Any) -> None:
     async with open_pool(["c"], lifespan=bank.open_connection, on_cut="reopen") as pool:
+        first = bank.connections["c"]
         with trio.CancelScope() as scope:
-            async with pool.acquire() as cut:
-                await delete_accounts(cut, scope.cancel)
+            async with pool.acquire() as connection:
+                await delete_accounts(connection, scope.cancel)
         async with pool.acquire() as connection:
-            assert connection is not cut
+            assert connection is not first
             assert await bank_module.transfer(connection, bank_module.Request(0, 1, 2, 10))
 
     assert (await bank.read_books()).total == 10_000
