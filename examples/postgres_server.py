@@ -40,7 +40,7 @@ def choose_user() -> str | None:
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
-    return next(filter(known.__contains__, USERS))
+    return next(filter(known.__contains__, USERS), None)
 
 
 def run_program(name: str, *args: str, user: str | None) -> None:
