@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from .tag_index import Family, Units
     from .worker_index import WorkerIndex
 
-# Priority and ticket are never both equal in two entries, so jobs are never compared.
-Entry: TypeAlias = "tuple[float, int, JobRecord]"
-Rank: TypeAlias = tuple[float, float]
+# The priority, the turn of the job's key, the ticket, and the job. Tickets are never equal in two entries, so jobs are
+# never compared. Without bounds for keys every turn is 0.
+Entry: TypeAlias = "tuple[float, float, int, JobRecord]"
+Rank: TypeAlias = tuple[float, float, float]
 
-LAST: Rank = (math.inf, math.inf)
+LAST: Rank = (math.inf, math.inf, math.inf)
 
 # Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
@@ -96,7 +97,7 @@ class Lane(RunHeap[Entry]):
         first, plain = self._first(), self._plain
         if plain and (first is None or _entry_of(plain[0]) < first):
             return plain.popleft()
-        return self._pop()[2]
+        return self._pop()[3]
 
     def forget(self) -> None:
         """Record that one of the entries has become invalid."""
@@ -105,8 +106,8 @@ class Lane(RunHeap[Entry]):
             self._plain = deque(job for job in self._plain if job._lane is self)
 
     def _is_valid(self, entry: Entry) -> bool:
-        job = entry[2]
-        return job._ticket == entry[1] and job._lane is self
+        job = entry[3]
+        return job._ticket == entry[2] and job._lane is self
 
     def entries(self) -> list[Entry]:
         """The valid entries, in the order in which the jobs start."""
@@ -120,15 +121,15 @@ class Lane(RunHeap[Entry]):
 
 def _entry_of(job: JobRecord) -> Entry:
     """The entry of a job that stands without one."""
-    return 0, job._ticket, job
+    return 0, 0.0, job._ticket, job
 
 
 def rank_of(entry: Entry) -> Rank:
     """The part of an entry that determines when its job starts."""
-    return entry[:2]
+    return entry[:3]
 
 
-IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
+IndexEntry: TypeAlias = "tuple[float, float, int, int, Lane]"
 Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
 
 
@@ -157,10 +158,10 @@ class Index:
     def advertise(self, lane: Lane, head: Entry) -> None:
         """Add a lane, or update it after it has got a new first job."""
         known = self._valid.get(lane)
-        if known is not None and known[:2] <= head[:2]:
+        if known is not None and known[:3] <= head[:3]:
             return
         self._sequence += 1
-        entry = (head[0], head[1], self._sequence, lane)
+        entry = (*head[:3], self._sequence, lane)
         self._valid[lane] = entry
         heapq.heappush(self._heap, entry)
 
@@ -170,19 +171,19 @@ class Index:
         Returns:
           the lane or None, and a rank before which there is no job that the worker may run.
         """
-        entry, lane = self._search(lambda entry: entry[:2] >= before or roster.admits(entry[3].terms, worker))
+        entry, lane = self._search(lambda entry: entry[:3] >= before or roster.admits(entry[4].terms, worker))
         if entry is None:
             return None, LAST
-        return (lane if entry[:2] < before else None), entry[:2]
+        return (lane if entry[:3] < before else None), entry[:3]
 
     def first_startable(self, roster: WorkerIndex) -> tuple[Lane, WorkerRecord] | None:
         """Return the best lane whose first job an idle worker may run, with that worker."""
         found: list[tuple[Lane, WorkerRecord]] = []
 
         def finds_worker(entry: IndexEntry) -> bool:
-            worker = roster.choose(entry[3].terms)
+            worker = roster.choose(entry[4].terms)
             if worker is not None:
-                found.append((entry[3], worker))
+                found.append((entry[4], worker))
             return worker is not None
 
         self._search(finds_worker)
@@ -190,7 +191,7 @@ class Index:
 
     def first_rank(self) -> Rank | None:
         """The rank of the first job of all lanes, or None."""
-        return None if self._top() is None else self._heap[0][:2]
+        return None if self._top() is None else self._heap[0][:3]
 
     def _search(self, suits: Callable[[IndexEntry], bool]) -> tuple[IndexEntry | None, Lane | None]:
         """Return the first entry that ``suits`` accepts, with its lane."""
@@ -218,7 +219,7 @@ class Index:
         heap = self._heap
         while heap:
             entry = heap[0]
-            lane = entry[3]
+            lane = entry[4]
             if self._valid.get(lane) is not entry:
                 heapq.heappop(heap)
                 continue
@@ -229,7 +230,7 @@ class Index:
                 self._closed.setdefault(lane.terms.gate, {})[self, lane] = None
                 continue
             head = lane.head()
-            if head is not None and head[:2] == entry[:2]:
+            if head is not None and head[:3] == entry[:3]:
                 return lane
             heapq.heappop(heap)
             del self._valid[lane]

@@ -96,11 +96,11 @@ class ReadyQueue:
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
-                lane.push((priority, ticket, job))
+                lane.push((priority, 0.0, ticket, job))
             if self._roster.idle_count and (self._lanes or self._pinned):
                 self._note_startable(lane)
         else:
-            self._place((priority, ticket, job), terms)
+            self._place((priority, 0.0, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
         """Remove and return the first job that an available worker with a free place may run."""
@@ -131,7 +131,7 @@ class ReadyQueue:
         for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
             assert first is not None
-            if head is None or first[:2] < head[:2]:
+            if head is None or first[:3] < head[:3]:
                 if own.is_closed:
                     assert own.terms.gate is not None
                     self._indexes.closed.setdefault(own.terms.gate, {})[None, own] = None
@@ -139,7 +139,7 @@ class ReadyQueue:
                     lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(worker, head):
             best, nothing_before = None, LAST
-            before = LAST if head is None else head[:2]
+            before = LAST if head is None else head[:3]
             for index in self._indexes.of(kind):
                 found, rank = index.first(self._roster, worker, before)
                 nothing_before = min(nothing_before, rank)
@@ -153,7 +153,7 @@ class ReadyQueue:
     def _is_known_to_be_best(self, worker: WorkerRecord, head: Entry | None) -> bool:
         """Whether an earlier search has shown that no lane has a job before ``head``."""
         searched_in, nothing_before = self._nothing_before.get(worker, (-1, LAST))
-        return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
+        return searched_in == self._round and (LAST if head is None else head[:3]) <= nothing_before
 
     def pop(self, lane: Lane) -> JobRecord:
         """Remove and return the first job of a lane whose `head` has just been checked."""
@@ -179,7 +179,7 @@ class ReadyQueue:
 
     def lanes(self) -> list[Lane]:
         """The lanes that hold jobs, in the order of their first jobs."""
-        heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
+        heads = [(head[:3], lane) for lane in self._every() if (head := lane.head()) is not None]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
     @property
@@ -209,7 +209,7 @@ class ReadyQueue:
     def _note_startable(self, lane: Lane) -> None:
         head = lane.head()
         if head is not None:
-            self._startable.note(lane, head[:2])
+            self._startable.note(lane, head[:3])
 
     def release(self, worker: WorkerRecord) -> None:
         """Move the jobs that wait for a leaving worker to other lanes, if other workers may run them."""
@@ -217,12 +217,12 @@ class ReadyQueue:
         for lane in list(self._pinned.get(worker, {}).values()):
             self._drop_lane(lane)
             for entry in lane.entries():
-                self._place(entry, terms_of(entry[2]))
+                self._place(entry, terms_of(entry[3]))
 
     def move(self, job: JobRecord) -> None:
         """Move a job whose terms have changed to another lane; it keeps its place in the order."""
         self._left_lane(job, cast("Lane", job._lane), forget=True)
-        self._place((job._options.priority if self._ranked else 0, job._ticket, job), terms_of(job))
+        self._place((job._options.priority if self._ranked else 0, 0.0, job._ticket, job), terms_of(job))
 
     def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""
@@ -245,7 +245,7 @@ class ReadyQueue:
             if head is not None:
                 if index is not None:
                     index.advertise(lane, head)
-                self._startable.note(lane, head[:2])
+                self._startable.note(lane, head[:3])
         self._round += 1
 
     def reopen_for(self, worker: WorkerRecord) -> None:
@@ -271,7 +271,7 @@ class ReadyQueue:
     def __iter__(self) -> Iterator[JobRecord]:
         for lane in self.lanes():
             for entry in lane.entries():
-                yield entry[2]
+                yield entry[3]
 
     def __len__(self) -> int:
         return sum(lane.size for lane in self._every())
@@ -300,16 +300,16 @@ class ReadyQueue:
         if not lane.size and self._roster.idle_count:
             self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
         lane.push(entry)
-        entry[2]._lane = lane
+        entry[3]._lane = lane
         if self.demand is not None and (lane.is_counted or lane is self._open):
-            self.demand.enter(entry[2], terms)
+            self.demand.enter(entry[3], terms)
         if lane.head() is entry:
             if terms in self._lanes:
                 self._round += 1
                 if terms.pinned is None:
                     self._indexes.advertise(lane, entry)
             if self._roster.idle_count:
-                self._startable.note(lane, entry[:2])
+                self._startable.note(lane, entry[:3])
 
     def _add_lane(self, terms: Terms) -> Lane:
         lane = self._lanes[terms] = Lane(terms)

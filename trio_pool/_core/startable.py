@@ -93,7 +93,7 @@ class Startable:
             best.pop()
             del self._ranks[source]
             if head is not None:
-                self.note(source, head[:2])
+                self.note(source, head[:3])
 
     def _look(self, source: Source) -> tuple[Lane, WorkerRecord] | None:
         if isinstance(source, Lane):
