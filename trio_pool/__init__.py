@@ -29,6 +29,7 @@ from ._model.statistics import PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
 from ._policies.health_check import HealthCheck
 from ._policies.hedge import Hedge
+from ._policies.per_key import PerKey
 from ._policies.rate_limit import RateLimit, SharedRateLimit
 from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
@@ -62,6 +63,7 @@ __all__ = [
     "Logged",
     "NoEligibleWorkerError",
     "Node",
+    "PerKey",
     "Pool",
     "PoolClosedError",
     "PoolError",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from trio_pool import CircuitBreaker, RetryBudget
     from trio_pool._core.commands import Command
-    from trio_pool._core.lanes import Index
+    from trio_pool._core.lane_index import Index
     from trio_pool._core.lifecycle import Lifecycle
     from trio_pool._core.ready_queue import ReadyQueue
     from trio_pool._core.retry_decision import Verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,6 +15,7 @@ from .._policies import validate
 from .._policies.resource import Elastic, OnCut, describe
 from .._runtime.engine import Engine
 from .._runtime.notify import is_among, remove
+from .._runtime.rates import settle_in
 from .._runtime.workers import Workers
 from .calls import ResourceCalls, SlotCalls
 from .controls import Controls
@@ -111,6 +113,8 @@ class BasePool(Controls):
             show_arguments=config.show_arguments,
         )
         engine = Engine(config, elastic, self._requeue)
+        if engine.core.keys is not None:
+            engine.core.keys.on_limits = partial(settle_in, engine)
         super().__init__(engine, defaults, count(1), Workers(engine, elastic))
         engine.pool = self
 

@@ -62,7 +62,7 @@ class Changes:
         alone = at_once and not (
             state.may_start or self._lifecycle.news or state.limits.is_shared or state.has_reserved
         )
-        worker = self._dispatcher.idle_worker_for(terms, now) if alone else None
+        worker = self._dispatcher.idle_worker_for(job, terms, now) if alone else None
         if worker is not None:
             self._dispatcher.hand_over(worker, job, now)
         else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .._policies.resource import Elastic
     from .commands import Commands
     from .deadlines import Deadlines
+    from .keys import Keys
     from .lifecycle import Lifecycle
     from .pool_hold import PoolHold
     from .waits import Waits
@@ -63,6 +64,7 @@ class Core:
         "free",
         "join",
         "key_of",
+        "keys",
         "left",
         "lend",
         "lifecycle",
@@ -113,6 +115,7 @@ class Core:
         self.lifecycle: Lifecycle = state.lifecycle
         self.deadlines: Deadlines = state.deadlines
         self.waits: Waits = state.waits
+        self.keys: Keys | None = state.keys
         scaling = None
         if elastic is not None:
             state.growth = scaling = Autoscaler(elastic, state)

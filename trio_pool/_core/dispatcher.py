@@ -17,6 +17,7 @@ from .._model.records import Run
 from .._model.states import Hold, JobState
 from .._policies.draws import NO_USES
 from .commands import ADMITTED, START
+from .keys import is_closed
 from .terms import terms_of
 
 if TYPE_CHECKING:
@@ -71,15 +72,17 @@ class Dispatcher:
         self._newcomers = state.lifecycle.newcomers
         self._overdue = state.hedging.waiting
 
-    def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
-        """The idle worker that may start such a job now, or None."""
+    def idle_worker_for(self, job: JobRecord, terms: Terms, now: float) -> WorkerRecord | None:
+        """The idle worker that may start a job on these terms now, or None."""
         limits = self._limits
-        if limits.is_shared and not limits.allows_start(now):
+        if limits.is_shared and (not limits.allows_start(now) or is_closed(job, terms.units)):
             return None
         while True:
             worker = self._roster.choose(terms)
-            if worker is None or not (limits.has_shares and self._is_used_up(worker, terms, now)):
+            if worker is None or not (limits.has_shares and self._is_used_up(worker, job, terms, now)):
                 return worker
+            if is_closed(job, terms.units):
+                return None
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -122,7 +125,7 @@ class Dispatcher:
         queued = lifecycle.count[QUEUED]
         if queued > lifecycle.queue_peak:
             lifecycle.queue_peak = queued
-        if lifecycle.groups and (group := job._options.group) is not None:
+        if lifecycle.tallies and (group := job._options.group) is not None:
             group.note_queued()
 
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
@@ -250,13 +253,13 @@ class Dispatcher:
                 self._roster.park(worker, now)
         self._state.may_start = True
 
-    def _is_used_up(self, worker: WorkerRecord, terms: Terms, now: float) -> bool:
-        """Whether others have used up a shared limit without which the worker could run such a job, which is noted."""
+    def _is_used_up(self, worker: WorkerRecord, job: JobRecord, terms: Terms, now: float) -> bool:
+        """Whether others have used up a shared limit without which the worker could run the job, which is noted."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._roster.unpark(worker)
             self._limit(worker, ready, now)
             return True
-        return self._metering.closes(worker, terms.units, now)
+        return self._metering.closes(worker, job._key, terms.units, now)
 
     def match(self, now: float) -> None:
         """Reserve idle workers for the groups that wait for some, and give jobs to the others."""
@@ -285,12 +288,17 @@ class Dispatcher:
                 return
             if found is None:
                 assert race is not None
-                if not (self._limits.has_shares and self._is_used_up(race[1], self._hedging.terms_of(race[0]), now)):
-                    self._begin_further(*race, now)
+                joined, worker = race
+                terms = self._hedging.terms_of(joined)
+                if not (self._limits.has_shares and self._is_used_up(worker, joined.job, terms, now)):
+                    self._begin_further(joined, worker, now)
                 continue
             lane, worker = found
-            if self._limits.has_shares and self._is_used_up(worker, lane.terms, now):
-                continue
+            if self._limits.has_shares:
+                head = lane.head()
+                assert head is not None
+                if self._is_used_up(worker, head[3], lane.terms, now):
+                    continue
             job = queue.pop(lane)
             if queue is not self._queue:
                 self.admit(job, now)
@@ -366,7 +374,9 @@ class Dispatcher:
             run.trial = limits.start(now)
             if not run.worker._is_exclusive and (limits.is_probing or limits.is_worn()):
                 self._state.may_be_stuck = True  # waiting jobs may need places that now stay free
-        if self._limits.meters or run.job._options.uses or (limits is not None and limits.meters):
+        key = run.job._key
+        is_limited = (limits is not None and limits.meters) or (key is not None and key.meters is not None)
+        if is_limited or self._limits.meters or run.job._options.uses:
             self._metering.hand_out(run, now)
 
 

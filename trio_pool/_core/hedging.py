@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .deadlines import Due
+from .keys import is_closed
 from .race import Race, race_of, runs_of
 from .terms import terms_of
 
@@ -62,7 +63,10 @@ class Hedging:
         """Return the first waiting attempt that an idle worker may join, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
-                worker = self._roster.choose(self.terms_of(race), but=race.took_part)
+                terms = self.terms_of(race)
+                if is_closed(race.job, terms.units):
+                    continue
+                worker = self._roster.choose(terms, but=race.took_part)
                 if worker is not None:
                     return race, worker
         return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from .._model.key_record import KeyRecord
+from .._model.records import WorkerRecord
 from .._policies.draws import NO_USES, Draws
 from .._policies.rate_limit import Share
 from .._policies.rate_meters import RateMeters
@@ -13,21 +15,27 @@ from .deadlines import Due
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .._model.records import Run, WorkerRecord
+    from .._model.records import Run
     from .._policies.rate_limit import SharedRateLimit
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
     from .state import PoolState
 
+    # What has limits: the pool (None), a worker or a key.
+    Holder: TypeAlias = "WorkerRecord | KeyRecord | None"
+
 
 class UnitGate:
-    """A unit whose limits allow no start now, in the whole pool or on one worker."""
+    """A unit whose limits allow no start now, in the whole pool, on one worker or for one key.
 
-    __slots__ = ("_ticket", "unit", "until", "worker")
+    For keys also starts: then the unit is None.
+    """
 
-    def __init__(self, worker: WorkerRecord | None, unit: str) -> None:
-        self.worker: WorkerRecord | None = worker
-        self.unit: str = unit
+    __slots__ = ("_ticket", "holder", "unit", "until")
+
+    def __init__(self, holder: Holder, unit: str | None) -> None:
+        self.holder: Holder = holder
+        self.unit: str | None = unit
         self.until: float | None = None
         # Identifies the gate's entry in the heap of deadlines; 0 without an entry.
         self._ticket = 0
@@ -38,20 +46,21 @@ class Metering:
 
     A limit without a unit holds a worker, or the whole pool, whatever job is next. A limit with a
     unit must not: it closes the unit, and the queue and the index of workers leave out the jobs
-    that use it.
+    that use it. The limits of keys close only the jobs of their key, with and without a unit.
 
     Attributes:
-      shares: the limits that this pool or its workers share with others, with the workers that
-          hold each.
+      shares: the limits that this pool, its workers or its keys share with others, with the workers
+          and the keys that hold each.
     """
 
-    __slots__ = ("_gates", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
+    __slots__ = ("_gates", "_of_keys", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
         self._state = state
         self._shares_of: dict[SharedRateLimit, Share] = {}
-        self._gates: dict[tuple[WorkerRecord | None, str], UnitGate] = {}
-        self.shares: dict[Share, dict[WorkerRecord, None]] = {}
+        self._gates: dict[tuple[Holder, str | None], UnitGate] = {}
+        self._of_keys = 0  # how many of these are gates of keys
+        self.shares: dict[Share, dict[WorkerRecord | KeyRecord, None]] = {}
         # The shares to look at again.
         self._woken: dict[Share, None] = {}
         # Identifies the entry for them in the heap of deadlines.
@@ -60,22 +69,27 @@ class Metering:
         self.on_wake: Callable[[], object] | None = None
         state.limits.meters = RateMeters(limits, self)
         state.limits.note_limits()
+        if state.keys is not None:
+            state.keys.holders = self
         self.note_shares(None)
 
     @property
     def may_open(self) -> bool:
-        """Whether jobs may wait only for a unit."""
-        return bool(self._gates) and (self._state.queue.uses_units or self._state.waiting_line.by_taker.uses_units)
+        """Whether jobs may wait only for a unit, or for a limit or the rest of their key."""
+        state = self._state
+        if state.keys is not None and state.keys.may_open:
+            return True
+        return len(self._gates) > self._of_keys and (state.queue.uses_units or state.waiting_line.by_taker.uses_units)
 
     # Runs.
 
     def hand_out(self, run: Run, now: float) -> None:
         """Draw what a run that starts uses."""
         uses = run.job._options.uses
-        run.draws = Draws(uses, self._holders(run.worker), now)
+        run.draws = Draws(uses, self._holders(run), now)
         if uses is not NO_USES:
             self._add_used(run, uses)
-            self._look(run.worker, uses, now)
+        self._look(run, uses, now)
 
     def give_back(self, run: Run, now: float) -> None:
         """Give back what a run has drawn whose function will not begin."""
@@ -85,7 +99,7 @@ class Metering:
         run.draws = None
         draws.give_back()
         self._add_used(run, {unit: -amount for unit, amount in draws.used.items()})
-        self._look(run.worker, draws.used, now)
+        self._look(run, draws.used, now)
 
     def set_used(self, run: Run, amounts: Mapping[str, Amount], now: float) -> None:
         """Set how much of these units a run has used in all."""
@@ -95,12 +109,17 @@ class Metering:
             draws.begin(now)
         for unit, amount in amounts.items():
             self._add_used(run, {unit: amount - draws.used.get(unit, 0)})
-            draws.correct(unit, amount, self._holders(run.worker), now)
-        self._look(run.worker, amounts, now)
+            draws.correct(unit, amount, self._holders(run), now)
+        self._look(run, amounts, now)
 
-    def _holders(self, worker: WorkerRecord) -> Iterable[RateMeters]:
-        pool = self._state.limits.meters
-        return (pool,) if worker._limits is None else (worker._limits.meters, pool)
+    def _holders(self, run: Run) -> Iterable[RateMeters]:
+        limits, key = run.worker._limits, run.job._key
+        holders = [self._state.limits.meters]
+        if limits is not None:
+            holders.append(limits.meters)
+        if key is not None and key.meters is not None:
+            holders.append(key.meters)
+        return holders
 
     def _add_used(self, run: Run, amounts: Mapping[str, Amount]) -> None:
         group = run.job._options.group
@@ -110,9 +129,12 @@ class Metering:
 
     # Units.
 
-    def _look(self, worker: WorkerRecord, units: Iterable[str], now: float) -> None:
-        """Check whether the limits with these units allow another start."""
-        pool = self._state.limits.meters
+    def _look(self, run: Run, units: Iterable[str], now: float) -> None:
+        """Check whether the limits with these units, and those of the job's key, allow another start."""
+        worker, key, pool = run.worker, run.job._key, self._state.limits.meters
+        if key is not None and key.meters is not None:
+            for kind in (None, *units):
+                self._look_at(key, key.meters, kind, now)
         own = None if worker._limits is None else worker._limits.meters
         for unit in units:
             if unit in pool.by_unit:
@@ -120,10 +142,10 @@ class Metering:
             if own is not None and unit in own.by_unit:
                 self._look_at(worker, own, unit, now)
 
-    def _look_at(self, worker: WorkerRecord | None, meters: RateMeters, unit: str, now: float) -> bool:
+    def _look_at(self, holder: Holder, meters: RateMeters, unit: str | None, now: float) -> bool:
         """Open or close a unit; return whether it is closed."""
-        ready = meters.ready_for(unit, now)
-        gate = self._gates.get((worker, unit))
+        ready = meters.ready_at(now) if unit is None else meters.ready_for(unit, now)
+        gate = self._gates.get((holder, unit))
         if ready <= now:
             if gate is not None:
                 self._remove(gate)
@@ -131,31 +153,55 @@ class Metering:
             return False
         meters.wait(unit, now)
         if gate is None:
-            gate = self._gates[worker, unit] = UnitGate(worker, unit)
+            gate = self._gates[holder, unit] = UnitGate(holder, unit)
+            self._of_keys += isinstance(holder, KeyRecord)
             self._close(gate)
         if gate.until != ready:
             self._forget(gate)
             gate.until = ready
+            if isinstance(holder, KeyRecord) and unit is None:
+                holder.limited_until = ready
             if ready < math.inf:
                 self._state.deadlines.add_ticketed(Due.UNIT, gate, ready)
         return True
 
     def _close(self, gate: UnitGate) -> None:
-        roster, worker = self._state.roster, gate.worker
-        if worker is None:
-            roster.closed_units.add(gate.unit)
+        roster, holder, unit = self._state.roster, gate.holder, gate.unit
+        if isinstance(holder, KeyRecord):
+            if unit is None:
+                holder.limited_until = math.inf
+            else:
+                holder.closed |= {unit}
+            self._note_holds(holder)
+            return
+        assert unit is not None
+        if holder is None:
+            roster.closed_units.add(unit)
         else:
-            roster.set_closed(worker, worker._closed | {gate.unit})
+            roster.set_closed(holder, holder._closed | {unit})
 
     def _open(self, gate: UnitGate) -> None:
-        state, worker = self._state, gate.worker
-        if worker is None:
-            state.roster.closed_units.discard(gate.unit)
-        else:
-            state.roster.set_closed(worker, worker._closed - {gate.unit})
-            for queue in (state.queue, state.waiting_line.by_taker):
-                queue.reopen_for(worker)
+        state, holder, unit = self._state, gate.holder, gate.unit
         state.may_start = True
+        if isinstance(holder, KeyRecord):
+            if unit is None:
+                holder.limited_until = None
+            else:
+                holder.closed -= {unit}
+            self._note_holds(holder)
+            state.reopen_key(holder)
+            return
+        assert unit is not None
+        if holder is None:
+            state.roster.closed_units.discard(unit)
+        else:
+            state.roster.set_closed(holder, holder._closed - {unit})
+            for queue in (state.queue, state.waiting_line.by_taker):
+                queue.reopen_for(holder)
+
+    def _note_holds(self, key: KeyRecord) -> None:
+        assert self._state.keys is not None
+        self._state.keys.note_holds(key)
 
     def _forget(self, gate: UnitGate) -> None:
         if gate._ticket:
@@ -163,19 +209,23 @@ class Metering:
 
     def _remove(self, gate: UnitGate) -> None:
         self._forget(gate)
-        del self._gates[gate.worker, gate.unit]
+        del self._gates[gate.holder, gate.unit]
+        self._of_keys -= isinstance(gate.holder, KeyRecord)
 
     def come_due(self, gate: UnitGate, now: float) -> None:
         """Check a unit again at the time when its limits should allow a start."""
         gate._ticket = 0
         gate.until = None
-        self._look_at(gate.worker, self._meters_of(gate.worker), gate.unit, now)
+        self._look_at(gate.holder, self._meters_of(gate.holder), gate.unit, now)
 
-    def _meters_of(self, worker: WorkerRecord | None) -> RateMeters:
-        if worker is None:
+    def _meters_of(self, holder: Holder) -> RateMeters:
+        if holder is None:
             return self._state.limits.meters
-        assert worker._limits is not None
-        return worker._limits.meters
+        if isinstance(holder, KeyRecord):
+            assert holder.meters is not None
+            return holder.meters
+        assert holder._limits is not None
+        return holder._limits.meters
 
     # Limits change, and workers come and go.
 
@@ -188,13 +238,13 @@ class Metering:
             self._look_at(worker, meters, unit, now)
         self.note_shares(worker)
 
-    def note_shares(self, worker: WorkerRecord | None) -> None:
-        """Record which shared limits a worker or the whole pool has from now on."""
-        meters = self._meters_of(worker)
+    def note_shares(self, holder: Holder) -> None:
+        """Record which shared limits a worker, a key or the whole pool has from now on."""
+        meters = self._meters_of(holder)
         for share in meters.shares():
             holders = self.shares.setdefault(share, {})
-            if worker is not None:
-                holders[worker] = None
+            if holder is not None:
+                holders[holder] = None
         limits = self._state.limits
         limits.has_shares = bool(self.shares)
         limits.note_limits()
@@ -206,6 +256,16 @@ class Metering:
             self._remove(self._gates[worker, unit])
         for holders in self.shares.values():
             holders.pop(worker, None)
+
+    def drop_shares(self, key: KeyRecord) -> None:
+        """Forget the shared limits of a key, those that nobody else here has wholly."""
+        of_pool = self._state.limits.meters.shares()
+        for share in self._meters_of(key).shares():
+            holders = self.shares[share]
+            del holders[key]
+            if not holders and share not in of_pool:
+                share.leave()
+                del self.shares[share], self._shares_of[share.shared]
 
     # Limits that are shared with other pools.
 
@@ -227,23 +287,25 @@ class Metering:
     def woken(self, now: float) -> list[WorkerRecord]:
         """Look at the shared limits that have changed; return the workers whose holds may have to end."""
         woken, self._woken = self._woken, {}
-        state = self._state
         found: dict[WorkerRecord, None] = {}
         for share in woken:
-            workers = self.shares.get(share, {})
-            if share.unit is None:
-                state.limits.wait_for_meter(None)
-                found.update(workers)
-                continue
-            for worker in (None, *workers):
-                meters = self._meters_of(worker)
-                if share.unit in meters.by_unit:
-                    self._look_at(worker, meters, share.unit, now)
+            unit = share.unit
+            if unit is None:
+                self._state.limits.wait_for_meter(None)
+            for holder in (None, *self.shares.get(share, ())):
+                meters = self._meters_of(holder)
+                if unit in meters.by_unit or (unit is None and isinstance(holder, KeyRecord)):
+                    self._look_at(holder, meters, unit, now)
+                elif unit is None and isinstance(holder, WorkerRecord):
+                    found[holder] = None
         return list(found)
 
-    def closes(self, worker: WorkerRecord, units: Iterable[str], now: float) -> bool:
-        """Close the units that others have used up by now; return whether there are any."""
+    def closes(self, worker: WorkerRecord, key: KeyRecord | None, units: Iterable[str], now: float) -> bool:
+        """Close the units, or the starts of a key, that others have used up by now; return whether there are any."""
         closed = False
+        if key is not None and key.meters is not None:
+            for kind in (None, *units):
+                closed |= self._look_at(key, key.meters, kind, now)
         for holder in (None, worker):
             if holder is None or holder._limits is not None:
                 meters = self._meters_of(holder)

@@ -9,7 +9,8 @@ from .lanes import LAST, Lane, rank_of
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
-    from .lanes import Index, Rank
+    from .lane_index import Index
+    from .lanes import Rank
     from .tag_index import Units
     from .worker_index import WorkerIndex
 

@@ -12,7 +12,7 @@ from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._policies.rate_meter import Amount
@@ -189,6 +189,11 @@ class Job(JobRecord, Generic[V_co]):
     def metadata(self) -> Mapping[str, Any]:
         """The mapping given to ``submit``, copied; read-only."""
         return self._options.metadata
+
+    @property
+    def key(self) -> Hashable:
+        """The key given to ``submit``: on whose behalf the job runs; None without a key."""
+        return self._options.key
 
     @property
     def priority(self) -> float:

@@ -116,8 +116,11 @@ class RateMeters:
 
     def shares(self) -> list[Share]:
         """The shared limits among these."""
-        meters = chain(self.starts, *self.by_unit.values())
-        return [meter for meter in meters if isinstance(meter, Share)]
+        return [meter for meter in self.all() if isinstance(meter, Share)]
+
+    def all(self) -> Iterable[Meter]:
+        """The meters of all limits."""
+        return chain(self.starts, *self.by_unit.values())
 
     def draws_of(self, uses: Mapping[str, Amount]) -> dict[Meter, Amount]:
         """What a run of a job that uses these amounts draws from each meter with a unit."""
