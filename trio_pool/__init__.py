@@ -25,7 +25,7 @@ from ._model.errors import (
 from ._model.handles import Job, Worker
 from ._model.job_options import JobOptions, StreamOptions
 from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
-from ._model.statistics import PoolStatistics, WorkerStatistics
+from ._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
 from ._policies.health_check import HealthCheck
 from ._policies.hedge import Hedge
@@ -59,6 +59,7 @@ __all__ = [
     "JobOptions",
     "JobState",
     "JobTimeoutError",
+    "KeyStatistics",
     "LogLevels",
     "Logged",
     "NoEligibleWorkerError",

@@ -25,10 +25,10 @@ from trio_pool._policies.draws import NO_USES
 from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from trio_pool import CircuitBreaker, RetryBudget
+    from trio_pool import CircuitBreaker, PerKey, RetryBudget
     from trio_pool._core.commands import Command
     from trio_pool._core.lane_index import Index
     from trio_pool._core.lifecycle import Lifecycle
@@ -87,6 +87,7 @@ def make_job(
     after: Iterable[Job[Any]] = (),
     group: Group | None = None,
     uses: Mapping[str, Amount] = NO_USES,
+    key: Hashable = None,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = JobSpec(
@@ -100,6 +101,7 @@ def make_job(
         after=tuple(after),
         group=group,
         uses=FrozenMapping(uses),
+        key=key,
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 
@@ -236,6 +238,7 @@ def make_core(
     max_dead: float = math.inf,
     no_worker: NoWorker = "reject",
     rate_limit: RateLimits = None,
+    per_key: PerKey | None = None,
     retry_budget: RetryBudget | None = None,
     lifo: bool = False,
     keep_history: bool = True,
@@ -252,6 +255,7 @@ def make_core(
         max_running=max_running,
         no_worker=no_worker,
         rate_limit=rate_limit,
+        per_key=per_key,
         retry_budget=retry_budget,
         lifo=lifo,
         keep_history=keep_history,

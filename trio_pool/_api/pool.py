@@ -20,16 +20,18 @@ from .._runtime.workers import Workers
 from .calls import ResourceCalls, SlotCalls
 from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
+from .key_mapping import KeyMapping
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job, Worker
     from .._model.pool_config import Config
     from .._model.states import Attempt
+    from .._model.statistics import KeyStatistics
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.health_check import HealthCheck
     from .._policies.rate_meters import AnyLimit
@@ -142,6 +144,14 @@ class BasePool(Controls):
         if not self._engine.roster.idle_count:
             return ()
         return cast("tuple[Worker, ...]", tuple(self._engine.core.free(self._engine.home.clock.current_time())))
+
+    @property
+    def keys(self) -> Mapping[Hashable, KeyStatistics]:
+        """The keys that have jobs that have not ended, with their statistics: a live view.
+
+        Empty without ``per_key``. Iterating goes over a copy.
+        """
+        return KeyMapping(self._engine.core.keys)
 
     @property
     def dead(self) -> DeadLetters:

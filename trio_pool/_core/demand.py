@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, Terms
 
     # The group with a bound, and the units that the jobs use.
@@ -23,6 +24,9 @@ class Demand:
       tags: the tags of the elastic workers.
       patience: how long a job has to wait for nothing but a worker before one is opened for it.
       lines: the waiting jobs of each group with a bound, and of all others, by the units that they use.
+
+    Where keys have bounds, jobs that wait for nothing but a worker are counted, not told apart: so many of a line as
+    its keys allow to start, the longest waiting.
     """
 
     __slots__ = ("_closed_units", "lines", "patience", "tags")
@@ -40,6 +44,8 @@ class Demand:
         if line is None:
             line = self.lines[bound] = Line()
         line.size += 1
+        if job._key is not None:
+            line.add_of_key(job._key, terms.units, 1)
         if job in line.left:
             del line.left[job]  # it has come from the line for a place into the queue
         elif self.patience:
@@ -50,6 +56,8 @@ class Demand:
         bound = terms.gate, terms.units
         line = self.lines[bound]
         line.size -= 1
+        if job._key is not None:
+            line.add_of_key(job._key, terms.units, -1)
         if self.patience:
             line.left[job] = None
             return
@@ -58,8 +66,13 @@ class Demand:
             del self.lines[bound]
 
     def waiting(self) -> int:
-        """How many of the jobs wait that their groups allow to start, and the units that they use."""
-        return _within({bound: line.size for bound, line in self.lines.items() if self._is_open(bound)})
+        """How many of the jobs wait that their groups, their keys, and the units that they use allow to start."""
+        return _within({bound: line.startable for bound, line in self.lines.items() if self._is_open(bound)})
+
+    def note_key(self, key: KeyRecord) -> None:
+        """Count again how many jobs of a key may start."""
+        for bound, line in self.lines.items():
+            line.add_of_key(key, bound[1], 0)
 
     def _is_open(self, bound: Bound) -> bool:
         """Whether no unit that jobs use has limits of the pool that allow no start now."""
@@ -79,8 +92,8 @@ class Demand:
                 del self.lines[bound]
                 continue
             gate, is_allowed = bound[0], self._is_open(bound)
-            line.go_on(now, is_open and is_allowed and (gate is None or not gate.is_full))
-            ripe = line.ripe(now, self.patience)
+            line.go_on(now, is_open and is_allowed and line.startable > 0 and (gate is None or not gate.is_full))
+            ripe = min(line.ripe(now, self.patience), line.startable)
             if is_allowed:
                 numbers[bound] = ripe
             next_at = min(next_at, line.ripens_at(self.patience))
@@ -100,14 +113,34 @@ class Line:
       left: the jobs that have left in this event, which may come again in it.
     """
 
-    __slots__ = ("_stood", "_stopped_at", "left", "size", "young")
+    __slots__ = ("_by_key", "_of_keys", "_stood", "_stopped_at", "left", "size", "young")
 
     def __init__(self) -> None:
         self.size: int = 0
+        # If there are bounds for keys: how many jobs of each key wait, and how many of these may start; and the sum of
+        # the latter.
+        self._by_key: dict[KeyRecord, tuple[int, int]] = {}
+        self._of_keys = 0
         self.young: OrderedDict[JobRecord, float] = OrderedDict()
         self.left: dict[JobRecord, None] = {}
         self._stood = 0.0
         self._stopped_at: float | None = None
+
+    @property
+    def startable(self) -> int:
+        """How many of the jobs their keys allow to start."""
+        return self._of_keys if self._by_key else self.size
+
+    def add_of_key(self, key: KeyRecord, units: frozenset[str], difference: int) -> None:
+        """Add to the number of jobs of a key, and count again how many of these may start."""
+        if difference > 0 or key in self._by_key:
+            waiting, startable = self._by_key.pop(key, (0, 0))
+            waiting += difference
+            self._of_keys -= startable
+            if waiting:
+                startable = 0 if key.is_closed_to(units) else int(min(waiting, key.room))
+                self._by_key[key] = waiting, startable
+                self._of_keys += startable
 
     def forget_left(self) -> None:
         """Forget the jobs that have left."""

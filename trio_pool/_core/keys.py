@@ -14,6 +14,7 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from .._basics.exceptions import as_error
 from .._model.key_record import OPEN, KeyRecord
 from .._model.states import JobState
 from .._policies.per_key import NO_BOUNDS
@@ -122,7 +123,13 @@ class Keys:
         known = self.by_value.get(value)
         if known is not None:
             return known
-        bounds = self._per_key._bounds_of(value)
+        try:
+            bounds = self._per_key._bounds_of(value)
+        except BaseException as fault:
+            error = as_error(fault, "a function of PerKey")
+            if error is fault:
+                raise
+            raise error from fault
         if self.on_limits is not None:
             self.on_limits(bounds.rate_limit)
         return KeyRecord(value, bounds, self.holders)
@@ -194,8 +201,10 @@ class Keys:
 
     # Rests.
 
-    def rest(self, key: KeyRecord, until: float, now: float) -> None:
-        """Let none of a key's jobs start before this time; if two rests overlap, the later end applies."""
+    def rest(self, job: JobRecord, until: float, now: float) -> None:
+        """Let no job with the key of this one start before this time; if two rests overlap, the later end applies."""
+        key = job._key
+        assert key is not None
         if key is self.unnamed or until <= now or (key.resting_until is not None and until <= key.resting_until):
             return
         if key.resting_until is not None:
@@ -226,6 +235,16 @@ class Keys:
     def may_open(self) -> bool:
         """Whether jobs may wait only for the limits or the rest of their keys."""
         return any(key.queued or key.in_line for key in self.held_back)
+
+    # Which keys there are, for the program.
+
+    def with_jobs(self) -> list[KeyRecord]:
+        """The keys that have jobs that have not ended."""
+        return [key for key in list(self.by_value.values()) if key.live]
+
+    def busiest(self, number: int) -> list[KeyRecord]:
+        """Those of them with the most running and queued jobs."""
+        return heapq.nlargest(number, self.with_jobs(), key=lambda key: key.running + key.queued)
 
     # Keys are forgotten.
 

@@ -11,14 +11,15 @@ import trio
 from .._api.origins import outcome_of
 from .._api.pool import Instrument
 from .._model.states import JobState
+from .._model.statistics import key_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from .._api.pool import Pool, SlotPool
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
-    from .._model.statistics import PoolStatistics, WorkerStatistics
+    from .._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
 
 V = TypeVar("V")
 
@@ -28,6 +29,10 @@ LEFT_OVER = 60.0
 """Seconds over which the rate for the remaining time is measured: longer, so that the time doesn't jump."""
 SAMPLES = 40
 """How many values a window keeps, so that its size doesn't depend on the number of frames."""
+
+
+MOST_KEYS = 10
+"""How many keys are shown."""
 
 
 class StreamWindow(Generic[V]):
@@ -110,6 +115,7 @@ class Reading:
       rate: jobs that end per second, or None if it is not known yet.
       left: estimated seconds until all jobs have ended, or None.
       failures: the last failures, the newest last.
+      keys: the keys with the most jobs, with their statistics.
       since: the time from which the rates of the workers are measured.
       attempts_then: each worker's number of attempts at that time.
     """
@@ -125,6 +131,7 @@ class Reading:
     rate: float | None
     left: float | None
     failures: Sequence[Failure]
+    keys: Sequence[tuple[Hashable, KeyStatistics]]
     since: float
     attempts_then: Mapping[int, int]
 
@@ -167,9 +174,14 @@ class Readings:
             rate=rate(ended - ended_then, now - then),
             left=self._time_left(now, ended, expected),
             failures=self._failures.kept,
+            keys=self._keys(),
             since=since,
             attempts_then=attempts_then,
         )
+
+    def _keys(self) -> list[tuple[Hashable, KeyStatistics]]:
+        keys = self._pool._engine.core.keys
+        return [] if keys is None else [(key.value, key_statistics(key)) for key in keys.busiest(MOST_KEYS)]
 
     def _hold(self, now: float) -> Literal["paused"] | float | None:
         until = self._pool.resting_until
