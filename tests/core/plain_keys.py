@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class PlainKeys:
         self.bounds = bounds
         self.waiting: list[Waiting] = []
         self.running: dict[int, str | None] = {}
-        self.turns: dict[str | None, float] = Counter()
+        self.turns: dict[str | None, float] = defaultdict(float)
         self.time = 0.0
         self.started: list[int] = []
 

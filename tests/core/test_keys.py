@@ -133,7 +133,7 @@ def order_of(core: Core, jobs: list[Job[Any]]) -> str:
     keys: list[str] = []
     while running := [job for job in jobs if job.state is JobState.RUNNING]:
         (job,) = running
-        keys.append(str(job.key or "-"))
+        keys.append("-" if job.key is None else str(job.key))
         core.succeeded(job.worker, None, 0.0)  # type: ignore[arg-type]
     return "".join(keys)
 

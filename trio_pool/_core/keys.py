@@ -11,7 +11,7 @@ held back.
 from __future__ import annotations
 
 import heapq
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._basics.exceptions import as_error
@@ -68,6 +68,7 @@ class Keys:
     """
 
     __slots__ = (
+        "_by_load",
         "_ended",
         "_latest",
         "_live",
@@ -109,6 +110,8 @@ class Keys:
         self._until_turn: list[Remembered] = []
         self._until_full: list[Remembered] = []
         self._numbers = count()
+        # The keys by how many of their jobs run, wait for a worker or back off.
+        self._by_load: dict[int, dict[KeyRecord, None]] = {}
 
     # Which key a job has.
 
@@ -173,7 +176,9 @@ class Keys:
             key.charge()
             if key.turn > self._latest:
                 self._latest = key.turn
+        load = key.running + key.queued + key.delayed
         key.note(old, state)
+        self._note_load(key, load)
         if state.is_final:
             self._live -= 1
             if not key.live:
@@ -243,8 +248,20 @@ class Keys:
         return [key for key in list(self.by_value.values()) if key.live]
 
     def busiest(self, number: int) -> list[KeyRecord]:
-        """Those of them with the most running and queued jobs."""
-        return heapq.nlargest(number, self.with_jobs(), key=lambda key: key.running + key.queued)
+        """Those of them with the most jobs that run, wait for a worker or back off."""
+        loads = sorted(self._by_load, reverse=True)  # few, even of many keys
+        return list(islice((key for load in loads for key in self._by_load[load]), number))
+
+    def _note_load(self, key: KeyRecord, before: int) -> None:
+        """Record how many jobs of a key run, wait for a worker or back off, which were so many before."""
+        load = key.running + key.queued + key.delayed
+        if load != before and key is not self.unnamed:
+            if before:
+                del self._by_load[before][key]
+                if not self._by_load[before]:
+                    del self._by_load[before]
+            if load:
+                self._by_load.setdefault(load, {})[key] = None
 
     # Keys are forgotten.
 

@@ -53,13 +53,21 @@ class Metering:
           and the keys that hold each.
     """
 
-    __slots__ = ("_gates", "_of_keys", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares")
+    # fmt: off
+    __slots__ = (
+        "_gates", "_of_crew", "_of_keys", "_opened", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares",
+    )
+    # fmt: on
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
         self._state = state
         self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[Holder, str | None], UnitGate] = {}
         self._of_keys = 0  # how many of these are gates of keys
+        # The shares of the pool and its workers; and those of keys that may just have had their turn. There may be very
+        # many keys with a shared limit each.
+        self._of_crew: dict[Share, None] = {}
+        self._opened: list[Share] = []
         self.shares: dict[Share, dict[WorkerRecord | KeyRecord, None]] = {}
         # The shares to look at again.
         self._woken: dict[Share, None] = {}
@@ -89,7 +97,8 @@ class Metering:
         run.draws = Draws(uses, self._holders(run), now)
         if uses is not NO_USES:
             self._add_used(run, uses)
-        self._look(run, uses, now)
+        if uses is not NO_USES or run.job._key is not None:
+            self._look(run, uses, now)
 
     def give_back(self, run: Run, now: float) -> None:
         """Give back what a run has drawn whose function will not begin."""
@@ -150,6 +159,8 @@ class Metering:
             if gate is not None:
                 self._remove(gate)
                 self._open(gate)
+                if isinstance(holder, KeyRecord) and self.shares:
+                    self._opened += meters.shares()
             return False
         meters.wait(unit, now)
         if gate is None:
@@ -245,6 +256,8 @@ class Metering:
             holders = self.shares.setdefault(share, {})
             if holder is not None:
                 holders[holder] = None
+            if not isinstance(holder, KeyRecord):
+                self._of_crew[share] = None
         limits = self._state.limits
         limits.has_shares = bool(self.shares)
         limits.note_limits()
@@ -259,11 +272,10 @@ class Metering:
 
     def drop_shares(self, key: KeyRecord) -> None:
         """Forget the shared limits of a key, those that nobody else here has wholly."""
-        of_pool = self._state.limits.meters.shares()
         for share in self._meters_of(key).shares():
             holders = self.shares[share]
             del holders[key]
-            if not holders and share not in of_pool:
+            if not holders and share not in self._of_crew:
                 share.leave()
                 del self.shares[share], self._shares_of[share.shared]
 
@@ -315,11 +327,16 @@ class Metering:
 
     def pass_on(self, now: float) -> None:
         """Give the turns that this pool has not used to other pools."""
-        for share in self.shares:
+        for share in self._of_crew:
             share.pass_on(now)
+        if self._opened:
+            opened, self._opened = self._opened, []
+            for share in opened:
+                share.pass_on(now)
 
     def leave(self) -> None:
         """Give up all shares, since the pool has ended."""
         for share in self.shares:
             share.leave()
-        self.shares.clear()
+        for shares in (self.shares, self._of_crew):
+            shares.clear()

@@ -114,7 +114,7 @@ class Job(JobRecord, Generic[V_co]):
         For use inside the job's function: ``current_job().set_used(tokens=900)``. The amounts
         replace those of the option ``uses``, and those of earlier calls. Units that are not named
         stay as they are. The difference to what was drawn is drawn at once, or given back, in the
-        limits with these units on the worker and the pool.
+        limits with these units on the worker, the key and the pool.
 
         Arguments:
           amounts: the amounts by their units, as a mapping or as pairs; finite numbers, zero or

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,7 +88,7 @@ async def test_the_live_view_of_the_keys_can_not_be_changed() -> None:
         with pytest.raises(TypeError):
             keys["a"] = 1
         with pytest.raises(AttributeError):
-            pool.keys = {}  # type: ignore[misc, assignment]
+            pool.keys = {}  # type: ignore[misc]
 
 
 # What is asked, and when
@@ -181,11 +182,11 @@ async def test_a_function_of_the_key_that_has_to_be_awaited_is_an_error() -> Non
         return 1.0
 
     by_mistake: Any = weigh
-    with pytest.raises(TypeError, match="^weight must be a plain function"):
+    with pytest.raises(TypeError, match=r"^weight must be a plain function"):
         PerKey(weight=by_mistake)
     hidden: Any = lambda key: weigh(key)  # noqa: E731
     async with open_pool(1, per_key=PerKey(weight=hidden)) as pool:
-        with pytest.raises(TypeError, match="^weight of PerKey for the key 'a' must be a plain function"):
+        with pytest.raises(TypeError, match=r"^weight of PerKey for the key 'a' must be a plain function"):
             await pool.submit(nap, 1, key="a")
 
 
@@ -246,7 +247,7 @@ async def test_a_key_of_which_no_job_was_let_in_is_not_kept() -> None:
         with trio.move_on_after(0):
             await pool.submit(nap, 1, key=tenant)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: pool.submit(nap, 1, key=tenant))
+            nursery.start_soon(partial(pool.submit, nap, 1, key=tenant))
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         blocker.cancel()
@@ -304,7 +305,7 @@ def test_the_fields_of_the_bounds_are_checked() -> None:
         with pytest.raises(kind, match=message):
             bounds(**options)
     open_anything: Any = open_pool
-    with pytest.raises(TypeError, match="^per_key must be a PerKey, got 3"):
+    with pytest.raises(TypeError, match=r"^per_key must be a PerKey, got 3"):
         open_anything(1, per_key=3)
 
 

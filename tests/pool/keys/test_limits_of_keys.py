@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.actors import state_of
 from trio_pool import (
     DeadReason,
     Hedge,
@@ -70,7 +71,9 @@ async def test_what_a_run_has_really_used_counts_for_its_key(autojump_clock: Moc
 
 async def test_the_limits_of_key_worker_and_pool_hold_together(autojump_clock: MockClock) -> None:
     resources = [Resource("x", rate_limit=RateLimit(1, per=3))]
-    async with open_pool(resources, rate_limit=RateLimit(1, per=2), per_key=PerKey(rate_limit=RateLimit(1, per=5))) as pool:
+    async with open_pool(
+        resources, rate_limit=RateLimit(1, per=2), per_key=PerKey(rate_limit=RateLimit(1, per=5))
+    ) as pool:
         jobs = [await pool.submit(when, key=key) for key in "aab"]
         assert await starts(jobs) == [0, 6, 3]
 
@@ -80,16 +83,17 @@ async def test_a_run_that_never_began_gives_its_start_back_to_its_key(autojump_c
         job = pool.submit_nowait(when, key="a")
         job.cancel()
         assert await pool.run(when, key="a") == 0
-        assert job.state is JobState.CANCELLED
+        assert state_of(job) is JobState.CANCELLED
 
 
 async def test_each_run_of_a_hedged_job_draws_from_its_key(autojump_clock: MockClock) -> None:
     async with open_pool(3, per_key=PerKey(rate_limit=RateLimit(1, per=10))) as pool:
         job = await pool.submit(trio.sleep, 100, key="a", hedge=Hedge(1, extra=2))
-        await trio.sleep(9)
-        assert len(pool.idle_workers) == 2
-        await trio.sleep(2)
-        assert len(pool.idle_workers) == 1
+        idle: list[int] = []
+        for seconds in (9, 2):
+            await trio.sleep(seconds)
+            idle.append(len(pool.idle_workers))
+        assert idle == [2, 1]
         other = await pool.submit(when, key="a")
         job.cancel()
         assert await other.wait() == 20
@@ -107,9 +111,8 @@ async def test_a_limit_that_keys_share_is_drawn_from_together(autojump_clock: Mo
 async def test_keys_that_share_a_limit_with_units_take_turns_with_other_pools(autojump_clock: MockClock) -> None:
     shared = RateLimit(1, per=10, unit="tokens").shared()
     async with open_pool(2, per_key=PerKey(rate_limit=shared)) as one, open_pool(2, rate_limit=shared) as other:
-        jobs: list[Job[float]] = []
-        for pool in (one, other, one, other):
-            jobs.append(await pool.submit(when, key="a", uses={"tokens": 1}))
+        pools = (one, other, one, other)
+        jobs = [await pool.submit(when, key="a", uses={"tokens": 1}) for pool in pools]
         assert await starts(jobs) == [0, 20, 10, 30]  # the one that has drawn gets into line at once
 
 
@@ -237,8 +240,8 @@ def test_who_rests_is_checked_and_said() -> None:
     assert str(RetryAfter(3, rest="key")) == "its key rests 3 s"
     assert RetryAfter.parse("3", rest="key").rest == "key"
     bad: Any = "worker"
-    with pytest.raises(ValueError, match="^rest must be one of 'key', got 'worker'"):
+    with pytest.raises(ValueError, match=r"^rest must be one of 'key', got 'worker'"):
         RetryAfter(3, rest=bad)
     bad = 1
-    with pytest.raises(TypeError, match='^rest must be a bool or "key", got 1'):
+    with pytest.raises(TypeError, match=r'^rest must be a bool or "key", got 1'):
         RetryAfter(3, rest=bad)
