@@ -147,7 +147,7 @@ class BasePool(Controls):
 
     @property
     def keys(self) -> Mapping[Hashable, KeyStatistics]:
-        """The keys that have jobs that have not ended, with their statistics: a live view.
+        """A live view of the keys that have jobs that have not ended, as a mapping to their statistics.
 
         Empty without ``per_key``. Iterating goes over a copy.
         """

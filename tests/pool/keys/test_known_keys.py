@@ -322,3 +322,30 @@ async def test_a_job_that_ends_without_a_place_counts_for_no_key(autojump_clock:
             await pool.run(nap, 1, key="a", total_timeout=1)
         assert len(pool.keys) == 0
         assert blocker.state is JobState.RUNNING
+
+
+async def test_shared_limits_of_forgotten_keys_are_not_kept(autojump_clock: MockClock) -> None:
+    common, of_pool = RateLimit(1, per=5).shared(), RateLimit(100).shared()
+    limits = {"a": [common, RateLimit(1, per=50).shared()], "b": common, "c": of_pool}
+    async with open_pool(2, rate_limit=of_pool, per_key=PerKey(rate_limit=lambda key: limits[key])) as pool:
+        shares = pool._engine.core.metering.shares
+        for key in limits:
+            await pool.submit(nap, 1, key=key)
+        assert [share.shared for share in shares] == [of_pool, common, limits["a"][1]]  # type: ignore[index]
+        await trio.sleep(60)
+        assert [share.shared for share in shares] == [of_pool]
+        assert await pool.run(nap, 1, key="b") == trio.current_time()
+
+
+async def test_a_key_that_waits_in_line_is_the_one_that_becomes_known_meanwhile(autojump_clock: MockClock) -> None:
+    async with open_pool(2, max_queue=0, per_key=PerKey(max_running=1)) as pool:
+        jobs: list[Job[float]] = []
+
+        async def submit() -> None:
+            jobs.append(await pool.submit(nap, 1, key="a", after=jobs[:1]))
+
+        jobs.append(pool.submit_nowait(nap, 1, key="b"))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(submit)
+        assert [await job.wait() for job in jobs] == [1, 2, 3, 4]
