@@ -34,10 +34,9 @@ def checked_rest(value: object) -> Rest:
     """Return who rests, after checking it."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        validate.one_of("rest", value, ("key",))
+    if isinstance(value, str) and str.__str__(value) == "key":
         return "key"
-    raise TypeError(f'rest must be a bool or "key", {validate.got(value)}')
+    raise TypeError(f"rest must be a bool or 'key', {validate.got(value)}")
 
 
 class RetryAfter(Portable, Exception):
