@@ -55,7 +55,7 @@ class PlainKeys:
             self.waiting.remove(first)
             self.running[first.name] = first.key
             self.started.append(first.name)
-            self.time = self.turns[first.key]
+            self.time = max(self.time, self.turns[first.key])
             self.turns[first.key] += 1 / self.weights[first.key]
 
     def is_open(self, job: Waiting) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import count
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests.core.makers import Core, make_core, make_job
 from tests.core.plain_keys import PlainKeys, Waiting
-from trio_pool import JobState, PerKey
+from tests.effort import part_of
+from trio_pool import JobState, PerKey, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._core.retry_decision import Retry, Verdict
+from trio_pool._core.terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -95,11 +98,8 @@ class Both:
             assert counts == (len(live), sum(job.state is JobState.RUNNING for job in live))
 
 
-@given(STEPS, st.integers(1, 4), st.booleans(), st.booleans())
-def test_the_next_job_is_that_of_the_key_whose_turn_it_is(
-    steps: list[tuple[str, Any, int]], workers: int, bounded: bool, lifo: bool
-) -> None:
-    both = Both(workers, bounded=bounded, lifo=lifo)
+def live(steps: list[tuple[str, Any, int]], both: Both) -> None:
+    """Let these things happen to both, then let all jobs end."""
     for step, what, priority in steps:
         running, waiting = both.running(), both.waiting()
         if step == "add":
@@ -117,6 +117,25 @@ def test_the_next_job_is_that_of_the_key_whose_turn_it_is(
     keys = both.core.scheduler.state.keys
     assert keys is not None
     assert (keys.by_value, keys.active, both.waiting()) == ({}, 0, [])
+
+
+@given(STEPS, st.integers(1, 4), st.booleans(), st.booleans())
+def test_the_next_job_is_that_of_the_key_whose_turn_it_is(
+    steps: list[tuple[str, Any, int]], workers: int, bounded: bool, lifo: bool
+) -> None:
+    live(steps, Both(workers, bounded=bounded, lifo=lifo))
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("lifo", [False, True])
+def test_the_next_job_is_that_of_the_key_whose_turn_it_is_in_long_lives_too(bounded: bool, lifo: bool) -> None:
+    for seed in range(part_of(40)):
+        rng = Random(seed)
+        steps: list[tuple[str, Any, int]] = []
+        for _ in range(150):
+            what = rng.choice(["add", "add", "add", "end", "end", "retry", "front", "cancel"])
+            steps.append((what, rng.choice(KEYS) if what == "add" else rng.randrange(10), rng.choice([0, 0, -1, 1])))
+        live(steps, Both(rng.randint(1, 4), bounded=bounded, lifo=lifo))
 
 
 # One worker, whose jobs end one after the other.
@@ -194,3 +213,112 @@ def test_a_key_at_its_bound_saves_nothing_up_meanwhile() -> None:
     core.succeeded(workers[1], None, 0.0)
     core.scheduler.left(workers[1], 0.0)
     assert order_of(core, jobs) == "aaa" + "ba" * 3 + "bb"
+
+
+def test_a_worker_that_looks_for_a_job_itself_gets_that_of_the_same_key() -> None:
+    core = one_worker(PerKey())
+    for key in "aab":
+        submit(core, key)
+    queue = core.scheduler.state.queue
+    worker = core.roster.by_id[1]
+    assert [job.key for job in iter(lambda: queue.take(worker), None)] == ["b", "a"]
+
+
+# No free worker stands beside a job that it may take and all limits allow.
+
+TAGS: tuple[tuple[str, ...], ...] = ((), (), ("x",), ("y",))
+LIVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("submit"), st.integers(0, 2**12)),
+        st.tuples(st.just("submit"), st.integers(0, 2**12)),
+        st.tuples(st.just("end"), st.integers(0, 3)),
+        st.tuples(st.sampled_from(["rest", "bounce", "cancel", "pass"]), st.integers(0, 9)),
+    ),
+    max_size=50,
+)
+
+
+class Beside:
+    """A core whose workers, jobs, groups and keys differ."""
+
+    def __init__(self, max_queue: float) -> None:
+        limit = RateLimit(1, per=3, burst=2, unit="u")
+        per_key = PerKey(max_running=lambda key: BOUNDS[key], rate_limit=lambda key: limit if key == "c" else None)
+        self.core = make_core(per_key=per_key, no_worker="wait", max_queue=max_queue)
+        for tags in ((), ("x",), ("x", "y")):
+            self.core.add_worker(*tags)
+        self.groups = [self.core.open_group(max_running=1), None, None]
+        self.jobs: list[Job[Any]] = []
+        self.now = 0.0
+
+    def submit(self, number: int) -> None:
+        job = make_job(
+            now=self.now,
+            key=KEYS[number % 5],
+            priority=number // 5 % 2,
+            requires=TAGS[number // 10 % 4],
+            group=self.groups[number // 40 % 3],
+            uses={"u": 2} if number // 120 % 3 == 0 else {},
+        )
+        self.jobs.append(job)
+        self.core.scheduler.submit(job, Door.QUEUE_UP, self.now)
+
+    def in_states(self, *states: JobState | None) -> list[Job[Any]]:
+        return [job for job in self.jobs if job._state in states]
+
+    def fail(self, job: Job[Any], verdict: Verdict) -> None:
+        assert job._run is not None
+        self.core.scheduler.failed(job._run, ValueError(), verdict, self.now)
+
+    def step(self, what: str, number: int) -> None:
+        running = self.in_states(JobState.RUNNING)
+        waiting = self.in_states(JobState.QUEUED, JobState.DELAYED)
+        if what == "submit":
+            self.submit(number)
+        elif what == "pass":
+            self.now += number / 2
+            self.core.scheduler.advance(self.now)
+        elif what == "cancel" and waiting:
+            self.core.scheduler.cancel(waiting[number % len(waiting)], self.now)
+        elif running and what in ("end", "rest", "bounce"):
+            job = running[number % len(running)]
+            if what == "rest":
+                self.fail(job, Verdict(Retry(2.0, "any", False, True), key_rest=2.0))
+            elif what == "bounce":
+                self.fail(job, Verdict(Retry(0.0, "other", False, True)))
+            else:
+                assert job._run is not None
+                self.core.scheduler.succeeded(job._run, None, self.now)
+        self.core.begin(self.now)
+
+    def check(self) -> None:
+        idle = self.core.roster.idle()
+        for job in self.in_states(JobState.QUEUED, None):
+            terms, key = terms_of(job), job._key
+            assert key is not None
+            if job not in self.core.scheduler.state.waiting_line.line and job._state is None:
+                continue  # it has been refused
+            may_start = not key.is_closed_to(terms.units) and not self.core.roster.is_closed(terms)
+            assert not (may_start and [worker for worker in idle if self.core.roster.admits(terms, worker)])
+        for key in KEYS:
+            running = [job for job in self.in_states(JobState.RUNNING) if job.key == key]
+            assert len(running) <= BOUNDS[key]
+
+
+@given(LIVES, st.sampled_from([math.inf, 2, 0]))
+def test_no_free_worker_stands_beside_a_job_that_it_may_take(steps: list[tuple[str, int]], max_queue: float) -> None:
+    beside = Beside(max_queue)
+    for what, number in steps:
+        beside.step(what, number)
+        beside.check()
+
+
+@pytest.mark.parametrize("max_queue", [math.inf, 2, 0])
+def test_no_free_worker_stands_beside_a_job_that_it_may_take_in_long_lives_either(max_queue: float) -> None:
+    for seed in range(part_of(60)):
+        rng = Random(seed)
+        beside = Beside(max_queue)
+        for _ in range(150):
+            what = rng.choice(["submit", "submit", "submit", "end", "end", "rest", "bounce", "cancel", "pass"])
+            beside.step(what, rng.randrange(2**12 if what == "submit" else 10))
+            beside.check()

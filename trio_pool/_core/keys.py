@@ -3,9 +3,10 @@
 The turns are those of start-time fair queueing (Goyal, Vin and Cheng, 1996), with keys as flows and
 starts of attempts as packets of size 1. A key with jobs waiting has a start tag, its *turn*; the
 lowest goes first. A start raises it by 1 / weight, to the finish tag. The virtual time is the start
-tag of the last start. A key that gets a job again after a pause goes on from there, unless its own
-finish tag is later, so it has saved nothing up. The same holds for a key that its own bounds have
-held back.
+tag of the last start, or of an earlier one if that is later: a key may have fallen behind because
+more urgent jobs went first, or because no worker could take its jobs. A key that gets a job again
+after a pause goes on from there, unless its own finish tag is later, so it has saved nothing up. The
+same holds for a key that its own bounds have held back.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Keys:
       by_value: the known keys.
       active: how many of these have jobs that have not ended.
       unnamed: the turn of the jobs without a key.
-      virtual_time: the start tag of the last start.
+      virtual_time: the latest start tag.
       held_back: the keys whose limits or rests hold back all their jobs, or those that use some units.
       holders: what counts for the limits of keys, set by `Metering`.
       on_limits: called with the limits of a new key.
@@ -172,7 +173,8 @@ class Keys:
         if state is QUEUED and not key.queued:
             key.raise_turn(self.virtual_time)
         elif state is RUNNING:
-            self.virtual_time = key.turn
+            if key.turn > self.virtual_time:
+                self.virtual_time = key.turn
             key.charge()
             if key.turn > self._latest:
                 self._latest = key.turn
@@ -229,7 +231,7 @@ class Keys:
         """Record whether time holds back jobs of a key."""
         if key.is_held_back or key.closed:
             self.held_back[key] = None
-        elif key in self.held_back:
+        else:
             del self.held_back[key]
             if not key.has_jobs:
                 self.let_go(key)

@@ -175,12 +175,15 @@ async def test_nothing_of_a_resting_key_starts(autojump_clock: MockClock) -> Non
 
 
 async def test_of_two_rests_the_later_end_holds(autojump_clock: MockClock) -> None:
-    answers = [RetryAfter(30, rest="key"), RetryAfter(10, rest="key"), RetryAfter(40, rest="key")]
-    call = refused_at_first({"a": list(answers)})
-    retry = RetryPolicy(max_attempts=5)
-    async with open_pool(3, per_key=PerKey(), retry=retry) as pool:
-        jobs = [pool.submit_nowait(call, key="a") for _ in range(3)]
-        assert await starts(jobs) == [40, 40, 40]
+    async def is_refused(seconds: float, delay: float) -> float:
+        if not current_job().attempts:
+            await trio.sleep(seconds)
+            raise RetryAfter(delay, rest="key")
+        return trio.current_time()
+
+    async with open_pool(3, per_key=PerKey(), retry=RetryPolicy()) as pool:
+        jobs = [pool.submit_nowait(is_refused, *times, key="a") for times in ((1, 30), (2, 10), (3, 40))]
+        assert await starts(jobs) == [43, 43, 43]
 
 
 async def test_a_key_rests_though_its_job_dies(autojump_clock: MockClock) -> None:
