@@ -187,10 +187,10 @@ def where_tasks_wait() -> Generator[str]:
 
 
 @asynccontextmanager
-async def no_hanging() -> AsyncGenerator[None]:
-    """Crash Trio's run if the block doesn't end, even if what hangs in it is shielded."""
+async def no_hanging(seconds: float = LONG_ENOUGH) -> AsyncGenerator[None]:
+    """Crash Trio's run if the block doesn't end in so many seconds, even if what hangs in it is shielded."""
     over = False
-    limit = trio.CancelScope(shield=True, deadline=trio.current_time() + LONG_ENOUGH)
+    limit = trio.CancelScope(shield=True, deadline=trio.current_time() + seconds)
 
     def give_up(_: object) -> trio.lowlevel.Abort:
         if not over:

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 class DeadlockMachine(WaitingMachine):
     """Does what seldom comes by chance: waits begin that may be in vain, or turn out to be."""
 
-    # The model and the core differ about waits of jobs that also wait for units, which is not explained yet.
-    draws_units = False
-
     def get_to_work(self, data: DataObject) -> None:
         """There are two workers at least, and all but one of those that may do something have something to do."""
         while len(self.model.staying()) < 2:

@@ -297,16 +297,20 @@ class GroupMachine(CheckedMachine):
     def cancel_one_group(self, pair: tuple[Group, PlainGroup], *, is_shut: bool) -> None:
         group, plain = pair
         if is_shut:
-            plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
-            waiting = [job for job in self.plain.submitters() if job.group is plain]
-            assert len(group.line) == len(waiting)
-            assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
-            for job in waiting:
-                self.plain.withdraw(job)
+            self.shut_one_group(pair)
         self.on_both(
             lambda: self.model.cancel_group(plain),
             lambda: self.core.scheduler.cancel_group(group, self.now),
         )
+
+    def shut_one_group(self, pair: tuple[Group, PlainGroup]) -> None:
+        group, plain = pair
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
+        waiting = [job for job in self.plain.submitters() if job.group is plain]
+        assert len(group.line) == len(waiting)
+        assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
+        for job in waiting:
+            self.plain.withdraw(job)
 
     # What holds after every step.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from trio_pool import CircuitBreaker, PerKey, RetryBudget
+    from trio_pool import CircuitBreaker, PerKey, RetryBudget, SharedRateLimit
     from trio_pool._core.commands import Command
     from trio_pool._core.lane_index import Index
     from trio_pool._core.lifecycle import Lifecycle
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trio_pool._model.job_options import JobOptions
     from trio_pool._model.pool_config import NoWorker, Pick
     from trio_pool._policies.hedge import Hedge
+    from trio_pool._policies.rate_limit import Share
     from trio_pool._policies.rate_meter import Amount
     from trio_pool._policies.rate_meters import RateLimits
     from trio_pool._policies.resource import Elastic
@@ -111,6 +112,16 @@ def no_requeueing(job: Job[Any], options: JobOptions) -> Job[Any]:
     raise AssertionError(job)
 
 
+class NoSharer:
+    """The pool of workers without shared limits."""
+
+    def share_of(self, shared: SharedRateLimit) -> Share:
+        raise AssertionError(shared)
+
+    def wake(self, share: Share) -> None:
+        raise AssertionError(share)
+
+
 class NoSpread(Random):
     """Draws the upper end of every range, so that it is known beforehand."""
 
@@ -128,7 +139,7 @@ def make_limits(
     rng: Random | None = None,
 ) -> WorkerLimits:
     """What holds a worker to these limits; its resource lasts all of ``max_age``."""
-    return WorkerLimits(rate_limit, breaker, max_jobs, max_age, NoSpread() if rng is None else rng)
+    return WorkerLimits(rate_limit, breaker, max_jobs, max_age, NoSpread() if rng is None else rng, NoSharer())
 
 
 @attrs.define(eq=False)

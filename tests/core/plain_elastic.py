@@ -5,7 +5,7 @@
 2. For each job that one of these workers may take, and that waits for nothing but a worker, one is
    ordered, and for each that a group is to have for itself; but for as many of these as are
    ordered, being opened or being opened anew, those aside whose jobs have to end before that. The job has to have
-   waited for ``open_after``, the time aside in which its group or the pool let nothing start.
+   waited for ``open_after``, the time aside in which its group, the pool or a unit that it uses let nothing start.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
    such ones leave, as long as ``min`` stay.
 4. It is kept since when there has been one idle worker, two, and so on. When one of these times is
@@ -165,8 +165,10 @@ class PlainElasticPool(PlainLendingPool):
         self.counting = {}
         before = self.waited
         self.waited = {job: before.get(job, 0.0 if self.elastic.open_after else math.inf) for job in jobs}
+        closed = self.rates.closed(self.now)
         for job in jobs:
-            if is_open and not (job.group is not None and self.is_full(job.group)):
+            is_full = job.group is not None and self.is_full(job.group)
+            if is_open and not is_full and closed.isdisjoint(job.uses):
                 self.counting[job] = self.now
                 if self.waited[job] >= self.elastic.open_after:
                     self.waited[job] = math.inf
@@ -244,7 +246,7 @@ class PlainElasticPool(PlainLendingPool):
         return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
 
     def _has_surplus(self) -> bool:
-        return self.elastic is not None and len(self.crew()) + self.ordered > self.elastic.max
+        return self.elastic is not None and len(self.crew()) > self.elastic.max
 
     def _match(self) -> None:
         while self._has_surplus() and (found := [worker for worker in self.idlers if not self._is_bound(worker)]):

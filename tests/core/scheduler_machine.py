@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 class SchedulerMachine(StaffMachine):
     """Does everything to the core and to the model, and carries out what the core decides."""
 
-    # Whether jobs use units of limits.
-    draws_units = True
-
     @initialize(
         max_queue=st.sampled_from([0, 1, 2, 3, math.inf]),
         max_running=st.sampled_from([math.inf, math.inf, 1, 2]),
@@ -103,7 +100,7 @@ class SchedulerMachine(StaffMachine):
         self.patient = patient
         self.limits = self.worker_limits[limits]
         self.hedges = HEDGES[hedges]
-        self.uses = UNITS[units if self.draws_units else "none"]
+        self.uses = UNITS[units]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits))

@@ -221,7 +221,7 @@ def test_a_worker_that_looks_for_a_job_itself_gets_that_of_the_same_key() -> Non
         submit(core, key)
     queue = core.scheduler.state.queue
     worker = core.roster.by_id[1]
-    assert [job.key for job in iter(lambda: queue.take(worker), None)] == ["b", "a"]
+    assert [job._options.key for job in iter(lambda: queue.take(worker), None)] == ["b", "a"]
 
 
 # No free worker stands beside a job that it may take and all limits allow.
@@ -294,11 +294,11 @@ class Beside:
     def check(self) -> None:
         idle = self.core.roster.idle()
         for job in self.in_states(JobState.QUEUED, None):
-            terms, key = terms_of(job), job._key
-            assert key is not None
+            terms, record = terms_of(job), job._key
+            assert record is not None
             if job not in self.core.scheduler.state.waiting_line.line and job._state is None:
                 continue  # it has been refused
-            may_start = not key.is_closed_to(terms.units) and not self.core.roster.is_closed(terms)
+            may_start = not record.is_closed_to(terms.units) and not self.core.roster.is_closed(terms)
             assert not (may_start and [worker for worker in idle if self.core.roster.admits(terms, worker)])
         for key in KEYS:
             running = [job for job in self.in_states(JobState.RUNNING) if job.key == key]

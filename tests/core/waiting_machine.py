@@ -49,6 +49,8 @@ class WaitingMachine(ElasticMachine):
         self.in_vain: list[Wait] = []
         # The groups that take no more jobs, as they are broken off.
         self.broken_off: set[PlainGroup] = set()
+        # Those whose bodies have ended.
+        self.left: set[PlainGroup] = set()
 
     def kind_of_hedges(self, kind: str) -> str:
         """Those that may run on several workers do not wait here."""
@@ -93,8 +95,13 @@ class WaitingMachine(ElasticMachine):
         assert ("It goes on without a worker" in words) is plain.is_loan
 
     def go_on(self) -> None:
-        """An event has happened: those go on without their workers that would wait for them for ever."""
+        """An event has happened: those go on without their workers that would wait for them for ever.
+
+        And a task that waits for the end of a group goes on once it has no job, even if one enters soon after.
+        """
         super().go_on()
+        while pair := next((pair for pair in self.waits if pair[1].members_of and self.model.has_come(pair[1])), None):
+            self.end_wait(*pair)
         for wait in [wait for wait in self.model.waits if wait.told and wait.is_loan]:
             forfeit = partial(self.core.scheduler.forfeit, run_of(self.job_of(wait.waiter)))
             self.on_both(partial(self.model.forfeit, wait), forfeit, dated=False)
@@ -139,8 +146,21 @@ class WaitingMachine(ElasticMachine):
 
     def taking_groups(self) -> list[tuple[Group, PlainGroup]]:
         """The groups that take more jobs: none whose block is about to be left."""
-        ending = {wait.members_of for wait in self.model.waits if self.model.has_come(wait)} | self.broken_off
-        return [pair for pair in super().taking_groups() if pair[1] not in ending]
+        ended = [group for group in self.left if not self.model.members(group)]
+        return [pair for pair in super().taking_groups() if pair[1] not in self.broken_off.union(ended)]
+
+    def submit_to(
+        self,
+        data: DataObject,
+        group: tuple[Group, PlainGroup] | None,
+        after: list[tuple[Job[Any], PlainJob]],
+        door: Door,
+        **options: Any,
+    ) -> tuple[Job[Any], PlainJob]:
+        """The same; but once the body of a group has ended, only jobs of the group submit to it."""
+        if group and group[1] in self.left:
+            door = Door.ALWAYS
+        return super().submit_to(data, group, after, door, **options)
 
     def is_busy(self, group: PlainGroup) -> bool:
         """Whether the task waits that is in the block of a job's group."""
@@ -372,13 +392,19 @@ class WaitingMachine(ElasticMachine):
         return [pair for pair in groups if not self.is_busy(pair[1])]
 
     @precondition(lambda self: self.may_finish())
-    @rule(data=st.data())
-    def wait_for_a_groups_end(self, data: DataObject) -> None:
-        self.finish(data.draw(st.sampled_from(self.may_finish())))
+    @rule(data=st.data(), leaves=st.booleans())
+    def wait_for_a_groups_end(self, data: DataObject, leaves: bool) -> None:
+        self.finish(data.draw(st.sampled_from(self.may_finish())), leaves=leaves)
 
-    def finish(self, pair: tuple[Group, PlainGroup]) -> None:
+    def finish(self, pair: tuple[Group, PlainGroup], *, leaves: bool = True) -> None:
+        """The jobs of a group are waited for; if its block is left, it takes no others from outside."""
         opener = pair[1].opener
         assert opener is not None
+        if leaves:
+            self.left.add(pair[1])
+            self.shut_one_group(pair)
+        if not any(job.group is pair[1] for job in self.model.live()):
+            return
         if opener.is_cut or not self.wait((self.job_of(opener), opener), pair[1].task, members_of=pair):
             self.break_off(pair)
 

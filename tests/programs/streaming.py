@@ -51,14 +51,20 @@ class Streaming(Making, Telling):
             with Judged(None, lambda error: self._is_over_with(error, statement.kind)):
                 async with manager as results:
                     entered = True
-                    if statement.readers == 1:
-                        await self._read(frame, statement, results, errands, seen)
-                    else:
-                        async with trio.open_nursery() as nursery:
-                            for _ in range(statement.readers):
-                                inner = frame.inner(handles=frame.handles.copy())
-                                nursery.start_soon(self._read_apart, inner, statement, results, errands, seen)
+                    try:
+                        if statement.readers == 1:
+                            await self._read(frame, statement, results, errands, seen)
+                        else:
+                            async with trio.open_nursery() as nursery:
+                                for _ in range(statement.readers):
+                                    inner = frame.inner(handles=frame.handles.copy())
+                                    nursery.start_soon(self._read_apart, inner, statement, results, errands, seen)
+                    finally:
+                        if frame.book is not None:
+                            frame.book.waiting += 1  # the end of the block waits for the jobs
         finally:
+            if entered and frame.book is not None:
+                frame.book.waiting -= 1
             world.cancellations += 1  # of what is left
             for errand in errands:
                 for book in world.books_of(errand):

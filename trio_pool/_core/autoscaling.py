@@ -142,8 +142,8 @@ class Autoscaler:
 
     def still_wants_one(self) -> bool:
         """Whether an ordered worker is still needed that could not be opened at once."""
-        if self._has_surplus:
-            return False
+        if self._present >= self._elastic.max:
+            return False  # ``max`` is lower now
         wanted = self._demand.waiting() + self._reservations.lacking
         missing = max(math.ceil(wanted / self._elastic.max_running), 1) - self._coming
         return len(self._crew) < self._elastic.min or (wanted > 0 and missing > 0)
@@ -263,7 +263,7 @@ class Autoscaler:
 
     @property
     def _has_surplus(self) -> bool:
-        return len(self._crew) + self._ordered > self._elastic.max
+        return len(self._crew) > self._elastic.max  # those that are ordered can still be refused
 
     def _is_bound(self, worker: WorkerRecord) -> bool:
         """Whether a group, a job that has lent the worker, or a job that waits for it alone needs the worker."""

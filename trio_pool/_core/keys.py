@@ -20,6 +20,7 @@ from .._model.key_record import OPEN, KeyRecord
 from .._model.states import JobState
 from .._policies.per_key import NO_BOUNDS
 from .._policies.rate_limit import Sharer
+from .._policies.rate_meters import RateMeters
 from .deadlines import Due
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Keys:
         self.unnamed.is_known = True
         self.virtual_time: float = 0.0
         self.held_back: dict[KeyRecord, None] = {}
-        self.holders: Holders | None = None
+        self.holders: Holders
         self.on_limits: Callable[[RateLimits], object] | None = None
         self.on_change: Callable[[KeyRecord], object] | None = None
         # The latest finish tag, and how many jobs have not ended.
@@ -136,7 +137,8 @@ class Keys:
             raise error from fault
         if self.on_limits is not None:
             self.on_limits(bounds.rate_limit)
-        return KeyRecord(value, bounds, self.holders)
+        limits = bounds.rate_limit
+        return KeyRecord(value, bounds, None if limits is None else RateMeters(limits, self.holders))
 
     def find(self, job: JobRecord) -> KeyRecord:
         """Return the record of the key of a job that is about to enter, which may have become known meanwhile."""
@@ -153,7 +155,7 @@ class Keys:
         if not key.is_known:
             key.is_known = True
             self.by_value[key.value] = key
-            if key.meters is not None and self.holders is not None:
+            if key.meters is not None:
                 self.holders.note_shares(key)
         return key
 
@@ -298,7 +300,7 @@ class Keys:
         else:
             del self.by_value[key.value]
             key.is_known = False
-            if key.meters is not None and self.holders is not None:
+            if key.meters is not None:
                 self.holders.drop_shares(key)
 
     def _remember(self, heap: list[Remembered], when: float, key: KeyRecord) -> None:

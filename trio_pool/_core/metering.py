@@ -73,10 +73,9 @@ class Metering:
         self._woken: dict[Share, None] = {}
         # Identifies the entry for them in the heap of deadlines.
         self._ticket = 0
-        # Called when the core has to look at the time before its next event.
-        self.on_wake: Callable[[], object] | None = None
+        # Called when the core has to look at the time before its next event. Set by the runtime.
+        self.on_wake: Callable[[], object]
         state.limits.meters = RateMeters(limits, self)
-        state.limits.note_limits()
         if state.keys is not None:
             state.keys.holders = self
         self.note_shares(None)
@@ -293,8 +292,7 @@ class Metering:
         if not self._woken:
             self._state.deadlines.add_ticketed(Due.WAKE, self, -math.inf)
         self._woken[share] = None
-        if self.on_wake is not None:
-            self.on_wake()
+        self.on_wake()
 
     def woken(self, now: float) -> list[WorkerRecord]:
         """Look at the shared limits that have changed; return the workers whose holds may have to end."""

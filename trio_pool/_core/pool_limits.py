@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from .._model.states import JobState
-from .._policies.rate_meters import RateMeters
 from .._policies.retry_budget import BudgetMeter
 from .deadlines import Due
 
 if TYPE_CHECKING:
+    from .._policies.rate_meters import RateMeters
     from .._policies.retry_budget import RetryBudget
     from .deadlines import Deadlines
     from .lifecycle import Lifecycle
@@ -61,7 +61,7 @@ class PoolLimits:
         self._deadlines = deadlines
         self.hold: PoolHold = hold
         self.max_running: float = max_running
-        self.meters: RateMeters = RateMeters(None)
+        self.meters: RateMeters
         self.budget: BudgetMeter | None = None if retry_budget is None else BudgetMeter(retry_budget)
         self.limited_until: float | None = None
         # Identifies the entry for ``limited_until`` in the heap of deadlines; 0 without an entry.
@@ -69,7 +69,6 @@ class PoolLimits:
         self.is_shared: bool = False
         self.counts_starts: bool = False
         self.has_shares: bool = False
-        self.note_limits()
 
     def note_limits(self) -> None:
         """Update `is_shared` and `counts_starts`."""

@@ -215,11 +215,10 @@ class WorkerIndex:
         for kind in kinds:
             kind.park(worker, number)
             kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
-        if kinds:
-            self.idle_count += 1
-            self.fresh[worker] = None
-            if self.on_parked is not None:
-                self.on_parked(worker, now)
+        self.idle_count += 1
+        self.fresh[worker] = None
+        if self.on_parked is not None:
+            self.on_parked(worker, now)
 
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if it was."""

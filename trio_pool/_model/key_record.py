@@ -6,12 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from .._policies.rate_meter import RateMeter
-from .._policies.rate_meters import RateMeters
 from .states import JobState
 
 if TYPE_CHECKING:
     from .._policies.per_key import KeyBounds
-    from .._policies.rate_limit import Sharer
+    from .._policies.rate_meters import RateMeters
 
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
@@ -26,11 +25,10 @@ class KeyRecord:
     Arguments:
       value: what the user gave as the key.
       bounds: the key's bounds.
-      sharer: the pool's part in shared limits.
+      meters: the meters of the key's rate limits; None without any.
 
     Attributes:
       max_running: how many attempts of the key's jobs may run at once.
-      meters: the meters of the key's rate limits; None without any.
       is_known: whether this is the record of the key, and not one that has been forgotten or not used yet.
       live: how many of the key's jobs have not ended.
       in_line: how many of its jobs are ready and wait for a place in the queue.
@@ -51,10 +49,10 @@ class KeyRecord:
     )
     # fmt: on
 
-    def __init__(self, value: object, bounds: KeyBounds, sharer: Sharer | None) -> None:
+    def __init__(self, value: object, bounds: KeyBounds, meters: RateMeters | None) -> None:
         self.value: object = value
         self.max_running: float = bounds.max_running
-        self.meters: RateMeters | None = None if bounds.rate_limit is None else RateMeters(bounds.rate_limit, sharer)
+        self.meters: RateMeters | None = meters
         self.is_known: bool = False
         self.live: int = 0
         self.in_line: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import compress
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -154,17 +155,22 @@ class PoolStatistics(_Taken):
             f"{counted(self.submitters_waiting, 'submitter')} waiting",
         ]
         lines = [f"{name}: {counted(self.submitted, 'job')} submitted", states, ", ".join(work)]
+        if self.used:
+            lines.append(f"used: {_amounts(self.used)}")
         if self.workers:
             rows = [_COLUMNS, *(_row(worker, getattr(self, "_now", None)) for worker in self.workers)]
+            unneeded: set[str] = set()
             if all(worker.max_running == 1 for worker in self.workers):
-                rows = [(*row[:_RUNNING], *row[_RUNNING + 1 :]) for row in rows]
-            lines += _table(rows)
+                unneeded.add("running")
+            if not any(worker.used for worker in self.workers):
+                unneeded.add("used")
+            shown = [name not in unneeded for name in _COLUMNS]
+            lines += _table([tuple(compress(row, shown)) for row in rows])
         return "\n  ".join(lines)
 
 
-_COLUMNS = ("worker", "state", "running", "attempts", "succeeded", "failed", "busy", "available", "last error")
+_COLUMNS = ("worker", "state", "running", "attempts", "succeeded", "failed", "busy", "used", "available", "last error")
 _LEFT = frozenset({"worker", "state", "last error"})
-_RUNNING = _COLUMNS.index("running")
 
 
 def _row(worker: WorkerStatistics, now: float | None) -> tuple[str, ...]:
@@ -176,9 +182,16 @@ def _row(worker: WorkerStatistics, now: float | None) -> tuple[str, ...]:
         str(worker.succeeded),
         str(worker.failed),
         f"{worker.busy_seconds:.1f} s",
+        _amounts(worker.used),
         _moment(worker.available_at, now),
         "" if worker.last_error is None else one_line(in_words(worker.last_error), 80),
     )
+
+
+def _amounts(used: Mapping[str, float]) -> str:
+    """Amounts with their units: ``71200 tokens, 12.5 pages``."""
+    words = {unit: str(amount) if isinstance(amount, int) else f"{amount:.12g}" for unit, amount in used.items()}
+    return ", ".join(f"{words[unit]} {one_line(unit, 40)}" for unit in sorted(words))
 
 
 def _moment(until: float | None, now: float | None) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from .._basics.frozen_mapping import FrozenMapping
 from . import validate
-from .rate_meter import Amount, exact
+from .rate_meter import Amount, as_float, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,9 +95,4 @@ NOTHING: FrozenMapping[str, float] = FrozenMapping()
 
 
 def _as_number(amount: Amount) -> float:
-    if isinstance(amount, Fraction) or abs(amount) >= _LARGEST:
-        try:
-            return float(amount)
-        except OverflowError:
-            return math.inf
-    return amount
+    return as_float(amount) if isinstance(amount, Fraction) or abs(amount) >= _LARGEST else amount

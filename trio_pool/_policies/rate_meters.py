@@ -43,17 +43,6 @@ def several(limits: RateLimits) -> tuple[AnyLimit, ...]:
     return limits if isinstance(limits, tuple) else (limits,)
 
 
-class NoSharer:
-    """Holds limits that no pool uses."""
-
-    def share_of(self, shared: SharedRateLimit) -> Share:
-        """A part in a shared limit."""
-        return Share(shared, self)
-
-    def wake(self, share: Share) -> None:
-        """Nothing waits."""
-
-
 class RateMeters:
     """The meters of one holder: one for each limit, in the order of the limits.
 
@@ -69,8 +58,8 @@ class RateMeters:
 
     __slots__ = ("_kept", "_sharer", "by_unit", "limits", "starts")
 
-    def __init__(self, limits: RateLimits, sharer: Sharer | None = None) -> None:
-        self._sharer: Sharer = NoSharer() if sharer is None else sharer
+    def __init__(self, limits: RateLimits, sharer: Sharer) -> None:
+        self._sharer = sharer
         # The meters of the current limits, and of earlier ones for which there is none now: by
         # their units, in order. They must not forget the recent starts.
         self._kept: dict[str | None, list[Meter]] = {}

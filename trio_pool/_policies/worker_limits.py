@@ -63,7 +63,7 @@ class WorkerLimits:
         max_jobs: float | None,
         max_age: float | None,
         rng: Random,
-        sharer: Sharer | None = None,
+        sharer: Sharer,
         *,
         reopens_on_cut: bool = False,
         check: HealthCheck | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Coroutine
 from contextvars import ContextVar
@@ -207,9 +208,10 @@ def tidy(error: Exception) -> None:
     traceback = traceback_of(error)
     if traceback is not None and traceback.tb_frame.f_code is _USER_CODE:
         traceback.tb_frame.clear()
-        back = traceback.tb_frame.f_back
-        if back is not None and back.f_code is _RUN_JOB:  # kept with its locals since Python 3.12
-            back.clear()
+        if sys.version_info < (3, 15):  # some of these keep the calling frame too, with its locals
+            back = traceback.tb_frame.f_back
+            if back is not None and back.f_code is _RUN_JOB:
+                back.clear()
         traceback = traceback.tb_next
     set_traceback(error, traceback)
     # A cancellation in the context is unrelated to this error.

@@ -182,12 +182,12 @@ class WorkerTask:
             self.session.cancel()
 
     def start_check(self) -> None:
-        """Start a health check, unless the worker is about to leave or reopen."""
-        if self._stage is Stage.SERVING and not self.is_recalled:
-            assert self.checker is not None
-            assert self._loops is not None
-            run = partial(self.checker.run, self.leading)
-            self.host.start_in(self._loops, run, f"<{one_line(self.worker.name)}, checking>")
+        """Start a health check. The worker is available, so it is not about to leave or to reopen."""
+        assert self._stage is Stage.SERVING
+        assert self.checker is not None
+        assert self._loops is not None
+        run = partial(self.checker.run, self.leading)
+        self.host.start_in(self._loops, run, f"<{one_line(self.worker.name)}, checking>")
 
     # Lending.
 

@@ -6,28 +6,23 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
-from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
-from rich.style import Style
+from rich.cells import cell_len
 
 from .._basics.text import shown
 from .._model.states import WorkerState
 from .._model.text import label, places, reservation
-from ._text import clock, encodable, error_in_words, one_line, pace, span
+from ._layout import FAINT, GAP, PLAIN, Column, apart, cut, fit, segment, table
+from ._text import clock, encodable, error_in_words, one_line, pace, per_period, short, span
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
-    from typing import TypeAlias
+
+    from rich.segment import Segment
 
     from .._model.statistics import KeyStatistics, WorkerStatistics
+    from ._layout import Piece
     from ._readings import Failure, Reading
-
-    Piece: TypeAlias = tuple[str, str]
-    """A text and its style."""
-
-# The layout doesn't use rich's tables. The tables measure the widths of their columns, which are
-# known here, and take seven times as long, in the thread that runs the pool. The texts aren't
-# parsed for markup either, since names may contain it.
+    from ._units import UnitReading, Usage
 
 IN_THE_POOL = {"running": "cyan", "queued": "blue", "delayed": "magenta", "blocked": "dim"}
 ENDED = {"succeeded": "green", "dead": "red", "cancelled": "yellow", "discarded": "bright_yellow"}
@@ -47,32 +42,11 @@ HELD_BACK = {
     WorkerState.IDLE: "until its rate limit allows a job",
 }
 """The explanation after the time for which a worker gets no job."""
-PLAIN, FAINT = "none", "dim"
 
 HEAD = 4
-"""Lines of a frame above its tables."""
+"""Lines of a frame above its tables and what was used of units."""
 TABLE_HEAD = 2
 """Lines of a table above its rows, including an empty one."""
-GAP = "  "
-
-
-@attrs.frozen
-class Column:
-    """A column of a table. Its width doesn't depend on the content, so that the table doesn't move.
-
-    Attributes:
-      header: the column's header.
-      width: the number of terminal columns. 0 for a name, whose width depends on the terminal's;
-          None for the one column that gets the remaining width.
-      is_number: whether the column is aligned to the right.
-      from_width: the minimum width of the terminal to show the column.
-    """
-
-    header: str
-    width: int | None
-    is_number: bool = False
-    from_width: int = 0
-
 
 CREW = (
     Column("worker", 0),
@@ -84,6 +58,14 @@ CREW = (
     Column("failed", 6, is_number=True, from_width=50),
     Column("rate", len("59.9/min"), is_number=True, from_width=66),
 )
+BESIDE_UNITS = 42
+"""The width left to the columns that are always shown before there are columns of units."""
+JOB_BESIDE_UNITS = 10
+"""How much the terminal must be wider for other columns if there are columns of units, so that jobs can be read."""
+AMOUNT = 5
+"""The width of an amount."""
+LONGEST_UNIT = 16
+"""The width up to which the header of a column makes room for the name of a unit."""
 FAILURES = (
     Column("worker", 0),
     Column("failed", len("1:00:00 ago")),
@@ -109,7 +91,8 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
       width, height: the available columns and lines; the top of a frame always takes four lines.
       encoding: the terminal's encoding; characters that it doesn't have become question marks.
     """
-    lines = height - HEAD
+    units = _units(reading, width)[: max(0, (height - HEAD) // 4)]
+    lines = height - HEAD - len(units)
     failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
     if failures:
         lines -= failures + TABLE_HEAD
@@ -117,18 +100,19 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
     if keys:
         lines -= keys + TABLE_HEAD
     rows = [
-        _apart(_name(reading), (clock(reading.elapsed), FAINT), width),
+        apart(_name(reading), (clock(reading.elapsed), FAINT), width),
         _bar(reading, width, ("━", "─", "┈") if encoding.startswith("utf") else ("#", "=", ".")),
-        _apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
-        _apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
+        apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
+        apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
+        *units,
     ]
     if lines > TABLE_HEAD:
         rows += _crew(reading, width, lines - TABLE_HEAD)
     if keys:
-        rows += _table(KEYS, width, [_key(reading, *each) for each in reading.keys[:keys]])
+        rows += table(KEYS, width, [_key(reading, *each) for each in reading.keys[:keys]])
     if failures:
         rows += _failures(reading, width, failures)
-    return [[_segment(piece, encoding) for piece in row] for row in rows]
+    return [[segment(piece, encoding) for piece in row] for row in rows]
 
 
 def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
@@ -142,7 +126,9 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
     name = f"{one_line(pool.name)} " if pool.name is not None else ""
     words += [hold] if (hold := _hold(reading)) else []
     workers = _in_states(pool.workers) or "none"
-    return encodable(f"{name}{clock(reading.elapsed)}  {', '.join(words)}; workers: {workers}", encoding)
+    line = f"{name}{clock(reading.elapsed)}  {', '.join(words)}; workers: {workers}"
+    used = ", ".join(_used(unit) for unit in reading.units)
+    return encodable(f"{line}; used: {used}" if used else line, encoding)
 
 
 # The top of a frame
@@ -213,6 +199,42 @@ def _percent(reading: Reading) -> str:
     return f" ({100 * reading.ended // reading.expected} %)"
 
 
+# What was used of units
+
+
+def _units(reading: Reading, width: int) -> list[list[Piece]]:
+    """A line for each unit, with what the whole pool used, and what its workers used of each shared limit."""
+    rows: list[list[Piece]] = []
+    for unit in reading.units:
+        row: list[Piece] = []
+        for name, usage in _uses(unit):
+            row += [(f"{name} ", FAINT), _usage(usage), (GAP, PLAIN)]
+        rows.append(cut(row[:-1], width))
+    return rows
+
+
+def _used(unit: UnitReading) -> str:
+    """The same as plain text."""
+    total, *shared = [f"{name} {_usage(usage)[0]}" for name, usage in _uses(unit)]
+    return f"{total} ({', '.join(shared)})" if shared else total
+
+
+def _uses(unit: UnitReading) -> list[tuple[str, Usage]]:
+    """The use of the pool and of each shared limit, with their names."""
+    shared = [("shared" if name is None else one_line(name), usage) for name, usage in unit.shared]
+    return [(one_line(unit.unit), unit.pool), *shared]
+
+
+def _usage(usage: Usage) -> Piece:
+    return f"{short(usage.amount)}{_bound(usage)}", PLAIN if usage.amount else FAINT
+
+
+def _bound(usage: Usage) -> str:
+    """What an amount is compared to: `` of 90k/min``, or only ``/min`` if there is no limit."""
+    per = per_period(usage.per)
+    return per if usage.count is None else f" of {short(usage.count)}{per}"
+
+
 # The tables
 
 
@@ -222,14 +244,17 @@ def _crew(reading: Reading, width: int, lines: int) -> list[list[Piece]]:
     if not workers:
         return [[], [("no workers", FAINT)]]
     shown = workers if len(workers) <= lines else workers[: lines - 1]
-    table = _table(CREW, width, [_worker(reading, worker) for worker in shown])
+    uses = [[unit.of(worker) for unit in reading.units] for worker in shown]
+    columns = _crew_columns(reading, uses, width)
+    cells = [_worker(reading, worker, used) for worker, used in zip(shown, uses, strict=True)]
+    rows = table(columns, width, cells)
     if len(shown) < len(workers):
         rest = workers[len(shown) :]
-        table.append([(_fit(f"and {len(rest)} more: {_in_states(rest)}", width), FAINT)])
-    return table
+        rows.append([(fit(f"and {len(rest)} more: {_in_states(rest)}", width), FAINT)])
+    return rows
 
 
-def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
+def _worker(reading: Reading, worker: WorkerStatistics, used: Sequence[Usage | None]) -> list[Piece]:
     style = WORKERS[worker.state]
     seconds, what = _doing(reading, worker)
     return [
@@ -241,7 +266,27 @@ def _worker(reading: Reading, worker: WorkerStatistics) -> list[Piece]:
         (str(worker.succeeded), "green" if worker.succeeded else FAINT),
         (str(worker.failed), "red" if worker.failed else FAINT),
         (pace(reading.rate_of(worker)), PLAIN),
+        *(("", PLAIN) if usage is None else _usage(usage) for usage in used),
     ]
+
+
+def _crew_columns(reading: Reading, uses: Sequence[Sequence[Usage | None]], width: int) -> Sequence[Column]:
+    """The columns of the workers, with one for each unit as far as there is room, before some of the others."""
+    columns: list[Column] = []
+    taken = 0
+    for unit, column in zip(reading.units, zip(*uses, strict=True), strict=True):
+        bounds = [len(_bound(usage)) for usage in column if usage is not None]
+        header = one_line(unit.unit)
+        # The limits determine the width, and not the amounts, so that the table doesn't move.
+        needed = max(AMOUNT + max(bounds, default=0), min(cell_len(header), LONGEST_UNIT))
+        if taken + len(GAP) + needed > width - BESIDE_UNITS:
+            break
+        taken += len(GAP) + needed
+        columns.append(Column(header, needed, is_number=True))
+    if not columns:
+        return CREW
+    more = taken + JOB_BESIDE_UNITS
+    return [*(attrs.evolve(each, from_width=each.from_width and each.from_width + more) for each in CREW), *columns]
 
 
 def _state(worker: WorkerStatistics) -> str:
@@ -278,7 +323,7 @@ def _key(reading: Reading, key: Hashable, statistics: KeyStatistics) -> list[Pie
 def _failures(reading: Reading, width: int, count: int) -> list[list[Piece]]:
     """The last failures, the newest first."""
     newest = list(reversed(reading.failures))[:count]
-    return _table(FAILURES, width, [_failure(reading, failure) for failure in newest])
+    return table(FAILURES, width, [_failure(reading, failure) for failure in newest])
 
 
 def _failure(reading: Reading, failure: Failure) -> list[Piece]:
@@ -295,57 +340,3 @@ def _in_states(workers: Iterable[WorkerStatistics]) -> str:
     """How many workers are in each state."""
     count = Counter(worker.state for worker in workers)
     return ", ".join(f"{count[state]} {state.value}" for state in WorkerState if count[state])
-
-
-# The layout
-
-
-def _table(columns: Sequence[Column], width: int, rows: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
-    """An empty line, the headers and the rows, with each cell as wide as its column."""
-    shown = [index for index, column in enumerate(columns) if width >= column.from_width]
-    name = max(12, width // 6)
-    widths = {index: name if columns[index].width == 0 else columns[index].width for index in shown}
-    fixed = sum(taken for taken in widths.values() if taken is not None) + len(GAP) * (len(shown) - 1)
-    headers = [(column.header, FAINT) for column in columns]
-    lines: list[list[Piece]] = [[]]
-    for row in (headers, *rows):
-        line: list[Piece] = []
-        for index in shown:
-            text, style = row[index]
-            taken = widths[index]
-            cell = _fit(text, max(0, width - fixed) if taken is None else taken, to_right=columns[index].is_number)
-            line += [(cell, style), (GAP, PLAIN)]
-        lines.append(_cut(line[:-1], width))
-    return lines
-
-
-def _apart(left: list[Piece], right: Piece, width: int) -> list[Piece]:
-    """A line with a left and a right part; if both don't fit, the left part is cut."""
-    end = cell_len(right[0])
-    room = max(0, width - end - (len(GAP) if end else 0))
-    used = sum(cell_len(text) for text, _ in left)
-    return _cut([*_cut(left, room), (" " * (width - end - min(used, room)), PLAIN), right], width)
-
-
-def _cut(pieces: list[Piece], width: int) -> list[Piece]:
-    """Cut a line to the given width."""
-    line: list[Piece] = []
-    for text, style in pieces:
-        taken = cell_len(text)
-        line.append((text if taken <= width else _fit(text, width), style))
-        width = max(0, width - taken)
-    return line
-
-
-def _fit(text: str, width: int, *, to_right: bool = False) -> str:
-    """Cut or pad the text to exactly ``width`` cells."""
-    taken = cell_len(text)
-    if taken <= width:
-        return " " * (width - taken) + text if to_right else text + " " * (width - taken)
-    # rich replaces half of a wide character with a blank.
-    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
-
-
-def _segment(piece: Piece, encoding: str) -> Segment:
-    text, style = piece
-    return Segment(encodable(text, encoding), Style.parse(style))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import trio
@@ -12,6 +12,8 @@ from .._api.origins import outcome_of
 from .._api.pool import Instrument
 from .._model.states import JobState
 from .._model.statistics import key_statistics
+from ._units import UnitReadings
+from ._window import RATE_OVER, Window
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -20,36 +22,12 @@ if TYPE_CHECKING:
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
     from .._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
+    from ._units import UnitReading
 
-V = TypeVar("V")
-
-RATE_OVER = 10.0
-"""Seconds over which the rates are measured."""
 LEFT_OVER = 60.0
 """Seconds over which the rate for the remaining time is measured: longer, so that the time doesn't jump."""
-SAMPLES = 40
-"""How many values a window keeps, so that its size doesn't depend on the number of frames."""
-
-
 MOST_KEYS = 10
 """How many keys are shown."""
-
-
-class StreamWindow(Generic[V]):
-    """A sample of the values of the last few seconds, and the last value before them."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._kept: deque[tuple[float, V]] = deque()
-
-    def add(self, at: float, value: V) -> tuple[float, V]:
-        """Add a value; return the time and the value from which to measure."""
-        kept = self._kept
-        if not kept or at - kept[-1][0] >= self._seconds / SAMPLES:
-            kept.append((at, value))
-        while len(kept) > 1 and at - kept[1][0] >= self._seconds:
-            kept.popleft()
-        return kept[0]
 
 
 def rate(count: int, seconds: float) -> float | None:
@@ -118,6 +96,7 @@ class Reading:
       keys: the keys with the most jobs, with their statistics.
       since: the time from which the rates of the workers are measured.
       attempts_then: each worker's number of attempts at that time.
+      units: what was used of each unit.
     """
 
     now: float
@@ -134,6 +113,7 @@ class Reading:
     keys: Sequence[tuple[Hashable, KeyStatistics]]
     since: float
     attempts_then: Mapping[int, int]
+    units: Sequence[UnitReading]
 
     def rate_of(self, worker: WorkerStatistics) -> float | None:
         """The worker's attempts that end per second, or None if it is not known yet."""
@@ -149,9 +129,10 @@ class Readings:
         self._total = total
         self._failures = failures
         self._began: float | None = None
-        self._ended: StreamWindow[int] = StreamWindow(RATE_OVER)
-        self._ended_slowly: StreamWindow[int] = StreamWindow(LEFT_OVER)
-        self._attempts: StreamWindow[Mapping[int, int]] = StreamWindow(RATE_OVER)
+        self._ended: Window[int] = Window(RATE_OVER)
+        self._ended_slowly: Window[int] = Window(LEFT_OVER)
+        self._attempts: Window[Mapping[int, int]] = Window(RATE_OVER)
+        self._units = UnitReadings()
 
     def take(self, pool: PoolStatistics) -> Reading:
         """Take a reading with the current statistics."""
@@ -162,12 +143,13 @@ class Readings:
         expected = max(pool.submitted, self._total or 0)
         then, ended_then = self._ended.add(now, ended)
         since, attempts_then = self._attempts.add(now, {worker.id: worker.attempts for worker in pool.workers})
+        crew = {worker.id: worker for worker in self._pool.workers}
         return Reading(
             now=now,
             elapsed=now - self._began,
             pool=pool,
             hold=self._hold(now),
-            crew={worker.id: worker for worker in self._pool.workers},
+            crew=crew,
             ended=ended,
             expected=expected,
             is_total=self._total is not None,
@@ -177,6 +159,7 @@ class Readings:
             keys=self._keys(),
             since=since,
             attempts_then=attempts_then,
+            units=self._units.take(now, pool, self._pool.rate_limit, crew),
         )
 
     def _keys(self) -> list[tuple[Hashable, KeyStatistics]]:

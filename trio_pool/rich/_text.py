@@ -12,6 +12,9 @@ from .._basics.text import one_line as _one_line
 LONGEST = 300
 """The number of characters of a name or an error that are processed; no terminal shows more in one line."""
 
+PREFIXES = ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
+PERIODS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
 
 def one_line(text: str) -> str:
     """Make any text printable in one line of a terminal.
@@ -67,3 +70,22 @@ def pace(rate: float | None) -> str:
     if rate * 60 >= 1:
         return f"{rate * 60:.1f}/min"
     return f"{rate * 3600:.1f}/h"
+
+
+def short(amount: float) -> str:
+    """Format an amount in three digits and at most five characters: ``712``, ``71.2k``, ``1.23M``."""
+    rounded = float(f"{amount:.2e}")  # first, so that 999,990 becomes 1M and not 1000k
+    if rounded == 0 or 0.001 <= rounded < 1:
+        return f"{rounded:.3f}".rstrip("0").rstrip(".")
+    for size, prefix in PREFIXES:
+        if 1 <= rounded / size < 1000:
+            return f"{rounded / size:.3g}{prefix}"
+    return f"{rounded:.0e}"
+
+
+def per_period(seconds: float) -> str:
+    """Format the period of a limit, as it follows an amount: ``/min``, ``/3 s``."""
+    for size, name in PERIODS:
+        if seconds >= size and seconds % size == 0:
+            return f"/{name}" if seconds == size else f"/{seconds / size:g} {name}"
+    return f"/{seconds:g} s"

@@ -42,7 +42,8 @@ def live(
     """Show a pool's activity in a terminal, as long as the block lasts.
 
     Use it inside the pool's block: ``async with live(pool): ...``. The view shows the workers and
-    what each is doing, the jobs by state, how fast they end, and the last failures. Other output
+    what each is doing, the jobs by state, how fast they end, and the last failures. If jobs use
+    units, it also shows how much of each was used lately, compared to the limits. Other output
     appears above the view, and the last frame stays on the screen.
 
     The view ends with its block, or when the pool is closed and every job has ended, if that is

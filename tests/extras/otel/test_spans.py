@@ -45,6 +45,14 @@ async def test_a_job_gets_a_span_and_its_attempt_one_below_it(backend: Backend) 
     assert {job.status.status_code, attempt.status.status_code} == {StatusCode.UNSET}
 
 
+async def test_the_span_of_an_attempt_says_what_it_used(backend: Backend) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        await pool.run(works, uses={"tokens": 1200, "calls": 1.5})
+    [attempt] = backend.named("attempt")
+    used = {name: value for name, value in attributes(attempt).items() if name.startswith("attempt.used")}
+    assert used == {"attempt.used.tokens": 1200, "attempt.used.calls": 1.5}
+
+
 async def test_the_span_of_a_job_is_below_that_of_its_submitter(backend: Backend) -> None:
     async with open_pool(A, instruments=[backend.telemetry()]) as pool:
         with backend.span("request"):

@@ -12,7 +12,8 @@ from tests.extras.rich.watch import A, B, Watch, says
 from tests.terminal import Terminal
 from trio_pool import CircuitBreaker, Elastic, RateLimit, Resource, ResourceBroken, RetryPolicy, open_pool
 from trio_pool.rich import live
-from trio_pool.rich._readings import LEFT_OVER, RATE_OVER, SAMPLES, StreamWindow
+from trio_pool.rich._readings import LEFT_OVER
+from trio_pool.rich._window import RATE_OVER, SAMPLES, Window
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -322,7 +323,7 @@ async def test_the_top_shows_the_pool_s_name_and_the_time_since_the_view_began(a
 
 
 async def test_a_window_keeps_few_values_however_many_there_are() -> None:
-    window: StreamWindow[int] = StreamWindow(10)
+    window: Window[int] = Window(10)
     for number in range(100_000):
         window.add(number / 1000, number)
     assert len(window._kept) <= SAMPLES + 2

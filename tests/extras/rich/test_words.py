@@ -11,7 +11,7 @@ import trio
 from tests.actors import fails, sleeps, sleeps_forever
 from tests.extras.rich.watch import A, B, Watch
 from trio_pool import open_pool
-from trio_pool.rich._text import LONGEST, clock, encodable, error_in_words, one_line, pace, span
+from trio_pool.rich._text import LONGEST, clock, encodable, error_in_words, one_line, pace, per_period, short, span
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -84,6 +84,51 @@ def test_a_clock_goes_on_past_a_day() -> None:
 )
 def test_a_rate_has_the_unit_in_which_there_is_something_to_see(rate: float | None, words: str) -> None:
     assert pace(rate) == words
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (712, "712"),
+        (999.4, "999"),
+        (999.6, "1k"),
+        (1000, "1k"),
+        (71_234, "71.2k"),
+        (999_990, "1M"),
+        (1_234_567, "1.23M"),
+        (2**40, "1.1T"),
+        (5e9, "5G"),
+        (1e15, "1e+15"),
+        (1e300, "1e+300"),
+        (float("inf"), "inf"),
+        (2.5, "2.5"),
+        (0.5, "0.5"),
+        (0.0123, "0.012"),
+        (0.00001, "1e-05"),
+    ],
+)
+def test_an_amount_is_short(amount: float, words: str) -> None:
+    assert short(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "/s"),
+        (3, "/3 s"),
+        (0.5, "/0.5 s"),
+        (60, "/min"),
+        (90, "/90 s"),
+        (600, "/10 min"),
+        (3600, "/h"),
+        (86_400, "/d"),
+        (7 * 86_400, "/7 d"),
+    ],
+)
+def test_a_period_is_in_the_unit_that_suits_it(seconds: float, words: str) -> None:
+    assert per_period(seconds) == words
 
 
 def test_a_text_is_cut_before_it_is_looked_at() -> None:

@@ -351,6 +351,22 @@ the pool 'printers': 5 jobs submitted
     )
 
 
+async def test_the_table_has_what_was_used_in_all_if_units_are_in_use(autojump_clock: MockClock) -> None:
+    resources = [Resource("a", name="laser", max_running=2), Resource("b", name="ink")]
+    async with open_pool(resources) as pool:
+        laser, _ = pool.workers
+        await pool.run(sleeps, 4, worker=laser, uses={"tokens": 71_234, "pa\ng": 2})
+        await pool.run(sleeps, 4, worker=laser, uses={"tokens": 0.1})
+        await pool.run(sleeps, 4, worker=laser, uses={"tokens": 0.2})
+        table = str(pool.statistics()).splitlines()
+    assert table[3:] == [
+        "  used: 2 pa g, 71234.3 tokens",
+        "  worker  state  running  attempts  succeeded  failed    busy                    used  available  last error",
+        "  laser   idle       0/2         3          3       0  12.0 s  2 pa g, 71234.3 tokens",
+        "  ink     idle       0/1         0          0       0   0.0 s",
+    ]
+
+
 async def test_the_table_of_a_group_says_that_it_is_one() -> None:
     async with open_pool(A) as pool, pool.open_group(name="urgent") as group, pool.open_group() as other:
         assert str(group.statistics()).startswith("the group 'urgent': 0 jobs submitted\n")

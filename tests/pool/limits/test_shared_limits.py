@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_pool import Job, JobState, Pool, RateLimit, Resource, SharedRateLimit, current_job, open_pool
+from trio_pool import (
+    Elastic,
+    Hedge,
+    Job,
+    JobState,
+    Pool,
+    RateLimit,
+    Resource,
+    SharedRateLimit,
+    current_job,
+    open_pool,
+)
 
 SLOW = RateLimit(1, per=10)
 
@@ -203,3 +215,40 @@ def test_it_is_an_object_of_its_own() -> None:
         copy.copy(shared)
     with pytest.raises(AttributeError, match="what can be: limit"):
         shared.burst = 5
+
+
+async def test_an_elastic_pool_opens_no_workers_for_jobs_that_a_shared_limit_delays(autojump_clock: MockClock) -> None:
+    shared = RateLimit(1, per=10, burst=3).shared()
+    elastic = Elastic(lambda: nullcontext("a"), max=9)
+    async with open_pool(elastic, rate_limit=shared) as one, open_pool(1, rate_limit=shared) as other:
+        await other.run(when)
+        jobs = [await one.submit(when) for _ in range(4)]
+        await wait_all_tasks_blocked()
+        assert len(one.workers) == 2
+        assert await times_of(jobs) == [0.0, 0.0, 10.0, 20.0]
+
+
+async def test_limits_that_change_at_the_same_instant_all_let_jobs_start(autojump_clock: MockClock) -> None:
+    limits = [SLOW.shared() for _ in range(2)]
+    async with open_pool([Resource("a", rate_limit=shared) for shared in limits]) as pool:
+        jobs = [await pool.submit(when) for _ in range(4)]
+        await trio.sleep(5)
+        for shared in limits:
+            shared.limit = RateLimit(1, per=4)
+        assert await times_of(jobs) == [0.0, 0.0, 7.0, 7.0]
+
+
+async def test_a_hedge_waits_for_a_limit_that_another_pool_has_used_up(autojump_clock: MockClock) -> None:
+    began: list[float] = []
+
+    async def slow(resource: object) -> None:
+        began.append(trio.current_time())
+        await trio.sleep(100)
+
+    shared = RateLimit(1, per=10, burst=2).shared()
+    resources = [Resource(name, rate_limit=shared) for name in "ab"]
+    async with open_pool(resources) as one, open_pool(1, rate_limit=shared) as other:
+        job = await one.submit(slow, hedge=Hedge(3))
+        await other.run(when)
+        await job.wait()
+    assert began == [0.0, 10.0]

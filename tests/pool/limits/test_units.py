@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -274,6 +275,14 @@ async def test_a_run_that_was_cut_before_its_function_was_called_gives_all_back(
         later = await pool.submit(when, None, uses={"tokens": 5})
         assert await started([later]) == [0.0]
         assert pool.statistics().used == {"tokens": 5}
+
+
+async def test_a_sum_that_no_float_can_hold_is_infinite(autojump_clock: MockClock) -> None:
+    async with open_pool(1) as pool:
+        job = await pool.submit(when, None, uses={"tokens": 10**308})
+        await pool.run(when, None, uses={"tokens": 10**308})
+        assert job.attempts[0].used == {"tokens": 1e308}
+        assert pool.statistics().used == {"tokens": math.inf}
 
 
 async def test_one_that_was_cut_while_it_ran_has_used_what_was_drawn(autojump_clock: MockClock) -> None:

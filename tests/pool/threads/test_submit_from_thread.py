@@ -67,6 +67,20 @@ async def test_a_future_that_is_cancelled_in_line_for_a_place_leaves_no_job() ->
     assert future.cancelled()
 
 
+async def test_a_job_whose_start_others_wait_for_too_settles_its_future_at_its_end() -> None:
+    doors = Doors()
+    async with open_pool(["a"]) as pool:
+        await pool.submit(doors.pass_through)
+        future = await in_plain_thread(pool.submit_from_thread, doors.pass_through)
+        await wait_all_tasks_blocked()
+        [job] = pool.jobs(JobState.QUEUED)
+        doors.opened.set()
+        await job.wait_started()
+        assert not future.done()
+        await job.wait()
+        assert future.done()
+
+
 async def test_closing_turns_away_what_is_in_line_for_a_place() -> None:
     doors = Doors()
     async with open_pool(["a"], max_queue=0) as pool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +18,8 @@ from trio_pool import Elastic, WorkerState, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from trio_pool import Pool
 
 
 @attrs.define
@@ -268,6 +271,41 @@ async def test_workers_that_nothing_waits_for_any_more_are_not_opened(autojump_c
         blocker = [pool.submit_nowait(nap, 10) for _ in range(12)]
         await blocker[-1].wait()
         assert len(door.entered) == 12
+
+
+def set_most(pool: Pool[Any], most: int) -> None:
+    """Change the largest number of workers."""
+    assert pool.elastic is not None
+    pool.elastic = attrs.evolve(pool.elastic, max=most)
+
+
+async def test_workers_beyond_a_lower_max_are_not_opened_and_no_others_leave_for_them(
+    autojump_clock: MockClock,
+) -> None:
+    door = Door()
+    async with open_pool(Elastic(door.lifespan, max=5), max_opening=2) as pool:
+        for _ in range(5):
+            await pool.submit(nap, 10)
+        await trio.sleep(0.5)
+        set_most(pool, 2)
+        await trio.sleep(1)
+        assert [worker.state for worker in pool.workers] == [WorkerState.BUSY] * 2
+    assert len(door.began) == 2
+
+
+async def test_a_worker_beyond_a_lower_max_is_not_opened_before_another_has_left(autojump_clock: MockClock) -> None:
+    door = Door(seconds_out=100.0)
+    async with open_pool(Elastic(door.lifespan, max=3), max_opening=1) as pool, trio.open_nursery() as nursery:
+        for _ in range(3):
+            await pool.submit(nap, 1000)
+        await trio.sleep(1.5)  # one is open, one is being opened, one waits for that
+        nursery.start_soon(partial(pool.workers[0].remove, cancel=True))
+        await wait_all_tasks_blocked()
+        set_most(pool, 2)
+        await trio.sleep(99)
+        assert (len(door.began), len(door.left)) == (2, 0)
+        await trio.sleep(2)
+        assert (len(door.began), len(door.left)) == (3, 1)
 
 
 async def test_one_that_can_not_be_opened_does_not_hold_the_others_for_ever(autojump_clock: MockClock) -> None:

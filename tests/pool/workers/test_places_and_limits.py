@@ -81,6 +81,15 @@ async def test_a_burst_fills_several_places_at_once(autojump_clock: MockClock) -
     assert trio.current_time() == 1.0
 
 
+async def test_a_start_that_is_given_back_is_for_the_next_job_at_once(autojump_clock: MockClock) -> None:
+    async with open_pool(only(2, rate_limit=RateLimit(1, per=10.0))) as pool:
+        job = pool.submit_nowait(works)
+        assert free(pool) == []
+        job.cancel()
+        await pool.run(works)
+        assert trio.current_time() == 0.0
+
+
 async def test_an_end_while_the_limit_holds_the_worker_back_starts_nothing(autojump_clock: MockClock) -> None:
     async with open_pool(only(2, rate_limit=RateLimit(1, per=3.0))) as pool:
         await pool.submit(sleeps, 1.0)
@@ -186,6 +195,18 @@ async def test_there_is_one_probe_at_a_time_and_its_success_opens_all_places(aut
         assert running(pool) == [1]
         assert pool.free_workers == ()
         await trio.sleep(2.0)  # the probe has succeeded
+        assert running(pool) == [3]
+
+
+async def test_a_breaker_that_is_reset_while_its_probe_runs_opens_the_other_places(autojump_clock: MockClock) -> None:
+    async with open_pool(only(3, breaker=TOUCHY), on_dead="keep") as pool:
+        (worker,) = pool.workers
+        await pool.submit(fails_after, 0.0)
+        await trio.sleep(11.0)
+        for _ in range(4):
+            await pool.submit(sleeps, 5.0)
+        assert running(pool) == [1]
+        worker.reset_breaker()
         assert running(pool) == [3]
 
 
