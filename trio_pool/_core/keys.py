@@ -282,18 +282,18 @@ class Keys:
                 self._forget(key, now)
         spare = len(self._until_turn) - self.active - _MOST_REMEMBERED
         while self._until_turn and (spare > 0 or self._until_turn[0][0] <= self.virtual_time):
-            key = heapq.heappop(self._until_turn)[2]
+            turn, _, key = heapq.heappop(self._until_turn)
             spare -= 1
-            self._forget(key, now, has_had_turn=True)
+            self._forget(key, now, whatever_turn=turn > self.virtual_time)
         while self._until_full and self._until_full[0][0] <= now:
             self._forget(heapq.heappop(self._until_full)[2], now)
 
-    def _forget(self, key: KeyRecord, now: float, *, has_had_turn: bool = False) -> None:
+    def _forget(self, key: KeyRecord, now: float, *, whatever_turn: bool = False) -> None:
         """Forget a key, or remember to look at it again."""
         key.is_remembered = False
         if key.has_jobs or key in self.held_back:
             return  # which leads here again
-        if key.turn > self.virtual_time and not has_had_turn:
+        if key.turn > self.virtual_time and not whatever_turn:
             self._remember(self._until_turn, key.turn, key)
         elif (full_at := key.full_at()) > now:
             self._remember(self._until_full, full_at, key)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
+@of_any_arguments
 async def when(*_: object) -> float:
     """Takes a second, and tells when it began."""
     started_at = trio.current_time()
@@ -305,7 +306,8 @@ async def test_the_key_may_be_a_function_of_the_item(autojump_clock: MockClock) 
 
     async def note(item: int) -> float:
         seen.append(current_job().key)
-        return await when()
+        started_at: float = await when()
+        return started_at
 
     async with (
         open_pool(4, per_key=PerKey(max_running=1)) as pool,

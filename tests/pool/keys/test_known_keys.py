@@ -130,7 +130,10 @@ async def test_the_bounds_of_a_key_are_asked_for_when_it_becomes_known(autojump_
 async def test_nonsense_raises_at_submit(
     autojump_clock: MockClock, field: str, value: object, kind: type[Exception], rule: str
 ) -> None:
-    options: dict[str, Any] = {field: lambda key: value if key == "bad" else {"weight": 1}.get(field)}
+    def ask(key: Hashable) -> Any:
+        return value if key == "bad" else {"weight": 1}.get(field)
+
+    options: dict[str, Any] = {field: ask}
     async with open_pool(1, per_key=PerKey(**options)) as pool:
         message = f"{field} of PerKey for the key 'bad' {rule}"
         with pytest.raises(kind, match=f"^{message}"):
@@ -184,8 +187,11 @@ async def test_a_function_of_the_key_that_has_to_be_awaited_is_an_error() -> Non
     by_mistake: Any = weigh
     with pytest.raises(TypeError, match=r"^weight must be a plain function"):
         PerKey(weight=by_mistake)
-    hidden: Any = lambda key: weigh(key)  # noqa: E731
-    async with open_pool(1, per_key=PerKey(weight=hidden)) as pool:
+
+    def hides_it(key: Hashable) -> Any:
+        return weigh(key)
+
+    async with open_pool(1, per_key=PerKey(weight=hides_it)) as pool:
         with pytest.raises(TypeError, match=r"^weight of PerKey for the key 'a' must be a plain function"):
             await pool.submit(nap, 1, key="a")
 
@@ -227,12 +233,15 @@ class Tenant:
 
 async def test_a_key_is_forgotten_after_its_last_job(autojump_clock: MockClock) -> None:
     async with open_pool(2, per_key=PerKey(max_running=1)) as pool:
-        known = []
-        for _ in range(3):
+        known: list[weakref.ref[Tenant]] = []
+
+        async def run() -> None:
             tenant = Tenant()
             known.append(weakref.ref(tenant))
             await pool.run(nap, 1, key=tenant)
-        del tenant
+
+        for _ in range(3):
+            await run()
         gc.collect()
         assert [each() for each in known] == [None] * 3
 

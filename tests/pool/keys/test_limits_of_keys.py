@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.actors import state_of
+from tests.actors import of_any_arguments, state_of
 from trio_pool import (
     DeadReason,
     Hedge,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
+@of_any_arguments
 async def when(*_: object) -> float:
     """When it was called."""
     return trio.current_time()
