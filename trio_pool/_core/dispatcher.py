@@ -17,7 +17,6 @@ from .._model.records import Run
 from .._model.states import Hold, JobState
 from .._policies.draws import NO_USES
 from .commands import ADMITTED, START
-from .keys import is_closed
 from .terms import terms_of
 
 if TYPE_CHECKING:
@@ -74,14 +73,16 @@ class Dispatcher:
 
     def idle_worker_for(self, job: JobRecord, terms: Terms, now: float) -> WorkerRecord | None:
         """The idle worker that may start a job on these terms now, or None."""
-        limits = self._limits
-        if limits.is_shared and (not limits.allows_start(now) or is_closed(job, terms.units)):
+        limits, key = self._limits, job._key
+        if limits.is_shared and not limits.allows_start(now):
+            return None
+        if key is not None and key.is_closed_to(terms.units):
             return None
         while True:
             worker = self._roster.choose(terms)
             if worker is None or not (limits.has_shares and self._is_used_up(worker, job, terms, now)):
                 return worker
-            if is_closed(job, terms.units):
+            if key is not None and key.is_closed_to(terms.units):
                 return None
 
     @property

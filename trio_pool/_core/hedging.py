@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 from .deadlines import Due
-from .keys import is_closed
 from .race import Race, race_of, runs_of
 from .terms import terms_of
 
@@ -63,8 +62,8 @@ class Hedging:
         """Return the first waiting attempt that an idle worker may join, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
-                terms = self.terms_of(race)
-                if is_closed(race.job, terms.units):
+                terms, key = self.terms_of(race), race.job._key
+                if key is not None and key.is_closed_to(terms.units):
                     continue
                 worker = self._roster.choose(terms, but=race.took_part)
                 if worker is not None:

@@ -306,8 +306,3 @@ class Keys:
     def _remember(self, heap: list[Remembered], when: float, key: KeyRecord) -> None:
         key.is_remembered = True
         heapq.heappush(heap, (when, next(self._numbers), key))
-
-
-def is_closed(job: JobRecord, units: frozenset[str]) -> bool:
-    """Whether the key of a job that uses these units lets none of them start now."""
-    return job._key is not None and job._key.is_closed_to(units)
