@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis.stateful import invariant
 
-from tests.core.makers import job_on, run_of, run_on
+from tests.core.makers import run_of, run_on
 from tests.core.plain_parts import FINAL, PlainJob, PlainVerdict
 from tests.core.scheduler_machine import SchedulerMachine
 from trio_pool import JobState, WorkerState
@@ -81,9 +81,10 @@ class CheckedMachine(SchedulerMachine):
     def a_worker_that_may_start_nothing_is_not_idle(self) -> None:
         for record in self.core.roster.idle():
             (plain,) = [worker.plain for worker in self.workers if worker.record is record]
-            assert plain.state is WorkerState.IDLE
+            assert plain.state is (WorkerState.BUSY if plain.runs else WorkerState.IDLE)
             assert plain.ready_at(self.plain.now) <= self.plain.now
             assert not plain.is_worn(self.plain.now)
+            assert plain.may_start_more(self.plain.now)
 
     @invariant()
     def an_open_breaker_has_one_probe_at_most(self) -> None:
@@ -93,8 +94,10 @@ class CheckedMachine(SchedulerMachine):
             assert (breaker is None) is (plain is None)
             if breaker is not None and plain is not None:
                 assert breaker.open_until == plain.open_until
-                is_probing = plain.open_until is not None and worker.running is not None
-                assert (breaker.state is BreakerState.PROBING) is is_probing
+                probes = [run for run in worker.plain.runs if run.is_probe]
+                assert (breaker.state is BreakerState.PROBING) is bool(probes)
+                assert len(probes) <= 1
+                assert plain.open_until is not None or not probes
 
     @invariant()
     def counts_agree_with_a_recount(self) -> None:
@@ -149,18 +152,23 @@ class CheckedMachine(SchedulerMachine):
         return {run.job for worker in self.workers for run in worker.record._lent}
 
     @invariant()
-    def a_worker_runs_one_job_and_a_job_on_several_workers_is_a_race(self) -> None:
+    def a_worker_runs_what_it_does_in_the_model_and_a_job_on_several_workers_is_a_race(self) -> None:
         hedging = self.core.scheduler.state.hedging
-        running = [worker.running for worker in self.busy()]
+        running = [each.job for each in self.busy()]
         lent = self.lenders()
+        plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert not lent & set(running)
         assert len(set(running)) + len(lent) == self.core.lifecycle.count[JobState.RUNNING]
         assert len(running) - len(set(running)) - len(lent) == self.core.lifecycle.surplus
         for worker in self.workers:
-            job = worker.running
-            assert job_on(worker.record) is job
-            assert job is None or run_of(job).worker is worker.record or race_of(job) in hedging.under_way
-            assert not (worker.waiting and job)
+            jobs = [run.job for run in worker.record._runs]
+            assert worker.running == jobs
+            assert [plain_jobs[job] for job in jobs] == [run.job for run in worker.plain.runs]
+            assert all(run_of(job).worker is worker.record or race_of(job) in hedging.under_way for job in jobs)
+            assert (worker.record._max_running, worker.record._has_place) == (
+                worker.plain.places,
+                worker.plain.has_place,
+            )
 
     @invariant()
     def each_attempt_is_where_the_model_has_it(self) -> None:
@@ -172,12 +180,12 @@ class CheckedMachine(SchedulerMachine):
                 continue
             attempt = plain.attempt
             assert len(set(attempt.workers)) == len(attempt.workers)
-            runners = [records[worker] for worker in attempt.runners]
-            assert {worker.record for worker in self.busy() if worker.running is job} == set(runners)
+            runners = [records[run.worker] for run in attempt.runs]
+            assert {each.worker.record for each in self.busy() if each.job is job} == set(runners)
             if plain.has_lent is not None:
                 assert (runners, attempt.due) == ([], None)
                 continue
-            assert {run_on(record).deadline for record in runners} == {attempt.deadline}
+            assert {run_on(record, job).deadline for record in runners} == {attempt.deadline}
             assert job.worker is runners[0]
             race = race_of(job)
             assert race is None or race in hedging
@@ -214,7 +222,7 @@ class CheckedMachine(SchedulerMachine):
                 under_way.add(told.arguments[0])
             elif told.event == "attempt_ended":
                 under_way.remove(told.arguments[0])
-        assert under_way == {worker.running for worker in self.busy()} | self.lenders()
+        assert under_way == {each.job for each in self.busy()} | self.lenders()
 
     @invariant()
     def nothing_that_is_due_is_slept_through(self) -> None:

@@ -9,6 +9,7 @@ from hypothesis.stateful import precondition, rule
 
 from tests.core.plain_groups import PlainGroup
 from tests.core.plain_parts import PlainLimits, PlainVerdict
+from tests.core.scheduler_machine import pair_of
 from tests.core.staff_machine import is_anybody, is_paused
 from tests.core.waiting_machine import WaitingMachine
 from trio_pool import DeadReason
@@ -22,15 +23,16 @@ class DeadlockMachine(WaitingMachine):
     """Does what seldom comes by chance: waits begin that may be in vain, or turn out to be."""
 
     def get_to_work(self, data: DataObject) -> None:
-        """There are two workers at least, and all but one of those that may do something have something to do."""
+        """There are two workers at least, and all but one of the places where something may start are taken."""
         while len(self.model.staying()) < 2:
             self.add((), PlainLimits())
         for worker in self.reopening():
             self.open_resource(worker)
         for worker in self.those(is_paused):
             self.resume_one(worker)
-        if len(self.plain.idle()) > 1:
-            self.submit_for_anybody(len(self.plain.idle()) - 1, data)
+        places = int(sum(min(3, worker.free_places()) for worker in self.plain.idle()))
+        if places > 1:
+            self.submit_for_anybody(places - 1, data)
 
     @rule(data=st.data(), end=st.sampled_from(["ends", "ends", "shielded", "plain"]), claims_first=st.booleans())
     def an_elder_has_the_worker(self, data: DataObject, end: str, claims_first: bool) -> None:
@@ -41,11 +43,13 @@ class DeadlockMachine(WaitingMachine):
         worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.plain in self.plain.idle()]))
         elder = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
         younger = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
-        if worker.running is elder[0]:
-            self.fail_with(worker, PlainVerdict("retry"), ValueError("not yet"))
-        if worker.running is younger[0] and worker in self.may_lend():
-            self.lend_one(worker)
-        if worker.running is not elder[0] or elder not in self.may_wait() or younger not in self.may_claim():
+        for running in self.able():
+            if running.job is elder[0]:
+                self.fail_with(running, PlainVerdict("retry"), ValueError("not yet"))
+        for running in self.may_lend():
+            if running.job is younger[0]:
+                self.lend_one(running)
+        if elder[0] not in worker.running or elder not in self.may_wait() or younger not in self.may_claim():
             return
         if claims_first:
             self.claim_one(*younger)
@@ -84,17 +88,17 @@ class DeadlockMachine(WaitingMachine):
         self.get_to_work(data)
         if not self.may_lend():
             return
-        worker = data.draw(st.sampled_from(self.may_lend()))
-        lender = self.pair_of(worker)
-        self.lend_one(worker)
+        lending = data.draw(st.sampled_from(self.may_lend()))
+        lender, worker = pair_of(lending), lending.worker
+        self.lend_one(lending)
         self.submit_to(data, None, [], Door.ALWAYS, only=worker)
         child = self.submit_to(data, None, [], Door.ALWAYS, only=worker)
         if child[1].state is not None and lender in self.may_wait():
             self.wait(lender, self.free_tasks(lender[1])[0], [child])
         if not breaks:
             self.dismiss(worker, cut=False)
-        elif worker in self.able():
-            self.fail_with(worker, PlainVerdict(DeadReason.GAVE_UP, broken=True), OSError("gone"))
+        elif found := [running for running in self.able() if running.worker is worker]:
+            self.fail_with(found[0], PlainVerdict(DeadReason.GAVE_UP, broken=True), OSError("gone"))
 
     @rule(data=st.data(), reserves=st.lists(st.sampled_from([1, 1, 2]), min_size=1, max_size=2))
     def groups_of_jobs_want_workers_for_themselves(self, data: DataObject, reserves: list[int]) -> None:
@@ -106,7 +110,7 @@ class DeadlockMachine(WaitingMachine):
             opener = data.draw(st.sampled_from(self.may_wait()))
             group = PlainGroup(reserve=reserve, opener=opener[1], task=self.free_tasks(opener[1])[0])
             in_a_block = [other.task for _, other in self.groups_of(opener[1])]
-            if group.task not in in_a_block and reserve <= self.model.most_workers(group):
+            if group.task not in in_a_block and reserve <= self.model.most_places(group):
                 self.open_one_in_a_job(opener, group)
                 self.submit_for_anybody(1, data)
 
@@ -115,7 +119,7 @@ class DeadlockMachine(WaitingMachine):
     def those_who_wait_get_into_trouble(self, data: DataObject, trouble: str) -> None:
         """What is waited for goes elsewhere, or a worker leaves, or fewer jobs may run."""
         awaited = {id(job) for wait in self.model.waits for job in self.model.awaited(wait)}
-        running = [worker for worker in self.able() if id(worker.plain.job) in awaited]
+        running = [each for each in self.able() if id(each.plain.job) in awaited]
         if trouble == "bounces" and running:
             verdict = PlainVerdict("retry", placement="other", is_failure=True)
             self.fail_with(data.draw(st.sampled_from(running)), verdict, ValueError("not here"))

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def make_elastic(
-    least: int, more: int, idle_timeout: float, open_after: float, tags: tuple[str, ...] = ()
+    least: int, more: int, idle_timeout: float, open_after: float, tags: tuple[str, ...] = (), places: float = 1
 ) -> Elastic[None]:
-    """One of so many workers at least, and so many more at most."""
+    """One of so many workers at least, and so many more at most, with so many places each."""
     return Elastic(
         nullcontext[None],
         min=least,
@@ -33,12 +33,15 @@ def make_elastic(
         idle_timeout=idle_timeout,
         open_after=open_after,
         tags=frozenset(tags),
+        max_running=places,
     )
 
 
 def plain_of(elastic: Elastic[None]) -> PlainElastic:
     """The same for the model."""
-    return PlainElastic(elastic.min, elastic.max, elastic.idle_timeout, elastic.tags, elastic.open_after)
+    return PlainElastic(
+        elastic.min, elastic.max, elastic.idle_timeout, elastic.tags, elastic.open_after, elastic.max_running
+    )
 
 
 NUMBERS = (
@@ -47,7 +50,9 @@ NUMBERS = (
     st.sampled_from([0.5, 1.0, 1.0, 2.0, math.inf]),  # at once is too soon for a model to tell when
     st.sampled_from([0.0, 0.0, 0.5, 2.0]),
 )
-ELASTICS = st.builds(make_elastic, *NUMBERS, st.sampled_from([(), (), ("a",), ("a", "b")]))
+TAGS = st.sampled_from([(), (), ("a",), ("a", "b")])
+ELASTICS = st.builds(make_elastic, *NUMBERS, TAGS)
+ELASTICS_WITH_PLACES = ELASTICS | st.builds(make_elastic, *NUMBERS, TAGS, st.sampled_from([2, 2, 3, math.inf]))
 CHANGES = st.builds(make_elastic, *NUMBERS)
 
 
@@ -55,7 +60,7 @@ class ElasticMachine(LendingMachine):
     """Opens ordered workers, or doesn't."""
 
     make_plain = PlainElasticPool
-    elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = ELASTICS
+    elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = ELASTICS_WITH_PLACES
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,11 +87,11 @@ class ElasticMachine(LendingMachine):
         if elastic is None:
             return
         self.tags = tuple(sorted(elastic.tags))
-        self.own_limits = data.draw(self.limits)
+        self.own_limits, self.own_places = data.draw(self.limits), elastic.max_running
         self.most_ever = elastic.max
         self.model.elastic = plain = plain_of(elastic)
         for _ in range(elastic.min):
-            self.add(self.tags, self.own_limits, elastic=True)
+            self.add(self.tags, self.own_limits, self.own_places, elastic=True)
             self.open_resource(self.workers[-1])
         self.on_both(lambda: self.model.begin(plain), lambda: self.core.scheduler.begin(self.now))
 
@@ -125,7 +130,7 @@ class ElasticMachine(LendingMachine):
 
     def join_as_ordered(self) -> None:
         self.orders -= 1
-        self.add(self.tags, self.own_limits, elastic=True, ordered=True)
+        self.add(self.tags, self.own_limits, self.own_places, elastic=True, ordered=True)
 
     @precondition(lambda self: self.orders)
     @rule(joins=st.booleans())
@@ -141,7 +146,7 @@ class ElasticMachine(LendingMachine):
     @precondition(lambda self: self.model.elastic)
     @rule(change=CHANGES)
     def change_it(self, change: Elastic[None]) -> None:
-        elastic = attrs.evolve(change, tags=frozenset(self.tags))
+        elastic = attrs.evolve(change, tags=frozenset(self.tags), max_running=self.own_places)
         self.most_ever = max(self.most_ever, elastic.max)
         self.on_both(
             lambda: self.model.change(plain_of(elastic)),

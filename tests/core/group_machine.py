@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from tests.core.checked_machine import CheckedMachine
 from tests.core.machine_draws import REQUIRED, TIMES
 from tests.core.makers import make_job
 from tests.core.plain_groups import PlainGroup, PlainGroupedPool
-from tests.core.plain_parts import PlainJob, PlainVerdict
+from tests.core.plain_parts import PlainJob, PlainVerdict, PlainWorker
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Door
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.core.shell_machine import ShellWorker
     from trio_pool import Job
-    from trio_pool._model.records import Group, JobRecord
+    from trio_pool._model.records import Group, JobRecord, WorkerRecord
 
 DOORS = st.sampled_from([Door.QUEUE_UP, Door.QUEUE_UP, Door.QUEUE_UP, Door.ALWAYS, Door.AT_ONCE, Door.IF_IDLE])
 # One run has to do with one thing that a group can do, or with all.
@@ -257,11 +258,11 @@ class GroupMachine(CheckedMachine):
             for worker in self.reopening():
                 self.open_resource(worker)
             if self.able():
-                worker = data.draw(st.sampled_from(self.able()))
+                running = data.draw(st.sampled_from(self.able()))
                 if verdict is None:
-                    self.succeed_on(worker)
+                    self.succeed_on(running)
                 else:
-                    self.fail_with(worker, verdict, ValueError("no"))
+                    self.fail_with(running, verdict, ValueError("no"))
 
     @precondition(lambda self: self.open_groups())
     @rule(data=st.data(), limit=st.sampled_from([1, 2, math.inf]))
@@ -344,33 +345,48 @@ class GroupMachine(CheckedMachine):
         lacking = 0
         for worker in self.workers:
             if worker.plain.phase != "gone":
-                kept_for = worker.plain.kept_for
-                assert worker.record._kind.group is (None if kept_for is None else groups[kept_for])
+                assert kept_by(worker.record) == Counter(groups[group] for group in worker.plain.kept)
         for group, plain in self.open_groups():
-            assert set(group.workers) == {worker.record for worker in self.workers if worker.plain.kept_for is plain}
-            assert 0 <= group.lacks == plain.reserve - len(group.workers)
+            kept = Counter({worker.record: worker.plain.kept.count(plain) for worker in self.workers})
+            assert Counter(group.workers) == +kept
+            assert 0 <= group.lacks == plain.reserve - kept.total()
             lacking += 0 if plain.is_beyond or plain.is_turned_away else group.lacks
         reservations = self.core.scheduler.state.reservations
         assert reservations.lacking == lacking
         served = [group for group, _ in self.open_groups() if group not in reservations.waiting]
-        assert reservations.kept == sum(len(group.workers) for group in served)
+        assert reservations.kept == sum(group.reserved for group in served)
         assert reservations.may_give_back == any(group.workers for group in served if group.opener is None)
         assert [groups[plain] for plain in self.model.waiting_groups()] == list(reservations.waiting)
-        assert not lacking or all(worker.kept_for is not None or worker.lenders for worker in self.plain.idle())
+        assert not lacking or all(worker.free_places() <= 0 or worker.lenders for worker in self.plain.idle())
 
     @invariant()
     def kinds_of_workers_agree_with_a_recount(self) -> None:
-        roster = self.core.roster
+        roster, groups = self.core.roster, dict(self.groups)
         records = list(roster.by_id.values())
-        kinds = {(record.tags, record._kind.group, record._closed): record._kind for record in records}
-        assert {(*kind.key, kind.closed): kind for kind in roster.kinds.all()} == kinds
-        for key, kind in kinds.items():
-            members = [record for record in records if record._kind is kind]
-            keys = {(record.tags, record._kind.group, record._closed) for record in members}
-            assert keys == {key, (*kind.key, kind.closed)}
-            assert kind.members == len(members)
-            assert kind.available == sum(record._available and not record._lent for record in members)
-            assert list(kind.idle) == [record for record in roster.idle() if record._kind is kind]
+        plain_workers = {worker.record: worker.plain for worker in self.workers}
+        keys = [(record.tags, group, record._closed) for record in records for group in groups_of(record)]
+        kinds = {(*kind.key, kind.closed): kind for kind in roster.kinds.all()}
+        assert kinds.keys() == set(keys)
+        for (tags, group, closed), kind in kinds.items():
+            members = [record for record in records if (record.tags, record._closed) == (tags, closed)]
+            members = [record for record in members if group in groups_of(record)]
+            assert kind.members == len(members) == keys.count((tags, group, closed))
+            serving = [record for record in members if counts_for(record, group)]
+            assert kind.available == sum(record._available and not record._lent for record in serving)
+            free = [record for record in roster.idle() if record in members]
+            idle = [
+                record
+                for record in free
+                if has_free_place(plain_workers[record], None if group is None else groups[group])
+            ]
+            # Places that are kept for groups are free in an index of their own.
+            own = [record for record in idle if group is None or record._is_exclusive]
+            assert sorted(kind.idle, key=kind.idle.__getitem__) == own
+            assert list(kind.idle) == own or not kind.is_in_order
+            shared = [record for record in members if group is not None and not record._is_exclusive]
+            assert set(kind.kept) == {record for record in shared if plain_workers[record].unused(groups[group])}
+        places = roster.kinds.places.free
+        assert sorted(places, key=places.__getitem__) == [each for each in roster.idle() if not each._is_exclusive]
         assert roster.idle_count == len(roster.idle())
 
     @invariant()
@@ -427,11 +443,31 @@ class GroupMachine(CheckedMachine):
     def waits_for_others_workers(self) -> bool:
         """Whether a worker that is kept for a group is all that anything waits for."""
         queued = self.plain.those(JobState.QUEUED)
-        kept_for = [worker.kept_for for worker in self.plain.workers if worker.kept_for is not None]
-        return bool(queued) and any(not group.waits for group in kept_for)
+        return bool(queued) and any(not group.waits for worker in self.plain.workers for group in worker.kept)
 
     @invariant()
     def nothing_is_set_aside_for_who_wants_more_than_there_are(self) -> None:
         for group, plain in self.open_groups():
             if group in self.core.scheduler.state.reservations.waiting:
-                assert not group.workers or group.reserve <= self.model.most_workers(plain)
+                assert not group.workers or group.reserve <= self.model.most_places(plain)
+
+
+def kept_by(worker: WorkerRecord) -> Counter[Group]:
+    """How many places of a worker are kept for which groups."""
+    group: Group | None = worker._kind.group
+    return Counter(worker._kept if group is None else {group: 1})
+
+
+def groups_of(worker: WorkerRecord) -> set[Group | None]:
+    """The groups of the kinds that a worker belongs to: None aside those that have places of one that has several."""
+    return {worker._kind.group, *worker._kept}
+
+
+def counts_for(worker: WorkerRecord, group: Group | None) -> bool:
+    """Whether an available worker counts for a group that has places of it, or for all."""
+    return group is not None or sum(worker._kept.values()) < worker._max_running
+
+
+def has_free_place(worker: PlainWorker, group: PlainGroup | None) -> bool:
+    """Whether a place is free that is kept for a group, or for none."""
+    return worker.free_places() > 0 if group is None else worker.unused(group) > 0

@@ -13,6 +13,7 @@ from tests.core.group_machine import GroupMachine
 from tests.core.machine_draws import WORKER_LIMITS
 from tests.core.makers import run_of
 from tests.core.plain_loans import PlainLendingPool
+from tests.core.scheduler_machine import pair_of
 from trio_pool import JobState
 from trio_pool._model.states import Cut, Hold
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from tests.core.commands import Typed
-    from tests.core.plain_parts import PlainJob
-    from tests.core.shell_machine import ShellWorker
+    from tests.core.plain_parts import PlainJob, PlainRun
+    from tests.core.shell_machine import ShellRun
     from trio_pool import Job
     from trio_pool._model.records import JobRecord, WorkerRecord
 
@@ -51,9 +52,8 @@ class LendingMachine(GroupMachine):
             return
         run = command.run
         worker = self.shell_of(run.worker)
-        assert worker.running is None, "a worker was given back while it ran something"
-        worker.waiting = False
-        worker.running = run.job
+        assert len(worker.running) < run.worker._max_running, "a place was given back while there was none"
+        worker.running.append(run.job)
         self.regained.append((run.worker, run.job))
 
     def forget_news(self) -> None:
@@ -74,9 +74,9 @@ class LendingMachine(GroupMachine):
         """The jobs that have lent their workers."""
         return [pair for pair in self.jobs if pair[1].has_lent is not None]
 
-    def may_lend(self) -> list[ShellWorker]:
-        """The workers whose jobs may lend them."""
-        return [worker for worker in self.able() if worker.running and worker.running._options.hedge is None]
+    def may_lend(self) -> list[ShellRun]:
+        """What runs of jobs that may lend their places."""
+        return [running for running in self.able() if running.job._options.hedge is None]
 
     def may_claim(self) -> list[tuple[Job[Any], PlainJob]]:
         """The jobs that have lent their workers and have not asked to have them back."""
@@ -87,11 +87,11 @@ class LendingMachine(GroupMachine):
     def lend(self, data: DataObject) -> None:
         self.lend_one(data.draw(st.sampled_from(self.may_lend())))
 
-    def lend_one(self, worker: ShellWorker) -> None:
+    def lend_one(self, running: ShellRun) -> None:
         self.end(
-            worker,
-            lambda: self.model.lend(worker.plain),
-            lambda: self.core.lend(worker.record, self.now),
+            running,
+            lambda: self.model.lend(running.plain),
+            lambda: self.core.scheduler.lend(running.run, self.now),
             goes_on=True,
         )
 
@@ -107,9 +107,9 @@ class LendingMachine(GroupMachine):
     @rule(data=st.data(), jobs=st.integers(1, 2), claims=st.booleans())
     def lend_to_others(self, data: DataObject, jobs: int, claims: bool) -> None:
         """The usual: a job lends its worker to others, and wants it back while one of them runs there."""
-        worker = data.draw(st.sampled_from(self.may_lend()))
-        (lender,) = [pair for pair in self.jobs if pair[0] is worker.running]
-        self.lend_one(worker)
+        running = data.draw(st.sampled_from(self.may_lend()))
+        lender = pair_of(running)
+        self.lend_one(running)
         self.submit_for_anybody(jobs, data)
         if claims and lender in self.may_claim():
             self.claim_one(*lender)
@@ -127,7 +127,7 @@ class LendingMachine(GroupMachine):
             for run in record._lent:
                 assert run.is_lent
                 assert run.deadline == plain_jobs[run.job].attempt.deadline
-                assert (run.cut is not None) is plain_jobs[run.job].lent_cut
+                assert (run.cut is not None) is _is_cut(plain_jobs[run.job].loan)
                 assert run.cut in (None, Cut.CANCELLED, Cut.EVICTED)
         for job, lender in self.lent():
             assert job.state is JobState.RUNNING
@@ -135,9 +135,9 @@ class LendingMachine(GroupMachine):
             assert run_of(job).worker is records[lender.has_lent]
 
     @invariant()
-    def nobody_waits_for_a_worker_of_his_own_that_runs_nothing(self) -> None:
+    def nobody_waits_for_a_worker_of_his_own_that_has_a_place_for_him(self) -> None:
         for worker in self.workers:
-            assert not worker.record._claims or worker.running is not None
+            assert all(worker.plain.free_places(job.group) <= 0 for job in worker.plain.claims)
 
     @invariant()
     def a_lent_worker_stays(self) -> None:
@@ -158,3 +158,7 @@ class LendingMachine(GroupMachine):
             self.claim_one(*pair)
         while self.busy():
             super().everything_stops()
+
+
+def _is_cut(run: PlainRun | None) -> bool:
+    return run is not None and run.cut

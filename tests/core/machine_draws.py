@@ -39,6 +39,8 @@ BREAKERS = st.builds(
     failures=st.sampled_from([1, 1, 2]),
     reset_after=st.sampled_from([1.0, 2.0]),
     max_reset_after=st.sampled_from([None, 4.0, math.inf]),
+    rate=st.sampled_from([None, None, 0.5, 0.75]),
+    window=st.sampled_from([2.0, 8.0]),
 )
 BUDGETS = st.builds(
     RetryBudget,
@@ -64,6 +66,11 @@ WORKER_LIMITS = {
         max_jobs=st.sampled_from([None, None, 1, 2]),
         max_age=st.sampled_from([None, None, 1.0, 4.0]),
     ),
+}
+# Likewise for places.
+PLACES: dict[str, st.SearchStrategy[float]] = {
+    "one": st.just(1),
+    "several": st.sampled_from([1, 1, 1, 2, 2, 3, math.inf]),
 }
 # Likewise for jobs that may run on several workers at once.
 HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.integers(1, 2))

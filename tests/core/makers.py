@@ -153,16 +153,19 @@ class Core:
     lifecycle: Lifecycle
     _worker_ids: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
 
-    def make_worker(self, *tags: str, limits: WorkerLimits | None = None) -> WorkerRecord:
+    def make_worker(self, *tags: str, limits: WorkerLimits | None = None, places: float = 1) -> WorkerRecord:
         """A worker that has not joined yet."""
         number = next(self._worker_ids)
         worker = WorkerRecord(self.roster, number, f"worker {number}", frozenset(tags))
         worker._limits = limits
+        worker._max_running, worker._is_exclusive = places, places == 1
         return worker
 
-    def add_worker(self, *tags: str, limits: WorkerLimits | None = None, now: float = 0.0) -> WorkerRecord:
+    def add_worker(
+        self, *tags: str, limits: WorkerLimits | None = None, now: float = 0.0, places: float = 1
+    ) -> WorkerRecord:
         """A worker whose resource is open."""
-        worker = self.make_worker(*tags, limits=limits)
+        worker = self.make_worker(*tags, limits=limits, places=places)
         self.scheduler.join(worker)
         self.scheduler.opened(worker, now)
         return worker
@@ -225,9 +228,9 @@ def begun(run: Run, now: float) -> None:
         run.draws.begin(now)
 
 
-def run_on(worker: WorkerRecord) -> Run:
-    """The one run that fills a place of a worker."""
-    (run,) = worker._runs
+def run_on(worker: WorkerRecord, job: JobRecord | None = None) -> Run:
+    """The one run that fills a place of a worker, or the one of them that is a job's."""
+    (run,) = [run for run in worker._runs if job in (None, run.job)]
     return run
 
 

@@ -2,10 +2,11 @@
 
 1. There are never more of these workers than ``max``, those that are to leave included, and some
    are ordered whenever fewer than ``min`` stay.
-2. For each job that one of these workers may take, and that waits for nothing but a worker, one is
-   ordered, and for each that a group is to have for itself; but for as many of these as are
-   ordered, being opened or being opened anew, those aside whose jobs have to end before that. The job has to have
-   waited for ``open_after``, the time aside in which its group, the pool or a unit that it uses let nothing start.
+2. As many are ordered as have places for the jobs that one of these workers may take, and that wait for nothing but a
+   worker, and for the places that groups are to have for themselves; but for as many of these as are
+   ordered, being opened or being opened anew, those aside whose jobs have to end before that. A job has to have
+   waited for ``open_after``, the time aside in which its group, the pool or a unit that it
+   uses let nothing start.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
    such ones leave, as long as ``min`` stay.
 4. It is kept since when there has been one idle worker, two, and so on. When one of these times is
@@ -38,6 +39,7 @@ class PlainElastic:
     idle_timeout: float
     tags: frozenset[str]
     open_after: float = 0.0
+    places: float = 1
 
 
 @attrs.define(eq=False)
@@ -83,10 +85,11 @@ class PlainElasticPool(PlainLendingPool):
         """Whether any worker that has not left, or that may be opened, may ever run the job."""
         return self.could_take(job) or super().is_eligible(job)
 
-    def most_workers(self, group: PlainGroup) -> float:
-        """How many workers a group can have at most."""
-        most = super().most_workers(group)
-        return most if self.elastic is None else most - len(self.crew()) + self.elastic.max
+    def most_places(self, group: PlainGroup) -> float:
+        """How many places a group can have at most."""
+        most = super().most_places(group)
+        more = 0 if self.elastic is None else self.elastic.max - len(self.crew())
+        return most if self.elastic is None or not more else most + more * self.elastic.places
 
     def waiting_for_new(self) -> list[PlainJob]:
         """The jobs that wait and that a worker could be opened for."""
@@ -115,14 +118,15 @@ class PlainElasticPool(PlainLendingPool):
     def on_their_way(self) -> int:
         """How many are ordered or about to open their resources."""
         opening = [worker for worker in self.crew() if worker.phase in ("starting", "reopening")]
-        return self.ordered + sum(worker.job is None and not worker.lenders for worker in opening)
+        return self.ordered + sum(not (worker.runs or worker.lenders) for worker in opening)
 
     def missing_workers(self) -> int:
         """How many workers are to be ordered."""
         if self.elastic is None or not self.begun or self.failing():
             return 0
         for_groups = sum(group.reserve - len(self.kept(group)) for group in self.lacking())
-        wanted = for_groups + min(self.wanting(ripe=True), self.startable()) - self.on_their_way()
+        places = for_groups + min(self.wanting(ripe=True), self.startable())
+        wanted = max(1, math.ceil(places / self.elastic.places)) - self.on_their_way() if places else 0
         wanted = max(wanted, self.elastic.min - len(self.crew()) - self.ordered)
         return int(max(0, min(wanted, self.elastic.max - self.there())))
 
@@ -190,7 +194,7 @@ class PlainElasticPool(PlainLendingPool):
         if self.elastic is None or self.wanting() or self.lacking():
             return
         for worker in self.failing():
-            if worker.kept_for is None and len(self.crew()) > self.elastic.min:
+            if not worker.kept and len(self.crew()) > self.elastic.min:
                 self._dismiss(worker)
                 self._update(worker)
 
@@ -211,15 +215,13 @@ class PlainElasticPool(PlainLendingPool):
         super()._update(worker)
         self._count_idlers(worker)
 
-    def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
-        super()._occupy(worker, job)
-        self._count_idlers(worker)
-
     def _count_idlers(self, worker: PlainWorker) -> None:
         if not worker.elastic or worker.departing:
             return
         # One that is opened anew meanwhile stays idle.
-        is_idle = worker.idle_since is not None or (worker in self.idlers and worker.phase == "reopening")
+        is_idle = (worker.idle_since is not None and not worker.runs) or (
+            worker in self.idlers and worker.phase == "reopening"
+        )
         if is_idle and worker not in self.idlers:
             self.idlers.append(worker)
             self.idle_times.append(self.now)
@@ -243,7 +245,7 @@ class PlainElasticPool(PlainLendingPool):
 
     def _is_bound(self, worker: PlainWorker) -> bool:
         waiting = [*self.queue(), *self.ready_line()]
-        return worker.kept_for is not None or bool(worker.lenders) or any(job.only_worker is worker for job in waiting)
+        return bool(worker.kept or worker.lenders) or any(job.only_worker is worker for job in waiting)
 
     def _has_surplus(self) -> bool:
         return self.elastic is not None and len(self.crew()) > self.elastic.max
@@ -255,7 +257,8 @@ class PlainElasticPool(PlainLendingPool):
         super()._match()
 
     def _wear(self, worker: PlainWorker) -> None:
-        if self._has_surplus() and worker in self.crew() and worker.available and not self._is_bound(worker):
+        is_done = worker in self.crew() and worker.available and not worker.runs
+        if is_done and self._has_surplus() and not self._is_bound(worker):
             self._dismiss(worker)
         else:
             super()._wear(worker)

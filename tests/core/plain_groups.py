@@ -59,8 +59,8 @@ class PlainGroupedPool(PlainPool):
         return [job for job in [*self.live(), *self.line] if job.group is group]
 
     def kept(self, group: PlainGroup) -> list[PlainWorker]:
-        """The workers that a group has for itself."""
-        return [worker for worker in self.workers if worker.kept_for is group]
+        """The workers that a group has for itself, each as often as it has places there."""
+        return [worker for worker in self.workers for each in worker.kept if each is group]
 
     def lacking(self) -> list[PlainGroup]:
         """The groups that are to have more workers for themselves."""
@@ -84,16 +84,20 @@ class PlainGroupedPool(PlainPool):
         return sorted((job for job in self.line if job in self.ready_since), key=self.ready_since.__getitem__)
 
     def idle_for(self, job: PlainJob) -> list[PlainWorker]:
-        """The idle workers in the order in which they come into question for a job: first those of its group."""
-        return sorted(self.idle(), key=lambda worker: worker.kept_for is None)
+        """The free workers in the order in which they come into question for a job: first those of its group."""
+        free = super().idle_for(job)
+        group = job.group
+        return free if group is None else sorted(free, key=lambda worker: not worker.unused(group))
 
     def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
-        """Whether the worker could take such jobs, if it were idle."""
-        return super().can_serve(worker, job) and worker.kept_for in (None, job.group)
+        """Whether the worker could take such jobs, if it were free."""
+        return super().can_serve(worker, job) and (job.group in worker.kept or len(worker.kept) < worker.places)
 
     def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the worker may take the job now."""
         if self.missing(job) or (job.group is not None and self.is_full(job.group)):
+            return False
+        if worker.free_places(job.group) <= 0:
             return False
         return super().may_take(worker, job)
 
@@ -105,16 +109,17 @@ class PlainGroupedPool(PlainPool):
         """The workers that have not left and are not to leave."""
         return [worker for worker in self.workers if worker.phase != "gone" and not worker.departing]
 
-    def most_workers(self, group: PlainGroup) -> float:
-        """How many workers a group can have at most: not the one of the job that has opened it."""
-        return len(self.staying()) - (self.openers_worker(group) in self.staying())
+    def most_places(self, group: PlainGroup) -> float:
+        """How many places a group can have at most: not the one of the job that has opened it."""
+        staying = self.staying()
+        return sum(worker.places for worker in staying) - (self.openers_worker(group) in staying)
 
     def openers_worker(self, group: PlainGroup) -> PlainWorker | None:
         """The worker that the opener of a group runs on, or has lent."""
         job = group.opener
         if job is None or job.state is not JobState.RUNNING:
             return None
-        return job.has_lent or (job.attempt.runners[0] if job.attempt.runners else None)
+        return job.has_lent or (job.attempt.runs[0].worker if job.attempt.runs else None)
 
     # What everything is made of.
 
@@ -125,23 +130,22 @@ class PlainGroupedPool(PlainPool):
             super()._queue_up(job, front=front)
 
     def _start(self, worker: PlainWorker, job: PlainJob) -> None:
-        assert worker.kept_for in (None, job.group)
+        assert worker.free_places(job.group) > 0
         assert job.group is None or not self.is_full(job.group)
         assert not self.missing(job)
         super()._start(worker, job)
 
     def _set_aside(self, workers: list[PlainWorker]) -> None:
-        for worker in workers:
-            lacking = self.lacking()
-            if lacking and worker.kept_for is None:
-                worker.kept_for = lacking[0]
+        for worker in self.in_turn(workers):
+            while (lacking := self.lacking()) and worker.may_start_more(self.now) and worker.free_places() > 0:
+                worker.kept.append(lacking[0])
                 if lacking[0] not in self.lacking():
                     lacking[0].waits = False
                     self.staffed.append(lacking[0])
 
     def _release(self, group: PlainGroup) -> None:
         for worker in self.kept(group):
-            worker.kept_for = None
+            worker.kept.remove(group)
 
     def _turn_group_away(self, group: PlainGroup) -> None:
         self._release(group)
@@ -152,7 +156,7 @@ class PlainGroupedPool(PlainPool):
         """Nothing is set aside for groups that want more workers than there are; at the end they are turned away."""
         some_are_back = False
         for group in self.waiting_groups():
-            was_beyond, group.is_beyond = group.is_beyond, group.reserve > self.most_workers(group)
+            was_beyond, group.is_beyond = group.is_beyond, group.reserve > self.most_places(group)
             some_are_back = some_are_back or (was_beyond and not group.is_beyond)
             if group.is_beyond or some_are_back:  # these go before all that came after them
                 self._release(group)
@@ -195,7 +199,7 @@ class PlainGroupedPool(PlainPool):
             self._release(group)
         super()._match()
         self._set_aside(self.idle())
-        holders = [worker.kept_for for worker in self.workers if worker.kept_for is not None]
+        holders = [group for worker in self.workers for group in worker.kept]
         given_back_later = any(not group.waits and group.opener is None for group in holders)
         if not self.draining or len(self.those(JobState.RUNNING)) > running or given_back_later:
             return
@@ -209,8 +213,8 @@ class PlainGroupedPool(PlainPool):
     def _follow_up(self) -> None:
         """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""
         for worker in self.workers:
-            if worker.departing or worker.phase == "gone":
-                worker.kept_for = None
+            while len(worker.kept) > (0 if worker.departing or worker.phase == "gone" else worker.places):
+                worker.kept.remove(list(dict.fromkeys(worker.kept))[-1])  # the last to come there
         self._review()
         for job in self.those(JobState.DEAD):
             if job not in self.followed_up:

@@ -16,13 +16,14 @@ from trio_pool import RateLimit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.core.plain_parts import PlainRun
     from trio_pool import CircuitBreaker, RetryBudget
     from trio_pool._policies.rate_meter import Amount
     from trio_pool._policies.rate_meters import RateLimits
 
 # When, and the limit that held from then on, or what was drawn.
 Event: TypeAlias = "tuple[float, RateLimit | Amount]"
-# A run: its worker and its attempt.
+# A run: its worker and its attempt, which has only one there.
 Run: TypeAlias = "tuple[object, object]"
 
 
@@ -137,30 +138,60 @@ def _grown(limit: RateLimit, store: Fraction, seconds: Fraction) -> Fraction:
 
 @attrs.define(eq=False)
 class PlainBreaker:
-    """A circuit breaker as the list of what attempts came to; those that came to neither aren't in it."""
+    """A circuit breaker as the list of what attempts came to since it was last opened or closed, and when.
+
+    That is a value (True), a failure (False) or neither. An attempt that began before it last opened does not count.
+    """
 
     policy: CircuitBreaker
-    outcomes: list[bool] = attrs.field(factory=list[bool])
-    # As long as it is open, and so while the probe is out too.
+    outcomes: list[tuple[float, bool | None]] = attrs.field(factory=list[tuple[float, "bool | None"]])
+    # As long as it is open, and so while the probe is out too; and how many probes have failed since it was closed.
     open_until: float | None = None
+    failed_probes: int = 0
+    openings: int = 0
 
-    def succeeded(self) -> None:
-        """An attempt has succeeded: if it was the probe, that closes it."""
-        self.outcomes.append(True)
-        self.open_until = None
+    def start(self, run: PlainRun) -> None:
+        """An attempt starts: as the probe if it is open."""
+        run.openings, run.is_probe = self.openings, self.open_until is not None
 
-    def failed(self, now: float) -> bool:
-        """An attempt has failed; returns whether that opens it, once more if it was the probe."""
-        self.outcomes.append(False)
-        in_a_row = len(self.outcomes)
-        if True in self.outcomes:
-            in_a_row = self.outcomes[::-1].index(True)
-        if in_a_row < self.policy.failures:
+    def ended(self, run: PlainRun, outcome: bool | None, now: float) -> bool:
+        """An attempt has ended other than by a cancellation; returns whether that opens it."""
+        if run.openings != self.openings:
             return False
-        longest = self.policy.reset_after if self.policy.max_reset_after is None else self.policy.max_reset_after
-        doublings = in_a_row - self.policy.failures
-        self.open_until = now + min(self.policy.reset_after * 2**doublings, longest)
+        if not run.is_probe:
+            self.outcomes.append((now, outcome))
+            if outcome is not False or not self._is_enough(now):
+                return False
+        elif outcome is False:
+            self.failed_probes += 1
+        else:
+            if outcome:
+                self.close()
+            return False
+        self._open(now)
         return True
+
+    def _is_enough(self, now: float) -> bool:
+        """Whether the failures open it."""
+        policy = self.policy
+        if policy.rate is None:
+            told = [outcome for _, outcome in self.outcomes if outcome is not None]
+            return len(told) >= policy.failures and not any(told[-policy.failures :])
+        recent = [outcome for when, outcome in self.outcomes if now - when < policy.window]
+        failed = recent.count(False)
+        return failed >= policy.failures and Fraction(failed, len(recent)) >= Fraction(policy.rate)
+
+    def _open(self, now: float) -> None:
+        longest = self.policy.reset_after if self.policy.max_reset_after is None else self.policy.max_reset_after
+        self.open_until = now + min(self.policy.reset_after * 2**self.failed_probes, longest)
+        self.openings += 1
+        self.outcomes = []
+
+    def close(self) -> None:
+        """It counts from zero."""
+        self.open_until = None
+        self.failed_probes = 0
+        self.outcomes = []
 
 
 @attrs.define(eq=False)

@@ -1,11 +1,11 @@
 """Workers that their jobs have lent to others, as plainly as the rest of the model.
 
-1. A job that lends its worker goes on running, but neither on the worker nor in any count of
-   what runs at once. The worker takes jobs like any other that is free.
-2. A job gets back the worker that it has lent: at once where that runs nothing, else when what runs
-   there ends, before all that is queued; of several the first to ask is the first to have it. A
+1. A job that lends its worker goes on running, but neither in a place of the worker nor in any count of
+   what runs at once. The worker takes jobs like any other with a free place.
+2. A job gets a place back of the worker that it has lent: at once where one is free that is kept for no other
+   group, else when one falls free, before all that is queued; of several the first to ask is the first to have it. A
    pause, a rest, a limit or a broken resource does not matter, nor that the worker is to leave.
-3. While a worker is lent, it is set aside for nobody, its resource is not opened anew, and no job
+3. While a place of a worker is lent, none is set aside for anybody, its resource is not opened anew, and no job
    avoids another worker because it could have this one (the bounce).
 4. What cuts the attempts on a worker short that is to leave cuts those that have lent it, too.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import attrs
 
 from tests.core.plain_groups import PlainGroupedPool
-from tests.core.plain_parts import PlainJob, PlainWorker
+from tests.core.plain_parts import PlainJob, PlainRun, PlainWorker
 
 
 @attrs.define(eq=False)
@@ -42,50 +42,54 @@ class PlainLendingPool(PlainGroupedPool):
 
     def _cancel_running(self, job: PlainJob) -> None:
         super()._cancel_running(job)
-        if job.has_lent is not None:
-            self._cut_lender(job)
+        if job.loan is not None:
+            self._cut(job.loan)
 
-    def _cut_lender(self, job: PlainJob) -> None:
-        assert job.has_lent is not None
-        if self.now < job.attempt.deadline:
-            job.lent_cut = True
-        self.interrupted.append((job.has_lent, job))
+    def _evictable(self, worker: PlainWorker) -> list[PlainRun]:
+        return [*worker.runs, *(job.loan for job in worker.lenders if job.loan is not None)]
 
-    def _evict(self, worker: PlainWorker) -> None:
-        super()._evict(worker)
-        for job in worker.lenders:
-            self._cut_lender(job)
+    def _follow_up(self) -> None:
+        super()._follow_up()
+        for worker in self.workers:
+            self._give_back_free(worker)
 
-    def _give_back(self, worker: PlainWorker) -> None:
-        assert worker.job is None
-        job = worker.claims.pop(0)
+    def _give_back_free(self, worker: PlainWorker) -> bool:
+        """Give the free places of a worker back that others want back; returns whether there are any."""
+        given = False
+        for job in list(worker.claims):
+            if worker.free_places(job.group) > 0:
+                self._give_back(worker, job)
+                given = True
+        return given
+
+    def _give_back(self, worker: PlainWorker, job: PlainJob) -> None:
+        worker.claims.remove(job)
         worker.lenders.remove(job)
-        worker.job, worker.cut = job, job.lent_cut
-        job.has_lent, job.lent_cut = None, False
-        job.attempt.runners.append(worker)
+        run, job.loan = job.loan, None
+        assert run is not None
+        worker.runs.append(run)
+        job.attempt.runs.append(run)
         self.regained.append((worker, job))
-        self._update(worker)
+        self._touch(worker)
 
     def _go_on(self, worker: PlainWorker) -> None:
-        if worker.claims:
-            self._follow_up()
-            self._give_back(worker)
+        PlainGroupedPool._follow_up(self)
+        if self._give_back_free(worker):
             self._settle()
         else:
             super()._go_on(worker)
 
     # What happens.
 
-    def lend(self, worker: PlainWorker) -> None:
-        """The job on a worker lends it."""
+    def lend(self, run: PlainRun) -> None:
+        """The job of a run lends its place."""
         self.advance()
-        job = worker.job
-        assert job is not None
-        assert job.has_lent is None
-        worker.job = None
+        job, worker = run.job, run.worker
+        assert job.loan is None
+        worker.runs.remove(run)
         worker.lenders.append(job)
-        job.has_lent, job.lent_cut, worker.cut = worker, worker.cut, False
-        job.attempt.runners.remove(worker)
+        job.loan = run
+        job.attempt.runs.remove(run)
         self._go_on(worker)
 
     def claim(self, job: PlainJob, task: int = 0) -> None:
@@ -94,9 +98,7 @@ class PlainLendingPool(PlainGroupedPool):
         worker = job.has_lent
         assert worker is not None
         worker.claims.append(job)
-        if worker.job is None:
-            self._give_back(worker)
-        else:
+        if not self._give_back_free(worker):
             self._wait_for_worker(job, task)
         self._settle()
 

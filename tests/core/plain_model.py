@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_parts import FINAL, Outcome, PlainJob, PlainVerdict, PlainWorker, decides
+from tests.core.plain_parts import FINAL, Outcome, PlainJob, PlainRun, PlainVerdict, PlainWorker, decides
 from tests.core.plain_steps import PlainSteps
 from trio_pool import DeadReason, JobState
 from trio_pool._core.admission import Admission, Door
@@ -81,26 +81,29 @@ class PlainPool(PlainSteps):
 
     # Attempts end.
 
-    def succeeded(self, worker: PlainWorker) -> None:
+    def succeeded(self, run: PlainRun) -> None:
         """An attempt returns a value."""
-        job = self._take_off(worker, "value")
+        job, worker = run.job, run.worker
+        self._take_off(run, "value")
         job.attempt.outcomes.append("value")
         worker.succeeded += 1
         if worker.breaker is not None:
-            worker.breaker.succeeded()
+            worker.breaker.ended(run, True, self.now)
         self._conclude(job)
         self._go_on(worker)
 
-    def failed(self, worker: PlainWorker, verdict: PlainVerdict) -> None:
+    def failed(self, run: PlainRun, verdict: PlainVerdict) -> None:
         """An attempt raises an error."""
-        job = self._take_off(worker, verdict)
+        job, worker = run.job, run.worker
+        self._take_off(run, verdict)
         if job.placement == "other" and worker in job.failed_on:
             job.failed_on = []  # a new round has begun
         job.failed_on.append(worker)
         job.last = worker
         if verdict.rest:
             self._rest(worker, self.now + verdict.rest)
-        if worker.breaker is not None and verdict.is_failure and worker.breaker.failed(self.now):
+        outcome = False if verdict.is_failure else None
+        if worker.breaker is not None and worker.breaker.ended(run, outcome, self.now):
             worker.quarantined_until = worker.breaker.open_until
             worker.quarantine_number = self._next_count()
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
@@ -110,32 +113,31 @@ class PlainPool(PlainSteps):
         self._conclude(job)
         self._go_on(worker)
 
-    def timed_out(self, worker: PlainWorker) -> None:
+    def timed_out(self, run: PlainRun) -> None:
         """An attempt is ended by the job's total timeout."""
-        job = self._take_off(worker, "timeout")
-        job.attempt.outcomes.append("timeout")
-        self._conclude(job)
-        self._go_on(worker)
+        self._take_off(run, "timeout")
+        if run.worker.breaker is not None:
+            run.worker.breaker.ended(run, None, self.now)
+        run.job.attempt.outcomes.append("timeout")
+        self._conclude(run.job)
+        self._go_on(run.worker)
 
-    def cut_short(self, worker: PlainWorker) -> None:
+    def cut_short(self, run: PlainRun) -> None:
         """An attempt is ended by a cancellation."""
-        job = self._take_off(worker, None)
-        self._conclude(job)
-        self._go_on(worker)
+        self._take_off(run, None)
+        self._conclude(run.job)
+        self._go_on(run.worker)
 
-    def _take_off(self, worker: PlainWorker, outcome: Outcome | None) -> PlainJob:
-        job = worker.job
-        assert job is not None
-        if decides(outcome) or job.attempt.runners == [worker]:
-            job.attempt.start_on_no_more()  # nor at the very time for it
+    def _take_off(self, run: PlainRun, outcome: Outcome | None) -> None:
+        attempt = run.job.attempt
+        if decides(outcome) or attempt.runs == [run]:
+            attempt.start_on_no_more()  # nor at the very time for it
         self.advance()
-        worker.job = None
-        worker.cut = False
+        run.worker.runs.remove(run)
         # What fails where the rest is known is no failure.
-        is_late = isinstance(outcome, PlainVerdict) and decides(job.attempt.outcome)
-        worker.ended += outcome is not None and not is_late
-        job.attempt.runners.remove(worker)
-        return job
+        is_late = isinstance(outcome, PlainVerdict) and decides(attempt.outcome)
+        run.worker.ended += outcome is not None and not is_late
+        attempt.runs.remove(run)
 
     def _conclude(self, job: PlainJob) -> None:
         """What it means for an attempt that it has ended on a worker."""
@@ -143,11 +145,11 @@ class PlainPool(PlainSteps):
         if decides(attempt.outcome):
             attempt.start_on_no_more()
             # The time that is up ends it everywhere.
-            losers = [] if attempt.outcome == "timeout" else [worker for worker in attempt.runners if not worker.cut]
-            for worker in losers:
-                worker.cut = True
-                self.interrupted.append((worker, job))
-        if attempt.runners:
+            losers = [] if attempt.outcome == "timeout" else [run for run in attempt.runs if not run.cut]
+            for run in losers:
+                run.cut = True
+                self.interrupted.append((run.worker, job))
+        if attempt.runs:
             return
         outcome = attempt.outcome
         self.ended.append((job, attempt.workers))
@@ -196,10 +198,11 @@ class PlainPool(PlainSteps):
     def _go_on(self, worker: PlainWorker) -> None:
         self._wear(worker)
         self._limit(worker)
-        self._ask(worker)
+        self._touch(worker)
+        self._settle()
 
     def _wear(self, worker: PlainWorker) -> None:
-        if worker.is_worn(self.now) and not worker.departing:
+        if worker.is_worn(self.now) and not (worker.runs or worker.departing):
             self._reopen(worker, None)
 
     # Workers come and go.
@@ -247,26 +250,37 @@ class PlainPool(PlainSteps):
             worker.rest_number = self._next_count()
             self.told.append(("worker_resting", worker, until))
 
+    def reset_breaker(self, worker: PlainWorker) -> None:
+        """A worker's breaker is closed by hand; a probe goes on as any other attempt."""
+        self.advance()
+        if worker.breaker is not None:
+            worker.breaker.close()
+        for run in worker.runs:
+            run.is_probe = False
+        worker.quarantined_until = None
+        self._ask(worker)
+
     def depart(self, worker: PlainWorker, *, cut: bool) -> None:
         """A worker is to leave."""
         self.advance()
         if cut:
-            self._note_evicted([job for job in (worker.job, *worker.lenders) if job is not None])
             self._evict(worker)
         if not worker.departing:
             self._dismiss(worker)
             self._ask(worker)
 
-    def _note_evicted(self, jobs: list[PlainJob]) -> None:
-        """Keep the order of their starts for the jobs that are cut short; but hedged ones, whichever of them."""
-        for job in sorted(jobs, key=lambda job: job.attempt.started_at)[::-1]:
-            number = self._next_count()
-            if job.hedge is None or job.only_worker is not None:
-                job.attempt.evicted = number
-
     def _evict(self, worker: PlainWorker) -> None:
-        if worker.job is not None:
-            self._cut(worker)
+        """Cut what runs short; jobs keep the order of their starts, but hedged ones, whichever of them."""
+        runs = sorted(self._evictable(worker), key=lambda run: run.number)
+        for run in reversed(runs):
+            number = self._next_count()
+            if run.job.hedge is None or run.job.only_worker is not None:
+                run.job.attempt.evicted = number
+        for run in runs:
+            self._cut(run)
+
+    def _evictable(self, worker: PlainWorker) -> list[PlainRun]:
+        return worker.runs
 
     def _dismiss(self, worker: PlainWorker) -> None:
         worker.departing = True
@@ -316,6 +330,12 @@ class PlainPool(PlainSteps):
             self.rests_until = max(until, self.rests_until or 0.0)
         self._settle()
 
+    def set_places(self, worker: PlainWorker, places: float) -> None:
+        """Another number of attempts may run on a worker at once."""
+        self.advance()
+        worker.places = places
+        self._ask(worker)
+
     def set_max_running(self, limit: float) -> None:
         """Another bound on the attempts under way."""
         self.advance()
@@ -338,13 +358,13 @@ class PlainPool(PlainSteps):
                 self._update(worker)
         self._settle()
 
-    def set_used(self, worker: PlainWorker, uses: Mapping[str, Amount]) -> None:
-        """The run on a worker says what it has used."""
+    def set_used(self, run: PlainRun, uses: Mapping[str, Amount]) -> None:
+        """A run says what it has used."""
         self.advance()
-        assert worker.job is not None
-        used = worker.job.attempt.used[worker]
+        worker, attempt = run.worker, run.job.attempt
+        used = attempt.used[worker]
         for rates in (worker.rates, self.rates):
-            rates.use(self.now, (worker, worker.job.attempt), uses)
+            rates.use(self.now, (worker, attempt), uses)
         self._use(worker, uses, used)
         used.update(uses)
         self._settle()

@@ -70,14 +70,16 @@ class PlainWorker(Named):
     attempts: int = 0
     expires_at: float = math.inf
     departing: bool = False
-    job: PlainJob | None = None
-    cut: bool = False
+    # How many attempts may run on it at once, and those that do, in the order of their starts and returns.
+    places: float = 1
+    runs: list[PlainRun] = attrs.field(factory=list["PlainRun"])
     # How many attempts have ended on it by themselves, and how many of these with a value.
     ended: int = 0
     succeeded: int = 0
-    # When it became idle, in a count of such events; None while it isn't.
+    # When it became free, or a run last started or ended on it, in a count of such events; None while it isn't free.
     idle_since: int | None = None
-    kept_for: PlainGroup | None = None
+    # The groups that its places are kept for, a group once for each place.
+    kept: list[PlainGroup] = attrs.field(factory=list["PlainGroup"])
     # The jobs that have lent it, and those of them that want it back, the first to ask first.
     lenders: list[PlainJob] = attrs.field(factory=list["PlainJob"])
     claims: list[PlainJob] = attrs.field(factory=list["PlainJob"])
@@ -100,7 +102,7 @@ class PlainWorker(Named):
         """What it shows."""
         if self.phase in ("starting", "gone"):
             return PHASE_STATES[self.phase]
-        if self.job is not None:
+        if self.runs:
             return WorkerState.BUSY
         if self.paused:
             return WorkerState.PAUSED
@@ -111,9 +113,34 @@ class PlainWorker(Named):
         return PHASE_STATES[self.phase]
 
     @property
-    def attempt_deadline(self) -> float:
-        """When a timeout ends what it runs."""
-        return math.inf if self.job is None else self.job.attempt.deadline
+    def share(self) -> tuple[float, int]:
+        """Which share of its places is taken; without a bound none is, but then it matters how many are."""
+        return (0.0, len(self.runs)) if self.places == math.inf else (len(self.runs) / self.places, 0)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a place is free."""
+        return len(self.runs) < self.places
+
+    def may_start_more(self, now: float) -> bool:
+        """Whether one may be used, rate limits aside: not while it is being worn out, nor beside a probe."""
+        is_probing = any(run.is_probe for run in self.runs)
+        return self.has_place and not (self.runs and (self.is_worn(now) or is_probing))
+
+    def free_places(self, group: PlainGroup | None = None) -> float:
+        """How many places are free for a group's jobs, or for any: not those that are kept for other groups."""
+        others = {each for each in self.kept if each is not group}
+        return self.places - len(self.runs) - sum(self.unused(other) for other in others)
+
+    def unused(self, group: PlainGroup) -> int:
+        """How many of the places that are kept for a group its jobs don't fill."""
+        own = [run for run in self.runs if run.job.group is group]
+        return max(0, self.kept.count(group) - len(own))
+
+    def run_of(self, job: PlainJob) -> PlainRun:
+        """What it runs of a job."""
+        (run,) = [run for run in self.runs if run.job is job]
+        return run
 
     def ready_at(self, now: float) -> float:
         """When its own rate limit lets it start."""
@@ -155,9 +182,8 @@ class PlainJob(Named):
     dead_reason: DeadReason | None = None
     uses: Mapping[str, Amount] = attrs.field(factory=dict[str, "Amount"])
     group: PlainGroup | None = None
-    # The worker that it has lent, and whether it has been cut short meanwhile.
-    has_lent: PlainWorker | None = None
-    lent_cut: bool = False
+    # Its run that has lent its place.
+    loan: PlainRun | None = None
     # Whether it goes on without that worker, as it could never have had it back.
     forfeited: bool = False
     after: list[PlainJob] = attrs.field(factory=list["PlainJob"])
@@ -170,8 +196,13 @@ class PlainJob(Named):
     @property
     def is_cut(self) -> bool:
         """Whether its attempt is to end on the one worker that it has, or has lent, whatever becomes of the job."""
-        cut = self.lent_cut if self.has_lent is not None else any(worker.cut for worker in self.attempt.runners)
-        return cut or self.cancelled
+        runs = self.attempt.runs if self.loan is None else [self.loan]
+        return any(run.cut for run in runs) or self.cancelled
+
+    @property
+    def has_lent(self) -> PlainWorker | None:
+        """The worker a place of which it has lent."""
+        return None if self.loan is None else self.loan.worker
 
     @property
     def only_worker(self) -> PlainWorker | None:
@@ -206,19 +237,35 @@ Outcome: TypeAlias = PlainVerdict | Literal["value", "timeout"]
 
 
 @attrs.define(eq=False, repr=False)
+class PlainRun(Named):
+    """An attempt on one worker."""
+
+    worker: PlainWorker
+    job: PlainJob
+    # The number of its start.
+    number: int
+    cut: bool = False
+    # Whether it is the probe of an open breaker, and how often that had opened by then.
+    is_probe: bool = False
+    openings: int = 0
+
+    def __repr__(self) -> str:
+        return f"<PlainRun of {self.job!r} on {self.worker!r}>"
+
+
+@attrs.define(eq=False, repr=False)
 class PlainAttempt:
     """One attempt of a job, on however many workers."""
 
     deadline: float = math.inf
-    # All that it was started on, in that order, and those of them where it has not ended.
+    # All that it was started on, in that order, and the runs of it that have not ended.
     workers: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
-    runners: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
+    runs: list[PlainRun] = attrs.field(factory=list[PlainRun])
     # When it may be started on one more, with the number of when that was found; and since when
     # it waits for that one, in a count of such events, until its time is up.
     due: float | None = None
     due_number: int = 0
     waits_since: int | None = None
-    started_at: float = 0.0
     # The number of when its worker was removed, which is its job's place in front of the queue if it is cut short then.
     evicted: int = 0
     # What it came to on one worker after the other.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainWorker, decides
+from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainRun, PlainWorker, decides
 from tests.core.plain_view import PlainView
 from trio_pool import DeadReason, JobState
 
@@ -61,8 +61,13 @@ class PlainSteps(PlainView):
             self._leave_line(each)
             self._queue_up(each)
 
+    def _touch(self, worker: PlainWorker) -> None:
+        """A run has started or ended on a worker: that is the last of its turns."""
+        worker.idle_since = None
+        self._update(worker)
+
     def _update(self, worker: PlainWorker) -> None:
-        if not worker.available or worker.job is not None:
+        if not worker.available or not worker.may_start_more(self.now):
             worker.idle_since = None
         elif worker.idle_since is None:
             self._limit(worker)
@@ -84,7 +89,8 @@ class PlainSteps(PlainView):
     def _occupy(self, worker: PlainWorker, job: PlainJob) -> None:
         # What is the point of it all.
         assert worker.available
-        assert worker.job is None
+        assert worker.may_start_more(self.now)
+        assert worker not in job.attempt.workers
         assert worker.ready_at(self.now) <= self.now
         assert not worker.is_worn(self.now)
         assert self.may_start()
@@ -94,8 +100,13 @@ class PlainSteps(PlainView):
         self._use(worker, job.uses)
         for rates in (worker.rates, self.rates):
             rates.start(self.now, (worker, job.attempt), job.uses)
-        worker.job = job
-        worker.idle_since = None
+        run = PlainRun(worker, job, self._next_count())
+        if worker.breaker is not None:
+            worker.breaker.start(run)
+        worker.runs.append(run)
+        job.attempt.workers.append(worker)
+        job.attempt.runs.append(run)
+        self._touch(worker)
         self.started.append((worker, job))
 
     def _use(self, worker: PlainWorker, uses: Mapping[str, Amount], instead_of: Mapping[str, Amount] = NOTHING) -> None:
@@ -105,7 +116,7 @@ class PlainSteps(PlainView):
 
     def _start(self, worker: PlainWorker, job: PlainJob) -> None:
         deadline = min(job.deadline, self.now + job.attempt_timeout)
-        job.attempt = PlainAttempt(deadline, [worker], [worker], started_at=self.now)
+        job.attempt = PlainAttempt(deadline)
         self._occupy(worker, job)
         if self.budget is not None:
             self.budget.attempts.append(self.now)
@@ -116,8 +127,6 @@ class PlainSteps(PlainView):
 
     def _start_further(self, worker: PlainWorker, job: PlainJob) -> None:
         self._occupy(worker, job)
-        job.attempt.workers.append(worker)
-        job.attempt.runners.append(worker)
         job.attempt.start_on_no_more()
         self._hedge(job)
 
@@ -187,7 +196,7 @@ class PlainSteps(PlainView):
     def _may_become_available(self, worker: PlainWorker) -> bool:
         if worker.departing or worker.phase == "gone":
             return False
-        if worker.phase == "reopening" and worker.job is not None:
+        if worker.phase == "reopening" and worker.runs:
             return False
         held = (worker.rest_until, worker.quarantined_until, worker.limited_until)
         return worker.phase != "open" or any(until is not None for until in held)
@@ -204,19 +213,18 @@ class PlainSteps(PlainView):
         self._update(worker)
         self._settle()
 
-    def _cut(self, worker: PlainWorker) -> None:
-        assert worker.job is not None
-        if self.now < worker.attempt_deadline:
-            worker.cut = True
-        self.interrupted.append((worker, worker.job))
+    def _cut(self, run: PlainRun) -> None:
+        if self.now < run.job.attempt.deadline:
+            run.cut = True
+        self.interrupted.append((run.worker, run.job))
 
     def _cancel_running(self, job: PlainJob) -> None:
         job.cancelled = True
         job.attempt.start_on_no_more()
         if not decides(job.attempt.outcome):
             job.attempt.outcomes.clear()  # what it waited for is what it comes to
-        for worker in job.attempt.runners:
-            self._cut(worker)
+        for run in job.attempt.runs:
+            self._cut(run)
 
     # Time passes.
 
@@ -268,8 +276,10 @@ class PlainSteps(PlainView):
 
     def _come_to(self, worker: PlainWorker, kind: int) -> None:
         if kind == 1:
-            if worker.is_worn(self.now) and worker.job is None and not worker.departing:
+            if worker.is_worn(self.now) and not (worker.runs or worker.departing):
                 self._reopen(worker, None)
+            else:
+                self._update(worker)  # what it runs may end, but nothing more starts
             return
         if kind == 2:
             worker.rest_until = None

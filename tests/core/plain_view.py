@@ -82,14 +82,18 @@ class PlainView:
         return self.line
 
     def idle(self) -> list[PlainWorker]:
-        """The idle workers, the longest idle first."""
+        """The free workers, first the one that has gone longest without a start or an end."""
         found = [(worker.idle_since, worker) for worker in self.workers if worker.idle_since is not None]
         return [worker for _, worker in sorted(found, key=lambda pair: pair[0])]
 
     def idle_for(self, job: PlainJob) -> list[PlainWorker]:
-        """The idle workers in the order in which they come into question for a job."""
+        """The free workers in the order in which they come into question for a job: by their shares that are taken."""
         del job
-        return self.idle()
+        return self.in_turn(self.idle())
+
+    def in_turn(self, workers: list[PlainWorker]) -> list[PlainWorker]:
+        """The workers by their shares that are taken, of equal ones as before."""
+        return sorted(workers, key=lambda worker: worker.share)
 
     def is_held(self) -> bool:
         """Whether the pool as a whole is paused or rests."""
@@ -102,7 +106,7 @@ class PlainView:
     def under_way(self, jobs: list[PlainJob]) -> int:
         """How many attempts of running jobs there are, those on further workers included."""
         # Until it is decided what becomes of a job whose attempt has ended, that counts too.
-        return sum(max(1, len(job.attempt.runners)) for job in jobs)
+        return sum(max(1, len(job.attempt.runs)) for job in jobs)
 
     def ready_at(self) -> float:
         """When the pool's rate limit lets an attempt start."""
@@ -127,7 +131,7 @@ class PlainView:
         )
 
     def can_serve(self, worker: PlainWorker, job: PlainJob) -> bool:
-        """Whether the worker could take such jobs, if it were idle."""
+        """Whether the worker could take such jobs, if it were free."""
         return worker.available and job.requires <= worker.tags
 
     def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
@@ -164,7 +168,7 @@ class PlainView:
         return worker is job.last and any(other is not worker for other in counted)
 
     def next_pair(self, jobs: list[PlainJob]) -> tuple[PlainWorker, PlainJob] | None:
-        """The first of the jobs that an idle worker may take, with the longest idle of these."""
+        """The first of the jobs that a free worker may take, with the first of these."""
         for job in jobs:
             for worker in self.idle_for(job):
                 if self.may_take(worker, job):
@@ -177,7 +181,7 @@ class PlainView:
         return [job for _, job in sorted(found, key=lambda pair: pair[0])]
 
     def next_further(self) -> tuple[PlainWorker, PlainJob] | None:
-        """The first job that an idle worker may run too, with the longest idle of these."""
+        """The first job that a free worker may run too, with the first of these."""
         for job in self.waiting():
             for worker in self.idle_for(job):
                 if worker not in job.attempt.workers and self.may_take(worker, job):
@@ -201,9 +205,9 @@ class PlainView:
         for worker in self.workers:
             held = (worker.rest_until, worker.quarantined_until)
             found.extend(until for until in held if until is not None)
-            if worker.available and worker.job is None and worker.ready_at(self.now) > self.now:
+            if worker.available and worker.may_start_more(self.now) and worker.ready_at(self.now) > self.now:
                 found.append(worker.ready_at(self.now))
-            if worker.phase == "open" and worker.job is None and not (worker.departing or worker.lenders):
+            if worker.phase == "open" and not (worker.runs or worker.departing or worker.lenders):
                 found.append(worker.expires_at)
         if self.waits_for_rate():
             found.append(self.ready_at())

@@ -5,12 +5,12 @@ nothing but what will. What is left over then is for ever.
 
 1. A wait ends when all that it is for has ended; or when its job has been cancelled or its attempt cut short,
    unless it is behind a shield; or when whoever waits has been told.
-2. A running job ends unless one of its waits goes on. One that has lent its worker has to have that back first, so
-   the job that is on it has to end. One that does not wait ends.
+2. A running job ends unless one of its waits goes on. One that has lent its place has to have one back first, so
+   a job that is on that worker has to end. One that does not wait ends.
 3. A job that waits to start, ends if those end that it is after, if there is room beside the waiting jobs
-   that hold theirs, in the pool and in its group, and if a worker will be free that takes it: not held by a
-   waiting job, not kept by a group whose block waits, nor broken while lent. One may be opened, or there may
-   be none that could: then it ends, or one comes.
+   that hold theirs, in the pool and in its group, and if a place of a worker will be free that takes it: not held by a
+   waiting job, not kept by a group whose block waits, nor of a worker that is broken or worn, and can't be reopened.
+   One may be opened, or there may be none that could: then it ends, or one comes.
 4. Of those waits that are for ever on their own account, the last to begin is told, but first those that free their
    jobs. Waits for the ends of cancelled jobs can't be told; those for a lent worker only if their job is cancelled, and
    after the others: their job goes on without it.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from tests.core.plain_elastic import PlainElasticPool
+from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import FINAL, Named, PlainJob, PlainVerdict, PlainWorker
 from trio_pool import JobState
 
@@ -131,8 +132,7 @@ class PlainWaitingPool(PlainElasticPool):
 
     def _loan_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         assert job.has_lent is not None
-        holder = job.has_lent.job
-        return [] if holder is None or holder in self.as_if_lent or holder in coming else [holder]
+        return self._held_by(job.has_lent, coming, is_broken=False, group=job.group)
 
     def _start_kept_by(self, job: PlainJob, coming: set[Thing]) -> list[Thing]:
         kept: list[Thing] = [each for each in self.missing(job) if each.state not in FINAL and each not in coming]
@@ -155,41 +155,70 @@ class PlainWaitingPool(PlainElasticPool):
         if not fitting or (self.could_take(job) and (self.ordered or self.there() < most)):
             return []
         found = [
-            self._held_by(worker, coming, is_broken=worker.phase == "reopening", group=job.group)
+            self._held_by(worker, coming, is_broken=self._is_broken(worker), group=job.group)
             for worker in fitting
             if not worker.departing and not self.avoids(worker, job)
         ]
         if self.could_take(job) and len(self.crew()) + self.ordered < most:
             leaving = [w for w in self.workers if w.elastic and w.departing and w.phase != "gone"]
-            found += [self._held_by(worker, coming, is_broken=True, group=worker.kept_for) for worker in leaving]
+            found += [self._held_by(worker, coming, is_broken=True, group=None) for worker in leaving]
         if not found:  # all are to leave, and have to
-            return [
-                thing
-                for worker in fitting
-                for thing in self._held_by(worker, coming, is_broken=True, group=worker.kept_for)
-            ]
+            return [thing for worker in fitting for thing in self._held_by(worker, coming, is_broken=True, group=None)]
         return [] if [] in found else [thing for things in found for thing in things]
+
+    def _is_broken(self, worker: PlainWorker) -> bool:
+        """Whether all that it runs has to end before it starts something."""
+        return worker.phase == "reopening" or worker.is_worn(self.now)
 
     def _held_by(
         self, worker: PlainWorker, coming: set[Thing], *, is_broken: bool, group: PlainGroup | None
     ) -> list[Thing]:
-        """What keeps a worker from starting something for a group, or for none; with ``is_broken`` its lenders do."""
-        held = [None if worker.job in self.as_if_lent else worker.job, *(worker.lenders if is_broken else [])]
-        kept: list[Thing] = [job for job in held if job is not None and job not in coming]
-        keeper = worker.kept_for
-        if keeper is not None and keeper is not group and not keeper.waits and keeper.opener is not None:
-            kept += [w for w in self.waits_of(keeper.opener) if w.task == keeper.task and w not in coming]
-        return kept
+        """What keeps a place of a worker from a group, or from jobs of none; with ``is_broken`` its lenders do."""
+        stuck = [run.job for run in worker.runs if run.job not in self.as_if_lent and run.job not in coming]
+        lenders = [job for job in worker.lenders if job not in coming] if is_broken else []
+        places, others, blocks = worker.places, list(stuck), list[Thing]()
+        for keeper in dict.fromkeys(worker.kept):
+            if block := self._block_of(keeper, coming) if keeper is not group else []:
+                places -= worker.kept.count(keeper)
+                for job in [job for job in stuck if job.group is keeper][: worker.kept.count(keeper)]:
+                    others.remove(job)
+                blocks += block
+        if len(others) < places and not (is_broken and (stuck or lenders)):
+            return []
+        return [*stuck, *lenders, *blocks]
+
+    def _block_of(self, group: PlainGroup, coming: set[Thing]) -> list[Thing]:
+        """What keeps a group's block from its end, if it has all of its places: the waits of its opener."""
+        if group.waits or group.opener is None:
+            return []
+        return [wait for wait in self.waits_of(group.opener) if wait.task == group.task and wait not in coming]
 
     def _staff_kept_by(self, group: PlainGroup, coming: set[Thing]) -> list[Thing]:
-        spare = 0.0 if self.elastic is None else self.elastic.max - len(self.crew())
+        more = 0 if self.elastic is None else self.elastic.max - len(self.crew())
+        spare = more * self.elastic.places if self.elastic is not None and more else 0.0
         lacks = group.reserve - len(self.kept(group)) - spare
-        own = self.openers_worker(group)
-        others = [worker for worker in self.staying() if worker.kept_for is not group and worker is not own]
-        found = [self._held_by(worker, coming, is_broken=True, group=group) for worker in others]
-        if lacks > len(found) or found.count([]) >= lacks:
-            return []  # or more have to come, as they may
-        return [thing for things in found for thing in things]
+        found: list[Thing] = []
+        most = free = 0.0
+        for worker in self.staying():
+            if group.opener is not None and group.opener in worker.lenders:
+                continue
+            own = [run for run in worker.runs if run.job is group.opener]
+            places = worker.places - worker.kept.count(group) - len(own)
+            stuck = [run.job for run in worker.runs if run not in own and run.job not in self.as_if_lent]
+            held: list[Thing] = [job for job in (*stuck, *worker.lenders) if job not in coming]
+            most += max(0, places)
+            if not any(job not in coming for job in worker.lenders):
+                taken = sum(
+                    worker.kept.count(keeper)
+                    for keeper in dict.fromkeys(worker.kept)
+                    if keeper is not group and self._block_of(keeper, coming)
+                )
+                free += max(0, places - taken - len([job for job in held if job not in worker.lenders]))
+            found += held
+            for keeper in dict.fromkeys(worker.kept):
+                if keeper is not group:
+                    found += self._block_of(keeper, coming)
+        return [] if lacks > most or free >= lacks else found
 
     # Who is told.
 
@@ -238,9 +267,9 @@ class PlainWaitingPool(PlainElasticPool):
     def _wait_for_worker(self, job: PlainJob, task: int) -> None:
         self._add(PlainWait(job, task, is_loan=True))
 
-    def _give_back(self, worker: PlainWorker) -> None:
-        self.waits = [wait for wait in self.waits if not (wait.is_loan and wait.waiter is worker.claims[0])]
-        super()._give_back(worker)
+    def _give_back(self, worker: PlainWorker, job: PlainJob) -> None:
+        self.waits = [wait for wait in self.waits if not (wait.is_loan and wait.waiter is job)]
+        super()._give_back(worker, job)
 
     # What happens.
 
@@ -290,7 +319,9 @@ class PlainWaitingPool(PlainElasticPool):
         worker = job.has_lent
         assert worker is not None
         worker.lenders.remove(job)
-        job.has_lent, job.lent_cut, job.forfeited = None, False, False
+        job.loan, job.forfeited = None, False
+        PlainPool._wear(self, worker)
+        self._update(worker)
         if succeeds or outcome is not None:
             job.attempt.outcomes.append("value" if outcome is None else outcome)
             worker.ended += 1

@@ -13,6 +13,7 @@ from tests.core.machine_draws import (
     ENDS,
     EVENTS,
     HEDGES,
+    PLACES,
     RATES,
     REQUIRED,
     RETRIES,
@@ -23,7 +24,7 @@ from tests.core.machine_draws import (
     WORKER_LIMITS,
     verdict_of,
 )
-from tests.core.makers import make_core, make_job, run_on
+from tests.core.makers import make_core, make_job
 from tests.core.plain_limits import PlainBudget, PlainRates
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict
@@ -33,7 +34,7 @@ from trio_pool._core.admission import Door
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
 
-    from tests.core.shell_machine import ShellWorker
+    from tests.core.shell_machine import ShellRun, ShellWorker
     from trio_pool import Elastic, Job, RetryBudget
     from trio_pool._policies.hedge import Hedge
     from trio_pool._policies.rate_meter import Amount
@@ -54,6 +55,7 @@ class SchedulerMachine(StaffMachine):
         workers=st.lists(TAG_SETS, max_size=4),
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
         hedges=st.sampled_from(["none", "some", "many", "many"]),
+        places=st.sampled_from(["one", "several"]),
         data=st.data(),
         patient=st.booleans(),
         goes_straight=st.sampled_from([True, True, False]),
@@ -71,6 +73,7 @@ class SchedulerMachine(StaffMachine):
         workers: list[tuple[str, ...]],
         limits: str,
         hedges: str,
+        places: str,
         data: DataObject,
         patient: bool,
         goes_straight: bool,
@@ -99,11 +102,12 @@ class SchedulerMachine(StaffMachine):
         # Whether the jobs that are left at the end are waited for, or cancelled.
         self.patient = patient
         self.limits = self.worker_limits[limits]
+        self.places = PLACES[places if self.draws_places else "one"]
         self.hedges = HEDGES[hedges]
         self.uses = UNITS[units]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
-            self.add(tags, data.draw(self.limits))
+            self.add(tags, data.draw(self.limits), data.draw(self.places))
             self.open_resource(self.workers[-1])
         self.begin(elastic, data)
         if hedges == "many":
@@ -214,11 +218,8 @@ class SchedulerMachine(StaffMachine):
 
     # Attempts.
 
-    def busy(self) -> list[ShellWorker]:
-        return [worker for worker in self.workers if worker.running is not None]
-
-    def able(self) -> list[ShellWorker]:
-        """Those of the busy ones whose attempts may end now."""
+    def able(self) -> list[ShellRun]:
+        """What runs and may end now."""
         return self.busy()
 
     def live(self) -> list[tuple[Job[Any], PlainJob]]:
@@ -230,18 +231,18 @@ class SchedulerMachine(StaffMachine):
     def succeed(self, data: DataObject) -> None:
         self.succeed_on(data.draw(st.sampled_from(self.able())))
 
-    def succeed_on(self, worker: ShellWorker) -> None:
+    def succeed_on(self, running: ShellRun) -> None:
         self.end(
-            worker,
-            lambda: self.plain.succeeded(worker.plain),
-            lambda: self.core.succeeded(worker.record, "value", self.now),
+            running,
+            lambda: self.plain.succeeded(running.plain),
+            lambda: self.core.scheduler.succeeded(running.run, "value", self.now),
         )
 
-    def fail_with(self, worker: ShellWorker, verdict: PlainVerdict, error: Exception) -> None:
+    def fail_with(self, running: ShellRun, verdict: PlainVerdict, error: Exception) -> None:
         self.end(
-            worker,
-            lambda: self.plain.failed(worker.plain, verdict),
-            lambda: self.core.failed(worker.record, error, verdict_of(verdict, error), self.now),
+            running,
+            lambda: self.plain.failed(running.plain, verdict),
+            lambda: self.core.scheduler.failed(running.run, error, verdict_of(verdict, error), self.now),
         )
 
     @precondition(lambda self: self.able())
@@ -291,57 +292,56 @@ class SchedulerMachine(StaffMachine):
             if racing and event == "fail":
                 self.fail_with(racing[0], PlainVerdict("retry", placement="other", is_failure=True), ValueError("no"))
             elif racing and event == "cancel":
-                self.cancel_one(*self.pair_of(racing[-1]))
+                self.cancel_one(*pair_of(racing[-1]))
             elif self.core.scheduler.deadlines.soonest < math.inf:
                 self.time_passes_until_the_next_deadline(punctual=True)
 
-    def racing(self) -> list[ShellWorker]:
-        """The workers whose attempt is under way on others too."""
-        return [worker for worker in self.able() if worker.plain.job and len(worker.plain.job.attempt.runners) > 1]
-
-    def pair_of(self, worker: ShellWorker) -> tuple[Job[Any], PlainJob]:
-        """The job that the worker runs, with the model's."""
-        (pair,) = [pair for pair in self.jobs if pair[0] is worker.running]
-        return pair
+    def racing(self) -> list[ShellRun]:
+        """What runs while the same attempt is under way on other workers too."""
+        return [running for running in self.able() if len(running.plain.job.attempt.runs) > 1]
 
     @precondition(lambda self: self.racing())
     @rule(data=st.data(), success=st.booleans(), verdict=RETRIES | ENDS)
     def one_of_several_ends(self, data: DataObject, success: bool, verdict: PlainVerdict) -> None:
-        worker = data.draw(st.sampled_from(self.racing()))
+        running = data.draw(st.sampled_from(self.racing()))
         if success:
-            self.succeed_on(worker)
+            self.succeed_on(running)
         else:
-            self.fail_with(worker, verdict, ValueError("no"))
+            self.fail_with(running, verdict, ValueError("no"))
 
     @precondition(lambda self: self.racing())
     @rule(data=st.data(), cut=st.booleans())
     def something_happens_to_one_of_several(self, data: DataObject, cut: bool) -> None:
         """It is to leave the pool, or its job is cancelled."""
-        worker = data.draw(st.sampled_from(self.racing()))
+        running = data.draw(st.sampled_from(self.racing()))
         if cut:
-            self.dismiss(worker, cut=True)
+            self.dismiss(running.worker, cut=True)
         else:
-            self.cancel_one(*self.pair_of(worker))
+            self.cancel_one(*pair_of(running))
 
-    def overdue(self) -> list[ShellWorker]:
-        """The workers whose attempt gets Trio's cancellation."""
+    def overdue(self) -> list[ShellRun]:
+        """What gets Trio's cancellation."""
         return [
-            worker
-            for worker in self.able()
-            if worker.running in worker.interrupted or worker.plain.attempt_deadline <= self.now
+            running
+            for running in self.able()
+            if running.job in running.worker.interrupted or running.plain.job.attempt.deadline <= self.now
         ]
 
     @precondition(lambda self: self.overdue())
     @rule(data=st.data(), verdict=RETRIES)
     def end_by_cancellation(self, data: DataObject, verdict: PlainVerdict) -> None:
-        worker = data.draw(st.sampled_from(self.overdue()))
-        core, record, plain = self.core, worker.record, worker.plain
-        assert plain.job is not None
-        assert (run_on(record).cut is not None) is plain.cut
+        running = data.draw(st.sampled_from(self.overdue()))
+        core, run, plain = self.core.scheduler, running.run, running.plain
+        assert (run.cut is not None) is plain.cut
         error = TimeoutError()
         if not plain.cut and self.now >= plain.job.deadline:
-            self.end(worker, lambda: self.plain.timed_out(plain), lambda: core.timed_out(record, error, self.now))
+            self.end(running, lambda: self.plain.timed_out(plain), lambda: core.timed_out(run, error, self.now))
         elif plain.cut or plain.job.cancelled:
-            self.end(worker, lambda: self.plain.cut_short(plain), lambda: core.cut_short(record, error, self.now))
+            self.end(running, lambda: self.plain.cut_short(plain), lambda: core.cut_short(run, error, self.now))
         else:
-            self.fail_with(worker, verdict, error)
+            self.fail_with(running, verdict, error)
+
+
+def pair_of(running: ShellRun) -> tuple[Job[Any], PlainJob]:
+    """The job that a worker runs, with the model's."""
+    return running.job, running.plain.job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 from hypothesis.stateful import RuleBasedStateMachine
@@ -27,7 +27,7 @@ from tests.core.commands import (
     WaitsInVain,
     typed,
 )
-from tests.core.makers import begun, job_on, run_on
+from tests.core.makers import begun, job_of, run_on
 from tests.core.plain_parts import Named, PlainJob, PlainWorker
 from trio_pool import JobState
 from trio_pool._core.admission import Admission, Door
@@ -37,26 +37,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.core.commands import Typed
-    from tests.core.makers import Core, job_on
+    from tests.core.makers import Core
     from tests.core.plain_model import PlainPool
+    from tests.core.plain_parts import PlainRun
     from trio_pool import Job
     from trio_pool._model.records import Group, Run, WorkerRecord
 
 
 @attrs.define(eq=False, repr=False)
 class ShellWorker(Named):
-    """The test's stand-in for a worker's loop."""
+    """The test's stand-in for a worker's loops."""
 
     record: WorkerRecord
     plain: PlainWorker
-    # It waits on its channel; or it was handed a job, which it runs.
-    waiting: bool = False
-    running: JobRecord | None = None
+    # Whether the channel is open on which the loops without a job wait; and the jobs that others run.
+    listening: bool = False
+    running: list[JobRecord] = attrs.field(factory=list[JobRecord])
     # The jobs whose attempts on it get Trio's cancellation.
     interrupted: list[JobRecord] = attrs.field(factory=list[JobRecord])
 
     def __repr__(self) -> str:
         return f"worker {self.record.id}"
+
+
+class ShellRun(NamedTuple):
+    """What a worker runs of a job, and what the model has of it."""
+
+    worker: ShellWorker
+    job: Job[Any]
+    plain: PlainRun
+
+    @property
+    def run(self) -> Run:
+        """The same, as the core has it."""
+        return run_on(self.worker.record, self.job)
+
+    def __repr__(self) -> str:
+        return f"job {self.job.id} on {self.worker!r}"
+
+    def _repr_pretty_(self, printer: Any, _: object) -> None:
+        printer.text(repr(self))
 
 
 class ShellMachine(RuleBasedStateMachine):
@@ -98,6 +118,12 @@ class ShellMachine(RuleBasedStateMachine):
         (worker,) = [worker for worker in self.workers if worker.record is record]
         return worker
 
+    def busy(self) -> list[ShellRun]:
+        """What workers run."""
+        plain_jobs: dict[JobRecord, tuple[Job[Any], PlainJob]] = {pair[0]: pair for pair in self.jobs}
+        found = [(worker, *plain_jobs[job]) for worker in self.workers for job in worker.running]
+        return [ShellRun(worker, job, worker.plain.run_of(plain)) for worker, job, plain in found]
+
     def carry_out(self) -> None:
         commands = self.core.commands
         while commands:
@@ -109,7 +135,7 @@ class ShellMachine(RuleBasedStateMachine):
                     self.shell_of(run.worker).interrupted.append(run.job)
                     self.interrupted.append((run.worker, run.job))
                 case Recall(worker=record):
-                    self.shell_of(record).waiting = False
+                    self.shell_of(record).listening = False
                     self.recalled.append(record)
                 case Admitted(job=job):
                     self.let_go.append(job)
@@ -139,7 +165,7 @@ class ShellMachine(RuleBasedStateMachine):
 
     def start(self, run: Run) -> None:
         worker = self.shell_of(run.worker)
-        assert worker.waiting, "a job was sent to a worker that doesn't wait for one"
+        assert worker.listening, "a job was sent to a worker that doesn't wait for one"
         self.run(worker, run.job)
 
     def let_in(self, job: JobRecord, door: Door) -> Admission:
@@ -153,11 +179,9 @@ class ShellMachine(RuleBasedStateMachine):
         return Admission.ENTERED
 
     def run(self, worker: ShellWorker, job: JobRecord) -> None:
-        assert worker.running is None
-        assert job_on(worker.record) is job
-        worker.waiting = False
-        worker.running = job
-        begun(run_on(worker.record), self.now)
+        assert len(worker.running) < worker.record._max_running
+        worker.running.append(job)
+        begun(run_on(worker.record, job), self.now)
         self.started.append((worker.record, job))
 
     def on_both(self, plain: Callable[[], object], core: Callable[[], object], *, dated: bool = True) -> object:
@@ -197,8 +221,9 @@ class ShellMachine(RuleBasedStateMachine):
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         plain_workers = {worker.record: worker.plain for worker in self.workers}
         assert [job._state for job in plain_jobs] == [plain.state for plain in plain_jobs.values()]
-        assert {plain_workers[record]: plain_jobs[job] for record, job in self.started} == dict(model.started)
-        assert len(self.started) == len(model.started)
+        assert Counter((plain_workers[record], plain_jobs[job]) for record, job in self.started) == Counter(
+            model.started
+        )
         assert {plain_jobs[job] for job in self.let_go} == set(model.let_go)
         assert [plain_jobs[job] for job in self.refused] == model.refused
         assert {(plain_workers[record], plain_jobs[job]) for record, job in self.interrupted} == set(model.interrupted)
@@ -229,9 +254,9 @@ class ShellMachine(RuleBasedStateMachine):
 
     def end(
         self,
-        worker: ShellWorker,
+        running: ShellRun,
         plain: Callable[[], object],
-        core: Callable[[], JobRecord | None],
+        core: Callable[[], Run | None],
         *,
         goes_on: bool = False,
     ) -> None:
@@ -241,16 +266,15 @@ class ShellMachine(RuleBasedStateMachine):
           goes_on: whether the attempt does not end, but goes on without the worker.
         """
 
+        worker = running.worker
+
         def end() -> None:
             if not goes_on:
-                worker.interrupted = [job for job in worker.interrupted if job is not worker.running]
-            worker.running = None
-            worker.waiting = True  # for the core may send it something before it returns
-            job = core()
+                worker.interrupted = [job for job in worker.interrupted if job is not running.job]
+            worker.running.remove(running.job)
+            job = job_of(core())
             if job is not None:
-                worker.waiting = False
+                assert worker.listening
                 self.run(worker, job)
-            elif worker.record._is_leaving or not worker.record._is_open:
-                worker.waiting = False
 
         self.on_both(plain, end)

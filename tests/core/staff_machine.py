@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.core.machine_draws import RATES, SETS_OF_RATES, TAG_SETS, USES
-from tests.core.makers import make_limits, run_on
+from tests.core.makers import make_limits
 from tests.core.plain_limits import PlainBreaker, PlainRates
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainWorker
 from tests.core.shell_machine import ShellMachine, ShellWorker
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from trio_pool._policies.rate_meters import RateLimits
 
 
-def has_job(worker: PlainWorker) -> bool:
-    return worker.job is not None
-
-
 def is_anybody(_: PlainWorker) -> bool:
     return True
+
+
+def has_breaker(worker: PlainWorker) -> bool:
+    return worker.breaker is not None
 
 
 def is_opening(worker: PlainWorker) -> bool:
@@ -40,14 +40,14 @@ def is_opening(worker: PlainWorker) -> bool:
 def may_break(worker: PlainWorker) -> bool:
     # What is broken is opened anew only when those have it back who have lent it, and nothing runs on it.
     if worker.phase == "reopening":
-        return not worker.lenders and worker.job is None
+        return not (worker.lenders or worker.runs)
     return worker.elastic or worker.phase != "starting"
 
 
 def may_stop(worker: PlainWorker) -> bool:
     # An elastic pool goes on trying to open those that it has ordered.
     gives_up = worker.phase == "starting" and not worker.elastic
-    return worker.job is None and not worker.lenders and (worker.departing or gives_up)
+    return not (worker.runs or worker.lenders) and (worker.departing or gives_up)
 
 
 def is_paused(worker: PlainWorker) -> bool:
@@ -61,15 +61,27 @@ def is_not_paused(worker: PlainWorker) -> bool:
 class StaffMachine(ShellMachine):
     """Does everything to workers, and lets time pass."""
 
-    # What limits workers have in this run.
+    # Whether workers may have several places.
+    draws_places = True
+
+    # What limits workers have in this run, and how many places.
     limits: SearchStrategy[PlainLimits]
+    places: SearchStrategy[float]
 
     # Workers.
 
     def those(self, wanted: Callable[[PlainWorker], bool]) -> list[ShellWorker]:
         return [worker for worker in self.workers if worker.plain.phase != "gone" and wanted(worker.plain)]
 
-    def add(self, tags: tuple[str, ...], limits: PlainLimits, *, elastic: bool = False, ordered: bool = False) -> None:
+    def add(
+        self,
+        tags: tuple[str, ...],
+        limits: PlainLimits,
+        places: float = 1,
+        *,
+        elastic: bool = False,
+        ordered: bool = False,
+    ) -> None:
         kept = None if limits == PlainLimits() else make_limits(**attrs.asdict(limits, recurse=False))
         plain = PlainWorker(
             frozenset(tags),
@@ -78,8 +90,9 @@ class StaffMachine(ShellMachine):
             rates=PlainRates(limits.rate_limit),
             breaker=PlainBreaker(limits.breaker) if limits.breaker else None,
             elastic=elastic,
+            places=places,
         )
-        worker = ShellWorker(self.core.make_worker(*tags, limits=kept), plain)
+        worker = ShellWorker(self.core.make_worker(*tags, limits=kept, places=places), plain)
         worker.record._elastic = elastic
         self.workers.append(worker)
         self.on_both(
@@ -91,10 +104,10 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: len(self.workers) < 7)
     @rule(tags=TAG_SETS, data=st.data())
     def add_worker(self, tags: tuple[str, ...], data: DataObject) -> None:
-        self.add(tags, data.draw(self.limits))
+        self.add(tags, data.draw(self.limits), data.draw(self.places))
 
     def open_resource(self, worker: ShellWorker) -> None:
-        worker.waiting = not worker.plain.departing
+        worker.listening = not worker.plain.departing
         self.on_both(
             lambda: self.plain.opened(worker.plain),
             lambda: self.core.scheduler.opened(worker.record, self.now),
@@ -103,7 +116,7 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: self.those(is_opening))
     @rule(data=st.data())
     def opened(self, data: DataObject) -> None:
-        opening = [worker for worker in self.those(is_opening) if worker.running is None]
+        opening = [worker for worker in self.those(is_opening) if not worker.running]
         if opening:
             self.open_resource(data.draw(st.sampled_from(opening)))
 
@@ -116,8 +129,7 @@ class StaffMachine(ShellMachine):
     def break_down(self, data: DataObject) -> None:
         """A lifespan ends by itself, perhaps while a job runs, or can't be entered once more."""
         worker = data.draw(st.sampled_from(self.fragile()))
-        if worker.waiting:
-            worker.waiting = False
+        worker.listening = False
         self.on_both(
             lambda: self.plain.broken(worker.plain),
             lambda: self.core.scheduler.reopen(worker.record, OSError("gone"), self.now),
@@ -155,6 +167,15 @@ class StaffMachine(ShellMachine):
             lambda: self.core.scheduler.rest(worker.record, until, self.now),
         )
 
+    @precondition(lambda self: self.those(has_breaker))
+    @rule(data=st.data())
+    def reset_breaker(self, data: DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.those(has_breaker)))
+        self.on_both(
+            lambda: self.plain.reset_breaker(worker.plain),
+            lambda: self.core.scheduler.reset_breaker(worker.record, self.now),
+        )
+
     @precondition(lambda self: self.those(is_anybody))
     @rule(data=st.data(), cut=st.booleans())
     def remove(self, data: DataObject, cut: bool) -> None:
@@ -176,10 +197,19 @@ class StaffMachine(ShellMachine):
         self.stop_one(data.draw(st.sampled_from(self.leaving())))
 
     def stop_one(self, worker: ShellWorker) -> None:
-        worker.waiting = False
+        worker.listening = False
         self.on_both(
             lambda: self.plain.left(worker.plain),
             lambda: self.core.scheduler.left(worker.record, self.now),
+        )
+
+    @precondition(lambda self: self.draws_places and self.those(is_anybody))
+    @rule(data=st.data(), places=st.sampled_from([1, 2, 2, 3, math.inf]))
+    def set_places(self, data: DataObject, places: float) -> None:
+        worker = data.draw(st.sampled_from(self.those(is_anybody)))
+        self.on_both(
+            lambda: self.plain.set_places(worker.plain, places),
+            lambda: self.core.scheduler.set_places(worker.record, places, self.now),
         )
 
     # The pool.
@@ -224,6 +254,7 @@ class StaffMachine(ShellMachine):
 
     @rule(limits=st.none() | RATES | SETS_OF_RATES)
     def set_rate_limit(self, limits: RateLimits) -> None:
+        self.mind_deadlines()  # what starts on account of them begins before the limits change
         self.on_both(
             lambda: self.plain.set_rate_limit(limits),
             lambda: self.core.scheduler.set_rate_limit(limits, self.now),
@@ -237,19 +268,20 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: self.limited())
     @rule(data=st.data(), limits=st.none() | RATES | SETS_OF_RATES)
     def set_rate_limit_of_a_worker(self, data: DataObject, limits: RateLimits) -> None:
+        self.mind_deadlines()
         worker = data.draw(st.sampled_from(self.limited()))
         self.on_both(
             lambda: self.plain.set_rate_limit(limits, worker.plain),
             lambda: self.core.scheduler.set_rate_limit(limits, self.now, worker.record),
         )
 
-    @precondition(lambda self: self.those(has_job))
+    @precondition(lambda self: self.busy())
     @rule(data=st.data(), uses=USES)
     def a_run_says_what_it_has_used(self, data: DataObject, uses: Mapping[str, Amount]) -> None:
-        worker = data.draw(st.sampled_from(self.those(has_job)))
+        running = data.draw(st.sampled_from(self.busy()))
         self.on_both(
-            lambda: self.plain.set_used(worker.plain, uses),
-            lambda: self.core.scheduler.set_used(run_on(worker.record), uses, self.now),
+            lambda: self.plain.set_used(running.plain, uses),
+            lambda: self.core.scheduler.set_used(running.run, uses, self.now),
         )
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 1.0, 3.0]), punctual=st.booleans())
@@ -274,4 +306,4 @@ class StaffMachine(ShellMachine):
 
     def reopening(self) -> list[ShellWorker]:
         """The workers whose resource is next to be opened."""
-        return self.those(lambda worker: is_opening(worker) and worker.job is None and not worker.departing)
+        return self.those(lambda worker: is_opening(worker) and not (worker.runs or worker.departing))

@@ -100,6 +100,16 @@ def test_the_same_time_noted_twice_comes_due_once(held: Held) -> None:
     assert held.comes_due() == [(Due.LIMIT, 5.0)]
 
 
+def test_what_ends_and_begins_again_until_the_same_time_comes_due_once(held: Held) -> None:
+    held.holds.limit(held.worker, 2.0)
+    held.holds.end_limit(held.worker)
+    held.holds.limit(held.worker, 2.0)
+    held.holds.quarantine(held.worker, 3.0)
+    held.holds.end_quarantine(held.worker)
+    held.holds.quarantine(held.worker, 3.0)
+    assert held.comes_due() == [(Due.LIMIT, 2.0), (Due.QUARANTINE, 3.0)]
+
+
 def test_another_time_for_a_limit_takes_the_place_of_the_one_there_is(held: Held) -> None:
     held.holds.limit(held.worker, 5.0)
     held.holds.limit(held.worker, 7.0)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import pytest
+
 from tests.core.makers import make_core, make_job
-from trio_pool import DeadReason, Elastic, RateLimit
+from trio_pool import DeadReason, Elastic, JobState, RateLimit
 from trio_pool._core.admission import Door
 
 
@@ -40,3 +42,15 @@ def test_an_elastic_pool_that_ends_does_not_wait_for_its_limit_where_it_would_op
     assert nobodys.dead_reason is None
     core.scheduler.cancel(held_up, 2.0)
     assert nobodys.dead_reason is DeadReason.NO_WORKER
+
+
+@pytest.mark.parametrize(("uses", "state"), [("x", JobState.QUEUED), ("y", JobState.DEAD)])
+def test_the_end_waits_only_for_units_that_queued_jobs_use(uses: str, state: JobState) -> None:
+    core = make_core(no_worker="wait", rate_limit=RateLimit(1, unit="x"))
+    worker = core.add_worker()
+    core.scheduler.submit(make_job(uses={"x": 1}), Door.ALWAYS, 0.0)
+    core.begin(0.0)
+    core.scheduler.submit(lost := make_job(requires=["a"], uses={uses: 1}), Door.ALWAYS, 0.0)
+    core.scheduler.drain(0.0)
+    core.succeeded(worker, None, 0.5)
+    assert lost.state is state

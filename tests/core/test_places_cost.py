@@ -18,19 +18,14 @@ if TYPE_CHECKING:
 
     from trio_pool._model.handles import Job
     from trio_pool._model.pool_config import Pick
-    from trio_pool._model.records import WorkerRecord
+    from trio_pool._model.records import Group, WorkerRecord
 
 RETRY = Verdict(Retry(0.0, "any", False, True))
 
 
 def wide_worker(core: Core, places: float = 1000, **limits: Any) -> WorkerRecord:
     """A worker with many places."""
-    worker = core.make_worker(limits=make_limits(**limits) if limits else None)
-    worker._max_running = places
-    worker._is_exclusive = False
-    core.scheduler.join(worker)
-    core.scheduler.opened(worker, 0.0)
-    return worker
+    return core.add_worker(limits=make_limits(**limits) if limits else None, places=places)
 
 
 def submit(core: Core, **options: Any) -> Job[Any]:
@@ -127,6 +122,57 @@ def test_no_event_costs_more_where_many_run_and_others_wait_for_tags(
         return act(core, jobs)
 
     assert cost(900) <= 1.2 * cost(10) + 2
+
+
+def open_and_close(core: Core, groups: list[Group]) -> int:
+    opened: list[Group] = []
+    calls = calls_of(lambda: opened.append(core.open_group(reserve=1)))
+    return calls + calls_of(lambda: core.scheduler.close_group(opened[0], 0.0))
+
+
+def run_in_group(core: Core, groups: list[Group]) -> int:
+    return _cost_of_run(core, groups[len(groups) // 2])
+
+
+def run_outside(core: Core, groups: list[Group]) -> int:
+    return _cost_of_run(core, None)
+
+
+def _cost_of_run(core: Core, group: Group | None) -> int:
+    jobs: list[Job[Any]] = []
+    calls = calls_of(lambda: jobs.append(submit(core, group=group)))
+    run = jobs[0]._run
+    assert run is not None
+    return calls + calls_of(lambda: core.scheduler.succeeded(run, None, 0.0))
+
+
+@pytest.mark.parametrize("pick", PICKS)
+@pytest.mark.parametrize("act", [open_and_close, run_in_group, run_outside])
+def test_no_event_costs_more_with_the_number_of_groups_that_have_places_of_a_worker(
+    act: Callable[[Core, list[Group]], int], pick: Pick
+) -> None:
+    def cost(number: int) -> int:
+        core = make_core(pick=pick)
+        for _ in range(2):
+            wide_worker(core, 1000)
+        groups = [core.open_group(reserve=1) for _ in range(number)]
+        act(core, groups)
+        return sum([act(core, groups) for _ in range(50)])  # what is stale in the heaps is dropped now and then
+
+    assert cost(300) <= 1.2 * cost(10)
+
+
+@pytest.mark.parametrize("act", [run_in_group, run_outside])
+def test_nor_with_the_number_of_workers_of_which_a_group_has_places(act: Callable[[Core, list[Group]], int]) -> None:
+    def cost(number: int) -> int:
+        core = make_core()
+        for _ in range(number):
+            wide_worker(core, 2)
+        groups = [core.open_group(reserve=number)]
+        act(core, groups)
+        return sum([act(core, groups) for _ in range(50)])
+
+    assert cost(300) <= 1.2 * cost(10)
 
 
 def test_a_worker_that_starts_and_ends_again_and_again_leaves_nothing_behind() -> None:

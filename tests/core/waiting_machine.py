@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.core.commands import Typed
     from tests.core.plain_groups import PlainGroup
     from tests.core.plain_parts import PlainJob
-    from tests.core.shell_machine import ShellWorker
+    from tests.core.shell_machine import ShellRun, ShellWorker
     from trio_pool import Elastic, Job
     from trio_pool._model.records import Group
 
@@ -128,9 +128,9 @@ class WaitingMachine(ElasticMachine):
             if not any(self.model.waits_of(lender) for lender in worker.plain.lenders)
         ]
 
-    def able(self) -> list[ShellWorker]:
-        """Those of the busy ones whose attempts may end: no task of theirs waits or is in a group's block."""
-        return [worker for worker in super().able() if worker.plain.job and self.is_alone(worker.plain.job)]
+    def able(self) -> list[ShellRun]:
+        """What runs and may end: no task of the job waits or is in a group's block."""
+        return [running for running in super().able() if self.is_alone(running.plain.job)]
 
     def is_alone(self, job: PlainJob) -> bool:
         """Whether a job has nothing to leave before it can end."""
@@ -167,10 +167,10 @@ class WaitingMachine(ElasticMachine):
         assert group.opener is not None
         return any(wait.task == group.task for wait in self.model.waits_of(group.opener))
 
-    def may_lend(self) -> list[ShellWorker]:
-        """The workers whose jobs may lend them: other tasks of theirs may wait meanwhile."""
-        running = [worker for worker in self.busy() if worker.running and worker.running._options.hedge is None]
-        return [worker for worker in running if worker.plain.job and self.free_tasks(worker.plain.job)]
+    def may_lend(self) -> list[ShellRun]:
+        """What runs of jobs that may lend their places: other tasks of theirs may wait meanwhile."""
+        unhedged = [running for running in self.busy() if running.job._options.hedge is None]
+        return [running for running in unhedged if self.free_tasks(running.plain.job)]
 
     def may_claim(self) -> list[tuple[Job[Any], PlainJob]]:
         """The jobs that have lent their workers and can ask to have them back."""
@@ -263,8 +263,8 @@ class WaitingMachine(ElasticMachine):
         group = data.draw(st.sampled_from([None, *self.taking_groups()])) if in_group else None
         child = self.submit_to(data, group, [], Door.ALWAYS, requires=requires, only=only)
         if lends:
-            for worker in [worker for worker in self.may_lend() if worker.plain.job is waiter[1]]:
-                self.lend_one(worker)
+            for running in [running for running in self.may_lend() if running.job is waiter[0]]:
+                self.lend_one(running)
         if child[1].state is not None and self.free_tasks(waiter[1]):
             self.wait(waiter, self.free_tasks(waiter[1])[0], [child])
 
@@ -365,7 +365,7 @@ class WaitingMachine(ElasticMachine):
         plain.opener, plain.task = opener[1], data.draw(st.sampled_from(self.free_tasks(opener[1])))
         if any(group.task == plain.task for _, group in self.groups_of(opener[1])):
             return
-        if plain.reserve > self.model.most_workers(plain):
+        if plain.reserve > self.model.most_places(plain):
             return  # that is told at the call
         if busy and self.plain.idle():
             self.submit_for_anybody(len(self.plain.idle()), data)

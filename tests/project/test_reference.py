@@ -1,12 +1,14 @@
-"""Every public name stands in the reference."""
+"""Every public name stands in the reference, with the parameters that it takes."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 import trio_pool
@@ -14,6 +16,7 @@ import trio_pool.otel
 import trio_pool.rich
 import trio_pool.testing
 import trio_pool.timeline
+from trio_pool._model.pool_config import Config
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -27,22 +30,28 @@ MODULES: dict[str, ModuleType] = {
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
 
+SIGNATURES: dict[str, str] = {}
+"""The parameters that the reference gives, by the full name, where it gives some."""
+
+
 def directives() -> dict[str, str]:
-    """What each directive about a name says below it, by the full name."""
+    """What each directive about a name says below it, by the full name; notes the signatures as well."""
     found: dict[str, str] = {}
     module = owner = ""
-    pattern = re.compile(r"^( *)\.\. (?:auto)?(\w+):: *([\w.]+).*\n((?:\1 +.*\n|\n)*)", re.MULTILINE)
+    pattern = re.compile(r"^( *)\.\. (?:auto)?(\w+):: *([\w.]+)(?:\((.*)\).*)?\n((?:\1 +.*\n|\n)*)", re.MULTILINE)
     text = REFERENCE.read_text(encoding="utf-8")
     position = 0
     while (match := pattern.search(text, position)) is not None:
-        indent, kind, name, body = match.groups()
-        position = match.start(4)  # what is nested comes next
+        indent, kind, name, parameters, body = match.groups()
+        position = match.start(5)  # what is nested comes next
         if kind == "currentmodule":
             module = owner = name
         if kind in ("currentmodule", "rubric"):
             continue
         full = f"{owner if indent else module}.{name}"
         found[full] = body
+        if parameters:
+            SIGNATURES[full] = parameters
         if not indent:
             owner = full
     return found
@@ -85,6 +94,46 @@ MEMBERS = [
 ]
 
 
+def object_of(name: str) -> Any:
+    """The object of a full name, which may be a member of a class."""
+    found: object = trio_pool
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+    return found
+
+
+def parameters_of(name: str) -> list[tuple[str, object, object]]:
+    """The parameters that an object takes: the name, the kind and the default of each."""
+    taker = object_of(name)
+    parameters = list(inspect.signature(taker).parameters.values())
+    if taker is trio_pool.open_pool:  # takes the options of a pool as they are
+        parameters = [parameters[0], *inspect.signature(Config).parameters.values()]
+    if parameters[0].name == "self":
+        del parameters[0]
+    fields = attrs.fields_dict(taker) if inspect.isclass(taker) and attrs.has(taker) else {}
+    found: list[tuple[str, object, object]] = []
+    for parameter in parameters:
+        default: Any = parameter.default
+        if default is attrs.NOTHING:
+            default = fields[parameter.name].default
+            default = tuple(default.factory())  # whatever the empty collection is
+        found.append((parameter.name, parameter.kind, default))
+    return found
+
+
+def written_parameters(text: str) -> list[tuple[str, object, object]]:
+    """The same from the source of the parameters."""
+    (function,) = ast.parse(f"def taker({text}): pass").body
+    names: dict[str, Any] = dict(vars(trio_pool))
+    exec(compile(ast.Module([function], []), "reference.rst", "exec"), names)
+    return [(each.name, each.kind, each.default) for each in inspect.signature(names["taker"]).parameters.values()]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_reference_gives_the_parameters_as_they_are(name: str) -> None:
+    assert written_parameters(SIGNATURES[name]) == parameters_of(name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_public_name_is_in_the_reference(name: str) -> None:
     if name == "trio_pool.__version__":
@@ -120,6 +169,4 @@ def test_public_member_has_a_docstring(owner: str, member: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(DIRECTIVES))
 def test_what_the_reference_lists_is_there(name: str) -> None:
-    found: object = trio_pool
-    for part in name.split(".")[1:]:
-        found = getattr(found, part)
+    object_of(name)

@@ -78,14 +78,14 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          idle_only: only queue the job if an eligible worker is idle.
+          idle_only: only queue the job if an eligible worker has a free place for it.
           **options: options of the job.
 
         Returns:
           Job: the handle of the job.
 
         Raises:
-          trio.WouldBlock: if there is no place in the queue, or no such idle worker.
+          trio.WouldBlock: if there is no place in the queue, or no such worker.
           PoolClosedError: if the pool is closed.
           NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.

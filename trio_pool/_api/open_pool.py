@@ -169,7 +169,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
           cancelled before it returned a value; see `Resource`.
       check: a `HealthCheck` of workers while they are idle.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
-      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which idle worker gets a job that
+      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which free worker gets a job that
           several of them may run.
       no_worker: what happens to a job that no worker of the pool may run. ``"reject"``: its
           submitter gets `NoEligibleWorkerError`. ``"wait"``: the job waits for a worker that may be

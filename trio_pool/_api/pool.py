@@ -248,6 +248,7 @@ class Pool(ResourceCalls[R], BasePool):
         Raises:
           PoolClosedError: if the workers have been stopped.
           Exception: whatever entering the lifespan raises; then there is no new worker.
+          RuntimeError: if the worker was removed before it had started.
         """
         given: dict[str, Any] = {"max_running": max_running, "rate_limit": rate_limit, "breaker": breaker}
         given |= {"max_jobs": max_jobs, "max_age": max_age, "on_cut": on_cut, "check": check}

@@ -223,6 +223,7 @@ class AttemptEvents:
         """Remove an ended run from its attempt and from its worker."""
         if run.is_lent:
             self._lending.close(run)
+            self._changes.wear_out(run.worker, now)  # it could not be reopened while this run was inside of it
         else:
             self._lifecycle.take_off(run, now)
         if run.draws is not None:
@@ -278,9 +279,7 @@ class AttemptEvents:
             self._lifecycle.move(job, JobState.DELAYED, now, until)
             self._deadlines.add_delay(job, until)
         else:
-            # A worker with several places is a candidate itself, once it looks for its next job.
-            assert setback.last is not None
-            self._changes.queue_again(job, now, front=fate.front, at_once=setback.last._is_exclusive)
+            self._changes.queue_again(job, now, front=fate.front)
 
     def _leave_unfinished(self, run: Run, now: float) -> None:
         """Reopen the resource of a run that was cancelled before it returned a value, if its worker does so."""

@@ -58,9 +58,14 @@ class Changes:
             return
         self._lifecycle.move(job, JobState.QUEUED, now)
         # If this is the only change, and no other job waits because of a shared limit, the job may
-        # start at once. Otherwise it is matched with the workers when all changes are known.
+        # start at once. Otherwise it is matched with the workers when all changes are known. A worker
+        # whose run has just ended may be preferred to others of whose places some are taken.
         alone = at_once and not (
-            state.may_start or self._lifecycle.news or state.limits.is_shared or state.has_reserved
+            state.may_start
+            or self._lifecycle.news
+            or state.limits.is_shared
+            or state.has_reserved
+            or state.roster.kinds.have_places
         )
         worker = self._dispatcher.idle_worker_for(job, terms, now) if alone else None
         if worker is not None:
@@ -147,14 +152,14 @@ class Changes:
             self._lifecycle.tell("worker_resumed", worker)
             self._dispatcher.note(worker, now)
 
-    def resume_pool(self) -> None:
+    def resume_pool(self, now: float) -> None:
         """Resume the pool, if it is paused."""
-        if self._state.limits.hold.resume():
+        if self._state.limits.hold.resume(now):
             self._state.note_hold()
 
     def resume_all(self, now: float) -> None:
         """Resume the pool and all paused workers."""
-        self.resume_pool()
+        self.resume_pool(now)
         for worker in sorted(self._state.paused, key=lambda worker: worker._id):
             self.resume(worker, now)
 
@@ -172,6 +177,20 @@ class Changes:
         self._state.may_reserve = self._state.may_start = True
         self._state.commands.append((RECALL, worker))
 
+    def wear_out(self, worker: WorkerRecord, now: float) -> None:
+        """Reopen a worker's resource if it is worn: at once if nothing runs on it, otherwise nothing more starts.
+
+        Not while the worker is about to leave, or while jobs have lent it.
+        """
+        limits = worker._limits
+        if limits is None or not limits.is_worn() or not worker._is_open or worker._is_leaving or worker._lent:
+            return
+        if not worker._runs:
+            self.take_out_of_use(worker, None, now)
+        elif not worker._is_exclusive:
+            self._dispatcher.note_places(worker, now)
+            self._state.may_be_stuck = True
+
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
         """Reopen a worker's resource; without ``tell`` the reason is unknown yet, and reported later."""
         if self._autoscaler is not None:
@@ -186,8 +205,3 @@ class Changes:
         if tell:
             self._lifecycle.tell("worker_reopening", worker, error)
         self._state.commands.append((RECALL, worker))
-
-
-def is_kept(worker: WorkerRecord) -> bool:
-    """Whether a worker's resource must not be reopened: the worker is about to leave, or jobs have lent it."""
-    return worker._is_leaving or bool(worker._lent)

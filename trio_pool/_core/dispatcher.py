@@ -223,7 +223,7 @@ class Dispatcher:
 
     def _note_place(self, run: Run, now: float) -> None:
         """Update whether a worker with several places is free after a run has taken one of them."""
-        run.worker._note_run(run, 1)
+        self._roster.note_run(run, 1)
         self.note_places(run.worker, now)
 
     def note_places(self, worker: WorkerRecord, now: float) -> None:

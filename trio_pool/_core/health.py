@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .._model.records import WorkerRecord
     from .commands import Commands
     from .deadlines import Deadlines
+    from .pool_hold import PoolHold
 
 
 class Health:
@@ -62,27 +63,27 @@ class Health:
         """Record that an alarm has come."""
         self._due.append(self._workers[alarm])
 
-    def order(self, now: float, is_held: bool) -> None:
+    def order(self, now: float, hold: PoolHold) -> None:
         """Order the checks that are due, after all jobs that are due have started."""
         due, self._due = self._due, []
         for worker in due:
-            if self.is_due(worker, now, is_held):
+            if self.is_due(worker, now, hold):
                 self._commands.append((CHECK, worker))
 
-    def is_due(self, worker: WorkerRecord, now: float, is_held: bool) -> bool:
+    def is_due(self, worker: WorkerRecord, now: float, hold: PoolHold) -> bool:
         """Whether a worker is to be checked now; if not, look again when it may be.
 
         Arguments:
-          is_held: whether the pool is paused or resting.
+          hold: the pause and the rest of the pool, in which no worker is idle.
         """
         if self._is_over or worker not in self._alarms:
             return False
         limits = worker._limits
         assert limits is not None
-        if is_held or worker._runs or worker._lent or not worker._available:
+        if hold.is_on_at(now) or worker._runs or worker._lent or not worker._available:
             self.look_later(worker, now)
             return False
-        at = limits.idle_since + self._every(worker)
+        at = max(limits.idle_since, hold.ended_at) + self._every(worker)
         if at > now:
             self._look_at(worker, at)
         return at <= now

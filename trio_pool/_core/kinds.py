@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from .tag_index import OPEN, Family, TagIndex, WorkerKind
+from .free_places import FreePlaces
+from .tag_index import FEW, OPEN, Family, TagIndex, WorkerKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._model.pool_config import Pick
-    from .._model.records import Group, Terms, WorkerRecord
+    from .._model.records import Group, Run, Terms, WorkerRecord
     from .tag_index import Fit, Key, Units
 
 
@@ -20,20 +24,23 @@ class Kinds:
     has places of it reserved.
 
     Attributes:
-      only: the only kind, if all workers are exclusive and none is reserved, and if picks are not
-          random.
+      only: the only kind, if all workers are exclusive and none is reserved, if its idle workers are
+          in order, and if picks are not random.
+      have_places: whether there has ever been a worker that is not exclusive.
     """
 
-    __slots__ = ("_by_key", "_everybody", "_pick", "by_group", "only")
+    __slots__ = ("_by_key", "_everybody", "_pick", "by_group", "have_places", "only", "places")
 
     def __init__(self, pick: Pick) -> None:
         self._pick: Pick = pick
         self._by_key: dict[Key, Family] = {}
+        self.places: FreePlaces = FreePlaces()
         # The kinds by the group that they are reserved for and by their closed units; and kinds by
         # their tags alone.
         self.by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
+        self.have_places: bool = False
 
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker."""
@@ -51,6 +58,7 @@ class Kinds:
         if not kind.members:
             self._everybody.remove(kind)
         self.quit(worker._kind)
+        self.places.leave(worker)
         return not kind.members
 
     def enter(self, worker: WorkerRecord, group: Group | None) -> None:
@@ -72,7 +80,7 @@ class Kinds:
             kind.has_places = not worker._is_exclusive
             indexes = self.by_group.setdefault(group, {})
             if closed not in indexes:
-                indexes[closed] = TagIndex(self._pick)
+                indexes[closed] = TagIndex(self._pick, None if group is None else self.places)
             indexes[closed].add(kind)
             self._look_for_only()
         kind.add_members(1)
@@ -101,7 +109,8 @@ class Kinds:
     def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
         """Move a worker to the kinds with these closed units; return whether it is idle."""
         left = self.of(worker)
-        since = {kind.group: number for kind in left if (number := kind.unpark(worker)) is not None}
+        since = worker._kind.unpark(worker)
+        kept = [kind.group for kind in left if kind.unkeep(worker) and kind.group is not None]
         counts = worker._available and not worker._lent
         self.add_available(worker, -counts)
         worker._closed = closed
@@ -110,13 +119,34 @@ class Kinds:
             self.add_to(worker, group)
         if not worker._is_exclusive:
             self.note_places(worker)
+        for own in kept:
+            self._kind_of(worker, own).keep(worker)
+        if kept and worker in self.places.free:
+            self.places.add(worker, self.places.free[worker])
         for kind in left:
             self.quit(kind)
         self.add_available(worker, counts)
-        for kind in self.of(worker) if since else ():
-            if kind.group in since:
-                put_back(worker, kind, since[kind.group])
-        return bool(since)
+        if since is not None:
+            self.put_back(worker, worker._kind, since)
+        return since is not None or worker in self.places.free
+
+    def put_back(self, worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
+        """Let a worker be idle again where it was in the order."""
+        is_before_others = kind.is_in_order and number < next(reversed(kind.idle.values()), 0)
+        if is_before_others and len(kind.idle) > FEW:
+            kind.is_mixed = True
+            self._give_up_order(kind)
+        kind.park(worker, number)
+        if is_before_others and kind.is_in_order:
+            kind.idle = dict(sorted(kind.idle.items(), key=itemgetter(1)))
+
+    def note_empty(self, kind: WorkerKind) -> None:
+        """Record that no worker of a kind is idle any more: the next ones will be in order."""
+        if kind.is_mixed:
+            kind.is_mixed = False
+            for fit in list(kind.wide):
+                fit.narrow()
+            self._look_for_only()
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
         """Change the number of a worker's places, while it is free in no kind."""
@@ -126,27 +156,74 @@ class Kinds:
             self.note_places(worker)
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
-        """Reserve more or fewer places of a worker for a group, while it is free in no kind."""
+        """Reserve more or fewer places of a worker for a group, while it is not free."""
+        counts = worker._available and not worker._lent
+        worker._kind.add_available(-counts * _has_unreserved(worker))
         if group not in worker._kept:
-            self.add_to(worker, group)
+            self.add_to(worker, group).add_available(counts)
             worker._kept[group] = 0
-            worker._kept_runs[group] = sum(run.job._options.group is group for run in worker._runs)
+            runs = worker._runs if group.live else ()
+            worker._kept_runs[group] = sum([run.job._options.group is group for run in runs])
+        before = worker._kept[group] - worker._kept_runs[group]
         worker._kept[group] += number
+        worker._kept_places += number
+        self._note_left(worker, group, before, before + number if worker._kept[group] else 0)
         if not worker._kept[group]:
+            self._kind_of(worker, group).add_available(-counts)
             del worker._kept[group], worker._kept_runs[group]
             self.remove_from(worker, group)
+        worker._kind.add_available(counts * _has_unreserved(worker))
+
+    def note_run(self, run: Run, number: int) -> None:
+        """Count a run that begins or ends among those of its group, if the group has places reserved."""
+        worker, group = run.worker, run.job._options.group
+        if group in worker._kept_runs:
+            assert group is not None
+            before = worker._kept[group] - worker._kept_runs[group]
+            worker._kept_runs[group] += number
+            self._note_left(worker, group, before, before - number)
+
+    def _note_left(self, worker: WorkerRecord, group: Group, before: int, now: int) -> None:
+        """Record how many of the places that are reserved for a group are free."""
+        worker._kept_free += max(0, now) - max(0, before)
+        if (now > 0) != (before > 0):
+            kind = self._kind_of(worker, group)
+            if now > 0:
+                kind.keep(worker)
+            else:
+                kind.unkeep(worker)
+
+    def free_places(self, worker: WorkerRecord, number: int) -> bool:
+        """Enter a worker with several places where it is free, with its place in the order; return whether it is."""
+        if not worker._has_room:
+            return False
+        self.places.add(worker, number)
+        if has_unreserved_place(worker):
+            worker._kind.park(worker, number)
+        return True
+
+    def take_out(self, worker: WorkerRecord) -> int | None:
+        """Let a worker be free no more; return its place in the order, if it was."""
+        number = worker._kind.unpark(worker)
+        free = self.places.free.pop(worker, None)
+        return free if number is None else number
 
     def note_places(self, worker: WorkerRecord) -> None:
         """Record that a worker is not exclusive."""
+        self.have_places = True
         for kind in self.of(worker):
             if not kind.has_places:
-                self.by_group[kind.group][kind.closed].note_places(kind)
-                self._look_for_only()
+                kind.has_places = True
+                self._give_up_order(kind)
+
+    def _give_up_order(self, kind: WorkerKind) -> None:
+        self.by_group[kind.group][kind.closed].widen(kind)
+        self._look_for_only()
 
     def _look_for_only(self) -> None:
         family = next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
         only = None if family is None or len(family.kinds) > 1 else family.kinds.get(OPEN)
-        is_simple = only is not None and only.group is None and not only.has_places and self._pick != "random"
+        is_simple = only is not None and only.group is None and only.is_in_order and self._pick != "random"
         self.only = only if is_simple else None
 
     def of(self, worker: WorkerRecord) -> list[WorkerKind]:
@@ -156,18 +233,21 @@ class Kinds:
     def _kind_of(self, worker: WorkerRecord, group: Group | None) -> WorkerKind:
         return self._by_key[worker._tags, group].kinds[worker._closed]
 
-    def open_to(self, worker: WorkerRecord) -> list[WorkerKind]:
-        """The kinds in which a worker that is not exclusive has a free place."""
+    def number_of(self, worker: WorkerRecord) -> int | None:
+        """The place of a free worker in the order, or None."""
+        number = worker._kind.idle.get(worker)
+        return self.places.free.get(worker) if number is None else number
+
+    def open_to(self, worker: WorkerRecord, among: Mapping[Group, object] | None = None) -> list[WorkerKind]:
+        """The kinds in which a worker that is not exclusive has a free place; of those for groups perhaps only some."""
         if not worker._has_room:
             return []
-        taken = len(worker._runs)
-        kinds: list[WorkerKind] = []
-        for group, number in worker._kept.items():
-            left = number - worker._kept_runs[group]
-            if left > 0:
-                taken += left
-                kinds.append(self._kind_of(worker, group))
-        return [worker._kind, *kinds] if taken < worker._max_running else kinds
+        kinds = [worker._kind] if has_unreserved_place(worker) else []
+        if worker._kept_free:
+            kept, runs = worker._kept, worker._kept_runs
+            groups = among if among is not None and len(among) < len(kept) else kept
+            kinds += [self._kind_of(worker, group) for group in groups if group in kept and kept[group] > runs[group]]
+        return kinds
 
     def add_available(self, worker: WorkerRecord, number: int) -> None:
         """Add to the number of available workers of each kind in which a worker has places."""
@@ -177,6 +257,17 @@ class Kinds:
         for kind in self.of(worker):
             if kind.group is not None or _has_unreserved(worker):
                 kind.add_available(number)
+
+    def available(self, terms: Terms) -> int:
+        """How many available workers may run such jobs."""
+        gate = terms.gate
+        number = sum([fit.count_available() for fit in self.fits_for(terms.requires, None)])
+        if gate is None:
+            return number
+        number += sum([fit.count_available() for fit in self.fits_for(terms.requires, gate)])
+        # Those that also have places for any job have been counted twice.
+        shared = (worker for worker in gate.workers if worker._kept and _has_unreserved(worker))
+        return number - sum(1 for worker in shared if is_relied_on(worker, terms))
 
     def everybody(self, requires: frozenset[str]) -> Fit:
         """The kinds by tags alone that have these tags."""
@@ -214,23 +305,29 @@ def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
     return terms.requires <= worker._tags and (terms.gate in worker._kept or _has_unreserved(worker))
 
 
+def is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
+    """Whether a worker is available for such jobs, now or after what it runs."""
+    return worker._available and not worker._lent and may_serve(worker, terms)
+
+
 def _has_unreserved(worker: WorkerRecord) -> bool:
     """Whether not all places of a worker that is not exclusive are reserved."""
-    return sum(worker._kept.values()) < worker._max_running
-
-
-def put_back(worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
-    """Let a worker be idle again where it was in the order."""
-    in_order = number > next(reversed(kind.idle.values()), 0)
-    kind.park(worker, number)
-    if not in_order:
-        kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
+    return worker._kept_places < worker._max_running
 
 
 def has_place_for(worker: WorkerRecord, group: Group | None) -> bool:
     """Whether a place of a worker is free that isn't reserved for other groups than this one."""
-    taken = len(worker._runs)
-    for other, number in worker._kept.items():
-        if other is not group:
-            taken += max(0, number - worker._kept_runs[other])
-    return taken < worker._max_running
+    own = worker._kept[group] - worker._kept_runs[group] if group in worker._kept else 0
+    return len(worker._runs) + worker._kept_free - max(0, own) < worker._max_running
+
+
+def has_free_place_for(worker: WorkerRecord, group: Group | None) -> bool:
+    """Whether a worker that is not exclusive may start a job of this group, or of none, according to its places."""
+    if not worker._has_room:
+        return False
+    return has_unreserved_place(worker) or (group in worker._kept and worker._kept[group] > worker._kept_runs[group])
+
+
+def has_unreserved_place(worker: WorkerRecord) -> bool:
+    """Whether a place of a worker is free that isn't reserved."""
+    return len(worker._runs) + worker._kept_free < worker._max_running

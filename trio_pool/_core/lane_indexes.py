@@ -9,7 +9,7 @@ from .lanes import take_from
 from .tag_index import a_tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from .._model.records import Group
     from .kinds import Kinds
@@ -47,10 +47,9 @@ class LaneIndexes:
         self._families: dict[Key, tuple[Family, dict[Units, Index]]] = {}
         self._shared: dict[str | None, dict[Units, Index]] = {}
 
-    @property
-    def uses_units(self) -> bool:
-        """Whether jobs wait that use units."""
-        return any(self._units)
+    def uses_any(self, units: Collection[str]) -> bool:
+        """Whether jobs wait that use any of these units."""
+        return any(not used.isdisjoint(units) for used in self._units)
 
     def count_units(self, units: Units, difference: int) -> None:
         """Add to the number of lanes whose jobs use these units."""

@@ -76,9 +76,11 @@ class Lending:
             self._roster.count_as_available(worker, True)
         run.is_lent = False
         run.since = now
+        worker._in_order = not worker._runs  # later runs may stand before this one
         worker._runs[run] = None
-        worker._note_run(run, 1)
-        if worker._has_room and worker._available and Hold.LIMITED not in worker._holds:
+        self._roster.note_run(run, 1)
+        is_limited = worker._limits is not None and worker._limits.ready_at(now) > now
+        if worker._has_room and worker._available and not (is_limited or Hold.LIMITED in worker._holds):
             self._roster.park(worker, now)
         self._roster.count_coming(worker)
         self._lifecycle.add_surplus(job, 1)

@@ -280,7 +280,7 @@ class Lifecycle:
         job, worker = run.job, run.worker
         del worker._runs[run]
         if worker._kept:
-            worker._note_run(run, -1)
+            worker._crew.note_run(run, -1)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
         if run.draws is not None:

@@ -55,7 +55,7 @@ class Metering:
 
     # fmt: off
     __slots__ = (
-        "_gates", "_of_crew", "_of_keys", "_opened", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares",
+        "_closed", "_gates", "_of_crew", "_opened", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares",
     )
     # fmt: on
 
@@ -63,7 +63,8 @@ class Metering:
         self._state = state
         self._shares_of: dict[SharedRateLimit, Share] = {}
         self._gates: dict[tuple[Holder, str | None], UnitGate] = {}
-        self._of_keys = 0  # how many of these are gates of keys
+        # For each unit that is closed in the pool or on a worker, how many gates it has.
+        self._closed: dict[str, int] = {}
         # The shares of the pool and its workers; and those of keys that may just have had their turn. There may be very
         # many keys with a shared limit each.
         self._of_crew: dict[Share, None] = {}
@@ -83,10 +84,10 @@ class Metering:
     @property
     def may_open(self) -> bool:
         """Whether jobs may wait only for a unit, or for a limit or the rest of their key."""
-        state = self._state
+        state, closed = self._state, self._closed.keys()
         if state.keys is not None and state.keys.may_open:
             return True
-        return len(self._gates) > self._of_keys and (state.queue.uses_units or state.waiting_line.by_taker.uses_units)
+        return bool(closed) and (state.queue.uses_any(closed) or state.waiting_line.by_taker.uses_any(closed))
 
     # Runs.
 
@@ -164,7 +165,8 @@ class Metering:
         meters.wait(unit, now)
         if gate is None:
             gate = self._gates[holder, unit] = UnitGate(holder, unit)
-            self._of_keys += isinstance(holder, KeyRecord)
+            if unit is not None and not isinstance(holder, KeyRecord):
+                self._closed[unit] = self._closed.get(unit, 0) + 1
             self._close(gate)
         if gate.until != ready:
             self._forget(gate)
@@ -220,7 +222,11 @@ class Metering:
     def _remove(self, gate: UnitGate) -> None:
         self._forget(gate)
         del self._gates[gate.holder, gate.unit]
-        self._of_keys -= isinstance(gate.holder, KeyRecord)
+        unit = gate.unit
+        if unit is not None and not isinstance(gate.holder, KeyRecord):
+            self._closed[unit] -= 1
+            if not self._closed[unit]:
+                del self._closed[unit]
 
     def come_due(self, gate: UnitGate, now: float) -> None:
         """Check a unit again at the time when its limits should allow a start."""

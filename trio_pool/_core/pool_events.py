@@ -36,7 +36,7 @@ class PoolEvents:
     def resume_pool(self, now: float) -> None:
         """Resume the pool."""
         self._settling.advance(now)
-        self._changes.resume_pool()
+        self._changes.resume_pool(now)
         self._settling.settle(now)
 
     def rest_pool(self, until: float, now: float) -> None:

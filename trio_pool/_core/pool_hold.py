@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .commands import TELL_OF_POOL
@@ -19,15 +20,17 @@ class PoolHold:
 
     Attributes:
       paused: whether the pool is paused.
+      ended_at: when a pause or a rest last ended.
     """
 
-    __slots__ = ("_commands", "_deadlines", "_instruments", "_rest", "paused")
+    __slots__ = ("_commands", "_deadlines", "_instruments", "_rest", "ended_at", "paused")
 
     def __init__(self, deadlines: Deadlines, commands: Commands, instruments: Sequence[object]) -> None:
         self._deadlines = deadlines
         self._commands = commands
         self._instruments = instruments
         self.paused: bool = False
+        self.ended_at: float = -math.inf
         self._rest = Alarm()
 
     @property
@@ -52,11 +55,12 @@ class PoolHold:
         self._tell("pool_paused")
         return True
 
-    def resume(self) -> bool:
+    def resume(self, now: float) -> bool:
         """End a pause; return whether there was one."""
         if not self.paused:
             return False
         self.paused = False
+        self.ended_at = now
         self._tell("pool_resumed")
         return True
 

@@ -22,7 +22,7 @@ from .startable import Startable
 from .terms import terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, WorkerRecord
@@ -207,7 +207,7 @@ class ReadyQueue:
         for worker in workers:
             for own in self._pinned.get(worker, {}).values():
                 self._note_startable(own)
-            kinds = self._roster.kinds.open_to(worker) if worker._kept else (worker._kind,)
+            kinds = self._roster.kinds.open_to(worker, self._indexes.gated) if worker._kept else (worker._kind,)
             for index in (index for kind in kinds for index in self._indexes.of(kind)) if self._lanes else ():
                 rank = index.first_rank()
                 if rank is not None:
@@ -277,10 +277,9 @@ class ReadyQueue:
         """Let a worker search again that may now run jobs of more units."""
         self._nothing_before.pop(worker, None)
 
-    @property
-    def uses_units(self) -> bool:
-        """Whether jobs wait that use units."""
-        return self._indexes.uses_units
+    def uses_any(self, units: Collection[str]) -> bool:
+        """Whether jobs wait that use any of these units."""
+        return self._indexes.uses_any(units)
 
     def forget_kinds(self, group: Group) -> None:
         """Drop the indexes of a group's reserved workers after these have been released."""

@@ -14,6 +14,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from .commands import RESERVED, TURNED_AWAY
+from .kinds import has_unreserved_place
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
@@ -150,7 +151,7 @@ class Reservations:
             self._reserve(worker, self._first_in_line())
             return True
         found = False
-        while self.lacking and worker._kind in self._roster.kinds.open_to(worker):
+        while self.lacking and worker._has_room and has_unreserved_place(worker):
             self._reserve(worker, self._first_in_line())
             found = True
         return found
@@ -176,11 +177,11 @@ class Reservations:
         """Release the places of a worker that is about to leave the pool, or all but ``most`` of them."""
         if worker._is_exclusive:
             group = worker._kind.group
-            if group is not None:
+            if group is not None and not most:
                 self._lose(worker, group)
                 self._roster.reserve(worker, None)
             return
-        while sum(worker._kept.values()) > most:
+        while worker._kept_places > most:
             group = next(reversed(worker._kept))
             self._lose(worker, group)
             self._roster.change_kept(worker, group, -1)

@@ -8,7 +8,6 @@ from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.key_record import KeyRecord
 from .._model.states import JobState
-from .changes import is_kept
 from .deadlines import HOLDS, Due, is_over
 
 if TYPE_CHECKING:
@@ -97,8 +96,8 @@ class Settling:
                 limits.idle_since = now
             if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
                 self._changes.dismiss(worker, now)
-            elif limits is not None and limits.is_worn() and worker._is_open and not (worker._runs or is_kept(worker)):
-                self._changes.take_out_of_use(worker, None, now)
+            elif not worker._runs:
+                self._changes.wear_out(worker, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)
         return run
@@ -250,6 +249,7 @@ class Settling:
             else:
                 is_over(due, item)
                 if due is Due.POOL_REST:
+                    state.limits.hold.ended_at = now
                     state.note_hold()
                 elif due is Due.AGE:
                     self._grown_old(item, now)
@@ -263,7 +263,7 @@ class Settling:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
-        state.health.order(now, state.limits.hold.is_on)
+        state.health.order(now, state.limits.hold)
         if is_retiring and self._autoscaler is not None:
             # Only after settling is it known which idle workers have nothing to do.
             while (worker := self._autoscaler.retire(now)) is not None:
@@ -274,12 +274,7 @@ class Settling:
         limits = worker._limits
         assert limits is not None
         limits.grow_old()
-        if worker._is_open and not is_kept(worker):
-            if not worker._runs:
-                self._changes.take_out_of_use(worker, None, now)
-            elif not worker._is_exclusive:
-                self._dispatcher.note_places(worker, now)  # its free places start nothing more
-                self._state.may_be_stuck = True
+        self._changes.wear_out(worker, now)
 
     def _no_longer_limited(self, worker: WorkerRecord, now: float) -> None:
         self._state.roster.count_coming(worker)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from random import Random
 
     from .._model.pool_config import Pick
     from .._model.records import Group, Terms, WorkerRecord
+    from .free_places import FreePlaces
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 Units: TypeAlias = "frozenset[str]"
@@ -32,14 +32,11 @@ Rank: TypeAlias = "tuple[float, int, int]"
 # The rank of a free worker, a number that breaks ties, the worker, and the kind in which it is free.
 Entry: TypeAlias = "tuple[Rank, int, WorkerRecord, WorkerKind]"
 
-# Up to this number, the kinds of a fit are searched one by one.
+# Up to this number, the kinds of a fit are searched one by one, and idle workers are sorted.
 FEW = 8
 
 # How many fits more than kinds are kept.
 _SPARE = 1_000
-
-# How many random draws may be refused before all idle workers are checked.
-_TRIES = 8
 
 # Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
@@ -64,8 +61,8 @@ class Family:
         return any(kind.members for kind in self.kinds.values())
 
     def has_idle(self) -> bool:
-        """Whether any of the workers is idle."""
-        return any(kind.idle for kind in self.kinds.values())
+        """Whether any of the workers is idle, or may be since places are free."""
+        return any(kind.idle or kind.kept for kind in self.kinds.values())
 
 
 class WorkerKind:
@@ -75,7 +72,12 @@ class WorkerKind:
       closed: these units.
     """
 
-    __slots__ = ("available", "closed", "family", "group", "has_places", "idle", "key", "members", "tags", "wide")
+    # fmt: off
+    __slots__ = (
+        "available", "closed", "family", "group", "has_places", "idle", "is_mixed", "kept", "key", "members", "tags",
+        "wide",
+    )
+    # fmt: on
 
     def __init__(self, family: Family, closed: Units = OPEN) -> None:
         self.family: Family = family
@@ -87,10 +89,20 @@ class WorkerKind:
         self.available: int = 0
         # Whether there are, or have been, workers with several places, whose order is not the one below.
         self.has_places: bool = False
+        # Whether a worker has been put back before many that were idle already: then the order isn't the one below.
+        self.is_mixed: bool = False
         # The free workers, in the order in which they last started or ended a run, each with an increasing number.
         self.idle: dict[WorkerRecord, int] = {}
+        # Those with several places of which a free one is reserved for the group. They are not in ``idle``, so that
+        # what happens on a worker is not noted for each group that has places of it: see `FreePlaces`.
+        self.kept: dict[WorkerRecord, None] = {}
         # The wide fits that contain this kind; they store sums over their kinds.
         self.wide: dict[Fit, None] = {}
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the free workers are in order of their numbers."""
+        return not (self.has_places or self.is_mixed)
 
     def may_serve(self, terms: Terms) -> bool:
         """Whether such a worker may ever run such a job, according to its tags and its group."""
@@ -122,13 +134,28 @@ class WorkerKind:
                 fit.unpark(worker)
         return number
 
+    def keep(self, worker: WorkerRecord) -> None:
+        """Record that a free place of a worker is reserved for the group."""
+        self.kept[worker] = None
+        for fit in self.wide:
+            fit.keep(worker)
+
+    def unkeep(self, worker: WorkerRecord) -> bool:
+        """Record that no free place of a worker is reserved for the group any more; return whether one was."""
+        if worker not in self.kept:
+            return False
+        del self.kept[worker]
+        for fit in self.wide:
+            fit.unpark(worker)
+        return True
+
 
 class Fit:
     """The kinds that have all the tags that some jobs require.
 
     Attributes:
       kinds: the kinds.
-      is_wide: whether there are, or have been, too many kinds to search one by one.
+      is_wide: whether there are, or have been, too many kinds to search one by one, or one that is not in order.
       members: the number of workers, if wide.
       available: the number of available workers, if wide.
       urn: the idle workers, if wide and picks are random.
@@ -136,11 +163,15 @@ class Fit:
 
     # fmt: off
     __slots__ = (
-        "_idle", "_pick", "_sequence", "_waiting_line", "available", "is_wide", "kinds", "members", "requires", "urn",
+        "_idle", "_pick", "_places", "_seen", "_sequence", "_waiting_line", "available", "is_wide", "kinds", "members",
+        "requires", "urn",
     )
     # fmt: on
 
-    def __init__(self, requires: frozenset[str], pick: Pick) -> None:
+    def __init__(self, requires: frozenset[str], pick: Pick, places: FreePlaces | None = None) -> None:
+        # Of workers with several places; None for kinds that are reserved for no group. And what of it is in the heap.
+        self._places = places
+        self._seen = 0
         self.requires: frozenset[str] = requires
         self.kinds: dict[WorkerKind, None] = {}
         self.is_wide: bool = False
@@ -161,7 +192,7 @@ class Fit:
         self.kinds[kind] = None
         if self.is_wide:
             self._widen(kind)
-        elif len(self.kinds) > FEW or self._pick == "random" or kind.has_places:
+        elif len(self.kinds) > FEW or self._pick == "random" or not kind.is_in_order:
             self.widen()
 
     def widen(self) -> None:
@@ -170,6 +201,15 @@ class Fit:
             self.is_wide = True
             for each in self.kinds:
                 self._widen(each)
+
+    def narrow(self) -> None:
+        """Search the kinds one by one again, if they are few and in order."""
+        if len(self.kinds) <= FEW and self._pick != "random" and all(kind.is_in_order for kind in self.kinds):
+            self.is_wide = False
+            self.members = self.available = 0
+            self._idle.clear()
+            for kind in self.kinds:
+                del kind.wide[self]
 
     def remove(self, kind: WorkerKind) -> None:
         """Remove a kind that has no workers any more."""
@@ -182,6 +222,9 @@ class Fit:
         self.available += kind.available
         for worker, number in kind.idle.items():
             self.park(worker, number, kind)
+        for worker in kind.kept:
+            self.keep(worker)
+        self._seen = -1
 
     def count(self) -> int:
         """The number of workers."""
@@ -203,6 +246,21 @@ class Fit:
         if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
             self._idle = list({entry[2]: entry for entry in idle if self._is_idle(entry)}.values())
             heapq.heapify(self._idle)
+
+    def keep(self, worker: WorkerRecord) -> None:
+        """Record that a free place of a worker is reserved for the group, if wide."""
+        if self._pick == "random":
+            self._waiting_line[worker] = len(self.urn)
+            self.urn.append(worker)
+
+    def _catch_up(self, places: FreePlaces) -> None:
+        """Enter the workers with several places that have changed since the last search, or all."""
+        changed = places.since(self._seen, self.members // max(1, len(self.kinds))) if self._seen >= 0 else None
+        for kind in self.kinds:
+            for worker in kind.kept if changed is None else changed:
+                if worker in kind.kept and worker in places.free:
+                    self.park(worker, places.free[worker], kind)
+        self._seen = places.last
 
     def unpark(self, worker: WorkerRecord) -> None:
         """Record that a worker is no longer idle, if wide."""
@@ -231,6 +289,8 @@ class Fit:
     def _is_idle(self, entry: Entry) -> bool:
         rank, _, worker, kind = entry
         number = kind.idle.get(worker)
+        if number is None and worker in kind.kept and self._places is not None:
+            number = self._places.free.get(worker)
         return number is not None and self._rank(worker, number) == rank and kind in self.kinds
 
     def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[Rank, WorkerRecord] | None:
@@ -240,6 +300,8 @@ class Fit:
                 entry for kind in self.kinds if kind.idle and (entry := self._first_of(kind, may_take)) is not None
             ]
             return min(found, default=None)
+        if self._places is not None and self._seen != self._places.last:
+            self._catch_up(self._places)
         idle = self._idle
         refused: list[Entry] = []
         best: tuple[Rank, WorkerRecord] | None = None
@@ -264,28 +326,14 @@ class Fit:
         return None
 
 
-def draw(fits: list[Fit], rng: Random, may_take: Callable[[WorkerRecord], bool] | None) -> WorkerRecord | None:
-    """Pick a random one of the idle workers of wide fits that ``may_take`` accepts."""
-    urns = [fit.urn for fit in fits if fit.urn]
-    if not urns:
-        return None
-    sizes = [len(urn) for urn in urns]
-    for _ in range(_TRIES):
-        urn = urns[0] if len(urns) == 1 else rng.choices(urns, sizes)[0]
-        worker = rng.choice(urn)
-        if may_take is None or may_take(worker):
-            return worker
-    found = [worker for urn in urns for worker in urn if may_take is None or may_take(worker)]
-    return rng.choice(found) if found else None
-
-
 class TagIndex:
-    """The kinds of workers that are reserved for one group, or for none."""
+    """The kinds of workers that are reserved for one group, or for none: then without ``places``."""
 
-    __slots__ = ("_by_tag", "_fits", "_fits_by_tag", "_pick", "by_tags")
+    __slots__ = ("_by_tag", "_fits", "_fits_by_tag", "_pick", "_places", "by_tags")
 
-    def __init__(self, pick: Pick) -> None:
+    def __init__(self, pick: Pick, places: FreePlaces | None = None) -> None:
         self._pick: Pick = pick
+        self._places = places
         self.by_tags: dict[frozenset[str], WorkerKind] = {}
         # Maps each tag to the kinds that have it, and None to all kinds.
         self._by_tag: dict[str | None, dict[WorkerKind, None]] = {None: {}}
@@ -318,7 +366,7 @@ class TagIndex:
         if fit is None:
             if len(self._fits) > _SPARE + len(self.by_tags):
                 self._forget()
-            fit = self._fits[requires] = Fit(requires, self._pick)
+            fit = self._fits[requires] = Fit(requires, self._pick, self._places)
             nobody: dict[WorkerKind, None] = {}
             found = min((self._by_tag.get(tag, nobody) for tag in requires), key=len, default=self._by_tag[None])
             for kind in found:
@@ -327,9 +375,8 @@ class TagIndex:
             self._fits_by_tag.setdefault(a_tag_of(requires), {})[fit] = None
         return fit
 
-    def note_places(self, kind: WorkerKind) -> None:
-        """Record that a worker of a kind has several places."""
-        kind.has_places = True
+    def widen(self, kind: WorkerKind) -> None:
+        """Let the fits that contain a kind do without its order."""
         for fit in list(self._fits_of(kind)):
             fit.widen()
 

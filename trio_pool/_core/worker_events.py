@@ -141,8 +141,6 @@ class WorkerEvents:
         """Change how many attempts may run on a worker at once."""
         self._settling.advance(now)
         state = self._state
-        if worker._is_exclusive and limit != 1:
-            state.reservations.lose(worker)  # groups reserve single places of it from now on
         state.roster.set_places(worker, limit)
         state.reservations.lose(worker, most=limit)
         state.may_reserve = True
@@ -158,7 +156,7 @@ class WorkerEvents:
         """Begin the check of a worker, unless it is not idle any more; return whether it begins."""
         self._settling.advance(now)
         state = self._state
-        if not state.health.is_due(worker, now, state.limits.hold.is_on_at(now)):
+        if not state.health.is_due(worker, now, state.limits.hold):
             return False
         state.roster.keep_number(worker)
         state.health.begin(worker)

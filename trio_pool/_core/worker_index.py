@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._model.records import ANYONE, Terms
-from .kinds import Kinds, may_serve, put_back
-from .tag_index import draw
+from .kinds import Kinds, has_free_place_for, is_relied_on, may_serve
+from .random_pick import draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -41,6 +41,7 @@ class WorkerIndex:
         "idle_count",
         "kinds",
         "leaving",
+        "note_run",
         "on_parked",
         "on_unparked",
     )
@@ -58,6 +59,7 @@ class WorkerIndex:
         # program.
         self.coming: int = 0
         self.kinds: Kinds = Kinds(pick)
+        self.note_run: Final = self.kinds.note_run
         # The units whose limits in the whole pool allow no start now.
         self.closed_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
@@ -94,37 +96,45 @@ class WorkerIndex:
 
     def set_places(self, worker: WorkerRecord, limit: float) -> None:
         """Change the number of a worker's places."""
+        if limit == worker._max_running:
+            return  # the order of exclusive workers must stay as it is
         if worker._id not in self.by_id:
             worker._max_running = limit
             return
+        group = worker._kind.group
+        if group is not None:
+            self.reserve(worker, None)
         counts = not worker._is_leaving
         self.add_places(worker, -counts)
+        available = worker._available and not worker._lent
+        self.kinds.add_available(worker, -available)
         self._change(worker, partial(self.kinds.set_places, worker, limit))
+        self.kinds.add_available(worker, available)
         self.add_places(worker, counts)
+        if group is not None:
+            self.change_kept(worker, group, 1)  # the group keeps the one place that it had
 
     def _change(self, worker: WorkerRecord, change: Callable[[], None]) -> None:
         """Change the places of a worker or what is reserved of them; it stays where it is in the order."""
         number = self._take_out(worker)
-        counts = worker._available and not worker._lent
-        self.kinds.add_available(worker, -counts)
         change()
-        self.kinds.add_available(worker, counts)
         if number is not None and self._put_in(worker, number):
             self.fresh[worker] = None
 
     def _put_in(self, worker: WorkerRecord, number: int) -> bool:
-        """Enter a worker with several places where it is free, with its place in the order; return whether it is."""
-        kinds = self.kinds.open_to(worker)
-        for kind in kinds:
-            kind.park(worker, number)
-        self.idle_count += bool(kinds)
-        return bool(kinds)
+        """Enter a worker where it is free, with its place in the order; return whether it is."""
+        if worker._is_exclusive:
+            self.kinds.put_back(worker, worker._kind, number)
+        elif not self.kinds.free_places(worker, number):
+            return False
+        self.idle_count += 1
+        return True
 
     def _take_out(self, worker: WorkerRecord) -> int | None:
         """Undo `_put_in`; return the worker's place in the order, if it was free."""
-        numbers = [number for kind in self.kinds.of(worker) if (number := kind.unpark(worker)) is not None]
-        self.idle_count -= bool(numbers)
-        return numbers[0] if numbers else None
+        number = self.kinds.take_out(worker)
+        self.idle_count -= number is not None
+        return number
 
     def add_places(self, worker: WorkerRecord, sign: int) -> None:
         """Count the places of a worker, or no longer: not while it is about to leave."""
@@ -149,7 +159,7 @@ class WorkerIndex:
         kind = worker._kind
         kind.add_available(counts)
         if since is not None:
-            put_back(worker, kind, since)
+            self.kinds.put_back(worker, kind, since)
             self.fresh[worker] = None
 
     def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
@@ -205,17 +215,12 @@ class WorkerIndex:
 
     def keep_number(self, worker: WorkerRecord) -> None:
         """Let an idle worker have its turn as before when it is idle again, since it runs nothing meanwhile."""
-        numbers = [kind.idle[worker] for kind in (worker._kind, *self.kinds.of(worker)) if worker in kind.idle]
-        if numbers:
-            self._numbers[worker] = numbers[0]
+        number = self.kinds.number_of(worker)
+        if number is not None:
+            self._numbers[worker] = number
 
     def _park_as_before(self, worker: WorkerRecord, now: float) -> None:
-        number = self._numbers.pop(worker)
-        kinds = (worker._kind,) if worker._is_exclusive else self.kinds.open_to(worker)
-        for kind in kinds:
-            kind.park(worker, number)
-            kind.idle = dict(sorted(kind.idle.items(), key=lambda item: item[1]))
-        self.idle_count += 1
+        self._put_in(worker, self._numbers.pop(worker))
         self.fresh[worker] = None
         if self.on_parked is not None:
             self.on_parked(worker, now)
@@ -231,6 +236,8 @@ class WorkerIndex:
         else:
             if kind.wide:
                 kind.unpark(worker)
+                if not kind.idle:
+                    self.kinds.note_empty(kind)
             else:
                 del kind.idle[worker]
             self.idle_count -= 1
@@ -262,17 +269,19 @@ class WorkerIndex:
 
     def is_idle(self, worker: WorkerRecord) -> bool:
         """Whether a worker is free, for any job or for those of a group."""
-        return worker in worker._kind.idle or any(worker in kind.idle for kind in self.kinds.of(worker))
+        return worker in worker._kind.idle or worker in self.kinds.places.free
 
     def idle(self) -> list[WorkerRecord]:
         """The free workers, the longest without a start or an end first."""
-        # Copied first, since another thread may call this. A worker may be free in several kinds.
+        # Copied first, since another thread may call this. A worker may be free in several ways.
         found = dict([item for kind in self.kinds.all() for item in list(kind.idle.items())])
+        found |= self.kinds.places.free.copy()
         return sorted(found, key=found.__getitem__)
 
     def fresh_idle(self) -> list[WorkerRecord]:
         """The free workers that are fresh, the longest without a start or an end first."""
-        return [worker for worker in self.idle() if worker in self.fresh] if self.fresh else []
+        found = [(number, worker) for worker in self.fresh if (number := self.kinds.number_of(worker)) is not None]
+        return [worker for _, worker in sorted(found)]
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
         """The longest idle worker that isn't reserved, except ``but``."""
@@ -310,14 +319,14 @@ class WorkerIndex:
         if not worker._kept:
             if not worker._kind.may_serve(terms):
                 return False
-        elif not any(kind.may_serve(terms) for kind in self.kinds.open_to(worker)):
+        elif not (terms.requires <= worker._tags and has_free_place_for(worker, terms.gate)):
             return False
         if terms.pinned is not None:
             return worker is terms.pinned
         if not terms.failed:
             return True
-        available = self._available(terms)
-        failed = sum(1 for other in terms.failed if _is_relied_on(other, terms))
+        available = self.kinds.available(terms)
+        failed = sum(1 for other in terms.failed if is_relied_on(other, terms))
         if failed < available:
             return worker not in terms.failed
         # The job failed on all available workers: a new round begins. The last one is left out if
@@ -328,8 +337,8 @@ class WorkerIndex:
         """Whether an eligible worker won't get such a job, whatever its own state, as long as others are available."""
         if worker not in terms.failed or not may_serve(worker, terms):
             return False
-        others = self._available(terms) - _is_relied_on(worker, terms)
-        failed = sum(1 for other in terms.failed if other is not worker and _is_relied_on(other, terms))
+        others = self.kinds.available(terms) - is_relied_on(worker, terms)
+        failed = sum(1 for other in terms.failed if other is not worker and is_relied_on(other, terms))
         return others > failed or (worker is terms.last and others > 0)
 
     def choose(self, terms: Terms, but: Collection[WorkerRecord] = ()) -> WorkerRecord | None:
@@ -352,7 +361,9 @@ class WorkerIndex:
         # The reserved places of the group go first, since the others are available to all jobs.
         own: WorkerRecord | None = None
         if gate is not None and gate in self.kinds.by_group:
-            own = self._choose_of(self.kinds.fits_for(requires, gate, units), may_take)
+            # What holds a worker with several places back is not noted for each group.
+            is_free = partial(self._is_idle_and, may_take) if self._pick == "random" else may_take
+            own = self._choose_of(self.kinds.fits_for(requires, gate, units), is_free)
         return self._choose_of(self.kinds.fits_for(requires, None, units), may_take) if own is None else own
 
     def is_closed(self, terms: Terms) -> bool:
@@ -363,6 +374,9 @@ class WorkerIndex:
 
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))
+
+    def _is_idle_and(self, may_take: Callable[[WorkerRecord], bool] | None, worker: WorkerRecord) -> bool:
+        return self.is_idle(worker) and (may_take is None or may_take(worker))
 
     def has_substitute(self, worker: WorkerRecord) -> bool:
         """Whether another worker with all the tags of this one is idle and isn't reserved."""
@@ -377,14 +391,3 @@ class WorkerIndex:
         else:
             best = min([found for fit in fits if (found := fit.first(may_take)) is not None], default=None)
         return None if best is None else best[1]
-
-    def _available(self, terms: Terms) -> int:
-        """How many available workers may run such jobs."""
-        fits = self.kinds.fits_for(terms.requires, None)
-        if terms.gate is not None:
-            fits += self.kinds.fits_for(terms.requires, terms.gate)
-        return sum([fit.count_available() for fit in fits])
-
-
-def _is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
-    return worker._available and not worker._lent and may_serve(worker, terms)

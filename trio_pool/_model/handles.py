@@ -261,12 +261,14 @@ class Worker(WorkerRecord):
     @property
     def jobs(self) -> tuple[Job[Any], ...]:
         """The jobs that run on the worker now, in the order of their start, without jobs that have lent it."""
-        return tuple(cast("Job[Any]", run.job) for run in sorted(self._runs, key=_number))
+        return cast("tuple[Job[Any], ...]", tuple([run.job for run in sorted(self._runs, key=_number)]))
 
     @property
     def job(self) -> Job[Any] | None:
         """The first of `jobs`, or None."""
-        return next(iter(self.jobs), None)
+        # Copied at a stroke, since another thread may call this.
+        first = next(iter(self._runs), None) if self._in_order else min(tuple(self._runs), key=_number, default=None)
+        return None if first is None else cast("Job[Any]", first.job)
 
     @property
     def max_running(self) -> float:

@@ -12,6 +12,7 @@ class Crew(Protocol):
     """The workers of a pool; identifies the pool of a worker."""
 
     def count_coming(self, worker: Any) -> None: ...
+    def note_run(self, run: Any, number: int) -> None: ...
 
 
 class Watcher(Protocol):

@@ -287,9 +287,9 @@ class WorkerRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_is_exclusive", "_kept", "_kept_runs", "_kind", "_last_error",
-        "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded", "_tags", "_task", "_tickets", "_used",
-        "_was_open",
+        "_expires_at", "_failed", "_holds", "_id", "_in_order", "_is_exclusive", "_kept", "_kept_free", "_kept_places",
+        "_kept_runs", "_kind", "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded",
+        "_tags", "_task", "_tickets", "_used", "_was_open",
     )
     # fmt: on
 
@@ -316,7 +316,9 @@ class WorkerRecord(Handle):
         # The places reserved for groups, and these groups' runs; an exclusive worker is reserved by its kind.
         self._kept: dict[Group, int] = {}
         self._kept_runs: dict[Group, int] = {}
+        self._kept_places = self._kept_free = 0  # how many are reserved in all, and how many of these are free
         self._runs: dict[Run, None] = {}
+        self._in_order = True  # whether these are certain to be in the order of their starts: not once a place was lent
         # The runs whose jobs have lent their places, and those that are to get them back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
@@ -329,10 +331,9 @@ class WorkerRecord(Handle):
         self._closed: frozenset[str] = frozenset()
         self._last_error: Exception | None = None
 
-        # Owned by the worker index: whether the worker could run something now or after its current
-        # runs; and the worker's kind, set when it joins.
+        # Owned by the worker index: whether the worker could run something now or after its current runs; the last
+        # value of ``_may_become_available`` that was counted; and the worker's kind, set when it joins.
         self._available = False
-        # The last value of ``_may_become_available`` that was counted.
         self._coming = False
         self._kind: Any
 
@@ -365,12 +366,6 @@ class WorkerRecord(Handle):
     def _is_open(self) -> bool:
         """Whether the resource is open and usable."""
         return self._holds.keys().isdisjoint(_CLOSED)
-
-    def _note_run(self, run: Run, number: int) -> None:
-        """Count a run that begins or ends among those of its group, if the group has places reserved."""
-        group = run.job._options.group
-        if group in self._kept_runs:
-            self._kept_runs[group] += number
 
     @property
     def _has_place(self) -> bool:

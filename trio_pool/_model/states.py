@@ -140,7 +140,7 @@ class WorkerState(enum.Enum):
     STARTING = "starting"
     """its lifespan is being entered for the first time"""
     IDLE = "idle"
-    """it has nothing to do, or only a rate limit or a health check holds it back"""
+    """it has nothing to do, or only a rate limit or a health check (``checking`` in its ``repr``) holds it back"""
     BUSY = "busy"
     """it runs an attempt, whatever follows"""
     PAUSED = "paused"

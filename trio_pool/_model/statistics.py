@@ -54,7 +54,7 @@ class WorkerStatistics:
       last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
           is an exception group with a single error, that error.
       available_at: when, on Trio's clock, the worker's rest, its quarantine and the wait for its
-          rate limit will all be over; None if none of these holds it back.
+          rate limits without a unit will all be over; None if none of these holds it back.
     """
 
     id: int
@@ -209,7 +209,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Take a snapshot of a worker."""
-    busy = worker._busy_seconds + sum(now - run.since for run in tuple(worker._runs))
+    busy = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
     ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
     return WorkerStatistics(
         id=worker.id,

@@ -11,8 +11,8 @@ from . import validate
 class Hedge:
     """When a slow attempt also starts on other workers; the first success counts.
 
-    When an attempt has run for ``after`` seconds, it also starts on another idle eligible worker,
-    or on the first that becomes idle. After every further ``after`` seconds it starts on one more
+    When an attempt has run for ``after`` seconds, it also starts on another free eligible worker,
+    or on the first that becomes free. After every further ``after`` seconds it starts on one more
     worker, up to ``extra`` of them. Queued jobs go first. When the attempt returns a value on one
     worker, the pool cancels it on the others. The attempt ends once it has ended on all of them.
     All these runs together are one attempt, which fails only if every run fails. Use it for jobs

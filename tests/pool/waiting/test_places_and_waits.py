@@ -64,6 +64,28 @@ async def test_a_lender_gets_the_first_place_that_falls_free(autojump_clock: Moc
     assert queued.finished_at == 3.0  # right after the lender
 
 
+async def test_a_lender_that_is_back_is_again_the_first_of_the_jobs(autojump_clock: MockClock) -> None:
+    async def lends(resource: str) -> None:
+        async with current_job().lend():
+            await trio.sleep(1.0)
+        await trio.sleep(9.0)
+
+    async with open_pool(crew(a=3)) as pool:
+        (worker,) = pool.workers
+        first = await pool.submit(sleeps, 2.0)
+        lender, later = await pool.submit(lends), await pool.submit(sleeps, 5.0)
+        await trio.sleep(0.5)
+        assert (worker.jobs, worker.job) == ((first, later), first)
+        await trio.sleep(1.0)
+        assert (worker.jobs, worker.job) == ((first, lender, later), first)
+        await trio.sleep(1.0)
+        assert (worker.jobs, worker.job) == ((lender, later), lender)
+        await trio.sleep(4.0)
+        assert (worker.jobs, worker.job) == ((lender,), lender)
+        await pool.join()
+        assert (worker.jobs, worker.job) == ((), None)
+
+
 async def test_all_places_can_be_lent_at_once(autojump_clock: MockClock) -> None:
     async def lends(resource: str) -> None:
         async with current_job().lend():

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import state_of, works
+from tests.pool.workers.pings import Ping, checked
 from tests.pool.workers.server import Server
 from trio_pool import (
     CircuitBreaker,
@@ -21,7 +21,6 @@ from trio_pool import (
     HealthCheck,
     Instrument,
     JobFailedError,
-    Pool,
     RateLimit,
     Resource,
     RetryPolicy,
@@ -35,39 +34,7 @@ if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-
-@attrs.define
-class Ping:
-    """Notes when it is called with what; takes time, and may fail."""
-
-    seconds: float = 0.0
-    error: BaseException | None = None
-    shielded: bool = False
-    called: list[tuple[str, float]] = attrs.field(factory=list[tuple[str, float]])
-
-    async def __call__(self, resource: str) -> str:
-        self.called.append((resource, trio.current_time()))
-        with trio.CancelScope(shield=self.shielded):
-            await trio.sleep(self.seconds)
-        if self.error is not None:
-            raise self.error
-        return "pong"
-
-    @property
-    def times(self) -> list[float]:
-        return [at for _, at in self.called]
-
-
-def checked(ping: Any, server: Server | None = None, **options: Any) -> AbstractAsyncContextManager[Pool[str]]:
-    """A pool of one worker that is checked after ten idle seconds."""
-    check = HealthCheck(ping, every=10, timeout=5)
-    lifespan = (server or Server()).connect
-    opening: Any = open_pool
-    pool: AbstractAsyncContextManager[Pool[str]]
-    pool = opening(["a"], **({"lifespan": lifespan, "check": check, "on_dead": "keep"} | options))
-    return pool
+    pass
 
 
 async def nap(resource: str, seconds: float = 5.0) -> float:
@@ -281,31 +248,6 @@ async def test_a_rate_limit_holds_no_check_back(autojump_clock: MockClock) -> No
         assert ping.times == [10]
         await pool.run(works)
         assert trio.current_time() == 100
-
-
-@pytest.mark.parametrize("whole_pool", [False, True])
-async def test_not_while_paused(whole_pool: bool, autojump_clock: MockClock) -> None:
-    ping = Ping()
-    async with checked(ping) as pool:
-        held: Any = pool if whole_pool else pool.workers[0]
-        held.pause()
-        await trio.sleep(95)
-        assert ping.called == []
-        held.resume()
-        await trio.sleep(11)
-        assert len(ping.called) == 1
-
-
-@pytest.mark.parametrize("whole_pool", [False, True])
-async def test_not_while_resting(whole_pool: bool, autojump_clock: MockClock) -> None:
-    ping = Ping()
-    async with checked(ping) as pool:
-        held: Any = pool if whole_pool else pool.workers[0]
-        held.rest(95)
-        await trio.sleep(95)
-        assert ping.called == []
-        await trio.sleep(11)
-        assert len(ping.called) == 1
 
 
 async def test_not_while_quarantined(autojump_clock: MockClock) -> None:

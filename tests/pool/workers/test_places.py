@@ -10,14 +10,33 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import nap, sleeps, sleeps_forever, state_of, works
+from tests.core.makers import calls_of
 from tests.pool.workers.places import Gauge, crew, names, running, where
-from trio_pool import Hedge, JobState, Resource, RetryPolicy, WorkerState, open_pool
+from trio_pool import Hedge, JobState, Resource, RetryPolicy, Worker, WorkerState, open_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_pool import Pool
 
 
 # How many.
+
+
+def first_job(worker: Worker) -> object:
+    return worker.job
+
+
+@pytest.mark.parametrize("ask", [first_job, Worker.statistics, repr])
+async def test_what_a_worker_says_of_itself_costs_the_same_however_many_run(
+    ask: Callable[[Worker], object], autojump_clock: MockClock
+) -> None:
+    async with open_pool(crew(a=1000, b=1000), max_queue=3000) as pool:
+        first, second = pool.workers
+        for number, worker in ((10, first), (900, second)):
+            for _ in range(number):
+                pool.submit_nowait(sleeps, 1.0, worker=worker)
+        assert calls_of(lambda: ask(first)) == calls_of(lambda: ask(second))
 
 
 @pytest.mark.parametrize("places", [1, 2, 3])
