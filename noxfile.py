@@ -131,6 +131,19 @@ def batch(session: nox.Session) -> None:
     session.run("python", "examples/llm_batch.py", *session.posargs, interrupt_timeout=10)
 
 
+@nox.session(python=NEWEST)
+def connections(session: nox.Session) -> None:
+    """Run the example of database connections over PostgreSQL and over SQLite; it takes the arguments after ``--``.
+
+    Where there is no PostgreSQL, it says so and uses SQLite twice.
+    """
+    session.install(".", *group("connections"))
+    program = ["python", "examples/connections.py", *session.posargs]
+    session.run(*program, interrupt_timeout=10)
+    if "--sqlite" not in session.posargs:
+        session.run(*program, "--sqlite", interrupt_timeout=10)
+
+
 @nox.session(python=INSTALLED)
 def measure(session: nox.Session) -> None:
     """Measure what the pool costs beside other programs; it takes the arguments after ``--``."""
@@ -231,7 +244,7 @@ def check(session: nox.Session) -> None:
     in_turn = [FULL, "minimums", "types", "cluster", "browser", f"measure-{NEWEST} -- --quick"]
     # The oldest Python is tested with the lowest dependencies alone.
     in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
-    in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "lint"]
+    in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "connections -- --requests 100", "lint"]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]
     if not failed and not run_apart("coverage"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import backing_off, crowds, ending, growth, imports, instructions, limits, programs, queueing, waiting, way
 from .measure import CallCounter, in_turn, ratio
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .rows import Scale
 
 
-def against(peer: str, run: Callable[..., Awaitable[list[int] | None]], **options: object) -> Callable[[Scale], Figure]:
+def against(peer: str, run: Callable[..., Awaitable[list[int] | None]], **options: Any) -> Callable[[Scale], Figure]:
     """Measures a program of the pool against a peer.
 
     The peer is imported when it is measured, as it may need what isn't installed.
@@ -29,6 +29,13 @@ def against(peer: str, run: Callable[..., Awaitable[list[int] | None]], **option
         return in_turn(subject, programs.whole(other.run, scale.jobs), scale.rounds)
 
     return measure
+
+
+def against_run(
+    acquire: Callable[..., Awaitable[list[int]]], run: Callable[..., Awaitable[list[int]]]
+) -> Callable[[Scale], Figure]:
+    """Measures blocks of ``acquire`` against ``run``."""
+    return lambda scale: in_turn(programs.whole(acquire, scale.jobs), programs.whole(run, scale.jobs), scale.rounds)
 
 
 def in_calls(
@@ -75,6 +82,31 @@ CATALOGUE = (
         measure=against("limited_callers", programs.run_from_tasks),
         bound=1.0,
         aim=0.8,
+    ),
+    Row(
+        name="acquire",
+        what="acquire against run, one after the other",
+        measure=against_run(programs.acquire_each, programs.run_each),
+        bound=1.1,
+        aim=1.0,
+    ),
+    Row(
+        name="acquire-calls",
+        what="the same in calls of functions per block",
+        measure=in_calls(
+            lambda scale: programs.whole(programs.acquire_each, scale.counted, meter=CallCounter),
+            lambda scale: programs.whole(programs.run_each, scale.counted, meter=CallCounter),
+        ),
+        bound=1.1,
+        aim=1.0,
+        counts=True,
+    ),
+    Row(
+        name="acquire-callers",
+        what="acquire against run, from 1,000 tasks at once",
+        measure=against_run(programs.acquire_from_tasks, programs.run_from_tasks),
+        bound=1.4,
+        aim=1.2,
     ),
     Row(
         name="limiter",

@@ -59,12 +59,6 @@ async def with_resources(
         return [job.result() for job in jobs]
 
 
-async def run_each(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
-    """``run`` for one after the other."""
-    async with open_pool(workers, retry=programs.RETRY) as pool:
-        return [await pool.run(fn, item) for item in items]
-
-
 async def complete_all(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
     """``as_completed``."""
     async with open_pool(workers, retry=programs.RETRY) as pool, pool.as_completed(fn, items) as jobs:
@@ -157,7 +151,7 @@ FEATURES = tuple(
         ("resources", "resources instead of slots", measured(with_resources)),
         ("lifespan", "resources with a lifespan", measured(with_resources, lifespan=lifespan)),
         ("options", "an option given with each job: priority=1", measured(with_options, priority=1)),
-        ("run", "run for each instead of submit and result", measured(run_each)),
+        ("run", "run for each instead of submit and result", measured(programs.run_each)),
         ("map", "map instead of submit and result", measured(programs.map_all)),
         ("as-completed", "as_completed instead of submit and result", measured(complete_all)),
         ("retry", "each job fails once and is tried again at once", measured(retry_all)),

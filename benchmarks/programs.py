@@ -14,7 +14,7 @@ from .measure import Stopwatch
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from .measure import Cost
+    from .measure import Cost, Meter
 
 WORKERS = 4
 CALLERS = 1_000
@@ -58,6 +58,22 @@ async def map_all(fn: Callable[[int], Awaitable[int]], items: Sequence[int], wor
         return [result async for result in results]
 
 
+async def run_each(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
+    """``run`` for one after the other."""
+    async with open_pool(workers, retry=RETRY) as pool:
+        return [await pool.run(fn, item) for item in items]
+
+
+async def acquire_each(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
+    """The same in blocks of ``acquire``."""
+    results: list[int] = []
+    async with open_pool(workers, retry=RETRY) as pool:
+        for item in items:
+            async with pool.acquire():
+                results.append(await fn(item))
+    return results
+
+
 async def run_from_tasks(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
     """``run``, called by many tasks at once, each for an item."""
     results: list[int] = []
@@ -73,8 +89,30 @@ async def run_from_tasks(fn: Callable[[int], Awaitable[int]], items: Sequence[in
     return results
 
 
-def whole(run: Callable[..., Awaitable[list[int] | None]], jobs: int, **options: Any) -> Cost:
-    """The seconds per job of a whole program, its opening and closing included.
+async def acquire_from_tasks(fn: Callable[[int], Awaitable[int]], items: Sequence[int], workers: int) -> list[int]:
+    """``acquire``, called by many tasks at once, each for an item."""
+    results: list[int] = []
+    async with open_pool(workers) as pool:
+
+        async def call(item: int) -> None:
+            async with pool.acquire():
+                results.append(await fn(item))
+
+        for start in range(0, len(items), CALLERS):
+            async with trio.open_nursery() as nursery:
+                for item in items[start : start + CALLERS]:
+                    nursery.start_soon(call, item)
+    return results
+
+
+def whole(
+    run: Callable[..., Awaitable[list[int] | None]],
+    jobs: int,
+    *,
+    meter: Callable[[], Meter] = Stopwatch,
+    **options: Any,
+) -> Cost:
+    """The seconds per job of a whole program, or what else the meter measures, its opening and closing included.
 
     Raises:
       RuntimeError: when run, if the program returns other results than it should.
@@ -82,7 +120,7 @@ def whole(run: Callable[..., Awaitable[list[int] | None]], jobs: int, **options:
     items = range(jobs)
 
     async def main() -> tuple[float, list[int] | None]:
-        with Stopwatch() as watch:
+        with meter() as watch:
             results = await run(give_back, items, WORKERS, **options)
         return watch.cost, results
 

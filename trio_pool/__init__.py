@@ -5,6 +5,7 @@ The public names, and nothing else.
 
 from ._api.graph import Node
 from ._api.job_group import JobGroup, SlotJobGroup
+from ._api.lease import Lease
 from ._api.logged import Logged, LogLevels
 from ._api.open_pool import open_pool
 from ._api.pool import Instrument, Pool, SlotPool
@@ -34,7 +35,7 @@ from ._policies.rate_limit import RateLimit, SharedRateLimit
 from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
 from ._policies.retry_budget import RetryBudget
-from ._runtime.job_runner import current_job, current_worker
+from ._runtime.job_context import current_job, current_worker
 from ._version import __version__
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "JobState",
     "JobTimeoutError",
     "KeyStatistics",
+    "Lease",
     "LogLevels",
     "Logged",
     "NoEligibleWorkerError",

@@ -383,8 +383,11 @@ class GroupMachine(CheckedMachine):
             own = [record for record in idle if group is None or record._is_exclusive]
             assert sorted(kind.idle, key=kind.idle.__getitem__) == own
             assert list(kind.idle) == own or not kind.is_in_order
-            shared = [record for record in members if group is not None and not record._is_exclusive]
-            assert set(kind.kept) == {record for record in shared if plain_workers[record].unused(groups[group])}
+            if group is None:
+                assert not kind.kept
+            else:
+                shared = [record for record in members if not record._is_exclusive]
+                assert set(kind.kept) == {record for record in shared if plain_workers[record].unused(groups[group])}
         places = roster.kinds.places.free
         assert sorted(places, key=places.__getitem__) == [each for each in roster.idle() if not each._is_exclusive]
         assert roster.idle_count == len(roster.idle())

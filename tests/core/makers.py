@@ -118,7 +118,7 @@ class NoSharer:
     def share_of(self, shared: SharedRateLimit) -> Share:
         raise AssertionError(shared)
 
-    def wake(self, share: Share) -> None:
+    def wake(self, share: Share, at: float = -math.inf) -> None:
         raise AssertionError(share)
 
 

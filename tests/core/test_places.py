@@ -142,3 +142,12 @@ def test_also_where_nothing_runs_any_more() -> None:
     assert Hold.REOPENING not in worker._holds  # it can't be left while the lender runs inside of it
     core.scheduler.cut_short(run, OSError(), 0.0)
     assert worker.state is WorkerState.REOPENING
+
+
+def test_a_group_with_a_whole_worker_also_uses_the_place_that_it_gets_of_another() -> None:
+    core = make_core()
+    whole = core.add_worker()
+    group = core.open_group(reserve=2)
+    shared = core.add_worker(places=2)
+    assert submit(core).worker is shared
+    assert [submit(core, group=group).worker for _ in range(2)] == [whole, shared]

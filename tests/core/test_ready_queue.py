@@ -16,6 +16,7 @@ from trio_pool import JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.deadlines import Deadlines
 from trio_pool._core.demand import Demand
+from trio_pool._core.headroom import Headroom
 from trio_pool._core.ready_queue import ReadyQueue
 from trio_pool._core.tag_index import FEW
 from trio_pool._core.terms import terms_of
@@ -437,7 +438,7 @@ def test_how_many_jobs_wait_that_workers_with_some_tags_may_take_is_told_by_grou
     core = make_core()
     workers = workers_of(core.roster)
     queue = ReadyQueue(core.roster, Deadlines(count(1)), count(1))
-    queue.demand = Demand(frozenset({"a"}), 0.0, set())
+    queue.demand = Demand(frozenset({"a"}), 0.0, Headroom(core.scheduler.state, core.scheduler.metering, None))
     group = make_group(core, max_running=1)
     for job in (make_job(), make_job(requires=["a"]), make_job(requires=["b"]), make_job(worker=workers[0])):
         let_wait(queue, job)

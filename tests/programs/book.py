@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from tests.programs.starts import check_start
-from tests.programs.world import JobBook, World
+from tests.programs.world import JobBook, World, errand_of
 from trio_pool import Attempt, Instrument, Job, JobState, Worker
 
 
@@ -29,7 +29,7 @@ class Book(Instrument):
         world = self.world
         if job in world.books:
             world.fail(f"events: {job!r} was submitted twice")
-        world.books[job] = JobBook(job, job.args[-1], again=bool(world.books_of(job.args[-1])))
+        world.books[job] = JobBook(job, errand_of(job), again=bool(world.books_of(errand_of(job))))
         self._event()
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
@@ -68,7 +68,7 @@ class Book(Instrument):
         book.finished += 1
         if book.finished > 1 or not job.state.is_final:
             world.fail(f"events: {job!r} has ended {book.finished} times")
-        if job.state is JobState.DEAD and world.program.setup.on_dead == "cancel":
+        if job.state is JobState.DEAD and world.program.setup.on_dead == "cancel" and job.args:
             world.ends("a job died")
         self._event()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.lives import Life, difference, watched
 from tests.programs.running import run
-from tests.programs.world import JobBook, World
+from tests.programs.world import JobBook, World, errand_of
 
 if TYPE_CHECKING:
     from tests.programs.language import Program
@@ -35,7 +35,7 @@ def life_of(program: Program, *, is_quiet: bool, is_general: bool = False) -> Li
 
     def note(job: Job[Any]) -> None:
         if is_quiet:
-            world.books[job] = JobBook(job, job.args[-1], again=bool(world.books_of(job.args[-1])))
+            world.books[job] = JobBook(job, errand_of(job), again=bool(world.books_of(errand_of(job))))
 
     with watched(is_general=is_general, note=note) as life:
         run(world)

@@ -26,6 +26,7 @@ FEATURES = (
     "early leaving",
     "failing items",
     "lending",
+    "acquire",
     "nurseries",
     "scopes",
     "shields",
@@ -360,6 +361,7 @@ class _Drawing:
                 add(6 if not inside else 4, "", lambda: self.run(depth))
                 add(3, "streams", lambda: self.stream(depth, inside))
                 add(2, "groups", lambda: self.group(depth, inside))
+                add(10 if not inside else 5, "acquire", lambda: self.acquire(depth))
             add(2, "scopes", lambda: self.scope(depth, inside))
             add(1, "shields", lambda: lang.Scope(self.block(depth=depth + 1, inside=inside), shield=True))
             add(2, "nurseries", lambda: self.nursery(depth, inside))
@@ -394,6 +396,20 @@ class _Drawing:
 
     def run(self, depth: int) -> Statement:
         return lang.Run(self.call(depth), self.rng.random() < 0.2, self.has("loud", 0.4))
+
+    def acquire(self, depth: int) -> Statement:
+        changes: dict[str, Any] = {}
+        if self.has("priorities", 0.6):
+            changes["priority"] = self.one_of(-1, 0, 1)
+        if self.has("pins", 0.3):
+            changes["requires"] = self.one_of(("a",), ("b",))
+        if self.has("pins", 0.2):
+            changes["worker"] = self.rng.randrange(4)
+        if self.has("units", 0.6):
+            changes["uses"] = self.uses()
+        call = Call(self.block(depth=depth + 1, inside=True), **changes)
+        timeout = self.one_of(0.0, 0.5, 1.0, 3.0) if self.has("timeouts", 0.5) else None
+        return lang.Acquire(call, timeout, self.rng.random() < 0.2, self.has("loud", 0.4))
 
     def wait(self) -> Statement:
         until: Any = self.one_of("end", "end", "end", "start")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.programs import language as lang
+from tests.programs.borrowing import Borrowing
 from tests.programs.frames import Frame, Odd
 from tests.programs.grouping import Grouping
 from tests.programs.raising import in_words, leaves
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
-class Interpreter(Submitting, Streaming, Grouping, Staffing):
+class Interpreter(Submitting, Streaming, Grouping, Borrowing, Staffing):
     """Executes blocks of statements."""
 
     def __init__(self, world: World) -> None:
@@ -41,6 +42,7 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
             lang.Nursery: self._nursery,
             lang.Group: self._group,
             lang.Lend: self._lend,
+            lang.Acquire: self._acquire,
             lang.Try: self._try,
             lang.Finally: self._finally,
             lang.Workers: self._staff,
@@ -121,7 +123,7 @@ class Interpreter(Submitting, Streaming, Grouping, Staffing):
         await trio.lowlevel.checkpoint()
         # A job that has gone on without its worker is left alone.
         if frame.book is not None and frame.book.job.state is JobState.RUNNING:
-            current_job().set_used({statement.unit: statement.amount})
+            frame.book.job.set_used({statement.unit: statement.amount})
 
     async def _raise(self, frame: Frame, statement: lang.Raise) -> None:
         await trio.lowlevel.checkpoint()

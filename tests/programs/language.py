@@ -351,6 +351,16 @@ class Lend(Statement):
 
 
 @attrs.frozen(repr=False)
+class Acquire(Statement):
+    """Borrows a resource for what the call does, from the group that it is in or from the pool."""
+
+    call: Call
+    timeout: float | None = None
+    to_pool: bool = False
+    loud: bool = False
+
+
+@attrs.frozen(repr=False)
 class Try(Statement):
     """Catches errors, or cancellations too: swallows them, or raises something else in their place."""
 

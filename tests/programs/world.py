@@ -328,6 +328,12 @@ class World:
                 nursery.cancel_scope.cancel()
 
 
+def errand_of(job: Job[Any]) -> Errand:
+    """What a job was submitted for: its last argument, or what a block of ``acquire`` has noted."""
+    errand: Errand = job.args[-1] if job.args else job.metadata["errand"]
+    return errand
+
+
 def has_rudeness(error: BaseException) -> bool:
     """Whether an error holds what is neither an `Exception` nor a cancellation."""
     return any(not isinstance(leaf, (Exception, trio.Cancelled)) for leaf in leaves(error))

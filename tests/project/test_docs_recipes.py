@@ -1,19 +1,14 @@
-"""The recipes run, and print what the chapter shows; so does each line of the chapter for those who come from Go."""
+"""The recipes run, and print what the chapter shows."""
 
 from __future__ import annotations
 
-import ast
 import importlib.util
-import inspect
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +18,14 @@ import trio
 import trio.testing
 
 import trio_pool
-import trio_pool.testing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from types import ModuleType
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECIPES = DOCS / "recipes"
 PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
-ON_TRIOS_CLOCK = ["api_keys", "language_model", "periodic"]
+ON_TRIOS_CLOCK = ["api_keys", "chained", "language_model", "periodic", "two_resources"]
 WITH_THREADS = ["blocking", "database"]
 """They wait for nothing but threads, and a clock that jumps would not wait for those."""
 FAKES = ["fake_model", "fake_service"]
@@ -83,6 +76,18 @@ def test_recipe_on_trios_clock_prints_what_is_shown(name: str, capsys: pytest.Ca
 def test_recipe_with_threads_prints_what_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     trio.run(load(name).main)
     assert capsys.readouterr().out == shown(name)
+
+
+def test_recipe_with_sockets_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    # What is on its way between two sockets has 10 ms to arrive before the clock jumps.
+    trio.run(load("server").main, clock=trio.testing.MockClock(autojump_threshold=0.01))
+    assert capsys.readouterr().out == shown("server")
+
+
+def test_neither_of_two_chained_pools_gets_far_ahead(capsys: pytest.CaptureFixture[str]) -> None:
+    trio.run(load("chained").main, clock=trio.testing.MockClock(autojump_threshold=0))
+    (downloaded,) = re.findall(r"(\d+) pages are downloaded", capsys.readouterr().out)
+    assert int(downloaded) <= 1 + 3 + 4
 
 
 def test_all_pages_arrive_with_several_keys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,67 +244,3 @@ def test_recipe_is_shown_in_the_chapter_with_what_it_prints(path: Path) -> None:
     assert f"recipes/{path.name}" in PAGE
     if path.stem not in FAKES:
         assert f"recipes/{path.stem}.txt" in PAGE
-
-
-FROM_GO = (DOCS / "from_go.rst").read_text(encoding="utf-8")
-LINES = re.findall(r"^     - ``([^`\n]+)``$(?=\n   \* |\n\n)", FROM_GO, re.MULTILINE)
-"""The last cells of the rows of its tables."""
-
-
-async def fetch(client: str, url: str) -> str:
-    await trio.lowlevel.checkpoint()
-    return url
-
-
-@asynccontextmanager
-async def connect(token: str = "") -> AsyncGenerator[str]:
-    yield token
-
-
-async def run_with_names(line: str, pool: trio_pool.Pool[str]) -> None:
-    """Run a line of code in names that it takes for granted."""
-    job = await pool.submit(fetch, "/page")
-    await job.wait()
-    names: dict[str, Any] = {
-        **vars(trio_pool),
-        **vars(trio_pool.testing),
-        "MockClock": trio.testing.MockClock,
-        "clients": ["token-a", "token-b"],
-        "connect": connect,
-        "fetch": fetch,
-        "job": job,
-        "logging": logging,
-        "open_session": connect,
-        "pool": pool,
-        "trio": trio,
-        "url": "/page",
-        "urls": ["/1", "/2"],
-        "worker": pool.workers[1],
-    }
-    if line.startswith("open_pool("):
-        line = f"async with {line}: pass"
-    outcome = eval(compile(line, f"<{line}>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names)
-    if inspect.iscoroutine(outcome):
-        await outcome
-
-
-async def run_a_line(line: str) -> None:
-    async with trio_pool.open_pool(["token-a", "token-b"]) as pool:
-        if "current_job" not in line:
-            await run_with_names(line, pool)
-        else:
-            await pool.run(partial(_hand_over, line, pool))
-
-
-async def _hand_over(line: str, pool: trio_pool.Pool[str], client: str) -> None:
-    await run_with_names(line, pool)
-
-
-@pytest.mark.parametrize("line", list(dict.fromkeys(LINES)))
-def test_line_for_those_who_come_from_go_runs(line: str) -> None:
-    trio.run(run_a_line, line, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-def test_each_feature_for_those_who_come_from_go_has_a_line_of_code() -> None:
-    rows = FROM_GO.count("\n   * - ") - FROM_GO.count("     - a line of code\n")
-    assert len(LINES) == rows > 0

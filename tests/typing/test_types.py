@@ -21,6 +21,7 @@ from trio_pool import (
     JobOptions,
     JobState,
     KeyStatistics,
+    Lease,
     Node,
     PerKey,
     Pool,
@@ -135,6 +136,23 @@ async def test_as_completed_iterates_over_jobs() -> None:
 async def test_map_takes_async_iterables() -> None:
     async with open_pool(2) as pool, pool.map(partial(add, 1), count(3)) as sums:
         assert [assert_type(number, int) async for number in sums] == [1, 2, 3]
+
+
+async def test_acquire_yields_what_jobs_get() -> None:
+    async with open_pool([Client("a")]) as pool:
+        lease = assert_type(pool.acquire(timeout=3, requires=[], name="mine", uses={"x": 1}), Lease[Client])
+        async with lease as client:
+            assert_type(client, Client)
+            job = assert_type(lease.job, Job[None])
+            assert_type(job.worker, Worker | None)
+        async with pool.open_group() as group, group.acquire(priority=1) as client:
+            assert_type(client, Client)
+    async with open_pool([Client("a")], lifespan=open_session) as sessions, sessions.acquire() as session:
+        assert_type(session, Session)
+    async with open_pool(1) as slots, slots.open_group() as of_slots:
+        async with assert_type(slots.acquire(), Lease[None]) as nothing:
+            assert_type(nothing, None)
+        assert_type(of_slots.acquire(worker=slots.workers[0]), Lease[None])
 
 
 class Page:

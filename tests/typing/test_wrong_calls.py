@@ -279,3 +279,11 @@ async def test_calls_from_threads_take_the_arguments_of_the_function() -> None:
                 pool.run_from_thread(fetch_within, "/", timeout=2.5)  # type: ignore[call-arg]
 
         await in_trios_thread(call)
+
+
+async def test_acquire_takes_no_options_about_attempts_and_is_a_block() -> None:
+    async with open_pool([Client()]) as pool:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'retry'"):
+            pool.acquire(retry=RetryPolicy())  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="use 'async with'"), pool.acquire():  # type: ignore[attr-defined]
+            pass

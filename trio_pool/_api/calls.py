@@ -1,23 +1,24 @@
-"""The calls that submit jobs, with the types of their functions."""
+"""The calls that submit jobs whose functions get a resource, with the types of these functions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from .lease import Lease
 from .streams import Completed, Mapped, open_stream
-from .submitting import Submitting
+from .submitting import NO_TAGS, Submitting
 from .threads import run_from_thread, submit_from_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
     from typing_extensions import TypeVarTuple, Unpack
 
-    from .._model.handles import Job
+    from .._model.handles import Job, Worker
     from .._model.job_options import JobOptions, StreamOptions
 
     Ts = TypeVarTuple("Ts")
@@ -126,6 +127,57 @@ class ResourceCalls(Submitting, Generic[R]):
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         return cast("V", await self._run(fn, args, self._resolve(options, "run")))
+
+    def acquire(
+        self,
+        *,
+        timeout: float | None = None,
+        requires: Iterable[str] = NO_TAGS,
+        worker: Worker | None = None,
+        priority: float = 0,
+        key: Hashable = None,
+        uses: Mapping[str, float] | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Lease[R]:
+        """Borrow a resource for the caller's own use: ``async with pool.acquire() as resource: ...``.
+
+        The block is the body of a job: it waits in the same queue and under the same limits, and takes a place of
+        a worker until its end. It is never retried, and no timeout applies to the block. What the block raises
+        comes out unchanged and counts as the failure of the job, which then counts as dealt with. After a
+        `ResourceBroken` the worker also reopens its resource. `current_job` stays what it was; the block's own job
+        is the ``job`` of the `Lease`. Waits for jobs of the pool inside the block are waits of that job.
+
+        Entering the block is a checkpoint. If entering is cancelled, no place is taken. Leaving the block is no
+        checkpoint, unless the job has lent its worker or the worker's lifespan is ending by itself.
+
+        Arguments:
+          timeout: seconds to wait for a place at most, no bound by default; with 0, only a place that is free at
+              once is taken.
+          requires, worker, priority, key, uses, name, metadata: as for jobs; the name is ``acquire`` by default.
+
+        Returns:
+          an async context manager that yields what the functions of jobs get as their first argument.
+
+        Raises:
+          JobTimeoutError: on entering, if ``timeout`` has passed.
+          PoolClosedError: on entering, if the pool is closed, or is closed in the meantime.
+          NoEligibleWorkerError: on entering, if no worker may run the job, with ``no_worker="reject"``.
+          JobFailedError: on entering, if the last worker that might have run the job has left.
+          JobDeadlockError: on entering, inside a job or another such block, if the wait would never end.
+          JobCancelledError: on entering or leaving, if the job was cancelled: by `Job.cancel`, with the pool or
+              its group, or by ``remove(cancel=True)`` of its worker. If the caller is cancelled as well,
+              `trio.Cancelled` comes out instead.
+          ResourceBroken: on leaving, if the block was cancelled since the worker's lifespan has ended by itself.
+          ValueError, TypeError: if an argument is out of its range or of the wrong type.
+        """
+        own = self._lease_defaults
+        is_anyone = requires is NO_TAGS and worker is None and type(priority) is int and priority == 0
+        is_plain = is_anyone and key is None and uses is None and name is None and metadata is None and timeout is None
+        if own is None or not is_plain:
+            placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority}
+            own = self._lease_options(timeout, key=key, uses=uses, name=name, metadata=metadata, **placing)
+        return Lease(self, own)
 
     def map(
         self,
@@ -275,86 +327,4 @@ class ResourceCalls(Submitting, Generic[R]):
           PoolClosedError: if the pool is closed, or its block or its Trio run has ended.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
-        return submit_from_thread(self, fn, args, options)
-
-
-class SlotCalls(Submitting):
-    """The calls whose functions get only their own arguments."""
-
-    __slots__ = ()
-
-    @trio.lowlevel.enable_ki_protection
-    async def submit(
-        self,
-        fn: Callable[[Unpack[Ts]], Awaitable[V]],
-        *args: Unpack[Ts],
-        **options: Unpack[JobOptions],
-    ) -> Job[V]:
-        """Queue a job; wait while the queue is full. Like `Pool.submit`."""
-        job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._goes_straight(job) and self._lines_up(job):
-            await self._engine.submitters.wait_for_place(job)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return job
-
-    def submit_nowait(
-        self,
-        fn: Callable[[Unpack[Ts]], Awaitable[V]],
-        *args: Unpack[Ts],
-        idle_only: bool = False,
-        **options: Unpack[JobOptions],
-    ) -> Job[V]:
-        """Queue a job without waiting. Like `Pool.submit_nowait`."""
-        resolved = self._resolve(options, "submit_nowait") if options else self._defaults
-        return self._submit_nowait(fn, args, resolved, idle_only)
-
-    async def run(
-        self,
-        fn: Callable[[Unpack[Ts]], Awaitable[V]],
-        *args: Unpack[Ts],
-        **options: Unpack[JobOptions],
-    ) -> V:
-        """Submit a job and wait for its result. Like `Pool.run`."""
-        return cast("V", await self._run(fn, args, self._resolve(options, "run")))
-
-    def map(
-        self,
-        fn: Callable[[T], Awaitable[V]],
-        items: Iterable[T] | AsyncIterable[T],
-        *,
-        buffer: float | None = None,
-        **options: Unpack[StreamOptions[T]],
-    ) -> AbstractAsyncContextManager[AsyncIterator[V]]:
-        """Run a job for each item and iterate over the results. Like `Pool.map`."""
-        return open_stream(self, Mapped, fn, items, buffer, options)
-
-    def as_completed(
-        self,
-        fn: Callable[[T], Awaitable[V]],
-        items: Iterable[T] | AsyncIterable[T],
-        *,
-        buffer: float | None = None,
-        **options: Unpack[StreamOptions[T]],
-    ) -> AbstractAsyncContextManager[AsyncIterator[Job[V]]]:
-        """Run a job for each item and iterate over the ended jobs. Like `Pool.as_completed`."""
-        return open_stream(self, Completed, fn, items, buffer, options)
-
-    def run_from_thread(
-        self,
-        fn: Callable[[Unpack[Ts]], Awaitable[V]],
-        *args: Unpack[Ts],
-        **options: Unpack[JobOptions],
-    ) -> V:
-        """Submit a job from another thread and wait for its result. Like `Pool.run_from_thread`."""
-        return cast("V", run_from_thread(self, fn, args, options))
-
-    def submit_from_thread(
-        self,
-        fn: Callable[[Unpack[Ts]], Awaitable[V]],
-        *args: Unpack[Ts],
-        **options: Unpack[JobOptions],
-    ) -> Future[V]:
-        """Submit a job from another thread without waiting. Like `Pool.submit_from_thread`."""
         return submit_from_thread(self, fn, args, options)

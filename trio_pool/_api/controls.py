@@ -9,7 +9,7 @@ import trio
 from .._policies import validate
 from .._policies.resource import CHANGEABLE, Elastic
 from .._policies.retry import RetryPolicy
-from .._runtime.job_runner import is_in_a_job
+from .._runtime.job_context import is_in_a_job
 from .._runtime.rates import set_rate_limit
 from .submitting import Submitting
 

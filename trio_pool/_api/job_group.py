@@ -17,9 +17,10 @@ from .._policies import validate
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
-from .._runtime.job_runner import enclosing_jobs, is_in_a_job
+from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .._runtime.outcomes import come_out, without_own_cancellation
-from .calls import ResourceCalls, SlotCalls
+from .calls import ResourceCalls
+from .slot_calls import SlotCalls
 from .submitting import Submitting
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class BaseGroup(Submitting):
         bound = validate.bound("max_running", limit, least=1)
         self._engine.core.set_group_max_running(self._record, bound, trio.current_time())
         self._defaults = attrs.evolve(self._defaults)  # with the group's bound
+        self._lease_defaults = None
         self._engine.carry_out()
 
     @property

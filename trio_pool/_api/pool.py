@@ -17,10 +17,11 @@ from .._runtime.engine import Engine
 from .._runtime.notify import is_among, remove
 from .._runtime.rates import settle_in
 from .._runtime.workers import Workers
-from .calls import ResourceCalls, SlotCalls
+from .calls import ResourceCalls
 from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
 from .key_mapping import KeyMapping
+from .slot_calls import SlotCalls
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import trio
 from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._model.errors import PoolClosedError
-from .._runtime.job_runner import is_in_a_job
+from .._runtime.job_context import is_in_a_job
 from .stream_source import END, Items
 from .stream_task import FeedingTask
 

@@ -14,7 +14,7 @@ from .._core.stream_window import AsTheyEnd, InOrder, StreamWindow
 from .._model.job_options import ItemSpec
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
-from .._runtime.job_runner import is_in_a_job
+from .._runtime.job_context import is_in_a_job
 from .stream_items import Feeder
 
 if TYPE_CHECKING:

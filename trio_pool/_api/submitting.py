@@ -20,7 +20,7 @@ from .._model.job_options import revised
 from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
-from .._runtime.job_runner import enclosing_jobs, is_in_a_job
+from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .graph import about_node, in_order
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
+NO_TAGS: tuple[str, ...] = ()
+
 
 class Submitting(Handle, FixedAttributes, Entered):
     """The untyped base of the calls that submit jobs; see `ResourceCalls` and `SlotCalls`.
@@ -45,11 +47,13 @@ class Submitting(Handle, FixedAttributes, Entered):
       job_ids: the source of the jobs' numbers.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids")
+    __slots__ = ("__weakref__", "_closed", "_defaults", "_engine", "_job_ids", "_lease_defaults")
 
     def __init__(self, engine: Engine, defaults: JobSpec, job_ids: Iterator[int]) -> None:
         self._engine = engine
         self._defaults = defaults
+        # The options of leases without options of their own, once there has been one.
+        self._lease_defaults: JobSpec | None = None
         self._job_ids = job_ids
         # Whether a group has been closed while its pool is open.
         self._closed = False
@@ -149,6 +153,17 @@ class Submitting(Handle, FixedAttributes, Entered):
             job._key = self._engine.core.keys.of(options.key)
         return job
 
+    def _lease_options(self, timeout: float | None, **given: object) -> JobSpec:
+        """Return the options of a lease's job."""
+        defaults = self._lease_defaults
+        if defaults is None:
+            inf = math.inf
+            defaults = attrs.evolve(self._defaults, attempt_timeout=inf, total_timeout=inf, is_lease=True)
+            self._lease_defaults = defaults
+        if timeout is not None:
+            given["total_timeout"] = validate.seconds("timeout", timeout)  # for a lease, until the job runs
+        return revised(defaults, given, defaults=defaults, crew=self._engine.roster, call="acquire")
+
     def _check_call(self, fn: object, options: JobSpec) -> None:
         """Check the function together with its options."""
         if not callable(fn):
@@ -201,7 +216,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             return False
         if done is not True:
             task = done.worker._task
-            if task.free_loops:  # as `WorkerTask.send` does, without the call
+            if task.free_loops and not job._options.is_lease:  # as `WorkerTask.send` does, without the call
                 task.free_loops -= 1
                 task.runs.send_nowait(done)
             else:

@@ -10,7 +10,7 @@ import trio
 
 from .._model.errors import PoolClosedError
 from .._runtime.home import Home, through_host
-from .._runtime.job_runner import is_in_a_job, leave_job
+from .._runtime.job_context import is_in_a_job, leave_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -150,7 +150,7 @@ class AttemptEvents:
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
-            self._go_on_after_cut(job, now, self._state.evicted.pop(run, None))
+            self._go_on_after_cut(job, now, self._state.evicted.pop(run, None), begun=begun)
         else:
             self._leave(race, run, now)
             if not begun and run.worker is not race.first:
@@ -210,9 +210,9 @@ class AttemptEvents:
     def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:
         self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
-    def _go_on_after_cut(self, job: JobRecord, now: float, ticket: int | None = None) -> None:
+    def _go_on_after_cut(self, job: JobRecord, now: float, ticket: int | None = None, *, begun: bool = True) -> None:
         """Decide about the job of an attempt that was cut short."""
-        if job._cancelled:
+        if job._cancelled or (begun and job._options.is_lease):  # a block can't be run again
             self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
             self._lifecycle.time_out(job, now)

@@ -14,6 +14,7 @@ from .demand import Demand
 if TYPE_CHECKING:
     from .._model.records import Terms, WorkerRecord
     from .._policies.resource import Elastic
+    from .headroom import Headroom
     from .state import PoolState
 
 
@@ -33,6 +34,7 @@ class Autoscaler:
         "_demand",
         "_elastic",
         "_failing",
+        "_headroom",
         "_held",
         "_idle",
         "_idle_since",
@@ -48,14 +50,15 @@ class Autoscaler:
         "begun",
     )
 
-    def __init__(self, elastic: Elastic[Any], state: PoolState) -> None:
+    def __init__(self, elastic: Elastic[Any], state: PoolState, headroom: Headroom) -> None:
         self._elastic = elastic
         self._state = state
         self._deadlines = state.deadlines
         self._queue = state.queue
         self._waiting_line = state.waiting_line
         self._reservations = state.reservations
-        self._demand = Demand(elastic.tags, elastic.open_after, state.roster.closed_units)
+        self._headroom = headroom
+        self._demand = Demand(elastic.tags, elastic.open_after, headroom)
         state.queue.demand = state.waiting_line.by_taker.demand = self._demand
         if state.keys is not None:
             state.keys.on_change = self._demand.note_key
@@ -295,7 +298,7 @@ class Autoscaler:
 
     def _startable_by_new(self, now: float) -> float:
         """How many jobs have waited long enough for nothing but a worker; look again when that will change."""
-        room = self._startable(now) if self._demand.waiting() else 0
+        room = self._headroom.starts(now) if self._demand.waiting() else 0
         ripe, next_at = self._demand.ripe(now, room > 0)
         self._look_for_ripe_at(next_at)
         return min(ripe, room)
@@ -305,14 +308,3 @@ class Autoscaler:
         at = self._opening.at
         if at is None or when < at or when == math.inf:
             self._deadlines.set(Due.OPEN, self._opening, when)
-
-    def _startable(self, now: float) -> float:
-        """How many more attempts the limits of the pool allow to start now."""
-        room = max(0, self._state.limits.room)  # more attempts may run than allowed, if the bound was lowered
-        meters = self._state.limits.meters
-        if not meters.starts or not room:
-            return room
-        if (ready := meters.ready_at(now)) > now:
-            meters.wait(None, now)
-            self._state.limits.wait_for_meter(ready)
-        return min(room, meters.startable(now))

@@ -9,6 +9,7 @@ from .autoscaling import Autoscaler
 from .changes import Changes, Features
 from .deadlock import DeadlockSearch
 from .dispatcher import Dispatcher
+from .headroom import Headroom
 from .job_events import JobEvents
 from .lending import Lending
 from .metering import Metering
@@ -116,12 +117,12 @@ class Core:
         self.deadlines: Deadlines = state.deadlines
         self.waits: Waits = state.waits
         self.keys: Keys | None = state.keys
-        scaling = None
-        if elastic is not None:
-            state.growth = scaling = Autoscaler(elastic, state)
-            state.note_special()
         self.metering: Metering = Metering(state, settings.rate_limit)
         metering = self.metering
+        scaling = None
+        if elastic is not None:
+            state.growth = scaling = Autoscaler(elastic, state, Headroom(state, metering, elastic.rate_limit))
+            state.note_special()
         self._features = features = Features(
             metering,
             Dispatcher(state, metering),

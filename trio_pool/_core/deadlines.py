@@ -49,6 +49,12 @@ class Ticketed(Protocol):
     _ticket: int
 
 
+class Timed(Ticketed, Protocol):
+    """An item whose deadline `Deadlines.set` changes."""
+
+    at: float | None
+
+
 class Alarm:
     """A deadline of its own, changed by `Deadlines.set`.
 
@@ -129,7 +135,7 @@ class Deadlines(RunHeap[Entry]):
         if worker._tickets.pop(due, None) is not None:
             self.forget()
 
-    def set(self, due: Due, alarm: Alarm, when: float) -> None:
+    def set(self, due: Due, alarm: Timed, when: float) -> None:
         """Set an alarm to another time; ``inf`` for never."""
         at = None if when == math.inf else when
         if alarm.at == at:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from itertools import takewhile
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from .._policies.rate_meter import as_float
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, Terms
+    from .._policies.rate_meter import Amount
+    from .tag_index import Units
 
     # The group with a bound, and the units that the jobs use.
     Bound: TypeAlias = tuple[Group | None, frozenset[str]]
+
+
+class Levels(Protocol):
+    """What the limits with a unit would let start on one more worker."""
+
+    def is_open(self, units: Units) -> bool: ...
+    def level(self, unit: str, now: float) -> float: ...
 
 
 class Demand:
@@ -29,10 +40,10 @@ class Demand:
     its keys allow to start, the longest waiting.
     """
 
-    __slots__ = ("_closed_units", "lines", "patience", "tags")
+    __slots__ = ("_levels", "lines", "patience", "tags")
 
-    def __init__(self, tags: frozenset[str], patience: float, closed_units: set[str]) -> None:
-        self._closed_units = closed_units
+    def __init__(self, tags: frozenset[str], patience: float, levels: Levels) -> None:
+        self._levels = levels
         self.tags: frozenset[str] = tags
         self.patience: float = patience
         self.lines: dict[Bound, Line] = {}
@@ -46,6 +57,7 @@ class Demand:
         line.size += 1
         if job._key is not None:
             line.add_of_key(job._key, terms.units, 1)
+        line.add_amounts(job, terms, 1)
         if job in line.left:
             del line.left[job]  # it has come from the line for a place into the queue
         elif self.patience:
@@ -58,6 +70,7 @@ class Demand:
         line.size -= 1
         if job._key is not None:
             line.add_of_key(job._key, terms.units, -1)
+        line.add_amounts(job, terms, -1)
         if self.patience:
             line.left[job] = None
             return
@@ -67,16 +80,13 @@ class Demand:
 
     def waiting(self) -> int:
         """How many of the jobs wait that their groups, their keys, and the units that they use allow to start."""
-        return _within({bound: line.startable for bound, line in self.lines.items() if self._is_open(bound)})
+        lines = self.lines.items()
+        return _within({bound: line.startable for bound, line in lines if self._levels.is_open(bound[1])})
 
     def note_key(self, key: KeyRecord) -> None:
         """Count again how many jobs of a key may start."""
         for bound, line in self.lines.items():
             line.add_of_key(key, bound[1], 0)
-
-    def _is_open(self, bound: Bound) -> bool:
-        """Whether no unit that jobs use has limits of the pool that allow no start now."""
-        return not bound[1] or self._closed_units.isdisjoint(bound[1])
 
     def ripe(self, now: float, is_open: bool) -> tuple[int, float]:
         """Return how many of these have waited long enough, and when that will be true of the next one.
@@ -85,17 +95,20 @@ class Demand:
           is_open: whether the pool allows a start from now on; what a job waits otherwise doesn't count.
         """
         numbers: dict[Bound, int] = {}
+        levels: dict[str, float] = {}
         next_at = math.inf
         for bound, line in list(self.lines.items()):
             line.forget_left()
             if not line.size:
                 del self.lines[bound]
                 continue
-            gate, is_allowed = bound[0], self._is_open(bound)
+            (gate, units) = bound
+            levels.update({unit: self._levels.level(unit, now) for unit in units if unit not in levels})
+            is_allowed = self._levels.is_open(units)
             line.go_on(now, is_open and is_allowed and line.startable > 0 and (gate is None or not gate.is_full))
             ripe = min(line.ripe(now, self.patience), line.startable)
             if is_allowed:
-                numbers[bound] = ripe
+                numbers[bound] = line.draw(ripe, units, levels)
             next_at = min(next_at, line.ripens_at(self.patience))
         return _within(numbers), next_at
 
@@ -113,7 +126,7 @@ class Line:
       left: the jobs that have left in this event, which may come again in it.
     """
 
-    __slots__ = ("_by_key", "_of_keys", "_stood", "_stopped_at", "left", "size", "young")
+    __slots__ = ("_amounts", "_by_key", "_of_keys", "_stood", "_stopped_at", "left", "size", "young")
 
     def __init__(self) -> None:
         self.size: int = 0
@@ -121,6 +134,8 @@ class Line:
         # the latter.
         self._by_key: dict[KeyRecord, tuple[int, int]] = {}
         self._of_keys = 0
+        # How much the jobs use of each unit, all together.
+        self._amounts: dict[str, Amount] = {}
         self.young: OrderedDict[JobRecord, float] = OrderedDict()
         self.left: dict[JobRecord, None] = {}
         self._stood = 0.0
@@ -141,6 +156,22 @@ class Line:
                 startable = 0 if key.is_closed_to(units) else int(min(waiting, key.room))
                 self._by_key[key] = waiting, startable
                 self._of_keys += startable
+
+    def add_amounts(self, job: JobRecord, terms: Terms, sign: int) -> None:
+        """Count what a job uses that has come, or no longer what one uses that has left."""
+        for unit in terms.units:
+            self._amounts[unit] = self._amounts.get(unit, 0) + sign * job._options.uses[unit]
+
+    def draw(self, number: int, units: Units, levels: dict[str, float]) -> int:
+        """Return how many of so many jobs these levels of the units let start, and draw what they use.
+
+        Each job counts as the average of all, since any may be the next.
+        """
+        average = {unit: as_float(self._amounts[unit]) / self.size for unit in units}
+        number = int(min([number, *(_affordable(levels[unit], average[unit]) for unit in units)]))
+        for unit in units:
+            levels[unit] -= number * average[unit]
+        return number
 
     def forget_left(self) -> None:
         """Forget the jobs that have left."""
@@ -178,3 +209,10 @@ def _within(numbers: Mapping[Bound, int]) -> int:
     for (gate, _), number in numbers.items():
         by_gate[gate] = by_gate.get(gate, 0) + number
     return sum(number if gate is None else int(min(number, max(0, gate.room))) for gate, number in by_gate.items())
+
+
+def _affordable(level: float, amount: float) -> float:
+    """How many attempts that draw this amount each may start one after the other at this level."""
+    if level < 1 or not amount:
+        return 0 if level < 1 else math.inf
+    return 1 + (level - 1) // amount

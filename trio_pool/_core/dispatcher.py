@@ -4,7 +4,8 @@
    run or the pool's rate limit allows no start. A worker that its own rate limit holds back is not
    idle in this sense.
 2. A worker that ends an attempt takes its next job itself. Only if another event makes work for an
-   idle worker, a ``START`` command gives the job to the worker.
+   idle worker, a ``START`` command gives the job to the worker. The job of a lease always gets one,
+   since its caller executes it.
 3. Slow attempts are started on further workers only after all queued jobs that could use them.
 """
 
@@ -80,7 +81,7 @@ class Dispatcher:
             return None
         while True:
             worker = self._roster.choose(terms)
-            if worker is None or not (limits.has_shares and self._is_used_up(worker, job, terms, now)):
+            if worker is None or not (limits.has_shares and self._metering.closes(worker, key, terms.units, now)):
                 return worker
             if key is not None and key.is_closed_to(terms.units):
                 return None
@@ -155,7 +156,11 @@ class Dispatcher:
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
-            return self.begin(worker, job, now)
+            run = self.begin(worker, job, now)
+            if not job._options.is_lease:
+                return run
+            self._commands.append((START, run))
+            return None
         self._roster.park(worker, now, is_fresh=False)
         return None
 
@@ -197,6 +202,9 @@ class Dispatcher:
             self._state.may_start = True  # the end of a probe may have freed several places
         if self._hedging.waiting:
             self._state.may_start = True  # also with a next job: others may now be able to join the ended attempt
+        if run is not None and run.job._options.is_lease:
+            self._commands.append((START, run))
+            return None
         return run
 
     def note(self, worker: WorkerRecord, now: float) -> None:
@@ -234,8 +242,6 @@ class Dispatcher:
 
     def _limit(self, worker: WorkerRecord, ready: float, now: float) -> None:
         """Record that a worker's own rate limit holds it back."""
-        assert worker._limits is not None
-        worker._limits.meters.wait(None, now)
         self._state.availability.limit(worker, ready)
         self._roster.count_coming(worker)
 
@@ -253,14 +259,6 @@ class Dispatcher:
             if worker._available and worker._has_room:
                 self._roster.park(worker, now)
         self._state.may_start = True
-
-    def _is_used_up(self, worker: WorkerRecord, job: JobRecord, terms: Terms, now: float) -> bool:
-        """Whether others have used up a shared limit without which the worker could run the job, which is noted."""
-        if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
-            self._roster.unpark(worker)
-            self._limit(worker, ready, now)
-            return True
-        return self._metering.closes(worker, job._key, terms.units, now)
 
     def match(self, now: float) -> None:
         """Reserve idle workers for the groups that wait for some, and give jobs to the others."""
@@ -290,15 +288,15 @@ class Dispatcher:
             if found is None:
                 assert race is not None
                 joined, worker = race
-                terms = self._hedging.terms_of(joined)
-                if not (self._limits.has_shares and self._is_used_up(worker, joined.job, terms, now)):
+                units, key = self._hedging.terms_of(joined).units, joined.job._key
+                if not (self._limits.has_shares and self._metering.closes(worker, key, units, now)):
                     self._begin_further(joined, worker, now)
                 continue
             lane, worker = found
             if self._limits.has_shares:
                 head = lane.head()
                 assert head is not None
-                if self._is_used_up(worker, head[3], lane.terms, now):
+                if self._metering.closes(worker, head[3]._key, lane.terms.units, now):
                     continue
             job = queue.pop(lane)
             if queue is not self._queue:
@@ -343,6 +341,8 @@ class Dispatcher:
         limit = options.attempt_timeout
         if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
+        if options.is_lease:
+            deadline = INFINITE  # the job's deadline bounds the wait for a place only
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
         if worker._limits is not None or self._limits.counts_starts or options.uses is not NO_USES:
@@ -382,5 +382,5 @@ class Dispatcher:
 
 
 def _is_limited(worker: WorkerRecord, now: float) -> bool:
-    """Whether a worker's rate limits without a unit allow no start now."""
-    return worker._limits is not None and worker._limits.ready_at(now) > now
+    """Whether a limit without a unit that the worker shares allows no start now."""
+    return worker._limits is not None and worker._limits.shared_ready_at(now) > now

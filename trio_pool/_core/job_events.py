@@ -70,7 +70,7 @@ class JobEvents:
             self._state.keys.find(job)  # first of all, since the program's functions may raise
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
-        if job._deadline <= now:
+        if job._deadline <= now and not self._needs_no_wait(job, now):
             self._lifecycle.time_out(job, now)
             self._settling.settle(now)
             return Admission.ENTERED
@@ -94,6 +94,11 @@ class JobEvents:
         self._waiting_line.line_up(job, terms)
         self._settle_waiting(now)
         return Admission.WAITING
+
+    def _needs_no_wait(self, job: JobRecord, now: float) -> bool:
+        """Whether a job is a lease that can have a place at once, so that even a timeout of 0 doesn't end it."""
+        options = job._options
+        return options.is_lease and self._dispatcher.idle_worker_for(job, options.terms, now) is not None
 
     def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
         """Submit a job that no worker may run, or that depends on others; return None if neither applies."""

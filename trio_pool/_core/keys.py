@@ -25,7 +25,7 @@ from .deadlines import Due
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from .._model.records import Group, JobRecord
     from .._policies.per_key import PerKey
@@ -46,8 +46,9 @@ _MOST_REMEMBERED = 10_000
 class Holders(Sharer, Protocol):
     """What counts for the limits of keys."""
 
-    def note_shares(self, holder: KeyRecord, /) -> object: ...
-    def drop_shares(self, key: KeyRecord, /) -> object: ...
+    def tell_apart(self, units: Iterable[str], /) -> object: ...
+    def note_key(self, key: KeyRecord, /) -> object: ...
+    def drop_key(self, key: KeyRecord, /) -> object: ...
 
 
 class Keys:
@@ -137,8 +138,11 @@ class Keys:
             raise error from fault
         if self.on_limits is not None:
             self.on_limits(bounds.rate_limit)
-        limits = bounds.rate_limit
-        return KeyRecord(value, bounds, None if limits is None else RateMeters(limits, self.holders))
+        if bounds.rate_limit is None:
+            return KeyRecord(value, bounds, None)
+        meters = RateMeters(bounds.rate_limit, self.holders)
+        self.holders.tell_apart(meters.units())
+        return KeyRecord(value, bounds, meters)
 
     def find(self, job: JobRecord) -> KeyRecord:
         """Return the record of the key of a job that is about to enter, which may have become known meanwhile."""
@@ -156,7 +160,7 @@ class Keys:
             key.is_known = True
             self.by_value[key.value] = key
             if key.meters is not None:
-                self.holders.note_shares(key)
+                self.holders.note_key(key)
         return key
 
     # What becomes of the jobs.
@@ -301,7 +305,7 @@ class Keys:
             del self.by_value[key.value]
             key.is_known = False
             if key.meters is not None:
-                self.holders.drop_shares(key)
+                self.holders.drop_key(key)
 
     def _remember(self, heap: list[Remembered], when: float, key: KeyRecord) -> None:
         key.is_remembered = True

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, Run, Terms, WorkerRecord
-    from .tag_index import Fit, Key, Units
+    from .tag_index import Fit, Gates, Key
 
 
 class Kinds:
@@ -35,9 +35,9 @@ class Kinds:
         self._pick: Pick = pick
         self._by_key: dict[Key, Family] = {}
         self.places: FreePlaces = FreePlaces()
-        # The kinds by the group that they are reserved for and by their closed units; and kinds by
-        # their tags alone.
-        self.by_group: dict[Group | None, dict[Units, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
+        # The kinds by the group that they are reserved for and by their gates; and kinds by their tags
+        # alone.
+        self.by_group: dict[Group | None, dict[Gates, TagIndex]] = {None: {OPEN: TagIndex(pick)}}
         self._everybody = TagIndex(pick)
         self.only: WorkerKind | None = None
         self.have_places: bool = False
@@ -64,8 +64,6 @@ class Kinds:
     def enter(self, worker: WorkerRecord, group: Group | None) -> None:
         """Add a worker to the kind that is reserved for a group, or for none."""
         worker._kind = self.add_to(worker, group)
-        if not worker._is_exclusive:
-            self.note_places(worker)
 
     def add_to(self, worker: WorkerRecord, group: Group | None) -> WorkerKind:
         """Count a worker among the kind that is reserved for a group, or for none; return the kind."""
@@ -77,13 +75,14 @@ class Kinds:
         kind = family.kinds.get(closed)
         if kind is None:
             kind = family.kinds[closed] = WorkerKind(family, closed)
-            kind.has_places = not worker._is_exclusive
             indexes = self.by_group.setdefault(group, {})
             if closed not in indexes:
                 indexes[closed] = TagIndex(self._pick, None if group is None else self.places)
             indexes[closed].add(kind)
             self._look_for_only()
         kind.add_members(1)
+        if not worker._is_exclusive:
+            self._note_places(kind)
         return kind
 
     def remove_from(self, worker: WorkerRecord, group: Group | None) -> None:
@@ -93,11 +92,18 @@ class Kinds:
     def quit(self, kind: WorkerKind) -> None:
         """Count one worker less among a kind."""
         kind.add_members(-1)
-        if kind.members or kind.family.has_members():
+        if kind.members:
             return
-        del self._by_key[kind.key]
+        family = kind.family
+        if not family.has_members():
+            gone = list(family.kinds.values())
+            del self._by_key[kind.key]
+        elif any(not isinstance(gate, str) for gate in kind.closed):
+            gone = [family.kinds.pop(kind.closed)]  # shared limits may be new ones each time
+        else:
+            return
         indexes = self.by_group[kind.group]
-        for each in kind.family.kinds.values():
+        for each in gone:
             kinds = indexes[each.closed]
             kinds.remove(each)
             if not kinds.by_tags and (kind.group is not None or each.closed):
@@ -106,8 +112,8 @@ class Kinds:
             del self.by_group[kind.group]
         self._look_for_only()
 
-    def set_closed(self, worker: WorkerRecord, closed: Units) -> bool:
-        """Move a worker to the kinds with these closed units; return whether it is idle."""
+    def set_closed(self, worker: WorkerRecord, closed: Gates) -> bool:
+        """Move a worker to the kinds with these gates; return whether it is idle."""
         left = self.of(worker)
         since = worker._kind.unpark(worker)
         kept = [kind.group for kind in left if kind.unkeep(worker) and kind.group is not None]
@@ -117,8 +123,6 @@ class Kinds:
         worker._kind = self.add_to(worker, worker._kind.group)
         for group in worker._kept:
             self.add_to(worker, group)
-        if not worker._is_exclusive:
-            self.note_places(worker)
         for own in kept:
             self._kind_of(worker, own).keep(worker)
         if kept and worker in self.places.free:
@@ -153,7 +157,8 @@ class Kinds:
         worker._max_running = limit
         if limit != 1 and worker._is_exclusive:
             worker._is_exclusive = False
-            self.note_places(worker)
+            for kind in self.of(worker):
+                self._note_places(kind)
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
         """Reserve more or fewer places of a worker for a group, while it is not free."""
@@ -208,13 +213,12 @@ class Kinds:
         free = self.places.free.pop(worker, None)
         return free if number is None else number
 
-    def note_places(self, worker: WorkerRecord) -> None:
-        """Record that a worker is not exclusive."""
+    def _note_places(self, kind: WorkerKind) -> None:
+        """Record that a kind has a worker that is not exclusive."""
         self.have_places = True
-        for kind in self.of(worker):
-            if not kind.has_places:
-                kind.has_places = True
-                self._give_up_order(kind)
+        if not kind.has_places:
+            kind.has_places = True
+            self._give_up_order(kind)
 
     def _give_up_order(self, kind: WorkerKind) -> None:
         self.by_group[kind.group][kind.closed].widen(kind)
@@ -277,12 +281,12 @@ class Kinds:
         """The kinds that are reserved for no group."""
         return [kind for index in self.by_group[None].values() for kind in index.by_tags.values()]
 
-    def fits_for(self, requires: frozenset[str], group: Group | None, units: Units = OPEN) -> list[Fit]:
-        """The kinds with these tags that are reserved for a group, or for none, and where no such unit is closed."""
+    def fits_for(self, requires: frozenset[str], group: Group | None, gates: Gates = OPEN) -> list[Fit]:
+        """The kinds with these tags that are reserved for a group, or for none, and that have none of these gates."""
         indexes = self.by_group.get(group)
         if indexes is None:
             return []
-        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(units)]
+        return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(gates)]
 
     def is_wide(self, requires: frozenset[str]) -> bool:
         """Whether too many unreserved kinds have these tags to search them one by one."""

@@ -149,8 +149,8 @@ class Lifecycle:
                 job._started = True
                 may_be_awaited = job._extra is not None and job._extra.is_start_awaited
                 self.unstarted -= 1
-                if self._watched:
-                    self._waits.note(job)  # some wait only for its start
+            if self._watched:
+                self._waits.note(job)  # some wait only for its start
         elif state in FINAL:
             may_be_awaited = True
             self._close(job, now)
@@ -183,7 +183,7 @@ class Lifecycle:
 
     def start(self, job: JobRecord, worker: WorkerRecord, now: float) -> None:
         """Let a waiting job run."""
-        if job._extra is not None or self._watched:
+        if self._watched or (job._extra is not None and job._extra.is_start_awaited):
             self.move(job, RUNNING, now, worker)
             return
         if job._started:
@@ -238,15 +238,23 @@ class Lifecycle:
         now: float,
     ) -> None:
         """End a job as dead because of ``error``, or without an error."""
-        job._value = Shortfall(words, reason, error)
+        job._value = shortfall = Shortfall(words, reason, error)
         self.move(job, JobState.DEAD, now)
+        if job._options.is_lease:
+            shortfall.is_dealt_with = True  # its caller gets the error
+            return
         self._dead._add(cast("Job[Any]", job))
         self._commands.append((DIED, job))
         if (group := job._options.group) is not None and group.must_succeed:
             self.news.append(job)
 
     def time_out(self, job: JobRecord, now: float) -> None:
-        """End a job that isn't running after its total timeout."""
+        """End a job that isn't running after its total timeout, or a lease that has got no place in time."""
+        if job._options.is_lease:
+            if job._state is None:
+                self.move(job, QUEUED, now)
+            self.end(job, JobState.CANCELLED, now, "no place was free in time")
+            return
         self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 
     def bury(self, job: JobRecord, now: float, cause: Exception | None) -> None:

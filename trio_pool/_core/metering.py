@@ -6,17 +6,17 @@ import math
 from typing import TYPE_CHECKING, TypeAlias
 
 from .._model.key_record import KeyRecord
-from .._model.records import WorkerRecord
+from .._model.states import JobState
 from .._policies.draws import NO_USES, Draws
-from .._policies.rate_limit import Share
-from .._policies.rate_meters import RateMeters
+from .._policies.rate_limit import Share, SharedRateLimit
+from .._policies.rate_meters import RateMeters, several
 from .deadlines import Due
+from .lanes import take_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .._model.records import Run
-    from .._policies.rate_limit import SharedRateLimit
+    from .._model.records import Run, WorkerRecord
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
     from .state import PoolState
@@ -49,14 +49,11 @@ class Metering:
     that use it. The limits of keys close only the jobs of their key, with and without a unit.
 
     Attributes:
-      shares: the limits that this pool, its workers or its keys share with others, with the workers
-          and the keys that hold each.
+      shares: the limits that this pool or its workers share with others.
     """
 
     # fmt: off
-    __slots__ = (
-        "_closed", "_gates", "_of_crew", "_opened", "_shares_of", "_state", "_ticket", "_woken", "on_wake", "shares",
-    )
+    __slots__ = ("_closed", "_gates", "_of_keys", "_opened", "_shares_of", "_state", "on_wake", "shares")
     # fmt: on
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
@@ -65,29 +62,28 @@ class Metering:
         self._gates: dict[tuple[Holder, str | None], UnitGate] = {}
         # For each unit that is closed in the pool or on a worker, how many gates it has.
         self._closed: dict[str, int] = {}
-        # The shares of the pool and its workers; and those of keys that may just have had their turn. There may be very
-        # many keys with a shared limit each.
-        self._of_crew: dict[Share, None] = {}
+        self.shares: dict[Share, None] = {}
+        # The limits that keys share with others, with these keys; and those that may just have had their turn.
+        # There may be very many keys with a shared limit each.
+        self._of_keys: dict[Share, dict[KeyRecord, None]] = {}
         self._opened: list[Share] = []
-        self.shares: dict[Share, dict[WorkerRecord | KeyRecord, None]] = {}
-        # The shares to look at again.
-        self._woken: dict[Share, None] = {}
-        # Identifies the entry for them in the heap of deadlines.
-        self._ticket = 0
         # Called when the core has to look at the time before its next event. Set by the runtime.
         self.on_wake: Callable[[], object]
         state.limits.meters = RateMeters(limits, self)
         if state.keys is not None:
             state.keys.holders = self
-        self.note_shares(None)
+        self.note_limits(None)
 
     @property
     def may_open(self) -> bool:
-        """Whether jobs may wait only for a unit, or for a limit or the rest of their key."""
+        """Whether jobs may wait only for a unit, a limit that workers share, or a limit or the rest of their key."""
         state, closed = self._state, self._closed.keys()
         if state.keys is not None and state.keys.may_open:
             return True
-        return bool(closed) and (state.queue.uses_any(closed) or state.waiting_line.by_taker.uses_any(closed))
+        if closed and (state.queue.uses_any(closed) or state.waiting_line.by_taker.uses_any(closed)):
+            return True
+        waits = state.lifecycle.count[JobState.QUEUED] or state.waiting_line.line
+        return bool(waits and state.roster.closed_shares)
 
     # Runs.
 
@@ -159,7 +155,7 @@ class Metering:
             if gate is not None:
                 self._remove(gate)
                 self._open(gate)
-                if isinstance(holder, KeyRecord) and self.shares:
+                if isinstance(holder, KeyRecord) and self._of_keys:
                     self._opened += meters.shares()
             return False
         meters.wait(unit, now)
@@ -250,39 +246,67 @@ class Metering:
         meters = self._meters_of(worker)
         units = set(meters.by_unit)
         meters.change(limits, now)
+        if worker is not None and worker._has_left:
+            return
         for unit in sorted(units | set(meters.by_unit)):
             self._look_at(worker, meters, unit, now)
-        self.note_shares(worker)
+        self.note_limits(worker)
 
-    def note_shares(self, holder: Holder) -> None:
-        """Record which shared limits a worker, a key or the whole pool has from now on."""
-        meters = self._meters_of(holder)
-        for share in meters.shares():
-            holders = self.shares.setdefault(share, {})
-            if holder is not None:
-                holders[holder] = None
-            if not isinstance(holder, KeyRecord):
-                self._of_crew[share] = None
+    def note_limits(self, worker: WorkerRecord | None) -> None:
+        """Record which units and shared limits a worker or the whole pool has from now on."""
+        meters = self._meters_of(worker)
+        self.tell_apart(meters.units())
+        self.shares.update(dict.fromkeys(meters.shares()))
+        if worker is not None:
+            closed = frozenset((*meters.apart, *(gate for gate in worker._closed if isinstance(gate, str))))
+            if closed != worker._closed:
+                self._state.roster.set_closed(worker, closed)
+        self._note_shares()
+
+    def _note_shares(self) -> None:
         limits = self._state.limits
-        limits.has_shares = bool(self.shares)
+        limits.has_shares = bool(self.shares or self._of_keys)
         limits.note_limits()
         self._state.note_special()
+
+    def note_key(self, key: KeyRecord) -> None:
+        """Record which shared limits a key has that becomes known."""
+        shares = self._meters_of(key).shares()
+        for share in shares:
+            self._of_keys.setdefault(share, {})[key] = None
+        if shares:
+            self._note_shares()
+
+    def expect(self, limits: RateLimits) -> list[Share]:
+        """Prepare for workers that will have these limits; return the shared ones."""
+        self.tell_apart([limit.unit for limit in several(limits) if limit.unit is not None])
+        shares = [self.share_of(limit) for limit in several(limits) if isinstance(limit, SharedRateLimit)]
+        self.shares.update(dict.fromkeys(shares))
+        return shares
+
+    def tell_apart(self, units: Iterable[str]) -> None:
+        """Keep jobs that use one of these units apart from others, since there are limits for it."""
+        limited = self._state.roster.limited_units
+        new = set(units) - limited
+        if new:
+            limited |= new
+            for queue in (self._state.queue, self._state.waiting_line.by_taker):
+                for job in [job for job in queue if not new.isdisjoint(job._options.uses)]:
+                    queue.move(job)
 
     def drop(self, worker: WorkerRecord) -> None:
         """Forget a worker that has left."""
         for unit in worker._closed:
-            self._remove(self._gates[worker, unit])
-        for holders in self.shares.values():
-            holders.pop(worker, None)
+            if isinstance(unit, str):
+                self._remove(self._gates[worker, unit])
 
-    def drop_shares(self, key: KeyRecord) -> None:
-        """Forget the shared limits of a key, those that nobody else here has wholly."""
+    def drop_key(self, key: KeyRecord) -> None:
+        """Forget a key, and the shared limits that nobody else here has."""
         for share in self._meters_of(key).shares():
-            holders = self.shares[share]
-            del holders[key]
-            if not holders and share not in self._of_crew:
+            if take_from(self._of_keys, share, key) and share not in self.shares:
                 share.leave()
-                del self.shares[share], self._shares_of[share.shared]
+                self._state.deadlines.set(Due.WAKE, share, math.inf)
+                del self._shares_of[share.shared]
 
     # Limits that are shared with other pools.
 
@@ -293,45 +317,56 @@ class Metering:
             share = self._shares_of[shared] = Share(shared, self)
         return share
 
-    def wake(self, share: Share) -> None:
-        """Look again soon at what waits for a shared limit: it has changed, or it is this pool's turn."""
-        if not self._woken:
-            self._state.deadlines.add_ticketed(Due.WAKE, self, -math.inf)
-        self._woken[share] = None
-        self.on_wake()
+    def wake(self, share: Share, at: float = -math.inf) -> None:
+        """Look again at what waits for a shared limit: it has changed, or it is this pool's turn."""
+        if share.at is None or at < share.at:
+            self._state.deadlines.set(Due.WAKE, share, at)
+            self.on_wake()
 
-    def woken(self, now: float) -> list[WorkerRecord]:
-        """Look at the shared limits that have changed; return the workers whose holds may have to end."""
-        woken, self._woken = self._woken, {}
-        found: dict[WorkerRecord, None] = {}
-        for share in woken:
-            unit = share.unit
-            if unit is None:
-                self._state.limits.wait_for_meter(None)
-            for holder in (None, *self.shares.get(share, ())):
-                meters = self._meters_of(holder)
-                if unit in meters.by_unit or (unit is None and isinstance(holder, KeyRecord)):
-                    self._look_at(holder, meters, unit, now)
-                elif unit is None and isinstance(holder, WorkerRecord):
-                    found[holder] = None
-        return list(found)
+    def woken(self, share: Share, now: float) -> None:
+        """Look at a shared limit that may have changed."""
+        share.await_turn(now)
+        if share in self._state.roster.closed_shares:
+            self.is_closed(share, now)
+        if share.unit is None:
+            self._state.limits.wait_for_meter(None)
+        else:
+            self.look_at_pool(share.unit, now)
+        for key in self._of_keys.get(share, ()):
+            self._look_at(key, self._meters_of(key), share.unit, now)
 
     def closes(self, worker: WorkerRecord, key: KeyRecord | None, units: Iterable[str], now: float) -> bool:
-        """Close the units, or the starts of a key, that others have used up by now; return whether there are any."""
+        """Close the shared limits that others have used up by now; return whether one keeps a job from a worker."""
         closed = False
         if key is not None and key.meters is not None:
             for kind in (None, *units):
                 closed |= self._look_at(key, key.meters, kind, now)
-        for holder in (None, worker):
-            if holder is None or holder._limits is not None:
-                meters = self._meters_of(holder)
-                for unit in units:
-                    closed |= unit in meters.by_unit and self._look_at(holder, meters, unit, now)
+        if worker._limits is not None:
+            for share in worker._limits.meters.apart:
+                if share.unit is None or share.unit in units:
+                    closed |= self.is_closed(share, now)
+        for unit in units:
+            closed |= self.look_at_pool(unit, now)
         return closed
+
+    def look_at_pool(self, unit: str, now: float) -> bool:
+        """Open or close a unit for the whole pool; return whether it is closed."""
+        meters = self._state.limits.meters
+        return unit in meters.by_unit and self._look_at(None, meters, unit, now)
+
+    def is_closed(self, share: Share, now: float) -> bool:
+        """Open a limit that workers share, or close it and wait for it; return whether it is closed."""
+        closed = self._state.roster.closed_shares
+        if share.ready_at(now) <= now:
+            closed.pop(share, None)
+            return False
+        closed[share] = None
+        share.wait(now)
+        return True
 
     def pass_on(self, now: float) -> None:
         """Give the turns that this pool has not used to other pools."""
-        for share in self._of_crew:
+        for share in self.shares:
             share.pass_on(now)
         if self._opened:
             opened, self._opened = self._opened, []
@@ -340,7 +375,7 @@ class Metering:
 
     def leave(self) -> None:
         """Give up all shares, since the pool has ended."""
-        for share in self.shares:
+        for share in (*self.shares, *self._of_keys):
             share.leave()
-        for shares in (self.shares, self._of_crew):
-            shares.clear()
+        self.shares.clear()
+        self._of_keys.clear()

@@ -19,7 +19,7 @@ from .._model.records import ANYONE, Terms
 from .lane_indexes import LaneIndexes
 from .lanes import LAST, FairLane, Lane, take_from
 from .startable import Startable
-from .terms import terms_of
+from .terms import limited_terms, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -92,6 +92,8 @@ class ReadyQueue:
             ticket = next(self._tickets)
             if front or self._lifo:
                 ticket = -ticket
+        if terms.units:
+            terms = limited_terms(terms, self._roster.limited_units)
         job._ticket = ticket
         if job._deadline != math.inf:
             self._deadlines.add_timeout(job)
@@ -224,12 +226,15 @@ class ReadyQueue:
         for lane in list(self._pinned.get(worker, {}).values()):
             for entry in lane.entries():
                 self._left_lane(entry[3], lane, forget=True)
-                self._place(entry, terms_of(entry[3]))
+                self._place(entry, self._terms_of(entry[3]))
 
     def move(self, job: JobRecord) -> None:
         """Move a job whose terms have changed to another lane; it keeps its place in the order."""
         self._left_lane(job, cast("Lane", job._lane), forget=True)
-        self._place((job._options.priority if self._ranked else 0, 0.0, job._ticket, job), terms_of(job))
+        self._place((job._options.priority if self._ranked else 0, 0.0, job._ticket, job), self._terms_of(job))
+
+    def _terms_of(self, job: JobRecord) -> Terms:
+        return limited_terms(terms_of(job), self._roster.limited_units)
 
     def waits_for(self, worker: WorkerRecord) -> bool:
         """Whether jobs wait for this worker alone."""

@@ -14,6 +14,7 @@ from .._basics.tracebacks import clear_frames, context_of, set_context
 from .._model.setback import Setback
 from .._model.states import DeadReason
 from .._policies import validate
+from .._policies.error_rule import matches
 from .._policies.retry import (
     PLACEMENTS,
     Discard,
@@ -144,6 +145,20 @@ def judge(
         return _as_told(job, error, control, policy, rng)
     except BaseException as fault:  # a class of the program may define its own attributes, which may fail
         return Verdict(_misjudged(fault, error, "what the function has raised"))
+
+
+def judge_block(error: Exception, breaker: Breaker | None) -> Verdict:
+    """Decide about a lease whose block has raised ``error``: it is never tried again.
+
+    This calls ``counts`` of a breaker, which is the user's code.
+    """
+    is_broken = matches(error, (ResourceBroken,))
+    try:
+        is_failure = is_broken or (breaker is not None and breaker.counts_error(error))
+    except BaseException as fault:
+        return Verdict(_misjudged(fault, error, "the breaker's counts"), broken=is_broken)
+    fate = Die(DeadReason.NOT_RETRYABLE, ("its block failed: {}", error), error)
+    return Verdict(fate, broken=is_broken, is_failure=is_failure)
 
 
 def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPolicy, rng: Random) -> Verdict:

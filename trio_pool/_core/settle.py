@@ -56,7 +56,7 @@ class Settling:
         if self._state.may_be_stuck:
             self._state.may_be_stuck = False
             self._search.look_again()
-        if self._metering.shares:
+        if self._state.limits.has_shares:
             self._metering.pass_on(now)
         if self._state.keys is not None:
             self._state.keys.clean(now)
@@ -142,7 +142,7 @@ class Settling:
                 state.waiting_line.by_taker.reopen(item)
                 continue
             group = item._options.group
-            if group is not None and group.must_succeed and item._state is JobState.DEAD:
+            if group is not None and group.must_succeed and item._state is JobState.DEAD and not item._options.is_lease:
                 self._changes.stop_group(group, now, f"{one_line(item.name)}, of the same group, is dead")
             for job in state.dependencies.settle(item):
                 if item._state is not JobState.SUCCEEDED:
@@ -239,8 +239,8 @@ class Settling:
             elif due is Due.UNIT:
                 self._metering.come_due(item, now)
             elif due is Due.WAKE:
-                for held in self._metering.woken(now):
-                    self._dispatcher.relax(held, now)
+                is_over(due, item)
+                self._metering.woken(item, now)
             elif due is Due.KEY_REST:
                 assert state.keys is not None
                 state.keys.rested(item)

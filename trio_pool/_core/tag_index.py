@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 Units: TypeAlias = "frozenset[str]"
+# What may keep a worker from a job: the units that its own limits have closed, and the limits that it shares.
+Gates: TypeAlias = "frozenset[object]"
 
-OPEN: Units = frozenset()
-"""No closed units."""
+OPEN: Gates = frozenset()
 
 # The share of the worker's places that is taken, the attempts under way on an unbounded worker, and a number that grows
 # with each start and end.
@@ -47,29 +48,29 @@ class Family:
 
     Attributes:
       key: the tags and the group.
-      kinds: the kinds by their closed units. A kind without workers stays, since units close and open all the time.
+      kinds: the kinds by their gates. One without workers stays, since units close and open all the time.
     """
 
     __slots__ = ("key", "kinds")
 
     def __init__(self, key: Key) -> None:
         self.key: Key = key
-        self.kinds: dict[Units, WorkerKind] = {}
+        self.kinds: dict[Gates, WorkerKind] = {}
 
     def has_members(self) -> bool:
         """Whether any kind has workers."""
         return any(kind.members for kind in self.kinds.values())
 
-    def has_idle(self) -> bool:
-        """Whether any of the workers is idle, or may be since places are free."""
-        return any(kind.idle or kind.kept for kind in self.kinds.values())
+    def has_idle(self, closed: Gates) -> bool:
+        """Whether any of the workers is idle, or may be since places are free, that these gates don't close."""
+        return any((kind.idle or kind.kept) and kind.closed.isdisjoint(closed) for kind in self.kinds.values())
 
 
 class WorkerKind:
-    """The workers of a family whose own limits allow no job with the same units to start now.
+    """The workers of a family with the same gates.
 
     Attributes:
-      closed: these units.
+      closed: the units whose limits on these workers allow no start now, and the limits that they share.
     """
 
     # fmt: off
@@ -79,9 +80,9 @@ class WorkerKind:
     )
     # fmt: on
 
-    def __init__(self, family: Family, closed: Units = OPEN) -> None:
+    def __init__(self, family: Family, closed: Gates = OPEN) -> None:
         self.family: Family = family
-        self.closed: Units = closed
+        self.closed: Gates = closed
         self.key: Key = family.key
         self.tags: frozenset[str] = self.key[0]
         self.group: Group | None = self.key[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._model.records import ANYONE
+
 if TYPE_CHECKING:
     from .._model.records import JobRecord, Terms
 
@@ -23,3 +25,11 @@ def terms_of(job: JobRecord) -> Terms:
         if setback.placement == "same" and last is not None and not (last._is_leaving or last._has_left):
             pinned = last
     return options.terms if pinned is None else options.terms._replace(pinned=pinned)
+
+
+def limited_terms(terms: Terms, limited: set[str]) -> Terms:
+    """Return the terms without the units that have no limit, so that jobs that differ in these alone are equal."""
+    if terms.units <= limited:
+        return terms
+    terms = terms._replace(units=terms.units & limited)
+    return ANYONE if terms == ANYONE else terms

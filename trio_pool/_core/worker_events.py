@@ -46,9 +46,9 @@ class WorkerEvents:
     def join(self, worker: WorkerRecord, *, ordered: bool = False) -> None:
         """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
-        state.roster.join(worker)
         if worker._limits is not None:
-            self._metering.note_shares(worker)
+            self._metering.note_limits(worker)
+        state.roster.join(worker)
         state.given_up.joined(worker)
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, WorkerRecord
-    from .tag_index import Fit, Units
+    from .._policies.rate_limit import Share
+    from .tag_index import Fit, Gates, Units
 
 
 class WorkerIndex:
@@ -26,25 +27,13 @@ class WorkerIndex:
     nothing to run.
     """
 
+    # fmt: off
     __slots__ = (
-        "_in_order",
-        "_numbers",
-        "_pick",
-        "_places",
-        "_rng",
-        "_sequence",
-        "_unbounded",
-        "by_id",
-        "closed_units",
-        "coming",
-        "fresh",
-        "idle_count",
-        "kinds",
-        "leaving",
-        "note_run",
-        "on_parked",
-        "on_unparked",
+        "_in_order", "_numbers", "_pick", "_places", "_rng", "_sequence", "_unbounded", "by_id",
+        "closed_shares", "closed_units", "coming", "fresh", "idle_count", "kinds", "leaving", "limited_units",
+        "note_run", "on_parked", "on_unparked",
     )
+    # fmt: on
 
     def __init__(self, pick: Pick, rng: Random) -> None:
         self._pick: Pick = pick
@@ -62,6 +51,10 @@ class WorkerIndex:
         self.note_run: Final = self.kinds.note_run
         # The units whose limits in the whole pool allow no start now.
         self.closed_units: set[str] = set()
+        # The shared limits of workers that allow no start now.
+        self.closed_shares: dict[Share, None] = {}
+        # The units that have, or have had, a limit anywhere.
+        self.limited_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
         self._sequence = 0
@@ -162,9 +155,11 @@ class WorkerIndex:
             self.kinds.put_back(worker, kind, since)
             self.fresh[worker] = None
 
-    def set_closed(self, worker: WorkerRecord, closed: Units) -> None:
-        """Record the units whose limits on a worker allow no start now."""
-        if self.kinds.set_closed(worker, closed):
+    def set_closed(self, worker: WorkerRecord, closed: Gates) -> None:
+        """Record the units whose limits on a worker allow no start now, and the limits that it shares."""
+        if worker._id not in self.by_id:
+            worker._closed = closed
+        elif self.kinds.set_closed(worker, closed):
             self.fresh[worker] = None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
@@ -286,7 +281,7 @@ class WorkerIndex:
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
         """The longest idle worker that isn't reserved, except ``but``."""
         if self._pick == "longest_idle":
-            return self.choose(ANYONE, but)
+            return self._choose_of(self.kinds.fits_for(ANYONE.requires, None), lambda worker: worker not in but)
         idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
         return min(idle, key=lambda item: item[1], default=(None, 0))[0]
 
@@ -314,7 +309,7 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
-        if worker._closed and not worker._closed.isdisjoint(terms.units):
+        if worker._closed and not worker._closed.isdisjoint(self.closed_to(terms.units)):
             return False
         if not worker._kept:
             if not worker._kind.may_serve(terms):
@@ -357,14 +352,20 @@ class WorkerIndex:
             free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
             return worker if free else None
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
-        requires, gate, units = terms.requires, terms.gate, terms.units
+        requires, gate, gates = terms.requires, terms.gate, self.closed_to(terms.units)
         # The reserved places of the group go first, since the others are available to all jobs.
         own: WorkerRecord | None = None
         if gate is not None and gate in self.kinds.by_group:
             # What holds a worker with several places back is not noted for each group.
             is_free = partial(self._is_idle_and, may_take) if self._pick == "random" else may_take
-            own = self._choose_of(self.kinds.fits_for(requires, gate, units), is_free)
-        return self._choose_of(self.kinds.fits_for(requires, None, units), may_take) if own is None else own
+            own = self._choose_of(self.kinds.fits_for(requires, gate, gates), is_free)
+        return self._choose_of(self.kinds.fits_for(requires, None, gates), may_take) if own is None else own
+
+    def closed_to(self, units: Units) -> Gates:
+        """The gates that keep a worker that has them from a job that uses these units."""
+        if not self.closed_shares:
+            return units
+        return units.union(share for share in self.closed_shares if share.unit is None or share.unit in units)
 
     def is_closed(self, terms: Terms) -> bool:
         """Whether such jobs may not start now, on whatever worker."""

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
-from .._policies.draws import checked_uses
+from .._policies.draws import NOTHING, checked_uses
 from .records import JobRecord, WorkerRecord
 from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
@@ -108,7 +108,7 @@ class Job(JobRecord, Generic[V_co]):
         """
         self._host.cancel_job(self)
 
-    def set_used(self, amounts: Mapping[str, float] | Iterable[tuple[str, float]] = (), /, **more: float) -> None:
+    def set_used(self, amounts: Mapping[str, float] = NOTHING, /, **more: float) -> None:
         """Say how much this call of the job's function has used in all, by units.
 
         For use inside the job's function: ``current_job().set_used(tokens=900)``. The amounts
@@ -117,15 +117,14 @@ class Job(JobRecord, Generic[V_co]):
         limits with these units on the worker, the key and the pool.
 
         Arguments:
-          amounts: the amounts by their units, as a mapping or as pairs; finite numbers, zero or
-              more.
+          amounts: a mapping from units to amounts, which are finite numbers, zero or more.
           **more: more of them.
 
         Raises:
           RuntimeError: if called outside of the job's function.
           ValueError, TypeError: if an amount is out of its range or of the wrong type.
         """
-        self._host.set_used(self, checked_uses("set_used()", dict(amounts, **more)))
+        self._host.set_used(self, {**checked_uses("amounts", amounts), **checked_uses("amounts", more)})
 
     def lend(self) -> AbstractAsyncContextManager[None]:
         """Let other jobs use the worker while this job waits for something.

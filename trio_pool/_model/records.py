@@ -98,9 +98,9 @@ class JobSpec:
     # Cleared when the job has entered the pool, or it would keep the jobs it has waited for alive.
     after: tuple[JobRecord, ...] = ()
     group: Group | None = None
+    is_lease: bool = False  # its body is a block of its caller's
     # Whether messages about the job show its arguments.
     show_arguments: bool = True
-    # Which workers may run such a job until it has failed.
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
     # Whether such a job may start at once, on any worker, and concerns no group.
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
@@ -326,9 +326,9 @@ class WorkerRecord(Handle):
         self._succeeded = 0
         self._failed = 0
         self._busy_seconds = 0.0
-        # By units: what the worker's runs have used in all; and, owned by the index, those that allow no start now.
+        # What the worker's runs have used in all; and, owned by the index, its closed units and shared limits.
         self._used: dict[str, Amount] = {}
-        self._closed: frozenset[str] = frozenset()
+        self._closed: frozenset[object] = frozenset()
         self._last_error: Exception | None = None
 
         # Owned by the worker index: whether the worker could run something now or after its current runs; the last

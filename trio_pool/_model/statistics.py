@@ -211,6 +211,8 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Take a snapshot of a worker."""
     busy = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
     ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
+    if worker._limits is not None and now < (ready := worker._limits.shared_ready_at(now)) < math.inf:
+        ends.append(ready)
     return WorkerStatistics(
         id=worker.id,
         name=worker.name,

@@ -35,10 +35,7 @@ class Draws:
         self.has_begun: bool = False
         self._drawn: dict[Meter, Amount] = {}
         for meters in holders:
-            for meter in meters.starts:
-                self._drawn[meter] = 1
-            if used is not NO_USES:
-                self._drawn.update(meters.draws_of(used))
+            self._drawn.update(meters.draws_of(used))
         for meter, amount in self._drawn.items():
             meter.hand_out(now, amount)
 
@@ -59,7 +56,7 @@ class Draws:
         """Set how much of a unit the run has used in all, in the limits that it drew from and in the current ones."""
         self.used = {**self.used, unit: amount}
         for meters in holders:
-            for meter in meters.by_unit.get(unit, ()):
+            for meter in meters.of_unit(unit):
                 self._drawn.setdefault(meter, 0)
         for meter, drawn in self._drawn.items():
             if meter.unit == unit and amount != drawn:
@@ -77,6 +74,8 @@ def checked_unit(name: str, unit: object) -> str:
     """Return a unit as a plain str."""
     if not isinstance(unit, str):
         raise TypeError(f"{name} must have units as keys, which are strings, {validate.got(unit)}")
+    if not unit:
+        raise ValueError(f"{name} must not have an empty unit")
     return str.__str__(unit)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _as_unit(value: str | None) -> str | None:
-    return validate.text("unit", value)
+    return validate.word("unit", value)
 
 
 @attrs.frozen
@@ -49,7 +49,7 @@ class RateLimit:
       per: seconds, more than zero.
       burst: how many attempts may start at the same instant, at least 1. With a unit, the amount
           that may be used before the first wait.
-      unit: what is counted, such as ``"tokens"``; starts by default.
+      unit: what is counted, such as ``"tokens"``, not empty; starts by default.
 
     Raises:
       ValueError, TypeError: if a field is out of its range or of the wrong type.
@@ -65,19 +65,22 @@ class RateLimit:
         """Make a limit from which several workers and pools draw together.
 
         Arguments:
-          name: the name of the shared limit, by which others can recognize it.
+          name: the name of the shared limit, by which others can recognize it; not empty.
 
         Returns:
           SharedRateLimit: a new one each time, with a level of its own.
+
+        Raises:
+          ValueError, TypeError: if the name is empty or no str.
         """
-        return SharedRateLimit(self, validate.text("name", name))
+        return SharedRateLimit(self, validate.word("name", name))
 
 
 class Place(Protocol):
     """The Trio run to which a shared limit belongs from its first use on."""
 
     def current_time(self) -> float: ...
-    def is_here(self) -> bool: ...
+    def is_own_run(self) -> bool: ...
     def is_same_run(self, other: Place) -> bool: ...
 
 
@@ -88,8 +91,8 @@ class Sharer(Protocol):
         """The pool's part in a shared limit."""
         ...
 
-    def wake(self, share: Share) -> None:
-        """Look again soon at what waits for the limit."""
+    def wake(self, share: Share, at: float = -math.inf) -> None:
+        """Look again at what waits for the limit, at a time or as soon as possible."""
         ...
 
 
@@ -175,31 +178,37 @@ class SharedRateLimit(Handle, FixedAttributes):
             raise RuntimeError(f"{self!r} belongs to another Trio run; create one for each run")
 
     def _check_place(self) -> None:
-        if self._place is not None and not self._place.is_here():
+        if self._place is not None and not self._place.is_own_run():
             raise RuntimeError(f"{self!r} belongs to another Trio run or thread")
 
     def _ready_at(self, now: float) -> float:
         return max(self._meter.ready_at(now), self._rests_until)
 
-    def _wake_first(self) -> None:
+    def _wake_first(self, at: float = -math.inf) -> None:
         first = next(iter(self._line), None)
         if first is not None:
-            first.sharer.wake(first)
+            first.sharer.wake(first, at)
 
 
 class Share:
     """The part that one pool has in a shared limit: a meter like `RateMeter` that waits for the pool's turn.
 
+    The first pool in line is woken as soon as the limit allows a start, whatever else holds it
+    back. If it starts nothing then, it passes its turn on.
+
     Attributes:
       shared: the limit.
       sharer: the pool.
+      at: when the pool looks at the limit again, or None; owned by the pool's heap of deadlines.
     """
 
-    __slots__ = ("shared", "sharer")
+    __slots__ = ("_ticket", "at", "shared", "sharer")
 
     def __init__(self, shared: SharedRateLimit, sharer: Sharer) -> None:
         self.shared: SharedRateLimit = shared
         self.sharer: Sharer = sharer
+        self.at: float | None = None
+        self._ticket = 0
 
     @property
     def unit(self) -> str | None:
@@ -221,13 +230,21 @@ class Share:
         """How much may be drawn now."""
         return self.shared._meter.level(now)
 
-    def wait(self) -> None:
+    def wait(self, now: float) -> None:
         """Wait for the pool's turn, behind the pools that wait already."""
         self.shared._line.setdefault(self, None)
+        self.await_turn(now)
+
+    def await_turn(self, now: float) -> None:
+        """If the pool is the first that waits, let it be woken when the limit allows a start."""
+        if next(iter(self.shared._line), None) is self and (ready := self.shared._ready_at(now)) > now:
+            self.sharer.wake(self, ready)
 
     def pass_on(self, now: float) -> None:
         """Give the turn to the next pool if this one has not used it."""
         line = self.shared._line
+        if self.at is not None and self.at <= now:
+            return  # the pool has yet to look at what it may start
         if next(iter(line), None) is self and self.shared._ready_at(now) <= now:
             del line[self]
             self.shared._wake_first()
@@ -242,7 +259,7 @@ class Share:
         """See `RateMeter.hand_out`."""
         self.shared._line.pop(self, None)
         self.shared._meter.hand_out(now, amount)
-        self.shared._wake_first()
+        self.shared._wake_first(self.shared._ready_at(now))
 
     def begun(self, now: float, amount: Amount = 1) -> None:
         """See `RateMeter.begun`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -49,39 +50,50 @@ class RateMeters:
     Arguments:
       limits: the limits.
       sharer: the pool that draws from the shared ones.
+      keeps_apart: whether the shared ones are kept apart, as those of a worker are: what they
+          allow is the same for all workers that have them.
 
     Attributes:
       limits: the limits, as they were assigned.
       starts: the meters of the limits without a unit.
       by_unit: the meters of the others, by their units.
+      apart: those of the shared limits, if kept apart.
     """
 
-    __slots__ = ("_kept", "_sharer", "by_unit", "limits", "starts")
+    __slots__ = ("_keeps_apart", "_kept", "_sharer", "apart", "by_unit", "limits", "starts")
 
-    def __init__(self, limits: RateLimits, sharer: Sharer) -> None:
+    def __init__(self, limits: RateLimits, sharer: Sharer, *, keeps_apart: bool = False) -> None:
         self._sharer = sharer
+        self._keeps_apart = keeps_apart
         # The meters of the current limits, and of earlier ones for which there is none now: by
         # their units, in order. They must not forget the recent starts.
         self._kept: dict[str | None, list[Meter]] = {}
         self.limits: RateLimits = None
         self.starts: tuple[Meter, ...] = ()
         self.by_unit: dict[str, tuple[Meter, ...]] = {}
+        self.apart: tuple[Share, ...] = ()
         self.change(limits, 0.0)
 
     def __bool__(self) -> bool:
-        return bool(self.starts or self.by_unit)
+        return bool(self.starts or self.by_unit or self.apart)
 
     def change(self, limits: RateLimits, now: float) -> None:
         """Apply other limits from now on: the n-th of a unit takes over the level of the n-th of that unit before."""
         self.limits = limits
         found: dict[str | None, list[Meter]] = {}
+        apart: dict[Share, None] = {}
+        seen: Counter[str | None] = Counter()
         for limit in several(limits):
-            meters = found.setdefault(limit.unit, [])
             kept = self._kept.setdefault(limit.unit, [])
-            number = len(meters)
+            number = seen[limit.unit]
+            seen[limit.unit] += 1
             meter = self._meter_for(limit, kept[number] if number < len(kept) else None, now)
             kept[number : number + 1] = [meter]
-            meters.append(meter)
+            if self._keeps_apart and isinstance(meter, Share):
+                apart[meter] = None
+            else:
+                found.setdefault(limit.unit, []).append(meter)
+        self.apart = tuple(apart)
         self.starts = _once(found.pop(None, []))
         self.by_unit = {unit: _once(meters) for unit, meters in found.items() if unit is not None}
 
@@ -101,7 +113,7 @@ class RateMeters:
         """Wait for the turn of the pool in the shared limits of a unit that allow no start now."""
         for meter in self.starts if unit is None else self.by_unit[unit]:
             if isinstance(meter, Share) and meter.ready_at(now) > now:
-                meter.wait()
+                meter.wait(now)
 
     def shares(self) -> list[Share]:
         """The shared limits among these."""
@@ -109,11 +121,26 @@ class RateMeters:
 
     def all(self) -> Iterable[Meter]:
         """The meters of all limits."""
-        return chain(self.starts, *self.by_unit.values())
+        return chain(self.starts, *self.by_unit.values(), self.apart)
+
+    def units(self) -> set[str]:
+        """The units of the limits."""
+        return {*self.by_unit, *(share.unit for share in self.apart if share.unit is not None)}
+
+    def of_unit(self, unit: str) -> list[Meter]:
+        """The meters of the limits with a unit."""
+        return [*self.by_unit.get(unit, ()), *(share for share in self.apart if share.unit == unit)]
 
     def draws_of(self, uses: Mapping[str, Amount]) -> dict[Meter, Amount]:
-        """What a run of a job that uses these amounts draws from each meter with a unit."""
-        return {meter: amount for unit, amount in uses.items() for meter in self.by_unit.get(unit, ())}
+        """What a run of a job that uses these amounts draws from each meter."""
+        drawn: dict[Meter, Amount] = dict.fromkeys(self.starts, 1)
+        for unit, amount in uses.items():
+            for meter in self.of_unit(unit):
+                drawn[meter] = amount
+        for share in self.apart:
+            if share.unit is None:
+                drawn[share] = 1
+        return drawn
 
     def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
         """The meter of a limit in the place where ``before`` was."""

@@ -172,6 +172,14 @@ def text(name: str, value: object) -> str | None:
     return str.__str__(value)
 
 
+def word(name: str, value: object) -> str | None:
+    """Return ``value`` as a plain str that is not empty, or None."""
+    plain = text(name, value)
+    if plain is not None and not plain:
+        raise ValueError(f"{name} must not be empty")
+    return plain
+
+
 def mapping(name: str, value: object) -> Mapping[Any, Any]:
     """Return ``value``, after checking that it is a mapping."""
     given: Any = value

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .circuit_breaker import Breaker, BreakerState
-from .rate_meters import RateMeters
+from .rate_meters import RateMeters, latest
 
 if TYPE_CHECKING:
     from random import Random
@@ -71,7 +71,7 @@ class WorkerLimits:
         self.reopens_on_cut = reopens_on_cut
         self.check = check
         self.idle_since = 0.0
-        self.meters: RateMeters = RateMeters(rate_limits, sharer)
+        self.meters: RateMeters = RateMeters(rate_limits, sharer, keeps_apart=True)
         self.breaker = None if breaker is None else Breaker(breaker)
         self._max_jobs = math.inf if max_jobs is None else max_jobs
         self._max_age = math.inf if max_age is None else max_age
@@ -111,8 +111,12 @@ class WorkerLimits:
         return self.breaker is not None and self.breaker.state is BreakerState.PROBING
 
     def ready_at(self, now: float) -> float:
-        """Return the earliest time from ``now`` on at which the rate limits without a unit allow a start."""
+        """Return the earliest time from ``now`` on at which its own rate limits without a unit allow a start."""
         return self.meters.ready_at(now)
+
+    def shared_ready_at(self, now: float) -> float:
+        """Return that of the shared rate limits without a unit, or ``inf`` for not before the pool's turn."""
+        return latest([share for share in self.meters.apart if share.unit is None], now)
 
     def start(self, now: float) -> Trial | None:
         """Record the start of an attempt, except in the meter; return what the breaker needs at its end."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .._model.records import Run
     from .breakage import Breakage
     from .clock import Clock
+    from .loans import Loans
 
 
 class Host(Protocol):
@@ -42,6 +43,7 @@ class Owner(Protocol):
     free_loops: int
     is_recalled: bool
     breakage: Breakage
+    loans: Loans
 
     @property
     def host(self) -> Host: ...
@@ -49,7 +51,6 @@ class Owner(Protocol):
     def lifespan(self) -> object: ...
     def give_up(self, run: Run) -> Run | None: ...
     def strand(self, run: Run | None = None) -> None: ...
-    async def take_back(self, run: Run) -> object: ...
     def judge(self, run: Run, error: Exception, now: float) -> Run | None: ...
 
 
@@ -78,6 +79,10 @@ class AttemptLoop:
         # Attempts share a scope until it fires; then it is replaced.
         self._scope = trio.CancelScope()
         self._interrupted = False
+
+    def has(self, nursery: trio.Nursery | None) -> bool:
+        """Whether what a nursery of the loop's task does, or the task itself, is part of the attempt: all is."""
+        return True
 
     def interrupt(self) -> None:
         """Cancel the running attempt."""
@@ -141,7 +146,7 @@ class AttemptLoop:
                             run.draws.begin(clock.current_time())
                         value = await run_job(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open
-                            await owner.take_back(run)
+                            await owner.loans.take_back(run)
                         now = clock.current_time()
                         if type(value) is not Failure:
                             run = core.succeeded(run, value, now)

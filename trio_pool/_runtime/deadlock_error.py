@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .._core.waits import Wait
     from .._model.records import JobRecord, Run
 
-_CURE = "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
-
 
 def deadlock_of(wait: Wait) -> JobDeadlockError:
     """Return the error for a wait that would never end."""
@@ -27,11 +25,16 @@ def deadlock_of(wait: Wait) -> JobDeadlockError:
             f"the job {label(job)} would wait for ever to get {name} back, which it has lent: "
             f"it has to end before {held_by} can go on. It goes on without a worker, and must not use the resource"
         )
-        return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
+        return JobDeadlockError(f"{words}; {_cure(job)}" if wait.lending_helps else words)
     wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
     held_by = _holders(wait.stuck)
     words = f"the job {label(job)} would wait for ever for {wish}: that can't happen while these jobs wait: {held_by}"
-    return JobDeadlockError(f"{words}; {_CURE}" if wait.lending_helps else words)
+    return JobDeadlockError(f"{words}; {_cure(job)}" if wait.lending_helps else words)
+
+
+def _cure(job: JobRecord) -> str:
+    lender = "lease.job" if job._options.is_lease else "current_job()"
+    return f"'async with {lender}.lend():' around the wait lets other jobs use the worker meanwhile"
 
 
 def _names_of(jobs: Iterable[JobRecord]) -> str:

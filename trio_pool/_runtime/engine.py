@@ -44,7 +44,7 @@ from .._model.errors import (
 from .._model.handles import has_ended
 from .._model.states import DeadReason, JobState
 from .clock import Clock
-from .job_runner import run_inside
+from .job_context import run_inside
 from .lend_block import LendBlock
 from .notify import notify
 from .submitters import Submitters
@@ -325,7 +325,7 @@ class Engine:
             self.waiting.see_what_outlasts(run)
 
     def _on_regain(self, run: Run) -> None:
-        run.worker._task.regain(run)
+        run.worker._task.loans.regain(run)
 
     def _on_recall(self, worker: Worker) -> None:
         worker._task.recall()

@@ -38,6 +38,15 @@ class Home:
         """The time in the Trio run, in seconds on its clock."""
         return self.clock.current_time()
 
+    def is_own_run(self) -> bool:
+        """Whether the caller is in the pool's own thread, and in no other Trio run."""
+        if not self.is_here():
+            return False
+        try:
+            return trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:  # in no Trio run, such as a callback of the loop that Trio is a guest of
+            return True
+
     def is_same_run(self, other: object) -> bool:
         """Whether another home is in the same Trio run."""
         return isinstance(other, Home) and other._token is self._token

@@ -6,7 +6,6 @@ import inspect
 import sys
 import types
 from collections.abc import Coroutine
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -14,89 +13,15 @@ import trio
 from .._basics.exceptions import CANCELLATIONS
 from .._basics.tracebacks import clear_frames, set_traceback, traceback_of
 from .bad_calls import bound_already, not_async, wrong_arguments
+from .job_context import current, current_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._model.handles import Job, Worker
+    from .._model.handles import Job
     from .._model.records import Run
 
 T = TypeVar("T")
-
-# None in a context that was copied from a job's but is not part of the job.
-_current_job: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
-
-# The run of a job with a hedge, which may have several; of any other job the job has its only run.
-_current_run: ContextVar[Run | None] = ContextVar("trio_pool_current_run", default=None)
-
-
-def current_job() -> Job[Any]:
-    """Return the job whose function is running.
-
-    Works in the function itself, in everything that it calls, and in tasks and threads that it
-    starts with Trio.
-
-    Raises:
-      RuntimeError: if the caller is not part of a job.
-    """
-    job = _current_job.get()
-    if job is None:
-        raise RuntimeError("current_job() must be called inside a job's function")
-    return job
-
-
-def current_worker() -> Worker:
-    """Return the worker on which this call of the job's function runs.
-
-    Works where `current_job` does. A job with a `Hedge` may run on several workers: each call of its function gets
-    its own.
-
-    Raises:
-      RuntimeError: if the caller is not part of a running job, or its job goes on without the worker that it had
-          lent, see `Job.lend`.
-    """
-    job = _current_job.get()
-    run = _current_run.get()
-    if job is not None and (run is None or run.job is not job):
-        run = job._run
-    if job is None or run is None:
-        raise RuntimeError("current_worker() must be called inside a job's function")
-    if run.is_lent and run.is_forfeited:
-        raise RuntimeError(f"the job goes on without {run.worker.name}, which it had lent")
-    return cast("Worker", run.worker)
-
-
-def run_inside(job: Job[Any], call: str) -> Run:
-    """Return the run of a job that the caller is part of; raise RuntimeError if it is part of none."""
-    run = _current_run.get()
-    if run is None or run.job is not job:
-        run = job._run
-    if run is None or _current_job.get() is not job or not (run.is_lent or run in run.worker._runs):
-        raise RuntimeError(f"{call}() must be called inside the job's function, while it runs")
-    return run
-
-
-def leave_job() -> None:
-    """Detach the current context from its job."""
-    _current_job.set(None)
-
-
-def is_in_a_job() -> bool:
-    """Whether the caller may be part of a job: a quick check."""
-    return _current_job.get() is not None
-
-
-def enclosing_jobs() -> Generator[Job[Any], None, None]:
-    """Yield the job that the caller is part of, the job that submitted it, and so on.
-
-    Ended jobs are excluded: tasks that a job leaves behind are not part of the job.
-    """
-    job = _current_job.get()
-    while job is not None and not job.state.is_final:
-        yield job
-        context = job._context
-        job = None if context is None else context.get(_current_job)
-
 
 KEPT_FRAMES = 1000
 
@@ -107,9 +32,9 @@ def call_as_part_of(run: Run, fn: Callable[[], T]) -> T:
     assert job._context is not None
 
     def call() -> T:
-        _current_job.set(cast("Job[Any]", job))
+        current.set(cast("Job[Any]", job))
         if run.race is not None:
-            _current_run.set(run)
+            current_run.set(run)
         return fn()
 
     return job._context.copy().run(call)
@@ -138,9 +63,9 @@ class Failure:
 async def _user_code(run: Run, args: tuple[Any, ...]) -> Any:
     """Call the job's function and await it. Inside, Ctrl-C works as usual."""
     job: Any = run.job
-    _current_job.set(job)
+    current.set(job)
     if run.race is not None:
-        _current_run.set(run)
+        current_run.set(run)
     fn = job._fn
     try:
         if type(fn) is types.MethodType and len(args) > len(job._args) and fn.__self__ is args[0]:

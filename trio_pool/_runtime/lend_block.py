@@ -11,7 +11,7 @@ from .._basics.is_a import is_a
 from .._basics.text import one_line
 from .._policies.retry import ResourceBroken
 from .deadlock_error import deadlock_of
-from .job_runner import enclosing_jobs
+from .job_context import is_part_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,7 +37,7 @@ class LendBlock(OnlyAsync):
             raise RuntimeError("what lend() returns can be entered only once")
         await trio.lowlevel.checkpoint_if_cancelled()
         self._run = run = _check(self._job)
-        run.worker._task.lend(run)
+        run.worker._task.loans.lend(run)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @trio.lowlevel.enable_ki_protection
@@ -50,7 +50,7 @@ class LendBlock(OnlyAsync):
         run = self._run
         assert run is not None
         worker = run.worker
-        in_vain = await worker._task.take_back(run)
+        in_vain = await worker._task.loans.take_back(run)
         await trio.lowlevel.cancel_shielded_checkpoint()
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -68,7 +68,7 @@ def _check(job: Job[Any]) -> Run:
     if job.state.is_final:
         raise RuntimeError(f"a job that has ended has no worker to lend: {job!r}")
     run = job._run
-    if run is None or job is not next(enclosing_jobs(), None):
+    if run is None or not is_part_of(job):
         raise RuntimeError("lend() must be called inside the job's function")
     if job._options.hedge is not None:
         raise RuntimeError("a job with a hedge can't lend its worker")

@@ -13,7 +13,7 @@ from .._core.race import runs_of
 from .._core.waits import StreamJobs, Wait
 from .._model.handles import has_ended
 from .deadlock_error import deadlock_of
-from .job_runner import enclosing_jobs, is_in_a_job
+from .job_context import is_in_a_job, own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -161,6 +161,16 @@ class Waiting:
             if begins:
                 self._core.waits.end(wait)
 
+    def begin_for(self, job: JobRecord) -> Wait | None:
+        """Register that the caller's job can't end before this one does, until `Waits.end`; None without such a job."""
+        run = self.run_of_caller()
+        if run is None:
+            return None
+        wait = Wait(run, trio.lowlevel.current_task(), lambda: (job,), for_ends=True)
+        self._core.begin_wait(wait, trio.current_time())
+        self._host.carry_out()
+        return wait
+
     def on_waits_in_vain(self, wait: Wait) -> None:
         if wait.wake is not None:
             wait.wake()
@@ -184,20 +194,29 @@ class Waiting:
         await trio.lowlevel.checkpoint()
 
     def run_of_caller(self) -> Run | None:
-        """The run of the caller's job, if it holds or has lent a worker of this pool."""
-        job = next(enclosing_jobs(), None)
-        if job is None or job._host is not cast("object", self._host) or job._run is None:
-            return None
+        """The run of a lease around the caller, or of its job, that holds or has lent a worker of this pool."""
+        for job in own_jobs():
+            if job._host is cast("object", self._host) and job._run is not None:
+                run = self._run_around(job)
+                if run is not None:
+                    return run
+        return None
+
+    def _run_around(self, job: JobRecord) -> Run | None:
+        """The run of a job in whose task the caller is, or a child of it."""
         runs = {run.loop.task: run for run in runs_of(job) if run.loop is not None}
         # Tasks that a job has started outside of itself don't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        nursery: trio.Nursery | None = None
         while task is not None:
             if task in runs:
-                return runs[task]
+                run = runs[task]
+                return run if run.loop.has(nursery) else None
             if task in self.on_behalf:
                 task = self.on_behalf[task]
             else:
-                task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+                nursery = task.parent_nursery
+                task = None if nursery is None else nursery.parent_task
         return None
 
     def watch(self, job: JobRecord, watch: Callable[[JobRecord], object]) -> dict[Callable[[JobRecord], object], None]:

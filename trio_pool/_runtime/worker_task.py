@@ -25,6 +25,7 @@ from .._policies.retry import ResourceBroken
 from .attempt_loop import AttemptLoop, Host
 from .breakage import Breakage
 from .checker import Checker
+from .loans import Loans
 from .reopening import Reopening
 
 if sys.version_info < (3, 11):
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from .._core.core import Core
     from .._core.retry_decision import Verdict
-    from .._core.waits import Wait
     from .._model.handles import Worker
     from .._policies.retry import RetryPolicy
 
@@ -78,6 +78,8 @@ class WorkerTask:
     Attributes:
       runs: the channel to the loops. For each run that is sent, a loop is free or has been started.
       free_loops: how many loops receive, or are about to, beyond those for the runs in the channel.
+      held: the runs that the callers of their jobs execute; until they are given back, the worker
+          stays in its lifespan.
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class WorkerTask:
         "_opened_at",
         "_receiver",
         "_stage",
+        "_vacated",
         "begun",
         "breakage",
         "checker",
@@ -94,10 +97,12 @@ class WorkerTask:
         "farewell",
         "free_loops",
         "gave_up",
+        "held",
         "host",
         "is_recalled",
         "leading",
         "lifespan",
+        "loans",
         "opened",
         "removers",
         "reopening",
@@ -135,6 +140,7 @@ class WorkerTask:
         self._opened_at = 0.0
         self.reopening = Reopening(worker.name, host.reopening, host.rng, may_give_up=not worker._elastic)
         self.breakage = Breakage(worker, core, self.judge)
+        self.loans = Loans(core, host, self.send)
         check = None if worker._limits is None else worker._limits.check
         self.checker = None if check is None else Checker(worker, check, core, host)
         # The loops, inside the lifespan: as many as have been needed at once, for the runs on the
@@ -142,6 +148,7 @@ class WorkerTask:
         # as the worker has places are idle already.
         self._loops: trio.Nursery | None = None
         self.free_loops = 0
+        self.held: dict[Run, None] = {}
         # Whether no more runs will come, because the worker is about to leave or reopen.
         self.is_recalled = False
         # Whether the task has begun; and, except during a session, whether that is over.
@@ -159,12 +166,22 @@ class WorkerTask:
         self.farewell: Exception | None = None
 
     def send(self, run: Run) -> None:
-        """Send a run to a loop, a new one if none is free."""
+        """Send a run to a loop, a new one if none is free; or to the caller of its job, if that executes it."""
+        if run.job._options.is_lease:
+            self.held[run] = None
+            run.job._extras.executor.take(run)
+            return
         if self.free_loops:
             self.free_loops -= 1
         else:
             self._start_loop()
         self.runs.send_nowait(run)
+
+    def give_back(self, run: Run) -> None:
+        """Get back a run that its caller has executed."""
+        del self.held[run]
+        if self.is_recalled and not self.held:
+            self._vacated.set()
 
     def interrupt(self, run: Run) -> None:
         """Cancel a run."""
@@ -176,6 +193,8 @@ class WorkerTask:
         if self._stage is not Stage.OPENING:
             self.is_recalled = True
             self.runs.close()
+            if not self.held:
+                self._vacated.set()
             if self.checker is not None:
                 self.checker.cancel()
         elif self.worker._is_leaving:
@@ -188,45 +207,6 @@ class WorkerTask:
         assert self._loops is not None
         run = partial(self.checker.run, self.leading)
         self.host.start_in(self._loops, run, f"<{one_line(self.worker.name)}, checking>")
-
-    # Lending.
-
-    def lend(self, run: Run) -> None:
-        """Lend the place of a run to others."""
-        run.loop.returned = trio.Event()
-        following = self.core.lend(run, trio.current_time())
-        if following is not None:
-            self.send(following)
-        elif not self.free_loops:  # some loop must notice if the lifespan ends by itself
-            self._start_loop()
-            self.free_loops = 1
-        self.host.carry_out()
-
-    async def take_back(self, run: Run) -> Wait | None:
-        """Wait until a run gets back the place that it has lent. Can't be cancelled.
-
-        Returns:
-          the wait, if it would never end and the job goes on without the worker.
-        """
-        if not run.is_lent or run.is_forfeited:
-            return None  # noqa: ASYNC910
-        self.core.claim(run, trio.current_time(), trio.lowlevel.current_task())
-        if run.wait is not None:
-            run.wait.wake = partial(self._forfeit, run)
-        self.host.carry_out()
-        with trio.CancelScope(shield=True):
-            await run.loop.returned.wait()
-        wait: Wait | None = run.wait
-        return wait
-
-    def _forfeit(self, run: Run) -> None:
-        """Let a run go on without its place, since it will never get it back."""
-        self.core.forfeit(run)
-        run.loop.returned.set()
-
-    def regain(self, run: Run) -> None:
-        """Wake a run that has got its place back."""
-        run.loop.returned.set()
 
     def _start_loop(self) -> None:
         assert self._loops is not None
@@ -353,6 +333,8 @@ class WorkerTask:
         self._opened_at = trio.current_time()
         self.breakage.opened()
         self.is_recalled = False
+        # Set when no more runs will come and the callers have given theirs back.
+        self._vacated = trio.Event()
         # Without a bound, since it holds only runs that have a place, whose number may change.
         self.runs, self._receiver = trio.open_memory_channel[Run](math.inf)
         with self.runs, self._receiver:
@@ -366,6 +348,7 @@ class WorkerTask:
                     self._start_loop()
                     self.free_loops = 1
                     self.host.carry_out()
+                    await self._wait_until_vacated()
             except BaseExceptionGroup as group:
                 # Usually cancellations, since the loops handle the failures of jobs.
                 raise min(group.exceptions, key=lambda error: is_a(error, trio.Cancelled)) from None
@@ -374,6 +357,21 @@ class WorkerTask:
             self._stage = Stage.LEAVING
         if self.host.hurries:
             self.session.cancel()
+
+    async def _wait_until_vacated(self) -> None:
+        """Wait until no more runs will come, and callers execute none.
+
+        If the lifespan ends by itself meanwhile, this notices it, whatever the loops are doing.
+        """
+        try:
+            await self._vacated.wait()
+        except BaseException:  # a cancellation by the lifespan or, while that is being left, by the pool
+            self.strand()
+            for run in tuple(self.held):
+                run.loop.lose()
+            with trio.CancelScope(shield=True):
+                await self._vacated.wait()
+            raise
 
     async def _back_off(self) -> None:  # noqa: ASYNC910  # no wait if the worker leaves
         if not self.worker._is_leaving:

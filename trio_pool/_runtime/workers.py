@@ -11,7 +11,7 @@ import trio
 from .._basics.logs import report
 from .._basics.text import one_line
 from .._core.commands import CHECK, HIRE, UNCHECK
-from .._core.retry_decision import Verdict, judge
+from .._core.retry_decision import Verdict, judge, judge_block
 from .._model.errors import PoolClosedError
 from .._model.handles import Job, Worker
 from .._model.statistics import WorkerStatistics, worker_statistics
@@ -20,7 +20,8 @@ from .._policies.resource import check_lifespan
 from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import WorkerLimits
 from .few import Few
-from .job_runner import call_as_part_of, enclosing_jobs
+from .job_context import enclosing_jobs
+from .job_runner import call_as_part_of
 from .rates import set_rate_limit, settle_in
 from .worker_task import WorkerTask
 
@@ -293,6 +294,8 @@ class Workers:
     def judge(self, run: Run, error: Exception) -> Verdict | None:
         """Decide about the job of a run that has failed; None if the decision ended the pool."""
         job, worker, race = cast("Job[Any]", run.job), run.worker, run.race
+        if job._options.is_lease:
+            return self._judge_block(run, error)
         policy = self.retry if job._options.retry is None else job._options.retry
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
@@ -304,6 +307,14 @@ class Workers:
                 return judge(job, error, policy=policy, on_failure=None, breaker=None, rng=rng)
             decide = partial(judge, job, error, policy=policy, on_failure=on_failure, breaker=breaker, rng=rng)
             return call_as_part_of(run, decide)
+        except BaseException as interruption:
+            self._engine.crash(interruption)
+            return None
+
+    def _judge_block(self, run: Run, error: Exception) -> Verdict | None:
+        breaker = None if run.worker._limits is None else run.worker._limits.breaker
+        try:
+            return judge_block(error, breaker)
         except BaseException as interruption:
             self._engine.crash(interruption)
             return None

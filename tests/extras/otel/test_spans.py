@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.extras.otel.sdk import A, Backend, attributes, is_below, seconds
+from tests.pool.leases.borrowers import fail
 from trio_pool import Discard, Job, RetryPolicy, current_job, open_pool
 
 # Spans
@@ -339,3 +340,16 @@ async def test_an_unsampled_job_makes_its_function_unsampled(autojump_clock: Moc
         await pool.submit(work)
     assert sampled == [False]
     assert backend.spans.get_finished_spans() == ()
+
+
+async def test_a_borrowed_resource_has_the_spans_of_a_job(backend: Backend) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        async with pool.acquire():
+            pass
+        lease = pool.acquire(name="mine")
+        with pytest.raises(ValueError, match="no"):
+            await fail(lease, ValueError("no"))
+    assert [job.name for job in backend.named("job")] == ["job acquire", "job acquire"]
+    assert [attributes(job)["job.name"] for job in backend.named("job")] == ["acquire", "mine"]
+    assert [attributes(job)["job.outcome"] for job in backend.named("job")] == ["succeeded", "dead"]
+    assert [attributes(each)["attempt.outcome"] for each in backend.named("attempt")] == ["succeeded", "failed"]

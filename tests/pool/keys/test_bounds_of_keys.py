@@ -345,3 +345,14 @@ async def test_workers_that_are_removed_give_the_places_of_their_jobs_back(autoj
         assert await first.wait() == 6
         assert await second.wait() == 11
         assert await pool.run(works, key="a") == "done"
+
+
+async def test_a_resource_for_oneself_counts_for_its_key(autojump_clock: MockClock) -> None:
+    async with open_pool(["x", "y"], per_key=PerKey(max_running=1)) as pool:
+        async with pool.acquire(key="a"):
+            job = await pool.submit(when, key="a")
+            await trio.sleep(3)
+            assert pool.keys["a"].running == pool.keys["a"].queued == 1
+        assert await job.wait() == 3
+    async with open_pool(2, per_key=PerKey(max_running=1)) as slots, slots.acquire(key="a") as slot:
+        assert (slot, list(slots.keys)) == (None, ["a"])

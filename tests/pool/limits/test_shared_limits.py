@@ -184,6 +184,26 @@ def test_in_a_second_trio_run_it_is_an_error() -> None:
     trio.run(assign)
 
 
+def test_to_change_it_in_a_second_trio_run_is_an_error_also_where_no_pool_uses_it() -> None:
+    shared = SLOW.shared()
+
+    async def use() -> None:
+        async with open_pool(1, rate_limit=shared) as pool:
+            await pool.run(when)
+
+    async def change() -> None:
+        with pytest.raises(RuntimeError, match="belongs to another Trio run"):
+            shared.limit = RateLimit(2)
+        with pytest.raises(RuntimeError, match="belongs to another Trio run"):
+            shared.rest(5)
+
+    trio.run(use)
+    trio.run(change)
+    assert shared.limit == SLOW
+    shared.limit = RateLimit(2)  # in no Trio run
+    assert shared.limit == RateLimit(2)
+
+
 async def test_in_another_thread_it_is_an_error() -> None:
     shared = SLOW.shared()
 
@@ -206,6 +226,8 @@ async def test_one_that_is_taken_away_leaves_its_level_to_the_next(autojump_cloc
 
 
 def test_it_is_an_object_of_its_own() -> None:
+    with pytest.raises(ValueError, match=r"^name must not be empty"):
+        RateLimit(5).shared(name="")
     shared = RateLimit(5, unit="tokens").shared(name="quota")
     assert isinstance(shared, SharedRateLimit)
     assert (shared.name, shared.unit, shared.limit) == ("quota", "tokens", RateLimit(5, unit="tokens"))

@@ -167,6 +167,19 @@ async def test_a_group_at_its_bound_and_units_hold_back_each_their_own(autojump_
         await slow.wait()
 
 
+@pytest.mark.parametrize("amounts", [3, None, "ab", [("tokens", 1)]])
+async def test_what_was_used_is_a_mapping(amounts: Any, autojump_clock: MockClock) -> None:
+    async def says(_: None) -> None:
+        with pytest.raises(TypeError, match=r"^amounts must be a mapping, got "):
+            current_job().set_used(amounts)
+        with pytest.raises(TypeError, match=r"^amounts\['tokens'\] must be a number, got '1'"):
+            current_job().set_used(tokens="1")  # type: ignore[arg-type]
+
+    async with open_pool(1) as pool:
+        await pool.run(says, None)
+        assert pool.statistics().used == {}
+
+
 async def test_each_run_of_a_hedged_job_draws(autojump_clock: MockClock) -> None:
     resources = [Resource(name, rate_limit=RateLimit(1, per=100, unit="tokens")) for name in "ab"]
     async with open_pool(resources) as pool:
@@ -232,7 +245,7 @@ async def test_it_may_be_said_again_and_the_last_word_counts(autojump_clock: Moc
         job = current_job()
         job.set_used(tokens=50)
         job.set_used({"tokens": 5}, calls=2)
-        job.set_used([("files", 0.5)])
+        job.set_used({"files": 0.5})
         job.set_used(tokens=7)
 
     async with open_pool(1) as pool:
@@ -327,6 +340,7 @@ async def test_each_run_of_a_hedged_job_says_it_for_itself(autojump_clock: MockC
     ("amounts", "kind", "words"),
     [
         (5, TypeError, "uses must be a mapping, got 5"),
+        ({"": 1}, ValueError, "uses must not have an empty unit"),
         ({5: 1}, TypeError, "uses must have units as keys, which are strings, got 5"),
         ({"tokens": -1}, ValueError, r"uses\['tokens'\] must not be negative, got -1"),
         ({"tokens": float("inf")}, ValueError, r"uses\['tokens'\] must be finite, got inf"),
@@ -356,6 +370,8 @@ async def test_bad_sets_of_limits(given: Any, kind: type[Exception], words: str)
         Resource("a", rate_limit=given)
     with pytest.raises(TypeError, match=r"^unit must be a str or None, got 5"):
         RateLimit(1, unit=5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^unit must not be empty"):
+        RateLimit(1, unit="")
     assert Resource("a", rate_limit=iter([])).rate_limit is None
 
 

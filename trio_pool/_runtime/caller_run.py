@@ -1,0 +1,222 @@
+"""Executing a job's run in the task of the job's caller, in place of a worker's loop."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._basics.exceptions import as_error, without_cancellations
+from .._basics.is_a import is_a
+from .._model.errors import JobCancelledError, JobTimeoutError
+from .._model.handles import has_ended
+from .._model.job_extra import JobExtra
+from .._model.states import Cut, JobState
+from .._policies.retry import ResourceBroken
+from .engine import shortfall_of
+from .job_context import is_in_a_job
+
+if TYPE_CHECKING:
+    from .._core.waits import Wait
+    from .._model.handles import Job
+    from .._model.records import Run
+    from .engine import Engine
+
+
+class CallerRun:
+    """Lets a job's caller execute the job's run itself, between `begin` and `end`.
+
+    The core schedules the job like any other. Its worker gives the run to this object instead of to
+    a loop, and stays in its lifespan until the run is given back.
+
+    Arguments:
+      engine: the engine of the pool.
+      job: the job, whose options say that it is a lease.
+
+    Attributes:
+      task: the task that waits for the run and executes it, as in `AttemptLoop`.
+      returned: as in `AttemptLoop`.
+      run: the run, from when the worker has given it until it is given back.
+      scope: covers the execution, once it has begun.
+      is_lost: whether the lifespan of the run's worker has begun to end by itself.
+    """
+
+    __slots__ = ("_engine", "_job", "_outer", "_outside", "is_lost", "returned", "run", "scope", "task")
+
+    def __init__(self, engine: Engine, job: Job[Any]) -> None:
+        self._engine = engine
+        self._job = job
+        # The wait of the job around the execution, which can't end before this one does.
+        self._outer: Wait | None = None
+        # The nurseries around the execution: their tasks don't keep it from ending.
+        self._outside: tuple[trio.Nursery, ...] = ()
+        self.task = trio.lowlevel.current_task()
+        self.returned: trio.Event  # set when the job lends its place
+        self.run: Run | None = None
+        self.scope: trio.CancelScope | None = None
+        self.is_lost = False
+        job._extra = extra = JobExtra()
+        extra.executor = self
+
+    # The calls of the worker.
+
+    def take(self, run: Run) -> None:
+        """Get the job's run from its worker."""
+        self.run = run
+        run.loop = self
+        job = self._job
+        for watch in tuple(job._watchers or ()):
+            watch(job)
+        if not job._watchers:
+            job._watchers = None  # so that its end need not be told
+
+    def interrupt(self) -> None:
+        """Cancel the execution. If it has not begun, `begin` sees that the run has been cut short."""
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def has(self, nursery: trio.Nursery | None) -> bool:
+        """Whether what a nursery of the task does, or the task itself, is part of the execution."""
+        return nursery not in self._outside
+
+    def lose(self) -> None:
+        """Cancel the execution, since the lifespan is ending by itself."""
+        self.is_lost = True
+        self.interrupt()
+
+    # The calls of the caller.
+
+    async def begin(self) -> Run:
+        """Wait until the job runs, and begin to execute it.
+
+        A checkpoint. If the wait is cancelled, so is the job.
+
+        Raises:
+          JobTimeoutError: if the job's deadline has passed.
+          JobDeadlockError: if the wait would never end.
+          JobFailedError, JobCancelledError: if the job has ended otherwise.
+        """
+        job, waiting = self._job, self._engine.waiting
+        try:
+            while True:
+                await waiting.wait_for(job, _runs_or_has_ended)
+                run = self.run
+                if run is None:
+                    raise self._shortfall()
+                if run.cut is None and not self.is_lost:
+                    break
+                self._hand_back(run)
+        except BaseException:
+            job.cancel()
+            if self.run is not None:
+                self._hand_back(self.run)
+            raise
+        if is_in_a_job():
+            self._outer = waiting.begin_for(job)
+        if run.draws is not None:
+            run.draws.begin(trio.current_time())
+        self._outside = tuple(self.task.child_nurseries)
+        self.scope = trio.CancelScope()
+        self.scope.__enter__()
+        return run
+
+    async def end(self, raised: BaseException | None) -> BaseException | None:
+        """End the execution, and give the run back.
+
+        A checkpoint only if the job has lent its place, or if the lifespan is ending by itself.
+
+        Arguments:
+          raised: the exception that has ended the execution, or None.
+
+        Returns:
+          the exception that comes out, or None.
+        """
+        run, scope = self.run, self.scope
+        assert run is not None
+        assert scope is not None
+        wrong_use: RuntimeError | None = None
+        if trio.lowlevel.current_task() is not self.task:
+            wrong_use = RuntimeError("the block of acquire() must be left in the task that has entered it")
+        else:
+            try:
+                # Without the exception, since a scope would take an exception group apart.
+                scope.__exit__(None, None, None)
+            except RuntimeError as error:  # at the wrong moment
+                wrong_use = error
+        task = run.worker._task
+        if run.is_lent:  # the block of lend() may still be open
+            await task.loans.take_back(run)
+        self.run = None
+        task.give_back(run)
+        outcome: BaseException | None = None
+        if raised is None:
+            self._go_on(run, self._engine.core.succeeded(run, None, trio.current_time()))
+        else:
+            outcome = await self._decide(run, scope, raised)
+        if self._outer is not None:
+            self._engine.core.waits.end(self._outer)
+        return outcome if wrong_use is None else wrong_use  # noqa: ASYNC910
+
+    async def _decide(self, run: Run, scope: trio.CancelScope, raised: BaseException) -> BaseException | None:
+        """End a run whose execution has raised an exception; return the exception that comes out."""
+        job, core, now = self._job, self._engine.core, trio.current_time()
+        is_around = trio.current_effective_deadline() == -math.inf
+        is_own = scope.cancel_called
+        rest = without_cancellations(raised)
+        if not (is_own or is_around):
+            rest = as_error(raised, "the block of acquire()")
+        outcome = raised if is_around or not is_own else rest
+        if rest is not None and is_a(rest, Exception):
+            if is_around and run.cut is None:
+                run.cut = Cut.CANCELLED
+            self._go_on(run, run.worker._task.judge(run, rest, now))
+        elif rest is None and self.is_lost and not (is_around or run.is_cut):
+            outcome = await self._fail_with_lifespan(run)
+        else:
+            self._go_on(run, core.cut_short(run, JobCancelledError(job), now))
+            if outcome is None:
+                outcome = JobCancelledError(job)
+        return outcome  # noqa: ASYNC910
+
+    async def _fail_with_lifespan(self, run: Run) -> BaseException:
+        """End a run whose worker's lifespan ends by itself, once it has ended and the reason is known."""
+        job, breakage = self._job, run.worker._task.breakage
+        broken = breakage.take_out_of_use()
+        breakage.fail(run)
+        self._engine.carry_out()
+        try:
+            await self._engine.waiting.wait_for(job, has_ended)
+        except BaseException:
+            job.cancel()
+            raise
+        if job.state is not JobState.DEAD:
+            return JobCancelledError(job)
+        outcome = ResourceBroken(broken.reason)  # a new one, as other runs fail with the same
+        outcome.__cause__ = broken.__cause__
+        return outcome
+
+    def _hand_back(self, run: Run) -> None:
+        """Give back a run whose execution has not begun."""
+        self.run = None
+        self.is_lost = False
+        task = run.worker._task
+        task.give_back(run)
+        self._go_on(run, task.give_up(run))
+
+    def _go_on(self, run: Run, following: Run | None) -> None:
+        """Send the next run of the worker to a loop."""
+        if following is not None:
+            run.worker._task.send(following)
+        self._engine.carry_out()
+
+    def _shortfall(self) -> Exception:
+        """The error for a job that has ended before it could be executed."""
+        job = self._job
+        if job.state is JobState.CANCELLED and not job._cancelled:
+            return JobTimeoutError(f"no place was free within {job._deadline - job._submitted_at:g} s")
+        return shortfall_of(job)
+
+
+def _runs_or_has_ended(job: Any) -> bool:
+    return job._run is not None or job._finished_at is not None
