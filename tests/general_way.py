@@ -68,7 +68,7 @@ def _start(self: Lifecycle, job: JobRecord, worker: WorkerRecord, now: float) ->
 
 
 def _append(self: Lane, job: JobRecord) -> None:
-    self.push((0, job._ticket, job))
+    self.push((0, 0.0, job._ticket, job))
 
 
 def _take(self: Lane) -> JobRecord | None:

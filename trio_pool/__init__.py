@@ -26,10 +26,11 @@ from ._model.errors import (
 from ._model.handles import Job, Worker
 from ._model.job_options import JobOptions, StreamOptions
 from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
-from ._model.statistics import PoolStatistics, WorkerStatistics
+from ._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
 from ._policies.circuit_breaker import CircuitBreaker
 from ._policies.health_check import HealthCheck
 from ._policies.hedge import Hedge
+from ._policies.per_key import PerKey
 from ._policies.rate_limit import RateLimit, SharedRateLimit
 from ._policies.resource import Elastic, Resource
 from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
@@ -59,11 +60,13 @@ __all__ = [
     "JobOptions",
     "JobState",
     "JobTimeoutError",
+    "KeyStatistics",
     "Lease",
     "LogLevels",
     "Logged",
     "NoEligibleWorkerError",
     "Node",
+    "PerKey",
     "Pool",
     "PoolClosedError",
     "PoolError",

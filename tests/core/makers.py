@@ -25,12 +25,12 @@ from trio_pool._policies.draws import NO_USES
 from trio_pool._policies.worker_limits import WorkerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from trio_pool import CircuitBreaker, RetryBudget, SharedRateLimit
+    from trio_pool import CircuitBreaker, PerKey, RetryBudget, SharedRateLimit
     from trio_pool._core.commands import Command
-    from trio_pool._core.lanes import Index
+    from trio_pool._core.lane_index import Index
     from trio_pool._core.lifecycle import Lifecycle
     from trio_pool._core.ready_queue import ReadyQueue
     from trio_pool._core.retry_decision import Verdict
@@ -88,6 +88,7 @@ def make_job(
     after: Iterable[Job[Any]] = (),
     group: Group | None = None,
     uses: Mapping[str, Amount] = NO_USES,
+    key: Hashable = None,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = JobSpec(
@@ -101,6 +102,7 @@ def make_job(
         after=tuple(after),
         group=group,
         uses=FrozenMapping(uses),
+        key=key,
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 
@@ -250,6 +252,7 @@ def make_core(
     max_dead: float = math.inf,
     no_worker: NoWorker = "reject",
     rate_limit: RateLimits = None,
+    per_key: PerKey | None = None,
     retry_budget: RetryBudget | None = None,
     lifo: bool = False,
     keep_history: bool = True,
@@ -266,6 +269,7 @@ def make_core(
         max_running=max_running,
         no_worker=no_worker,
         rate_limit=rate_limit,
+        per_key=per_key,
         retry_budget=retry_budget,
         lifo=lifo,
         keep_history=keep_history,

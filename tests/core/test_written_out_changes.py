@@ -78,7 +78,7 @@ def seen(core: Core, job: Job[Any], group: Group) -> object:
     return (
         {name: in_plain(getattr(job, name)) for name in fields},
         [(kind, str(words).replace(f"Job {job.id}", "the job")) for kind, words in commands],
-        [lifecycle.count, lifecycle.unstarted, lifecycle.groups, len(lifecycle.news), len(lifecycle.newcomers)],
+        [lifecycle.count, lifecycle.unstarted, lifecycle.tallies, len(lifecycle.news), len(lifecycle.newcomers)],
         [list(lifecycle.live.values()) == [job], group.count, list(group.live) == [job]],
         core.scheduler.waits.standing(),
     )

@@ -355,7 +355,7 @@ def test_a_subclass_makes_its_own() -> None:
         ({"default": math.inf}, ValueError, "default must be finite, got inf"),
         ({"default": "60"}, TypeError, "default must be a number, got '60'"),
         ({"default": True}, TypeError, "default must be a number, got True"),
-        ({"rest": 1}, TypeError, "rest must be a bool, got 1"),
+        ({"rest": 1}, TypeError, "rest must be a bool or 'key', got 1"),
         ({"placement": "next"}, ValueError, "placement must be one of 'any', 'same', 'other', got 'next'"),
         ({"counts": None}, TypeError, "counts must be a bool, got None"),
     ],

@@ -276,7 +276,7 @@ def test_a_policy_takes_the_extremes_of_what_it_may_get(fields: dict[str, Any]) 
         ({"delay": math.inf}, ValueError, "delay must be finite, got inf"),
         ({"delay": "5"}, TypeError, "delay must be a number, got '5'"),
         ({"delay": 1, "placement": "next"}, ValueError, "placement must be one of 'any', 'same', 'other', got 'next'"),
-        ({"delay": 1, "rest": "yes"}, TypeError, "rest must be a bool, got 'yes'"),
+        ({"delay": 1, "rest": "yes"}, TypeError, "rest must be a bool or 'key', got 'yes'"),
         ({"delay": 1, "counts": 0}, TypeError, "counts must be a bool, got 0"),
     ],
 )

@@ -164,6 +164,8 @@ def _check_books(world: World) -> None:
     states = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED)
     if seen.submitted != len(ends) or told != tuple(map(ends.count, states)):
         world.fail(f"books: {seen}, and {len(ends)} jobs")
+    if len(pool.keys) or list(pool.keys):
+        world.fail(f"books: at the end there are jobs of {list(pool.keys)}")
     if seen.blocked or seen.queued or seen.delayed or seen.running or seen.submitters_waiting:
         world.fail(f"books: at the end {seen}")
     if list(pool.jobs()) or pool.workers:
@@ -191,6 +193,10 @@ def _check_rates(world: World) -> None:
     setup = world.program.setup
     if setup.rate is not None and not world.rate_changed:
         _check_rate(world, setup.rate, world.starts.get(None, []), "the pool")
+    bounds = setup.per_key
+    if bounds is not None and bounds.rate is not None and not bounds.rate.unit:
+        for key, starts in world.starts_of_keys.items():
+            _check_rate(world, bounds.rate, starts, f"the key {key}")
     for worker, starts in world.starts.items():
         if worker is not None and not setup.slots and not setup.elastic and not setup.lifespan:
             device = getattr(worker.resource, "device", None)

@@ -53,6 +53,7 @@ FEATURES = (
     "rates",
     "units",
     "max_running",
+    "keys",
     "places",
     "breakers",
     "budget",
@@ -192,6 +193,8 @@ class _Drawing:
             changes["rate"] = self.rate()
         if self.has("units", 0.6):
             changes["unit_rate"], changes["is_shared"] = self.unit_rate(), self.one_of(False, False, True)
+        if self.has("keys", 0.8):
+            changes["per_key"] = self.key_bounds()
         if self.has("budget"):
             changes["budget"] = (self.one_of(0.0, 0.2, 1.0), self.one_of(0, 1, 3), self.one_of(1.0, 10.0))
         if self.has("breakers", 0.6):
@@ -262,6 +265,10 @@ class _Drawing:
 
     def unit_rate(self) -> Rate:
         return Rate(self.one_of(1, 2, 4), burst=self.one_of(1, 2, 5), unit=self.one_of("x", "x", "y"))
+
+    def key_bounds(self) -> lang.KeyBounds:
+        rate = self.one_of(self.rate, self.unit_rate)() if self.rng.random() < 0.4 else None
+        return lang.KeyBounds(self.one_of(None, 1, 1, 2), rate, self.one_of(True, False), self.one_of(True, False))
 
     def uses(self) -> tuple[tuple[str, float], ...]:
         return tuple(
@@ -516,6 +523,8 @@ class _Drawing:
             changes["hedge"] = (self.one_of(0.0, 0.5, 1.0), self.one_of(1, 1, 2))
         if self.has("units", 0.6):
             changes["uses"] = self.uses()
+        if self.has("keys", 0.8):
+            changes["key"] = self.one_of("k", "k", "l", "m")
         if self.has("after", 0.5) and not simple and not in_stream:
             changes["after"] = tuple(self.rng.randrange(4) for _ in range(self.one_of(1, 1, 2)))
         return Call(self.block(depth=depth + 1, inside=True), **changes)

@@ -83,6 +83,8 @@ class Interpreter(Submitting, Streaming, Grouping, Borrowing, Staffing):
         book.lent = False
         now = trio.current_time()
         world.starts.setdefault(None, []).append(now)
+        if errand.call.key:
+            world.starts_of_keys.setdefault(errand.call.key, []).append(now)
         if errand.call.hedge is None:
             world.starts.setdefault(job.worker, []).append(now)
             if book.active > 1:

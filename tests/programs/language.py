@@ -130,6 +130,16 @@ class Device(Part):
 
 
 @attrs.frozen(repr=False)
+class KeyBounds(Part):
+    """A `PerKey`; with ``weighs`` the weights of the keys differ, and with ``asks`` functions give its fields."""
+
+    max_running: int | None = None
+    rate: Rate | None = None
+    weighs: bool = False
+    asks: bool = False
+
+
+@attrs.frozen(repr=False)
 class Setup(Part):
     """How the pool is opened: over devices, or so many slots, or elastic between two numbers."""
 
@@ -149,6 +159,7 @@ class Setup(Part):
     # Another limit, with a unit; if it is shared, by all devices too.
     unit_rate: Rate | None = None
     is_shared: bool = False
+    per_key: KeyBounds | None = None
     budget: tuple[float, int, float] | None = None
     breaker: Breaker | None = None
     order: Literal["fifo", "lifo"] = "fifo"
@@ -181,6 +192,7 @@ class Call(Part):
     after: tuple[int, ...] = ()
     hedge: tuple[float, int] | None = None
     uses: tuple[tuple[str, float], ...] = ()
+    key: str = ""
 
 
 @attrs.frozen(repr=False)

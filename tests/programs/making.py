@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from tests.programs.frames import Base
 from tests.programs.raising import in_words
 from tests.programs.world import Errand, Usable
-from trio_pool import CircuitBreaker, HealthCheck, Hedge, RateLimit, Resource, RetryPolicy, SharedRateLimit
+from trio_pool import CircuitBreaker, HealthCheck, Hedge, PerKey, RateLimit, Resource, RetryPolicy, SharedRateLimit
 
 if TYPE_CHECKING:
     from random import Random
@@ -23,6 +24,12 @@ class OwnCurve(RetryPolicy):
 
     def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
         return 0.25 * failed
+
+
+def _asked(value: Any, key: str) -> Any:
+    """What the field is for every key."""
+    assert key
+    return value
 
 
 class Making(Base):
@@ -49,6 +56,8 @@ class Making(Base):
             options["worker"] = workers[call.worker % len(workers)]
         if call.uses:
             options["uses"] = dict(call.uses)
+        if call.key:
+            options["key"] = call.key
         if call.hedge is not None:
             self.world.cancellations += 1  # of those that lose, and of what they wait for
             options["hedge"] = Hedge(call.hedge[0], extra=call.hedge[1])
@@ -81,6 +90,18 @@ class Making(Base):
                 limits.pop()
             limits.append(self.world.shared)
         return limits
+
+    def per_key(self) -> PerKey | None:
+        """The bounds of keys."""
+        bounds = self.world.program.setup.per_key
+        if bounds is None:
+            return None
+        fields: dict[str, Any] = {"max_running": bounds.max_running, "rate_limit": self.rate(bounds.rate)}
+        if bounds.weighs:
+            fields["weight"] = {"k": 1, "l": 2, "m": 0.5}.__getitem__
+        if bounds.asks:
+            fields |= {name: partial(_asked, value) for name, value in fields.items() if name != "weight"}
+        return PerKey(**fields)
 
     def policy(self, policy: lang.Policy) -> RetryPolicy:
         """A retry policy."""

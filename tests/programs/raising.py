@@ -83,6 +83,7 @@ CONTROLS: dict[str, Callable[[], BaseException]] = {
     "again for nothing": lambda: RetryAfter(0.5, counts=False),
     "rest": lambda: RetryAfter(1.0, rest=True),
     "rest elsewhere": lambda: RetryAfter(1.0, rest=True, placement="other"),
+    "rest the key": lambda: RetryAfter(1.0, rest="key"),
     "again here": lambda: RetryAfter(0.5, placement="same"),
     "give up": lambda: GiveUp("enough"),
     "discard": lambda: Discard("never mind"),

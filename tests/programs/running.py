@@ -185,6 +185,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
         "max_queue": setup.max_queue,
         "max_running": setup.max_running,
         "rate_limit": interpreter.rates_of(setup),
+        "per_key": interpreter.per_key(),
         "retry_budget": None if setup.budget is None else RetryBudget(*setup.budget),
         "breaker": interpreter.breaker(setup.breaker),
         "max_opening": setup.max_opening,

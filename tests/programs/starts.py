@@ -47,6 +47,7 @@ def _check_order(world: World, book: JobBook) -> None:
             and theirs.call.priority < mine.call.priority
             and theirs.group is mine.group
             and theirs.call.requires == mine.call.requires
+            and (theirs.call.key == mine.call.key or world.program.setup.per_key is None)
             and dict(theirs.call.uses).keys() <= dict(mine.call.uses).keys()
             and theirs.options.get("worker") is mine.options.get("worker")
             and not theirs.behind
@@ -61,6 +62,11 @@ def _check_bounds(world: World, book: JobBook) -> None:
     holding = [each for each in world.running.values() if not each.lent]
     if len(holding) > world.max_running:
         world.fail(f"max_running: {len(holding)} of {world.max_running} are under way")
+    bounds, key = world.program.setup.per_key, book.errand.call.key
+    if bounds is not None and bounds.max_running is not None and key:
+        of_key = [each for each in holding if each.errand.call.key == key]
+        if len(of_key) > bounds.max_running:
+            world.fail(f"max_running: {len(of_key)} of {bounds.max_running} of the key {key} are under way")
     group = book.errand.group
     if group is not None and not group.is_over:  # what is requeued later is none of its jobs
         of_group = [each for each in holding if each.errand.group is group]

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.programs import running
-from tests.programs.language import Call, Device, Program, Raise, Rate, Setup, Sleep, Submit, Wait
+from tests.programs.language import Call, Device, KeyBounds, Program, Raise, Rate, Setup, Sleep, Submit, Wait
 from tests.programs.raising import somebody_elses_cancellation
 from tests.programs.running import failures_of
 from trio_pool import Job, JobDeadlockError, JobOptions, Pool, open_pool
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
 SHORT = Submit(Call((Sleep(1.0),)))
+SHORT_OF_A_KEY = Submit(Call((Sleep(1.0),), key="k"))
 LONG = Submit(Call((Sleep(3.0),)))
 TWO = (Device(), Device())
 
@@ -124,6 +125,16 @@ BROKEN: dict[str, tuple[str, Any, Program]] = {
         "max_running",
         opened_with(max_running=None),
         Program((SHORT, SHORT), Setup(TWO, max_running=1)),
+    ),
+    "no bound for a key": (
+        "max_running",
+        opened_with(per_key=None),
+        Program((SHORT_OF_A_KEY, SHORT_OF_A_KEY), Setup(TWO, per_key=KeyBounds(max_running=1))),
+    ),
+    "no rate limit for a key": (
+        "rate",
+        opened_with(per_key=None),
+        Program((SHORT_OF_A_KEY, SHORT_OF_A_KEY), Setup(TWO, per_key=KeyBounds(rate=Rate(0.5)))),
     ),
     "no rate limit": ("rate", opened_with(rate_limit=None), Program((SHORT, SHORT), Setup(TWO, rate=Rate(0.5)))),
     "a timeout that nobody has given": ("attempts", opened_with(attempt_timeout=0.5), Program((SHORT,))),

@@ -121,6 +121,7 @@ class World:
     max_running: float = math.inf
     # When functions began: by the limit that was in force, None for the pool's, or a worker.
     starts: dict[Any, list[float]] = attrs.field(factory=dict[Any, list[float]])
+    starts_of_keys: dict[str, list[float]] = attrs.field(factory=dict[str, list[float]])
     rate_changed: bool = False
     retry_changed: bool = False
     # Since and until when nothing is to start on a worker, or for None in the whole pool, whoever else holds it back.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -20,8 +20,10 @@ from trio_pool import (
     JobGroup,
     JobOptions,
     JobState,
+    KeyStatistics,
     Lease,
     Node,
+    PerKey,
     Pool,
     PoolStatistics,
     RateLimit,
@@ -194,6 +196,7 @@ async def test_options_of_a_stream_may_be_functions_of_the_item() -> None:
             name=lambda page: page.url,
             metadata=lambda page: {"rank": page.rank},
             hedge=lambda page: Hedge(page.rank) if page.rank > 1 else None,
+            key=lambda page: page.url,
             after=lambda page: [],
         ) as jobs:
             assert [assert_type(job, Job[bytes]).name async for job in jobs] == ["/"]
@@ -368,6 +371,21 @@ async def test_limits_are_values_given_to_pools_and_resources() -> None:
         assert_type(await pool.add(Client("b"), rate_limit=RateLimit(1), max_jobs=float("inf")), Worker)
     async with open_pool(1, rate_limit=None, retry_budget=None, breaker=None) as slots:
         assert_type(await slots.add(breaker=breaker, max_jobs=None, max_age=float("inf")), Worker)
+
+
+def rate_for(tenant: str) -> RateLimit | None:
+    return RateLimit(5) if tenant == "a" else None
+
+
+async def test_bounds_for_keys_are_values_or_functions_of_the_key() -> None:
+    per_key = PerKey(max_running=lambda key: 3, rate_limit=rate_for, weight=2)
+    async with open_pool([Client("a")], per_key=per_key) as pool:
+        job = await pool.submit(fetch, "/", key="a")
+        assert_type(job.key, Hashable)
+        assert assert_type(pool.keys, Mapping[Hashable, KeyStatistics])["a"].running == 1
+    async with open_pool(1, per_key=PerKey(rate_limit=[RateLimit(5), RateLimit(5).shared()])) as slots:
+        assert_type(slots.keys, Mapping[Hashable, KeyStatistics])
+    assert RetryAfter(1, rest="key").rest == "key"
 
 
 async def test_a_hedge_is_a_value_given_to_jobs() -> None:

@@ -12,7 +12,7 @@ from .submitting import NO_TAGS, Submitting
 from .threads import run_from_thread, submit_from_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
@@ -135,6 +135,7 @@ class ResourceCalls(Submitting, Generic[R]):
         requires: Iterable[str] = NO_TAGS,
         worker: Worker | None = None,
         priority: float = 0,
+        key: Hashable = None,
         uses: Mapping[str, float] | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -153,7 +154,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           timeout: seconds to wait for a place at most, no bound by default; with 0, only a place that is free at
               once is taken.
-          requires, worker, priority, uses, name, metadata: as for jobs; the name is ``acquire`` by default.
+          requires, worker, priority, key, uses, name, metadata: as for jobs; the name is ``acquire`` by default.
 
         Returns:
           an async context manager that yields what the functions of jobs get as their first argument.
@@ -172,10 +173,10 @@ class ResourceCalls(Submitting, Generic[R]):
         """
         own = self._lease_defaults
         is_anyone = requires is NO_TAGS and worker is None and type(priority) is int and priority == 0
-        is_plain = is_anyone and uses is None and name is None and metadata is None and timeout is None
+        is_plain = is_anyone and key is None and uses is None and name is None and metadata is None and timeout is None
         if own is None or not is_plain:
-            placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority, "uses": uses}
-            own = self._lease_options(timeout, name=name, metadata=metadata, **placing)
+            placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority}
+            own = self._lease_options(timeout, key=key, uses=uses, name=name, metadata=metadata, **placing)
         return Lease(self, own)
 
     def map(

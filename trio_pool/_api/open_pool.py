@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import NoWorker, OnDead, OnFailure, Order, Pick
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.health_check import HealthCheck
+    from .._policies.per_key import PerKey
     from .._policies.rate_meters import AnyLimit
     from .._policies.resource import OnCut
     from .._policies.retry import RetryPolicy
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         max_queue: float | None
         max_running: float | None
         rate_limit: AnyLimit | Iterable[AnyLimit] | None
+        per_key: PerKey | None
         retry_budget: RetryBudget | None
         breaker: CircuitBreaker | None
         max_opening: float | None
@@ -149,6 +151,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
           started on further workers counts once for each worker.
       rate_limit: a `RateLimit` or `SharedRateLimit` on how often attempts start in the whole pool,
           including retries, or an iterable of several that all hold.
+      per_key: a `PerKey`: bounds for the jobs of each key by itself, and turns between the keys.
+          Without it, keys only label.
       retry_budget: a `RetryBudget`, which limits retries in relation to attempts; a failed job
           without a retry is dead.
       breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. The breaker applies to

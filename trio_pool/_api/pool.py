@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,21 +15,24 @@ from .._policies import validate
 from .._policies.resource import Elastic, OnCut, describe
 from .._runtime.engine import Engine
 from .._runtime.notify import is_among, remove
+from .._runtime.rates import settle_in
 from .._runtime.workers import Workers
 from .calls import ResourceCalls
 from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
+from .key_mapping import KeyMapping
 from .slot_calls import SlotCalls
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job, Worker
     from .._model.pool_config import Config
     from .._model.states import Attempt
+    from .._model.statistics import KeyStatistics
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.health_check import HealthCheck
     from .._policies.rate_meters import AnyLimit
@@ -112,6 +116,8 @@ class BasePool(Controls):
             show_arguments=config.show_arguments,
         )
         engine = Engine(config, elastic, self._requeue)
+        if engine.core.keys is not None:
+            engine.core.keys.on_limits = partial(settle_in, engine)
         super().__init__(engine, defaults, count(1), Workers(engine, elastic))
         engine.pool = self
 
@@ -139,6 +145,14 @@ class BasePool(Controls):
         if not self._engine.roster.idle_count:
             return ()
         return cast("tuple[Worker, ...]", tuple(self._engine.core.free(self._engine.home.clock.current_time())))
+
+    @property
+    def keys(self) -> Mapping[Hashable, KeyStatistics]:
+        """A live view of the keys that have jobs that have not ended, as a mapping to their statistics.
+
+        Empty without ``per_key``. Iterating goes over a copy.
+        """
+        return KeyMapping(self._engine.core.keys)
 
     @property
     def dead(self) -> DeadLetters:

@@ -147,7 +147,11 @@ class Submitting(Handle, FixedAttributes, Entered):
             self._engine.check_caller()
         now = home.clock.current_time()
         deadline = math.inf if options.total_timeout == math.inf else now + options.total_timeout
-        return Job(self._engine, next(self._job_ids), fn, args, options, now, deadline, context or copy_context())
+        number, context = next(self._job_ids), context or copy_context()
+        job: Job[Any] = Job(self._engine, number, fn, args, options, now, deadline, context)
+        if self._engine.core.keys is not None:
+            job._key = self._engine.core.keys.of(options.key)
+        return job
 
     def _lease_options(self, timeout: float | None, **given: object) -> JobSpec:
         """Return the options of a lease's job."""

@@ -101,6 +101,8 @@ class AttemptEvents:
                 self._changes.take_out_of_use(worker, error, now)
             if run.is_cut or now >= run.deadline:
                 self._leave_unfinished(run, now)
+        if verdict.key_rest and self._state.keys is not None:
+            self._state.keys.rest(job, now + verdict.key_rest, now)
         if race is None:
             self._decide(job, error, verdict, now)
         else:

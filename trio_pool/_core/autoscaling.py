@@ -60,6 +60,8 @@ class Autoscaler:
         self._headroom = headroom
         self._demand = Demand(elastic.tags, elastic.open_after, headroom)
         state.queue.demand = state.waiting_line.by_taker.demand = self._demand
+        if state.keys is not None:
+            state.keys.on_change = self._demand.note_key
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The runtime opens the first workers, and gives up if one of them can't be opened.
         self.begun: bool = False

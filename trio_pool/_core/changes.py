@@ -67,7 +67,7 @@ class Changes:
             or state.has_reserved
             or state.roster.kinds.have_places
         )
-        worker = self._dispatcher.idle_worker_for(terms, now) if alone else None
+        worker = self._dispatcher.idle_worker_for(job, terms, now) if alone else None
         if worker is not None:
             self._dispatcher.hand_over(worker, job, now)
         else:

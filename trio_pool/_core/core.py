@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .._policies.resource import Elastic
     from .commands import Commands
     from .deadlines import Deadlines
+    from .keys import Keys
     from .lifecycle import Lifecycle
     from .pool_hold import PoolHold
     from .waits import Waits
@@ -64,6 +65,7 @@ class Core:
         "free",
         "join",
         "key_of",
+        "keys",
         "left",
         "lend",
         "lifecycle",
@@ -114,6 +116,7 @@ class Core:
         self.lifecycle: Lifecycle = state.lifecycle
         self.deadlines: Deadlines = state.deadlines
         self.waits: Waits = state.waits
+        self.keys: Keys | None = state.keys
         self.metering: Metering = Metering(state, settings.rate_limit)
         metering = self.metering
         scaling = None

@@ -32,6 +32,7 @@ class Due(enum.IntEnum):
     CHECK = 11
     UNIT = 12
     WAKE = 13
+    KEY_REST = 14
 
 
 HOLDS = {Due.REST: Hold.RESTING, Due.QUARANTINE: Hold.QUARANTINED, Due.LIMIT: Hold.LIMITED}

@@ -12,6 +12,7 @@ from .._policies.rate_meter import as_float
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, Terms
     from .._policies.rate_meter import Amount
     from .tag_index import Units
@@ -34,6 +35,9 @@ class Demand:
       tags: the tags of the elastic workers.
       patience: how long a job has to wait for nothing but a worker before one is opened for it.
       lines: the waiting jobs of each group with a bound, and of all others, by the units that they use.
+
+    Where keys have bounds, jobs that wait for nothing but a worker are counted, not told apart: so many of a line as
+    its keys allow to start, the longest waiting.
     """
 
     __slots__ = ("_levels", "lines", "patience", "tags")
@@ -51,6 +55,8 @@ class Demand:
         if line is None:
             line = self.lines[bound] = Line()
         line.size += 1
+        if job._key is not None:
+            line.add_of_key(job._key, terms.units, 1)
         line.add_amounts(job, terms, 1)
         if job in line.left:
             del line.left[job]  # it has come from the line for a place into the queue
@@ -62,6 +68,8 @@ class Demand:
         bound = terms.gate, terms.units
         line = self.lines[bound]
         line.size -= 1
+        if job._key is not None:
+            line.add_of_key(job._key, terms.units, -1)
         line.add_amounts(job, terms, -1)
         if self.patience:
             line.left[job] = None
@@ -71,9 +79,14 @@ class Demand:
             del self.lines[bound]
 
     def waiting(self) -> int:
-        """How many of the jobs wait that their groups allow to start, and the units that they use."""
+        """How many of the jobs wait that their groups, their keys, and the units that they use allow to start."""
         lines = self.lines.items()
-        return _within({bound: line.size for bound, line in lines if self._levels.is_open(bound[1])})
+        return _within({bound: line.startable for bound, line in lines if self._levels.is_open(bound[1])})
+
+    def note_key(self, key: KeyRecord) -> None:
+        """Count again how many jobs of a key may start."""
+        for bound, line in self.lines.items():
+            line.add_of_key(key, bound[1], 0)
 
     def ripe(self, now: float, is_open: bool) -> tuple[int, float]:
         """Return how many of these have waited long enough, and when that will be true of the next one.
@@ -92,8 +105,8 @@ class Demand:
             (gate, units) = bound
             levels.update({unit: self._levels.level(unit, now) for unit in units if unit not in levels})
             is_allowed = self._levels.is_open(units)
-            line.go_on(now, is_open and is_allowed and (gate is None or not gate.is_full))
-            ripe = line.ripe(now, self.patience)
+            line.go_on(now, is_open and is_allowed and line.startable > 0 and (gate is None or not gate.is_full))
+            ripe = min(line.ripe(now, self.patience), line.startable)
             if is_allowed:
                 numbers[bound] = line.draw(ripe, units, levels)
             next_at = min(next_at, line.ripens_at(self.patience))
@@ -113,16 +126,36 @@ class Line:
       left: the jobs that have left in this event, which may come again in it.
     """
 
-    __slots__ = ("_amounts", "_stood", "_stopped_at", "left", "size", "young")
+    __slots__ = ("_amounts", "_by_key", "_of_keys", "_stood", "_stopped_at", "left", "size", "young")
 
     def __init__(self) -> None:
         self.size: int = 0
+        # If there are bounds for keys: how many jobs of each key wait, and how many of these may start; and the sum of
+        # the latter.
+        self._by_key: dict[KeyRecord, tuple[int, int]] = {}
+        self._of_keys = 0
         # How much the jobs use of each unit, all together.
         self._amounts: dict[str, Amount] = {}
         self.young: OrderedDict[JobRecord, float] = OrderedDict()
         self.left: dict[JobRecord, None] = {}
         self._stood = 0.0
         self._stopped_at: float | None = None
+
+    @property
+    def startable(self) -> int:
+        """How many of the jobs their keys allow to start."""
+        return self._of_keys if self._by_key else self.size
+
+    def add_of_key(self, key: KeyRecord, units: frozenset[str], difference: int) -> None:
+        """Add to the number of jobs of a key, and count again how many of these may start."""
+        if difference > 0 or key in self._by_key:
+            waiting, startable = self._by_key.pop(key, (0, 0))
+            waiting += difference
+            self._of_keys -= startable
+            if waiting:
+                startable = 0 if key.is_closed_to(units) else int(min(waiting, key.room))
+                self._by_key[key] = waiting, startable
+                self._of_keys += startable
 
     def add_amounts(self, job: JobRecord, terms: Terms, sign: int) -> None:
         """Count what a job uses that has come, or no longer what one uses that has left."""

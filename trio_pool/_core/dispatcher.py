@@ -72,15 +72,19 @@ class Dispatcher:
         self._newcomers = state.lifecycle.newcomers
         self._overdue = state.hedging.waiting
 
-    def idle_worker_for(self, terms: Terms, now: float) -> WorkerRecord | None:
-        """The idle worker that may start such a job now, or None."""
-        limits = self._limits
+    def idle_worker_for(self, job: JobRecord, terms: Terms, now: float) -> WorkerRecord | None:
+        """The idle worker that may start a job on these terms now, or None."""
+        limits, key = self._limits, job._key
         if limits.is_shared and not limits.allows_start(now):
+            return None
+        if key is not None and key.is_closed_to(terms.units):
             return None
         while True:
             worker = self._roster.choose(terms)
-            if worker is None or not (limits.has_shares and self._metering.closes(worker, terms.units, now)):
+            if worker is None or not (limits.has_shares and self._metering.closes(worker, key, terms.units, now)):
                 return worker
+            if key is not None and key.is_closed_to(terms.units):
+                return None
 
     @property
     def is_waiting_for_meter(self) -> bool:
@@ -123,7 +127,7 @@ class Dispatcher:
         queued = lifecycle.count[QUEUED]
         if queued > lifecycle.queue_peak:
             lifecycle.queue_peak = queued
-        if lifecycle.groups and (group := job._options.group) is not None:
+        if lifecycle.tallies and (group := job._options.group) is not None:
             group.note_queued()
 
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
@@ -283,13 +287,17 @@ class Dispatcher:
                 return
             if found is None:
                 assert race is not None
-                units = self._hedging.terms_of(race[0]).units
-                if not (self._limits.has_shares and self._metering.closes(race[1], units, now)):
-                    self._begin_further(*race, now)
+                joined, worker = race
+                units, key = self._hedging.terms_of(joined).units, joined.job._key
+                if not (self._limits.has_shares and self._metering.closes(worker, key, units, now)):
+                    self._begin_further(joined, worker, now)
                 continue
             lane, worker = found
-            if self._limits.has_shares and self._metering.closes(worker, lane.terms.units, now):
-                continue
+            if self._limits.has_shares:
+                head = lane.head()
+                assert head is not None
+                if self._metering.closes(worker, head[3]._key, lane.terms.units, now):
+                    continue
             job = queue.pop(lane)
             if queue is not self._queue:
                 self.admit(job, now)
@@ -367,7 +375,9 @@ class Dispatcher:
             run.trial = limits.start(now)
             if not run.worker._is_exclusive and (limits.is_probing or limits.is_worn()):
                 self._state.may_be_stuck = True  # waiting jobs may need places that now stay free
-        if self._limits.meters or run.job._options.uses or (limits is not None and limits.meters):
+        key = run.job._key
+        is_limited = (limits is not None and limits.meters) or (key is not None and key.meters is not None)
+        if is_limited or self._limits.meters or run.job._options.uses:
             self._metering.hand_out(run, now)
 
 

@@ -62,7 +62,10 @@ class Hedging:
         """Return the first waiting attempt that an idle worker may join, with that worker."""
         if self._roster.idle_count:
             for race in self.waiting:
-                worker = self._roster.choose(self.terms_of(race), but=race.took_part)
+                terms, key = self.terms_of(race), race.job._key
+                if key is not None and key.is_closed_to(terms.units):
+                    continue
+                worker = self._roster.choose(terms, but=race.took_part)
                 if worker is not None:
                     return race, worker
         return None

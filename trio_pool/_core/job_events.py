@@ -66,6 +66,8 @@ class JobEvents:
 
     def submit(self, job: JobRecord, door: Door, now: float) -> Admission:
         """Submit a job."""
+        if self._state.keys is not None:
+            self._state.keys.find(job)  # first of all, since the program's functions may raise
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
         if job._deadline <= now and not self._needs_no_wait(job, now):
@@ -78,7 +80,7 @@ class JobEvents:
             if admission is not None:
                 return admission
         terms = job._options.terms
-        if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(terms, now)) is not None:
+        if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(job, terms, now)) is not None:
             self._lifecycle.enter(job, now)
             self._dispatcher.hand_over(worker, job, now)
             return Admission.ENTERED
@@ -96,7 +98,7 @@ class JobEvents:
     def _needs_no_wait(self, job: JobRecord, now: float) -> bool:
         """Whether a job is a lease that can have a place at once, so that even a timeout of 0 doesn't end it."""
         options = job._options
-        return options.is_lease and self._dispatcher.idle_worker_for(options.terms, now) is not None
+        return options.is_lease and self._dispatcher.idle_worker_for(job, options.terms, now) is not None
 
     def _submit_special(self, job: JobRecord, door: Door, now: float) -> Admission | None:
         """Submit a job that no worker may run, or that depends on others; return None if neither applies."""
@@ -134,6 +136,9 @@ class JobEvents:
 
     def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
         """Submit a graph, under the key that `key_of` has returned."""
+        if self._state.keys is not None:
+            for job in jobs:
+                self._state.keys.find(job)  # first of all, since the program's functions may raise
         self._settling.advance(now)
         if self._unservable.policy == "reject" and self._unservable.is_one(key._options.terms):
             return Admission.NO_WORKER
@@ -160,7 +165,7 @@ class JobEvents:
     def _may_start(self, job: JobRecord, now: float) -> bool:
         """Whether an idle worker may run a job of a graph that has not been submitted."""
         is_ready = not job._options.after and now < job._deadline
-        return is_ready and self._dispatcher.idle_worker_for(job._options.terms, now) is not None
+        return is_ready and self._dispatcher.idle_worker_for(job, job._options.terms, now) is not None
 
     def withdraw(self, job: JobRecord) -> None:
         """Withdraw a submitter that waits for a place."""
@@ -258,7 +263,7 @@ class JobEvents:
     def open_group(self, group: Group, now: float) -> None:
         """Open a group."""
         self._settling.advance(now)
-        self._lifecycle.groups += 1
+        self._lifecycle.tallies += 1
         if group.reserve:
             self._state.reservations.open(group)
             self._state.note_special()
@@ -268,7 +273,7 @@ class JobEvents:
     def close_group(self, group: Group, now: float) -> None:
         """Close a group whose jobs have all ended."""
         self._settling.advance(now)
-        self._lifecycle.groups -= 1
+        self._lifecycle.tallies -= 1
         if group.reserve:
             self._state.reservations.close(group)
             self._state.note_special()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lanes import Index, take_from
+from .lane_index import Index
+from .lanes import take_from
 from .tag_index import a_tag_of
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
     from .._model.records import Group
     from .kinds import Kinds
-    from .lanes import Closed, Entry, Lane
+    from .lane_index import Closed
+    from .lanes import Entry, Lane
     from .tag_index import Family, Key, Units, WorkerKind
 
 # How many more indexes of a family are kept than jobs in the queue use sets of units.

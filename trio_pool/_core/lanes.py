@@ -1,4 +1,4 @@
-"""Jobs that wait on the same terms, and the order in which a worker looks at those on different terms."""
+"""Jobs that wait on the same terms, and the turns that their keys take."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .run_heap import RunHeap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from .._model.key_record import KeyRecord
+    from .._model.records import JobRecord, Terms
+    from .keys import Keys
 
-    from .._model.records import Group, JobRecord, Terms, WorkerRecord
-    from .tag_index import Family, Units
-    from .worker_index import WorkerIndex
+# The priority, the turn of the job's key, the ticket, and the job. Tickets are never equal in two entries, so jobs are
+# never compared. Without bounds for keys every turn is 0.
+Entry: TypeAlias = "tuple[float, float, int, JobRecord]"
+Rank: TypeAlias = tuple[float, float, float]
 
-# Priority and ticket are never both equal in two entries, so jobs are never compared.
-Entry: TypeAlias = "tuple[float, int, JobRecord]"
-Rank: TypeAlias = tuple[float, float]
-
-LAST: Rank = (math.inf, math.inf)
+LAST: Rank = (math.inf, math.inf, math.inf)
 
 # Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
@@ -41,9 +40,9 @@ class Lane(RunHeap[Entry]):
         self.terms: Terms = terms
         self.size: int = 0
         self._plain: deque[JobRecord] = deque()
-        # Set by the queue: the index that the lane shares with other lanes for many kinds of
+        # Set by the queue: the `Index` that the lane shares with other lanes for many kinds of
         # workers, or None. And whether an elastic pool counts the lane's jobs.
-        self.index: Index | None = None
+        self.index: Any = None
         self.is_counted: bool = False
 
     @property
@@ -96,17 +95,17 @@ class Lane(RunHeap[Entry]):
         first, plain = self._first(), self._plain
         if plain and (first is None or _entry_of(plain[0]) < first):
             return plain.popleft()
-        return self._pop()[2]
+        return self._pop()[3]
 
-    def forget(self) -> None:
-        """Record that one of the entries has become invalid."""
+    def forget(self, job: JobRecord) -> None:
+        """Record that the entry of a job has become invalid."""
         self.size -= 1
         if self._compact(len(self) - self.size, self._is_valid):
             self._plain = deque(job for job in self._plain if job._lane is self)
 
     def _is_valid(self, entry: Entry) -> bool:
-        job = entry[2]
-        return job._ticket == entry[1] and job._lane is self
+        job = entry[3]
+        return job._ticket == entry[2] and job._lane is self
 
     def entries(self) -> list[Entry]:
         """The valid entries, in the order in which the jobs start."""
@@ -120,122 +119,179 @@ class Lane(RunHeap[Entry]):
 
 def _entry_of(job: JobRecord) -> Entry:
     """The entry of a job that stands without one."""
-    return 0, job._ticket, job
+    return 0, 0.0, job._ticket, job
+
+
+class Line:
+    """The jobs of one key in a lane.
+
+    Attributes:
+      key: the key.
+      heap: the entries of its jobs, stale ones included.
+      size: how many of these are valid.
+      place: the line's one valid entry in the order of the lane, or None while its key is closed.
+    """
+
+    __slots__ = ("heap", "key", "place", "size")
+
+    def __init__(self, key: KeyRecord) -> None:
+        self.key: KeyRecord = key
+        self.heap: list[Entry] = []
+        self.size: int = 0
+        self.place: Place | None = None
+
+
+class FairLane(Lane):
+    """A lane of a pool with bounds for keys: it takes turns between the keys of its jobs.
+
+    The lines of the keys are in a heap by their first jobs. A place in the heap may be too early, since
+    the first job may be gone and the key may have had a turn elsewhere, but never too late. The line
+    of a key that may start no more jobs leaves the heap when it is reached.
+
+    Arguments:
+      keys: the keys.
+      held: receives the lanes in which lines have left the heap, by their keys.
+      ranked: whether turns count at all.
+    """
+
+    __slots__ = ("_held", "_keys", "_lines", "_order", "_ranked", "_sequence")
+
+    def __init__(self, terms: Terms, keys: Keys, held: HeldLanes, *, ranked: bool) -> None:
+        super().__init__(terms)
+        self._keys = keys
+        self._held = held
+        self._ranked = ranked
+        self._lines: dict[KeyRecord, Line] = {}
+        self._order: list[Place] = []
+        self._sequence = 0
+
+    def push(self, entry: Entry) -> None:
+        """Add an entry; its job's lane must be set."""
+        key = self._keys.enter(entry[3])
+        line = self._lines.get(key)
+        is_new = line is None
+        if line is None:
+            line = self._lines[key] = Line(key)
+        heapq.heappush(line.heap, entry)
+        line.size += 1
+        self.size += 1
+        if not self._ranked:
+            key.in_line += 1
+        if is_new or (line.place is not None and self._head_of(line) is entry):
+            self._advertise(line)
+
+    def append(self, job: JobRecord) -> None:
+        """Add a job of priority 0 with the largest ticket so far; its lane must be set."""
+        self.push(_entry_of(job))
+
+    def head(self) -> Entry | None:
+        """Return the first valid entry of all keys that may start jobs, or None."""
+        order, units = self._order, self.terms.units
+        while order:
+            place = order[0]
+            line = place[4]
+            if line.place is not place:
+                heapq.heappop(order)
+            elif line.key.is_closed_to(units):
+                heapq.heappop(order)
+                line.place = None
+                self._held.setdefault(line.key, {})[self] = None
+            elif place[:3] == (rank := self._rank_of(line)):
+                first = line.heap[0]
+                return first[0], rank[1], first[2], first[3]
+            else:
+                heapq.heappop(order)
+                self._advertise(line)
+        return None
+
+    def take(self) -> JobRecord | None:
+        """Remove and return the first job, or None."""
+        return None if self.head() is None else self.pop()
+
+    def pop(self) -> JobRecord:
+        """Remove and return the job of the first entry, which `head` must have returned."""
+        line = heapq.heappop(self._order)[4]
+        line.place = None
+        job = heapq.heappop(line.heap)[3]
+        if self._is_left(line):
+            self._advertise(line)
+        return job
+
+    def forget(self, job: JobRecord) -> None:
+        """Record that the entry of a job has become invalid."""
+        assert job._key is not None
+        line = self._lines[job._key]
+        if self._is_left(line) and len(line.heap) > 2 * line.size + _LEAST_TO_COMPACT:
+            line.heap = list(filter(self._is_valid, line.heap))
+            heapq.heapify(line.heap)
+
+    def reopen(self, key: KeyRecord) -> None:
+        """Enter the jobs of a key again that may start jobs again."""
+        self._advertise(self._lines[key])
+
+    def entries(self) -> list[Entry]:
+        """The valid entries, those of closed keys included, in the order of their turns so far."""
+        return sorted(
+            (entry[0], self._turn_of(line.key), entry[2], entry[3])
+            for line in self._lines.values()
+            for entry in filter(self._is_valid, line.heap)
+        )
+
+    def _is_left(self, line: Line) -> bool:
+        """Count one job less in a line; return whether it has any left."""
+        key = line.key
+        line.size -= 1
+        self.size -= 1
+        if not self._ranked:
+            key.in_line -= 1
+            if not key.has_jobs:
+                self._keys.let_go(key)
+        if line.size:
+            return True
+        del self._lines[key]
+        line.place = None
+        if self in self._held.get(key, ()):
+            take_from(self._held, key, self)
+        if not self._lines:
+            self._order.clear()
+        return False
+
+    def _head_of(self, line: Line) -> Entry:
+        """The first valid entry of a line, which has one."""
+        heap = line.heap
+        while not self._is_valid(heap[0]):
+            heapq.heappop(heap)
+        return heap[0]
+
+    def _turn_of(self, key: KeyRecord) -> float:
+        return key.turn if self._ranked else 0.0
+
+    def _rank_of(self, line: Line) -> Rank:
+        first = self._head_of(line)
+        return first[0], self._turn_of(line.key), first[2]
+
+    def _advertise(self, line: Line) -> None:
+        """Enter a line by its first job."""
+        self._sequence += 1
+        line.place = place = (*self._rank_of(line), self._sequence, line)
+        heapq.heappush(self._order, place)
+        if len(self._order) > 2 * len(self._lines) + _LEAST_TO_COMPACT:
+            self._order = [each for each in self._order if each[4].place is each]
+            heapq.heapify(self._order)
+
+    def __len__(self) -> int:
+        """The number of valid entries."""
+        return self.size
+
+
+# The rank of a line's first job, a number that breaks ties, and the line.
+Place: TypeAlias = "tuple[float, float, float, int, Line]"
+HeldLanes: TypeAlias = "dict[KeyRecord, dict[FairLane, None]]"
 
 
 def rank_of(entry: Entry) -> Rank:
     """The part of an entry that determines when its job starts."""
-    return entry[:2]
-
-
-IndexEntry: TypeAlias = "tuple[float, int, int, Lane]"
-Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
-
-
-class Index:
-    """Lanes ordered by their first jobs: those that one family of workers may serve, or that many may.
-
-    The jobs of all lanes use the same units. A lane's entry may be too early, since the first job
-    may be taken elsewhere, but never too late.
-
-    Arguments:
-      family: the family, or None if there are many.
-      units: the units.
-      closed: receives the lanes of groups that may start no more jobs, which the index drops.
-    """
-
-    __slots__ = ("_closed", "_heap", "_sequence", "_valid", "family", "units")
-
-    def __init__(self, family: Family | None, units: Units, closed: Closed) -> None:
-        self.family: Family | None = family
-        self.units: Units = units
-        self._closed = closed
-        self._heap: list[IndexEntry] = []
-        self._valid: dict[Lane, IndexEntry] = {}
-        self._sequence = 0
-
-    def advertise(self, lane: Lane, head: Entry) -> None:
-        """Add a lane, or update it after it has got a new first job."""
-        known = self._valid.get(lane)
-        if known is not None and known[:2] <= head[:2]:
-            return
-        self._sequence += 1
-        entry = (head[0], head[1], self._sequence, lane)
-        self._valid[lane] = entry
-        heapq.heappush(self._heap, entry)
-
-    def first(self, roster: WorkerIndex, worker: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
-        """Return the best lane for a worker among those whose first job goes before ``before``.
-
-        Returns:
-          the lane or None, and a rank before which there is no job that the worker may run.
-        """
-        entry, lane = self._search(lambda entry: entry[:2] >= before or roster.admits(entry[3].terms, worker))
-        if entry is None:
-            return None, LAST
-        return (lane if entry[:2] < before else None), entry[:2]
-
-    def first_startable(self, roster: WorkerIndex) -> tuple[Lane, WorkerRecord] | None:
-        """Return the best lane whose first job an idle worker may run, with that worker."""
-        found: list[tuple[Lane, WorkerRecord]] = []
-
-        def finds_worker(entry: IndexEntry) -> bool:
-            worker = roster.choose(entry[3].terms)
-            if worker is not None:
-                found.append((entry[3], worker))
-            return worker is not None
-
-        self._search(finds_worker)
-        return found[0] if found else None
-
-    def first_rank(self) -> Rank | None:
-        """The rank of the first job of all lanes, or None."""
-        return None if self._top() is None else self._heap[0][:2]
-
-    def _search(self, suits: Callable[[IndexEntry], bool]) -> tuple[IndexEntry | None, Lane | None]:
-        """Return the first entry that ``suits`` accepts, with its lane."""
-        refused: list[IndexEntry] = []
-        found: tuple[IndexEntry | None, Lane | None] = (None, None)
-        while (lane := self._top()) is not None:
-            entry = self._heap[0]
-            if suits(entry):
-                found = (entry, lane)
-                break
-            refused.append(heapq.heappop(self._heap))
-        for entry in refused:
-            heapq.heappush(self._heap, entry)
-        return found
-
-    def trim(self, lanes: int) -> None:
-        """Drop stale entries if there are many; ``lanes`` is the number of live lanes."""
-        if len(self._heap) > 2 * lanes + _LEAST_TO_COMPACT:
-            self._valid = {lane: entry for lane, entry in self._valid.items() if lane.size}
-            self._heap = list(self._valid.values())
-            heapq.heapify(self._heap)
-
-    def _top(self) -> Lane | None:
-        """Return the lane at the top, after correcting its entry."""
-        heap = self._heap
-        while heap:
-            entry = heap[0]
-            lane = entry[3]
-            if self._valid.get(lane) is not entry:
-                heapq.heappop(heap)
-                continue
-            if lane.is_closed:
-                heapq.heappop(heap)
-                del self._valid[lane]
-                assert lane.terms.gate is not None
-                self._closed.setdefault(lane.terms.gate, {})[self, lane] = None
-                continue
-            head = lane.head()
-            if head is not None and head[:2] == entry[:2]:
-                return lane
-            heapq.heappop(heap)
-            del self._valid[lane]
-            if head is not None:
-                self.advertise(lane, head)
-        return None
+    return entry[:3]
 
 
 def take_from(held: dict[Any, dict[Any, Any]], key: object, item: object) -> bool:

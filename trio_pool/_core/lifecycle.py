@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from .._basics.error_text import Words
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job
+    from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, Run, WorkerRecord
     from .._policies.rate_meter import Amount
     from .commands import Commands
     from .dependencies import Dependencies
+    from .keys import Keys
     from .waits import Waits
 
 
@@ -62,9 +64,10 @@ class Lifecycle:
       used: what the runs have used in all, by units.
       live: the jobs that have not ended, by id, in the order in which they entered.
       surplus: how many more workers are busy than jobs run, because of hedges.
-      groups: how many groups are open; without any, no job belongs to one.
-      news: ended jobs that affect others, and groups that may start jobs again; to be followed up
-          before the event ends.
+      keys: the keys, if there are bounds for them.
+      tallies: how many groups are open, and one more with `keys`: nothing else counts the changes of jobs.
+      news: ended jobs that affect others, and groups and keys that may start jobs again; to be
+          followed up before the event ends.
       newcomers: jobs that have entered groups whose ends are awaited.
     """
 
@@ -76,15 +79,16 @@ class Lifecycle:
         "_watched",
         "count",
         "failures",
-        "groups",
         "instruments",
         "keep_history",
+        "keys",
         "live",
         "newcomers",
         "news",
         "queue_peak",
         "retries",
         "surplus",
+        "tallies",
         "unstarted",
         "used",
     )
@@ -113,9 +117,10 @@ class Lifecycle:
         self.used: dict[str, Amount] = {}
         self.live: dict[int, JobRecord] = {}
         self.surplus: int = 0
-        self.groups: int = 0
+        self.keys: Keys | None = None
+        self.tallies: int = 0
         self.newcomers: deque[JobRecord] = deque()
-        self.news: deque[JobRecord | Group] = deque()
+        self.news: deque[JobRecord | Group | KeyRecord] = deque()
 
     def move(self, job: JobRecord, state: JobState, now: float, detail: Any = None) -> None:
         """Change the state of a job, keep its history and notify the instruments.
@@ -153,8 +158,8 @@ class Lifecycle:
                 job._window.end(job, old)
         elif job._window is not None:
             job._window.move(old, state)
-        if self.groups:
-            self.note_in_group(job, old, state)
+        if self.tallies:
+            self.note_in_tallies(job, old, state)
         if may_be_awaited and job._watchers is not None:
             self._commands.append((CHANGED, job))
         if self.instruments:
@@ -171,8 +176,8 @@ class Lifecycle:
         job._state = QUEUED
         if self.keep_history:
             job._history = ("queued", now)
-        if self.groups:
-            self.note_in_group(job, None, QUEUED)
+        if self.tallies:
+            self.note_in_tallies(job, None, QUEUED)
         if self.instruments:
             self.tell_of(job, None, QUEUED, None)
 
@@ -192,8 +197,8 @@ class Lifecycle:
         count[QUEUED] -= 1
         count[RUNNING] += 1
         job._state = RUNNING
-        if self.groups:
-            self.note_in_group(job, QUEUED, RUNNING)
+        if self.tallies:
+            self.note_in_tallies(job, QUEUED, RUNNING)
         if self.instruments:
             self.tell_of(job, QUEUED, RUNNING, worker)
 
@@ -205,8 +210,10 @@ class Lifecycle:
                 history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
             job._history = (*history, state._value_, now)
 
-    def note_in_group(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
-        """Record a change of state in the job's group, if it has one."""
+    def note_in_tallies(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
+        """Record a change of state for the job's key, and in its group, if it has one."""
+        if self.keys is not None:
+            self.keys.note(job, old, state)
         group = job._options.group
         if group is None:
             return
@@ -326,6 +333,8 @@ class Lifecycle:
     def add_surplus(self, job: JobRecord, difference: int) -> None:
         """Add to the number of workers that are busy in addition to one per running job."""
         self.surplus += difference
+        if self.keys is not None:
+            self.keys.add_surplus(job, difference)
         if (group := job._options.group) is not None:
             if difference < 0 and group.is_full:
                 self.news.append(group)

@@ -45,7 +45,7 @@ class UnservableJobs:
         if self.policy == "wait":
             return
         lost = sorted((entry for lane in lanes if self.is_one(lane.terms) for entry in lane.entries()), key=rank_of)
-        for _, _, job in lost:
+        for *_, job in lost:
             if job._state is JobState.QUEUED:
                 self._bury([job], now)
             elif self._waiting_line.has(job):
@@ -58,7 +58,7 @@ class UnservableJobs:
         """Bury the jobs that no worker may run, since no more workers will come; return whether there are any."""
         lanes = [lane for lane in self._queue.lanes() if self._is_lost(lane.terms)]
         for lane in lanes:
-            self._bury([entry[2] for entry in lane.entries()], now)
+            self._bury([entry[3] for entry in lane.entries()], now)
         return bool(lanes)
 
     def bury_all(self, now: float) -> None:

@@ -26,8 +26,10 @@ class PoolLimits:
       max_running: how many attempts may run at once; changed by `set_max_running`.
       has_shares: whether the pool or a worker shares a limit with other pools.
       hold: the pause and the rest of the pool; after a change of it, call `note_limits`.
-      is_shared: whether the workers share a limit, so that which job starts may depend on all of them.
-      counts_starts: whether the start of each attempt counts against a rate limit or a budget of the pool.
+      is_shared: whether the workers share a limit or the keys have bounds, so that which job starts may depend on all
+          workers.
+      counts_starts: whether the start of each attempt may count against a rate limit or a budget of the pool, or a
+          rate limit of a key.
       meters: the meters of the pool's rate limits; set by `Metering`.
       budget: the meter of the pool's retry budget, or None.
       limited_until: until when the pool's rate limit delays a job that could start otherwise.
@@ -70,8 +72,11 @@ class PoolLimits:
 
     def note_limits(self) -> None:
         """Update `is_shared` and `counts_starts`."""
-        self.is_shared = self.max_running != math.inf or bool(self.meters) or self.has_shares or self.hold.is_on
-        self.counts_starts = bool(self.meters) or self.budget is not None
+        has_keys = self._lifecycle.keys is not None
+        self.is_shared = (
+            self.max_running != math.inf or bool(self.meters) or self.has_shares or self.hold.is_on or has_keys
+        )
+        self.counts_starts = bool(self.meters) or self.budget is not None or has_keys
 
     def allows_start(self, now: float) -> bool:
         """Whether the limits of the pool allow one more attempt to start now."""

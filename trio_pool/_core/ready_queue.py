@@ -7,7 +7,7 @@ jobs use. A lane that fits many kinds is entered in an index that these kinds sh
 To pick a job for a worker, the queue compares the first jobs of the lane for any worker, of the worker's own lanes,
 and of the best lanes in these indexes. So the queue never looks at jobs that the worker may not run, however many
 there are. Lanes of bounced jobs that the worker may not run are checked only once, as long as none is added. The
-lanes of a group that may start no more jobs are in no index.
+lanes of a group that may start no more jobs are in no index. With bounds for keys, each lane takes turns between keys.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
 from .lane_indexes import LaneIndexes
-from .lanes import LAST, Lane, take_from
+from .lanes import LAST, FairLane, Lane, take_from
 from .startable import Startable
 from .terms import limited_terms, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, WorkerRecord
     from .deadlines import Deadlines
     from .demand import Demand
-    from .lanes import Entry, Rank
+    from .keys import Keys
+    from .lanes import Entry, HeldLanes, Rank
     from .tag_index import WorkerKind
     from .worker_index import WorkerIndex
 
@@ -40,13 +42,14 @@ class ReadyQueue:
       deadlines: the heap of deadlines.
       tickets: numbers that are unique among everything that holds jobs.
       lifo: whether the last of several jobs with equal priority goes first.
-      ranked: whether priorities count at all.
+      ranked: whether priorities and turns count at all.
+      keys: the keys, if there are bounds for them.
     """
 
     # fmt: off
     __slots__ = (
-        "_bounced", "_deadlines", "_indexes", "_lanes", "_lifo", "_nothing_before", "_open", "_pinned", "_ranked",
-        "_roster", "_round", "_startable", "_tickets", "demand",
+        "_bounced", "_deadlines", "_held", "_indexes", "_keys", "_lanes", "_lifo", "_nothing_before", "_open",
+        "_pinned", "_ranked", "_roster", "_round", "_startable", "_tickets", "demand",
     )
     # fmt: on
 
@@ -58,13 +61,17 @@ class ReadyQueue:
         *,
         lifo: bool = False,
         ranked: bool = True,
+        keys: Keys | None = None,
     ) -> None:
         self._roster = roster
         self._deadlines = deadlines
         self._tickets = tickets
         self._lifo = lifo
         self._ranked = ranked
-        self._open = Lane(ANYONE)
+        self._keys = keys
+        # The lanes with jobs of keys that may start none, which these lanes have put aside.
+        self._held: HeldLanes = {}
+        self._open = self._new_lane(ANYONE)
         # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
         # The lanes with further terms.
@@ -98,11 +105,11 @@ class ReadyQueue:
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
-                lane.push((priority, ticket, job))
+                lane.push((priority, 0.0, ticket, job))
             if self._roster.idle_count and (self._lanes or self._pinned):
                 self._note_startable(lane)
         else:
-            self._place((priority, ticket, job), terms)
+            self._place((priority, 0.0, ticket, job), terms)
 
     def take(self, worker: WorkerRecord) -> JobRecord | None:
         """Remove and return the first job that an available worker with a free place may run."""
@@ -133,7 +140,7 @@ class ReadyQueue:
         for own in self._pinned.get(worker, {}).values() if self._pinned else ():
             first = own.head()
             assert first is not None
-            if head is None or first[:2] < head[:2]:
+            if head is None or first[:3] < head[:3]:
                 if own.is_closed:
                     assert own.terms.gate is not None
                     self._indexes.closed.setdefault(own.terms.gate, {})[None, own] = None
@@ -141,7 +148,7 @@ class ReadyQueue:
                     lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(worker, head):
             best, nothing_before = None, LAST
-            before = LAST if head is None else head[:2]
+            before = LAST if head is None else head[:3]
             for index in self._indexes.of(kind):
                 found, rank = index.first(self._roster, worker, before)
                 nothing_before = min(nothing_before, rank)
@@ -155,7 +162,7 @@ class ReadyQueue:
     def _is_known_to_be_best(self, worker: WorkerRecord, head: Entry | None) -> bool:
         """Whether an earlier search has shown that no lane has a job before ``head``."""
         searched_in, nothing_before = self._nothing_before.get(worker, (-1, LAST))
-        return searched_in == self._round and (LAST if head is None else head[:2]) <= nothing_before
+        return searched_in == self._round and (LAST if head is None else head[:3]) <= nothing_before
 
     def pop(self, lane: Lane) -> JobRecord:
         """Remove and return the first job of a lane whose `head` has just been checked."""
@@ -170,8 +177,8 @@ class ReadyQueue:
 
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
-        self._open = Lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._bounced):
+        self._open = self._new_lane(ANYONE)
+        for held in (self._pinned, self._lanes, self._bounced, self._held):
             held.clear()
         if self.demand is not None:
             self.demand.lines.clear()
@@ -181,7 +188,7 @@ class ReadyQueue:
 
     def lanes(self) -> list[Lane]:
         """The lanes that hold jobs, in the order of their first jobs."""
-        heads = [(head[:2], lane) for lane in self._every() if (head := lane.head()) is not None]
+        heads = [(LAST if (head := lane.head()) is None else head[:3], lane) for lane in self._every() if lane.size]
         return [lane for _, lane in sorted(heads, key=lambda pair: pair[0])]
 
     @property
@@ -211,20 +218,20 @@ class ReadyQueue:
     def _note_startable(self, lane: Lane) -> None:
         head = lane.head()
         if head is not None:
-            self._startable.note(lane, head[:2])
+            self._startable.note(lane, head[:3])
 
     def release(self, worker: WorkerRecord) -> None:
         """Move the jobs that wait for a leaving worker to other lanes, if other workers may run them."""
         self._nothing_before.pop(worker, None)
         for lane in list(self._pinned.get(worker, {}).values()):
-            self._drop_lane(lane)
             for entry in lane.entries():
-                self._place(entry, self._terms_of(entry[2]))
+                self._left_lane(entry[3], lane, forget=True)
+                self._place(entry, self._terms_of(entry[3]))
 
     def move(self, job: JobRecord) -> None:
         """Move a job whose terms have changed to another lane; it keeps its place in the order."""
         self._left_lane(job, cast("Lane", job._lane), forget=True)
-        self._place((job._options.priority if self._ranked else 0, job._ticket, job), self._terms_of(job))
+        self._place((job._options.priority if self._ranked else 0, 0.0, job._ticket, job), self._terms_of(job))
 
     def _terms_of(self, job: JobRecord) -> Terms:
         return limited_terms(terms_of(job), self._roster.limited_units)
@@ -250,8 +257,26 @@ class ReadyQueue:
             if head is not None:
                 if index is not None:
                     index.advertise(lane, head)
-                self._startable.note(lane, head[:2])
+                self._startable.note(lane, head[:3])
         self._round += 1
+
+    def reopen_key(self, key: KeyRecord) -> None:
+        """Enter the jobs of a key again that may start jobs again."""
+        for lane in self._held.pop(key, ()):
+            lane.reopen(key)
+            self._note_head(lane)
+
+    def _note_head(self, lane: Lane) -> None:
+        """Note that a lane may have a new first job."""
+        head = lane.head()
+        if head is None:
+            return
+        if lane.terms in self._lanes:
+            self._round += 1
+            if lane.terms.pinned is None:
+                self._indexes.advertise(lane, head)
+        if self._roster.idle_count:
+            self._startable.note(lane, head[:3])
 
     def reopen_for(self, worker: WorkerRecord) -> None:
         """Let a worker search again that may now run jobs of more units."""
@@ -275,7 +300,7 @@ class ReadyQueue:
     def __iter__(self) -> Iterator[JobRecord]:
         for lane in self.lanes():
             for entry in lane.entries():
-                yield entry[2]
+                yield entry[3]
 
     def __len__(self) -> int:
         return sum(lane.size for lane in self._every())
@@ -296,27 +321,27 @@ class ReadyQueue:
             lanes = self._pinned.setdefault(terms.pinned, {})
             terms = Terms(pinned=terms.pinned, units=terms.units)
             if terms not in lanes:
-                lanes[terms] = Lane(terms)
+                lanes[terms] = self._new_lane(terms)
                 self._indexes.count_units(terms.units, 1)
             lane = lanes[terms]
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
         if not lane.size and self._roster.idle_count:
             self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
+        job = entry[3]
+        job._lane = lane
         lane.push(entry)
-        entry[2]._lane = lane
         if self.demand is not None and (lane.is_counted or lane is self._open):
-            self.demand.enter(entry[2], terms)
-        if lane.head() is entry:
-            if terms in self._lanes:
-                self._round += 1
-                if terms.pinned is None:
-                    self._indexes.advertise(lane, entry)
-            if self._roster.idle_count:
-                self._startable.note(lane, entry[:2])
+            self.demand.enter(job, terms)
+        head = lane.head()
+        if head is not None and head[3] is job:
+            self._note_head(lane)
+
+    def _new_lane(self, terms: Terms) -> Lane:
+        return Lane(terms) if self._keys is None else FairLane(terms, self._keys, self._held, ranked=self._ranked)
 
     def _add_lane(self, terms: Terms) -> Lane:
-        lane = self._lanes[terms] = Lane(terms)
+        lane = self._lanes[terms] = self._new_lane(terms)
         self._indexes.add(lane)
         if terms.pinned is not None:
             self._pinned.setdefault(terms.pinned, {})[terms] = lane
@@ -348,7 +373,7 @@ class ReadyQueue:
     def _left_lane(self, job: JobRecord, lane: Lane, *, forget: bool) -> None:
         job._lane = None
         if forget:
-            lane.forget()
+            lane.forget(job)
         if self.demand is not None and (lane.is_counted or lane is self._open):
             self.demand.leave(job, lane.terms)
         if not lane.size and lane is not self._open:

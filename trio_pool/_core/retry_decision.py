@@ -15,7 +15,16 @@ from .._model.setback import Setback
 from .._model.states import DeadReason
 from .._policies import validate
 from .._policies.error_rule import matches
-from .._policies.retry import PLACEMENTS, Discard, GiveUp, Placement, ResourceBroken, RetryAfter, RetryPolicy
+from .._policies.retry import (
+    PLACEMENTS,
+    Discard,
+    GiveUp,
+    Placement,
+    ResourceBroken,
+    RetryAfter,
+    RetryPolicy,
+    checked_rest,
+)
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -60,10 +69,12 @@ class Drop(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The decision about the job, and the effect of the failure on its worker."""
+    """The decision about the job, and the effect of the failure on its worker and its key."""
 
     fate: Retry | Die | Drop
     rest: float = 0.0
+    # How long the job's key rests.
+    key_rest: float = 0.0
     broken: bool = False
     # Whether the worker's breaker counts the failure.
     is_failure: bool = False
@@ -157,9 +168,11 @@ def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPol
     if is_a(control, Discard):
         return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
     if is_a(control, RetryAfter):
-        delay, rests = _delay_of(control), validate.instance("rest", control.rest, bool)
-        fate = _again_after(job, error, control, 0.0 if rests else delay, policy)
-        return Verdict(fate, rest=delay if rests else 0.0)
+        delay, rests = _delay_of(control), checked_rest(control.rest)
+        if rests is not True:
+            fate = _again_after(job, error, control, delay, policy)
+            return Verdict(fate, key_rest=delay if rests else 0.0)
+        return Verdict(_again_after(job, error, control, 0.0, policy), rest=delay)
     return Verdict(_by_policy(job, error, policy, rng, control), broken=True, is_failure=True)
 
 
@@ -179,7 +192,7 @@ def _again_after(
     if counts and _used_up(job, policy):
         return _exhausted(job, error)
     placement = policy.placement if asked is None else validate.one_of("placement", asked, PLACEMENTS)
-    if control.rest and asked is None and placement == "same":
+    if control.rest is True and asked is None and placement == "same":
         placement = "any"  # the same worker is the one that must rest
     return Retry(delay, placement, policy.front, counts)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._basics.text import one_line
 from .._model.group import GroupRecord
+from .._model.key_record import KeyRecord
 from .._model.states import JobState
 from .deadlines import HOLDS, Due, is_over
 
@@ -55,8 +56,10 @@ class Settling:
         if self._state.may_be_stuck:
             self._state.may_be_stuck = False
             self._search.look_again()
-        if self._metering.shares:
+        if self._state.limits.has_shares:
             self._metering.pass_on(now)
+        if self._state.keys is not None:
+            self._state.keys.clean(now)
 
     def settle_if_needed(self, now: float) -> None:
         """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
@@ -69,6 +72,7 @@ class Settling:
             or self._waiting_line.line
             or self._autoscaler is not None
             or self._reservations.waiting
+            or state.keys is not None
         ):
             self.settle(now)
 
@@ -125,11 +129,14 @@ class Settling:
         return False
 
     def follow_up(self, now: float) -> None:
-        """Handle the effects of ended jobs on other jobs, and reopen groups that may start jobs again."""
+        """Handle the effects of ended jobs on other jobs, and reopen groups and keys that may start jobs again."""
         state, news = self._state, self._lifecycle.news
         while news:
             state.may_start = True
             item = news.popleft()
+            if isinstance(item, KeyRecord):
+                state.reopen_key(item)
+                continue
             if isinstance(item, GroupRecord):
                 state.queue.reopen(item)
                 state.waiting_line.by_taker.reopen(item)
@@ -234,6 +241,9 @@ class Settling:
             elif due is Due.WAKE:
                 is_over(due, item)
                 self._metering.woken(item, now)
+            elif due is Due.KEY_REST:
+                assert state.keys is not None
+                state.keys.rested(item)
             elif due is Due.HEDGE:
                 state.may_be_stuck |= state.hedging.come_due(item)
             else:

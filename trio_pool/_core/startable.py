@@ -10,7 +10,8 @@ from .lanes import LAST, Lane, rank_of
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
     from .._policies.rate_limit import Share
-    from .lanes import Index, Rank
+    from .lane_index import Index
+    from .lanes import Rank
     from .tag_index import Units
     from .worker_index import WorkerIndex
 
@@ -115,7 +116,7 @@ class Startable:
             best.pop()
             self.forget(source)
             if head is not None:
-                self.note(source, head[:2])
+                self.note(source, head[:3])
             elif roster.closed_shares and _is_in_use(source):
                 self._set_aside(source, rank)
 

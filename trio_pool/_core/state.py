@@ -13,6 +13,7 @@ from .dependencies import Dependencies
 from .given_up import GivenUp
 from .health import Health
 from .hedging import Hedging
+from .keys import Keys
 from .lifecycle import Lifecycle
 from .pool_hold import PoolHold
 from .pool_limits import PoolLimits
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._model.dead_letters import DeadLetters
+    from .._model.key_record import KeyRecord
     from .._model.pool_config import NoWorker
     from .._model.records import Run, Terms, WorkerRecord
+    from .._policies.per_key import PerKey
     from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
@@ -42,6 +45,7 @@ class CoreSettings(NamedTuple):
     retry_budget: RetryBudget | None = None
     lifo: bool = False
     keep_history: bool = True
+    per_key: PerKey | None = None
 
 
 class Growth(Protocol):
@@ -67,6 +71,7 @@ class PoolState:
       evicted: for each run that is cut short because its worker is removed, the ticket that its job will get.
       tickets: the numbers of waiting jobs; with the sign changed, each is in front of those before.
       growth: the autoscaler of an elastic pool; None for any other pool.
+      keys: the keys, if there are bounds for them.
       may_start: whether a job may be able to start that couldn't at the last check.
       may_reserve: whether the reservations of workers may have to change.
       may_be_stuck: whether a wait may never end now.
@@ -86,6 +91,7 @@ class PoolState:
         "has_bounced",
         "health",
         "hedging",
+        "keys",
         "lifecycle",
         "limits",
         "may_be_stuck",
@@ -119,8 +125,12 @@ class PoolState:
         self.lifecycle: Lifecycle = Lifecycle(
             commands, dead, self.dependencies, instruments, settings.keep_history, self.waits
         )
-        self.queue: ReadyQueue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo)
-        by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False)
+        self.keys: Keys | None = None
+        if settings.per_key is not None:
+            self.keys = self.lifecycle.keys = Keys(settings.per_key, self.deadlines, self.lifecycle.news)
+            self.lifecycle.tallies += 1
+        self.queue: ReadyQueue = ReadyQueue(roster, self.deadlines, tickets, lifo=settings.lifo, keys=self.keys)
+        by_taker = ReadyQueue(roster, self.deadlines, tickets, ranked=False, keys=self.keys)
         self.waiting_line: WaitingLine = WaitingLine(self.lifecycle, settings.max_queue, by_taker, self.dependencies)
         self.limits: PoolLimits = PoolLimits(
             self.lifecycle,
@@ -170,6 +180,13 @@ class PoolState:
         """Record that one more worker is available: a bounced job has to try it, even if a waiting job holds it."""
         if self.has_bounced:
             self.may_be_stuck = True
+
+    def reopen_key(self, key: KeyRecord) -> None:
+        """Let the jobs of a key be found again that may start jobs again."""
+        assert self.keys is not None
+        self.keys.reopened(key)
+        self.queue.reopen_key(key)
+        self.waiting_line.by_taker.reopen_key(key)
 
     def look_again(self) -> None:
         """Mark the queues for another search after availability or reservations have changed."""

@@ -125,7 +125,7 @@ class StraightWay:
             self._settling.advance(now)
         job, worker, lifecycle = run.job, run.worker, self._lifecycle
         job._value = value
-        if self._dependents or self._watched or lifecycle.groups or self._instruments:
+        if self._dependents or self._watched or lifecycle.tallies or self._instruments:
             lifecycle.end_attempt(run, now, None)
             lifecycle.move(job, SUCCEEDED, now)
         else:

@@ -146,7 +146,7 @@ class WaitGraph:
         """Return the needs of a job that waits for a worker, or will."""
         terms = terms_of(job)
         needs = self._of_worker(terms)
-        needs += self._of_room(terms)
+        needs += self._of_room(job, terms)
         needs += [(1, [other]) for other in self._state.dependencies.missing.get(job, ())]
         return needs
 
@@ -312,7 +312,7 @@ class WaitGraph:
         if not hedging.may_go_further(race):
             return [(1, [])]
         terms = hedging.terms_of(race)
-        needs = self._of_room(terms)
+        needs = self._of_room(race.job, terms)
         if growth is None or not growth.will_open(terms):  # no worker is opened just for a hedge
             takers = self._takers(terms, but=race.took_part)
             if takers is not None:
@@ -345,13 +345,16 @@ class WaitGraph:
             takers += [Vacancy(worker, False, terms.gate, group) for group in kept]
         return takers
 
-    def _of_room(self, terms: Terms) -> list[Need]:
-        """Return how many waiting runs must end, in the pool and in the group, before there is room for such a job."""
+    def _of_room(self, job: JobRecord, terms: Terms) -> list[Need]:
+        """Return how many waiting runs must end, in pool, group and key, before there is room for a job."""
         needs = self._of_room_among(self._state.limits.max_running, self._holders())
         gate = terms.gate
         if gate is not None:
             of_gate = (run for run in self._holders() if run.job._options.group is gate)
             needs += self._of_room_among(gate.max_running, of_gate)
+        key = job._key
+        if key is not None:
+            needs += self._of_room_among(key.max_running, (run for run in self._holders() if run.job._key is key))
         return needs
 
     def _of_room_among(self, most: float, holders: Iterator[Run]) -> list[Need]:

@@ -12,7 +12,7 @@ from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._policies.rate_meter import Amount
@@ -114,7 +114,7 @@ class Job(JobRecord, Generic[V_co]):
         For use inside the job's function: ``current_job().set_used(tokens=900)``. The amounts
         replace those of the option ``uses``, and those of earlier calls. Units that are not named
         stay as they are. The difference to what was drawn is drawn at once, or given back, in the
-        limits with these units on the worker and the pool.
+        limits with these units on the worker, the key and the pool.
 
         Arguments:
           amounts: a mapping from units to amounts, which are finite numbers, zero or more.
@@ -188,6 +188,11 @@ class Job(JobRecord, Generic[V_co]):
     def metadata(self) -> Mapping[str, Any]:
         """The mapping given to ``submit``, copied; read-only."""
         return self._options.metadata
+
+    @property
+    def key(self) -> Hashable:
+        """The key given to ``submit``: on whose behalf the job runs; None without a key."""
+        return self._options.key
 
     @property
     def priority(self) -> float:

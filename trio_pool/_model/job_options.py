@@ -20,7 +20,7 @@ from .handles import Job
 from .records import JobSpec, WorkerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
     from typing import TypeAlias
 
     from .handles import Worker
@@ -48,6 +48,8 @@ class NodeOptions(TypedDict, total=False):
     """the job's name in messages; the function's name by default"""
     metadata: Mapping[str, Any] | None
     """any data that the program wants to keep with the job, copied"""
+    key: Hashable
+    """on whose behalf the job runs, such as a tenant or a host; nobody's by default"""
     hedge: Hedge | None
     """when a slow attempt also starts on other workers; never by default"""
     uses: Mapping[str, float] | None
@@ -78,6 +80,7 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         worker: OfItem[Worker | None, T]
         name: OfItem[str | None, T]
         metadata: OfItem[Mapping[str, Any] | None, T]
+        key: OfItem[Hashable, T]
         hedge: OfItem[Hedge | None, T]
         uses: OfItem[Mapping[str, float] | None, T]
         after: OfItem[Iterable[Job[Any]] | None, T]
@@ -189,6 +192,14 @@ def _hedge(name: str, value: object) -> Hedge:
     return validate.instance(name, value, Hedge)
 
 
+def _key(name: str, value: object) -> Hashable:
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"{name} must be hashable, {validate.got(value)}") from None
+    return value
+
+
 def _worker(name: str, value: object) -> WorkerRecord:
     if not isinstance(value, WorkerRecord):
         hint = "; see pool.workers" if isinstance(value, str) else ""
@@ -218,6 +229,7 @@ _CHECKS: Mapping[str, Any] = {
     "name": validate.text,
     "metadata": _metadata,
     "after": _after,
+    "key": _key,
     "hedge": _hedge,
     "uses": checked_uses,
 }

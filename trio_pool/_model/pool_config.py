@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .._policies import validate
 from .._policies.circuit_breaker import CircuitBreaker
 from .._policies.health_check import HealthCheck
+from .._policies.per_key import PerKey
 from .._policies.rate_meters import checked_limits
 from .._policies.resource import ON_CUT, OnCut
 from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
@@ -58,6 +59,7 @@ class Config:
         "on_dead",
         "on_failure",
         "order",
+        "per_key",
         "pick",
         "rate_limit",
         "reopening",
@@ -77,6 +79,7 @@ class Config:
         max_queue: float | None = 1000,
         max_running: float | None = None,
         rate_limit: AnyLimit | Iterable[AnyLimit] | None = None,
+        per_key: PerKey | None = None,
         retry_budget: RetryBudget | None = None,
         breaker: CircuitBreaker | None = None,
         lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
@@ -104,6 +107,7 @@ class Config:
         self.max_queue: float = bound("max_queue", max_queue, least=0)
         self.max_running: float = bound("max_running", max_running, least=1)
         self.rate_limit: RateLimits = checked_limits("rate_limit", rate_limit)
+        self.per_key: PerKey | None = optional("per_key", per_key, PerKey)
         self.retry_budget: RetryBudget | None = optional("retry_budget", retry_budget, RetryBudget)
         self.breaker: CircuitBreaker | None = optional("breaker", breaker, CircuitBreaker)
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = lifespan

@@ -23,7 +23,7 @@ from .shortfall import Shortfall
 from .states import _HELD_STATES, ATTEMPT_FIELDS, Attempt, Hold, JobState, WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from contextvars import Context
 
     from .._basics.frozen_mapping import FrozenMapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._policies.rate_meter import Amount
     from .._policies.retry import RetryPolicy
     from .._policies.worker_limits import WorkerLimits
+    from .key_record import KeyRecord
     from .owners import Crew, Watcher
     from .setback import Setback
     from .states import Cut
@@ -92,9 +93,9 @@ class JobSpec:
     name: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
     hedge: Hedge | None = None
+    key: Hashable = None
     uses: FrozenMapping[str, Amount] = NO_USES
-    # Cleared when the job has entered the pool, so that it doesn't keep the jobs it has waited for
-    # alive.
+    # Cleared when the job has entered the pool, or it would keep the jobs it has waited for alive.
     after: tuple[JobRecord, ...] = ()
     group: Group | None = None
     is_lease: bool = False  # its body is a block of its caller's
@@ -171,8 +172,8 @@ class JobRecord(Handle):
     # fmt: off
     __slots__ = (
         "__weakref__", "_args", "_attempts", "_cancelled", "_context", "_deadline", "_extra", "_finished_at", "_fn",
-        "_history", "_host", "_id", "_lane", "_options", "_run", "_setback", "_started", "_state", "_submitted_at",
-        "_ticket", "_value", "_watchers", "_window",
+        "_history", "_host", "_id", "_key", "_lane", "_options", "_run", "_setback", "_started", "_state",
+        "_submitted_at", "_ticket", "_value", "_watchers", "_window",
     )
     # fmt: on
 
@@ -211,17 +212,16 @@ class JobRecord(Handle):
         self._attempts: tuple[Any, ...] = ()
         self._started = False
         self._cancelled = False
-        # The result, or a `Shortfall` if the job has ended without one.
-        self._value: Any = None
+        self._value: Any = None  # the result, or a `Shortfall` if the job has ended without one
         # None until an attempt has failed, since most jobs never fail.
         self._setback: Setback[WorkerRecord] | None = None
 
-        # Owned by the queue or heap in which the job waits. The ticket identifies the job's one
-        # valid entry, so that stale entries can stay in the heap until they are reached; 0 while
-        # the job has no entry.
+        # Owned by the queue or heap in which the job waits. The ticket identifies the job's one valid
+        # entry, so that stale ones can stay in the heap until they are reached; 0 without an entry.
         self._ticket = 0
         self._lane: object | None = None
-
+        # Set by the core's `Keys`, if the pool has bounds for keys.
+        self._key: KeyRecord | None = None
         self._extra: JobExtra | None = None
 
         # Owned by the stream of the job until the job has ended; None without a stream.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .._policies.rate_meter import Amount
+    from .key_record import KeyRecord
     from .records import WorkerRecord
     from .states import WorkerState
 
@@ -68,6 +69,24 @@ class WorkerStatistics:
     used: Mapping[str, float]
     # The error's own comparison and repr may fail.
     last_error: Exception | None = attrs.field(eq=_identity, repr=shown)
+    available_at: float | None
+
+
+@attrs.frozen(kw_only=True)
+class KeyStatistics:
+    """A snapshot of the jobs of a key.
+
+    Attributes:
+      queued: the key's jobs that wait for a worker.
+      delayed: the key's jobs that back off.
+      running: the key's jobs with a running attempt.
+      available_at: when, on Trio's clock, the key's rest and the wait for its rate limit will both
+          be over; None if neither holds its jobs back.
+    """
+
+    queued: int
+    delayed: int
+    running: int
     available_at: float | None
 
 
@@ -207,6 +226,14 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
         used=shown_uses(worker._used),
         last_error=None if worker._last_error is None else only_leaf(worker._last_error),
         available_at=max(ends, default=None),
+    )
+
+
+def key_statistics(key: KeyRecord) -> KeyStatistics:
+    """Take a snapshot of a key."""
+    ends = [until for until in (key.limited_until, key.resting_until) if until is not None and until != math.inf]
+    return KeyStatistics(
+        queued=key.queued, delayed=key.delayed, running=key.running, available_at=max(ends, default=None)
     )
 
 

@@ -84,6 +84,11 @@ class RateMeter:
         """How much may be drawn now, fractions included; less than 1 if nothing may start."""
         return self._full_level(now) - as_float(self._pending)
 
+    @property
+    def full_at(self) -> float:
+        """When the level is a whole burst if nothing more is drawn; ``inf`` while something has not begun."""
+        return math.inf if self._pending else self._time_of(self._drawn + self.limit.burst - self._at_once)
+
     def start(self, now: float, amount: Amount = 1) -> None:
         """Record the start of an attempt that begins at once. Call this only when `ready_at` allows a start."""
         self._fill(now)

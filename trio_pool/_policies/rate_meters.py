@@ -117,8 +117,11 @@ class RateMeters:
 
     def shares(self) -> list[Share]:
         """The shared limits among these."""
-        meters = chain(self.starts, *self.by_unit.values(), self.apart)
-        return [meter for meter in meters if isinstance(meter, Share)]
+        return [meter for meter in self.all() if isinstance(meter, Share)]
+
+    def all(self) -> Iterable[Meter]:
+        """The meters of all limits."""
+        return chain(self.starts, *self.by_unit.values(), self.apart)
 
     def units(self) -> set[str]:
         """The units of the limits."""

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 
 Placement: TypeAlias = Literal["any", "same", "other"]
 Jitter: TypeAlias = Literal["full", "equal", "decorrelated", "none"]
+Rest: TypeAlias = bool | Literal["key"]
 
 PLACEMENTS: tuple[Placement, ...] = ("any", "same", "other")
 JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated", "none")
 
 TOO_LATE = 1e11
 """POSIX seconds in the year 5138. A larger number is most likely in milliseconds or smaller units."""
+
+
+def checked_rest(value: object) -> Rest:
+    """Return who rests, after checking it."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and str.__str__(value) == "key":
+        return "key"
+    raise TypeError(f"rest must be a bool or 'key', {validate.got(value)}")
 
 
 class RetryAfter(Portable, Exception):
@@ -36,7 +46,10 @@ class RetryAfter(Portable, Exception):
       delay: seconds to wait, finite, zero or more.
       rest: let the worker wait instead of the job. The worker rests for ``delay`` seconds, while
           the job is queued again at once, for another worker or for this one afterward. Use it for
-          ``429 Too Many Requests``, where the token is exhausted and not the job.
+          ``429 Too Many Requests``, where the token is exhausted and not the job. With ``"key"``,
+          the job waits, and so do all others with its key: none of them starts for ``delay``
+          seconds. Use it where the server speaks of a tenant or a host. That needs
+          ``open_pool(per_key=)``; without it, and without a key, only the job waits.
       placement: where the next attempt runs, instead of the policy's placement.
       counts: whether this attempt counts against ``max_attempts``. A `RetryBudget` always counts
           the retry.
@@ -47,7 +60,7 @@ class RetryAfter(Portable, Exception):
 
     # Defaults for a derived class that doesn't call this class's __init__().
     delay: float = 0.0
-    rest: bool = False
+    rest: Rest = False
     placement: Placement | None = None
     counts: bool = True
 
@@ -55,12 +68,12 @@ class RetryAfter(Portable, Exception):
         self,
         delay: float,
         *,
-        rest: bool = False,
+        rest: Rest = False,
         placement: Placement | None = None,
         counts: bool = True,
     ) -> None:
         self.delay = validate.seconds("delay", delay, finite=True)
-        self.rest = validate.instance("rest", rest, bool)
+        self.rest = checked_rest(rest)
         if placement is not None:
             self.placement = validate.one_of("placement", placement, PLACEMENTS)
         self.counts = validate.instance("counts", counts, bool)
@@ -76,7 +89,7 @@ class RetryAfter(Portable, Exception):
         default: None = None,
         max_delay: float = 3600.0,
         now: float | None = None,
-        rest: bool = False,
+        rest: Rest = False,
         placement: Placement | None = None,
         counts: bool = True,
     ) -> Self: ...
@@ -90,7 +103,7 @@ class RetryAfter(Portable, Exception):
         default: float,
         max_delay: float = 3600.0,
         now: float | None = None,
-        rest: bool = False,
+        rest: Rest = False,
         placement: Placement | None = None,
         counts: bool = True,
     ) -> Self: ...
@@ -103,7 +116,7 @@ class RetryAfter(Portable, Exception):
         default: float | None = None,
         max_delay: float = 3600.0,
         now: float | None = None,
-        rest: bool = False,
+        rest: Rest = False,
         placement: Placement | None = None,
         counts: bool = True,
     ) -> Self:
@@ -149,7 +162,7 @@ class RetryAfter(Portable, Exception):
         return cls(delay, rest=rest, placement=placement, counts=counts)
 
     def __str__(self) -> str:
-        who = "the worker rests" if self.rest else "try again in"
+        who = "its key rests" if self.rest == "key" else "the worker rests" if self.rest else "try again in"
         return f"{who} {self.delay:g} s"
 
 

@@ -114,6 +114,7 @@ class Engine:
             retry_budget=config.retry_budget,
             lifo=config.order == "lifo",
             keep_history=config.history,
+            per_key=config.per_key,
         )
         self.core: Core = Core(self.roster, self.dead, self.commands, self.instruments, settings, elastic)
         self.core.metering.on_wake = self._on_wake

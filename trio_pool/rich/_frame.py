@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import attrs
 from rich.cells import cell_len
 
+from .._basics.text import shown
 from .._model.states import WorkerState
 from .._model.text import label, places, reservation
 from ._layout import FAINT, GAP, PLAIN, Column, apart, cut, fit, segment, table
 from ._text import clock, encodable, error_in_words, one_line, pace, per_period, short, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from rich.segment import Segment
 
-    from .._model.statistics import WorkerStatistics
+    from .._model.statistics import KeyStatistics, WorkerStatistics
     from ._layout import Piece
     from ._readings import Failure, Reading
     from ._units import UnitReading, Usage
@@ -73,6 +74,15 @@ FAILURES = (
 )
 
 
+KEYS = (
+    Column("key", None),
+    Column("running", len("running"), is_number=True),
+    Column("queued", len("queued"), is_number=True),
+    Column("delayed", len("delayed"), is_number=True, from_width=50),
+    Column("held back", len("1:00:00 left"), is_number=True, from_width=66),
+)
+
+
 def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") -> list[list[Segment]]:
     """Return the lines of a frame.
 
@@ -86,6 +96,9 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
     failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
     if failures:
         lines -= failures + TABLE_HEAD
+    keys = min(len(reading.keys), max(0, lines // 2 - TABLE_HEAD))
+    if keys:
+        lines -= keys + TABLE_HEAD
     rows = [
         apart(_name(reading), (clock(reading.elapsed), FAINT), width),
         _bar(reading, width, ("━", "─", "┈") if encoding.startswith("utf") else ("#", "=", ".")),
@@ -95,6 +108,8 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
     ]
     if lines > TABLE_HEAD:
         rows += _crew(reading, width, lines - TABLE_HEAD)
+    if keys:
+        rows += table(KEYS, width, [_key(reading, *each) for each in reading.keys[:keys]])
     if failures:
         rows += _failures(reading, width, failures)
     return [[segment(piece, encoding) for piece in row] for row in rows]
@@ -292,6 +307,17 @@ def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Pi
     if handle is not None and worker.state is WorkerState.IDLE:
         return None, (reservation(handle), FAINT)
     return None, ("", PLAIN)
+
+
+def _key(reading: Reading, key: Hashable, statistics: KeyStatistics) -> list[Piece]:
+    until = statistics.available_at
+    held_back = "" if until is None else f"{span(max(0.0, until - reading.now))} left"
+    return [
+        (one_line(key if isinstance(key, str) else shown(key)), PLAIN),
+        *[(str(count), PLAIN if count else FAINT) for count in (statistics.running, statistics.queued)],
+        (str(statistics.delayed), PLAIN if statistics.delayed else FAINT),
+        (held_back, WORKERS[WorkerState.RESTING]),
+    ]
 
 
 def _failures(reading: Reading, width: int, count: int) -> list[list[Piece]]:

@@ -11,20 +11,23 @@ import trio
 from .._api.origins import outcome_of
 from .._api.pool import Instrument
 from .._model.states import JobState
+from .._model.statistics import key_statistics
 from ._units import UnitReadings
 from ._window import RATE_OVER, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from .._api.pool import Pool, SlotPool
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
-    from .._model.statistics import PoolStatistics, WorkerStatistics
+    from .._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
     from ._units import UnitReading
 
 LEFT_OVER = 60.0
 """Seconds over which the rate for the remaining time is measured: longer, so that the time doesn't jump."""
+MOST_KEYS = 10
+"""How many keys are shown."""
 
 
 def rate(count: int, seconds: float) -> float | None:
@@ -90,6 +93,7 @@ class Reading:
       rate: jobs that end per second, or None if it is not known yet.
       left: estimated seconds until all jobs have ended, or None.
       failures: the last failures, the newest last.
+      keys: the keys with the most jobs, with their statistics.
       since: the time from which the rates of the workers are measured.
       attempts_then: each worker's number of attempts at that time.
       units: what was used of each unit.
@@ -106,6 +110,7 @@ class Reading:
     rate: float | None
     left: float | None
     failures: Sequence[Failure]
+    keys: Sequence[tuple[Hashable, KeyStatistics]]
     since: float
     attempts_then: Mapping[int, int]
     units: Sequence[UnitReading]
@@ -151,10 +156,15 @@ class Readings:
             rate=rate(ended - ended_then, now - then),
             left=self._time_left(now, ended, expected),
             failures=self._failures.kept,
+            keys=self._keys(),
             since=since,
             attempts_then=attempts_then,
             units=self._units.take(now, pool, self._pool.rate_limit, crew),
         )
+
+    def _keys(self) -> list[tuple[Hashable, KeyStatistics]]:
+        keys = self._pool._engine.core.keys
+        return [] if keys is None else [(key.value, key_statistics(key)) for key in keys.busiest(MOST_KEYS)]
 
     def _hold(self, now: float) -> Literal["paused"] | float | None:
         until = self._pool.resting_until
