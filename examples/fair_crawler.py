@@ -1,8 +1,9 @@
 """Crawl many hosts with one pool, which is polite to each of them and fair to all.
 
-Each page is a job, and its host is the job's ``key``. ``PerKey`` bounds how many requests to one host are under way, and
+Each page is a job, and its host is the job's ``key``. ``PerKey`` bounds how many requests to a host are under way, and
 how many start in a second. Hosts take turns, so neither the one with ten times as many pages nor the slow one keeps the
-others from being done. A job submits the pages that its own leads to and that nobody has found yet.
+others from being done. A job submits the pages that its own leads to and that nobody has found yet. There are as many
+slots as hosts.
 
 ``hosts_server.py`` serves all hosts on 127.0.0.1, in a process of its own, and sees how it is treated.
 
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
 HAS_RICH = find_spec("rich") is not None
 SERVER = Path(__file__).resolve().with_name("hosts_server.py")
-SLOTS = 6
 AT_ONCE = 2
 RATE = RateLimit(40, burst=2)
 PER_SECOND = int(RATE.count) + RATE.burst + AT_ONCE
@@ -113,7 +113,7 @@ async def crawl(options: Options, report: Report) -> None:
         httpx.AsyncClient(timeout=30.0, trust_env=False) as client,  # a proxy would not find these hosts
         trio.open_nursery() as nursery,
         open_pool(
-            SLOTS,
+            options.hosts,
             per_key=None if options.unfair else PerKey(max_running=AT_ONCE, rate_limit=RATE),
             on_dead="keep",
             name="fair crawler",
@@ -144,20 +144,20 @@ def run(options: Options) -> int:
     return 130 if interrupted else 0
 
 
-def at_least(minimum: int, text: str) -> int:
-    if (number := int(text)) < minimum:
-        raise argparse.ArgumentTypeError(f"must be at least {minimum}, not {number}")
+def from_to(least: int, most: int, text: str) -> int:
+    if not least <= (number := int(text)) <= most:
+        raise argparse.ArgumentTypeError(f"must be from {least} to {most}, not {number}")
     return number
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Crawl many hosts, politely and in fair turns.")
     parser.add_argument(
-        "--hosts", type=partial(at_least, 3), default=6, help="how many: a big, a slow and small ones (default: 6)"
+        "--hosts", type=partial(from_to, 3, 20), default=6, help="how many: a big, a slow and small ones (default: 6)"
     )
     parser.add_argument(
         "--pages",
-        type=partial(at_least, 1),
+        type=partial(from_to, 2, 1000),
         default=20,
         help="how many each has, the big one ten times that (default: 20)",
     )

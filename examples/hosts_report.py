@@ -106,7 +106,7 @@ class Report:
         read = Counter(self.order)
         for host in self.hosts:
             if not host.found == read[host.name] == host.pages:
-                yield f"{read[host.name]} pages of {host.name} were read, and not {host.pages}"
+                yield f"{host.name} has {host.pages} pages: {host.found} were asked for, {read[host.name]} read"
 
     def _unfair(self) -> Iterator[str]:
         """Small hosts that had to wait for others, told by how many turns those had in the meantime."""

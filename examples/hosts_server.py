@@ -128,7 +128,7 @@ def fill(hosts: list[Host], rng: random.Random) -> None:
         paths = list(host.bodies)
         for number, path in enumerate(paths):
             links = [host.url(other) for other in paths[number * FANOUT + 1 :][:FANOUT]]
-            links += [other.url(rng.choice(list(other.bodies))) for other in rng.choices(hosts, k=CROSS_LINKS)]
+            links += [other.url(f"/{rng.randrange(len(other.bodies))}") for other in rng.choices(hosts, k=CROSS_LINKS)]
             if host is hosts[0] and number == 0:
                 links += [other.url("/0") for other in hosts]
             host.bodies[path] = "".join(f'<p><a href="{link}">a page</a></p>\n' for link in links).encode()
