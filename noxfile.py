@@ -144,6 +144,13 @@ def connections(session: nox.Session) -> None:
         session.run(*program, "--sqlite", interrupt_timeout=10)
 
 
+@nox.session(python=NEWEST)
+def fair_crawler(session: nox.Session) -> None:
+    """Run the example that crawls many hosts; it takes the arguments after ``--``."""
+    session.install(".", *group("demo"))
+    session.run("python", "examples/fair_crawler.py", *session.posargs, interrupt_timeout=10)
+
+
 @nox.session(python=INSTALLED)
 def measure(session: nox.Session) -> None:
     """Measure what the pool costs beside other programs; it takes the arguments after ``--``."""
@@ -244,7 +251,8 @@ def check(session: nox.Session) -> None:
     in_turn = [FULL, "minimums", "types", "cluster", "browser", f"measure-{NEWEST} -- --quick"]
     # The oldest Python is tested with the lowest dependencies alone.
     in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
-    in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "connections -- --requests 100", "lint"]
+    in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "connections -- --requests 100"]
+    in_turn += ["fair_crawler -- --hosts 4 --pages 8", "lint"]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]
     if not failed and not run_apart("coverage"):

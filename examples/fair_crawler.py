@@ -46,7 +46,7 @@ from hosts_report import Report, show_progress
 from server_process import run_server_process
 from site_links import PageParser
 
-from trio_pool import PerKey, RateLimit, SlotPool, open_pool
+from trio_pool import GiveUp, PerKey, RateLimit, SlotPool, open_pool
 
 if TYPE_CHECKING:
     from trio_pool import SlotJobGroup
@@ -93,7 +93,8 @@ class Crawl:
         """Read a page and submit those that it leads to: the function of every job."""
         self._report.look_at(self._pool, host)
         response = await self._client.get(url)
-        response.raise_for_status()
+        if not response.is_success:
+            raise GiveUp(f"{response.status_code} {response.reason_phrase}")
         self._report.note_read(host)
         for link in find_links(response.text, url):
             self._submit(group, link)
@@ -130,7 +131,7 @@ async def crawl(options: Options, report: Report) -> None:
             async with view:
                 await Crawl(pool, client, report).run(f"http://127.0.0.1:{port}/0")
         finally:
-            report.failed = [f"{job.name}: {job.reason}" for job in pool.dead.pop_all()]
+            report.failed = [f"{job.name}: {job.attempts[-1].error!r}" for job in pool.dead.pop_all()]
 
 
 def run(options: Options) -> int:

@@ -136,7 +136,7 @@ class Report:
             before = self._read_before(host.name)
             cells = (
                 f"{f'{read[host.name]}/{host.pages}':>10}",
-                f"{self.most_queued[host.name]:>9}",
+                f"{self.most_queued.get(host.name, '-'):>9}",
                 f"{f'{host.at_once} of {self.most_at_once}':>11}",
                 f"{f'{host.busiest} of {self.most_per_second}':>13}",
                 f"{self.done_at.get(host.name, 0.0):>10.2f} s",

@@ -115,7 +115,9 @@ def test_the_exit_code_is_1_and_the_page_is_named_if_one_can_not_be_read(
     options = Namespace(hosts=3, pages=2, seed=0, unfair=False, live=False)
 
     assert program.run(options) == 1
-    assert re.search(r"^http://127\.0\.0\.1:\d+/missing: .*404", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^http://127\.0\.0\.1:\d+/missing: GiveUp\('404 Not Found'\)$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 # What is checked.
