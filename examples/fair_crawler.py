@@ -87,7 +87,7 @@ class Crawl:
         if url not in self._report.found:
             self._report.found.add(url)
             host = urlsplit(url).netloc
-            group.submit_nowait(self._visit, group, url, host, key=host, name=url)
+            group.submit_nowait(self._visit, group, url, host, key=host, name=url.removeprefix("http://"))
 
     async def _visit(self, group: SlotJobGroup, url: str, host: str) -> None:
         """Read a page and submit those that it leads to: the function of every job."""
