@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.core.makers import make_core, make_job
-from trio_pool import DeadReason, Elastic, JobState, RateLimit
+from trio_pool import DeadReason, Elastic, JobState, PerKey, RateLimit
 from trio_pool._core.admission import Door
 
 
@@ -54,3 +54,15 @@ def test_the_end_waits_only_for_units_that_queued_jobs_use(uses: str, state: Job
     core.scheduler.drain(0.0)
     core.succeeded(worker, None, 0.5)
     assert lost.state is state
+
+
+@pytest.mark.parametrize("per_key", [None, PerKey()])
+def test_jobs_that_wait_for_a_leaving_worker_alone_stay_in_the_queue_once(per_key: PerKey | None) -> None:
+    core = make_core(no_worker="wait", per_key=per_key)
+    worker = core.add_worker()
+    core.scheduler.submit(make_job(), Door.ALWAYS, 0.0)
+    jobs = [make_job(worker=worker) for _ in range(3)]
+    for job in jobs:
+        core.scheduler.submit(job, Door.ALWAYS, 0.0)
+    core.scheduler.depart(worker, 0.0, cut=False)
+    assert list(core.scheduler.state.queue) == jobs

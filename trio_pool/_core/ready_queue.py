@@ -224,9 +224,12 @@ class ReadyQueue:
         """Move the jobs that wait for a leaving worker to other lanes, if other workers may run them."""
         self._nothing_before.pop(worker, None)
         for lane in list(self._pinned.get(worker, {}).values()):
-            for entry in lane.entries():
+            entries = lane.entries()
+            # First all of them leave, since an entry that came back beside its stale one would make that valid again.
+            for entry in entries:
                 self._left_lane(entry[3], lane, forget=True)
-                self._place(entry, self._terms_of(entry[3]))
+            for priority, _, ticket, job in entries:
+                self._place((priority, 0.0, ticket, job), self._terms_of(job))
 
     def move(self, job: JobRecord) -> None:
         """Move a job whose terms have changed to another lane; it keeps its place in the order."""
