@@ -133,9 +133,7 @@ async def test_nor_after_it_has_broken_by_itself(autojump_clock: MockClock) -> N
                 await trio.sleep(0.5)
 
     with trio.move_on_after(0.1):
-        async with open_pool(
-            [broken, server], lifespan=lambda server: server.connect("x"), instruments=[log]
-        ) as pool:
+        async with open_pool([broken, server], lifespan=lambda server: server.connect("x"), instruments=[log]) as pool:
             await pool.submit(breaks_its_lifespan)
             await pool.submit(cleans_up)
             await trio.sleep_forever()
@@ -186,6 +184,18 @@ async def test_nor_after_a_check_that_fails_as_it_is_cancelled(autojump_clock: M
     assert trio.current_time() == 12
     assert server.tries == [0, 0]
     assert (log.reopened, len(log.stopped)) == ([], 2)
+
+
+async def test_the_last_statistics_have_the_workers_that_left_early(autojump_clock: MockClock) -> None:
+    server = Server()
+    with trio.move_on_after(0.1):
+        async with open_pool(["a", "b"], lifespan=server.connect, on_cut="reopen") as pool:
+            await pool.submit(sleeps)
+            await pool.submit(cleans_up)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.5)
+            assert [worker.name for worker in pool.workers] == ["worker-2"]
+    assert [worker.name for worker in pool.statistics().workers] == ["worker-1", "worker-2"]
 
 
 async def test_nothing_tells_of_reopening_when_the_resource_of_a_leaving_worker_breaks(
