@@ -1,5 +1,8 @@
 """4.6: once the pool has been cancelled, or while a worker leaves, no resource is reopened."""
 
+# A block that is cancelled has bound its names all the same.
+# pyright: reportPossiblyUnboundVariable=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
