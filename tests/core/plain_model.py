@@ -72,12 +72,17 @@ class PlainPool(PlainSteps):
     def cancel_all(self) -> None:
         """Every job is cancelled."""
         self.advance()
+        self.is_cancelled = True
         for job in self.live():
             if job.state is not JobState.RUNNING:
                 job.cancelled = True
                 self._move(job, JobState.CANCELLED)
             elif not job.cancelled:
                 self._cancel_running(job)
+        for worker in self.workers:
+            if worker.phase == "reopening" and not worker.departing:
+                self._dismiss(worker)
+                self._update(worker)
 
     # Attempts end.
 
@@ -281,10 +286,6 @@ class PlainPool(PlainSteps):
 
     def _evictable(self, worker: PlainWorker) -> list[PlainRun]:
         return worker.runs
-
-    def _dismiss(self, worker: PlainWorker) -> None:
-        worker.departing = True
-        self.recalled.append(worker)
 
     def left(self, worker: PlainWorker) -> None:
         """A worker has left."""

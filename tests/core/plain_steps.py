@@ -80,9 +80,16 @@ class PlainSteps(PlainView):
             worker.limited_until = ready
             worker.limit_number = self._next_count()
 
+    def _dismiss(self, worker: PlainWorker) -> None:
+        worker.departing = True
+        self.recalled.append(worker)
+
     def _reopen(self, worker: PlainWorker, error: object) -> None:
+        if self.is_cancelled and not worker.departing:
+            self._dismiss(worker)
         worker.phase = "reopening"
-        self.told.append(("worker_reopening", worker, error))
+        if not worker.departing:
+            self.told.append(("worker_reopening", worker, error))
         self.recalled.append(worker)
         self._update(worker)
 

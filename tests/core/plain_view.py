@@ -31,6 +31,8 @@ class PlainView:
     budget: PlainBudget | None = None
     now: float = 0.0
     draining: bool = False
+    # Whether all has been cancelled, so that no resource is opened anew.
+    is_cancelled: bool = False
     # Whether nothing starts in the whole pool, and until when it rests.
     is_paused: bool = False
     rests_until: float | None = None

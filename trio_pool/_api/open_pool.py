@@ -304,7 +304,6 @@ async def _finish(pool: BasePool) -> None:
     while engine.lifecycle.live:
         await engine.wait_until_quiet()
     engine.stop()
-    pool._staff.last_crew = pool.workers
     await pool._staff.stop_all(pool.workers[::-1], at_once=False)
 
 
@@ -312,7 +311,6 @@ async def _stop_everything(pool: BasePool, error: BaseException | None) -> BaseE
     """Stop everything now, even if another Ctrl-C arrives in the meantime."""
     engine = pool._engine
     engine.cancel()
-    pool._staff.last_crew = pool._staff.last_crew or pool.workers
     while engine.lifecycle.live or pool.workers:
         try:
             with trio.CancelScope(shield=True):

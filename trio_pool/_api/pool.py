@@ -97,7 +97,8 @@ class Instrument:
         """A worker's resource must be reopened: it is broken, or the previous attempt to reopen it failed.
 
         Without an error the reason is ``max_jobs``, ``max_age``, ``on_cut`` or `Worker.reopen`. If a lifespan ended by
-        itself, the exception that it raised is the error's cause.
+        itself, the exception that it raised is the error's cause. Not called for a worker that leaves the pool, nor
+        after the pool has been cancelled, since nothing is reopened then.
         """
 
     def worker_stopped(self, worker: Worker) -> None:
@@ -175,7 +176,7 @@ class BasePool(Controls):
 
     def statistics(self) -> PoolStatistics:
         """Take a snapshot of the pool's work so far and its current jobs."""
-        crew = self._staff.last_crew or self.workers
+        crew = self._engine.last_crew or self.workers
         workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
         return pool_statistics(self.name, self._engine.lifecycle, self._engine.core.waiting, workers, now, "pool")
 

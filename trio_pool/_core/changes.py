@@ -177,6 +177,12 @@ class Changes:
         self._state.may_reserve = self._state.may_start = True
         self._state.commands.append((RECALL, worker))
 
+    def dismiss_reopening(self, now: float) -> None:
+        """Make all workers leave that are reopening their resources or about to."""
+        for worker in list(self._state.roster.by_id.values()):
+            if Hold.REOPENING in worker._holds and not worker._is_leaving:
+                self.dismiss(worker, now)
+
     def wear_out(self, worker: WorkerRecord, now: float) -> None:
         """Reopen a worker's resource if it is worn: at once if nothing runs on it, otherwise nothing more starts.
 
@@ -192,7 +198,12 @@ class Changes:
             self._state.may_be_stuck = True
 
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
-        """Reopen a worker's resource; without ``tell`` the reason is unknown yet, and reported later."""
+        """Reopen a worker's resource; without ``tell`` the reason is unknown yet, and reported later.
+
+        A worker that is leaving reopens nothing, and so leaves every worker once all has been cancelled.
+        """
+        if self._state.cancelled and not worker._is_leaving:
+            self.dismiss(worker, now)  # nothing will start any more
         if self._autoscaler is not None:
             self._autoscaler.reopening(worker, again=not worker._is_open)
         worker._holds.pop(Hold.STARTING, None)
@@ -202,6 +213,6 @@ class Changes:
             self._state.may_be_stuck = True  # these jobs must end first, and may wait for others that need it
         if error is not None:
             worker._last_error = error
-        if tell:
+        if tell and not worker._is_leaving:
             self._lifecycle.tell("worker_reopening", worker, error)
         self._state.commands.append((RECALL, worker))

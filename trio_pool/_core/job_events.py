@@ -201,8 +201,9 @@ class JobEvents:
             self._settling.settle(now)
 
     def cancel_all(self, now: float) -> None:
-        """Cancel all jobs."""
+        """Cancel all jobs; from now on nothing starts, and no resource is reopened."""
         self._settling.advance(now)
+        self._state.cancelled = True
         self._state.queue.clear()
         self._dependencies.clear()
         for job in list(self._lifecycle.live.values()):
@@ -215,6 +216,7 @@ class JobEvents:
                 job._lane = None
                 job._cancelled = True
                 self._lifecycle.end(job, JobState.CANCELLED, now, "the pool was cancelled")
+        self._changes.dismiss_reopening(now)
 
     # Jobs wait for jobs.
 

@@ -66,6 +66,7 @@ class PoolState:
 
     Attributes:
       draining: whether no more jobs will come except from jobs, and no calls of resume().
+      cancelled: whether all jobs have been cancelled, and no more will come.
       paused: the paused workers.
       has_bounced: whether jobs have ever avoided workers that they have failed on.
       evicted: for each run that is cut short because its worker is removed, the ticket that its job will get.
@@ -81,6 +82,7 @@ class PoolState:
 
     __slots__ = (
         "availability",
+        "cancelled",
         "commands",
         "deadlines",
         "dependencies",
@@ -146,6 +148,7 @@ class PoolState:
         self.hedging: Hedging = Hedging(roster, self.deadlines)
         self.growth: Growth | None = None
         self.draining: bool = False
+        self.cancelled: bool = False
         self.paused: dict[WorkerRecord, None] = {}
         self.has_bounced: bool = False
         self.evicted: dict[Run, int] = {}

@@ -100,8 +100,9 @@ class WorkerEvents:
         self._settling.settle(now)
 
     def tell_reopening(self, worker: WorkerRecord, error: Exception) -> None:
-        """Notify the instruments of the reason for reopening a resource."""
-        self._lifecycle.tell("worker_reopening", worker, error)
+        """Notify the instruments of the reason for reopening a resource, unless the worker leaves instead."""
+        if not worker._is_leaving:
+            self._lifecycle.tell("worker_reopening", worker, error)
 
     def pause(self, worker: WorkerRecord, now: float) -> None:
         """Pause a worker."""

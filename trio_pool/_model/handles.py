@@ -320,7 +320,8 @@ class Worker(WorkerRecord):
 
         The attempts under way finish. A job that has lent the worker gets `ResourceBroken` at the end of its block, as
         if another job had broken the resource. If the resource is being reopened already and the worker waits before
-        the next try, it tries at once. Has no effect on a worker that is starting or about to leave.
+        the next try, it tries at once. Has no effect on a worker that is starting or about to leave. After the pool has
+        been cancelled, the worker leaves instead.
         """
         self._host.reopen_worker(self)
 

@@ -24,7 +24,8 @@ class HealthCheck:
 
     The pool awaits ``fn(resource)``, with what jobs get, on each worker that has been idle for
     ``every`` seconds. If ``fn`` raises an exception or takes longer than ``timeout``, the worker
-    leaves and reenters its lifespan, before a job finds out.
+    leaves and reenters its lifespan, before a job finds out. Each failure is logged as a warning, an
+    exception with its traceback.
 
     A job that is due at the same instant goes before the check; one that comes later waits for it,
     or goes to another worker. There is no check while the worker or the pool is paused, resting,

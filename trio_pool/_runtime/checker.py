@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import trio
 
 from .._basics.exceptions import CANCELLATIONS, as_error, without_cancellations
 from .._basics.is_a import is_a
+from .._basics.logs import report
 from .._basics.text import one_line
 from .._basics.tracebacks import clear_frames
 
@@ -67,11 +69,13 @@ class Checker:
                 error = raised
         is_around = trio.current_effective_deadline() == -math.inf
         is_own = self._scope.cancel_called
+        name = one_line(self._worker.name)
         if error is not None:
-            where = f"the health check of {one_line(self._worker.name)}"
-            error = without_cancellations(error) if is_own or is_around else as_error(error, where)
+            is_stopped = is_own or is_around
+            error = without_cancellations(error) if is_stopped else as_error(error, f"the health check of {name}")
         is_cut = not has_returned and self._is_cut
-        if error is None and not (has_returned or is_cut or is_around):
+        is_late = error is None and not (has_returned or is_cut or is_around)
+        if is_late:
             error = trio.TooSlowError(f"the health check took longer than {self._check.timeout:g} s")
         if error is not None and not is_a(error, Exception):
             self._core.checked(self._worker, None, trio.current_time())
@@ -80,5 +84,10 @@ class Checker:
             if error is not None:
                 clear_frames(error, strangers=CANCELLATIONS)
             self._core.checked(self._worker, error, trio.current_time(), is_cut=is_cut)
+            if is_late:
+                words = "the health check of %s took longer than %g s"
+                report(words, name, self._check.timeout, level=logging.WARNING)
+            elif error is not None:  # there may be no other report
+                report("the health check of %s failed", name, error=error, level=logging.WARNING)
         self._host.carry_out()
         await trio.lowlevel.checkpoint_if_cancelled()  # raises if the lifespan is ending

@@ -133,6 +133,8 @@ class Engine:
         # Whether jobs from outside are refused; and whether all jobs are, since everything stops.
         self.closed: bool = False
         self.stopping: bool = False
+        # The workers when the pool began to end, for later statistics.
+        self.last_crew: tuple[Worker, ...] = ()
         self.over: trio.Event = trio.Event()
         # The errors that leave the block, besides an exception of its body.
         self.errors: list[BaseException] = []
@@ -252,6 +254,7 @@ class Engine:
     def stop(self) -> None:
         """Accept no more jobs at all."""
         self.stopping = True
+        self.last_crew = self.last_crew or cast("tuple[Worker, ...]", tuple(self.roster.by_id.values()))
         for feeder in self.feeders:
             feeder.stop()
         for group in self.groups.values():

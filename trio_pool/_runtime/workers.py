@@ -55,8 +55,6 @@ class Workers:
         # While the first workers are opened: the first error of one of them.
         self._is_starting = False
         self._first_failure: BaseException | None = None
-        # The workers when the pool began to end, for later statistics.
-        self.last_crew: tuple[Worker, ...] = ()
         self.commands: Commands = engine.commands
         self.timers: Clock = engine.timers
         self.carry_out: Callable[[], None] = engine.carry_out
