@@ -109,3 +109,12 @@ def test_once_none_is_idle_plain_jobs_cost_what_they_cost_before(act: Act) -> No
     act(core, workers[0], 20.0)(30.0)
     assert core.roster.kinds.only is None
     assert cost(core, workers) == before
+
+
+def test_where_another_kind_has_places_the_search_stays_by_shares_when_those_put_back_are_all_busy() -> None:
+    core, workers = core_with_idle("longest_idle", 12)
+    shared = core.add_worker("other", places=2)
+    check(core, workers[0], 100.0)(100.0)
+    jobs = [submit(core) for _ in range(13)]
+    assert {job.worker for job in jobs} == {*workers, shared}
+    assert submit(core).worker is shared

@@ -10,6 +10,7 @@ from tests.core.commands import Reserved
 from tests.core.makers import Core, make_core, make_job, make_limits, run_on
 from trio_pool import JobState, RateLimit, WorkerState
 from trio_pool._core.admission import Door
+from trio_pool._core.kinds import has_free_place_for
 from trio_pool._core.retry_decision import Retry, Verdict
 from trio_pool._model.states import Hold
 
@@ -151,3 +152,46 @@ def test_a_group_with_a_whole_worker_also_uses_the_place_that_it_gets_of_another
     shared = core.add_worker(places=2)
     assert submit(core).worker is shared
     assert [submit(core, group=group).worker for _ in range(2)] == [whole, shared]
+
+
+def test_a_worker_whose_places_are_all_taken_has_none_for_anybody() -> None:
+    core = make_core()
+    worker = core.add_worker(places=2)
+    group = core.open_group(reserve=1)
+    submit(core), submit(core, group=group)
+    assert core.roster.kinds.open_to(worker) == []
+    assert not has_free_place_for(worker, group)
+    assert not has_free_place_for(worker, None)
+
+
+def test_a_place_stays_reserved_where_a_unit_of_its_worker_is_used_up() -> None:
+    core = make_core()
+    worker = core.add_worker(places=2, limits=make_limits(rate_limit=RateLimit(1, 10, unit="calls")))
+    group = core.open_group(reserve=1)
+    submit(core, uses={"calls": 1})
+    other = submit(core)
+    assert submit(core, group=group, uses={"calls": 1}).worker is None
+    assert submit(core, group=group).worker is worker
+    assert other.worker is None
+
+
+def test_of_the_changes_of_free_places_only_the_latest_are_looked_at_unless_they_are_many() -> None:
+    core = make_core()
+    workers = [core.add_worker(places=2) for _ in range(4)]
+    places = core.roster.kinds.places
+    seen = places.last
+    for worker in workers[:2]:
+        places.add(worker, 1)
+    assert places.since(seen, 2) == [workers[1], workers[0]]
+    assert places.since(seen, 1) is None
+
+
+def test_a_free_place_stays_reserved_when_a_unit_of_its_worker_is_open_again() -> None:
+    core = make_core()
+    worker = core.add_worker(places=2, limits=make_limits(rate_limit=RateLimit(1, 10, unit="calls")))
+    group = core.open_group(reserve=1)
+    submit(core, uses={"calls": 1})
+    core.begin(0.0)
+    core.scheduler.advance(10.0)
+    assert submit(core, now=10.0, uses={"calls": 1}).worker is None
+    assert submit(core, now=10.0, group=group, uses={"calls": 1}).worker is worker

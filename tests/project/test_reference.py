@@ -125,7 +125,7 @@ def written_parameters(text: str) -> list[tuple[str, object, object]]:
     """The same from the source of the parameters."""
     (function,) = ast.parse(f"def taker({text}): pass").body
     names: dict[str, Any] = dict(vars(trio_pool))
-    exec(compile(ast.Module([function], []), "reference.rst", "exec"), names)
+    exec(compile(ast.Module([function], []), "<reference>", "exec"), names)
     return [(each.name, each.kind, each.default) for each in inspect.signature(names["taker"]).parameters.values()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import trio
@@ -27,7 +26,7 @@ async def acquire() -> None:
     """The function of a lease's job, which nobody calls: the caller of ``acquire`` executes the job."""
 
 
-class Lease(OnlyAsync, Handle, AbstractAsyncContextManager[R_co], Generic[R_co]):
+class Lease(OnlyAsync, Handle, Generic[R_co]):
     """A resource for the caller's own use: the async context manager that ``acquire`` returns.
 
     Only the pool creates leases. Each can be entered once, and must be left in the task that has entered it.

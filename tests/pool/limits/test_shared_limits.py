@@ -274,3 +274,9 @@ async def test_a_hedge_waits_for_a_limit_that_another_pool_has_used_up(autojump_
         await other.run(when)
         await job.wait()
     assert began == [0.0, 10.0]
+
+
+async def test_a_worker_is_available_again_when_its_shared_limit_is(autojump_clock: MockClock) -> None:
+    async with open_pool([Resource("a", rate_limit=SLOW.shared())]) as pool:
+        await pool.run(when)
+        assert pool.workers[0].statistics().available_at == 10.0
