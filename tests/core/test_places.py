@@ -158,7 +158,8 @@ def test_a_worker_whose_places_are_all_taken_has_none_for_anybody() -> None:
     core = make_core()
     worker = core.add_worker(places=2)
     group = core.open_group(reserve=1)
-    submit(core), submit(core, group=group)
+    submit(core)
+    submit(core, group=group)
     assert core.roster.kinds.open_to(worker) == []
     assert not has_free_place_for(worker, group)
     assert not has_free_place_for(worker, None)
