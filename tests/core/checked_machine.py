@@ -248,7 +248,7 @@ class CheckedMachine(SchedulerMachine):
         hedging = self.core.scheduler.state.hedging.under_way
         holds.extend((Due.HEDGE, race) for race in hedging if race.next_at is not None)
         limits = self.core.scheduler.state.limits
-        holds.extend((Due.POOL_REST, limits.hold._rest) for _ in range(limits.hold.resting_until is not None))
+        holds.extend((Due.POOL_REST, limits.hold.rest_end) for _ in range(limits.hold.resting_until is not None))
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
         holds.extend((Due.UNIT, gate) for gate in self.core.scheduler.metering._gates.values())

@@ -377,7 +377,7 @@ class Dispatcher:
                 self._state.may_be_stuck = True  # waiting jobs may need places that now stay free
         key = run.job._key
         is_limited = (limits is not None and limits.meters) or (key is not None and key.meters is not None)
-        if is_limited or self._limits.meters or run.job._options.uses:
+        if is_limited or self._limits.has_meters or run.job._options.uses:
             self._metering.hand_out(run, now)
 
 

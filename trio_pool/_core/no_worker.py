@@ -32,7 +32,7 @@ class UnservableJobs:
 
     def is_one(self, terms: Terms) -> bool:
         """Whether no worker may run a job on these terms, unless the policy keeps such jobs."""
-        return self.policy != "wait" and self._is_lost(terms)
+        return self.policy != "wait" and not self._roster.has_any(terms) and self._is_lost(terms)
 
     def _is_lost(self, terms: Terms) -> bool:
         if self._roster.has_any(terms):

@@ -23,7 +23,7 @@ class PoolHold:
       ended_at: when a pause or a rest last ended.
     """
 
-    __slots__ = ("_commands", "_deadlines", "_instruments", "_rest", "ended_at", "paused")
+    __slots__ = ("_commands", "_deadlines", "_instruments", "ended_at", "paused", "rest_end")
 
     def __init__(self, deadlines: Deadlines, commands: Commands, instruments: Sequence[object]) -> None:
         self._deadlines = deadlines
@@ -31,12 +31,12 @@ class PoolHold:
         self._instruments = instruments
         self.paused: bool = False
         self.ended_at: float = -math.inf
-        self._rest = Alarm()
+        self.rest_end: Alarm = Alarm()
 
     @property
     def resting_until(self) -> float | None:
         """Until when the pool rests, or None."""
-        return self._rest.at
+        return self.rest_end.at
 
     @property
     def is_on(self) -> bool:
@@ -68,7 +68,7 @@ class PoolHold:
         """Let the pool rest; if two rests overlap, the later end applies. Return whether the end has changed."""
         if until <= (now if self.resting_until is None else self.resting_until):
             return False
-        self._deadlines.set(Due.POOL_REST, self._rest, until)
+        self._deadlines.set(Due.POOL_REST, self.rest_end, until)
         self._tell("pool_resting", until)
         return True
 

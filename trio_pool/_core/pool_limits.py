@@ -24,6 +24,7 @@ class PoolLimits:
 
     Attributes:
       max_running: how many attempts may run at once; changed by `set_max_running`.
+      has_meters: whether the pool has rate limits.
       has_shares: whether the pool or a worker shares a limit with other pools.
       hold: the pause and the rest of the pool; after a change of it, call `note_limits`.
       is_shared: whether the workers share a limit or the keys have bounds, so that which job starts may depend on all
@@ -41,6 +42,7 @@ class PoolLimits:
         "_ticket",
         "budget",
         "counts_starts",
+        "has_meters",
         "has_shares",
         "hold",
         "is_shared",
@@ -69,25 +71,28 @@ class PoolLimits:
         self.is_shared: bool = False
         self.counts_starts: bool = False
         self.has_shares: bool = False
+        self.has_meters: bool = False
 
     def note_limits(self) -> None:
-        """Update `is_shared` and `counts_starts`."""
+        """Update `is_shared`, `has_meters` and `counts_starts`."""
         has_keys = self._lifecycle.keys is not None
         self.is_shared = (
             self.max_running != math.inf or bool(self.meters) or self.has_shares or self.hold.is_on or has_keys
         )
-        self.counts_starts = bool(self.meters) or self.budget is not None or has_keys
+        self.has_meters = bool(self.meters)
+        self.counts_starts = self.has_meters or self.budget is not None or has_keys
 
     def allows_start(self, now: float) -> bool:
         """Whether the limits of the pool allow one more attempt to start now."""
-        if self.meters.starts and self.meters.ready_at(now) > now:
-            return False
+        for meter in self.meters.starts:
+            if meter.ready_at(now) > now:
+                return False
         return self.room > 0
 
     @property
     def room(self) -> float:
         """How many more attempts may run."""
-        if self.hold.paused or self.hold.resting_until is not None:
+        if self.hold.paused or self.hold.rest_end.at is not None:
             return 0
         return self.max_running - self._lifecycle.count[RUNNING] - self._lifecycle.surplus
 

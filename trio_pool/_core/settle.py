@@ -96,7 +96,7 @@ class Settling:
                 limits.idle_since = now
             if self._autoscaler is not None and self._autoscaler.is_surplus(worker):
                 self._changes.dismiss(worker, now)
-            elif not worker._runs:
+            elif worker._limits is not None and not worker._runs:
                 self._changes.wear_out(worker, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
         self.settle_if_needed(now)

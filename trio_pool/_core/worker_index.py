@@ -343,7 +343,7 @@ class WorkerIndex:
         if terms is ANYONE and self.kinds.only is not None and not but:
             # The short path for the most common pools, with the same result.
             return next(self._in_order(self.kinds.only.idle))
-        if self.is_closed(terms):
+        if (terms.gate is not None or terms.units) and self.is_closed(terms):
             return None
         if self.kinds.only is not None and not (but or terms.requires or terms.pinned or terms.failed or terms.units):
             return next(self._in_order(self.kinds.only.idle))  # for a group without workers of its own
@@ -352,7 +352,8 @@ class WorkerIndex:
             free = self.is_idle(worker) and worker not in but and self.admits(terms, worker)
             return worker if free else None
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
-        requires, gate, gates = terms.requires, terms.gate, self.closed_to(terms.units)
+        requires, gate = terms.requires, terms.gate
+        gates = self.closed_to(terms.units) if self.closed_shares else terms.units
         # The reserved places of the group go first, since the others are available to all jobs.
         own: WorkerRecord | None = None
         if gate is not None and gate in self.kinds.by_group:

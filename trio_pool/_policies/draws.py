@@ -34,8 +34,9 @@ class Draws:
         self.used: Mapping[str, Amount] = used
         self.has_begun: bool = False
         self._drawn: dict[Meter, Amount] = {}
+        uses = () if used is NO_USES else tuple(used.items())
         for meters in holders:
-            self._drawn.update(meters.draws_of(used))
+            meters.add_draws(uses, self._drawn)
         for meter, amount in self._drawn.items():
             meter.hand_out(now, amount)
 

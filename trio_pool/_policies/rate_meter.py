@@ -103,10 +103,12 @@ class RateMeter:
 
     def begun(self, now: float, amount: Amount = 1) -> None:
         """Record that an attempt that was handed out begins now: it counts from now on."""
+        since = self._since
         self._fill(now)
         self._pending -= amount
         self._drawn += amount
-        self._note_ready()
+        if self._since != since:  # otherwise the sum of both is what it was
+            self._note_ready()
 
     def give_back(self, amount: Amount = 1) -> None:
         """Undo `hand_out` for an attempt that will not begin."""

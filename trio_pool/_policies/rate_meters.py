@@ -12,7 +12,7 @@ from .rate_limit import RateLimit, Share, SharedRateLimit
 from .rate_meter import RateMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from .rate_limit import Sharer
     from .rate_meter import Amount
@@ -131,16 +131,16 @@ class RateMeters:
         """The meters of the limits with a unit."""
         return [*self.by_unit.get(unit, ()), *(share for share in self.apart if share.unit == unit)]
 
-    def draws_of(self, uses: Mapping[str, Amount]) -> dict[Meter, Amount]:
-        """What a run of a job that uses these amounts draws from each meter."""
-        drawn: dict[Meter, Amount] = dict.fromkeys(self.starts, 1)
-        for unit, amount in uses.items():
+    def add_draws(self, uses: Iterable[tuple[str, Amount]], drawn: dict[Meter, Amount]) -> None:
+        """Add what a run of a job that uses these amounts draws from each meter."""
+        for meter in self.starts:
+            drawn[meter] = 1
+        for unit, amount in uses:
             for meter in self.of_unit(unit):
                 drawn[meter] = amount
         for share in self.apart:
             if share.unit is None:
                 drawn[share] = 1
-        return drawn
 
     def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
         """The meter of a limit in the place where ``before`` was."""
