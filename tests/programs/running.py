@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tests.programs import language as lang
     from tests.programs.language import Program
 
-LIMIT = 10_000.0
+LIMIT = 1_500.0
 """Seconds on the mock clock by which a program has ended, unless it waits for what can't come."""
 
 REAL_LIMIT = 20.0
