@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
 
-DEPTH = 700 if sys.version_info >= (3, 12) else 250
+DEPTH = 700 if sys.version_info >= (3, 13) else 250
 """How deep the deepest groups are: more than Python's stack takes, walked in the plain way.
 
-Trio's nurseries show the exceptions that end them, and before Python 3.12 the repr of deeper groups overflows
+Trio's nurseries show the exceptions that end them, and before Python 3.13 the repr of deeper groups overflows
 the stack.
 """
 
