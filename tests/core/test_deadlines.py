@@ -78,7 +78,7 @@ def test_what_is_due_comes_out_in_order_and_the_rest_stays(times: list[int], now
 def test_at_one_instant_timeouts_come_before_rests_and_rests_before_delays() -> None:
     deadlines = Deadlines(count(1))
     delayed = make_job()
-    deadlines.add_delay(delayed, 1.0)
+    deadlines.add_ticketed(Due.DELAY, delayed, 1.0)
     WORKER._holds[Hold.RESTING] = 1.0
     deadlines.add_of_worker(Due.REST, WORKER, 1.0)
     timed = waiting_job(deadlines, 1.0)

@@ -171,12 +171,8 @@ class ResourceCalls(Submitting, Generic[R]):
           ResourceBroken: on leaving, if the block was cancelled since the worker's lifespan has ended by itself.
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
         """
-        own = self._lease_defaults
-        is_anyone = requires is NO_TAGS and worker is None and type(priority) is int and priority == 0
-        is_plain = is_anyone and key is None and uses is None and name is None and metadata is None and timeout is None
-        if own is None or not is_plain:
-            placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority}
-            own = self._lease_options(timeout, key=key, uses=uses, name=name, metadata=metadata, **placing)
+        placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority}
+        own = self._lease_options(timeout, key=key, uses=uses, name=name, metadata=metadata, **placing)
         return Lease(self, own)
 
     def map(

@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 NO_TAGS: tuple[str, ...] = ()
+# The options of a lease that were left out. Compared by identity: equality is the caller's code.
+_NOT_GIVEN: dict[str, object] = {
+    "requires": NO_TAGS,
+    "worker": None,
+    "priority": 0,
+    "key": None,
+    "uses": None,
+    "name": None,
+    "metadata": None,
+}
 
 
 class Submitting(Handle, FixedAttributes, Entered):
@@ -160,9 +170,10 @@ class Submitting(Handle, FixedAttributes, Entered):
             inf = math.inf
             defaults = attrs.evolve(self._defaults, attempt_timeout=inf, total_timeout=inf, is_lease=True)
             self._lease_defaults = defaults
+        changes = {option: value for option, value in given.items() if value is not _NOT_GIVEN[option]}
         if timeout is not None:
-            given["total_timeout"] = validate.seconds("timeout", timeout)  # for a lease, until the job runs
-        return revised(defaults, given, defaults=defaults, crew=self._engine.roster, call="acquire")
+            changes["total_timeout"] = validate.seconds("timeout", timeout)  # for a lease, until the job runs
+        return revised(defaults, changes, defaults=defaults, crew=self._engine.roster, call="acquire")
 
     def _check_call(self, fn: object, options: JobSpec) -> None:
         """Check the function together with its options."""

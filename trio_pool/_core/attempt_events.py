@@ -8,6 +8,7 @@ from .._model.errors import JobTimeoutError
 from .._model.setback import Setback
 from .._model.states import Cut, DeadReason, Hold, JobState
 from .commands import INTERRUPT
+from .deadlines import Due
 from .retry_decision import Die, Retry
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class AttemptEvents:
         if fate.delay:
             until = now + fate.delay
             self._lifecycle.move(job, JobState.DELAYED, now, until)
-            self._deadlines.add_delay(job, until)
+            self._deadlines.add_ticketed(Due.DELAY, job, until)
         else:
             self._changes.queue_again(job, now, front=fate.front)
 

@@ -38,8 +38,7 @@ class Availability:
 
     def end_quarantine(self, worker: WorkerRecord) -> None:
         """End the quarantine of a worker whose breaker has been closed, if it is in one."""
-        worker._holds.pop(Hold.QUARANTINED, None)
-        self._deadlines.drop_of_worker(Due.QUARANTINE, worker)
+        self._end(worker, Due.QUARANTINE)
 
     def limit(self, worker: WorkerRecord, until: float) -> None:
         """Hold a worker back until its rate limit allows a start."""
@@ -47,8 +46,7 @@ class Availability:
 
     def end_limit(self, worker: WorkerRecord) -> None:
         """Let a worker's rate limit no longer hold it."""
-        worker._holds.pop(Hold.LIMITED, None)
-        self._deadlines.drop_of_worker(Due.LIMIT, worker)
+        self._end(worker, Due.LIMIT)
 
     def expire(self, worker: WorkerRecord, at: float) -> None:
         """Schedule the time when a worker's resource will be too old, or ``inf`` for never."""
@@ -62,9 +60,13 @@ class Availability:
     def drop(self, worker: WorkerRecord) -> None:
         """Remove all holds of a worker that has left."""
         self.expire(worker, math.inf)
-        for due, hold in HOLDS.items():
-            worker._holds.pop(hold, None)
-            self._deadlines.drop_of_worker(due, worker)
+        for due in HOLDS:
+            self._end(worker, due)
+
+    def _end(self, worker: WorkerRecord, due: Due) -> None:
+        """Remove a hold, if there is one."""
+        worker._holds.pop(HOLDS[due], None)
+        self._deadlines.drop_of_worker(due, worker)
 
     def _hold(self, worker: WorkerRecord, due: Due, until: float) -> None:
         """Set the end of a hold, in place of an earlier one."""

@@ -107,11 +107,6 @@ class Deadlines(RunHeap[Entry]):
         if job._deadline != math.inf:
             self.forget()
 
-    def add_delay(self, job: JobRecord, until: float) -> None:
-        """Add the end of a job's delay; the job's ticket identifies the entry."""
-        job._ticket = next(self._tickets)
-        self._push(until, Due.DELAY, job._ticket, job)
-
     def add_ticketed(self, due: Due, item: Ticketed, when: float) -> None:
         """Add a deadline that may move; the item's ticket identifies the entry."""
         item._ticket = next(self._tickets)

@@ -32,11 +32,10 @@ class UnservableJobs:
 
     def is_one(self, terms: Terms) -> bool:
         """Whether no worker may run a job on these terms, unless the policy keeps such jobs."""
-        return self.policy != "wait" and not self._roster.has_any(terms) and self._is_lost(terms)
+        return self.policy != "wait" and not self._roster.has_any(terms) and self._none_may_come(terms)
 
-    def _is_lost(self, terms: Terms) -> bool:
-        if self._roster.has_any(terms):
-            return False
+    def _none_may_come(self, terms: Terms) -> bool:
+        """Whether no worker that may run a job on these terms may be opened."""
         growth = self._state.growth
         return growth is None or not growth.could_take(terms)
 
@@ -56,7 +55,8 @@ class UnservableJobs:
 
     def bury_lost(self, now: float) -> bool:
         """Bury the jobs that no worker may run, since no more workers will come; return whether there are any."""
-        lanes = [lane for lane in self._queue.lanes() if self._is_lost(lane.terms)]
+        lanes = [lane for lane in self._queue.lanes() if not self._roster.has_any(lane.terms)]
+        lanes = [lane for lane in lanes if self._none_may_come(lane.terms)]
         for lane in lanes:
             self._bury([entry[3] for entry in lane.entries()], now)
         return bool(lanes)

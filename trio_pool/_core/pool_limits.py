@@ -76,10 +76,10 @@ class PoolLimits:
     def note_limits(self) -> None:
         """Update `is_shared`, `has_meters` and `counts_starts`."""
         has_keys = self._lifecycle.keys is not None
-        self.is_shared = (
-            self.max_running != math.inf or bool(self.meters) or self.has_shares or self.hold.is_on or has_keys
-        )
         self.has_meters = bool(self.meters)
+        self.is_shared = (
+            self.max_running != math.inf or self.has_meters or self.has_shares or self.hold.is_on or has_keys
+        )
         self.counts_starts = self.has_meters or self.budget is not None or has_keys
 
     def allows_start(self, now: float) -> bool:
