@@ -178,7 +178,9 @@ class BasePool(Controls):
         """Take a snapshot of the pool's work so far and its current jobs."""
         crew = self._engine.last_crew or self.workers
         workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
-        return pool_statistics(self.name, self._engine.lifecycle, self._engine.core.waiting, workers, now, "pool")
+        core = self._engine.core
+        time = core.accounts.in_all(self._engine.roster.by_id.values(), now)
+        return pool_statistics(self.name, core.lifecycle, core.waiting, workers, now, time)
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
         """Iterate over snapshots: one now and one after each interval, until the pool is closed and all jobs ended.
