@@ -135,9 +135,11 @@ class Dispatcher:
 
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
-        account, reading = worker._account, self._roster.reading
-        if account.at != now and (reading is not account.reading or reading.cause != IDLE or account.kept):
-            self._accounts.note(worker, now)
+        account = worker._account
+        if account.at != now:
+            reading = account.reading  # like `WorkerAccount.is_plain`
+            if reading is not self._roster.reading or reading.cause != IDLE or account.cause != IDLE or account.kept:
+                self._accounts.note(worker, now)
         account.free = 0
         self._roster.unpark(worker)
         self._commands.append((START, self.begin(worker, job, now)))
@@ -186,7 +188,7 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if not worker._has_room:
+        if worker._runs and not worker._has_room:
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations

@@ -21,6 +21,7 @@ class Settling:
     """Handles the consequences that events have marked. Each event ends with `settle`, without own follow-ups."""
 
     __slots__ = (
+        "_accounts",
         "_autoscaler",
         "_changes",
         "_dispatcher",
@@ -28,6 +29,7 @@ class Settling:
         "_lifecycle",
         "_metering",
         "_reservations",
+        "_roster",
         "_search",
         "_state",
         "_touched",
@@ -47,7 +49,9 @@ class Settling:
         self._search = features.search
         self._autoscaler = features.autoscaler
         self._changes = changes
+        self._accounts = state.accounts
         self._touched = state.accounts.touched
+        self._roster = state.roster
 
     def settle(self, now: float) -> None:
         """Handle all consequences of what has happened."""
@@ -63,7 +67,8 @@ class Settling:
             self._metering.pass_on(now)
         if self._state.keys is not None:
             self._state.keys.clean(now)
-        self._keep_accounts(now)
+        if self._touched or self._state.special or self._lifecycle.tallies or self._roster.reading.cause != IDLE:
+            self._accounts.look(now)
 
     def settle_if_needed(self, now: float) -> None:
         """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
@@ -79,16 +84,8 @@ class Settling:
             or state.keys is not None
         ):
             self.settle(now)
-        else:
-            self._keep_accounts(now)
-
-    def _keep_accounts(self, now: float) -> None:
-        """Book what has changed in this event."""
-        state = self._state
-        if self._touched:
-            state.accounts.note_touched(now)
-        if state.special or self._lifecycle.tallies or state.roster.reading.cause != IDLE:
-            state.accounts.look(now)
+        elif self._touched or state.special or self._lifecycle.tallies or self._roster.reading.cause != IDLE:
+            self._accounts.look(now)
 
     def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
         """Return the next run of a worker that has ended one, or None, and handle the other consequences."""

@@ -93,7 +93,7 @@ class StraightWay:
         if roster.idle_count:
             worker = roster.take_idle()
             account = worker._account
-            if account.reading is not roster.reading or account.reading.cause != IDLE:
+            if account.reading is not roster.reading or account.reading.cause != IDLE or account.cause != IDLE:
                 self._accounts.note(worker, now)
             account.free = 0
             run = self._dispatcher.begin(worker, job, now, is_new=True)

@@ -69,10 +69,10 @@ class TimeAccounts:
         self._gone = [0.0] * len(CAUSES)
         roster.note_time = self.note
 
-    # The pool as a whole.
-
     def look(self, now: float) -> None:
-        """Find out what keeps the pool as a whole from starting more, at the end of an event."""
+        """Book what has changed in an event, and find out what now keeps the pool as a whole from starting more."""
+        while self.touched:
+            self.note(self.touched.popitem()[0], now)
         limits, count, lifecycle = self._limits, self._count, self._lifecycle
         cause = IDLE
         if limits.hold.rest_end.at is not None:
@@ -92,8 +92,6 @@ class TimeAccounts:
         if cause != reading.cause:
             self._roster.reading = Reading(cause, now, tuple(reading.at(now)))
 
-    # One worker.
-
     def note(self, worker: WorkerRecord, now: float) -> None:
         """Book a worker's time until now, and find out what its places do from now on."""
         account = worker._account
@@ -109,11 +107,6 @@ class TimeAccounts:
         account.kept = account.free if worker._kind.group is not None else worker._kept_free
         account.cause = own_cause(worker)
 
-    def note_touched(self, now: float) -> None:
-        """Look at the workers whose states have changed in this event."""
-        while self.touched:
-            self.note(self.touched.popitem()[0], now)
-
     def joined(self, worker: WorkerRecord, now: float) -> None:
         """Open the account of a worker that opens its resource."""
         worker._account.places_since = worker._account.at = now
@@ -127,8 +120,6 @@ class TimeAccounts:
         account.places = account.free = 0
         for cause, seconds in enumerate(self._of(worker, now)):
             self._gone[cause] += seconds
-
-    # What has become of the time.
 
     def of(self, worker: WorkerRecord, now: float) -> dict[str, float]:
         """The seconds of a worker's places by their causes."""

@@ -31,8 +31,9 @@ class WorkerIndex:
 
     # fmt: off
     __slots__ = (
-        "_in_order", "_numbers", "_pick", "_rng", "_sequence", "by_id", "closed_shares", "closed_units", "coming", "fresh", "idle_count", "kinds", "leaving", "limited_units", "note_run", "note_time",
-        "on_parked", "on_unparked", "places", "reading", "touched",
+        "_in_order", "_numbers", "_pick", "_rng", "_sequence", "by_id", "closed_shares", "closed_units", "coming",
+        "fresh", "idle_count", "kinds", "leaving", "limited_units", "note_run", "note_time", "on_parked",
+        "on_unparked", "places", "reading", "touched",
     )
     # fmt: on
 

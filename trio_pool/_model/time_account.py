@@ -93,6 +93,10 @@ class WorkerAccount:
         self.places_since: float = 0.0
         self.place_seconds: float = 0.0
 
+    def is_plain(self, current: Reading) -> bool:
+        """Whether no cause has applied since the account was last changed."""
+        return self.reading is current and current.cause == self.cause == IDLE and not self.kept
+
     def book(self, now: float, current: Reading, booked: dict[int, float]) -> None:
         """Add the time since the account was last changed.
 
@@ -103,16 +107,17 @@ class WorkerAccount:
         seconds = now - self.at
         if seconds <= 0 or not self.free:
             return
+        if self.is_plain(current):
+            return
         if self.reading is current:
-            if current.cause != IDLE or self.cause != IDLE or self.kept:
-                self._add(current.cause, seconds, booked)
+            self._add(current.cause, seconds, booked)
             return
         rest = seconds
         for cause, (end, start) in enumerate(zip(current.at(now), self.reading.at(self.at), strict=True)):
             if end > start:
                 self._add(cause, end - start, booked)
                 rest -= end - start
-        if (self.cause != IDLE or self.kept) and rest > 0:
+        if rest > 0:
             self._add(IDLE, rest, booked)
 
     def _add(self, cause: int, seconds: float, booked: dict[int, float]) -> None:
