@@ -9,6 +9,7 @@ import attrs
 from rich.cells import cell_len
 
 from .._basics.text import shown
+from .._model.explanation import bottleneck
 from .._model.states import WorkerState
 from .._model.text import label, places, reservation
 from ._layout import FAINT, GAP, PLAIN, Column, apart, cut, fit, segment, table
@@ -43,7 +44,7 @@ HELD_BACK = {
 }
 """The explanation after the time for which a worker gets no job."""
 
-HEAD = 4
+HEAD = 5
 """Lines of a frame above its tables and what was used of units."""
 TABLE_HEAD = 2
 """Lines of a table above its rows, including an empty one."""
@@ -104,6 +105,7 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
         _bar(reading, width, ("━", "─", "┈") if encoding.startswith("utf") else ("#", "=", ".")),
         apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
         apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
+        cut([(bottleneck(reading.pool), FAINT)], width),
         *units,
     ]
     if lines > TABLE_HEAD:
