@@ -107,8 +107,8 @@ class Dispatcher:
         assert first is not None
         key, jobs = self._waiting_line.let_in(first)
         for job in jobs:
-            if job in self._state.dependencies.missing:
-                self._lifecycle.move(job, JobState.BLOCKED, now)
+            if why := self._state.dependencies.why_blocked(job):
+                self._lifecycle.move(job, JobState.BLOCKED, now, why=why)
                 continue
             self._lifecycle.move(job, QUEUED, now)
             if job is not taken:
@@ -352,6 +352,8 @@ class Dispatcher:
         if options.hedge is not None:
             self._hedging.begin(run, now)
         if not is_new:
+            if job._extra is not None:
+                job._extra.progress = None
             self._lifecycle.start(job, worker, now)
         if not worker._is_exclusive:
             self._note_place(run, now)

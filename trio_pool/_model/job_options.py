@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import Mapping
 from operator import attrgetter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 
 import attrs
@@ -208,7 +207,7 @@ def _worker(name: str, value: object) -> WorkerRecord:
 
 
 def _metadata(name: str, value: object) -> Mapping[str, Any]:
-    return MappingProxyType(dict(validate.mapping(name, value)))
+    return validate.metadata(name, value)
 
 
 def _priority(name: str, value: object) -> float:
