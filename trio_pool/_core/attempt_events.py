@@ -171,11 +171,11 @@ class AttemptEvents:
         self._settling.settle_if_needed(now)
 
     def report(self, run: Run, progress: Progress) -> None:
-        """Record the progress that a run reports, unless another run of the same attempt is further."""
+        """Record the progress that a run reports, unless another run of the same attempt is as far."""
         race: Race | None = run.race
         extra = run.job._extras
         before = extra.progress
-        if race is not None and before is not None and progress.done < before.done:
+        if race is not None and before is not None and progress.done <= before.done:
             others = (other for other in race.runners if other is not run)
             if any(other.number == extra.reporter for other in others):
                 return
