@@ -9,7 +9,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_pool import Hedge, Instrument, Job, JobState, Progress, Resource, RetryPolicy, current_job, open_pool
+from tests.actors import state_of
+from trio_pool import (
+    Attempt,
+    Hedge,
+    Instrument,
+    Job,
+    JobState,
+    Progress,
+    Resource,
+    RetryPolicy,
+    Worker,
+    current_job,
+    open_pool,
+)
 
 A, B = Resource("a", name="A"), Resource("b", name="B")
 
@@ -74,10 +87,10 @@ async def test_it_is_gone_when_another_attempt_starts_and_not_before(autojump_cl
     async with open_pool(1, retry=RetryPolicy.fixed(5)) as pool:
         job = await pool.submit(work)
         await trio.sleep(4)
-        assert job.state is JobState.DELAYED
+        assert state_of(job) is JobState.DELAYED
         assert job.progress == Progress(7, None, "", 0)
         await trio.sleep(1.5)
-        assert job.state is JobState.RUNNING
+        assert state_of(job) is JobState.RUNNING
         assert job.progress is None
 
 
@@ -94,7 +107,7 @@ async def test_it_is_gone_when_a_job_starts_again_after_its_worker_was_removed(a
         first = job.worker
         assert first is not None
         await first.remove(cancel=True)
-        assert job.state is JobState.RUNNING
+        assert state_of(job) is JobState.RUNNING
         assert job.progress is None
 
 
@@ -109,13 +122,13 @@ async def test_they_are_told_between_the_start_and_the_end_of_the_attempt() -> N
     told: list[str] = []
 
     class Listening(Instrument):
-        def attempt_started(self, *_: object) -> None:
+        def attempt_started(self, job: Job[Any], worker: Worker) -> None:
             told.append("started")
 
-        def job_progress(self, *_: object) -> None:
+        def job_progress(self, job: Job[Any]) -> None:
             told.append("progress")
 
-        def attempt_ended(self, *_: object) -> None:
+        def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
             told.append("ended")
 
     async def work() -> None:
@@ -286,7 +299,7 @@ async def test_a_run_that_has_lost_reports_in_vain(autojump_clock: MockClock) ->
             current_job().report(1)
             return resource
         try:
-            await trio.sleep_forever()
+            await trio.sleep(9)
         finally:
             current_job().report(2)
         return resource

@@ -166,15 +166,15 @@ async def test_the_metadata_of_a_job_is_a_copy_that_its_function_may_change() ->
 
 async def test_each_job_has_metadata_of_its_own() -> None:
     async def work(number: int) -> None:
-        current_job().metadata[number] = number
+        current_job().metadata["number"] = number
 
     async with open_pool(1) as pool:
         async with pool.as_completed(work, [1, 2], metadata={"kind": "page"}) as stream:
             jobs = [job async for job in stream]
         without = [await pool.submit(work, number) for number in (3, 4)]
         await pool.join()
-    assert [job.metadata for job in jobs] == [{"kind": "page", 1: 1}, {"kind": "page", 2: 2}]
-    assert [job.metadata for job in without] == [{3: 3}, {4: 4}]
+    assert [job.metadata for job in jobs] == [{"kind": "page", "number": 1}, {"kind": "page", "number": 2}]
+    assert [job.metadata for job in without] == [{"number": 3}, {"number": 4}]
 
 
 async def test_a_requeued_job_begins_with_the_metadata_that_the_dead_one_was_left_with() -> None:
