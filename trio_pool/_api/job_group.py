@@ -311,31 +311,33 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     engine.carry_out()
     error: BaseException | None = None
     watch = CancellationWatch(group.cancel)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch.run)
-        with group._scope:
-            try:
-                if record.reserve:
-                    await group._wait_for_workers()
-                else:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                group._open()
-                error = yield group
-                if error is None:
-                    await group._finish()
-            except BaseException as exc:
-                error = exc
-        error = without_own_cancellation(group._scope, error)
-        if error is not None or group._scope.cancel_called:
-            group.cancel()
-            while record.live:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.run)
+            with group._scope:
                 try:
-                    with trio.CancelScope(shield=True):
-                        await group._wait_until_quiet(cancelled=True)
-                except KeyboardInterrupt as interrupt:
-                    error = interrupt if error is None else error
-        group._stopping = True  # a job requeued while the watch ends no longer belongs to the group
-        watch.stop()
-    group._leave()
+                    if record.reserve:
+                        await group._wait_for_workers()
+                    else:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    group._open()
+                    error = yield group
+                    if error is None:
+                        await group._finish()
+                except BaseException as exc:
+                    error = exc
+            error = without_own_cancellation(group._scope, error)
+            if error is not None or group._scope.cancel_called:
+                group.cancel()
+                while record.live:
+                    try:
+                        with trio.CancelScope(shield=True):
+                            await group._wait_until_quiet(cancelled=True)
+                    except KeyboardInterrupt as interrupt:
+                        error = interrupt if error is None else error
+            group._stopping = True  # a job requeued while the watch ends no longer belongs to the group
+            watch.stop()
+    finally:  # also if a Ctrl-C comes while the nursery waits for the watch
+        group._leave()
     name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
     come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.openers import OpenPool, both
 from trio_pool import Instrument, Job, JobState, Pool, PoolClosedError, open_pool
+from trio_pool._runtime.cancellation_watch import CancellationWatch
 
 
 class Listener(Instrument):
@@ -304,6 +305,24 @@ async def test_one_that_raises_then_disturbs_no_group(event: str, caplog: pytest
         assert job.result() == await pool.run(works, name="other")
     assert listener.heard == ["G opened", "job succeeded", "G closed", "other succeeded"]
     assert f"raised in {event} and was removed" in caplog.text
+
+
+async def test_a_ctrl_c_while_the_last_task_of_a_group_ends_leaves_no_group_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(watch: CancellationWatch) -> None:
+        monkeypatch.undo()
+        watch.stop()
+        raise KeyboardInterrupt
+
+    listener = Listener()
+    pool: Any = None
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # a group or not, as Trio has it
+        async with open_pool(["a"], instruments=[listener]) as pool, pool.open_group(name="G"):
+            monkeypatch.setattr(CancellationWatch, "stop", interrupted)
+    assert caught.group_contains(KeyboardInterrupt)
+    assert listener.heard == ["G opened", "G closed"]
+    assert pool.groups == ()
 
 
 # Data of the program's own
