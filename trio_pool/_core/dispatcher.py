@@ -57,8 +57,7 @@ class Dispatcher:
     )
 
     def __init__(self, state: PoolState, metering: Metering) -> None:
-        self._state = state
-        self._metering = metering
+        self._state, self._metering = state, metering
         self._accounts = state.accounts
         self._roster = state.roster
         self._lifecycle = state.lifecycle
@@ -110,8 +109,8 @@ class Dispatcher:
         assert first is not None
         key, jobs = self._waiting_line.let_in(first)
         for job in jobs:
-            if job in self._state.dependencies.missing:
-                self._lifecycle.move(job, JobState.BLOCKED, now)
+            if why := self._state.dependencies.why_blocked(job):
+                self._lifecycle.move(job, JobState.BLOCKED, now, why=why)
                 continue
             self._lifecycle.move(job, QUEUED, now)
             if job is not taken:
@@ -349,8 +348,7 @@ class Dispatcher:
 
     def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
         """Start a job on a worker; if the job ``is_new``, the caller lets it enter the pool."""
-        options = job._options
-        deadline = job._deadline
+        options, deadline = job._options, job._deadline
         limit = options.attempt_timeout
         if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
@@ -365,6 +363,8 @@ class Dispatcher:
         if options.hedge is not None:
             self._hedging.begin(run, now)
         if not is_new:
+            if job._extra is not None:
+                job._extra.progress = None
             self._lifecycle.start(job, worker, now)
         if not worker._is_exclusive:
             self._note_place(run, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._model.history import longer
 from .._model.records import ANYONE
 from .._model.states import JobState
 from .._model.time_account import IDLE
@@ -154,7 +155,7 @@ class StraightWay:
                 if len(history) == FIRST_START:
                     job._history = (*history, "succeeded", now)
                 else:  # it may be full, also without a counted attempt
-                    lifecycle.keep_transition(job, SUCCEEDED, now)
+                    job._history = longer(history, SUCCEEDED, now)
             count = self._count
             count[RUNNING] -= 1
             count[SUCCEEDED] += 1

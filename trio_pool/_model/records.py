@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .key_record import KeyRecord
     from .owners import Crew, Watcher
     from .setback import Setback
-    from .states import Cut
+    from .states import Cut, History
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 
@@ -205,7 +205,7 @@ class JobRecord(Handle):
         self._state: JobState | None = None
         # The fields of the transitions, one after another. The transitions, and the attempts, are
         # created when they are read.
-        self._history: tuple[str | float, ...] | None = None
+        self._history: History | None = None
         self._finished_at: float | None = None
 
         # Owned by the core. The run of a running job, or the first of several that has not ended.

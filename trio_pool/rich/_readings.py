@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MOST_KEYS = 10
 """How many keys are shown."""
+MOST_GROUPS = 10
+"""How many groups are shown."""
 
 
 def rate(count: int, seconds: float) -> float | None:
@@ -93,6 +96,7 @@ class Reading:
       left: estimated seconds until all jobs have ended, or None.
       failures: the last failures, the newest last.
       keys: the keys with the most jobs, with their statistics.
+      groups: the statistics of the groups with the most jobs.
       since: the time from which the rates of the workers are measured.
       attempts_then: each worker's number of attempts at that time.
       units: what was used of each unit.
@@ -110,6 +114,7 @@ class Reading:
     left: float | None
     failures: Sequence[Failure]
     keys: Sequence[tuple[Hashable, KeyStatistics]]
+    groups: Sequence[PoolStatistics]
     since: float
     attempts_then: Mapping[int, int]
     units: Sequence[UnitReading]
@@ -155,6 +160,7 @@ class Readings:
             left=self._time_left(now, ended, expected),
             failures=self._failures.kept,
             keys=self._keys(),
+            groups=self._groups(),
             since=since,
             attempts_then=attempts_then,
             units=self._units.take(now, pool, self._pool.rate_limit, crew),
@@ -163,6 +169,10 @@ class Readings:
     def _keys(self) -> list[tuple[Hashable, KeyStatistics]]:
         keys = self._pool._engine.core.keys
         return [] if keys is None else [(key.value, key_statistics(key)) for key in keys.busiest(MOST_KEYS)]
+
+    def _groups(self) -> list[PoolStatistics]:
+        busiest = nlargest(MOST_GROUPS, self._pool.groups, key=lambda group: len(group._record.live))
+        return [group.statistics() for group in busiest]
 
     def _hold(self, now: float) -> Literal["paused"] | float | None:
         until = self._pool.resting_until

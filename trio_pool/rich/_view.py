@@ -206,6 +206,8 @@ class _View:
             snapshots = self._pool.snapshots(self._outlet.interval)
             await anext(snapshots)  # the first snapshot is immediate, and begin() has shown that reading
             async for statistics in snapshots:
+                if self._pool._engine.over.is_set():
+                    break  # the last snapshot, which end() shows
                 self._show(statistics)
                 if not self._is_on:
                     return
