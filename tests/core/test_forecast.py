@@ -14,6 +14,7 @@ from trio_pool import (
     RateLimit,
     Resource,
     RetryPolicy,
+    SharedRateLimit,
     current_worker,
     open_pool,
 )
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 async def work(_: object, number: int) -> None:
     await trio.sleep(0.5 + number % 7 / 6)
+
+
+def sharing(shared: SharedRateLimit) -> list[Resource[str]]:
+    """Four keys, two of which share the quota of their organization."""
+    own = RateLimit(60, per=1, burst=60, unit="tokens")
+    limits: list[Any] = [own, own, [own, shared], [own, shared]]
+    return [Resource("key", max_running=20, rate_limit=limit) for limit in limits]
 
 
 class FailsEachThirdTime:
@@ -57,6 +65,8 @@ async def forecasts(
     """Run so many jobs; return what was left from the middle of the time on, as forecast and in truth."""
     made: list[tuple[float, float]] = []
     options = options or (lambda number: {})
+    if callable(resources):
+        resources = resources()
     async with open_pool(resources, max_queue=math.inf, **pool_options) as pool:
 
         async def look() -> None:
@@ -96,6 +106,17 @@ CASES: dict[str, Callable[[], Awaitable[list[tuple[float, float]]]]] = {
             Resource(n, max_running=10, rate_limit=RateLimit(60, per=1, burst=600, unit="tokens")) for n in "ab"
         ],
         options=lambda number: {"uses": {"tokens": 100 + 17 * number % 50}},
+    ),
+    "a limit that some workers share": partial(
+        forecasts,
+        300,
+        resources=lambda: sharing(RateLimit(90, per=1, burst=90, unit="tokens").shared()),
+        options=lambda number: {"uses": {"tokens": 100 + 17 * number % 50}},
+    ),
+    "only a shared limit": partial(
+        forecasts,
+        100,
+        resources=lambda: [Resource("a", max_running=9, rate_limit=RateLimit(1, per=2).shared())],
     ),
     "retries": partial(
         forecasts,

@@ -8,21 +8,24 @@ decides, which changes on the way: a burst is used up, or one key has more to do
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._model.states import Hold, JobState
 from .._policies.rate_limit import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .._model.key_record import KeyRecord
     from .._model.records import WorkerRecord
+    from .._policies.rate_meter import RateMeter
     from .._policies.rate_meters import Meter
     from .state import PoolState
 
 # How many keys are looked at: those with the most jobs.
 _KEYS = 3
+
+_EXACT = 1e-6  # as far as times are searched for
 
 _OUT_OF_USE = (Hold.PAUSED, Hold.LEAVING, Hold.STOPPED)
 _TIME_LOST = ("opening", "checking", "quarantined", "resting")
@@ -57,11 +60,16 @@ def seconds_left(state: PoolState, jobs: float, now: float) -> float | None:
     useful = [worker for worker in workers if not any(hold in worker._holds for hold in _OUT_OF_USE)]
     busy = time["running"]
     lost = sum(time[cause] for cause in _TIME_LOST)
-    places = min(sum(worker._max_running for worker in useful) * busy / (busy + lost), limits.max_running)
+    share = busy / (busy + lost) if busy else 1.0
+    places = min(sum(worker._max_running for worker in useful) * share, limits.max_running)
     needed = (starts + running / 2) * took
     waits = [needed / places if places else math.inf, took]
-    meters = [[meter] for meter in limits.meters.all()] + _of_workers(useful)
-    waits += [_time_for(each, starts, drawn, now) + took for each in meters]
+    flows = [[_flow([meter], now)] for meter in limits.meters.all()]
+    units = [meter.unit for meter in limits.meters.all()]
+    for unit, side_by_side in _of_workers(useful, now):
+        units.append(unit)
+        flows.append(side_by_side)
+    waits += [_time_for(each, unit, starts, drawn) + took for each, unit in zip(flows, units, strict=True)]
     if state.keys is not None:
         share = starts / max(1, count[JobState.QUEUED] + count[JobState.DELAYED])
         waits += [_for_key(key, max(1.0, share), took, drawn, now) for key in state.keys.busiest(_KEYS)]
@@ -70,33 +78,80 @@ def seconds_left(state: PoolState, jobs: float, now: float) -> float | None:
     return None if longest == math.inf else longest
 
 
-def _of_workers(workers: Iterable[WorkerRecord]) -> list[list[Meter]]:
-    """The meters that together bound what the workers let through: those that each of them has one of."""
-    workers = list(workers)
-    found: dict[tuple[str | None, int], dict[Meter, None]] = {}
-    holders: dict[tuple[str | None, int], int] = {}
-    for worker in workers:
-        seen: dict[str | None, int] = {}
-        for meter in () if worker._limits is None else worker._limits.meters.all():
-            place = meter.unit, seen.get(meter.unit, 0)
-            seen[meter.unit] = place[1] + 1
-            found.setdefault(place, {})[meter] = None
-            holders[place] = holders.get(place, 0) + 1
-    return [list(meters) for place, meters in found.items() if holders[place] == len(workers)]
+class _Flow(NamedTuple):
+    """What lets through an amount at once, and then so much a second, behind others that may let through less."""
+
+    level: float
+    speed: float
+    behind: tuple[_Flow, ...] = ()
+
+    def after(self, seconds: float) -> float:
+        """How much it has let through after some time."""
+        return min([self.level + self.speed * seconds, *(flow.after(seconds) for flow in self.behind)])
 
 
-def _time_for(meters: list[Meter], starts: float, drawn: Mapping[str, float], now: float) -> float:
-    """How long limits need that are drawn from side by side."""
-    unit = meters[0].unit
-    each = 1.0 if unit is None else drawn.get(unit, 0.0)
-    # The last start draws what it needs from a level of 1.
-    amount = max(0.0, (starts - len(meters)) * each + len(meters)) if starts else 0.0
-    level, speed = 0.0, 0.0
+def _flow(meters: Iterable[Meter], now: float, behind: Iterable[Meter] = ()) -> _Flow:
+    """Limits that are drawn from side by side, behind shared ones."""
+    level = speed = 0.0
     for meter in meters:
         limit = meter.shared.limit if isinstance(meter, Share) else meter.limit
         level += meter.level(now)
         speed += limit.count / limit.per
-    return max(0.0, amount - level) / speed if each or unit is None else 0.0
+    return _Flow(level, speed, tuple(_flow([share], now) for share in behind))
+
+
+def _of_workers(workers: list[WorkerRecord], now: float) -> Iterator[tuple[str | None, list[_Flow]]]:
+    """What the limits of the workers let through, by units; nothing if a worker has no limit of a unit."""
+    found: dict[str | None, list[tuple[list[RateMeter], list[Share]]]] = {}
+    for worker in workers:
+        own: dict[str | None, tuple[list[RateMeter], list[Share]]] = {}
+        for meter in () if worker._limits is None else worker._limits.meters.all():
+            meters, shares = own.setdefault(meter.unit, ([], []))
+            if isinstance(meter, Share):
+                shares.append(meter)
+            else:
+                meters.append(meter)
+        for unit, limits in own.items():
+            found.setdefault(unit, []).append(limits)
+    for unit, of_each in found.items():
+        if len(of_each) < len(workers):
+            continue
+        for place in range(max(1, *(len(meters) for meters, _ in of_each))):
+            by_shares: dict[tuple[Share, ...], list[RateMeter]] = {}
+            is_bounded = True
+            for meters, shares in of_each:
+                side_by_side = by_shares.setdefault(tuple(shares), [])
+                if place < len(meters):
+                    side_by_side.append(meters[place])
+                elif not shares:
+                    is_bounded = False
+            if is_bounded:
+                flows = [
+                    _flow(meters or shares[:1], now, shares if meters else shares[1:])
+                    for shares, meters in by_shares.items()
+                ]
+                yield unit, flows
+
+
+def _time_for(flows: list[_Flow], unit: str | None, starts: float, drawn: Mapping[str, float]) -> float:
+    """How long flows side by side need for what so many starts draw."""
+    each = 1.0 if unit is None else drawn.get(unit, 0.0)
+    if not each or not starts:
+        return 0.0
+    # The last start of each draws what it needs from a level of 1.
+    amount = max(0.0, (starts - len(flows)) * each + len(flows))
+    least, most = 0.0, 1.0
+    if sum(flow.after(0) for flow in flows) >= amount:
+        return 0.0
+    while sum(flow.after(most) for flow in flows) < amount:
+        least, most = most, 2 * most
+    while most - least > _EXACT * most:
+        middle = (least + most) / 2
+        if sum(flow.after(middle) for flow in flows) < amount:
+            least = middle
+        else:
+            most = middle
+    return most
 
 
 def _for_key(key: KeyRecord, share: float, took: float, drawn: Mapping[str, float], now: float) -> float:
@@ -104,5 +159,6 @@ def _for_key(key: KeyRecord, share: float, took: float, drawn: Mapping[str, floa
     waiting = (key.queued + key.delayed) * share
     longest = (waiting + key.running / 2) * took / key.max_running
     if key.meters is not None:
-        longest = max([longest, *(_time_for([meter], waiting, drawn, now) + took for meter in key.meters.all())])
+        times = [_time_for([_flow([meter], now)], meter.unit, waiting, drawn) for meter in key.meters.all()]
+        longest = max([longest, *(seconds + took for seconds in times)])
     return longest + (0.0 if key.resting_until is None else max(0.0, key.resting_until - now))

@@ -44,8 +44,10 @@ HELD_BACK = {
 }
 """The explanation after the time for which a worker gets no job."""
 
-HEAD = 5
+HEAD = 4
 """Lines of a frame above its tables and what was used of units."""
+ROOMY = 16
+"""Lines below these from which on there is room for the bottleneck."""
 TABLE_HEAD = 2
 """Lines of a table above its rows, including an empty one."""
 
@@ -102,6 +104,8 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
     """
     units = _units(reading, width)[: max(0, (height - HEAD) // 4)]
     lines = height - HEAD - len(units)
+    explains = lines >= ROOMY and reading.elapsed > 0
+    lines -= explains
     failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
     if failures:
         lines -= failures + TABLE_HEAD
@@ -116,8 +120,8 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
         _bar(reading, width, ("━", "─", "┈") if encoding.startswith("utf") else ("#", "=", ".")),
         apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
         apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
-        cut([(bottleneck(reading.pool), FAINT)], width),
         *units,
+        *([cut([(_bottleneck(reading), FAINT)], width)] if explains else []),
     ]
     if lines > TABLE_HEAD:
         rows += _crew(reading, width, lines - TABLE_HEAD)
@@ -147,6 +151,11 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
 
 
 # The top of a frame
+
+
+def _bottleneck(reading: Reading) -> str:
+    words = bottleneck(reading.pool)
+    return words[0].lower() + words[1:]
 
 
 def _name(reading: Reading) -> list[Piece]:
