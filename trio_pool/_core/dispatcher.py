@@ -153,6 +153,7 @@ class Dispatcher:
             or self._line
             or self._overdue
             or (worker._runs and not worker._has_room)
+            or self._queue.indexes.is_crowded
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -184,7 +185,8 @@ class Dispatcher:
             return None
         reservations = self._reservations
         together = together or bool(reservations.kept or reservations.waiting)
-        if self._limits.is_shared or (together and self._roster.idle_count):
+        is_crowded = self._queue.indexes.is_crowded or self._waiting_line.by_taker.indexes.is_crowded
+        if self._limits.is_shared or is_crowded or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker looks first.
             self._roster.park(worker, now)
             if self._count[QUEUED] or self._line or self._overdue:

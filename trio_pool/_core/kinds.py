@@ -98,8 +98,9 @@ class Kinds:
         if not family.has_members():
             gone = list(family.kinds.values())
             del self._by_key[kind.key]
-        elif any(not isinstance(gate, str) for gate in kind.closed):
-            gone = [family.kinds.pop(kind.closed)]  # shared limits may be new ones each time
+        elif kind.closed and (len(family.kinds) > FEW or any(not isinstance(gate, str) for gate in kind.closed)):
+            # There may be very many combinations of units, and shared limits may be new ones each time.
+            gone = [family.kinds.pop(kind.closed)]
         else:
             return
         indexes = self.by_group[kind.group]
@@ -287,6 +288,10 @@ class Kinds:
         if indexes is None:
             return []
         return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(gates)]
+
+    def has_idle(self, requires: frozenset[str]) -> bool:
+        """Whether a worker with these tags is idle that is reserved for no group."""
+        return any(fit.has_any_idle() for fit in self.fits_for(requires, None))
 
     def is_wide(self, requires: frozenset[str]) -> bool:
         """Whether too many unreserved kinds have these tags to search them one by one."""

@@ -204,7 +204,9 @@ class Metering:
             state.roster.closed_units.discard(unit)
         else:
             state.roster.set_closed(holder, holder._closed - {unit})
-            for queue in (state.queue, state.waiting_line.by_taker):
+        for queue in (state.queue, state.waiting_line.by_taker):
+            queue.reopen_unit(unit)
+            if holder is not None:
                 queue.reopen_for(holder)
 
     def _note_holds(self, key: KeyRecord) -> None:
@@ -358,7 +360,10 @@ class Metering:
         """Open a limit that workers share, or close it and wait for it; return whether it is closed."""
         closed = self._state.roster.closed_shares
         if share.ready_at(now) <= now:
-            closed.pop(share, None)
+            if share in closed:
+                del closed[share]
+                for queue in (self._state.queue, self._state.waiting_line.by_taker):
+                    queue.reopen_share(share)
             return False
         closed[share] = None
         share.wait(now)

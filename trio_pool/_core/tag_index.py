@@ -277,6 +277,10 @@ class Fit:
             return len(self.urn) > (but in self._waiting_line)
         return self.first(lambda worker: worker is not but) is not None
 
+    def has_any_idle(self) -> bool:
+        """Whether a worker is idle."""
+        return bool(self.urn) if self._pick == "random" else self.first(None) is not None
+
     def _rank(self, worker: WorkerRecord, number: int) -> Rank:
         """The place of a free worker in the order of preference."""
         if self._pick == "last_used":

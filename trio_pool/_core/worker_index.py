@@ -29,8 +29,8 @@ class WorkerIndex:
 
     # fmt: off
     __slots__ = (
-        "_in_order", "_numbers", "_pick", "_places", "_rng", "_sequence", "_unbounded", "by_id",
-        "closed_shares", "closed_units", "coming", "fresh", "idle_count", "kinds", "leaving", "limited_units",
+        "_closed_on", "_in_order", "_numbers", "_pick", "_places", "_rng", "_sequence", "_unbounded", "by_id",
+        "closed_shares", "closed_units", "coming", "fresh", "idle_count", "joined", "kinds", "leaving", "limited_units",
         "note_run", "on_parked", "on_unparked",
     )
     # fmt: on
@@ -51,6 +51,10 @@ class WorkerIndex:
         self.note_run: Final = self.kinds.note_run
         # The units whose limits in the whole pool allow no start now.
         self.closed_units: set[str] = set()
+        # For each unit, on how many workers their own limits allow no start now.
+        self._closed_on: dict[str, int] = {}
+        # How many workers have joined so far.
+        self.joined: int = 0
         # The shared limits of workers that allow no start now.
         self.closed_shares: dict[Share, None] = {}
         # The units that have, or have had, a limit anywhere.
@@ -72,6 +76,8 @@ class WorkerIndex:
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
+        self.joined += 1
+        self._count_closed(worker._closed, 1)
         self.add_places(worker, 1)
         self.kinds.join(worker)
         self.count_coming(worker)
@@ -79,6 +85,7 @@ class WorkerIndex:
     def leave(self, worker: WorkerRecord) -> bool:
         """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
+        self._count_closed(worker._closed, -1)
         if not worker._is_leaving:
             self.add_places(worker, -1)
         self.leaving -= worker._is_leaving
@@ -159,8 +166,22 @@ class WorkerIndex:
         """Record the units whose limits on a worker allow no start now, and the limits that it shares."""
         if worker._id not in self.by_id:
             worker._closed = closed
-        elif self.kinds.set_closed(worker, closed):
+            return
+        self._count_closed(closed - worker._closed, 1)
+        self._count_closed(worker._closed - closed, -1)
+        if self.kinds.set_closed(worker, closed):
             self.fresh[worker] = None
+
+    def _count_closed(self, gates: Gates, sign: int) -> None:
+        for gate in gates:
+            if isinstance(gate, str):
+                self._closed_on[gate] = self._closed_on.get(gate, 0) + sign
+                if not self._closed_on[gate]:
+                    del self._closed_on[gate]
+
+    def is_closed_to_all(self, unit: str) -> bool:
+        """Whether the limits of a unit in the whole pool, or those on each worker, allow no start now."""
+        return unit in self.closed_units or self._closed_on.get(unit, 0) == len(self.by_id)
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
         """Record whether a worker is available."""
