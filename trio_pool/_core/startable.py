@@ -64,13 +64,13 @@ class Startable:
         """Record that there may be a job that can start, but none before this rank."""
         known = self._entries.get(source)
         if known is None or known[0] > rank or source in self._refused:
-            self._add(source, source.home, rank)
+            self._add(source, _first_gate_of(source), rank)
 
     def note_earlier(self, source: Source, rank: Rank) -> None:
         """Record that there is a job of this rank, which may be before those noted."""
         known = self._entries.get(source)
         if known is None or known[0] > rank:
-            self._add(source, source.home, rank)
+            self._add(source, _first_gate_of(source), rank)
 
     def _add(self, source: Source, gate: Gate, rank: Rank) -> None:
         """Put the entry of a source on the shelf of a gate."""
@@ -96,7 +96,8 @@ class Startable:
 
     def _refuse(self, source: Source, rank: Rank) -> None:
         """Record that no idle worker may run a job of a source that has jobs."""
-        home, closed = source.home, self._roster.closed_shares
+        home: Home | None = source.home
+        closed = self._roster.closed_shares
         if home is None and not closed:
             self.forget(source)
             return
@@ -173,7 +174,7 @@ class Startable:
                 return found
             heapq.heappop(shelf)
             if head is not None:
-                self._add(source, source.home, head[:3])
+                self._add(source, _first_gate_of(source), head[:3])
             elif _is_in_use(source):
                 self._refuse(source, rank)
             else:
@@ -224,7 +225,7 @@ class Startable:
             for unit in units:
                 if self._roster.is_closed_to_all(unit):
                     return unit
-        home = source.home
+        home: Home | None = source.home
         return None if home is None or home.has_idle() else home
 
     def _look(self, source: Source) -> tuple[Lane, WorkerRecord] | None:
@@ -248,3 +249,11 @@ class Startable:
 def _is_in_use(source: Source) -> bool:
     """Whether jobs wait in a lane, or in the lanes of an index."""
     return bool(source.size) if isinstance(source, Lane) else source.first_rank() is not None
+
+
+def _first_gate_of(source: Source) -> Gate:
+    """The gate at which a source begins to wait."""
+    if isinstance(source, Lane) and source.terms.gate is not None:
+        return source.terms.gate
+    home: Home | None = source.home
+    return home
