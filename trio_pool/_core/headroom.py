@@ -50,9 +50,9 @@ class Headroom:
         if not units:
             return True
         roster = self._state.roster
-        if not roster.closed_units.isdisjoint(units):
+        if not roster.closed.units.isdisjoint(units):
             return False
-        return not any(share.unit in units and share in roster.closed_shares for share in self._shares)
+        return not any(share.unit in units and share in roster.closed.shares for share in self._shares)
 
     def level(self, unit: str, now: float) -> float:
         """How much of a unit may be drawn now; 0 if nothing may start, otherwise at least 1."""

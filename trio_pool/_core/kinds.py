@@ -291,7 +291,7 @@ class Kinds:
 
     def has_idle(self, requires: frozenset[str]) -> bool:
         """Whether a worker with these tags is idle that is reserved for no group."""
-        return any(fit.has_any_idle() for fit in self.fits_for(requires, None))
+        return any(fit.has_idle(None) for fit in self.fits_for(requires, None))
 
     def is_wide(self, requires: frozenset[str]) -> bool:
         """Whether too many unreserved kinds have these tags to search them one by one."""

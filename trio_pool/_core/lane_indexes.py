@@ -54,7 +54,7 @@ class LaneIndexes:
       startable: is told of the indexes of jobs that use units. There may be very many of these.
 
     Attributes:
-      is_crowded: whether jobs that use many different sets of units wait, so that no worker should look at each of them.
+      is_crowded: whether jobs that use many different sets of units wait, too many for each worker to look at all.
       gated: the lanes by their groups.
       closed: the lanes of groups that may start no more jobs, with the indexes that have dropped them.
     """

@@ -209,7 +209,7 @@ class ReadyQueue:
 
     def note_idle(self, workers: Iterable[WorkerRecord]) -> None:
         """Note the lanes for idle workers that have not looked for jobs themselves."""
-        self._startable.note_joined()
+        self._startable.note_changes()
         self._note_startable(self._open)
         for worker in workers:
             if worker in self._homes:
@@ -256,13 +256,9 @@ class ReadyQueue:
                 found.append(self._open)
         return found
 
-    def reopen_unit(self, unit: str) -> None:
-        """Look again at the jobs that use a unit whose limits allow a start again."""
-        self._startable.reopen(unit)
-
-    def reopen_share(self, share: Share) -> None:
-        """Look again at the jobs that wait for a limit that workers share and that allows a start again."""
-        self._startable.reopen_share(share)
+    def reopen_gate(self, gate: str | Share) -> None:
+        """Look again at the jobs that wait for a unit, or for a limit that workers share, which allows a start again."""
+        self._startable.reopen(gate)
 
     def reopen(self, group: Group) -> None:
         """Enter the lanes of a group again that may start jobs again."""
@@ -333,11 +329,12 @@ class ReadyQueue:
         if terms is ANYONE:
             lane = self._open
         elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
-            lanes = self._pinned.setdefault(terms.pinned, {})
-            terms = Terms(pinned=terms.pinned, units=terms.units)
+            worker = terms.pinned
+            lanes = self._pinned.setdefault(worker, {})
+            terms = Terms(pinned=worker, units=terms.units)
             if terms not in lanes:
                 lanes[terms] = self._new_lane(terms)
-                lanes[terms].home = self._home_of(terms.pinned)
+                lanes[terms].home = self._home_of(worker)
                 self.indexes.count_units(terms.units, 1)
             lane = lanes[terms]
         else:
@@ -377,9 +374,8 @@ class ReadyQueue:
     def _drop_lane(self, lane: Lane) -> None:
         terms = lane.terms
         self._startable.forget(lane)
-        if terms.pinned is not None:
-            if take_from(self._pinned, terms.pinned, terms):
-                self._startable.forget_gate(self._homes.pop(terms.pinned))
+        if terms.pinned is not None and take_from(self._pinned, terms.pinned, terms):
+            self._startable.forget_gate(self._homes.pop(terms.pinned))
         if self._lanes.pop(terms, None) is None:
             self.indexes.count_units(terms.units, -1)
             return

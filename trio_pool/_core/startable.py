@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, TypeAlias
 
+from .._policies.rate_limit import Share
 from .lane_index import Home
-from .lanes import LAST, Lane, rank_of
+from .lanes import Lane, rank_of
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
-    from .._policies.rate_limit import Share
     from .lane_index import Index
     from .lanes import Rank
     from .worker_index import WorkerIndex
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     # A place to look for jobs that can start.
     Source: TypeAlias = Lane | Index
     Entry: TypeAlias = tuple[Rank, int, Source]
-    # What may keep the jobs of a source from starting: their group, a unit, shared limits all of which are closed, and
-    # that none of the workers is idle for which the source is.
-    Gate: TypeAlias = Group | str | frozenset[Share] | Home | None
+    # What may keep the jobs of a source from starting: their group; a unit, or a limit that all workers share; limits
+    # that some workers share, while all of these are closed; that none of the workers is idle for which the source is.
+    Gate: TypeAlias = Group | str | Share | frozenset[Share] | Home | None
 
 # Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
@@ -42,7 +42,12 @@ class Startable:
     closed, as soon as one of these is open.
     """
 
-    __slots__ = ("_entries", "_joined", "_order", "_placed", "_refused", "_refusing", "_roster", "_sequence", "_shelves")
+    # fmt: off
+    __slots__ = (
+        "_changes", "_entries", "_order", "_placed", "_refused", "_refusing", "_roster", "_sequence", "_several",
+        "_shelves",
+    )
+    # fmt: on
 
     def __init__(self, roster: WorkerIndex) -> None:
         self._roster = roster
@@ -56,9 +61,11 @@ class Startable:
         # The entries that have been refused, by the workers for which they are; and the sources that may be among them.
         self._refusing: dict[Home, list[Entry]] = {}
         self._refused: dict[Source, None] = {}
+        # The gates that are several shared limits; there are few of these.
+        self._several: dict[frozenset[Share], None] = {}
         self._sequence = 0
-        # How many workers had joined at the last look.
-        self._joined = 0
+        # The number of changes of what is closed at the last look.
+        self._changes = 0
 
     def note(self, source: Source, rank: Rank) -> None:
         """Record that there may be a job that can start, but none before this rank."""
@@ -97,7 +104,7 @@ class Startable:
     def _refuse(self, source: Source, rank: Rank) -> None:
         """Record that no idle worker may run a job of a source that has jobs."""
         home: Home | None = source.home
-        closed = self._roster.closed_shares
+        closed = self._roster.closed.shares
         if home is None and not closed:
             self.forget(source)
             return
@@ -106,19 +113,19 @@ class Startable:
         if home is not None:
             self._push(self._refusing.setdefault(home, []), entry)
         if closed:
-            self._put(entry, frozenset(closed))  # the same entry: the first of both ways back makes the other stale
+            gate = frozenset(closed)
+            self._several[gate] = None
+            self._put(entry, gate)  # the same entry: the first of both ways back makes the other stale
 
-    def reopen(self, gate: Group | str) -> None:
-        """Look again at what waits for a group or a unit that allows starts again."""
+    def reopen(self, gate: Gate) -> None:
+        """Look again at what waits for a group, a unit or a shared limit that allows starts again."""
         shelf = self._shelves.get(gate)
         if shelf and gate not in self._placed:
             self._place(gate, shelf[0][0])
-
-    def reopen_share(self, share: Share) -> None:
-        """Look again at what waits for a shared limit that is open again."""
-        for gate, shelf in self._shelves.items():
-            if isinstance(gate, frozenset) and share in gate and shelf and gate not in self._placed:
-                self._place(gate, shelf[0][0])
+        if isinstance(gate, Share):
+            for several in self._several:
+                if gate in several:
+                    self.reopen(several)
 
     def look_again(self, home: Home) -> None:
         """Look again at what is for some workers, one of which has become idle."""
@@ -133,12 +140,12 @@ class Startable:
         if shelf and self._placed.get(home) != shelf[0][0]:
             self._place(home, shelf[0][0])
 
-    def note_joined(self) -> None:
-        """Look again at what waits for units, if a worker has joined, on which they are not closed."""
-        if self._joined != self._roster.joined:
-            self._joined = self._roster.joined
+    def note_changes(self) -> None:
+        """Look again at what all workers keep from starting, after one of them has come, or has lost a limit."""
+        if self._changes != self._roster.closed.changes:
+            self._changes = self._roster.closed.changes
             for gate in self._shelves:
-                if isinstance(gate, str):
+                if isinstance(gate, (str, Share)):
                     self.reopen(gate)
 
     def forget(self, source: Source) -> None:
@@ -155,7 +162,7 @@ class Startable:
 
     def clear(self) -> None:
         """Remove everything."""
-        for held in (self._entries, self._shelves, self._placed, self._refusing, self._refused):
+        for held in (self._entries, self._shelves, self._placed, self._refusing, self._refused, self._several):
             held.clear()
         self._order.clear()
 
@@ -198,6 +205,8 @@ class Startable:
             del self._placed[gate]
             if not shelf:
                 del self._shelves[gate]
+                if isinstance(gate, frozenset):
+                    del self._several[gate]
             elif shelf[0][0] != rank:
                 self._place(gate, shelf[0][0])
         return None
@@ -205,12 +214,12 @@ class Startable:
     def _is_closed(self, gate: Gate) -> bool:
         if gate is None:
             return False
-        if isinstance(gate, str):
-            return self._roster.is_closed_to_all(gate)
+        if isinstance(gate, (str, Share)):
+            return self._roster.closed.to_all(gate)
         if isinstance(gate, Home):
             return not gate.has_idle()
         if isinstance(gate, frozenset):
-            return self._roster.closed_shares.keys() >= gate
+            return self._roster.closed.shares.keys() >= gate
         return gate.is_full
 
     def _closed_gate_of(self, source: Source) -> Gate:
@@ -221,10 +230,9 @@ class Startable:
                 return group
         else:
             units = source.units
-        if units:
-            for unit in units:
-                if self._roster.is_closed_to_all(unit):
-                    return unit
+        closed = self._roster.closed.first_to_all(units)
+        if closed is not None:
+            return closed
         home: Home | None = source.home
         return None if home is None or home.has_idle() else home
 
@@ -232,7 +240,7 @@ class Startable:
         if isinstance(source, Lane):
             worker = self._roster.choose(source.terms) if source.size else None
             return None if worker is None else (source, worker)
-        if source.family is not None and not source.family.has_idle(self._roster.closed_to(source.units)):
+        if source.family is not None and not source.family.has_idle(self._roster.closed.to(source.units)):
             return None
         return source.first_startable(self._roster)
 
