@@ -158,6 +158,7 @@ class Kinds:
         worker._max_running = limit
         if limit != 1 and worker._is_exclusive:
             worker._is_exclusive = False
+            worker._under_way = len(worker._runs), sum([run.since for run in worker._runs])
             for kind in self.of(worker):
                 self._note_places(kind)
 
@@ -181,8 +182,12 @@ class Kinds:
         worker._kind.add_available(counts * _has_unreserved(worker))
 
     def note_run(self, run: Run, number: int) -> None:
-        """Count a run that begins or ends among those of its group, if the group has places reserved."""
+        """Count a run that begins or ends, also among those of its group, if the group has places reserved."""
         worker, group = run.worker, run.job._options.group
+        if not worker._is_exclusive:
+            running, since = worker._under_way
+            running += number
+            worker._under_way = running, since + number * run.since if running else 0.0
         if group in worker._kept_runs:
             assert group is not None
             before = worker._kept[group] - worker._kept_runs[group]

@@ -257,7 +257,7 @@ class ReadyQueue:
         return found
 
     def reopen_gate(self, gate: str | Share) -> None:
-        """Look again at the jobs that wait for a unit, or for a limit that workers share, which allows a start again."""
+        """Look again at the jobs that wait for a unit or for a shared limit that allows starts again."""
         self._startable.reopen(gate)
 
     def reopen(self, group: Group) -> None:

@@ -209,7 +209,12 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
     """Take a snapshot of a worker."""
-    busy = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
+    busy = worker._busy_seconds
+    if worker._is_exclusive:
+        busy += sum([now - run.since for run in tuple(worker._runs)])
+    else:
+        running, since = worker._under_way
+        busy += running * now - since
     ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
     if worker._limits is not None and now < (ready := worker._limits.shared_ready_at(now)) < math.inf:
         ends.append(ready)
