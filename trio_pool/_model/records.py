@@ -325,8 +325,8 @@ class WorkerRecord(Handle):
 
         self._succeeded = 0
         self._failed = 0
-        # The time of ended runs; and, unless exclusive, how many are under way, and the sum of the times since when. The
-        # latter are one object, since another thread may read them.
+        # The time of ended runs; and, unless exclusive, how many are under way, and the sum of the times since when:
+        # one object, since another thread may read it.
         self._busy_seconds = 0.0
         self._under_way: tuple[int, float] = (0, 0.0)
         # What the worker's runs have used in all; and, owned by the index, its closed units and shared limits.

@@ -24,6 +24,7 @@ from ._attributes import (
     JOB_DEAD_REASON,
     JOB_FUNCTION,
     JOB_ID,
+    JOB_KEY,
     JOB_NAME,
     JOB_OUTCOME,
     JOB_PRIORITY,
@@ -32,6 +33,7 @@ from ._attributes import (
     WORKER_ID,
     WORKER_NAME,
     exportable,
+    key_of,
     value_of,
 )
 
@@ -87,6 +89,8 @@ class JobSpans:
         }
         if (pool_name := engine_of(job).config.name) is not None:
             attributes[POOL_NAME] = exportable(pool_name)
+        if (key := key_of(job)) is not None:
+            attributes[JOB_KEY] = key
         parent = _submitters_context(job)
         start = self._wall(job.submitted_at)
         self._span = tracer.start_span(f"job {self._function}", parent, attributes=attributes, start_time=start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -16,6 +16,9 @@ from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.extras.otel.sdk import A, Backend, attributes, is_below, seconds
 from tests.pool.leases.borrowers import fail
 from trio_pool import Discard, Job, RetryPolicy, current_job, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 # Spans
 
@@ -52,6 +55,28 @@ async def test_the_span_of_an_attempt_says_what_it_used(backend: Backend) -> Non
     [attempt] = backend.named("attempt")
     used = {name: value for name, value in attributes(attempt).items() if name.startswith("attempt.used")}
     assert used == {"attempt.used.tokens": 1200, "attempt.used.calls": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("tenant", "tenant"),
+        ("t" * 1000, "t" * 127 + "…"),
+        ("\ud800", r"\ud800"),
+        (42, 42),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, None),
+        (("a", 1), None),
+        (None, None),
+    ],
+)
+async def test_the_span_of_a_job_says_its_key_where_that_is_a_text_or_a_number(
+    backend: Backend, key: Hashable, told: str | int | None
+) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        await pool.run(works, key=key)
+    [job] = backend.named("job")
+    assert attributes(job).get("job.key") == told
 
 
 async def test_the_span_of_a_job_is_below_that_of_its_submitter(backend: Backend) -> None:
