@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.core.makers import Core, begun, calls_of, job_on, make_core, make_job
-from trio_pool import JobState, RateLimit
+from trio_pool import Elastic, JobState, RateLimit
 from trio_pool._core.admission import Door
 from trio_pool._policies.worker_limits import WorkerLimits
 
@@ -134,3 +135,17 @@ def test_a_worker_that_joins_or_loses_its_limits_takes_what_these_keep_from_all_
     assert job_on(third) is jobs[len(ended)]
     core.scheduler.set_rate_limit(None, 1.0, second)
     assert job_on(second) is jobs[len(ended) + 1]
+
+
+@pytest.mark.parametrize("open_after", [0.0, 1.0])
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_elastic_pool_looks_at_no_units_that_are_closed(shared: bool, open_after: float) -> None:
+    def cost(number: int) -> int:
+        limits = units(number, shared=shared)
+        elastic = Elastic(nullcontext[Any], min=0, max=1000, idle_timeout=10, open_after=open_after)
+        core = make_core(rate_limit=limits, elastic=elastic)
+        core.scheduler.begin(0.0)
+        add_worker(core, None, 1)
+        return cost_of_steps(core, number, lambda index: {"uses": {str(index): 1}})
+
+    assert is_flat(cost)

@@ -204,10 +204,9 @@ class Metering:
             state.roster.closed.units.discard(unit)
         else:
             state.roster.set_closed(holder, holder._closed - {unit})
-        for queue in (state.queue, state.waiting_line.by_taker):
-            queue.reopen_gate(unit)
-            if holder is not None:
+            for queue in (state.queue, state.waiting_line.by_taker):
                 queue.reopen_for(holder)
+        state.reopen_gate(unit)
 
     def _note_holds(self, key: KeyRecord) -> None:
         assert self._state.keys is not None
@@ -363,8 +362,7 @@ class Metering:
         roster = self._state.roster
         if share.ready_at(now) <= now:
             if roster.closed.open(share):
-                for queue in (self._state.queue, self._state.waiting_line.by_taker):
-                    queue.reopen_gate(share)
+                self._state.reopen_gate(share)
             return False
         roster.closed.close(share)
         share.wait(now)

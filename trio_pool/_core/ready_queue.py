@@ -104,12 +104,12 @@ class ReadyQueue:
         priority = job._options.priority if self._ranked else 0
         if terms is ANYONE:
             job._lane = lane = self._open
-            if self.demand is not None:
-                self.demand.enter(job, ANYONE)
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
                 lane.push((priority, 0.0, ticket, job))
+            if self.demand is not None:
+                self.demand.enter(job, ANYONE)
             if self._roster.idle_count and (self._lanes or self._pinned):
                 self._note_startable(lane)
         else:
@@ -185,7 +185,7 @@ class ReadyQueue:
         for held in (self._pinned, self._homes, self._lanes, self._bounced, self._held):
             held.clear()
         if self.demand is not None:
-            self.demand.lines.clear()
+            self.demand.clear()
         self.indexes.clear()
         self._nothing_before.clear()
         self._startable.clear()
