@@ -94,9 +94,10 @@ class Demand:
         if not line.parts:
             del self.lines[bound]
             self._changed.pop(bound, None)
-            if self._open.pop(bound, None) is None:
-                gate = next(gate for gate in (*bound[1], *self._shut) if bound in self._shut.get(gate, ()))
-                take_from(self._shut, gate, bound)
+            if line.shut_by is None:
+                del self._open[bound]
+            else:
+                take_from(self._shut, line.shut_by, bound)
 
     def waiting(self) -> int:
         """How many of the jobs wait that their groups, their keys, and the units that they use allow to start."""
@@ -105,7 +106,9 @@ class Demand:
 
     def reopen(self, gate: str | Share) -> None:
         """Look again at the jobs that wait for a unit or a shared limit."""
-        self._open.update(self._shut.pop(gate, {}))
+        for bound, line in self._shut.pop(gate, {}).items():
+            line.shut_by = None
+            self._open[bound] = line
 
     def note_key(self, key: KeyRecord) -> None:
         """Count again how many jobs of a key may start."""
@@ -136,15 +139,16 @@ class Demand:
         changed, self._changed = self._changed, {}
         for bound, line in {**self._open, **changed}.items():
             (gate, units) = bound
-            if bound in self._open:
+            if line.shut_by is None:
                 levels.update({unit: self._levels.level(unit, now) for unit in units if unit not in levels})
                 closed = self._levels.closed_gate(units)
                 line.clock.go_on(now, is_open and closed is None and (gate is None or not gate.is_full))
                 if closed is not None:
+                    line.shut_by = closed
                     self._shut.setdefault(closed, {})[bound] = self._open.pop(bound)
             for part in line.look_at(now, self.patience):
                 self._drop(bound, line, part)
-            if bound in self._open:
+            if line.size and line.shut_by is None:
                 numbers[bound] = line.draw(line.ripe, units, levels)
                 next_at = min(next_at, line.ripens_at())
         return _within(numbers), next_at
@@ -235,6 +239,7 @@ class Line:
       clock: stands while the bound, or the pool, allows no start.
       parts: the jobs by their keys, if there are bounds for keys.
       touched: the parts that may have changed since the last look.
+      shut_by: the unit or the shared limit for which the jobs are known to wait, or None; owned by `Demand`.
       size: how many jobs wait.
       startable: how many of them their keys allow to start.
       ripe: how many of these have waited long enough.
@@ -243,24 +248,19 @@ class Line:
       units: the units that the jobs use.
     """
 
+    # fmt: off
     __slots__ = (
-        "_amounts",
-        "_numbers",
-        "_ripening",
-        "_units",
-        "clock",
-        "parts",
-        "ripe",
-        "size",
-        "startable",
+        "_amounts", "_numbers", "_ripening", "_units", "clock", "parts", "ripe", "shut_by", "size", "startable",
         "touched",
     )
+    # fmt: on
 
     def __init__(self, units: Units) -> None:
         self._units = units
         self.clock: Clock = Clock()
         self.parts: dict[KeyRecord | None, Part] = {}
         self.touched: dict[Part, None] = {}
+        self.shut_by: str | Share | None = None
         self.size: int = 0
         self.startable: int = 0
         self.ripe: int = 0
