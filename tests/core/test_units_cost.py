@@ -40,7 +40,7 @@ def units(number: int, *, shared: bool = False) -> tuple[AnyLimit, ...]:
 
 def add_worker(core: Core, limits: RateLimits, places: float, *tags: str) -> WorkerRecord:
     worker = core.make_worker(*tags, limits=limits_of(core, limits), places=places)
-    core.scheduler.join(worker)
+    core.scheduler.join(worker, 0.0)
     core.scheduler.opened(worker, 0.0)
     return worker
 

@@ -185,11 +185,9 @@ class Dispatcher:
             self._limit(worker, ready, now)
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if not worker._available:
-            self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
-            self._state.may_start = True  # there may be room for another under max_running
-            return None
-        if worker._runs and not worker._has_room:
+        if not worker._available or (worker._runs and not worker._has_room):
+            if not worker._available:
+                self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations

@@ -148,8 +148,9 @@ def own_cause(worker: WorkerRecord) -> int:
         for hold, cause in _OWN:
             if hold in holds:
                 return cause
-    closed = worker._closed
-    return causes.RATE_LIMIT if closed and any(isinstance(unit, str) for unit in closed) else IDLE
+    closed, limits = worker._closed, worker._limits
+    shared = 0 if limits is None else len(limits.meters.apart)  # the others are units
+    return causes.RATE_LIMIT if len(closed) > shared else IDLE
 
 
 def _busy_seconds(worker: WorkerRecord, now: float) -> float:
