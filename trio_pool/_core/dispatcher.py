@@ -161,6 +161,7 @@ class Dispatcher:
             or self._line
             or self._overdue
             or (worker._runs and not worker._has_room)
+            or self._queue.indexes.is_crowded
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -183,16 +184,15 @@ class Dispatcher:
             self._limit(worker, ready, now)
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if not worker._available:
-            self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
-            self._state.may_start = True  # there may be room for another under max_running
-            return None
-        if worker._runs and not worker._has_room:
+        if not worker._available or (worker._runs and not worker._has_room):
+            if not worker._available:
+                self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations
         together = together or bool(reservations.kept or reservations.waiting)
-        if self._limits.is_shared or (together and self._roster.idle_count):
+        crowded = self._queue.indexes.is_crowded or self._waiting_line.by_taker.indexes.is_crowded
+        if self._limits.is_shared or crowded or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker looks first.
             self._roster.park(worker, now)
             if self._count[QUEUED] or self._line or self._overdue:

@@ -283,7 +283,7 @@ class Lifecycle:
         """Remove a run from its worker, which frees the place; return the job."""
         job, worker = run.job, run.worker
         del worker._runs[run]
-        if worker._kept:
+        if not worker._is_exclusive:
             worker._crew.note_run(run, -1)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this

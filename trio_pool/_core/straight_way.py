@@ -142,6 +142,8 @@ class StraightWay:
             if draws is not None and not draws.has_begun:
                 draws.begin(run.started_at)
             worker._busy_seconds += now - run.since
+            if not worker._is_exclusive:
+                worker._crew.note_run(run, -1)
             worker._succeeded += 1
             job._run = None
             if job._attempts or draws is not None:

@@ -25,6 +25,7 @@ from ._attributes import (
     JOB_FUNCTION,
     JOB_GROUP,
     JOB_ID,
+    JOB_KEY,
     JOB_NAME,
     JOB_OUTCOME,
     JOB_PRIORITY,
@@ -36,6 +37,7 @@ from ._attributes import (
     WORKER_ID,
     WORKER_NAME,
     exportable,
+    key_of,
     value_of,
 )
 
@@ -94,6 +96,8 @@ class JobSpans:
             attributes[POOL_NAME] = exportable(pool_name)
         if (group := job._options.group) is not None and group.name is not None:
             attributes[JOB_GROUP] = exportable(group.name)
+        if (key := key_of(job)) is not None:
+            attributes[JOB_KEY] = key
         parent = _submitters_context(job)
         start = self._wall(job.submitted_at)
         self._span = tracer.start_span(f"job {self._function}", parent, attributes=attributes, start_time=start)

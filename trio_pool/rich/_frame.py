@@ -9,6 +9,7 @@ import attrs
 from rich.cells import cell_len
 
 from .._basics.text import shown
+from .._model.explanation import bottleneck
 from .._model.states import WorkerState
 from .._model.text import how_far, label, places, reservation
 from ._layout import FAINT, GAP, PLAIN, Column, apart, cut, fit, segment, table
@@ -45,6 +46,8 @@ HELD_BACK = {
 
 HEAD = 4
 """Lines of a frame above its tables and what was used of units."""
+ROOMY = 16
+"""Lines below these from which on there is room for the bottleneck."""
 TABLE_HEAD = 2
 """Lines of a table above its rows, including an empty one."""
 
@@ -101,6 +104,8 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
     """
     units = _units(reading, width)[: max(0, (height - HEAD) // 4)]
     lines = height - HEAD - len(units)
+    explains = lines >= ROOMY and reading.elapsed > 0
+    lines -= explains
     failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
     if failures:
         lines -= failures + TABLE_HEAD
@@ -116,6 +121,7 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
         apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
         apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
         *units,
+        *([cut([(_bottleneck(reading), FAINT)], width)] if explains else []),
     ]
     if lines > TABLE_HEAD:
         rows += _crew(reading, width, lines - TABLE_HEAD)
@@ -145,6 +151,11 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
 
 
 # The top of a frame
+
+
+def _bottleneck(reading: Reading) -> str:
+    words = bottleneck(reading.pool)
+    return words[0].lower() + words[1:]
 
 
 def _name(reading: Reading) -> list[Piece]:

@@ -11,6 +11,7 @@ import trio
 
 from .._api.origins import outcome_of
 from .._api.pool import Instrument
+from .._core.forecast import seconds_left
 from .._model.states import JobState
 from .._model.statistics import key_statistics
 from ._units import UnitReadings
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from .._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
     from ._units import UnitReading
 
-LEFT_OVER = 60.0
-"""Seconds over which the rate for the remaining time is measured: longer, so that the time doesn't jump."""
 MOST_KEYS = 10
 """How many keys are shown."""
 MOST_GROUPS = 10
@@ -135,7 +134,6 @@ class Readings:
         self._failures = failures
         self._began: float | None = None
         self._ended: Window[int] = Window(RATE_OVER)
-        self._ended_slowly: Window[int] = Window(LEFT_OVER)
         self._attempts: Window[Mapping[int, int]] = Window(RATE_OVER)
         self._units = UnitReadings()
 
@@ -183,8 +181,6 @@ class Readings:
         return None if until is None else until - now
 
     def _time_left(self, now: float, ended: int, expected: int) -> float | None:
-        then, ended_then = self._ended_slowly.add(now, ended)
-        pace = rate(ended - ended_then, now - then)
-        if self._total is None or not pace:
+        if self._total is None:
             return None
-        return (expected - ended) / pace
+        return seconds_left(self._pool._engine.core.state, expected - ended, now)

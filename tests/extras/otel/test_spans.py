@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -16,6 +16,9 @@ from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.extras.otel.sdk import A, Backend, attributes, is_below, seconds, short
 from tests.pool.leases.borrowers import fail
 from trio_pool import Discard, Job, RetryPolicy, current_job, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 # Spans
 
@@ -95,6 +98,28 @@ async def test_the_span_of_a_job_names_its_group(backend: Backend) -> None:
             await nameless.run(works)
         await pool.run(works)
     assert [attributes(span).get("job.group") for span in backend.named("job")] == ["pages", None, None]
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("tenant", "tenant"),
+        ("t" * 1000, "t" * 127 + "…"),
+        ("\ud800", r"\ud800"),
+        (42, 42),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, None),
+        (("a", 1), None),
+        (None, None),
+    ],
+)
+async def test_the_span_of_a_job_says_its_key_where_that_is_a_text_or_a_number(
+    backend: Backend, key: Hashable, told: str | int | None
+) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        await pool.run(works, key=key)
+    [job] = backend.named("job")
+    assert attributes(job).get("job.key") == told
 
 
 async def test_the_span_of_a_job_is_below_that_of_its_submitter(backend: Backend) -> None:
