@@ -18,6 +18,7 @@ from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.engine import failure_of
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
+from .._runtime.notify import notify
 from .._runtime.outcomes import come_out, without_own_cancellation
 from .calls import ResourceCalls
 from .slot_calls import SlotCalls
@@ -264,6 +265,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     record.opener, record.task = engine.waiting.run_of_caller(), trio.lowlevel.current_task()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
+    notify(engine.instruments, "_group", record, "entering")
     error: BaseException | None = None
     watch = CancellationWatch(group.cancel)
     async with trio.open_nursery() as nursery:
@@ -274,7 +276,9 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                     await group._wait_for_workers()
                 else:
                     await trio.lowlevel.cancel_shielded_checkpoint()
+                notify(engine.instruments, "_group", record, "entered")
                 error = yield group
+                notify(engine.instruments, "_group", record, "leaving")
                 if error is None:
                     await group._finish()
             except BaseException as exc:
@@ -292,6 +296,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
         watch.stop()
     group._left = group._closed = True
     del engine.groups[record]
+    notify(engine.instruments, "_group", record, "left")
     engine.core.close_group(record, trio.current_time())
     engine.carry_out()
     name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
