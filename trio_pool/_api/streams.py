@@ -79,9 +79,9 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             raise RuntimeError("a stream of results can be entered only once")
         # After items are taken, entering the block must not be interrupted any more.
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._tell("entered")
         self._fill = self._feeder.begin()
         self._entered = True
-        self._tell("entered")
         await trio.lowlevel.cancel_shielded_checkpoint()
         return self
 
@@ -123,6 +123,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         with contextlib.suppress(trio.EndOfChannel):
             job = await self._receive()
         if job is None:
+            self._tell("read")
             await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error

@@ -1,0 +1,188 @@
+"""The jobs of a replay: what their functions do, and the options with which they come."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._model.errors import AttemptTimeoutError
+from .._runtime.job_context import current_job, current_run
+from ._conductor import LATE_RUN, RUN
+from ._decisions import as_recorded, error_of
+from ._values import error_name, key_of, number, policy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._model.handles import Worker
+    from .._model.records import Run
+    from ._conductor import Conductor, Rank
+    from ._script import Line, Script, ThreadScript
+    from ._setup import Setup
+
+MOST_REPEATS = 1000
+"""Failed attempts beyond the recorded ones after which a job is given up: nothing says that it would ever succeed."""
+
+_TIMEOUT = error_name(AttemptTimeoutError)
+
+
+class Performer:
+    """Performs the runs of a replay's jobs: they last as long as recorded, and end as recorded.
+
+    Arguments:
+      conductor: lets the time pass.
+      setup: the replay's pool.
+      limit: the recorded bound on attempts of jobs that have none of their own.
+      follow: performs what a task inside of a run does with the pool.
+    """
+
+    def __init__(
+        self, conductor: Conductor, setup: Setup, limit: float, follow: Callable[[ThreadScript], Any]
+    ) -> None:
+        self._conductor = conductor
+        self._setup = setup
+        self._limit = limit
+        self._follow = follow
+
+    async def __call__(self, _: object, script: Script) -> None:
+        """The function of every job."""
+        run = current_run.get()
+        if run is None or run.job is not current_job():
+            run = current_job()._run
+        assert run is not None
+        is_further = run.race is not None and run.worker is not run.race.first
+        attempt, (_, seconds, how) = script.begin(is_further=is_further)
+        script.has_ended_as_recorded = False
+        threads = () if is_further else script.threads.get(script.begun, ())
+        end = self._conductor.now + seconds
+        try:
+            if not threads:
+                await self._last(run, script, attempt, end, how)
+                return
+            async with trio.open_nursery() as nursery:
+                for thread in threads:
+                    nursery.start_soon(self._follow, thread)
+                await self._last(run, script, attempt, end, how, failing=False)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                # Those that are cancelled at the same instant end one after another.
+                late = self._clean_up(script, seconds) if how == "timeout" else 0.0
+                script.has_ended_as_recorded = how == "timeout"
+                await self._conductor.until(self._conductor.now + late, (RUN, run.number))
+            raise
+        self._end(script, attempt, how)
+
+    def _clean_up(self, script: Script, seconds: float) -> float:
+        """How long the function went on after its attempt's timeout."""
+        if script.current.get("error") != _TIMEOUT:
+            return 0.0
+        own: Line = script.line.get("options", {})
+        limit = number(own["attempt_timeout"]) if "attempt_timeout" in own else self._limit
+        return max(0.0, seconds - (math.inf if limit is None else limit))
+
+    async def _last(
+        self, run: Run, script: Script, attempt: Line, end: float, how: str, *, failing: bool = True
+    ) -> None:
+        """Wait for the end of a run; lend its place meanwhile, and say what it has used, as recorded."""
+        rank: Rank = (RUN, run.number)
+        is_race = run.race is not None
+        start, steps = end - (attempt["seconds"] if not is_race else 0.0), attempt.get("steps", ())
+        if steps and not is_race:
+            end += await self._take_steps(run, start, steps)
+        if how == "timeout" and run.deadline < math.inf:
+            await trio.sleep_forever()
+        if how == "cut" and not is_race:
+            if script.is_cancelled_alone:
+                await trio.sleep_forever()
+            if script.line["end"] == "cancelled":  # it would have taken longer
+                end = max(end, start + script.usual)
+        elif how == "cut":
+            rank = (LATE_RUN, run.number)
+        await self._conductor.until(end, rank)
+        if failing:
+            self._end(script, attempt, how)
+
+    def _end(self, script: Script, attempt: Line, how: str) -> None:
+        script.has_ended_as_recorded = True
+        if how == "cut" and "decision" not in attempt and "runs" not in attempt and script.line["end"] != "cancelled":
+            from .._policies.retry import RetryAfter
+
+            raise RetryAfter(0.0, counts=False)  # its worker was taken away
+        if how in ("error", "timeout"):
+            if script.begun > len(script.attempts) + MOST_REPEATS:
+                from .._policies.retry import GiveUp
+
+                raise GiveUp("nothing in the recording says that it would ever succeed")
+            is_like_recorded = self._setup.is_like_recorded or "retry" in script.line.get("options", {})
+            raise error_of(attempt, is_like_recorded=is_like_recorded)
+
+    async def _take_steps(self, run: Run, start: float, steps: list[list[Any]]) -> float:
+        """Take the steps of an attempt; return how much later it ends because a lent place came back later."""
+        rank: Rank = (RUN, run.number)
+        shift, job = 0.0, current_job()
+        at = 0
+        while at < len(steps):
+            offset, what, value = steps[at]
+            at += 1
+            await self._conductor.until(start + offset + shift, rank)
+            if what == "used":
+                job.set_used(value)
+            elif what == "lent":
+                async with job.lend():
+                    while at < len(steps) and steps[at][1] not in ("claimed", "returned"):
+                        await self._conductor.until(start + steps[at][0] + shift, rank)
+                        if steps[at][1] == "used":
+                            job.set_used(steps[at][2])
+                        at += 1
+                    if at < len(steps):
+                        await self._conductor.until(start + steps[at][0] + shift, rank)
+                        at += 1
+                if at < len(steps) and steps[at][1] == "returned":
+                    shift = self._conductor.now - start - steps[at][0]
+                    at += 1
+        return shift
+
+
+class JobOptionsOf:
+    """The options of the jobs of a replay.
+
+    Arguments:
+      workers: the workers by their numbers in the recording.
+      scripts: the jobs by their numbers.
+    """
+
+    def __init__(self, workers: dict[int, Worker], scripts: dict[int, Script]) -> None:
+        self._workers = workers
+        self._scripts = scripts
+        self._policies: dict[str, Any] = {}
+
+    def of(self, script: Script) -> dict[str, Any]:
+        """The options of a job, as the calls of the pool take them."""
+        line: Line = script.line.get("options", {})
+        options: dict[str, Any] = {"name": script.line["name"]}
+        for name in ("attempt_timeout", "total_timeout"):
+            if name in line:
+                options[name] = number(line[name])
+        for name in ("priority", "requires", "uses"):
+            if name in line:
+                options[name] = line[name]
+        if "retry" in line:
+            options["retry"] = self._once(line["retry"], as_recorded)
+        if "hedge" in line:
+            options["hedge"] = self._once(line["hedge"], policy_of)
+        if "key" in line:
+            options["key"] = key_of(line["key"])
+        if "worker" in line:
+            options["worker"] = self._workers.get(line["worker"])
+        if "after" in script.line:
+            others = [self._scripts[number].job for number in script.line["after"] if number in self._scripts]
+            options["after"] = [job for job in others if job is not None]
+        return options
+
+    def _once(self, data: Line, make: Callable[[Line], Any]) -> Any:
+        key = repr(data)
+        if key not in self._policies:
+            self._policies[key] = make(data)
+        return self._policies[key]

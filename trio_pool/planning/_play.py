@@ -1,0 +1,360 @@
+"""One replay: the recorded jobs in a pool on a clock of its own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._api.open_pool import open_pool
+from .._api.pool import Instrument
+from .._basics.exceptions import leaves
+from .._model.errors import JobCancelledError, JobFailedError, NoEligibleWorkerError, PoolClosedError, PoolError
+from .._runtime.notify import InnerEvents
+from ._conductor import LATE, THREAD, Conductor, ReplayClock
+from ._jobs import JobOptionsOf, Performer
+from ._script import Script
+from ._setup import Setup
+from ._values import number
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from .._api.job_group import JobGroup
+    from .._api.pool import Pool, SlotPool
+    from .._model.handles import Job, Worker
+    from .._model.statistics import PoolStatistics
+    from ._script import Contents, Line, ThreadScript
+
+_REFUSED = (PoolClosedError, NoEligibleWorkerError)
+
+
+class Outcome:
+    """What came out of a replay."""
+
+    def __init__(self, elapsed: float, statistics: PoolStatistics, watch: Watch, explanation: str) -> None:
+        self.elapsed = elapsed
+        self.statistics = statistics
+        self.waiting = watch.waiting
+        self.total = watch.total
+        self.explanation = explanation
+
+
+class Watch(Instrument, InnerEvents):
+    """Watches a replay."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self.opened_at = self.closed_at = 0.0
+        self.waiting: list[float] = []
+        self.total: list[float] = []
+
+    def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
+        self.opened_at = trio.current_time()
+
+    def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
+        self.closed_at = trio.current_time()
+
+    def job_submitted(self, job: Job[Any]) -> None:
+        if job.args:
+            job.args[0].job = job
+
+    def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        if not job._attempts:
+            self.waiting.append(trio.current_time() - job.submitted_at)
+
+    def job_finished(self, job: Job[Any]) -> None:
+        self.total.append(trio.current_time() - job.submitted_at)
+
+    def _session(self, worker: Worker, step: str) -> None:
+        self._setup.entering = worker
+
+
+class Player:
+    """Plays a recording.
+
+    Arguments:
+      contents: the recording.
+      conductor: lets the time pass.
+      setup: the replay's pool.
+    """
+
+    def __init__(self, contents: Contents, conductor: Conductor, setup: Setup) -> None:
+        self._contents = contents
+        self._conductor = conductor
+        self._setup = setup
+        self._scripts = {script.id: script.copy() for script in contents.scripts.values()}
+        self._workers: dict[int, Worker] = {}
+        self._options = JobOptionsOf(self._workers, self._scripts)
+        self._specs: dict[tuple[int, str], Any] = {}
+        limit = number(contents.opening["attempt_timeout"])
+        self._perform = Performer(conductor, setup, limit or 0.0, self._follow)
+        self._groups: dict[int, JobGroup[Any]] = {}
+        self._group_comes: dict[int, trio.Event] = {}
+        self._streams: dict[int, Any] = {}
+        self._pool: Pool[Any]
+        self._nursery: trio.Nursery
+        # With a single task, nothing else can happen at the same instant.
+        self._is_alone = len(contents.threads) == 1 and not any(each.threads for each in self._scripts.values())
+
+    async def play(self) -> Outcome:
+        """Play it from beginning to end."""
+        setup = self._setup
+        watch = Watch(setup)
+        instruments = (watch, *setup.options.pop("instruments", ()))
+        block = open_pool(setup.resources, **setup.options, instruments=instruments)
+        pool: Any = None
+        try:
+            async with block as pool:
+                self._pool = pool
+                self._workers.update(zip(setup.sources, pool.workers, strict=False))
+                async with trio.open_nursery() as self._nursery:
+                    self._begin()
+                if self._contents.tail is not None:
+                    await pool.join()
+                    await self._conductor.until(self._conductor.now + self._contents.tail, (LATE, 0))
+        except Exception as error:
+            if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
+                raise
+        elapsed = watch.closed_at - watch.opened_at
+        return Outcome(elapsed, pool.statistics(), watch, explain(pool))
+
+    def _begin(self) -> None:
+        """Begin with what the tasks of the program did."""
+        arrivals: list[tuple[float, int, Script]] = []
+        for thread in self._contents.threads:
+            gap, first = thread.steps[0]
+            if len(thread.steps) > 1 or not isinstance(first, Script) or "group" in first.line:
+                self._nursery.start_soon(self._follow, thread)
+            else:
+                arrivals.append((gap, thread.number, first))
+        if arrivals:
+            arrivals.sort(key=lambda arrival: arrival[:2])
+            self._nursery.start_soon(self._let_come, arrivals)
+        for script in self._scripts.values():
+            if script.is_cancelled_alone:
+                self._nursery.start_soon(self._cancel_in_time, script)
+
+    # What the tasks of the program did.
+
+    async def _let_come(self, arrivals: list[tuple[float, int, Script]]) -> None:
+        """Submit jobs that came by themselves, each from a task of its own."""
+        began = self._conductor.now
+        for at, number_, script in arrivals:
+            await self._conductor.until(began + at, (THREAD, number_))
+            self._submit(self._scripts[script.id])
+
+    async def _follow(self, thread: ThreadScript) -> None:
+        """Do what a task did, one call after another."""
+        steps = iter(thread.steps)
+        await self._take_steps(steps, (THREAD, thread.number), None)
+
+    async def _take_steps(
+        self, steps: Iterator[tuple[float, Line | Script]], rank: tuple[int, int], end: Line | None
+    ) -> None:
+        """Take steps, up to the one that ends the block in which they are."""
+        conductor = self._conductor
+        for gap, what in steps:
+            if gap or not self._is_alone:
+                await conductor.until(conductor.now + gap, rank)
+            if isinstance(what, Script):
+                await self._come(self._scripts[what.id])
+            elif end is not None and what.items() >= end.items():
+                return
+            elif "read" in what:
+                await self._read(what, rank)
+            elif what["do"] == "group":
+                await self._in_group(what, steps, rank)
+            elif what["do"] == "stream":
+                await self._in_stream(what, steps, rank)
+            elif what["do"] not in ("end_group", "leave_stream"):
+                self._act(what)
+        if end is not None and end.get("do") == "leave_stream":  # the recording broke off
+            await self._read({"read": end["stream"], "times": None}, rank)
+
+    async def _in_group(self, what: Line, steps: Iterator[Any], rank: tuple[int, int]) -> None:
+        """Open a group, and do what was done in its block."""
+        key, end = what["group"], {"do": "end_group", "group": what["group"]}
+        reserve = min(what["reserve"], int(min(self._pool._engine.core.most_places, 1e9)))
+        options: dict[str, Any] = {"name": what["name"], "must_succeed": what["must_succeed"]}
+        block = self._pool.open_group(max_running=number(what["max_running"]), reserve=reserve, **options)
+        is_over = False
+        try:
+            async with block as group:
+                self._groups[key] = group
+                self._group_comes.setdefault(key, trio.Event()).set()
+                await self._take_steps(steps, rank, end)
+                is_over = True
+        except Exception as error:
+            if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
+                raise
+        self._group_comes.setdefault(key, trio.Event()).set()
+        self._groups.pop(key, None)
+        if not is_over:
+            await self._take_steps(steps, rank, end)
+
+    async def _in_stream(self, what: Line, steps: Iterator[Any], rank: tuple[int, int]) -> None:
+        """Open a stream, and do what was done in its block."""
+        key, end = what["stream"], {"do": "leave_stream", "stream": what["stream"]}
+        scripts = [self._scripts[script.id] for script in self._contents.streams.get(key, ())]
+        target: Any = self._target(scripts[0]) if scripts else self._pool
+        call = target.map if what["ordered"] else target.as_completed
+        with suppress(PoolClosedError):
+            block = call(self._perform, self._items(scripts, rank), buffer=number(what["buffer"]),
+                         **self._stream_options(scripts))  # fmt: skip
+            async with block as self._streams[key]:
+                await self._take_steps(steps, rank, end)
+
+    def _items(self, scripts: list[Script], rank: tuple[int, int]) -> Any:
+        """The items of a stream: its jobs, as fast as their source gave them."""
+        if not any("took" in script.line for script in scripts):
+            return scripts
+        conductor = self._conductor
+
+        async def take() -> AsyncGenerator[Script]:
+            for script in scripts:
+                if "took" in script.line:
+                    await conductor.until(conductor.now + script.line["took"], (LATE, rank[1]))
+                yield script
+
+        return take()
+
+    def _stream_options(self, scripts: list[Script]) -> dict[str, Any]:
+        """Options for all jobs of a stream, or functions of the item where they differ."""
+        kinds = {repr((script.line.get("options"), script.line["name"])) for script in scripts}
+        afters = any("after" in script.line for script in scripts)
+        if len(kinds) <= 1 and not afters:
+            return self._options.of(scripts[0]) if scripts else {}
+        names = {name for script in scripts for name in self._options.of(script)}
+        return {name: lambda script, name=name: self._options.of(script).get(name) for name in names}
+
+    async def _read(self, what: Line, rank: tuple[int, int]) -> None:
+        """Read from a stream."""
+        stream, left = self._streams.get(what["read"]), what["times"]
+        while stream is not None and left != 0:
+            try:
+                await anext(stream)
+            except StopAsyncIteration:
+                return
+            except trio.ClosedResourceError:
+                return
+            except (JobFailedError, JobCancelledError, *_REFUSED):
+                pass
+            if not self._is_alone:
+                await self._conductor.until(self._conductor.now, rank)
+            left = None if left is None else left - 1
+
+    # Jobs come.
+
+    async def _come(self, script: Script) -> None:
+        """Submit a job; wait while the queue is full."""
+        group = script.line.get("group")
+        if group is not None:
+            await self._group_comes.setdefault(group, trio.Event()).wait()
+        job = self._submit(script)
+        if job is not None:
+            with suppress(*_REFUSED):
+                await self._pool._engine.submitters.wait_for_place(job)
+
+    def _submit(self, script: Script) -> Job[Any] | None:
+        """Submit a job; return it if it waits for a place in the queue."""
+        if script.line.get("options", {}).get("lease"):
+            self._nursery.start_soon(self._hold, script)
+            return None
+        target = self._target(script)
+        with suppress(*_REFUSED):
+            job = target._make_job(self._perform, (script,), self._spec(script, target))
+            if not target._goes_straight(job) and target._lines_up(job):
+                target._engine.submitters.call_when_placed(job, lambda _: None)
+                return job
+        return None
+
+    def _target(self, script: Script) -> Pool[Any] | JobGroup[Any]:
+        return self._groups.get(script.line.get("group", 0), self._pool)
+
+    def _spec(self, script: Script, target: Any) -> Any:
+        """The checked options of a job: most jobs have the same."""
+        if "after" in script.line:
+            return target._resolve(self._options.of(script), "submit")
+        key = (id(target), repr((script.line.get("options"), script.line["name"])))
+        spec = self._specs.get(key)
+        if spec is None:
+            spec = self._specs[key] = target._resolve(self._options.of(script), "submit")
+        return spec
+
+    async def _hold(self, script: Script) -> None:
+        """Hold a resource as the caller of ``acquire`` did."""
+        options = self._options.of(script)
+        for name in ("retry", "attempt_timeout", "after", "hedge"):
+            options.pop(name, None)
+        timeout = options.pop("total_timeout", None)
+        rank = (THREAD, script.id)
+        with suppress(PoolError, trio.TooSlowError):
+            lease = self._target(script).acquire(timeout=timeout, **options)
+            async with lease:
+                script.job = lease.job
+                attempt, (_, seconds, how) = script.begin(is_further=False)
+                await self._conductor.until(self._conductor.now + seconds, rank)
+                if how == "error":
+                    raise PoolError("as recorded")
+
+    async def _cancel_in_time(self, script: Script) -> None:
+        """Cancel a job that its caller cancelled, as long after it came."""
+        lasted = script.line["lasted"]
+        rank = (LATE, script.id)
+        await self._conductor.until(self._conductor.now + script.line["at"] + lasted, rank)
+        while script.job is None:
+            if not self._pool._engine.lifecycle.live:
+                return
+            await self._conductor.until(self._conductor.now + lasted, rank)
+        while self._conductor.now < script.job.submitted_at + lasted:
+            await self._conductor.until(script.job.submitted_at + lasted, rank)
+        script.job.cancel()
+
+    # What the program did to workers and to the pool.
+
+    def _act(self, what: Line) -> None:
+        """Pause, resume, rest, reopen, add or remove."""
+        do = what["do"]
+        if do == "add":
+            if self._contents.opened_with == len(self._setup.sources):
+                self._nursery.start_soon(self._add, what["worker"])
+            return
+        worker = self._workers.get(what["worker"]) if "worker" in what else None
+        if "worker" in what and worker is None:
+            return
+        subject: Any = self._pool if worker is None else worker
+        if do == "rest":
+            subject.rest(what["seconds"])
+        elif do == "remove":
+            self._nursery.start_soon(subject.remove)
+        else:
+            getattr(subject, do)()
+
+    async def _add(self, data: Line) -> None:
+        with suppress(OSError, RuntimeError, PoolClosedError):
+            self._workers[data["id"]] = await self._pool.add(self._setup.resource(data, data["name"]))
+
+
+def explain(pool: Any) -> str:
+    """What kept a pool from being faster."""
+    return str(pool.explain()) if hasattr(pool, "explain") else str(pool.statistics())
+
+
+def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mapping[str, Any]) -> Outcome:
+    """Play a recording in a Trio run of its own."""
+    clock = ReplayClock()
+
+    async def run() -> Outcome:
+        conductor = Conductor(clock)
+        player = Player(contents, conductor, Setup(contents, conductor, workers, seed, changes))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conductor.run)
+            outcome = await player.play()
+            nursery.cancel_scope.cancel()
+        return outcome
+
+    # Nothing of the caller's context belongs to the replay.
+    return Context().run(trio.run, run, clock=clock)

@@ -1,0 +1,201 @@
+"""A recording as a replay needs it: what each task does, and how each job goes."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .._model.handles import Job
+
+Line = dict[str, Any]
+
+
+class Script:
+    """How a job goes.
+
+    Attributes:
+      id: its number in the recording.
+      line: the line of the job.
+      attempts: the lines of its attempts, in order; of those that were cancelled, too.
+      threads: what tasks in its attempts do, by the number of the attempt.
+      usual: the seconds of a job of which no attempt was recorded.
+      begun: in a replay, how many attempts have begun.
+      current: in a replay, the line of the last of them.
+      has_ended_as_recorded: in a replay, whether that one has ended as its line says.
+      job: in a replay, the job.
+    """
+
+    # fmt: off
+    __slots__ = (
+        "_runs", "attempts", "begun", "current", "has_ended_as_recorded", "id", "job", "line", "threads", "usual",
+    )
+    # fmt: on
+
+    def __init__(self, line: Line, attempts: list[Line], usual: float) -> None:
+        self.id: int = line["job"]
+        self.line = line
+        self.attempts = attempts
+        self.usual = usual
+        self.threads: dict[int, list[ThreadScript]] = {}
+        self.begun = 0
+        self.current: Line = {}
+        self.has_ended_as_recorded = True
+        self._runs = 0
+        self.job: Job[Any] | None = None
+
+    def copy(self) -> Script:
+        """The script for one more replay."""
+        fresh = Script(self.line, self.attempts, self.usual)
+        fresh.threads = self.threads
+        return fresh
+
+    def begin(self, *, is_further: bool) -> tuple[Line, list[Any]]:
+        """Begin a run; return its attempt, and the run: its worker, its seconds, and how it ended.
+
+        Beyond the recorded attempts the last is repeated, and beyond the runs of an attempt its last.
+        """
+        if is_further:
+            self._runs += 1
+        else:
+            self.begun += 1
+            self._runs = 0
+            at = min(self.begun, len(self.attempts)) - 1
+            self.current = self.attempts[at] if self.attempts else {"end": "value", "seconds": self.usual}
+        attempt = self.current
+        runs = attempt.get("runs")
+        if runs is None:
+            return attempt, [None, attempt["seconds"], attempt["end"]]
+        return attempt, runs[min(self._runs, len(runs) - 1)]
+
+    @property
+    def is_cancelled_alone(self) -> bool:
+        """Whether the program has cancelled the job, and no end of a stream or of anything else."""
+        return self.line["end"] == "cancelled" and "stream" not in self.line
+
+
+class ThreadScript:
+    """What one task of the program does with the pool.
+
+    Attributes:
+      number: counts from 1.
+      steps: in order, each a line, or the script of a job.
+    """
+
+    __slots__ = ("number", "steps")
+
+    def __init__(self, number: int, steps: list[tuple[float, Line | Script]]) -> None:
+        self.number = number
+        self.steps = steps
+
+
+class Contents:
+    """The contents of a recording.
+
+    Attributes:
+      opening: the options of the pool.
+      workers: those with which it was opened, and then those that were added.
+      opened_with: how many it was opened with.
+      sessions: for each worker the seconds to enter its lifespan, one by one; as text if that failed.
+      exits: for each worker the seconds to leave it.
+      threads: the tasks outside of jobs.
+      scripts: the jobs by their numbers, in the order in which they came.
+      streams: the jobs of each stream, in order.
+      elapsed: seconds from the opening to the end, or to the last event that was written.
+      tail: seconds between the end of everything else and the end of the pool's body; None if jobs outlived the body.
+    """
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.opening: Line = {}
+        self.workers: list[Line] = []
+        self.opened_with = 0
+        self.enters: dict[int, list[tuple[float, bool]]] = {}
+        self.exits: dict[int, list[float]] = {}
+        self.threads: list[ThreadScript] = []
+        self.scripts: dict[int, Script] = {}
+        self.streams: dict[int, list[Script]] = {}
+        self.elapsed: float = 0.0
+        self.tail: float | None = None
+        self._attempts: dict[int, list[Line]] = {}
+        self._jobs: list[Line] = []
+        self._steps: dict[int, list[tuple[list[float], Line | Script]]] = {}
+        self._last_step = 0.0
+        self._inner: dict[int, Line] = {}
+        self._body_ended: float | None = None
+        for line in lines:
+            self._add(line)
+        if not self.opening:
+            raise ValueError("the recording is empty: no pool was opened with its recorder")
+        self._put_together()
+
+    def _add(self, line: Line) -> None:
+        if "job" in line and "end" in line:
+            self._jobs.append(line)
+            self.elapsed = max(self.elapsed, line["at"] + line["lasted"])
+        elif "attempt" in line and "seconds" in line:
+            self._attempts.setdefault(line["attempt"], []).append(line)
+            self.elapsed = max(self.elapsed, line["at"] + line["seconds"])
+        elif "thread" in line:
+            self._inner[line["thread"]] = line
+        elif "step" in line:
+            self._add_step(line["step"], line)
+            if line.get("do") == "add":
+                self.workers.append(line["worker"])
+        elif "entered" in line or "not_entered" in line:
+            worker = line.get("entered", line.get("not_entered"))
+            self.enters.setdefault(worker, []).append((line["seconds"], "entered" in line))
+        elif "left" in line:
+            self.exits.setdefault(line["left"], []).append(line["seconds"])
+        elif "pool" in line:
+            self.opening = line["pool"]
+            self.workers = self.opening["workers"]
+            self.opened_with = len(self.workers)
+        elif "body_ended" in line:
+            self._body_ended = line["body_ended"]
+        elif "closed" in line:
+            self.elapsed = max(self.elapsed, line["closed"])
+
+    def _add_step(self, step: list[float], what: Line | Script) -> None:
+        self._steps.setdefault(int(step[0]), []).append((step, what))
+        self._last_step = max(self._last_step, step[3])
+
+    def _put_together(self) -> None:
+        self._jobs.sort(key=lambda line: line["job"])
+        times = [line["last"]["seconds"] for line in self._jobs if "last" in line]
+        usual = median(times) if times else 0.0
+        for line in self._jobs:
+            attempts = self._attempts.get(line["job"], [])
+            if "last" in line:
+                attempts.append(line["last"])
+            script = self.scripts[line["job"]] = Script(line, attempts, usual)
+            if "stream" in line:
+                self.streams.setdefault(line["stream"], []).append(script)
+            else:
+                self._add_step(line["step"], script)
+        for number, steps in sorted(self._steps.items()):
+            thread = ThreadScript(number, _with_gaps(steps))
+            origin = self._inner.get(number)
+            if origin is None:
+                self.threads.append(thread)
+            elif (parent := self.scripts.get(origin["job"])) is not None:
+                parent.threads.setdefault(origin["attempt"], []).append(thread)
+            else:  # the job was under way when the recording broke off
+                gap, first = thread.steps[0]
+                thread.steps[0] = (gap + origin["at"], first)
+                self.threads.append(thread)
+        ends = [line["at"] + line["lasted"] for line in self._jobs]
+        if self._body_ended is not None and all(end <= self._body_ended for end in ends):
+            self.tail = max(0.0, self._body_ended - max([self._last_step, *ends]))
+
+
+def _with_gaps(steps: list[tuple[list[float], Line | Script]]) -> list[tuple[float, Line | Script]]:
+    """The steps of a task in order, each with the seconds since the end of the step before."""
+    found: list[tuple[float, Line | Script]] = []
+    last, last_at = 0.0, 0.0
+    for (_, number, gap, at), what in sorted(steps, key=lambda step: step[0][1]):
+        # Steps of jobs that were under way when the recording broke off are missing.
+        found.append((gap if number == last + 1 or not found else max(0.0, at - last_at), what))
+        last, last_at = number, at
+    return found
