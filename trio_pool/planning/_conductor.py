@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 import trio.testing
 
+from ._values import DIGITS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -74,7 +76,7 @@ class Conductor:
     async def until(self, time: float, rank: Rank) -> None:
         """Wait until a time. A checkpoint."""
         entry = _Entry(trio.lowlevel.current_task())
-        heappush(self._heap, (time, rank, next(self._numbers), entry))
+        heappush(self._heap, (round(time, DIGITS), rank, next(self._numbers), entry))
 
         def abort(_: Callable[[], Any]) -> trio.lowlevel.Abort:
             entry.is_over = True

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
     from os import PathLike
 
 FORMAT = "trio_pool recording"
@@ -29,7 +28,6 @@ class LineWriter:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
-        self._file: FileIO | None = None
         self._held: list[str] = []
         self._size = 0
         self._flushed_at = 0.0
@@ -39,7 +37,7 @@ class LineWriter:
         """Write a line, now or within about a second.
 
         Raises:
-          OSError: if the file can't be written; it is closed then.
+          OSError: if the file can't be written.
         """
         text = _encoded(line)
         self._held.append(text)
@@ -49,24 +47,14 @@ class LineWriter:
             self._flushed_at = now
 
     def flush(self) -> None:
-        """Write what is held back."""
-        data = "".join(self._held).encode()
-        self._held.clear()
-        self._size = 0
-        try:
-            if self._file is None:
-                self._file = self.path.open("ab", buffering=0)
-            while data:
-                data = data[self._file.write(data) :]
-        except BaseException:
-            self.close()
-            raise
+        """Write what is held back. The file is open only meanwhile: nobody says when a recorder is no longer used.
 
-    def close(self) -> None:
-        """Close the file. What is held back is lost."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        Raises:
+          OSError: if the file can't be written; then what was held back is lost.
+        """
+        lines, self._held, self._size = self._held, [], 0
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
 
 
 def _encoded(line: dict[str, Any]) -> str:

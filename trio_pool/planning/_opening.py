@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._values import plain, plain_key, plain_number
+from ._values import plain, plain_amounts, plain_key, plain_number
 
 if TYPE_CHECKING:
     from .._model.pool_config import Config
@@ -100,7 +100,7 @@ def plain_options(spec: JobSpec, config: Config, limits: SharedLimits) -> dict[s
     if spec.key is not None:
         line["key"] = plain_key(spec.key)
     if spec.uses:
-        line["uses"] = dict(spec.uses)
+        line["uses"] = plain_amounts(spec.uses)
     if spec.hedge is not None:
         line["hedge"] = plain(spec.hedge)
     return line

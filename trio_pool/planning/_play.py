@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .._api.pool import Pool, SlotPool
     from .._model.handles import Job, Worker
     from .._model.statistics import PoolStatistics
-    from ._script import Contents, Line, ThreadScript
+    from ._script import Contents, Line, Step, ThreadScript
 
 _REFUSED = (PoolClosedError, NoEligibleWorkerError)
 
@@ -125,11 +125,11 @@ class Player:
         """Begin with what the tasks of the program did."""
         arrivals: list[tuple[float, int, Script]] = []
         for thread in self._contents.threads:
-            gap, first = thread.steps[0]
+            gap, order, first = thread.steps[0]
             if len(thread.steps) > 1 or not isinstance(first, Script) or "group" in first.line:
                 self._nursery.start_soon(self._follow, thread)
             else:
-                arrivals.append((gap, thread.number, first))
+                arrivals.append((gap, order, first))
         if arrivals:
             arrivals.sort(key=lambda arrival: arrival[:2])
             self._nursery.start_soon(self._let_come, arrivals)
@@ -142,21 +142,20 @@ class Player:
     async def _let_come(self, arrivals: list[tuple[float, int, Script]]) -> None:
         """Submit jobs that came by themselves, each from a task of its own."""
         began = self._conductor.now
-        for at, number_, script in arrivals:
-            await self._conductor.until(began + at, (THREAD, number_))
+        for at, order, script in arrivals:
+            await self._conductor.until(began + at, (THREAD, order))
             self._submit(self._scripts[script.id])
 
     async def _follow(self, thread: ThreadScript) -> None:
         """Do what a task did, one call after another."""
-        steps = iter(thread.steps)
-        await self._take_steps(steps, (THREAD, thread.number), None)
+        await self._take_steps(iter(thread.steps), None)
 
-    async def _take_steps(
-        self, steps: Iterator[tuple[float, Line | Script]], rank: tuple[int, int], end: Line | None
-    ) -> None:
+    async def _take_steps(self, steps: Iterator[Step], end: Line | None) -> None:
         """Take steps, up to the one that ends the block in which they are."""
         conductor = self._conductor
-        for gap, what in steps:
+        rank = (THREAD, 0)
+        for gap, order, what in steps:
+            rank = (THREAD, order)
             if gap or not self._is_alone:
                 await conductor.until(conductor.now + gap, rank)
             if isinstance(what, Script):
@@ -166,15 +165,15 @@ class Player:
             elif "read" in what:
                 await self._read(what, rank)
             elif what["do"] == "group":
-                await self._in_group(what, steps, rank)
+                await self._in_group(what, steps)
             elif what["do"] == "stream":
-                await self._in_stream(what, steps, rank)
+                await self._in_stream(what, steps, rank[1])
             elif what["do"] not in ("end_group", "leave_stream"):
-                self._act(what)
+                await self._act(what)
         if end is not None and end.get("do") == "leave_stream":  # the recording broke off
             await self._read({"read": end["stream"], "times": None}, rank)
 
-    async def _in_group(self, what: Line, steps: Iterator[Any], rank: tuple[int, int]) -> None:
+    async def _in_group(self, what: Line, steps: Iterator[Step]) -> None:
         """Open a group, and do what was done in its block."""
         key, end = what["group"], {"do": "end_group", "group": what["group"]}
         reserve = min(what["reserve"], int(min(self._pool._engine.core.most_places, 1e9)))
@@ -185,7 +184,7 @@ class Player:
             async with block as group:
                 self._groups[key] = group
                 self._group_comes.setdefault(key, trio.Event()).set()
-                await self._take_steps(steps, rank, end)
+                await self._take_steps(steps, end)
                 is_over = True
         except Exception as error:
             if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
@@ -193,21 +192,21 @@ class Player:
         self._group_comes.setdefault(key, trio.Event()).set()
         self._groups.pop(key, None)
         if not is_over:
-            await self._take_steps(steps, rank, end)
+            await self._take_steps(steps, end)
 
-    async def _in_stream(self, what: Line, steps: Iterator[Any], rank: tuple[int, int]) -> None:
+    async def _in_stream(self, what: Line, steps: Iterator[Step], order: int) -> None:
         """Open a stream, and do what was done in its block."""
         key, end = what["stream"], {"do": "leave_stream", "stream": what["stream"]}
         scripts = [self._scripts[script.id] for script in self._contents.streams.get(key, ())]
         target: Any = self._target(scripts[0]) if scripts else self._pool
         call = target.map if what["ordered"] else target.as_completed
         with suppress(PoolClosedError):
-            block = call(self._perform, self._items(scripts, rank), buffer=number(what["buffer"]),
+            block = call(self._perform, self._items(scripts, order), buffer=number(what["buffer"]),
                          **self._stream_options(scripts))  # fmt: skip
             async with block as self._streams[key]:
-                await self._take_steps(steps, rank, end)
+                await self._take_steps(steps, end)
 
-    def _items(self, scripts: list[Script], rank: tuple[int, int]) -> Any:
+    def _items(self, scripts: list[Script], order: int) -> Any:
         """The items of a stream: its jobs, as fast as their source gave them."""
         if not any("took" in script.line for script in scripts):
             return scripts
@@ -216,7 +215,7 @@ class Player:
         async def take() -> AsyncGenerator[Script]:
             for script in scripts:
                 if "took" in script.line:
-                    await conductor.until(conductor.now + script.line["took"], (LATE, rank[1]))
+                    await conductor.until(conductor.now + script.line["took"], (LATE, order))
                 yield script
 
         return take()
@@ -315,7 +314,7 @@ class Player:
 
     # What the program did to workers and to the pool.
 
-    def _act(self, what: Line) -> None:
+    async def _act(self, what: Line) -> None:
         """Pause, resume, rest, reopen, add or remove."""
         do = what["do"]
         if do == "add":
@@ -329,7 +328,7 @@ class Player:
         if do == "rest":
             subject.rest(what["seconds"])
         elif do == "remove":
-            self._nursery.start_soon(subject.remove)
+            await subject.remove()
         else:
             getattr(subject, do)()
 

@@ -20,7 +20,7 @@ from ._file import LineWriter
 from ._opening import described, differs_by_key, options_of, plain_options
 from ._recording import Recording
 from ._traces import Coming, OpenStream, Thread, Trace, plain_verdict
-from ._values import SharedLimits, error_name, plain_key, plain_number, seconds
+from ._values import SharedLimits, error_name, plain_amounts, plain_number, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,7 @@ class Recorder(Instrument, InnerEvents):
         self._coming: WeakKeyDictionary[JobRecord, Coming] = WeakKeyDictionary()
         self._threads: WeakKeyDictionary[trio.lowlevel.Task, Thread] = WeakKeyDictionary()
         self._thread_numbers = count(1)
+        self._orders = count(1)
         self._streams: dict[StreamWindow[Any], OpenStream] = {}
         self._stream_numbers = count(1)
         self._groups: dict[Group, int] = {}
@@ -77,6 +78,8 @@ class Recorder(Instrument, InnerEvents):
         self._early: list[dict[str, Any]] = []
         self._since: dict[int, float] = {}
         self._stages: dict[int, str] = {}
+        # The threads that wait until a worker has left.
+        self._removers: dict[int, Thread] = {}
         self._is_ending = False
         self._has_bounds_by_key = False
         # The rests that decisions about failures lead to, by worker.
@@ -117,7 +120,6 @@ class Recorder(Instrument, InnerEvents):
             thread.end_reads()
         self._write({"closed": self._now()})
         self._file.flush()
-        self._file.close()
         self._is_open = False
 
     def _meet(self, engine: Engine) -> None:
@@ -249,7 +251,7 @@ class Recorder(Instrument, InnerEvents):
                 if _is_told(error):
                     line["told"] = True
         if attempt.used:
-            line["used"] = dict(attempt.used)
+            line["used"] = plain_amounts(attempt.used)
         if len(trace.runs) > 1:
             line["runs"] = [run[1:] for run in sorted(trace.runs)]
         if trace.steps:
@@ -260,7 +262,7 @@ class Recorder(Instrument, InnerEvents):
             self._write({"attempt": job.id, **line})
 
     def _used(self, run: Run, amounts: Mapping[str, Amount]) -> None:
-        self._note(run, "used", dict(amounts))
+        self._note(run, "used", plain_amounts(amounts))
 
     def _lent(self, run: Run, step: str) -> None:
         self._note(run, step, None)
@@ -291,7 +293,7 @@ class Recorder(Instrument, InnerEvents):
         return thread
 
     def _make_thread(self, done: float) -> Thread:
-        return Thread(next(self._thread_numbers), self._began, done, self._write)
+        return Thread(next(self._thread_numbers), self._began, done, self._orders, self._write)
 
     def _step(self, at: float, job: JobRecord | None = None) -> list[float]:
         return self._thread(job).step(at)
@@ -362,10 +364,14 @@ class Recorder(Instrument, InnerEvents):
             self._do("add", since, worker=described(worker, self._engine.config, self._limits))
         self._workers.add(worker.id)
 
+    def _removing(self, worker: Worker) -> None:
+        self._do("remove", worker=worker.id)
+        self._removers[worker.id] = self._thread()
+
     def worker_stopped(self, worker: Worker) -> None:
-        engine = self._engine
-        if engine is not None and not (self._is_ending or engine.stopping or worker._elastic):
-            self._do("remove", worker=worker.id)
+        thread = self._removers.pop(worker.id, None)
+        if thread is not None:
+            thread.done = trio.current_time()
 
     def worker_paused(self, worker: Worker) -> None:
         self._do("pause", worker=worker.id)

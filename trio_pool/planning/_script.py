@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .._model.handles import Job
 
 Line = dict[str, Any]
+Step: TypeAlias = "tuple[float, int, Line | Script]"
 
 
 class Script:
@@ -81,12 +82,13 @@ class ThreadScript:
 
     Attributes:
       number: counts from 1.
-      steps: in order, each a line, or the script of a job.
+      steps: in order: seconds since the end of the step before, the number of the step among all, and a line or the
+          script of a job.
     """
 
     __slots__ = ("number", "steps")
 
-    def __init__(self, number: int, steps: list[tuple[float, Line | Script]]) -> None:
+    def __init__(self, number: int, steps: list[Step]) -> None:
         self.number = number
         self.steps = steps
 
@@ -120,7 +122,7 @@ class Contents:
         self.tail: float | None = None
         self._attempts: dict[int, list[Line]] = {}
         self._jobs: list[Line] = []
-        self._steps: dict[int, list[tuple[list[float], Line | Script]]] = {}
+        self._steps: dict[int, list[tuple[list[Any], Line | Script]]] = {}
         self._last_step = 0.0
         self._inner: dict[int, Line] = {}
         self._body_ended: float | None = None
@@ -182,20 +184,20 @@ class Contents:
             elif (parent := self.scripts.get(origin["job"])) is not None:
                 parent.threads.setdefault(origin["attempt"], []).append(thread)
             else:  # the job was under way when the recording broke off
-                gap, first = thread.steps[0]
-                thread.steps[0] = (gap + origin["at"], first)
+                gap, order, first = thread.steps[0]
+                thread.steps[0] = (gap + origin["at"], order, first)
                 self.threads.append(thread)
         ends = [line["at"] + line["lasted"] for line in self._jobs]
         if self._body_ended is not None and all(end <= self._body_ended for end in ends):
             self.tail = max(0.0, self._body_ended - max([self._last_step, *ends]))
 
 
-def _with_gaps(steps: list[tuple[list[float], Line | Script]]) -> list[tuple[float, Line | Script]]:
+def _with_gaps(steps: list[tuple[list[Any], Line | Script]]) -> list[Step]:
     """The steps of a task in order, each with the seconds since the end of the step before."""
-    found: list[tuple[float, Line | Script]] = []
+    found: list[Step] = []
     last, last_at = 0.0, 0.0
-    for (_, number, gap, at), what in sorted(steps, key=lambda step: step[0][1]):
+    for (_, number, gap, at, order), what in sorted(steps, key=lambda step: step[0][1]):
         # Steps of jobs that were under way when the recording broke off are missing.
-        found.append((gap if number == last + 1 or not found else max(0.0, at - last_at), what))
+        found.append((gap if number == last + 1 or not found else max(0.0, at - last_at), order, what))
         last, last_at = number, at
     return found

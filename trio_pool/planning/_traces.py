@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._core.retry_decision import Die, Retry
 from ._values import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .._core.retry_decision import Verdict
     from .._core.stream_window import StreamWindow
-    from .._model.handles import Job
 
 Line = dict[str, Any]
 
@@ -30,16 +30,20 @@ class Thread:
     Arguments:
       number: counts from 1.
       origin: when the recording began.
+      orders: counts the steps of all threads.
       done: when the call before ended; at first, the recording's beginning or that of the attempt it is part of.
       write: writes a line.
     """
 
-    __slots__ = ("_asked", "_origin", "_read", "_reads", "_think", "_write", "done", "number", "steps")
+    __slots__ = ("_asked", "_orders", "_origin", "_read", "_reads", "_think", "_write", "done", "number", "steps")
 
-    def __init__(self, number: int, origin: float, done: float, write: Callable[[Line], object]) -> None:
+    def __init__(
+        self, number: int, origin: float, done: float, orders: Iterator[int], write: Callable[[Line], object]
+    ) -> None:
         self.number = number
         self._origin = origin
         self.done = done
+        self._orders = orders
         self.steps = 0
         self._write = write
         # Reads of one stream right after each other are one step.
@@ -49,11 +53,14 @@ class Thread:
         self._asked = done
 
     def step(self, at: float) -> list[float]:
-        """A step that begins now: its thread, its number in it, the seconds since the step before, and the time."""
+        """A step that begins now: its thread, its number in it, the seconds since the step before, the time, and its number."""
         self.end_reads()
         gap, self.done = max(0.0, at - self.done), max(at, self.done)
+        return self._numbered(gap, at)
+
+    def _numbered(self, gap: float, at: float) -> list[float]:
         self.steps += 1
-        return [self.number, self.steps, seconds(gap), seconds(at - self._origin)]
+        return [self.number, self.steps, seconds(gap), seconds(at - self._origin), next(self._orders)]
 
     def asked(self, at: float) -> None:
         """A stream is asked for its next result."""
@@ -72,8 +79,7 @@ class Thread:
     def end_reads(self) -> None:
         """Write the reads so far as a step."""
         if self._reads:
-            self.steps += 1
-            step = [self.number, self.steps, seconds(self._think), seconds(self._asked - self._origin)]
+            step = self._numbered(self._think, self._asked)
             self._write({"step": step, "read": self._read, "times": self._reads})
         self._read, self._reads, self._think = None, 0, 0.0
 
@@ -138,10 +144,8 @@ class OpenStream:
         self.took = 0.0
 
 
-def plain_verdict(verdict: Verdict, job: Job[Any]) -> Line:
+def plain_verdict(verdict: Verdict) -> Line:
     """A decision as plain values."""
-    from .._core.retry_decision import Die, Retry
-
     fate, line = verdict.fate, dict[str, Any]()
     if isinstance(fate, Retry):
         line["again"] = seconds(fate.delay)

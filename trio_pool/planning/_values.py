@@ -17,8 +17,7 @@ from .._policies.retry import RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
-    from random import Random
+    from collections.abc import Hashable, Iterable, Mapping
 
     from .._policies.rate_meters import AnyLimit
 
@@ -138,6 +137,11 @@ class FreshLimits:
         if callable(limits):
             return attrs.evolve(given, rate_limit=lambda key: self.given(limits(key)))
         return attrs.evolve(given, rate_limit=self.given(limits))
+
+
+def plain_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
+    """What a job uses, for JSON: as a meter keeps it, an amount may be a fraction."""
+    return {unit: amount if isinstance(amount, int) else float(amount) for unit, amount in amounts.items()}
 
 
 def plain_key(key: Hashable) -> Any:
