@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._model.errors import AttemptTimeoutError
+from .._policies.retry import GiveUp, RetryAfter
 from .._runtime.job_context import current_job, current_run
 from ._conductor import LATE_RUN, RUN
 from ._decisions import as_recorded, error_of
-from ._values import error_name, key_of, number, policy_of
+from ._values import key_of, number, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 MOST_REPEATS = 1000
 """Failed attempts beyond the recorded ones after which a job is given up: nothing says that it would ever succeed."""
 
-_TIMEOUT = error_name(AttemptTimeoutError)
-
 
 class Performer:
     """Performs the runs of a replay's jobs: they last as long as recorded, and end as recorded.
@@ -34,16 +32,20 @@ class Performer:
     Arguments:
       conductor: lets the time pass.
       setup: the replay's pool.
-      limit: the recorded bound on attempts of jobs that have none of their own.
+      limits: the recorded timeouts of jobs that have none of their own: of an attempt, and in all.
       follow: performs what a task inside of a run does with the pool.
     """
 
     def __init__(
-        self, conductor: Conductor, setup: Setup, limit: float, follow: Callable[[ThreadScript], Any]
+        self,
+        conductor: Conductor,
+        setup: Setup,
+        limits: tuple[float | None, float | None],
+        follow: Callable[[ThreadScript], Any],
     ) -> None:
         self._conductor = conductor
         self._setup = setup
-        self._limit = limit
+        self._limits = limits
         self._follow = follow
 
     async def __call__(self, _: object, script: Script) -> None:
@@ -58,32 +60,39 @@ class Performer:
         threads = () if is_further else script.threads.get(script.begun, ())
         end = self._conductor.now + seconds
         try:
-            if not threads:
+            if how != "timeout" and how != "cut" and seconds >= self._limit_of(script, attempt):
+                with trio.CancelScope(shield=True):  # it went on in spite of its timeout
+                    await self._last(run, script, attempt, end, how)
+            elif not threads:
                 await self._last(run, script, attempt, end, how)
-                return
-            async with trio.open_nursery() as nursery:
-                for thread in threads:
-                    nursery.start_soon(self._follow, thread)
-                await self._last(run, script, attempt, end, how, failing=False)
+            else:
+                async with trio.open_nursery() as nursery:
+                    for thread in threads:
+                        nursery.start_soon(self._follow, thread)
+                    await self._last(run, script, attempt, end, how)
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
                 # Those that are cancelled at the same instant end one after another.
-                late = self._clean_up(script, seconds) if how == "timeout" else 0.0
+                late = max(0.0, seconds - self._limit_of(script, attempt)) if how == "timeout" else 0.0
                 script.has_ended_as_recorded = how == "timeout"
                 await self._conductor.until(self._conductor.now + late, (RUN, run.number))
             raise
         self._end(script, attempt, how)
 
-    def _clean_up(self, script: Script, seconds: float) -> float:
-        """How long the function went on after its attempt's timeout."""
-        if script.current.get("error") != _TIMEOUT:
-            return 0.0
+    def _limit_of(self, script: Script, attempt: Line) -> float:
+        """How long the recorded attempt could last before a timeout cancelled it."""
         own: Line = script.line.get("options", {})
-        limit = number(own["attempt_timeout"]) if "attempt_timeout" in own else self._limit
-        return max(0.0, seconds - (math.inf if limit is None else limit))
+        each, in_all = [
+            number(own[name]) if name in own else default
+            for name, default in zip(("attempt_timeout", "total_timeout"), self._limits, strict=True)
+        ]
+        limit = math.inf if each is None else each
+        if in_all is None or in_all == math.inf or "at" not in attempt:
+            return limit
+        return min(limit, script.line["at"] + in_all - attempt["at"])
 
     async def _last(
-        self, run: Run, script: Script, attempt: Line, end: float, how: str, *, failing: bool = True
+        self, run: Run, script: Script, attempt: Line, end: float, how: str
     ) -> None:
         """Wait for the end of a run; lend its place meanwhile, and say what it has used, as recorded."""
         rank: Rank = (RUN, run.number)
@@ -101,19 +110,13 @@ class Performer:
         elif how == "cut":
             rank = (LATE_RUN, run.number)
         await self._conductor.until(end, rank)
-        if failing:
-            self._end(script, attempt, how)
 
     def _end(self, script: Script, attempt: Line, how: str) -> None:
         script.has_ended_as_recorded = True
         if how == "cut" and "decision" not in attempt and "runs" not in attempt and script.line["end"] != "cancelled":
-            from .._policies.retry import RetryAfter
-
             raise RetryAfter(0.0, counts=False)  # its worker was taken away
         if how in ("error", "timeout"):
             if script.begun > len(script.attempts) + MOST_REPEATS:
-                from .._policies.retry import GiveUp
-
                 raise GiveUp("nothing in the recording says that it would ever succeed")
             is_like_recorded = self._setup.is_like_recorded or "retry" in script.line.get("options", {})
             raise error_of(attempt, is_like_recorded=is_like_recorded)
