@@ -109,7 +109,7 @@ class Player:
         try:
             async with block as pool:
                 self._pool = pool
-                self._workers.update(zip(setup.sources, pool.workers, strict=False))
+                self._note_workers(pool.workers)
                 async with trio.open_nursery() as self._nursery:
                     self._begin()
                 if self._contents.tail is not None:
@@ -120,6 +120,14 @@ class Player:
                 raise
         elapsed = watch.closed_at - watch.opened_at
         return Outcome(elapsed, pool.statistics(), watch, explain(pool))
+
+    def _note_workers(self, workers: tuple[Worker, ...]) -> None:
+        """Note which worker stands for which in the recording."""
+        if workers and not self._setup.is_elastic:
+            recorded = self._contents.workers
+            if self._setup.has_recorded_workers:
+                recorded = recorded[: self._contents.opened_with]
+            self._workers.update((data["id"], workers[at % len(workers)]) for at, data in enumerate(recorded))
 
     def _begin(self) -> None:
         """Begin with what the tasks of the program did."""
@@ -317,9 +325,10 @@ class Player:
     async def _act(self, what: Line) -> None:
         """Pause, resume, rest, reopen, add or remove."""
         do = what["do"]
+        if do in ("add", "remove") and not self._setup.has_recorded_workers:
+            return
         if do == "add":
-            if self._contents.opened_with == len(self._setup.sources):
-                self._nursery.start_soon(self._add, what["worker"])
+            self._nursery.start_soon(self._add, what["worker"])
             return
         worker = self._workers.get(what["worker"]) if "worker" in what else None
         if "worker" in what and worker is None:

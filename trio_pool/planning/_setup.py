@@ -86,8 +86,9 @@ class Setup:
       resources: the resources, or the elastic description.
       options: the options.
       is_like_recorded: whether the decisions of the pool's retry policy are repeated.
+      is_elastic: whether the workers are opened with the load.
+      has_recorded_workers: whether there are as many workers as recorded.
       entering: the worker whose lifespan is about to be entered.
-      sources: the numbers that the workers have in the recording, in order.
     """
 
     def __init__(
@@ -99,8 +100,8 @@ class Setup:
         self._sessions: dict[int, int] = {}
         self.entering: Worker | None = None
         self.is_like_recorded = "retry" not in changes
+        self.has_recorded_workers = workers is None
         opening = contents.opening
-        self.sources: list[int] = []
         self.resources: Any = self._elastic(opening["elastic"], workers)
         if self.resources is None:
             self.resources = self._listed(workers)
@@ -111,7 +112,8 @@ class Setup:
                 convert: Any = self._limits.given if name == "rate_limit" else self._limits.per_key
                 self.options[name] = convert(changes[name])
         self.options |= {"rng": Random(seed), "history": False}
-        if opening["elastic"] is None:
+        self.is_elastic: bool = opening["elastic"] is not None
+        if not self.is_elastic:
             self.options["lifespan"] = self._lifespan
 
     def _recorded_options(self, opening: Line) -> dict[str, Any]:
@@ -168,7 +170,6 @@ class Setup:
             rounds, place = divmod(at, len(recorded))
             data = recorded[place]
             resources.append(self.resource(data, f"{data['name']} ({rounds + 1})" if rounds else data["name"]))
-            self.sources.append(data["id"])
         return resources
 
     def _elastic(self, data: Line | None, workers: int | None) -> Elastic[None] | None:
