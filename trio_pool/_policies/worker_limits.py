@@ -46,12 +46,12 @@ class WorkerLimits:
     __slots__ = (
         "_is_old",
         "_jobs",
-        "max_age",
-        "max_jobs",
         "_rng",
         "breaker",
         "check",
         "idle_since",
+        "max_age",
+        "max_jobs",
         "meters",
         "reopens_on_cut",
     )

@@ -25,6 +25,9 @@ class InnerEvents:
     other instruments out.
     """
 
+    def _added(self, pool: Any) -> None:
+        """A pool that is open is about to notify this instrument."""
+
     def _lined_up(self, job: Job[Any]) -> None:
         """A call that submits a job begins to wait for a place in the queue."""
 

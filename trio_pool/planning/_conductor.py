@@ -104,4 +104,3 @@ class Conductor:
             entry = heappop(heap)[3]
             entry.is_over = True
             trio.lowlevel.reschedule(entry.task)
-

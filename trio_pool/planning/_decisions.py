@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -57,7 +57,7 @@ def _like(name: str) -> Exception:
             found = getattr(found, part, None)
         if isinstance(found, type) and issubclass(found, Exception):
             try:
-                return cast("Exception", found.__new__(found))
+                return found.__new__(found)
             except Exception:  # it needs arguments
                 break
         module, dot, last = module.rpartition(".")

@@ -89,11 +89,9 @@ class Performer:
         limit = math.inf if each is None else each
         if in_all is None or in_all == math.inf or "at" not in attempt:
             return limit
-        return min(limit, script.line["at"] + in_all - attempt["at"])
+        return min(limit, float(script.line["at"] + in_all - attempt["at"]))
 
-    async def _last(
-        self, run: Run, script: Script, attempt: Line, end: float, how: str
-    ) -> None:
+    async def _last(self, run: Run, script: Script, attempt: Line, end: float, how: str) -> None:
         """Wait for the end of a run; lend its place meanwhile, and say what it has used, as recorded."""
         rank: Rank = (RUN, run.number)
         is_race = run.race is not None

@@ -23,8 +23,6 @@ PLAIN_OPTIONS = (*NUMBERS, *WORDS)
 """The options of `open_pool` that are numbers, words or policies made of these."""
 
 
-
-
 def options_of(config: Config, elastic: Elastic[Any] | None, limits: SharedLimits) -> dict[str, Any]:
     """The options of a pool, without its resources."""
     line: dict[str, Any] = {name: plain_number(getattr(config, name)) for name in PLAIN_OPTIONS}

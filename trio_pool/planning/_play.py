@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -302,7 +303,7 @@ class Player:
             lease = self._target(script).acquire(timeout=timeout, **options)
             async with lease:
                 script.job = lease.job
-                attempt, (_, seconds, how) = script.begin(is_further=False)
+                _, (_, seconds, how) = script.begin(is_further=False)
                 await self._conductor.until(self._conductor.now + seconds, rank)
                 if how == "error":
                     raise PoolError("as recorded")
@@ -365,4 +366,4 @@ def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mappi
         return outcome
 
     # Nothing of the caller's context belongs to the replay.
-    return Context().run(trio.run, run, clock=clock)
+    return Context().run(partial(trio.run, run, clock=clock))

@@ -19,7 +19,8 @@ from .._runtime.notify import InnerEvents
 from ._file import LineWriter
 from ._opening import described, differs_by_key, options_of, plain_options
 from ._recording import Recording
-from ._traces import Coming, OpenStream, Thread, Trace, plain_verdict
+from ._threads import Line, Threads
+from ._traces import Coming, OpenStream, Trace, plain_verdict
 from ._values import SharedLimits, error_name, plain_amounts, plain_number, seconds
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .._model.states import Attempt
     from .._policies.rate_meter import Amount
     from .._runtime.engine import Engine
+    from ._threads import Thread
 
 
 class Recorder(Instrument, InnerEvents):
@@ -65,9 +67,7 @@ class Recorder(Instrument, InnerEvents):
         self._traces: dict[Job[Any], Trace] = {}
         # How the jobs come that wait for a place in the queue, or depend on others.
         self._coming: WeakKeyDictionary[JobRecord, Coming] = WeakKeyDictionary()
-        self._threads: WeakKeyDictionary[trio.lowlevel.Task, Thread] = WeakKeyDictionary()
-        self._thread_numbers = count(1)
-        self._orders = count(1)
+        self._threads: Threads
         self._streams: dict[StreamWindow[Any], OpenStream] = {}
         self._stream_numbers = count(1)
         self._groups: dict[Group, int] = {}
@@ -110,14 +110,16 @@ class Recorder(Instrument, InnerEvents):
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
         self._meet(pool._engine)
 
+    def _added(self, pool: Any) -> None:
+        self._meet(pool._engine)
+
     def _body_ended(self, pool: object) -> None:
         self._is_ending = True
         self._write({"body_ended": self._now()})
 
     def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
         self._meet(pool._engine)
-        for thread in self._threads.values():
-            thread.end_reads()
+        self._threads.end_reads()
         self._write({"closed": self._now()})
         self._file.flush()
         self._is_open = False
@@ -131,6 +133,7 @@ class Recorder(Instrument, InnerEvents):
         self._engine, self._is_open = engine, True
         self._has_bounds_by_key = differs_by_key(engine.config.per_key)
         self._began = trio.current_time()
+        self._threads = Threads(engine, self._began, self._trace, self._write)
         pool: Any = engine.pool
         elastic = pool._staff.elastic
         workers = [] if elastic is not None else list(engine.roster.by_id.values())
@@ -175,7 +178,7 @@ class Recorder(Instrument, InnerEvents):
         if group is not None:
             line["group"] = self._groups.get(group)
         line["name"] = job.name
-        if (options := self._options_of(job)):
+        if options := self._options_of(job):
             line["options"] = options
         self._traces[job] = Trace(line)
 
@@ -196,7 +199,7 @@ class Recorder(Instrument, InnerEvents):
         self._meet(engine_of(job))  # type: ignore[arg-type]
         if job._window is None:
             coming = self._coming.setdefault(job, Coming())
-            coming.thread = self._thread(job)
+            coming.thread = self._threads.of_caller(job)
             coming.step = coming.thread.step(job._submitted_at)
 
     def _depends(self, job: JobRecord, after: tuple[JobRecord, ...]) -> None:
@@ -273,43 +276,21 @@ class Recorder(Instrument, InnerEvents):
 
     # What the tasks of the program do, one call after another.
 
-    def _thread(self, job: JobRecord | None = None) -> Thread:
-        """The thread of the calling task, in a job's attempt if it is part of one."""
-        context = None if job is None else job._context
-        parent = current.get() if context is None else context.get(current)
-        task = trio.lowlevel.current_task()
-        run = None if parent is None or parent._host is not self._engine else parent._run
-        if parent is None or run is None:
-            thread = self._threads.get(task)
-            if thread is None:
-                thread = self._threads[task] = self._make_thread(self._began)
-            return thread
-        trace = self._trace(parent)
-        thread = trace.threads.get(task)
-        if thread is None:
-            thread = trace.threads[task] = self._make_thread(run.started_at)
-            began = seconds(run.started_at - self._began)
-            self._write({"thread": thread.number, "job": parent.id, "attempt": parent.attempt_count + 1, "at": began})
-        return thread
-
-    def _make_thread(self, done: float) -> Thread:
-        return Thread(next(self._thread_numbers), self._began, done, self._orders, self._write)
-
     def _step(self, at: float, job: JobRecord | None = None) -> list[float]:
-        return self._thread(job).step(at)
+        return self._threads.of_caller(job).step(at)
 
-    def _do(self, what: str, at: float | None = None, **details: object) -> None:
+    def _do(self, what: str, details: Line | None = None, *, at: float | None = None) -> None:
         step = self._step(trio.current_time() if at is None else at)
-        self._write({"step": step, "do": what, **details})
+        self._write({"step": step, "do": what, **(details or {})})
 
     def _stream(self, window: StreamWindow[Any], step: str, detail: object = None) -> None:
         assert self._engine is not None
-        now, thread = trio.current_time(), self._thread()
+        now, thread = trio.current_time(), self._threads.of_caller()
         stream = self._streams.get(window)
         if step == "entered":
             stream = self._streams[window] = OpenStream(next(self._stream_numbers), window)
             details: dict[str, Any] = {"stream": stream.number, "ordered": isinstance(window, InOrder)}
-            self._do("stream", **details, buffer=plain_number(window._buffer))
+            self._do("stream", {**details, "buffer": plain_number(window._buffer)})
         elif stream is None:
             return  # entered before the recording began
         elif step == "asked":
@@ -320,19 +301,19 @@ class Recorder(Instrument, InnerEvents):
             stream.took = float(detail)  # type: ignore[arg-type]
         else:
             del self._streams[window]
-            self._do("leave_stream", stream=stream.number)
+            self._do("leave_stream", {"stream": stream.number})
 
     def _group(self, group: Group, step: str) -> None:
         if step == "entering":
             number = self._groups[group] = next(self._group_numbers)
-            bounds = {"max_running": plain_number(group.max_running), "reserve": group.reserve}
-            self._do("group", group=number, name=group.name, must_succeed=group.must_succeed, **bounds)
+            details = {"name": group.name, "must_succeed": group.must_succeed, "reserve": group.reserve}
+            self._do("group", {"group": number, **details, "max_running": plain_number(group.max_running)})
         elif group not in self._groups:
             return  # entered before the recording began
         elif step == "leaving":
-            self._do("end_group", group=self._groups[group])
+            self._do("end_group", {"group": self._groups[group]})
         else:
-            self._thread().done = trio.current_time()
+            self._threads.of_caller().done = trio.current_time()
             if step == "left":
                 del self._groups[group]
 
@@ -361,12 +342,13 @@ class Recorder(Instrument, InnerEvents):
             self._write({"entered": worker.id, "seconds": seconds(now - since)})
         if self._is_open and worker.id not in self._workers and not worker._elastic:
             assert self._engine is not None
-            self._do("add", since, worker=described(worker, self._engine.config, self._limits))
+            details = {"worker": described(worker, self._engine.config, self._limits)}
+            self._do("add", details, at=since)
         self._workers.add(worker.id)
 
     def _removing(self, worker: Worker) -> None:
-        self._do("remove", worker=worker.id)
-        self._removers[worker.id] = self._thread()
+        self._do("remove", {"worker": worker.id})
+        self._removers[worker.id] = self._threads.of_caller()
 
     def worker_stopped(self, worker: Worker) -> None:
         thread = self._removers.pop(worker.id, None)
@@ -374,19 +356,19 @@ class Recorder(Instrument, InnerEvents):
             thread.done = trio.current_time()
 
     def worker_paused(self, worker: Worker) -> None:
-        self._do("pause", worker=worker.id)
+        self._do("pause", {"worker": worker.id})
 
     def worker_resumed(self, worker: Worker) -> None:
         if not self._is_own_doing():
-            self._do("resume", worker=worker.id)
+            self._do("resume", {"worker": worker.id})
 
     def worker_resting(self, worker: Worker, until: float) -> None:
         if self._expected_rests.pop(worker.id, None) != until:
-            self._do("rest", worker=worker.id, seconds=seconds(until - trio.current_time()))
+            self._do("rest", {"worker": worker.id, "seconds": seconds(until - trio.current_time())})
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         if current.get() is not None:
-            self._do("reopen", worker=worker.id)
+            self._do("reopen", {"worker": worker.id})
 
     def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
         self._do("pause")
@@ -396,7 +378,7 @@ class Recorder(Instrument, InnerEvents):
             self._do("resume")
 
     def pool_resting(self, pool: Pool[Any] | SlotPool, until: float) -> None:
-        self._do("rest", seconds=seconds(until - trio.current_time()))
+        self._do("rest", {"seconds": seconds(until - trio.current_time())})
 
     def _is_own_doing(self) -> bool:
         """Whether the pool itself resumes everything, since its body has ended."""

@@ -52,7 +52,7 @@ class Recording(FixedAttributes):
     def replay(self, *, workers: int | None = None, seed: int = 0, **changes: Any) -> Replay:
         """Run the recorded jobs again in a pool whose time passes as fast as it can be calculated.
 
-        The pool is a real one, in a Trio run of its own; each attempt does nothing for as long as the recorded one took.
+        The pool is a real one, in a Trio run of its own. Each attempt lasts as long as the recorded one and does nothing.
         Call it outside of Trio, or in a thread: ``await trio.to_thread.run_sync(recording.replay)``.
 
         Arguments:
@@ -98,6 +98,7 @@ class Recording(FixedAttributes):
           PlanError: if none of the numbers is enough; it says what the bottleneck is.
           RuntimeError, TypeError, ValueError: as for `replay`.
         """
+        _check_outside("plan")
         limit = validate.seconds("finish_within", finish_within)
         numbers = sorted({validate.count("workers", each, least=1) for each in workers})
         if not numbers:
@@ -133,7 +134,9 @@ class Recording(FixedAttributes):
 def _too_slow(limit: float, workers: int, replay: Replay) -> str:
     word = "worker" if workers == 1 else "workers"
     why = replay.explain()
-    return f"no number of workers finishes within {limit:g} s: it takes {replay.elapsed:g} s with {workers} {word}; {why}"
+    return (
+        f"no number of workers finishes within {limit:g} s: it takes {replay.elapsed:g} s with {workers} {word}; {why}"
+    )
 
 
 def _check_outside(call: str) -> None:

@@ -146,7 +146,7 @@ class Contents:
             if line.get("do") == "add":
                 self.workers.append(line["worker"])
         elif "entered" in line or "not_entered" in line:
-            worker = line.get("entered", line.get("not_entered"))
+            worker: int = line["entered"] if "entered" in line else line["not_entered"]
             self.enters.setdefault(worker, []).append((line["seconds"], "entered" in line))
         elif "left" in line:
             self.exits.setdefault(line["left"], []).append(line["seconds"])

@@ -117,7 +117,7 @@ class Setup:
             self.options["lifespan"] = self._lifespan
 
     def _recorded_options(self, opening: Line) -> dict[str, Any]:
-        options = {name: number(opening[name]) for name in PLAIN_OPTIONS}
+        options: dict[str, Any] = {name: number(opening[name]) for name in PLAIN_OPTIONS}
         options |= {"retry_budget": policy_of(opening["retry_budget"]), "reopening": policy_of(opening["reopening"])}
         options["retry"] = as_recorded(opening["retry"])
         options["breaker"] = breaker_as_recorded(opening["breaker"])

@@ -8,80 +8,14 @@ from .._core.retry_decision import Die, Retry
 from ._values import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from .._core.retry_decision import Verdict
     from .._core.stream_window import StreamWindow
+    from ._threads import Thread
 
 Line = dict[str, Any]
 
 MOST_STEPS = 1000
 """Of one attempt that are kept; a function that says every moment how much it has used would fill the memory."""
-SHORT = 0.001
-"""Seconds between two reads that are not worth a line of their own."""
-
-
-class Thread:
-    """What one task of the program does with the pool, one call after another.
-
-    A step is written with the seconds from the end of the call before, so that a replay can repeat it however long
-    that call takes there.
-
-    Arguments:
-      number: counts from 1.
-      origin: when the recording began.
-      orders: counts the steps of all threads.
-      done: when the call before ended; at first, the recording's beginning or that of the attempt it is part of.
-      write: writes a line.
-    """
-
-    __slots__ = ("_asked", "_orders", "_origin", "_read", "_reads", "_think", "_write", "done", "number", "steps")
-
-    def __init__(
-        self, number: int, origin: float, done: float, orders: Iterator[int], write: Callable[[Line], object]
-    ) -> None:
-        self.number = number
-        self._origin = origin
-        self.done = done
-        self._orders = orders
-        self.steps = 0
-        self._write = write
-        # Reads of one stream right after each other are one step.
-        self._read: int | None = None
-        self._reads = 0
-        self._think = 0.0
-        self._asked = done
-
-    def step(self, at: float) -> list[float]:
-        """A step that begins now: its thread, its number in it, the seconds since the step before, the time, and its number."""
-        self.end_reads()
-        gap, self.done = max(0.0, at - self.done), max(at, self.done)
-        return self._numbered(gap, at)
-
-    def _numbered(self, gap: float, at: float) -> list[float]:
-        self.steps += 1
-        return [self.number, self.steps, seconds(gap), seconds(at - self._origin), next(self._orders)]
-
-    def asked(self, at: float) -> None:
-        """A stream is asked for its next result."""
-        self._asked = at
-
-    def has_read(self, stream: int, now: float) -> None:
-        """A result of a stream was read."""
-        think = max(0.0, self._asked - self.done)
-        if self._read != stream or self._think + think >= SHORT:
-            self.end_reads()
-        self._read = stream
-        self._reads += 1
-        self._think += think
-        self.done = now
-
-    def end_reads(self) -> None:
-        """Write the reads so far as a step."""
-        if self._reads:
-            step = self._numbered(self._think, self._asked)
-            self._write({"step": step, "read": self._read, "times": self._reads})
-        self._read, self._reads, self._think = None, 0, 0.0
 
 
 class Coming:

@@ -19,6 +19,7 @@ from .._policies.retry_budget import RetryBudget
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
+    from .._policies.rate_meter import Amount
     from .._policies.rate_meters import AnyLimit
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def _plain_field(value: object) -> object:
     if isinstance(value, (int, float)):
         return plain_number(value)
     if isinstance(value, tuple):
-        return [error_name(each) for each in cast("tuple[Any, ...]", value)]
+        return [error_name(each) for each in value]
     return error_name(value)
 
 
@@ -139,7 +140,7 @@ class FreshLimits:
         return attrs.evolve(given, rate_limit=self.given(limits))
 
 
-def plain_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
+def plain_amounts(amounts: Mapping[str, Amount | float]) -> dict[str, float]:
     """What a job uses, for JSON: as a meter keeps it, an amount may be a fraction."""
     return {unit: amount if isinstance(amount, int) else float(amount) for unit, amount in amounts.items()}
 
@@ -156,5 +157,3 @@ def plain_key(key: Hashable) -> Any:
 def key_of(data: Any) -> Hashable:
     """The key again: a list was a tuple."""
     return tuple(key_of(each) for each in data) if isinstance(data, list) else data
-
-

@@ -1,0 +1,137 @@
+"""What the tasks of a program do with its pool, one call after another."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import trio
+
+from .._runtime.job_context import current
+from ._values import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .._model.handles import Job
+    from .._model.records import JobRecord
+    from .._runtime.engine import Engine
+    from ._traces import Trace
+
+Line = dict[str, Any]
+
+SHORT = 0.001
+"""Seconds between two reads that are not worth a line of their own."""
+
+
+class Thread:
+    """What one task of the program does with the pool, one call after another.
+
+    A step is written with the seconds from the end of the call before, so that a replay can repeat it however long
+    that call takes there.
+
+    Arguments:
+      number: counts from 1.
+      origin: when the recording began.
+      orders: counts the steps of all threads.
+      done: when the call before ended; at first, the recording's beginning or that of the attempt it is part of.
+      write: writes a line.
+    """
+
+    __slots__ = ("_asked", "_orders", "_origin", "_read", "_reads", "_think", "_write", "done", "number", "steps")
+
+    def __init__(
+        self, number: int, origin: float, done: float, orders: Iterator[int], write: Callable[[Line], object]
+    ) -> None:
+        self.number = number
+        self._origin = origin
+        self.done = done
+        self._orders = orders
+        self.steps = 0
+        self._write = write
+        # Reads of one stream right after each other are one step.
+        self._read: int | None = None
+        self._reads = 0
+        self._think = 0.0
+        self._asked = done
+
+    def step(self, at: float) -> list[float]:
+        """A step that begins now: its thread, number there, seconds since the step before, time, and number among all."""
+        self.end_reads()
+        gap, self.done = max(0.0, at - self.done), max(at, self.done)
+        return self._numbered(gap, at)
+
+    def _numbered(self, gap: float, at: float) -> list[float]:
+        self.steps += 1
+        return [self.number, self.steps, seconds(gap), seconds(at - self._origin), next(self._orders)]
+
+    def asked(self, at: float) -> None:
+        """A stream is asked for its next result."""
+        self._asked = at
+
+    def has_read(self, stream: int, now: float) -> None:
+        """A result of a stream was read."""
+        think = max(0.0, self._asked - self.done)
+        if self._read != stream or self._think + think >= SHORT:
+            self.end_reads()
+        self._read = stream
+        self._reads += 1
+        self._think += think
+        self.done = now
+
+    def end_reads(self) -> None:
+        """Write the reads so far as a step."""
+        if self._reads:
+            step = self._numbered(self._think, self._asked)
+            self._write({"step": step, "read": self._read, "times": self._reads})
+        self._read, self._reads, self._think = None, 0, 0.0
+
+
+class Threads:
+    """The threads of a recording: one for each task that calls the pool, and for each in an attempt of a job.
+
+    Arguments:
+      engine: the engine of the pool.
+      origin: when the recording began.
+      trace_of: finds what is known of a job.
+      write: writes a line.
+    """
+
+    def __init__(
+        self, engine: Engine, origin: float, trace_of: Callable[[Job[Any]], Trace], write: Callable[[Line], object]
+    ) -> None:
+        self._engine = engine
+        self._origin = origin
+        self._trace_of = trace_of
+        self._write = write
+        self._outside: WeakKeyDictionary[trio.lowlevel.Task, Thread] = WeakKeyDictionary()
+        self._numbers = count(1)
+        self._orders = count(1)
+
+    def of_caller(self, job: JobRecord | None = None) -> Thread:
+        """The thread of the calling task, or of the call that submits a job; in an attempt if that is part of one."""
+        context = None if job is None else job._context
+        parent = current.get() if context is None else context.get(current)
+        task = trio.lowlevel.current_task()
+        run = None if parent is None or parent._host is not self._engine else parent._run
+        if parent is None or run is None:
+            thread = self._outside.get(task)
+            if thread is None:
+                thread = self._outside[task] = self._make(self._origin)
+            return thread
+        trace = self._trace_of(parent)
+        thread = trace.threads.get(task)
+        if thread is None:
+            thread = trace.threads[task] = self._make(run.started_at)
+            began = seconds(run.started_at - self._origin)
+            self._write({"thread": thread.number, "job": parent.id, "attempt": parent.attempt_count + 1, "at": began})
+        return thread
+
+    def end_reads(self) -> None:
+        """Write what is held back."""
+        for thread in self._outside.values():
+            thread.end_reads()
+
+    def _make(self, done: float) -> Thread:
+        return Thread(next(self._numbers), self._origin, done, self._orders, self._write)
