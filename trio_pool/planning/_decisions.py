@@ -95,8 +95,9 @@ class AsRecorded(RetryPolicy):
 def as_recorded(data: Line) -> AsRecorded:
     """The policy that repeats the decisions of a recorded one."""
     policy: RetryPolicy = policy_of(data)
-    fields = {field.name: getattr(policy, field.name) for field in attrs.fields(RetryPolicy)}
-    return AsRecorded(**{**fields, "max_attempts": None}, most=policy.max_attempts)
+    fields: dict[str, Any] = {field.name: getattr(policy, field.name) for field in attrs.fields(RetryPolicy)}
+    fields |= {"max_attempts": None, "most": policy.max_attempts}
+    return AsRecorded(**fields)
 
 
 def _counts_as_recorded(_: Exception) -> bool:

@@ -22,6 +22,7 @@ from ._values import number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from .._api.job_group import JobGroup
     from .._api.pool import Pool, SlotPool
@@ -105,8 +106,10 @@ class Player:
         setup = self._setup
         watch = Watch(setup)
         instruments = (watch, *setup.options.pop("instruments", ()))
-        block = open_pool(setup.resources, **setup.options, instruments=instruments)
-        pool: Any = None
+        opening: Any = open_pool
+        block: AbstractAsyncContextManager[Pool[Any]] = opening(
+            setup.resources, **setup.options, instruments=instruments
+        )
         try:
             async with block as pool:
                 self._pool = pool
@@ -120,7 +123,7 @@ class Player:
             if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
                 raise
         elapsed = watch.closed_at - watch.opened_at
-        return Outcome(elapsed, pool.statistics(), watch, explain(pool))
+        return Outcome(elapsed, self._pool.statistics(), watch, explain(self._pool))
 
     def _note_workers(self, workers: tuple[Worker, ...]) -> None:
         """Note which worker stands for which in the recording."""
@@ -236,7 +239,10 @@ class Player:
         if len(kinds) <= 1 and not afters:
             return self._options.of(scripts[0]) if scripts else {}
         names = {name for script in scripts for name in self._options.of(script)}
-        return {name: lambda script, name=name: self._options.of(script).get(name) for name in names}
+        return {name: partial(self._option_of, name) for name in names}
+
+    def _option_of(self, name: str, script: Script) -> Any:
+        return self._options.of(script).get(name)
 
     async def _read(self, what: Line, rank: tuple[int, int]) -> None:
         """Read from a stream."""

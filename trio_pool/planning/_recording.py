@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._basics.attributes import FixedAttributes
+from .._model.text import counted
 from .._policies import validate
 from ._file import read_lines
 from ._play import replay_of
@@ -52,8 +53,8 @@ class Recording(FixedAttributes):
     def replay(self, *, workers: int | None = None, seed: int = 0, **changes: Any) -> Replay:
         """Run the recorded jobs again in a pool whose time passes as fast as it can be calculated.
 
-        The pool is a real one, in a Trio run of its own. Each attempt lasts as long as the recorded one and does nothing.
-        Call it outside of Trio, or in a thread: ``await trio.to_thread.run_sync(recording.replay)``.
+        The pool is a real one, in a Trio run of its own. Each attempt lasts as long as the recorded one,
+        and does nothing. Call it outside of Trio, or in a thread: ``await trio.to_thread.run_sync(recording.replay)``.
 
         Arguments:
           workers: how many workers there are, by repeating the recorded resources in turn; of an `Elastic`, its
@@ -77,7 +78,7 @@ class Recording(FixedAttributes):
             statistics=outcome.statistics,
             waiting=quantiles_of(outcome.waiting),
             total=quantiles_of(outcome.total),
-            explanation=outcome.explanation,
+            _explanation=outcome.explanation,
         )
 
     def plan(
@@ -132,11 +133,8 @@ class Recording(FixedAttributes):
 
 
 def _too_slow(limit: float, workers: int, replay: Replay) -> str:
-    word = "worker" if workers == 1 else "workers"
-    why = replay.explain()
-    return (
-        f"no number of workers finishes within {limit:g} s: it takes {replay.elapsed:g} s with {workers} {word}; {why}"
-    )
+    best = f"it takes {replay.elapsed:g} s with {counted(workers, 'worker')}"
+    return f"no number of workers finishes within {limit:g} s: {best}; {replay.explain()}"
 
 
 def _check_outside(call: str) -> None:

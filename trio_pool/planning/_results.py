@@ -68,7 +68,7 @@ class Replay:
     statistics: PoolStatistics = attrs.field(eq=_without_errors)
     waiting: Quantiles
     total: Quantiles
-    _explanation: str = attrs.field(repr=False)
+    _explanation: str = attrs.field(repr=False, alias="_explanation")
 
     def explain(self) -> str:
         """Say in a few sentences what kept the replayed pool from being faster, and what to change."""

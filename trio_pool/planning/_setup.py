@@ -164,7 +164,7 @@ class Setup:
         if workers is None:
             recorded = recorded[: self._contents.opened_with]
         elif not recorded:
-            recorded = [{"id": 0, "name": "worker"}]
+            recorded = [dict[str, Any](id=0, name="worker")]
         resources: list[Resource[int]] = []
         for at in range(len(recorded) if workers is None else workers):
             rounds, place = divmod(at, len(recorded))

@@ -57,7 +57,7 @@ class Thread:
         self._asked = done
 
     def step(self, at: float) -> list[float]:
-        """A step that begins now: its thread, number there, seconds since the step before, time, and number among all."""
+        """A step that begins now: its thread, number there, the pause before it, its time, and number among all."""
         self.end_reads()
         gap, self.done = max(0.0, at - self.done), max(at, self.done)
         return self._numbered(gap, at)

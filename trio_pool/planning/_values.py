@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -17,7 +18,7 @@ from .._policies.retry import RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import AnyLimit
@@ -62,7 +63,7 @@ def _plain_field(value: object) -> object:
     if isinstance(value, (int, float)):
         return plain_number(value)
     if isinstance(value, tuple):
-        return [error_name(each) for each in value]
+        return [error_name(each) for each in cast("tuple[object, ...]", value)]
     return error_name(value)
 
 
@@ -130,13 +131,16 @@ class FreshLimits:
         ]
         return tuple(found) or None
 
+    def _given_by(self, function: Callable[[object], Any], key: object) -> tuple[AnyLimit, ...] | None:
+        return self.given(function(key))
+
     def per_key(self, given: PerKey | None) -> PerKey | None:
         """The same for the limits of keys."""
         if given is None or given.rate_limit is None:
             return given
         limits: Any = given.rate_limit
         if callable(limits):
-            return attrs.evolve(given, rate_limit=lambda key: self.given(limits(key)))
+            return attrs.evolve(given, rate_limit=partial(self._given_by, limits))
         return attrs.evolve(given, rate_limit=self.given(limits))
 
 
@@ -156,4 +160,4 @@ def plain_key(key: Hashable) -> Any:
 
 def key_of(data: Any) -> Hashable:
     """The key again: a list was a tuple."""
-    return tuple(key_of(each) for each in data) if isinstance(data, list) else data
+    return tuple(key_of(each) for each in cast("list[object]", data)) if isinstance(data, list) else data

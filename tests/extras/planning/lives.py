@@ -15,10 +15,8 @@ from trio_pool import (
     Elastic,
     GiveUp,
     Hedge,
-    JobFailedError,
     Node,
     PerKey,
-    PoolError,
     RateLimit,
     Resource,
     ResourceBroken,
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 
     from trio_pool import Pool
     from trio_pool.planning import Recorder
-
-Open = Any
 
 KEEP: dict[str, Any] = {"on_dead": "keep"}
 
@@ -148,6 +144,9 @@ async def a_limit_of_the_pool(recorder: Recorder) -> None:
 async def units(recorder: Recorder) -> None:
     shared = RateLimit(500, burst=300, unit="tokens").shared(name="organisation")
 
+    def estimate(tokens: int) -> dict[str, float]:
+        return {"tokens": tokens}
+
     async def ask(_: object, tokens: int) -> None:
         await trio.sleep(0.2 + tokens / 1000)
         current_job().set_used(tokens=tokens * 0.7)
@@ -159,7 +158,7 @@ async def units(recorder: Recorder) -> None:
     ]
     amounts = [int(100 * seconds) for seconds in durations(120)]
     async with open_pool(resources, instruments=[recorder]) as pool:
-        await all_of(pool, ask, amounts, uses=lambda tokens: {"tokens": tokens})
+        await all_of(pool, ask, amounts, uses=estimate)
 
 
 async def retries(recorder: Recorder) -> None:
@@ -193,10 +192,13 @@ async def what_functions_say(recorder: Recorder) -> None:
         if number == 4:
             raise RetryAfter(1.0, rest="key")
 
+    def key_of(seconds: float) -> int:
+        return int(seconds * 1000) % 5
+
     policy = RetryPolicy(max_attempts=4, placement="same")
     options: dict[str, Any] = {"retry": policy, "per_key": PerKey(max_running=2)}
     async with open_pool(["a", "b", "c"], instruments=[recorder], **KEEP, **options) as pool:
-        await all_of(pool, say, durations(80), key=lambda seconds: int(seconds * 1000) % 5)
+        await all_of(pool, say, durations(80), key=key_of)
 
 
 async def on_failure(recorder: Recorder) -> None:
@@ -436,10 +438,9 @@ async def workers_that_come_and_go(recorder: Recorder) -> None:
 async def requirements(recorder: Recorder) -> None:
     resources = [Resource("a", tags=["x"]), Resource("b", tags=["x", "y"]), Resource("c", max_running=3)]
     async with open_pool(resources, instruments=[recorder], order="lifo", max_running=4) as pool:
-        first = pool.workers[0]
+        options: list[dict[str, Any]] = [{}, {"requires": ["x"]}, {"requires": ["y"]}, {"worker": pool.workers[0]}]
         for at, seconds in enumerate(durations(60)):
-            options: dict[str, Any] = [{}, {"requires": ["x"]}, {"requires": ["y"]}, {"worker": first}][at % 4]
-            await pool.submit(work, seconds, priority=at % 3, **options)
+            await pool.submit(work, seconds, priority=at % 3, **options[at % 4])
 
 
 async def a_body_that_goes_on(recorder: Recorder) -> None:
@@ -471,9 +472,9 @@ async def the_first_death_ends_it(recorder: Recorder) -> None:
 
 
 async def two_at_once(recorder: Recorder) -> None:
-    async with open_pool(3, instruments=[recorder]) as pool, trio.open_nursery() as nursery:
-        nursery.start_soon(all_of, pool, lambda seconds: trio.sleep(seconds), durations(30, 1))
-        nursery.start_soon(all_of, pool, lambda seconds: trio.sleep(seconds), durations(30, 2))
+    async with open_pool(["a", "b", "c"], instruments=[recorder]) as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(all_of, pool, work, durations(30, 1))
+        nursery.start_soon(all_of, pool, work, durations(30, 2))
 
 
 async def nobody(recorder: Recorder) -> None:
@@ -481,12 +482,9 @@ async def nobody(recorder: Recorder) -> None:
         await trio.sleep(3)
 
 
-_NO_LIVES = {work, flaky, all_of}
 LIVES: list[Callable[[Recorder], Awaitable[None]]] = [
     thing
     for thing in list(globals().values())
     if getattr(thing, "__module__", None) == __name__
     and getattr(thing, "__annotations__", {}).keys() == {"recorder", "return"}
 ]
-
-__all__ = ["LIVES", "JobFailedError", "PoolError"]

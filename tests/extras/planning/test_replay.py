@@ -57,11 +57,10 @@ def test_without_jobs_all_times_are_zero(tmp_path: Path) -> None:
 def test_results_can_not_be_changed(recording: Recording) -> None:
     replay = recording.replay()
     plan = recording.plan(60)
-    for value in (replay, plan, replay.waiting):
-        with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            value.elapsed = 1.0  # type: ignore[union-attr]
-    with pytest.raises(AttributeError):
-        recording.other = 1  # type: ignore[attr-defined]
+    values: list[Any] = [replay, plan, replay.waiting, recording]
+    for value in values:
+        with pytest.raises(AttributeError):
+            value.elapsed = 1.0
     assert isinstance(replay, Replay)
     assert isinstance(plan, Plan)
 
