@@ -55,9 +55,14 @@ class Performer:
             run = current_job()._run
         assert run is not None
         is_further = run.race is not None and run.worker is not run.race.first
-        attempt, (_, seconds, how) = script.begin(is_further=is_further)
-        script.has_ended_as_recorded = False
-        threads = () if is_further else script.threads.get(script.begun, ())
+        rest = None if run.race is not None else self._setup.rest_of(run.worker)
+        if rest is not None and script.rests < MOST_REPEATS:
+            script.rests += 1
+            attempt, seconds, how = rest, rest["seconds"], rest["end"]
+        else:
+            attempt, (_, seconds, how) = script.begin(is_further=is_further)
+        script.current, script.has_ended_as_recorded = attempt, False
+        threads = () if is_further else script.take_threads(attempt)
         end = self._conductor.now + seconds
         try:
             if how != "timeout" and how != "cut" and seconds >= self._limit_of(script, attempt):

@@ -24,6 +24,7 @@ class Script:
       threads: what tasks in its attempts do, by the number of the attempt.
       usual: the seconds of a job of which no attempt was recorded.
       begun: in a replay, how many attempts have begun.
+      rests: in a replay, how often a worker had to rest after it had this job.
       current: in a replay, the line of the last of them.
       has_ended_as_recorded: in a replay, whether that one has ended as its line says.
       job: in a replay, the job.
@@ -31,7 +32,7 @@ class Script:
 
     # fmt: off
     __slots__ = (
-        "_runs", "attempts", "begun", "current", "has_ended_as_recorded", "id", "job", "line", "threads", "usual",
+        "_runs", "attempts", "begun", "current", "has_ended_as_recorded", "id", "job", "line", "rests", "threads", "usual",
     )
     # fmt: on
 
@@ -42,6 +43,7 @@ class Script:
         self.usual = usual
         self.threads: dict[int, list[ThreadScript]] = {}
         self.begun = 0
+        self.rests = 0
         self.current: Line = {}
         self.has_ended_as_recorded = True
         self._runs = 0
@@ -50,7 +52,7 @@ class Script:
     def copy(self) -> Script:
         """The script for one more replay."""
         fresh = Script(self.line, self.attempts, self.usual)
-        fresh.threads = self.threads
+        fresh.threads = dict(self.threads)
         return fresh
 
     def begin(self, *, is_further: bool) -> tuple[Line, list[Any]]:
@@ -70,6 +72,10 @@ class Script:
         if runs is None:
             return attempt, [None, attempt["seconds"], attempt["end"]]
         return attempt, runs[min(self._runs, len(runs) - 1)]
+
+    def take_threads(self, attempt: Line) -> list[ThreadScript]:
+        """What tasks in an attempt do, if it is one of this job that has not been performed yet."""
+        return self.threads.pop(attempt["number"], []) if attempt in self.attempts else []
 
     @property
     def is_cancelled_alone(self) -> bool:
@@ -104,6 +110,7 @@ class Contents:
       exits: for each worker the seconds to leave it.
       threads: the tasks outside of jobs.
       scripts: the jobs by their numbers, in the order in which they came.
+      rests: of each worker that had to rest, its attempts in order: the one after which it rested, or None.
       streams: the jobs of each stream, in order.
       elapsed: seconds from the opening to the end, or to the last event that was written.
       tail: seconds between the end of everything else and the end of the pool's body; None if jobs outlived the body.
@@ -117,6 +124,7 @@ class Contents:
         self.exits: dict[int, list[float]] = {}
         self.threads: list[ThreadScript] = []
         self.scripts: dict[int, Script] = {}
+        self.rests: dict[int, list[Line | None]] = {}
         self.streams: dict[int, list[Script]] = {}
         self.elapsed: float = 0.0
         self.tail: float | None = None
@@ -176,6 +184,7 @@ class Contents:
                 self.streams.setdefault(line["stream"], []).append(script)
             else:
                 self._add_step(line["step"], script)
+        self._give_rests_to_workers()
         for number, steps in sorted(self._steps.items()):
             thread = ThreadScript(number, _with_gaps(steps))
             origin = self._inner.get(number)
@@ -190,6 +199,29 @@ class Contents:
         ends = [line["at"] + line["lasted"] for line in self._jobs]
         if self._body_ended is not None and all(end <= self._body_ended for end in ends):
             self.tail = max(0.0, self._body_ended - max([self._last_step, *ends]))
+
+    def _give_rests_to_workers(self) -> None:
+        """Take the attempts after which a worker had to rest from their jobs, and give them to their workers.
+
+        It is the worker that was used up, whichever job it had then.
+        """
+        by_worker: dict[int, list[tuple[float, bool, Line]]] = {}
+        for script in self.scripts.values():
+            own: list[Line] = []
+            counted = 0
+            for attempt in script.attempts:
+                counted += attempt["end"] != "cut"
+                attempt["number"] = counted
+                decision = attempt.get("decision", {})
+                is_rest = "rest" in decision and "again" in decision and "runs" not in attempt
+                by_worker.setdefault(attempt["worker"], []).append((attempt["at"], is_rest, attempt))
+                if not is_rest:
+                    own.append(attempt)
+            script.attempts = own
+        for worker, attempts in by_worker.items():
+            if any(is_rest for _, is_rest, _ in attempts):
+                attempts.sort(key=lambda attempt: attempt[0])
+                self.rests[worker] = [attempt if is_rest else None for _, is_rest, attempt in attempts]
 
 
 def _with_gaps(steps: list[tuple[list[Any], Line | Script]]) -> list[Step]:
