@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -183,7 +184,7 @@ class Player:
             elif what["do"] not in ("end_group", "leave_stream"):
                 await self._act(what)
         if end is not None and end.get("do") == "leave_stream":  # the recording broke off
-            await self._read({"read": end["stream"], "times": None}, rank)
+            await self._read({"read": end["stream"], "pauses": repeat(0.0)}, rank)
 
     async def _in_group(self, what: Line, steps: Iterator[Step]) -> None:
         """Open a group, and do what was done in its block."""
@@ -245,20 +246,15 @@ class Player:
         return self._options.of(script).get(name)
 
     async def _read(self, what: Line, rank: tuple[int, int]) -> None:
-        """Read from a stream."""
-        stream, left = self._streams.get(what["read"]), what["times"]
-        while stream is not None and left != 0:
-            try:
-                await anext(stream)
-            except StopAsyncIteration:
-                return
-            except trio.ClosedResourceError:
-                return
-            except (JobFailedError, JobCancelledError, *_REFUSED):
-                pass
-            if not self._is_alone:
-                await self._conductor.until(self._conductor.now, rank)
-            left = None if left is None else left - 1
+        """Read from a stream, with the pauses that there were."""
+        stream = self._streams.get(what["read"])
+        pauses = what["pauses"] if "pauses" in what else repeat(0.0, what["times"])
+        with suppress(StopAsyncIteration, trio.ClosedResourceError):
+            for pause in pauses if stream is not None else ():
+                if pause or not self._is_alone:
+                    await self._conductor.until(self._conductor.now + pause, rank)
+                with suppress(JobFailedError, JobCancelledError, *_REFUSED):
+                    await anext(stream)
 
     # Jobs come.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from .._policies.rate_meter import Amount
     from .._runtime.engine import Engine
     from ._threads import Thread
+
+_A_MOMENT = 0.1  # seconds
 
 
 class Recorder(Instrument, InnerEvents):
@@ -363,7 +366,8 @@ class Recorder(Instrument, InnerEvents):
             self._do("resume", {"worker": worker.id})
 
     def worker_resting(self, worker: Worker, until: float) -> None:
-        if self._expected_rests.pop(worker.id, None) != until:
+        # Real clocks go on between a decision and what follows from it.
+        if abs(self._expected_rests.pop(worker.id, math.inf) - until) > _A_MOMENT:
             self._do("rest", {"worker": worker.id, "seconds": seconds(until - trio.current_time())})
 
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 
-SHORT = 0.001
-"""Seconds between two reads that are not worth a line of their own."""
+MOST_PAUSES = 100
+"""Between reads, in one line."""
 
 
 class Thread:
@@ -39,7 +39,7 @@ class Thread:
       write: writes a line.
     """
 
-    __slots__ = ("_asked", "_orders", "_origin", "_read", "_reads", "_think", "_write", "done", "number", "steps")
+    __slots__ = ("_asked", "_orders", "_origin", "_pauses", "_read", "_reads", "_write", "done", "number", "steps")
 
     def __init__(
         self, number: int, origin: float, done: float, orders: Iterator[int], write: Callable[[Line], object]
@@ -50,10 +50,10 @@ class Thread:
         self._orders = orders
         self.steps = 0
         self._write = write
-        # Reads of one stream right after each other are one step.
+        # Reads of one stream after each other are one step, with the pauses before each if there are any.
         self._read: int | None = None
         self._reads = 0
-        self._think = 0.0
+        self._pauses: list[float] = []
         self._asked = done
 
     def step(self, at: float) -> list[float]:
@@ -72,20 +72,22 @@ class Thread:
 
     def has_read(self, stream: int, now: float) -> None:
         """A result of a stream was read."""
-        think = max(0.0, self._asked - self.done)
-        if self._read != stream or self._think + think >= SHORT:
+        pause = seconds(max(0.0, self._asked - self.done))
+        if self._read != stream or len(self._pauses) == MOST_PAUSES:
             self.end_reads()
         self._read = stream
         self._reads += 1
-        self._think += think
+        if pause or self._pauses:
+            self._pauses += [0.0] * (self._reads - 1 - len(self._pauses))
+            self._pauses.append(pause)
         self.done = now
 
     def end_reads(self) -> None:
         """Write the reads so far as a step."""
         if self._reads:
-            step = self._numbered(self._think, self._asked)
-            self._write({"step": step, "read": self._read, "times": self._reads})
-        self._read, self._reads, self._think = None, 0, 0.0
+            line: Line = {"step": self._numbered(0.0, self._asked), "read": self._read}
+            self._write({**line, "pauses": self._pauses} if self._pauses else {**line, "times": self._reads})
+        self._read, self._reads, self._pauses = None, 0, []
 
 
 class Threads:
