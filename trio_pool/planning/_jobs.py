@@ -11,6 +11,7 @@ from .._policies.retry import GiveUp, RetryAfter
 from .._runtime.job_context import current_job, current_run
 from ._conductor import LATE_RUN, RUN
 from ._decisions import as_recorded, error_of
+from ._mishaps import MOST_REPEATS, Mishaps
 from ._values import key_of, number, policy_of
 
 if TYPE_CHECKING:
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from .._model.handles import Worker
     from .._model.records import Run
     from ._conductor import Conductor, Rank
-    from ._script import Line, Script, ThreadScript
+    from ._script import Contents, Line, Script, ThreadScript
     from ._setup import Setup
-
-MOST_REPEATS = 1000
-"""Failed attempts beyond the recorded ones after which a job is given up: nothing says that it would ever succeed."""
 
 
 class Performer:
@@ -31,21 +29,23 @@ class Performer:
 
     Arguments:
       conductor: lets the time pass.
+      contents: the recording.
       setup: the replay's pool.
-      limits: the recorded timeouts of jobs that have none of their own: of an attempt, and in all.
       follow: performs what a task inside of a run does with the pool.
     """
 
     def __init__(
         self,
         conductor: Conductor,
+        contents: Contents,
         setup: Setup,
-        limits: tuple[float | None, float | None],
         follow: Callable[[ThreadScript], Any],
     ) -> None:
         self._conductor = conductor
-        self._setup = setup
-        self._limits = limits
+        self._is_like_recorded = setup.is_like_recorded
+        self._mishaps = Mishaps(contents, setup.source_of, are_recorded=setup.has_recorded_workers)
+        # The timeouts of jobs that have none of their own.
+        self._limits = [number(contents.opening[name]) for name in ("attempt_timeout", "total_timeout")]
         self._follow = follow
 
     async def __call__(self, _: object, script: Script) -> None:
@@ -55,10 +55,9 @@ class Performer:
             run = current_job()._run
         assert run is not None
         is_further = run.race is not None and run.worker is not run.race.first
-        rest = None if run.race is not None else self._setup.rest_of(run.worker)
-        if rest is not None and script.rests < MOST_REPEATS:
-            script.rests += 1
-            attempt, seconds, how = rest, rest["seconds"], rest["end"]
+        mishap = None if run.race is not None else self._mishaps.next_of(script, run.worker)
+        if mishap is not None:
+            attempt, seconds, how = mishap, mishap["seconds"], mishap["end"]
         else:
             attempt, (_, seconds, how) = script.begin(is_further=is_further)
         script.current, script.has_ended_as_recorded = attempt, False
@@ -92,7 +91,7 @@ class Performer:
             for name, default in zip(("attempt_timeout", "total_timeout"), self._limits, strict=True)
         ]
         limit = math.inf if each is None else each
-        if in_all is None or in_all == math.inf or "at" not in attempt:
+        if in_all is None or in_all == math.inf or attempt not in script.attempts:
             return limit
         return min(limit, float(script.line["at"] + in_all - attempt["at"]))
 
@@ -121,7 +120,7 @@ class Performer:
         if how in ("error", "timeout"):
             if script.begun > len(script.attempts) + MOST_REPEATS:
                 raise GiveUp("nothing in the recording says that it would ever succeed")
-            is_like_recorded = self._setup.is_like_recorded or "retry" in script.line.get("options", {})
+            is_like_recorded = self._is_like_recorded or "retry" in script.line.get("options", {})
             raise error_of(attempt, is_like_recorded=is_like_recorded)
 
     async def _take_steps(self, run: Run, start: float, steps: list[list[Any]]) -> float:

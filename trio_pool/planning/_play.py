@@ -92,8 +92,7 @@ class Player:
         self._workers: dict[int, Worker] = {}
         self._options = JobOptionsOf(self._workers, self._scripts)
         self._specs: dict[tuple[int, str], Any] = {}
-        limits = [contents.opening[name] for name in ("attempt_timeout", "total_timeout")]
-        self._perform = Performer(conductor, setup, (number(limits[0]), number(limits[1])), self._follow)
+        self._perform = Performer(conductor, contents, setup, self._follow)
         self._groups: dict[int, JobGroup[Any]] = {}
         self._group_comes: dict[int, trio.Event] = {}
         self._streams: dict[int, Any] = {}

@@ -20,11 +20,13 @@ class Script:
     Attributes:
       id: its number in the recording.
       line: the line of the job.
-      attempts: the lines of its attempts, in order; of those that were cancelled, too.
+      recorded: the lines of its attempts, in order; of those that were cancelled, too.
+      attempts: those of them that are not `Mishaps`.
       threads: what tasks in its attempts do, by the number of the attempt.
       usual: the seconds of a job of which no attempt was recorded.
       begun: in a replay, how many attempts have begun.
-      rests: in a replay, how often a worker had to rest after it had this job.
+      mishaps: in a replay, how many it has met.
+      at: in a replay, how many of the recorded attempts are behind it.
       current: in a replay, the line of the last of them.
       has_ended_as_recorded: in a replay, whether that one has ended as its line says.
       job: in a replay, the job.
@@ -32,7 +34,8 @@ class Script:
 
     # fmt: off
     __slots__ = (
-        "_runs", "attempts", "begun", "current", "has_ended_as_recorded", "id", "job", "line", "rests", "threads", "usual",
+        "_runs", "at", "attempts", "begun", "current", "has_ended_as_recorded", "id", "job", "line", "mishaps",
+        "recorded", "threads", "usual",
     )
     # fmt: on
 
@@ -43,7 +46,9 @@ class Script:
         self.usual = usual
         self.threads: dict[int, list[ThreadScript]] = {}
         self.begun = 0
-        self.rests = 0
+        self.recorded = attempts
+        self.at = 0
+        self.mishaps = 0
         self.current: Line = {}
         self.has_ended_as_recorded = True
         self._runs = 0
@@ -52,6 +57,7 @@ class Script:
     def copy(self) -> Script:
         """The script for one more replay."""
         fresh = Script(self.line, self.attempts, self.usual)
+        fresh.recorded = self.recorded
         fresh.threads = dict(self.threads)
         return fresh
 
@@ -110,7 +116,7 @@ class Contents:
       exits: for each worker the seconds to leave it.
       threads: the tasks outside of jobs.
       scripts: the jobs by their numbers, in the order in which they came.
-      rests: of each worker that had to rest, its attempts in order: the one after which it rested, or None.
+      mishaps: of each worker, its attempts in order: a failed one if that was the worker's own doing, else None.
       streams: the jobs of each stream, in order.
       elapsed: seconds from the opening to the end, or to the last event that was written.
       tail: seconds between the end of everything else and the end of the pool's body; None if jobs outlived the body.
@@ -124,7 +130,7 @@ class Contents:
         self.exits: dict[int, list[float]] = {}
         self.threads: list[ThreadScript] = []
         self.scripts: dict[int, Script] = {}
-        self.rests: dict[int, list[Line | None]] = {}
+        self.mishaps: dict[int, list[Line | None]] = {}
         self.streams: dict[int, list[Script]] = {}
         self.elapsed: float = 0.0
         self.tail: float | None = None
@@ -184,7 +190,7 @@ class Contents:
                 self.streams.setdefault(line["stream"], []).append(script)
             else:
                 self._add_step(line["step"], script)
-        self._give_rests_to_workers()
+        self._give_mishaps_to_workers()
         for number, steps in sorted(self._steps.items()):
             thread = ThreadScript(number, _with_gaps(steps))
             origin = self._inner.get(number)
@@ -200,12 +206,13 @@ class Contents:
         if self._body_ended is not None and all(end <= self._body_ended for end in ends):
             self.tail = max(0.0, self._body_ended - max([self._last_step, *ends]))
 
-    def _give_rests_to_workers(self) -> None:
-        """Take the attempts after which a worker had to rest from their jobs, and give them to their workers.
+    def _give_mishaps_to_workers(self) -> None:
+        """Take from their jobs the failed attempts that are the workers' own, whichever job they had then.
 
-        It is the worker that was used up, whichever job it had then.
+        See `Mishaps`. Attempts with tasks that call the pool, and hedged ones, stay with their jobs.
         """
-        by_worker: dict[int, list[tuple[float, bool, Line]]] = {}
+        with_threads = {(origin["job"], origin["attempt"]) for origin in self._inner.values()}
+        by_worker: dict[int, list[tuple[float, Line | None]]] = {}
         for script in self.scripts.values():
             own: list[Line] = []
             counted = 0
@@ -213,15 +220,19 @@ class Contents:
                 counted += attempt["end"] != "cut"
                 attempt["number"] = counted
                 decision = attempt.get("decision", {})
-                is_rest = "rest" in decision and "again" in decision and "runs" not in attempt
-                by_worker.setdefault(attempt["worker"], []).append((attempt["at"], is_rest, attempt))
-                if not is_rest:
+                is_workers = "again" in decision and ("rest" in decision or decision["placement"] == "other")
+                if "runs" in attempt or (script.id, counted) in with_threads:
+                    is_workers = False
+                by_worker.setdefault(attempt["worker"], []).append((attempt["at"], attempt if is_workers else None))
+                attempt["is_mishap"] = is_workers
+                if not is_workers:
                     own.append(attempt)
-            script.attempts = own
+            script.recorded, script.attempts = script.attempts, own
         for worker, attempts in by_worker.items():
-            if any(is_rest for _, is_rest, _ in attempts):
-                attempts.sort(key=lambda attempt: attempt[0])
-                self.rests[worker] = [attempt if is_rest else None for _, is_rest, attempt in attempts]
+            attempts.sort(key=lambda attempt: attempt[0])
+            mishaps = [attempt for _, attempt in attempts]
+            if any(mishaps):
+                self.mishaps[worker] = mishaps
 
 
 def _with_gaps(steps: list[tuple[list[Any], Line | Script]]) -> list[Step]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .._model.handles import Worker
-    from .._model.records import WorkerRecord
     from ._conductor import Conductor
     from ._script import Contents, Line
 
@@ -99,7 +98,6 @@ class Setup:
         self._conductor = conductor
         self._limits = FreshLimits()
         self._sessions: dict[int, int] = {}
-        self._attempts: dict[int, int] = {}
         self._known = sorted(contents.enters)
         self.entering: Worker | None = None
         self.is_like_recorded = "retry" not in changes
@@ -194,18 +192,7 @@ class Setup:
             on_cut=data["on_cut"],
         )
 
-    def rest_of(self, worker: WorkerRecord) -> Line | None:
-        """The recorded attempt after which a worker has to rest, if it is that one's turn.
-
-        With more attempts than recorded, it has to rest as often.
-        """
-        rests = self._contents.rests.get(self._source_of(worker))
-        if rests is None:
-            return None
-        turn = self._attempts[worker._id] = self._attempts.get(worker._id, -1) + 1
-        return rests[turn % len(rests)]
-
-    def _source_of(self, worker: Any) -> int:
+    def source_of(self, worker: Any) -> int:
         """The number of a worker in the recording, or that of one like it."""
         if not self.is_elastic:
             return int(worker._resource)
@@ -218,7 +205,7 @@ class Setup:
         return self._session(source)
 
     def _factory(self) -> Session:
-        return self._session(self._source_of(self.entering))
+        return self._session(self.source_of(self.entering))
 
     def _session(self, source: int) -> Session:
         assert self.entering is not None
