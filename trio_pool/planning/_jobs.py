@@ -43,7 +43,7 @@ class Performer:
     ) -> None:
         self._conductor = conductor
         self._is_like_recorded = setup.is_like_recorded
-        self._mishaps = Mishaps(contents, setup.source_of, are_recorded=setup.has_recorded_workers)
+        self._mishaps = Mishaps(contents, setup.source_of, is_unchanged=setup.is_unchanged)
         # The timeouts of jobs that have none of their own.
         self._limits = [number(contents.opening[name]) for name in ("attempt_timeout", "total_timeout")]
         self._follow = follow

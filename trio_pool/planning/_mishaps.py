@@ -19,19 +19,19 @@ class Mishaps:
 
     A worker that has to rest was used up, and what is to be tried on another worker is likely to go well there.
 
-    With the recorded workers, each mishap meets the recorded job if that comes to the worker, else the next that does.
-    With others, each worker has as many of them among its attempts as the recorded one.
+    With nothing changed, each mishap meets the recorded job if that comes to the worker, else the next that does.
+    Otherwise, each worker has as many of them among its attempts as the recorded one.
 
     Arguments:
       contents: the recording.
       source_of: the number of a worker in the recording.
-      are_recorded: whether the workers are the recorded ones.
+      is_unchanged: whether everything is as recorded.
     """
 
-    def __init__(self, contents: Contents, source_of: Callable[[Any], int], *, are_recorded: bool) -> None:
+    def __init__(self, contents: Contents, source_of: Callable[[Any], int], *, is_unchanged: bool) -> None:
         self._sequences = contents.mishaps
         self._source_of = source_of
-        self._are_recorded = are_recorded
+        self._is_unchanged = is_unchanged
         # How many attempts have begun on each worker; and for each of the recording, the mishaps of jobs that have
         # gone elsewhere.
         self._begun: dict[int, int] = {}
@@ -41,7 +41,7 @@ class Mishaps:
         """The attempt that the worker spoils for the job that it begins now; None if it does not."""
         if not self._sequences or script.mishaps >= MOST_REPEATS:
             return None
-        mishap = (self._by_job if self._are_recorded else self._by_turn)(script, worker)
+        mishap = (self._by_job if self._is_unchanged else self._by_turn)(script, worker)
         script.mishaps += mishap is not None
         return mishap
 

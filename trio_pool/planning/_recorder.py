@@ -136,7 +136,7 @@ class Recorder(Instrument, InnerEvents):
         self._engine, self._is_open = engine, True
         self._has_bounds_by_key = differs_by_key(engine.config.per_key)
         self._began = trio.current_time()
-        self._threads = Threads(engine, self._began, self._trace, self._write)
+        self._threads = Threads(engine, self._began, lambda job: self._trace(job).threads, self._write)
         pool: Any = engine.pool
         elastic = pool._staff.elastic
         workers = [] if elastic is not None else list(engine.roster.by_id.values())
@@ -175,7 +175,7 @@ class Recorder(Instrument, InnerEvents):
             line["step"] = self._step(job._submitted_at, job)
         if coming is not None and coming.after:
             line["after"] = coming.after
-        if now > job._submitted_at:
+        if coming is not None and now > job._submitted_at:
             line["entered"] = seconds(now - self._began)
         group = job._options.group
         if group is not None:

@@ -134,7 +134,7 @@ class Recording(FixedAttributes):
 
 def _too_slow(limit: float, workers: int, replay: Replay) -> str:
     best = f"it takes {replay.elapsed:g} s with {counted(workers, 'worker')}"
-    return f"no number of workers finishes within {limit:g} s: {best}; {replay.explain()}"
+    return f"no number of workers finishes within {limit:g} s: {best}; {replay.explain().splitlines()[0]}"
 
 
 def _check_outside(call: str) -> None:

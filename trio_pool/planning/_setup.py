@@ -88,6 +88,7 @@ class Setup:
       is_like_recorded: whether the decisions of the pool's retry policy are repeated.
       is_elastic: whether the workers are opened with the load.
       has_recorded_workers: whether there are as many workers as recorded.
+      is_unchanged: whether everything that matters is as recorded.
       entering: the worker whose lifespan is about to be entered.
     """
 
@@ -102,6 +103,7 @@ class Setup:
         self.entering: Worker | None = None
         self.is_like_recorded = "retry" not in changes
         self.has_recorded_workers = workers is None
+        self.is_unchanged = workers is None and changes.keys() <= {"instruments", "name", "show_arguments"}
         opening = contents.opening
         self.resources: Any = self._elastic(opening["elastic"], workers)
         if self.resources is None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .._model.handles import Job
     from .._model.records import JobRecord
     from .._runtime.engine import Engine
-    from ._traces import Trace
 
 Line = dict[str, Any]
 
@@ -96,16 +95,20 @@ class Threads:
     Arguments:
       engine: the engine of the pool.
       origin: when the recording began.
-      trace_of: finds what is known of a job.
+      inside: finds the threads in the attempt of a job.
       write: writes a line.
     """
 
     def __init__(
-        self, engine: Engine, origin: float, trace_of: Callable[[Job[Any]], Trace], write: Callable[[Line], object]
+        self,
+        engine: Engine,
+        origin: float,
+        inside: Callable[[Job[Any]], dict[object, Thread]],
+        write: Callable[[Line], object],
     ) -> None:
         self._engine = engine
         self._origin = origin
-        self._trace_of = trace_of
+        self._inside = inside
         self._write = write
         self._outside: WeakKeyDictionary[trio.lowlevel.Task, Thread] = WeakKeyDictionary()
         self._numbers = count(1)
@@ -122,10 +125,10 @@ class Threads:
             if thread is None:
                 thread = self._outside[task] = self._make(self._origin)
             return thread
-        trace = self._trace_of(parent)
-        thread = trace.threads.get(task)
+        threads = self._inside(parent)
+        thread = threads.get(task)
         if thread is None:
-            thread = trace.threads[task] = self._make(run.started_at)
+            thread = threads[task] = self._make(run.started_at)
             began = seconds(run.started_at - self._origin)
             self._write({"thread": thread.number, "job": parent.id, "attempt": parent.attempt_count + 1, "at": began})
         return thread
