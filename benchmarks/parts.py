@@ -71,7 +71,7 @@ class Bench:
         self.core = Core(roster, DeadLetters(1000, self.refuse), self.commands, [], CoreSettings())
         self.workers = deque(WorkerRecord(roster, number, f"worker-{number}", frozenset()) for number in range(1, 5))
         for worker in self.workers:
-            self.core.join(worker)
+            self.core.join(worker, 0.0)
             self.core.opened(worker, 0.0)
         self.ids = count(1)
         self.host: Any = None

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
+import pytest
 from hypothesis.stateful import invariant
 
 from tests.core.makers import run_of, run_on
@@ -26,6 +27,15 @@ PHASES = {Hold.STOPPED: "gone", Hold.STARTING: "starting", Hold.REOPENING: "reop
 
 class CheckedMachine(SchedulerMachine):
     """Holds the core against the model after every step, and sees that every run comes to an end."""
+
+    @invariant()
+    def each_place_has_spent_its_time_as_a_look_at_everything_says(self) -> None:
+        state = self.core.scheduler.state
+        self.accounts.look(state, self.now)
+        for worker in self.workers:
+            assert state.accounts.of(worker.record, self.now) == pytest.approx(self.accounts.of(worker.record))
+        workers = state.roster.by_id.values()
+        assert state.accounts.in_all(workers, self.now) == pytest.approx(self.accounts.in_all())
 
     # How many runs have come to their end.
     runs: ClassVar[int] = 0

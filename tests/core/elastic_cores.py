@@ -46,7 +46,7 @@ def hired(core: Core) -> list[WorkerRecord]:
         core.commands.remove((HIRE, None))
         worker = core.make_worker(*core_tags(core))
         worker._elastic = True
-        core.scheduler.join(worker, ordered=True)
+        core.scheduler.join(worker, 0.0, ordered=True)
         workers.append(worker)
     return workers
 

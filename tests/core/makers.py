@@ -166,7 +166,7 @@ class Core:
     ) -> WorkerRecord:
         """A worker whose resource is open."""
         worker = self.make_worker(*tags, limits=limits, places=places)
-        self.scheduler.join(worker)
+        self.scheduler.join(worker, now)
         self.scheduler.opened(worker, now)
         return worker
 

@@ -28,6 +28,7 @@ from tests.core.commands import (
     typed,
 )
 from tests.core.makers import begun, job_of, run_on
+from tests.core.plain_accounts import PlainAccounts
 from tests.core.plain_parts import Named, PlainJob, PlainWorker
 from trio_pool import JobState
 from trio_pool._core.admission import Admission, Door
@@ -88,6 +89,7 @@ class ShellMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.accounts = PlainAccounts()
         self.closed = False
         # Whether jobs go straight where they can, and whether there are instruments to tell.
         self.goes_straight = False
@@ -200,6 +202,7 @@ class ShellMachine(RuleBasedStateMachine):
             self.core.scheduler._settling.settle(self.now)
         answer = core()
         self.carry_out()
+        self.accounts.look(self.core.scheduler.state, self.now)
         self.check_news(told_before)
         if isinstance(answer, Admission):
             assert answer is plain_answer

@@ -97,7 +97,7 @@ class StaffMachine(ShellMachine):
         self.workers.append(worker)
         self.on_both(
             lambda: self.plain.join(worker.plain, ordered=ordered),
-            lambda: self.core.scheduler.join(worker.record, ordered=ordered),
+            lambda: self.core.scheduler.join(worker.record, self.now, ordered=ordered),
             dated=False,
         )
 

@@ -333,7 +333,7 @@ def add_elastic_worker(core: Core) -> WorkerRecord:
     """A worker that an elastic pool has opened."""
     worker = core.make_worker()
     worker._elastic = True
-    core.scheduler.join(worker)
+    core.scheduler.join(worker, 0.0)
     core.scheduler.opened(worker, 0.0)
     return worker
 
@@ -486,5 +486,5 @@ def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes
         core.scheduler.open_group(group, 0.0)
         assert core.scheduler.begin_wait(Wait(run_of(job), None, group), 0.0)
     assert core.told() == []
-    core.scheduler.join(core.make_worker())
+    core.scheduler.join(core.make_worker(), 0.0)
     assert [wait.run.job for wait in core.told()] == [job]

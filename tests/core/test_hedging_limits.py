@@ -152,7 +152,7 @@ def test_an_idle_elastic_worker_that_it_is_started_on_is_not_retired() -> None:
     workers = [core.make_worker() for _ in range(2)]
     for worker in workers:
         worker._elastic = True
-        core.scheduler.join(worker)
+        core.scheduler.join(worker, 0.0)
         core.scheduler.opened(worker, 0.0)
     core.scheduler.begin(0.0)
     job = submit(core, 0.0)

@@ -64,7 +64,7 @@ def test_a_worker_that_joins_brings_a_limit_for_a_unit_that_waiting_jobs_use() -
     core = make_core(no_worker="wait")
     jobs = [submit(core, uses={"tokens": 1}) for _ in range(3)]
     worker = core.make_worker(limits=limits_of(core, RateLimit(1, per=10, unit="tokens")))
-    core.scheduler.join(worker)
+    core.scheduler.join(worker, 0.0)
     core.scheduler.opened(worker, 0.0)
     begun(run_of(jobs[0]), 0.0)
     core.succeeded(worker, None, 0.0)
@@ -92,7 +92,7 @@ def test_a_job_costs_the_same_however_many_workers_share_a_limit(how: str, waiti
         for index in range(number):
             tags = (str(index % 5), "all") if how == "by tags" else ()
             worker = core.make_worker(*tags, limits=limits_of(core, limits))
-            core.scheduler.join(worker)
+            core.scheduler.join(worker, 0.0)
             core.scheduler.opened(worker, 0.0)
             workers.append(worker)
 

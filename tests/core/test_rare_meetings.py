@@ -49,7 +49,7 @@ def elastic_worker(core: Core) -> WorkerRecord:
     """An open worker of an elastic pool."""
     worker = core.make_worker()
     worker._elastic = True
-    core.scheduler.join(worker, ordered=bool(core.commands_of(Hire)))
+    core.scheduler.join(worker, 0.0, ordered=bool(core.commands_of(Hire)))
     core.scheduler.opened(worker, 0.0)
     return worker
 

@@ -20,6 +20,7 @@ ALL = Terms(frozenset({"all"}))
 def many(pick: Pick) -> tuple[WorkerIndex, list[WorkerRecord]]:
     """So many workers with tags of their own each that they are not asked one after the other; all idle."""
     roster = WorkerIndex(pick, Random(0))
+    roster.note_time = lambda worker, now: None
     workers = [
         WorkerRecord(roster, number, str(number), frozenset({"all", f"tag {number}"})) for number in range(1, FEW + 3)
     ]

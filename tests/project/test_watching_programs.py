@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "watching"
-PAGE = (FOLDER.parent / "watching.rst").read_text(encoding="utf-8")
+PAGE = "".join((FOLDER.parent / f"{name}.rst").read_text(encoding="utf-8") for name in ("watching", "why"))
 
 
 def shown(name: str) -> str:
@@ -41,7 +41,7 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 
 @pytest.mark.usefixtures("logging_as_before")
-@pytest.mark.parametrize("name", ["table", "logged", "trace"])
+@pytest.mark.parametrize("name", ["table", "logged", "trace", "explained"])
 def test_program_prints_what_the_chapter_shows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None

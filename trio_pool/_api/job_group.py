@@ -155,7 +155,7 @@ class BaseGroup(Submitting):
         """Take a snapshot of the group's jobs; its workers are those with places reserved for the group."""
         workers = tuple(worker.statistics() for worker in dict.fromkeys(self.reserved))
         now = self._engine.home.clock.current_time()
-        return pool_statistics(self.name, self._record, len(self._record.line), workers, now, "group")
+        return pool_statistics(self.name, self._record, len(self._record.line), workers, now)
 
     def __repr__(self) -> str:
         name = f" {one_line(self.name)!r}" if self.name is not None else ""

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .._basics.text import one_line
+from .._model.explanation import explain
 from .._model.records import JobSpec
 from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
@@ -178,7 +179,16 @@ class BasePool(Controls):
         """Take a snapshot of the pool's work so far and its current jobs."""
         crew = self._engine.last_crew or self.workers
         workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
-        return pool_statistics(self.name, self._engine.lifecycle, self._engine.core.waiting, workers, now, "pool")
+        core = self._engine.core
+        time = core.accounts.in_all(self._engine.roster.by_id.values(), now)
+        return pool_statistics(self.name, core.lifecycle, core.waiting, workers, now, time)
+
+    def explain(self) -> str:
+        """What has kept the pool from being faster so far, in words: what its places spent their time on, in order.
+
+        The first line names the bottleneck. The figures are those of ``statistics().time``.
+        """
+        return explain(self.statistics())
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
         """Iterate over snapshots: one now and one after each interval, until the pool is closed and all jobs ended.

@@ -168,7 +168,7 @@ class Changes:
         self._state.may_be_stuck |= not self._search.can_spare(worker)
         worker._holds[Hold.LEAVING] = math.inf
         self._state.roster.leaving += 1
-        self._state.roster.add_places(worker, -1)
+        self._state.roster.places.add(worker, -1)
         self._state.queue.release(worker)  # frees jobs that are bound to the worker only by an earlier failure
         self._state.reservations.lose(worker)
         if self._autoscaler is not None:

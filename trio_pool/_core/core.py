@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .keys import Keys
     from .lifecycle import Lifecycle
     from .pool_hold import PoolHold
+    from .time_accounts import TimeAccounts
     from .waits import Waits
     from .worker_index import WorkerIndex
 
@@ -45,6 +46,7 @@ class Core:
     __slots__ = (
         "_features",
         "_settling",
+        "accounts",
         "advance",
         "begin",
         "begin_check",
@@ -114,6 +116,7 @@ class Core:
         self.state: PoolState = PoolState(roster, dead, commands, instruments, settings)
         state = self.state
         self.lifecycle: Lifecycle = state.lifecycle
+        self.accounts: TimeAccounts = state.accounts
         self.deadlines: Deadlines = state.deadlines
         self.waits: Waits = state.waits
         self.keys: Keys | None = state.keys

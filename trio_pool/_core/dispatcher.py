@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .._model.records import Run
 from .._model.states import Hold, JobState
+from .._model.time_account import IDLE
 from .._policies.draws import NO_USES
 from .commands import ADMITTED, START
 from .terms import terms_of
@@ -37,6 +38,7 @@ class Dispatcher:
     """Gives queued jobs to workers, within the limits of the pool and of each worker."""
 
     __slots__ = (
+        "_accounts",
         "_commands",
         "_count",
         "_hedging",
@@ -57,6 +59,7 @@ class Dispatcher:
     def __init__(self, state: PoolState, metering: Metering) -> None:
         self._state = state
         self._metering = metering
+        self._accounts = state.accounts
         self._roster = state.roster
         self._lifecycle = state.lifecycle
         self._limits = state.limits
@@ -132,6 +135,12 @@ class Dispatcher:
 
     def hand_over(self, worker: WorkerRecord, job: JobRecord, now: float) -> None:
         """Give a job to an idle worker."""
+        account = worker._account
+        if account.at != now:
+            reading = account.reading  # like `WorkerAccount.is_plain`
+            if reading is not self._roster.reading or reading.cause != IDLE or account.cause != IDLE or account.kept:
+                self._accounts.note(worker, now)
+        account.free = 0
         self._roster.unpark(worker)
         self._commands.append((START, self.begin(worker, job, now)))
 
@@ -179,7 +188,7 @@ class Dispatcher:
             self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if not worker._has_room:
+        if worker._runs and not worker._has_room:
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations
@@ -209,6 +218,7 @@ class Dispatcher:
 
     def note(self, worker: WorkerRecord, now: float) -> None:
         """Update whether a worker counts as available."""
+        self._accounts.note(worker, now)
         self._roster.count_coming(worker)
         available = all(hold is Hold.LIMITED for hold in worker._holds)
         if available == worker._available:
@@ -232,6 +242,7 @@ class Dispatcher:
     def _note_place(self, run: Run, now: float) -> None:
         """Update whether a worker with several places is free after a run has taken one of them."""
         self._roster.note_run(run, 1)
+        self._accounts.note(run.worker, now)
         self.note_places(run.worker, now)
 
     def note_places(self, worker: WorkerRecord, now: float) -> None:
@@ -244,6 +255,7 @@ class Dispatcher:
         """Record that a worker's own rate limit holds it back."""
         self._state.availability.limit(worker, ready)
         self._roster.count_coming(worker)
+        self._accounts.note(worker, now)
 
     def relax(self, worker: WorkerRecord, now: float) -> None:
         """Update whether its rate limit holds a worker, after the level has changed other than by time."""
@@ -256,6 +268,7 @@ class Dispatcher:
         elif is_limited:
             self._state.availability.end_limit(worker)
             self._roster.count_coming(worker)
+            self._accounts.note(worker, now)
             if worker._available and worker._has_room:
                 self._roster.park(worker, now)
         self._state.may_start = True
@@ -362,6 +375,7 @@ class Dispatcher:
         self._roster.unpark(worker)
         run = Run(race.job, worker, now, race.deadline)
         worker._runs[run] = None
+        self._accounts.note(worker, now)
         self._lifecycle.add_surplus(race.job, 1)
         self._count_start(run, now)
         self._hedging.join(race, run, now)

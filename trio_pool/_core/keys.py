@@ -64,6 +64,7 @@ class Keys:
       active: how many of these have jobs that have not ended.
       unnamed: the turn of the jobs without a key.
       virtual_time: the latest start tag.
+      held: how many queued jobs wait because of the bounds of their keys.
       held_back: the keys whose limits or rests hold back all their jobs, or those that use some units.
       holders: what counts for the limits of keys, set by `Metering`.
       on_limits: called with the limits of a new key.
@@ -83,6 +84,7 @@ class Keys:
         "active",
         "by_value",
         "deadlines",
+        "held",
         "held_back",
         "holders",
         "on_change",
@@ -100,6 +102,7 @@ class Keys:
         self.unnamed: KeyRecord = KeyRecord(None, NO_BOUNDS, None)
         self.unnamed.is_known = True
         self.virtual_time: float = 0.0
+        self.held: int = 0
         self.held_back: dict[KeyRecord, None] = {}
         self.holders: Holders
         self.on_limits: Callable[[RateLimits], object] | None = None
@@ -186,6 +189,7 @@ class Keys:
                 self._latest = key.turn
         load = key.running + key.queued + key.delayed
         key.note(old, state)
+        self.held += key.change_of_held()
         self._note_load(key, load)
         if state.is_final:
             self._live -= 1
@@ -204,6 +208,7 @@ class Keys:
         if difference < 0 and key.is_full:
             self._news.append(key)
         key.surplus += difference
+        self.held += key.change_of_held()
         if self.on_change is not None:
             self.on_change(key)
 
@@ -235,6 +240,7 @@ class Keys:
 
     def note_holds(self, key: KeyRecord) -> None:
         """Record whether time holds back jobs of a key."""
+        self.held += key.change_of_held()
         if key.is_held_back or key.closed:
             self.held_back[key] = None
         else:

@@ -38,6 +38,7 @@ class Lending:
             self._roster.count_as_available(worker, False)
             self._state.look_again()
         worker._lent[run] = None
+        self._roster.touched[worker] = None
         self._lifecycle.take_off(run, now)
         run.is_lent = True
         job._run = run  # kept, since the run gets the place back later
@@ -71,6 +72,7 @@ class Lending:
             self._waits.end(run.wait)
             run.wait = None
         del worker._lent[run]
+        self._roster.touched[worker] = None
         self._roster.unpark(worker)
         if not worker._lent:
             self._roster.count_as_available(worker, True)

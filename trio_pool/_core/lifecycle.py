@@ -18,7 +18,7 @@ from .._model.states import (
     DeadReason,
     JobState,
 )
-from .._policies.draws import NO_USES, shown_uses
+from .._policies.draws import NO_USES, shown_uses, used_of
 from .commands import CHANGED, DIED, GROUP_QUIET, QUIET, TELL
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Lifecycle:
       count: how many jobs are in each state, including ended ones.
       unstarted: how many jobs in the pool have never started, which max_queue bounds.
       used: what the runs have used in all, by units.
+      held: how many queued jobs wait because as many jobs of their groups run as may.
       live: the jobs that have not ended, by id, in the order in which they entered.
       surplus: how many more workers are busy than jobs run, because of hedges.
       keys: the keys, if there are bounds for them.
@@ -79,6 +80,7 @@ class Lifecycle:
         "_watched",
         "count",
         "failures",
+        "held",
         "instruments",
         "keep_history",
         "keys",
@@ -113,6 +115,7 @@ class Lifecycle:
         self.unstarted: int = 0
         self.failures: int = 0
         self.retries: int = 0
+        self.held: int = 0
         self.queue_peak: int = 0
         self.used: dict[str, Amount] = {}
         self.live: dict[int, JobRecord] = {}
@@ -223,6 +226,8 @@ class Lifecycle:
             self.newcomers.append(job)
         if group.note(job, old, state):
             self._commands.append((GROUP_QUIET, group))
+        if group.is_gate:
+            self.held += group.change_of_held()
 
     def end(self, job: JobRecord, state: JobState, now: float, words: Words = "") -> None:
         """End a job in a state other than dead; ``words`` is the reason if it has no result."""
@@ -272,13 +277,13 @@ class Lifecycle:
         else:
             worker._failed += 1
             worker._last_error = error
-        self.keep_attempt(job, worker, run.started_at, now, error, (), used_by(run))
+        self.keep_attempt(job, worker, run.started_at, now, error, (), used_of(run.draws))
         return job
 
     def cut_attempt(self, run: Run, now: float, error: Exception) -> JobRecord:
         """Remove a run whose attempt doesn't count from its worker; return the job."""
         job = self.take_off(run, now)
-        self.drop_attempt(job, run.worker, run.started_at, now, error, (), used_by(run))
+        self.drop_attempt(job, run.worker, run.started_at, now, error, (), used_of(run.draws))
         return job
 
     # The parts of these steps, for attempts on several workers.
@@ -339,6 +344,7 @@ class Lifecycle:
             if difference < 0 and group.is_full:
                 self.news.append(group)
             group.surplus += difference
+            self.held += group.change_of_held()
 
     def drop_attempt(
         self,
@@ -387,11 +393,6 @@ class Lifecycle:
             self.tell("job_delayed", job, detail)
         elif state.is_final:
             self.tell("job_finished", job)
-
-
-def used_by(run: Run) -> Mapping[str, Amount] | None:
-    """What a run has used, by units, or None for nothing."""
-    return None if run.draws is None or run.draws.used is NO_USES else run.draws.used
 
 
 def _last_error(job: JobRecord) -> Exception | None:

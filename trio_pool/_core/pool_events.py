@@ -53,6 +53,7 @@ class PoolEvents:
         if limit != math.inf and not group.is_gate:
             self._make_gate(group)
         group.max_running = limit
+        state.lifecycle.held += group.change_of_held()
         if was_full:
             state.lifecycle.news.append(group)
         state.may_start = state.may_be_stuck = True

@@ -8,6 +8,7 @@ from .._basics.text import one_line
 from .._model.group import GroupRecord
 from .._model.key_record import KeyRecord
 from .._model.states import JobState
+from .._model.time_account import IDLE
 from .deadlines import HOLDS, Due, is_over
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Settling:
     """Handles the consequences that events have marked. Each event ends with `settle`, without own follow-ups."""
 
     __slots__ = (
+        "_accounts",
         "_autoscaler",
         "_changes",
         "_dispatcher",
@@ -27,8 +29,10 @@ class Settling:
         "_lifecycle",
         "_metering",
         "_reservations",
+        "_roster",
         "_search",
         "_state",
+        "_touched",
         "_unservable",
         "_waiting_line",
     )
@@ -45,6 +49,9 @@ class Settling:
         self._search = features.search
         self._autoscaler = features.autoscaler
         self._changes = changes
+        self._accounts = state.accounts
+        self._touched = state.accounts.touched
+        self._roster = state.roster
 
     def settle(self, now: float) -> None:
         """Handle all consequences of what has happened."""
@@ -60,6 +67,8 @@ class Settling:
             self._metering.pass_on(now)
         if self._state.keys is not None:
             self._state.keys.clean(now)
+        if self._touched or self._state.special or self._lifecycle.tallies or self._roster.reading.cause != IDLE:
+            self._accounts.look(now)
 
     def settle_if_needed(self, now: float) -> None:
         """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
@@ -75,6 +84,8 @@ class Settling:
             or state.keys is not None
         ):
             self.settle(now)
+        elif self._touched or state.special or self._lifecycle.tallies or self._roster.reading.cause != IDLE:
+            self._accounts.look(now)
 
     def next_for(self, worker: WorkerRecord, now: float) -> Run | None:
         """Return the next run of a worker that has ended one, or None, and handle the other consequences."""
@@ -99,6 +110,8 @@ class Settling:
             elif worker._limits is not None and not worker._runs:
                 self._changes.wear_out(worker, now)
             run = self._dispatcher.next_for(worker, now, state.may_start)
+        if not worker._available or not worker._is_exclusive or (worker._runs and worker._account.free):
+            self._touched[worker] = None
         self.settle_if_needed(now)
         return run
 
@@ -280,6 +293,8 @@ class Settling:
         self._state.roster.count_coming(worker)
         if worker._available and worker._has_room:
             self._dispatcher.rest_idle(worker, now)
+        else:
+            self._touched[worker] = None
 
 
 def waited_in_vain(other: JobRecord) -> str:

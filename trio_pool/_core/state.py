@@ -19,6 +19,7 @@ from .pool_hold import PoolHold
 from .pool_limits import PoolLimits
 from .ready_queue import ReadyQueue
 from .reservations import Reservations
+from .time_accounts import TimeAccounts
 from .waits import Waits
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class PoolState:
     """The state that several features share. Code that changes it marks it, and `Settling` does the rest.
 
     Attributes:
+      accounts: the times of the workers' places.
       draining: whether no more jobs will come except from jobs, and no calls of resume().
       cancelled: whether all jobs have been cancelled, and no more will come.
       paused: the paused workers.
@@ -81,6 +83,7 @@ class PoolState:
     """
 
     __slots__ = (
+        "accounts",
         "availability",
         "cancelled",
         "commands",
@@ -141,6 +144,7 @@ class PoolState:
             settings.max_running,
             settings.retry_budget,
         )
+        self.accounts: TimeAccounts = TimeAccounts(self.lifecycle, self.limits, roster, self.waiting_line.line)
         self.availability: Availability = Availability(self.lifecycle, self.deadlines)
         self.reservations: Reservations = Reservations(roster, commands, self.waits)
         self.health: Health = Health(self.deadlines, commands)
@@ -165,7 +169,7 @@ class PoolState:
     @property
     def most_places(self) -> float:
         """How many places the workers of the pool can have without workers added by the program."""
-        own, growth = self.roster.places, self.growth
+        own, growth = self.roster.places.total, self.growth
         return own if growth is None or own == math.inf else own + growth.more_places
 
     @property

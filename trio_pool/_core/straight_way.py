@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .._model.records import ANYONE
 from .._model.states import JobState
+from .._model.time_account import IDLE
 from .._policies.draws import NO_USES
 from .commands import CHANGED, QUIET
 
@@ -32,6 +33,7 @@ class StraightWay:
     """The straight way of a job into the pool, and from its success to the next job."""
 
     __slots__ = (
+        "_accounts",
         "_commands",
         "_count",
         "_deadlines",
@@ -56,6 +58,7 @@ class StraightWay:
         self._lifecycle = lifecycle
         self._dispatcher = dispatcher
         self._settling = settling
+        self._accounts = state.accounts
         self._roster = state.roster
         self._deadlines = state.deadlines
         self._queue = state.queue
@@ -89,6 +92,10 @@ class StraightWay:
         roster = self._roster
         if roster.idle_count:
             worker = roster.take_idle()
+            account = worker._account
+            if account.reading is not roster.reading or account.reading.cause != IDLE or account.cause != IDLE:
+                self._accounts.note(worker, now)
+            account.free = 0
             run = self._dispatcher.begin(worker, job, now, is_new=True)
             self.enter_running(job, worker, now)
             return run

@@ -108,7 +108,7 @@ class StreamWindow(abc.ABC, Generic[C]):
         limit = self._buffer
         if limit is None:
             roster = self._roster
-            limit = 2 * roster.places or 2
+            limit = 2 * roster.places.total or 2
             if limit > MOST_BY_DEFAULT:
                 limit = MOST_BY_DEFAULT
         aside = self._delayed

@@ -43,12 +43,13 @@ class WorkerEvents:
         self._changes = changes
         self._settling = settling
 
-    def join(self, worker: WorkerRecord, *, ordered: bool = False) -> None:
+    def join(self, worker: WorkerRecord, now: float, *, ordered: bool = False) -> None:
         """Add a worker that is about to open its resource for the first time, perhaps ``ordered`` by the autoscaler."""
         state = self._state
         if worker._limits is not None:
             self._metering.note_limits(worker)
         state.roster.join(worker)
+        state.accounts.joined(worker, now)
         state.given_up.joined(worker)
         if self._autoscaler is not None and worker._elastic:
             self._autoscaler.joined(worker, ordered=ordered)
@@ -215,6 +216,7 @@ class WorkerEvents:
         state.reservations.lose(worker)
         for run in [run for run in state.evicted if run.worker is worker]:
             del state.evicted[run]  # it has not been cut short after all
+        state.accounts.left(worker, now)
         is_last = state.roster.leave(worker)
         if self._autoscaler is not None:
             self._autoscaler.left(worker)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .._model.records import ANYONE, Terms
+from .._model.time_account import FIRST_READING, IDLE
 from .kinds import Kinds, has_free_place_for, is_relied_on, may_serve
+from .place_count import PlaceCount
 from .random_pick import draw
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from .._model.pool_config import Pick
     from .._model.records import Group, WorkerRecord
+    from .._model.time_account import Reading
     from .._policies.rate_limit import Share
     from .tag_index import Fit, Gates, Units
 
@@ -29,9 +31,9 @@ class WorkerIndex:
 
     # fmt: off
     __slots__ = (
-        "_in_order", "_numbers", "_pick", "_places", "_rng", "_sequence", "_unbounded", "by_id",
-        "closed_shares", "closed_units", "coming", "fresh", "idle_count", "kinds", "leaving", "limited_units",
-        "note_run", "on_parked", "on_unparked",
+        "_in_order", "_numbers", "_pick", "_rng", "_sequence", "by_id", "closed_shares", "closed_units", "coming",
+        "fresh", "idle_count", "kinds", "leaving", "limited_units", "note_run", "note_time", "on_parked",
+        "on_unparked", "places", "reading", "touched",
     )
     # fmt: on
 
@@ -39,9 +41,8 @@ class WorkerIndex:
         self._pick: Pick = pick
         self._rng = rng
         self.by_id: dict[int, WorkerRecord] = {}
-        # The places of the workers that are not about to leave, and how many of these workers have no bound.
-        self._places = 0
-        self._unbounded = 0
+        # The places of the workers that are not about to leave.
+        self.places: PlaceCount = PlaceCount()
         # How many workers are about to leave.
         self.leaving: int = 0
         # How many workers can't start anything now, but may later without any action by the
@@ -57,6 +58,11 @@ class WorkerIndex:
         self.limited_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
+        # For the accounts of time: the last reading of the pool's clocks, the workers whose accounts have to be looked
+        # at before the event ends, and what looks at one.
+        self.reading: Reading = FIRST_READING
+        self.touched: dict[WorkerRecord, None] = {}
+        self.note_time: Callable[[WorkerRecord, float], object]
         self._sequence = 0
         # Of the workers that are being checked, and of those that reopen since.
         self._numbers: dict[WorkerRecord, int] = {}
@@ -72,7 +78,7 @@ class WorkerIndex:
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
-        self.add_places(worker, 1)
+        self.places.add(worker, 1)
         self.kinds.join(worker)
         self.count_coming(worker)
 
@@ -80,7 +86,7 @@ class WorkerIndex:
         """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
         if not worker._is_leaving:
-            self.add_places(worker, -1)
+            self.places.add(worker, -1)
         self.leaving -= worker._is_leaving
         self.coming -= worker._coming
         self.fresh.pop(worker, None)
@@ -98,17 +104,18 @@ class WorkerIndex:
         if group is not None:
             self.reserve(worker, None)
         counts = not worker._is_leaving
-        self.add_places(worker, -counts)
+        self.places.add(worker, -counts)
         available = worker._available and not worker._lent
         self.kinds.add_available(worker, -available)
         self._change(worker, partial(self.kinds.set_places, worker, limit))
         self.kinds.add_available(worker, available)
-        self.add_places(worker, counts)
+        self.places.add(worker, counts)
         if group is not None:
             self.change_kept(worker, group, 1)  # the group keeps the one place that it had
 
     def _change(self, worker: WorkerRecord, change: Callable[[], None]) -> None:
         """Change the places of a worker or what is reserved of them; it stays where it is in the order."""
+        self.touched[worker] = None
         number = self._take_out(worker)
         change()
         if number is not None and self._put_in(worker, number):
@@ -129,20 +136,9 @@ class WorkerIndex:
         self.idle_count -= number is not None
         return number
 
-    def add_places(self, worker: WorkerRecord, sign: int) -> None:
-        """Count the places of a worker, or no longer: not while it is about to leave."""
-        if worker._max_running == math.inf:
-            self._unbounded += sign
-        else:
-            self._places += sign * int(worker._max_running)
-
-    @property
-    def places(self) -> float:
-        """How many places the workers have that are not about to leave."""
-        return math.inf if self._unbounded else self._places
-
     def reserve(self, worker: WorkerRecord, group: Group | None) -> None:
         """Reserve a worker for a group from now on, or for none."""
+        self.touched[worker] = None
         kind = worker._kind
         since = kind.unpark(worker)
         counts = worker._available and not worker._lent
@@ -157,6 +153,7 @@ class WorkerIndex:
 
     def set_closed(self, worker: WorkerRecord, closed: Gates) -> None:
         """Record the units whose limits on a worker allow no start now, and the limits that it shares."""
+        self.touched[worker] = None
         if worker._id not in self.by_id:
             worker._closed = closed
         elif self.kinds.set_closed(worker, closed):
@@ -195,6 +192,11 @@ class WorkerIndex:
             return
         self._sequence = number = self._sequence + 1
         kind = worker._kind
+        account = worker._account
+        if account.free or account.cause != IDLE or kind.group is not None or not worker._is_exclusive:
+            self.note_time(worker, now)
+        else:
+            account.free, account.at, account.reading = 1, now, self.reading
         if not worker._is_exclusive:
             self._take_out(worker)  # it may have been free already
             self._put_in(worker, number)

@@ -35,6 +35,7 @@ class GroupRecord(Generic[J, W]):
       surplus: how many more workers are busy with the group's jobs than jobs of it run.
       workers: the workers with reserved places, and how many.
       reserved: how many places are reserved for the group.
+      held: how many of its jobs wait because as many run as may.
       live: the jobs that have not ended.
       line: the jobs whose submitters wait for a place in the queue; for a graph, the key.
       count: how many jobs are in each state, including ended ones.
@@ -45,6 +46,7 @@ class GroupRecord(Generic[J, W]):
         "awaited",
         "count",
         "failures",
+        "held",
         "is_gate",
         "line",
         "live",
@@ -74,6 +76,7 @@ class GroupRecord(Generic[J, W]):
         self.surplus: int = 0
         self.workers: dict[W, int] = {}
         self.reserved: int = 0
+        self.held: int = 0
         self.live: dict[J, None] = {}
         self.line: dict[J, None] = {}
         self.count: dict[JobState, int] = dict.fromkeys(JobState, 0)
@@ -91,6 +94,12 @@ class GroupRecord(Generic[J, W]):
     def room(self) -> float:
         """How many more of the group's attempts may run."""
         return self.max_running - self.count[RUNNING] - self.surplus
+
+    def change_of_held(self) -> int:
+        """Count again how many of its jobs wait because of its bound; return by how much that has changed."""
+        is_full = self.max_running <= self.count[RUNNING] + self.surplus
+        before, self.held = self.held, self.count[JobState.QUEUED] if is_full else 0
+        return self.held - before
 
     @property
     def lacks(self) -> int:

@@ -30,6 +30,7 @@ class KeyRecord:
     Attributes:
       max_running: how many attempts of the key's jobs may run at once.
       is_known: whether this is the record of the key, and not one that has been forgotten or not used yet.
+      held: how many of its queued jobs wait because of its bounds.
       live: how many of the key's jobs have not ended.
       in_line: how many of its jobs are ready and wait for a place in the queue.
       queued, delayed, running: how many of its jobs are in these states.
@@ -43,9 +44,9 @@ class KeyRecord:
 
     # fmt: off
     __slots__ = (
-        "_since", "_starts", "_ticket", "_weight", "closed", "delayed", "in_line", "is_known", "is_remembered",
-        "limited_until", "live", "max_running", "meters", "queued", "resting_until", "running", "surplus", "turn",
-        "value",
+        "_since", "_starts", "_ticket", "_weight", "closed", "delayed", "held", "in_line", "is_known",
+        "is_remembered", "limited_until", "live", "max_running", "meters", "queued", "resting_until", "running",
+        "surplus", "turn", "value",
     )
     # fmt: on
 
@@ -54,6 +55,7 @@ class KeyRecord:
         self.max_running: float = bounds.max_running
         self.meters: RateMeters | None = meters
         self.is_known: bool = False
+        self.held: int = 0
         self.live: int = 0
         self.in_line: int = 0
         self.queued: int = 0
@@ -127,6 +129,13 @@ class KeyRecord:
             self.delayed += 1
         elif state.is_final:
             self.live -= 1
+
+    def change_of_held(self) -> int:
+        """Count again how many of its queued jobs its bounds hold back; return by how much that has changed."""
+        is_closed = self.limited_until is not None or self.resting_until is not None or bool(self.closed)
+        before = self.held
+        self.held = self.queued if is_closed or self.running + self.surplus >= self.max_running else 0
+        return self.held - before
 
     def full_at(self) -> float:
         """When its limits stand at their bursts again if nothing starts; -inf for always."""

@@ -21,6 +21,7 @@ from .group import GroupRecord
 from .job_extra import JobExtra
 from .shortfall import Shortfall
 from .states import _HELD_STATES, ATTEMPT_FIELDS, Attempt, Hold, JobState, WorkerState
+from .time_account import WorkerAccount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -286,10 +287,10 @@ class WorkerRecord(Handle):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew", "_elastic",
-        "_expires_at", "_failed", "_holds", "_id", "_in_order", "_is_exclusive", "_kept", "_kept_free", "_kept_places",
-        "_kept_runs", "_kind", "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs", "_succeeded",
-        "_tags", "_task", "_tickets", "_used", "_was_open",
+        "__weakref__", "_account", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew",
+        "_elastic", "_expires_at", "_failed", "_holds", "_id", "_in_order", "_is_exclusive", "_kept", "_kept_free",
+        "_kept_places", "_kept_runs", "_kind", "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs",
+        "_succeeded", "_tags", "_task", "_tickets", "_used", "_was_open",
     )
     # fmt: on
 
@@ -303,6 +304,7 @@ class WorkerRecord(Handle):
         self._task: Any = None
         # None for a worker without limits of its own.
         self._limits: WorkerLimits | None = None
+        self._account = WorkerAccount()
 
         self._elastic = False  # whether the pool opens and retires it with the load
         # Each hold, with the time until which it lasts, or inf.

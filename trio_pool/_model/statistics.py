@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from .._basics.error_text import in_words, only_leaf
+from .._basics.frozen_mapping import FrozenMapping
 from .._basics.text import one_line, shown
 from .._policies.draws import shown_uses
 from .states import JobState
@@ -51,6 +52,8 @@ class WorkerStatistics:
       failed: the number of these attempts that failed.
       busy_seconds: the durations of the worker's attempts added up, including those that run now.
       used: what the worker's runs have used in all, by units.
+      time: what the worker's places have spent their time on since it joined the pool, in seconds by
+          cause; see `PoolStatistics`.
       last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
           is an exception group with a single error, that error.
       available_at: when, on Trio's clock, the worker's rest, its quarantine and the wait for its
@@ -67,6 +70,7 @@ class WorkerStatistics:
     failed: int
     busy_seconds: float
     used: Mapping[str, float]
+    time: Mapping[str, float]
     # The error's own comparison and repr may fail.
     last_error: Exception | None = attrs.field(eq=_identity, repr=shown)
     available_at: float | None
@@ -121,6 +125,8 @@ class PoolStatistics(_Taken):
       queue_peak: the highest number of jobs that waited for a worker at the same time.
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
       used: what the attempts have used in all, by units.
+      time: what the places of all workers have spent their time on since the pool was opened, in
+          place-seconds by cause; empty for groups. See :doc:`why`.
       workers: the statistics of the workers in the pool; after the pool's end, of its last workers.
     """
 
@@ -140,6 +146,7 @@ class PoolStatistics(_Taken):
     queue_peak: int
     submitters_waiting: int
     used: Mapping[str, float]
+    time: Mapping[str, float]
     workers: tuple[WorkerStatistics, ...]
 
     def __str__(self) -> str:
@@ -157,6 +164,8 @@ class PoolStatistics(_Taken):
         lines = [f"{name}: {counted(self.submitted, 'job')} submitted", states, ", ".join(work)]
         if self.used:
             lines.append(f"used: {_amounts(self.used)}")
+        if any(self.time.values()):
+            lines.append(f"time: {shares(self.time)}")
         if self.workers:
             rows = [_COLUMNS, *(_row(worker, getattr(self, "_now", None)) for worker in self.workers)]
             unneeded: set[str] = set()
@@ -194,6 +203,13 @@ def _amounts(used: Mapping[str, float]) -> str:
     return ", ".join(f"{words[unit]} {one_line(unit, 40)}" for unit in sorted(words))
 
 
+def shares(time: Mapping[str, float]) -> str:
+    """The causes with their shares of the time: ``running 63 %, rate_limit 37 %``."""
+    whole = math.fsum(time.values())
+    found = [(cause, round(100 * seconds / whole)) for cause, seconds in time.items() if seconds > 0]
+    return ", ".join(f"{cause} {share or '<1'} %" for cause, share in found)
+
+
 def _moment(until: float | None, now: float | None) -> str:
     if until is None:
         return ""
@@ -207,9 +223,8 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map("{:{}{}}".format, row, sides, widths)).rstrip() for row in rows]
 
 
-def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
-    """Take a snapshot of a worker."""
-    busy = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
+def worker_statistics(worker: WorkerRecord, time: Mapping[str, float], now: float) -> WorkerStatistics:
+    """Take a snapshot of a worker; ``time`` is what its places have spent their time on."""
     ends = [until for until in tuple(worker._holds.values()) if until != math.inf]
     if worker._limits is not None and now < (ready := worker._limits.shared_ready_at(now)) < math.inf:
         ends.append(ready)
@@ -222,8 +237,9 @@ def worker_statistics(worker: WorkerRecord, now: float) -> WorkerStatistics:
         attempts=worker._succeeded + worker._failed,
         succeeded=worker._succeeded,
         failed=worker._failed,
-        busy_seconds=busy,
+        busy_seconds=time["running"],
         used=shown_uses(worker._used),
+        time=FrozenMapping(time),
         last_error=None if worker._last_error is None else only_leaf(worker._last_error),
         available_at=max(ends, default=None),
     )
@@ -238,13 +254,20 @@ def key_statistics(key: KeyRecord) -> KeyStatistics:
 
 
 def pool_statistics(
-    name: str | None, counts: Counts, waiting: int, workers: tuple[WorkerStatistics, ...], now: float, noun: str
+    name: str | None,
+    counts: Counts,
+    waiting: int,
+    workers: tuple[WorkerStatistics, ...],
+    now: float,
+    time: Mapping[str, float] | None = None,
 ) -> PoolStatistics:
-    """Take a snapshot of a pool or a group; ``noun`` is "pool" or "group"."""
+    """Take a snapshot of a pool, or of a group, which has no ``time``."""
+    noun = "group" if time is None else "pool"
     count = {state.value: counts.count[state] for state in JobState}
     taken = PoolStatistics(
         name=name,
         used=shown_uses(counts.used),
+        time=FrozenMapping(time or {}),
         submitted=sum(count.values()),
         attempts=count["succeeded"] + counts.failures,
         failures=counts.failures,

@@ -94,5 +94,10 @@ def shown_uses(used: Mapping[str, Amount]) -> FrozenMapping[str, float]:
 NOTHING: FrozenMapping[str, float] = FrozenMapping()
 
 
+def used_of(draws: Draws | None) -> Mapping[str, Amount] | None:
+    """What a run with these draws has used, by units, or None for nothing."""
+    return None if draws is None or draws.used is NO_USES else draws.used
+
+
 def _as_number(amount: Amount) -> float:
     return as_float(amount) if isinstance(amount, Fraction) or abs(amount) >= _LARGEST else amount

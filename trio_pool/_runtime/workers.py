@@ -85,7 +85,7 @@ class Workers:
         worker._limits = self._limits_of(resource, has_lifespan=lifespan is not None)
         worker._elastic = factory is not None
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
-        self._engine.core.join(worker, ordered=ordered)
+        self._engine.core.join(worker, trio.current_time(), ordered=ordered)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_places()
@@ -285,7 +285,8 @@ class Workers:
 
     def worker_statistics(self, worker: Worker) -> WorkerStatistics:
         """Take a snapshot of a worker."""
-        return worker_statistics(worker, self.current_time())
+        now = self.current_time()
+        return worker_statistics(worker, self._engine.core.accounts.of(worker, now), now)
 
     def current_time(self) -> float:
         """The time in the pool's Trio run, for callers in any thread."""

@@ -344,6 +344,7 @@ async def test_the_statistics_of_a_pool_are_printed_as_a_table(autojump_clock: M
 the pool 'printers': 5 jobs submitted
   0 blocked, 2 queued, 1 running, 1 delayed, 1 succeeded, 0 dead, 0 cancelled, 0 discarded
   2 attempts, 1 failed, 1 retried, 2 queued at the peak, 0 submitters waiting
+  time: running 60 %, quarantined 33 %, paused 7 %
   worker    state        attempts  succeeded  failed   busy  available  last error
   laser     paused              1          1       0  4.0 s
   worker-2  busy                0          0       0  5.0 s
@@ -361,6 +362,7 @@ async def test_the_table_has_what_was_used_in_all_if_units_are_in_use(autojump_c
         table = str(pool.statistics()).splitlines()
     assert table[3:] == [
         "  used: 2 pa g, 71234.3 tokens",
+        "  time: running 33 %, idle 67 %",
         "  worker  state  running  attempts  succeeded  failed    busy                    used  available  last error",
         "  laser   idle       0/2         3          3       0  12.0 s  2 pa g, 71234.3 tokens",
         "  ink     idle       0/1         0          0       0   0.0 s",

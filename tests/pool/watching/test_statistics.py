@@ -17,6 +17,7 @@ from trio_pool import (
     WorkerState,
     open_pool,
 )
+from trio_pool._model.time_account import CAUSES
 
 # The last argument is the job's own; a resource may come before it.
 
@@ -36,7 +37,7 @@ async def discard(*args: Any) -> None:
 
 
 @both
-async def test_a_new_pool_has_done_nothing(opened: OpenPool) -> None:
+async def test_a_new_pool_has_done_nothing(opened: OpenPool, autojump_clock: MockClock) -> None:
     async with opened(2, name="fresh") as pool:
         statistics = pool.statistics()
     assert attrs.asdict(statistics, recurse=False) == {
@@ -56,6 +57,7 @@ async def test_a_new_pool_has_done_nothing(opened: OpenPool) -> None:
         "queue_peak": 0,
         "submitters_waiting": 0,
         "used": {},
+        "time": dict.fromkeys(CAUSES, 0.0),
         "workers": statistics.workers,
     }
 
@@ -195,17 +197,17 @@ async def test_there_are_statistics_of_each_worker_in_the_pool() -> None:
     assert seen == [(1, "first"), (3, "worker-3")]
 
 
-async def test_a_worker_tells_its_own_statistics() -> None:
+async def test_a_worker_tells_its_own_statistics(autojump_clock: MockClock) -> None:
     async with over_resources(1) as pool:
         [worker] = pool.workers
         await pool.run(nap, 0)
         assert worker.statistics() == pool.statistics().workers[0]
 
 
-async def test_a_new_worker_has_done_nothing() -> None:
+async def test_a_new_worker_has_done_nothing(autojump_clock: MockClock) -> None:
     async with over_resources(1) as pool:
         seen = pool.workers[0].statistics()
-    assert attrs.asdict(seen) == {
+    assert attrs.asdict(seen, recurse=False) == {
         "id": 1,
         "name": "worker-1",
         "state": WorkerState.IDLE,
@@ -216,6 +218,7 @@ async def test_a_new_worker_has_done_nothing() -> None:
         "failed": 0,
         "busy_seconds": 0,
         "used": {},
+        "time": dict.fromkeys(CAUSES, 0.0),
         "last_error": None,
         "available_at": None,
     }

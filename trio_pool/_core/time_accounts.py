@@ -1,0 +1,152 @@
+"""What the places of workers spend their time on, and what keeps the pool as a whole from starting more.
+
+1. A worker's own causes are booked when they change, or when one of its places is taken or becomes
+   free while a cause applies. Time without any cause is what remains, so it needs no booking, and
+   nothing is done on the straight way of a job.
+2. The causes that concern the whole pool are clocks, of which one runs at a time. A worker reads
+   them when its own state changes; their changes cost the same for any number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .._model import time_account as causes
+from .._model.states import Hold, JobState
+from .._model.time_account import CAUSES, IDLE, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._model.records import JobRecord, WorkerRecord
+    from .._model.time_account import WorkerAccount
+    from .lifecycle import Lifecycle
+    from .pool_limits import PoolLimits
+    from .worker_index import WorkerIndex
+
+QUEUED = JobState.QUEUED
+RUNNING = JobState.RUNNING
+
+# What holds a worker back, in the order in which it counts.
+_OWN = (
+    (Hold.STARTING, causes.OPENING),
+    (Hold.REOPENING, causes.OPENING),
+    (Hold.LEAVING, causes.OPENING),
+    (Hold.CHECKING, causes.CHECKING),
+    (Hold.QUARANTINED, causes.QUARANTINED),
+    (Hold.RESTING, causes.RESTING),
+    (Hold.PAUSED, causes.PAUSED),
+    (Hold.LIMITED, causes.RATE_LIMIT),
+)
+
+
+class TimeAccounts:
+    """Keeps the times of all places.
+
+    Arguments:
+      lifecycle: the counts of the jobs.
+      limits: the limits of the pool.
+      roster: the workers; it holds the last reading of the clocks, and calls `note`.
+      line: the submitters that wait for a place in the queue.
+
+    Attributes:
+      touched: the workers whose accounts have to be looked at before the event ends.
+    """
+
+    __slots__ = ("_count", "_gone", "_lifecycle", "_limits", "_line", "_roster", "touched")
+
+    def __init__(
+        self, lifecycle: Lifecycle, limits: PoolLimits, roster: WorkerIndex, line: Mapping[JobRecord, object]
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._count = lifecycle.count
+        self._limits = limits
+        self._roster = roster
+        self._line = line
+        self.touched: dict[WorkerRecord, None] = roster.touched
+        # The times of the workers that have left.
+        self._gone = [0.0] * len(CAUSES)
+        roster.note_time = self.note
+
+    def look(self, now: float) -> None:
+        """Book what has changed in an event, and find out what now keeps the pool as a whole from starting more."""
+        while self.touched:
+            self.note(self.touched.popitem()[0], now)
+        limits, count, lifecycle = self._limits, self._count, self._lifecycle
+        cause = IDLE
+        if limits.hold.rest_end.at is not None:
+            cause = causes.RESTING
+        elif limits.hold.paused:
+            cause = causes.PAUSED
+        elif (queued := count[QUEUED]) or self._line:
+            if limits.max_running - count[RUNNING] - lifecycle.surplus <= 0:
+                cause = causes.MAX_RUNNING
+            elif limits.limited_until is not None or self._roster.closed_units or self._roster.closed_shares:
+                cause = causes.POOL_RATE_LIMIT
+            elif queued:
+                by_groups, by_keys = lifecycle.held, 0 if lifecycle.keys is None else lifecycle.keys.held
+                if by_groups + by_keys >= queued:
+                    cause = causes.KEY if by_keys >= queued else causes.GROUP
+        reading = self._roster.reading
+        if cause != reading.cause:
+            self._roster.reading = Reading(cause, now, tuple(reading.at(now)))
+
+    def note(self, worker: WorkerRecord, now: float) -> None:
+        """Book a worker's time until now, and find out what its places do from now on."""
+        account = worker._account
+        account.book(now, self._roster.reading, account.booked)
+        account.place_seconds += account.places * (now - account.places_since)
+        account.places_since = account.at = now
+        account.reading = self._roster.reading
+        running, limit = len(worker._runs), worker._max_running
+        if limit == math.inf:
+            account.places, account.free = running, 0
+        else:
+            account.places, account.free = max(running, int(limit)), max(0, int(limit) - running)
+        account.kept = account.free if worker._kind.group is not None else worker._kept_free
+        account.cause = own_cause(worker)
+
+    def joined(self, worker: WorkerRecord, now: float) -> None:
+        """Open the account of a worker that opens its resource."""
+        worker._account.places_since = worker._account.at = now
+        self.note(worker, now)
+
+    def left(self, worker: WorkerRecord, now: float) -> None:
+        """Close the account of a worker that leaves."""
+        self.touched.pop(worker, None)
+        self.note(worker, now)
+        account = worker._account
+        account.places = account.free = 0
+        for cause, seconds in enumerate(self._of(worker, now)):
+            self._gone[cause] += seconds
+
+    def of(self, worker: WorkerRecord, now: float) -> dict[str, float]:
+        """The seconds of a worker's places by their causes."""
+        return dict(zip(CAUSES, self._of(worker, now), strict=True))
+
+    def in_all(self, workers: Iterable[WorkerRecord], now: float) -> dict[str, float]:
+        """The seconds of the places of these workers, and of those that have left, by their causes."""
+        columns = zip(self._gone, *(self._of(worker, now) for worker in workers), strict=True)
+        return dict(zip(CAUSES, map(math.fsum, columns), strict=True))
+
+    def _of(self, worker: WorkerRecord, now: float) -> list[float]:
+        account: WorkerAccount = worker._account
+        booked = account.booked.copy()
+        account.book(now, self._roster.reading, booked)
+        seconds = [booked.get(cause, 0.0) for cause in range(len(CAUSES))]
+        seconds[causes.RUNNING] = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
+        existed = account.place_seconds + account.places * (now - account.places_since)
+        seconds[IDLE] = max(0.0, existed - math.fsum(seconds))
+        return seconds
+
+
+def own_cause(worker: WorkerRecord) -> int:
+    """What holds a worker itself back, or `IDLE` for nothing."""
+    holds = worker._holds
+    if holds:
+        for hold, cause in _OWN:
+            if hold in holds:
+                return cause
+    closed = worker._closed
+    return causes.RATE_LIMIT if closed and any(isinstance(unit, str) for unit in closed) else IDLE
