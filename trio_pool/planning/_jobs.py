@@ -147,7 +147,7 @@ class Performer:
                 if at < len(steps) and steps[at][1] == "returned":
                     shift = self._conductor.now - start - steps[at][0]
                     at += 1
-        return shift
+        return shift  # noqa: ASYNC910  # a part of the replay, not for users
 
 
 class JobOptionsOf:

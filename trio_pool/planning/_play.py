@@ -123,7 +123,7 @@ class Player:
             if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
                 raise
         elapsed = watch.closed_at - watch.opened_at
-        return Outcome(elapsed, self._pool.statistics(), watch, explain(self._pool))
+        return Outcome(elapsed, self._pool.statistics(), watch, self._pool.explain())  # noqa: ASYNC910  # a part of the replay, not for users
 
     def _note_workers(self, workers: tuple[Worker, ...]) -> None:
         """Note which worker stands for which in the recording."""
@@ -151,7 +151,7 @@ class Player:
 
     # What the tasks of the program did.
 
-    async def _let_come(self, arrivals: list[tuple[float, int, Script]]) -> None:
+    async def _let_come(self, arrivals: list[tuple[float, int, Script]]) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Submit jobs that came by themselves, each from a task of its own."""
         began = self._conductor.now
         for at, order, script in arrivals:
@@ -162,7 +162,7 @@ class Player:
         """Do what a task did, one call after another."""
         await self._take_steps(iter(thread.steps), None)
 
-    async def _take_steps(self, steps: Iterator[Step], end: Line | None) -> None:
+    async def _take_steps(self, steps: Iterator[Step], end: Line | None) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Take steps, up to the one that ends the block in which they are."""
         conductor = self._conductor
         rank = (THREAD, 0)
@@ -173,7 +173,7 @@ class Player:
             if isinstance(what, Script):
                 await self._come(self._scripts[what.id])
             elif end is not None and what.items() >= end.items():
-                return
+                return  # noqa: ASYNC910  # a part of the replay, not for users
             elif "read" in what:
                 await self._read(what, rank)
             elif what["do"] == "group":
@@ -185,7 +185,7 @@ class Player:
         if end is not None and end.get("do") == "leave_stream":  # the recording broke off
             await self._read({"read": end["stream"], "pauses": repeat(0.0)}, rank)
 
-    async def _in_group(self, what: Line, steps: Iterator[Step]) -> None:
+    async def _in_group(self, what: Line, steps: Iterator[Step]) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Open a group, and do what was done in its block."""
         key, end = what["group"], {"do": "end_group", "group": what["group"]}
         reserve = min(what["reserve"], int(min(self._pool._engine.core.most_places, 1e9)))
@@ -206,7 +206,7 @@ class Player:
         if not is_over:
             await self._take_steps(steps, end)
 
-    async def _in_stream(self, what: Line, steps: Iterator[Step], order: int) -> None:
+    async def _in_stream(self, what: Line, steps: Iterator[Step], order: int) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Open a stream, and do what was done in its block."""
         key, end = what["stream"], {"do": "leave_stream", "stream": what["stream"]}
         scripts = [self._scripts[script.id] for script in self._contents.streams.get(key, ())]
@@ -224,11 +224,11 @@ class Player:
             return scripts
         conductor = self._conductor
 
-        async def take() -> AsyncGenerator[Script]:
+        async def take() -> AsyncGenerator[Script]:  # noqa: ASYNC911  # a part of the replay, not for users
             for script in scripts:
                 if "took" in script.line:
                     await conductor.until(conductor.now + script.line["took"], (LATE, order))
-                yield script
+                yield script  # noqa: ASYNC911  # a part of the replay, not for users
 
         return take()
 
@@ -244,9 +244,9 @@ class Player:
     def _option_of(self, name: str, script: Script) -> Any:
         return self._options.of(script).get(name)
 
-    async def _read(self, what: Line, rank: tuple[int, int]) -> None:
+    async def _read(self, what: Line, rank: tuple[int, int]) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Read from a stream, with the pauses that there were."""
-        stream = self._streams.get(what["read"])
+        stream: Any = self._streams.get(what["read"])
         pauses = what["pauses"] if "pauses" in what else repeat(0.0, what["times"])
         with suppress(StopAsyncIteration, trio.ClosedResourceError):
             for pause in pauses if stream is not None else ():
@@ -257,7 +257,7 @@ class Player:
 
     # Jobs come.
 
-    async def _come(self, script: Script) -> None:
+    async def _come(self, script: Script) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Submit a job; wait while the queue is full."""
         group = script.line.get("group")
         if group is not None:
@@ -293,7 +293,7 @@ class Player:
             spec = self._specs[key] = target._resolve(self._options.of(script), "submit")
         return spec
 
-    async def _hold(self, script: Script) -> None:
+    async def _hold(self, script: Script) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Hold a resource as the caller of ``acquire`` did."""
         options = self._options.of(script)
         for name in ("retry", "attempt_timeout", "after", "hedge"):
@@ -324,17 +324,17 @@ class Player:
 
     # What the program did to workers and to the pool.
 
-    async def _act(self, what: Line) -> None:
+    async def _act(self, what: Line) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         """Pause, resume, rest, reopen, add or remove."""
         do = what["do"]
         if do in ("add", "remove") and not self._setup.has_recorded_workers:
-            return
+            return  # noqa: ASYNC910  # a part of the replay, not for users
         if do == "add":
             self._nursery.start_soon(self._add, what["worker"])
-            return
+            return  # noqa: ASYNC910  # a part of the replay, not for users
         worker = self._workers.get(what["worker"]) if "worker" in what else None
         if "worker" in what and worker is None:
-            return
+            return  # noqa: ASYNC910  # a part of the replay, not for users
         subject: Any = self._pool if worker is None else worker
         if do == "rest":
             subject.rest(what["seconds"])
@@ -343,14 +343,9 @@ class Player:
         else:
             getattr(subject, do)()
 
-    async def _add(self, data: Line) -> None:
+    async def _add(self, data: Line) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
         with suppress(OSError, RuntimeError, PoolClosedError):
             self._workers[data["id"]] = await self._pool.add(self._setup.resource(data, data["name"]))
-
-
-def explain(pool: Any) -> str:
-    """What kept a pool from being faster."""
-    return str(pool.explain()) if hasattr(pool, "explain") else str(pool.statistics())
 
 
 def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mapping[str, Any]) -> Outcome:

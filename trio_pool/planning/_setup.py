@@ -99,7 +99,7 @@ class Setup:
         self._conductor = conductor
         self._limits = FreshLimits()
         self._sessions: dict[int, int] = {}
-        self._known = sorted(contents.enters)
+        self._known: list[int] = sorted(contents.enters)
         self.entering: Worker | None = None
         self.is_like_recorded = "retry" not in changes
         self.has_recorded_workers = workers is None
@@ -198,7 +198,7 @@ class Setup:
         """The number of a worker in the recording, or that of one like it."""
         if not self.is_elastic:
             return int(worker._resource)
-        known = self._known
+        known: list[int] = self._known
         return known[(worker._id - 1) % len(known)] if known else 0
 
     # The lifespans. Each is called right after the worker was noted as `entering`.
