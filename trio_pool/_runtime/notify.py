@@ -49,7 +49,7 @@ class InnerEvents:
     def _session(self, worker: Worker, step: str) -> None:
         """A worker begins to enter its lifespan, or to leave it, or has left it: ``"entering"`` and so on."""
 
-    def _removing(self, worker: Worker) -> None:
+    def _removing(self, worker: Worker, cancel: bool) -> None:
         """The program removes a worker, and waits until it has left."""
 
     def _stream(self, window: StreamWindow[Any], step: str, detail: object = None) -> None:

@@ -219,7 +219,7 @@ class Workers:
         if any(job in its_own for job in enclosing_jobs()):
             raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
         worker._task.removers += 1
-        notify(self._engine.instruments, "_removing", worker)
+        notify(self._engine.instruments, "_removing", worker, cancel)
         try:
             self._engine.core.depart(worker, trio.current_time(), cut=cancel)
             self._engine.carry_out()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -40,17 +41,13 @@ class ReplayClock(trio.abc.Clock):
 
 
 class _Entry:
-    """A task that waits."""
+    """What goes on at a time, unless it is over by then."""
 
-    __slots__ = ("is_over", "task")
+    __slots__ = ("go_on", "is_over")
 
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.task = task
+    def __init__(self, go_on: Callable[[], object]) -> None:
+        self.go_on = go_on
         self.is_over = False
-
-
-class StandstillError(RuntimeError):
-    """Nothing in the replay would ever happen again."""
 
 
 class Conductor:
@@ -61,10 +58,14 @@ class Conductor:
 
     Arguments:
       clock: the clock of the replay.
+
+    Attributes:
+      scope: around the replay; cancelled if nothing in it would ever happen again.
     """
 
     def __init__(self, clock: ReplayClock) -> None:
         self._clock = clock
+        self.scope = trio.CancelScope()
         self._heap: list[tuple[float, Rank, int, _Entry]] = []
         self._numbers = count()
 
@@ -73,10 +74,15 @@ class Conductor:
         """The time."""
         return self._clock.now
 
+    def call_at(self, time: float, rank: Rank, go_on: Callable[[], object]) -> _Entry:
+        """Call a function at a time."""
+        entry = _Entry(go_on)
+        heappush(self._heap, (round(time, DIGITS), rank, next(self._numbers), entry))
+        return entry
+
     async def until(self, time: float, rank: Rank) -> None:
         """Wait until a time. A checkpoint."""
-        entry = _Entry(trio.lowlevel.current_task())
-        heappush(self._heap, (round(time, DIGITS), rank, next(self._numbers), entry))
+        entry = self.call_at(time, rank, partial(trio.lowlevel.reschedule, trio.lowlevel.current_task()))
 
         def abort(_: Callable[[], Any]) -> trio.lowlevel.Abort:
             entry.is_over = True
@@ -96,11 +102,12 @@ class Conductor:
                 due = heap[0][0] if heap else math.inf
                 deadline = clock.now + max(rest, 0.0)
                 if due == deadline == math.inf:
-                    raise StandstillError("the replay stands still: nothing in it would ever happen again")
+                    self.scope.cancel()
+                    continue
                 if deadline <= due:
                     clock.now = deadline  # Trio deals with it, and then all wait again
                     continue
                 clock.now = due
             entry = heappop(heap)[3]
             entry.is_over = True
-            trio.lowlevel.reschedule(entry.task)
+            entry.go_on()

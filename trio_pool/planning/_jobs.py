@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._policies.retry import GiveUp, RetryAfter
+from .._policies.retry import GiveUp
 from .._runtime.job_context import current_job, current_run
 from ._conductor import LATE_RUN, RUN
 from ._decisions import as_recorded, error_of
@@ -15,7 +15,7 @@ from ._mishaps import MOST_REPEATS, Mishaps
 from ._values import key_of, number, policy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .._model.handles import Worker
     from .._model.records import Run
@@ -79,6 +79,8 @@ class Performer:
                 # Those that are cancelled at the same instant end one after another.
                 late = max(0.0, seconds - self._limit_of(script, attempt)) if how == "timeout" else 0.0
                 script.has_ended_as_recorded = how == "timeout"
+                if run.cut is not None and mishap is None and not is_further:
+                    script.take_back()  # its worker is taken away, and it will run again
                 await self._conductor.until(self._conductor.now + late, (RUN, run.number))
             raise
         self._end(script, attempt, how)
@@ -107,16 +109,13 @@ class Performer:
         if how == "cut" and not is_race:
             if script.is_cancelled_alone:
                 await trio.sleep_forever()
-            if script.line["end"] == "cancelled":  # it would have taken longer
-                end = max(end, start + script.usual)
+            end = max(end, start + script.usual)  # it would have taken longer
         elif how == "cut":
             rank = (LATE_RUN, run.number)
         await self._conductor.until(end, rank)
 
     def _end(self, script: Script, attempt: Line, how: str) -> None:
         script.has_ended_as_recorded = True
-        if how == "cut" and "decision" not in attempt and "runs" not in attempt and script.line["end"] != "cancelled":
-            raise RetryAfter(0.0, counts=False)  # its worker was taken away
         if how in ("error", "timeout"):
             if script.begun > len(script.attempts) + MOST_REPEATS:
                 raise GiveUp("nothing in the recording says that it would ever succeed")
@@ -125,29 +124,26 @@ class Performer:
 
     async def _take_steps(self, run: Run, start: float, steps: list[list[Any]]) -> float:
         """Take the steps of an attempt; return how much later it ends because a lent place came back later."""
-        rank: Rank = (RUN, run.number)
-        shift, job = 0.0, current_job()
-        at = 0
-        while at < len(steps):
-            offset, what, value = steps[at]
-            at += 1
-            await self._conductor.until(start + offset + shift, rank)
+        shift, following = 0.0, iter(steps)
+        for offset, what, value in following:
+            if what == "returned":
+                shift = self._conductor.now - start - offset
+                continue
+            await self._conductor.until(start + offset + shift, (RUN, run.number))
             if what == "used":
-                job.set_used(value)
-            elif what == "lent":
-                async with job.lend():
-                    while at < len(steps) and steps[at][1] not in ("claimed", "returned"):
-                        await self._conductor.until(start + steps[at][0] + shift, rank)
-                        if steps[at][1] == "used":
-                            job.set_used(steps[at][2])
-                        at += 1
-                    if at < len(steps):
-                        await self._conductor.until(start + steps[at][0] + shift, rank)
-                        at += 1
-                if at < len(steps) and steps[at][1] == "returned":
-                    shift = self._conductor.now - start - steps[at][0]
-                    at += 1
-        return shift  # noqa: ASYNC910  # a part of the replay, not for users
+                current_job().set_used(value)
+            else:
+                async with current_job().lend():
+                    await self._stay_lent(run, start + shift, following)
+        return shift  # noqa: ASYNC910  # not for users
+
+    async def _stay_lent(self, run: Run, start: float, steps: Iterator[list[Any]]) -> None:
+        """Take the steps of an attempt until it asks for its lent place."""
+        for offset, what, value in steps:
+            await self._conductor.until(start + offset, (RUN, run.number))
+            if what == "claimed":
+                return
+            current_job().set_used(value)
 
 
 class JobOptionsOf:

@@ -17,19 +17,19 @@ from .._model.errors import JobCancelledError, JobFailedError, NoEligibleWorkerE
 from .._runtime.notify import InnerEvents
 from ._conductor import LATE, THREAD, Conductor, ReplayClock
 from ._jobs import JobOptionsOf, Performer
-from ._script import Script
+from ._script import Cursor, Script, is_end
 from ._setup import Setup
 from ._values import number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._api.job_group import JobGroup
     from .._api.pool import Pool, SlotPool
     from .._model.handles import Job, Worker
     from .._model.statistics import PoolStatistics
-    from ._script import Contents, Line, Step, ThreadScript
+    from ._script import Contents, Line, ThreadScript
 
 _REFUSED = (PoolClosedError, NoEligibleWorkerError)
 
@@ -46,10 +46,16 @@ class Outcome:
 
 
 class Watch(Instrument, InnerEvents):
-    """Watches a replay."""
+    """Watches a replay.
 
-    def __init__(self, setup: Setup) -> None:
+    Arguments:
+      setup: is told which worker enters its lifespan.
+      came: is told of each job that has come, but for leases.
+    """
+
+    def __init__(self, setup: Setup, came: Callable[[Job[Any], Script], None]) -> None:
         self._setup = setup
+        self._came = came
         self.opened_at = self.closed_at = 0.0
         self.waiting: list[float] = []
         self.total: list[float] = []
@@ -61,8 +67,8 @@ class Watch(Instrument, InnerEvents):
         self.closed_at = trio.current_time()
 
     def job_submitted(self, job: Job[Any]) -> None:
-        if job.args:
-            job.args[0].job = job
+        if job.args:  # it is not that of a lease
+            self._came(job, job.args[0])
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
         if not job._attempts:
@@ -104,7 +110,7 @@ class Player:
     async def play(self) -> Outcome:
         """Play it from beginning to end."""
         setup = self._setup
-        watch = Watch(setup)
+        watch = Watch(setup, self._came)
         instruments = (watch, *setup.options.pop("instruments", ()))
         opening: Any = open_pool
         block: AbstractAsyncContextManager[Pool[Any]] = opening(
@@ -123,7 +129,7 @@ class Player:
             if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
                 raise
         elapsed = watch.closed_at - watch.opened_at
-        return Outcome(elapsed, self._pool.statistics(), watch, self._pool.explain())  # noqa: ASYNC910  # a part of the replay, not for users
+        return Outcome(elapsed, self._pool.statistics(), watch, self._pool.explain())  # noqa: ASYNC910  # not for users
 
     def _note_workers(self, workers: tuple[Worker, ...]) -> None:
         """Note which worker stands for which in the recording."""
@@ -145,13 +151,10 @@ class Player:
         if arrivals:
             arrivals.sort(key=lambda arrival: arrival[:2])
             self._nursery.start_soon(self._let_come, arrivals)
-        for script in self._scripts.values():
-            if script.is_cancelled_alone:
-                self._nursery.start_soon(self._cancel_in_time, script)
 
     # What the tasks of the program did.
 
-    async def _let_come(self, arrivals: list[tuple[float, int, Script]]) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _let_come(self, arrivals: list[tuple[float, int, Script]]) -> None:  # noqa: ASYNC910  # not for users
         """Submit jobs that came by themselves, each from a task of its own."""
         began = self._conductor.now
         for at, order, script in arrivals:
@@ -160,9 +163,9 @@ class Player:
 
     async def _follow(self, thread: ThreadScript) -> None:
         """Do what a task did, one call after another."""
-        await self._take_steps(iter(thread.steps), None)
+        await self._take_steps(Cursor(thread.steps), None)
 
-    async def _take_steps(self, steps: Iterator[Step], end: Line | None) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _take_steps(self, steps: Cursor, end: Line | None) -> None:  # noqa: ASYNC910  # not for users
         """Take steps, up to the one that ends the block in which they are."""
         conductor = self._conductor
         rank = (THREAD, 0)
@@ -172,8 +175,8 @@ class Player:
                 await conductor.until(conductor.now + gap, rank)
             if isinstance(what, Script):
                 await self._come(self._scripts[what.id])
-            elif end is not None and what.items() >= end.items():
-                return  # noqa: ASYNC910  # a part of the replay, not for users
+            elif is_end(what, end):
+                return  # noqa: ASYNC910  # not for users
             elif "read" in what:
                 await self._read(what, rank)
             elif what["do"] == "group":
@@ -185,7 +188,7 @@ class Player:
         if end is not None and end.get("do") == "leave_stream":  # the recording broke off
             await self._read({"read": end["stream"], "pauses": repeat(0.0)}, rank)
 
-    async def _in_group(self, what: Line, steps: Iterator[Step]) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _in_group(self, what: Line, steps: Cursor) -> None:  # noqa: ASYNC910  # not for users
         """Open a group, and do what was done in its block."""
         key, end = what["group"], {"do": "end_group", "group": what["group"]}
         reserve = min(what["reserve"], int(min(self._pool._engine.core.most_places, 1e9)))
@@ -203,10 +206,10 @@ class Player:
                 raise
         self._group_comes.setdefault(key, trio.Event()).set()
         self._groups.pop(key, None)
-        if not is_over:
-            await self._take_steps(steps, end)
+        if not is_over:  # its body was cancelled
+            steps.skip_to(end)
 
-    async def _in_stream(self, what: Line, steps: Iterator[Step], order: int) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _in_stream(self, what: Line, steps: Cursor, order: int) -> None:  # noqa: ASYNC910  # not for users
         """Open a stream, and do what was done in its block."""
         key, end = what["stream"], {"do": "leave_stream", "stream": what["stream"]}
         scripts = [self._scripts[script.id] for script in self._contents.streams.get(key, ())]
@@ -224,11 +227,11 @@ class Player:
             return scripts
         conductor = self._conductor
 
-        async def take() -> AsyncGenerator[Script]:  # noqa: ASYNC911  # a part of the replay, not for users
+        async def take() -> AsyncGenerator[Script]:  # noqa: ASYNC911  # not for users
             for script in scripts:
                 if "took" in script.line:
                     await conductor.until(conductor.now + script.line["took"], (LATE, order))
-                yield script  # noqa: ASYNC911  # a part of the replay, not for users
+                yield script  # noqa: ASYNC911  # not for users
 
         return take()
 
@@ -244,7 +247,7 @@ class Player:
     def _option_of(self, name: str, script: Script) -> Any:
         return self._options.of(script).get(name)
 
-    async def _read(self, what: Line, rank: tuple[int, int]) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _read(self, what: Line, rank: tuple[int, int]) -> None:  # noqa: ASYNC910  # not for users
         """Read from a stream, with the pauses that there were."""
         stream: Any = self._streams.get(what["read"])
         pauses = what["pauses"] if "pauses" in what else repeat(0.0, what["times"])
@@ -257,7 +260,7 @@ class Player:
 
     # Jobs come.
 
-    async def _come(self, script: Script) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _come(self, script: Script) -> None:  # noqa: ASYNC910  # not for users
         """Submit a job; wait while the queue is full."""
         group = script.line.get("group")
         if group is not None:
@@ -293,7 +296,7 @@ class Player:
             spec = self._specs[key] = target._resolve(self._options.of(script), "submit")
         return spec
 
-    async def _hold(self, script: Script) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _hold(self, script: Script) -> None:  # noqa: ASYNC910  # not for users
         """Hold a resource as the caller of ``acquire`` did."""
         options = self._options.of(script)
         for name in ("retry", "attempt_timeout", "after", "hedge"):
@@ -303,47 +306,45 @@ class Player:
         with suppress(PoolError, trio.TooSlowError):
             lease = self._target(script).acquire(timeout=timeout, **options)
             async with lease:
-                script.job = lease.job
+                self._came(lease.job, script)
                 _, (_, seconds, how) = script.begin(is_further=False)
                 await self._conductor.until(self._conductor.now + seconds, rank)
                 if how == "error":
                     raise PoolError("as recorded")
 
-    async def _cancel_in_time(self, script: Script) -> None:
-        """Cancel a job that its caller cancelled, as long after it came."""
-        lasted = script.line["lasted"]
-        rank = (LATE, script.id)
-        await self._conductor.until(self._conductor.now + script.line["at"] + lasted, rank)
-        while script.job is None:
-            if not self._pool._engine.lifecycle.live:
-                return
-            await self._conductor.until(self._conductor.now + lasted, rank)
-        while self._conductor.now < script.job.submitted_at + lasted:
-            await self._conductor.until(script.job.submitted_at + lasted, rank)
-        script.job.cancel()
+    def _came(self, job: Job[Any], script: Script) -> None:
+        """Note a job that has come. If its caller cancelled it, so does the replay, as long after it came."""
+        script.job = job
+        if script.is_cancelled_alone:
+            self._conductor.call_at(job.submitted_at + script.line["lasted"], (LATE, script.id), job.cancel)
 
     # What the program did to workers and to the pool.
 
-    async def _act(self, what: Line) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    async def _act(self, what: Line) -> None:  # noqa: ASYNC910  # not for users
         """Pause, resume, rest, reopen, add or remove."""
         do = what["do"]
         if do in ("add", "remove") and not self._setup.has_recorded_workers:
-            return  # noqa: ASYNC910  # a part of the replay, not for users
+            return  # noqa: ASYNC910  # not for users
         if do == "add":
             self._nursery.start_soon(self._add, what["worker"])
-            return  # noqa: ASYNC910  # a part of the replay, not for users
-        worker = self._workers.get(what["worker"]) if "worker" in what else None
+            return  # noqa: ASYNC910  # not for users
+        worker = self._worker_of(what["worker"]) if "worker" in what else None
         if "worker" in what and worker is None:
-            return  # noqa: ASYNC910  # a part of the replay, not for users
+            return  # noqa: ASYNC910  # not for users
         subject: Any = self._pool if worker is None else worker
         if do == "rest":
             subject.rest(what["seconds"])
         elif do == "remove":
-            await subject.remove()
+            await subject.remove(cancel=what["cancel"])
         else:
             getattr(subject, do)()
 
-    async def _add(self, data: Line) -> None:  # noqa: ASYNC910  # a part of the replay, not for users
+    def _worker_of(self, number_: int) -> Worker | None:
+        if not self._setup.is_elastic:
+            return self._workers.get(number_)
+        return next((worker for worker in self._pool.workers if worker.id == number_), None)
+
+    async def _add(self, data: Line) -> None:  # noqa: ASYNC910  # not for users
         with suppress(OSError, RuntimeError, PoolClosedError):
             self._workers[data["id"]] = await self._pool.add(self._setup.resource(data, data["name"]))
 
@@ -354,11 +355,15 @@ def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mappi
 
     async def run() -> Outcome:
         conductor = Conductor(clock)
+        outcome: Outcome | None = None
         player = Player(contents, conductor, Setup(contents, conductor, workers, seed, changes))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conductor.run)
-            outcome = await player.play()
+            with conductor.scope:
+                outcome = await player.play()
             nursery.cancel_scope.cancel()
+        if outcome is None:
+            raise RuntimeError("the replay stands still: nothing in it would ever happen again")
         return outcome
 
     # Nothing of the caller's context belongs to the replay.

@@ -349,8 +349,8 @@ class Recorder(Instrument, InnerEvents):
             self._do("add", details, at=since)
         self._workers.add(worker.id)
 
-    def _removing(self, worker: Worker) -> None:
-        self._do("remove", {"worker": worker.id})
+    def _removing(self, worker: Worker, cancel: bool) -> None:
+        self._do("remove", {"worker": worker.id, "cancel": cancel})
         self._removers[worker.id] = self._threads.of_caller()
 
     def worker_stopped(self, worker: Worker) -> None:

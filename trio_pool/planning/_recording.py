@@ -107,8 +107,7 @@ class Recording(FixedAttributes):
         tried: dict[int, Replay] = {}
 
         def is_enough(number: int) -> bool:
-            if number not in tried:
-                tried[number] = self.replay(workers=number, seed=seed, **changes)
+            tried[number] = self.replay(workers=number, seed=seed, **changes)
             return tried[number].elapsed <= limit
 
         low, high = 0, len(numbers) - 1

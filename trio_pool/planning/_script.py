@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .._model.handles import Job
 
@@ -20,7 +20,7 @@ class Script:
     Attributes:
       id: its number in the recording.
       line: the line of the job.
-      recorded: the lines of its attempts, in order; of those that were cancelled, too.
+      recorded: the lines of its attempts, in order, without those that were cut short and done again.
       attempts: those of them that are not `Mishaps`.
       threads: what tasks in its attempts do, by the number of the attempt.
       usual: the seconds of a job of which no attempt was recorded.
@@ -79,6 +79,11 @@ class Script:
             return attempt, [None, attempt["seconds"], attempt["end"]]
         return attempt, runs[min(self._runs, len(runs) - 1)]
 
+    def take_back(self) -> None:
+        """Let the attempt that has begun be the next one again."""
+        self.begun -= 1
+        self.at -= 1
+
     def take_threads(self, attempt: Line) -> list[ThreadScript]:
         """What tasks in an attempt do, if it is one of this job that has not been performed yet."""
         return self.threads.pop(attempt["number"], []) if attempt in self.attempts else []
@@ -87,6 +92,37 @@ class Script:
     def is_cancelled_alone(self) -> bool:
         """Whether the program has cancelled the job, and no end of a stream or of anything else."""
         return self.line["end"] == "cancelled" and "stream" not in self.line
+
+
+class Cursor:
+    """Goes through the steps of a thread.
+
+    Attributes:
+      last: what the last step was that it has given out.
+    """
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = iter(steps)
+        self.last: Line | Script | None = None
+
+    def __iter__(self) -> Iterator[Step]:
+        return self
+
+    def __next__(self) -> Step:
+        step = next(self._steps)
+        self.last = step[2]
+        return step
+
+    def skip_to(self, end: Line) -> None:
+        """Leave out the steps up to one that says this, which may be the last."""
+        while not is_end(self.last, end):
+            if next(self, None) is None:
+                return
+
+
+def is_end(step: Line | Script | None, end: Line | None) -> bool:
+    """Whether a step ends a block."""
+    return isinstance(step, dict) and end is not None and step.items() >= end.items()
 
 
 class ThreadScript:
@@ -182,7 +218,8 @@ class Contents:
         times = [line["last"]["seconds"] for line in self._jobs if "last" in line]
         usual = median(times) if times else 0.0
         for line in self._jobs:
-            attempts = self._attempts.get(line["job"], [])
+            # Those that were cut short and done again are left to chance.
+            attempts = [attempt for attempt in self._attempts.get(line["job"], ()) if attempt["end"] != "cut"]
             if "last" in line:
                 attempts.append(line["last"])
             script = self.scripts[line["job"]] = Script(line, attempts, usual)
@@ -215,9 +252,7 @@ class Contents:
         by_worker: dict[int, list[tuple[float, Line | None]]] = {}
         for script in self.scripts.values():
             own: list[Line] = []
-            counted = 0
-            for attempt in script.attempts:
-                counted += attempt["end"] != "cut"
+            for counted, attempt in enumerate(script.attempts, 1):
                 attempt["number"] = counted
                 decision = attempt.get("decision", {})
                 is_workers = "again" in decision and ("rest" in decision or decision["placement"] == "other")

@@ -477,6 +477,75 @@ async def two_at_once(recorder: Recorder) -> None:
         nursery.start_soon(all_of, pool, work, durations(30, 2))
 
 
+async def a_stream_at_a_full_queue(recorder: Recorder) -> None:
+    async with open_pool(2, instruments=[recorder], max_queue=1) as pool:
+        async with pool.map(trio.sleep, durations(30), buffer=8) as results:
+            async for _ in results:
+                pass
+        async with pool.open_group(name="group") as group:
+            await pool.submit_graph({at: Node(trio.sleep, 1.0, after=[0] if at else []) for at in range(6)})
+            await group.submit(trio.sleep, 1.0)
+
+
+async def items_that_come_in_bursts(recorder: Recorder) -> None:
+    async def items() -> AsyncGenerator[float]:
+        for at, seconds in enumerate(durations(30)):
+            if not at % 10:
+                await trio.sleep(7)
+            yield seconds
+
+    async with open_pool(3, instruments=[recorder]) as pool, pool.map(trio.sleep, items()) as results:
+        async for _ in results:
+            pass
+
+
+async def a_worker_that_is_taken_away(recorder: Recorder) -> None:
+    async with open_pool(["a", "b", "c"], instruments=[recorder]) as pool:
+        for seconds in durations(30):
+            await pool.submit(work, seconds)
+        await trio.sleep(3.3)
+        await pool.workers[1].remove(cancel=True)
+
+
+async def settings_of_resources(recorder: Recorder) -> None:
+    rng = Random(8)
+
+    @asynccontextmanager
+    async def connect(resource: str) -> AsyncGenerator[str]:
+        await trio.sleep(1.0)
+        yield resource
+
+    async def reopen(resource: str, seconds: float) -> None:
+        await trio.sleep(seconds)
+        if seconds > 1.8:
+            current_worker().reopen()
+        if resource == "a" and rng.random() < 0.5:
+            raise FailingError
+
+    resources = [
+        Resource("a", breaker=CircuitBreaker(2, reset_after=3.0)),
+        Resource("b", on_cut="reopen"),
+        Resource("c"),
+    ]
+    policy = RetryPolicy(max_attempts=9, placement="other", base_delay=0.3)
+    async with open_pool(resources, lifespan=connect, instruments=[recorder], retry=policy, rng=Random(1)) as pool:
+        await all_of(pool, reopen, durations(60), attempt_timeout=1.9)
+
+
+async def an_elastic_pool_with_a_worker_that_rests(recorder: Recorder) -> None:
+    @asynccontextmanager
+    async def factory() -> AsyncGenerator[str]:
+        yield "resource"
+
+    async with open_pool(Elastic(factory, min=1, max=2), instruments=[recorder]) as pool:
+        for seconds in durations(20):
+            await pool.submit(work, seconds)
+        await trio.sleep(1)
+        pool.workers[0].rest(5)
+        pool.workers[1].pause()
+        await trio.sleep(3)
+
+
 async def nobody(recorder: Recorder) -> None:
     async with open_pool(2, instruments=[recorder]):
         await trio.sleep(3)
