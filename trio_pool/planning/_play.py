@@ -122,9 +122,9 @@ class Player:
                 self._note_workers(pool.workers)
                 async with trio.open_nursery() as self._nursery:
                     self._begin()
-                if self._contents.tail is not None:
+                if self._contents.waits:
                     await pool.join()
-                    await self._conductor.until(self._conductor.now + self._contents.tail, (LATE, 0))
+                await self._conductor.until(self._conductor.now + self._contents.tail, (LATE, 0))
         except Exception as error:
             if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
                 raise

@@ -318,7 +318,7 @@ class Recorder(Instrument, InnerEvents):
         else:
             self._threads.of_caller().done = trio.current_time()
             if step == "left":
-                del self._groups[group]
+                self._write({"left_group": self._groups.pop(group), "at": self._now()})
 
     # Workers, and what holds them and the pool back.
 

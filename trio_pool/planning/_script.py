@@ -155,7 +155,8 @@ class Contents:
       mishaps: of each worker, its attempts in order: a failed one if that was the worker's own doing, else None.
       streams: the jobs of each stream, in order.
       elapsed: seconds from the opening to the end, or to the last event that was written.
-      tail: seconds between the end of everything else and the end of the pool's body; None if jobs outlived the body.
+      tail: seconds between the last that the program did and the end of the pool's body.
+      waits: whether all jobs had ended before: then the tail begins with the end of the last.
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -169,7 +170,8 @@ class Contents:
         self.mishaps: dict[int, list[Line | None]] = {}
         self.streams: dict[int, list[Script]] = {}
         self.elapsed: float = 0.0
-        self.tail: float | None = None
+        self.tail = 0.0
+        self.waits = False
         self._attempts: dict[int, list[Line]] = {}
         self._jobs: list[Line] = []
         self._steps: dict[int, list[tuple[list[Any], Line | Script]]] = {}
@@ -204,6 +206,8 @@ class Contents:
             self.opening = line["pool"]
             self.workers = self.opening["workers"]
             self.opened_with = len(self.workers)
+        elif "left_group" in line:
+            self._last_step = max(self._last_step, line["at"])
         elif "body_ended" in line:
             self._body_ended = line["body_ended"]
         elif "closed" in line:
@@ -223,6 +227,7 @@ class Contents:
             if "last" in line:
                 attempts.append(line["last"])
             script = self.scripts[line["job"]] = Script(line, attempts, usual)
+            self._last_step = max(self._last_step, line.get("entered", 0.0))
             if "stream" in line:
                 self.streams.setdefault(line["stream"], []).append(script)
             else:
@@ -240,8 +245,10 @@ class Contents:
                 thread.steps[0] = (gap + origin["at"], order, first)
                 self.threads.append(thread)
         ends = [line["at"] + line["lasted"] for line in self._jobs]
-        if self._body_ended is not None and all(end <= self._body_ended for end in ends):
-            self.tail = max(0.0, self._body_ended - max([self._last_step, *ends]))
+        if self._body_ended is not None:
+            last = max([0.0, *ends])
+            self.waits = last <= self._body_ended
+            self.tail = max(0.0, self._body_ended - (max(self._last_step, last) if self.waits else self._last_step))
 
     def _give_mishaps_to_workers(self) -> None:
         """Take from their jobs the failed attempts that are the workers' own, whichever job they had then.
