@@ -367,4 +367,7 @@ def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mappi
         return outcome
 
     # Nothing of the caller's context belongs to the replay.
-    return Context().run(partial(trio.run, run, clock=clock))
+    try:
+        return Context().run(partial(trio.run, run, clock=clock))
+    except Exception as error:  # of the caller's functions, out of nurseries
+        raise leaves(error)[0]  # noqa: B904  # the groups around it say nothing

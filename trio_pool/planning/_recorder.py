@@ -192,7 +192,7 @@ class Recorder(Instrument, InnerEvents):
             self._last_options = spec, plain_options(spec, self._engine.config, self._limits)
         options = self._last_options[1]
         key = job._key
-        if key is not None and self._has_bounds_by_key:
+        if key is not None and self._has_bounds_by_key and job.key is not None:
             limits = None if key.meters is None else key.meters.limits
             bounds = {"max_running": plain_number(key.max_running), "weight": key._weight}
             return {**options, "bounds": {**bounds, "rate_limit": self._limits.plain(limits)}}
@@ -354,6 +354,8 @@ class Recorder(Instrument, InnerEvents):
         self._removers[worker.id] = self._threads.of_caller()
 
     def worker_stopped(self, worker: Worker) -> None:
+        self._workers.discard(worker.id)
+        self._stages.pop(worker.id, None)
         thread = self._removers.pop(worker.id, None)
         if thread is not None:
             thread.done = trio.current_time()

@@ -115,9 +115,10 @@ class Cursor:
 
     def skip_to(self, end: Line) -> None:
         """Leave out the steps up to one that says this, which may be the last."""
-        while not is_end(self.last, end):
-            if next(self, None) is None:
-                return
+        if not is_end(self.last, end):
+            for _, _, step in self:
+                if is_end(step, end):
+                    break
 
 
 def is_end(step: Line | Script | None, end: Line | None) -> bool:

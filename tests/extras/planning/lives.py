@@ -257,7 +257,7 @@ async def keys(recorder: Recorder) -> None:
     per_key = PerKey(max_running=2, rate_limit=RateLimit(3, burst=2), weight=lambda key: 2.0 if key == "a" else 1.0)
     async with open_pool(4, per_key=per_key, instruments=[recorder]) as pool:
         for at, seconds in enumerate(durations(80)):
-            await pool.submit(trio.sleep, seconds, key="abc"[at % 3])
+            await pool.submit(trio.sleep, seconds, key=[None, "a", "b", "c"][at % 4])
 
 
 async def hedges(recorder: Recorder) -> None:
@@ -369,6 +369,7 @@ async def lent_places(recorder: Recorder) -> None:
     async def parent(seconds: float) -> None:
         await trio.sleep(seconds)
         async with current_job().lend():
+            current_job().set_used(tokens=3)
             for job in [await pool.submit(trio.sleep, seconds) for _ in range(3)]:
                 await job.wait()
         await trio.sleep(seconds)
