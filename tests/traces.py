@@ -73,17 +73,26 @@ class Trace:
     @property
     def delays(self) -> list[Slice]:
         """The delays of jobs, by their starts; they are on no thread."""
+        return [attrs.evolve(each, name=each.args["name"]) for each in self._asynchronous("delay")]
+
+    @property
+    def groups(self) -> list[Slice]:
+        """The groups, by their starts; they are on no thread."""
+        return self._asynchronous("group")
+
+    def _asynchronous(self, category: str) -> list[Slice]:
         ends = {(event["pid"], event["id2"]["local"]): event["ts"] for event in self.of("e")}
         return [
             Slice(
                 self.pools[event["pid"]],
                 "",
-                event["args"]["name"],
+                event["name"],
                 event["ts"] / 1e6,
                 ends[event["pid"], event["id2"]["local"]] / 1e6,
                 event["args"],
             )
             for event in self.of("b")
+            if event["cat"] == category
         ]
 
     @property

@@ -24,6 +24,7 @@ from ._model.errors import (
     PoolError,
 )
 from ._model.handles import Job, Worker
+from ._model.job_extra import Progress
 from ._model.job_options import JobOptions, StreamOptions
 from ._model.states import Attempt, DeadReason, JobState, Transition, WorkerState
 from ._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
@@ -71,6 +72,7 @@ __all__ = [
     "PoolClosedError",
     "PoolError",
     "PoolStatistics",
+    "Progress",
     "RateLimit",
     "Resource",
     "ResourceBroken",

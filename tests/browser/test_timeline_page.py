@@ -12,7 +12,7 @@ import trio
 from playwright.sync_api import Browser, Locator, Page, expect
 from trio.testing import MockClock
 
-from trio_pool import Resource, RetryAfter, RetryPolicy, open_pool
+from trio_pool import Resource, RetryAfter, RetryPolicy, current_job, open_pool
 from trio_pool.testing import Flaky
 from trio_pool.timeline import Timeline
 
@@ -74,6 +74,20 @@ async def two_pools() -> str:
     ):
         await one.submit(nap, 5, name="letter")
         await other.submit(nap, 5, name="photo")
+    return timeline.html()
+
+
+async def a_report() -> str:
+    """A group with two jobs, one of which says how far it is."""
+    timeline = Timeline()
+
+    async def write(resource: object) -> None:
+        current_job().report(3, 4, "writing")
+        await trio.sleep(5)
+
+    async with open_pool([UPSTAIRS], instruments=[timeline]) as pool, pool.open_group(name=f"report {NASTY}") as group:
+        await group.submit(write, name="chapter")
+        await group.submit(nap, 5, name="index")
     return timeline.html()
 
 
@@ -221,6 +235,21 @@ def test_the_tooltip_of_a_delay_names_the_job(open_page: Open) -> None:
     page.mouse.move((left + right) / 2, box["y"] + box["height"] - 10)
     expect(tip_of(page).locator("strong")).to_have_text(f"report {NASTY}")
     assert tip_lines(page) == {"job": "2", "backs off": "after attempt 1", "took": "1.000 s", "began at": "1.000 s"}
+
+
+def test_the_tooltip_of_a_band_names_the_group_and_counts_its_jobs(open_page: Open) -> None:
+    page = open_page(a_report)
+    x, y = locate(page, "chapter")
+    page.mouse.move(x, y - 30)
+    expect(tip_of(page).locator("strong")).to_have_text(f"report {NASTY}")
+    assert tip_lines(page) == {"jobs": "2 jobs: 2 succeeded", "took": "10.000 s", "began at": "0 s"}
+    assert "group 1" in page.get_by_role("list", name="Legend").inner_text()
+
+
+def test_the_tooltip_of_a_bar_tells_how_far_the_job_came(open_page: Open) -> None:
+    page = open_page(a_report)
+    assert hover(page, "chapter")["progress"] == "3 of 4 (75 %), writing"
+    assert "progress" not in hover(page, "index")
 
 
 def test_the_tooltip_of_a_workers_name_tells_what_it_has_done(open_page: Open) -> None:

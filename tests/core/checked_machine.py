@@ -83,7 +83,7 @@ class CheckedMachine(SchedulerMachine):
     def closed_are_the_units_whose_limits_let_nothing_start(self) -> None:
         if self.core.scheduler.deadlines.soonest <= self.now:
             return  # what is due has not been seen to
-        assert self.core.roster.closed_units == self.plain.rates.closed(self.now)
+        assert self.core.roster.closed.units == self.plain.rates.closed(self.now)
         for worker in self.those(lambda _: True):
             assert worker.record._closed == worker.plain.rates.closed(self.now)
 

@@ -410,10 +410,10 @@ class GroupMachine(CheckedMachine):
     def the_queue_has_lanes_by_groups_as_it_has_them_by_terms(self) -> None:
         for queue in (self.core.scheduler.state.queue, self.core.scheduler.state.waiting_line.by_taker):
             gated = {lane for lane in queue._lanes.values() if lane.terms.gate is not None}
-            assert {lane for lanes in queue._indexes.gated.values() for lane in lanes} == gated
-            assert all(lane.terms.gate is group for group, lanes in queue._indexes.gated.items() for lane in lanes)
+            assert {lane for lanes in queue.indexes.gated.values() for lane in lanes} == gated
+            assert all(lane.terms.gate is group for group, lanes in queue.indexes.gated.items() for lane in lanes)
             open_groups = [group for group, _ in self.open_groups()]
-            assert {group for _, group in queue._indexes._families} <= {None, *open_groups}
+            assert {group for _, group in queue.indexes._families} <= {None, *open_groups}
 
     @invariant()
     def only_blocked_jobs_in_line_are_in_no_lane(self) -> None:

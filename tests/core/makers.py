@@ -280,7 +280,7 @@ def make_core(
 
 def indexes_of(queue: ReadyQueue) -> list[Index]:
     """The indexes of a queue for one family of workers each."""
-    return [index for _, by_units in queue._indexes._families.values() for index in by_units.values()]
+    return [index for by_units in queue.indexes._families.values() for index in by_units.indexes.values()]
 
 
 def calls_of(act: Callable[[], object]) -> int:

@@ -70,7 +70,7 @@ def common_causes(state: PoolState) -> set[str]:
         busy = sum(len(worker._runs) for worker in state.roster.by_id.values())
         if busy >= limits.max_running:
             found.add("max_running")
-        if limits.limited_until is not None or state.roster.closed_units or state.roster.closed_shares:
+        if limits.limited_until is not None or state.roster.closed.units or state.roster.closed.shares:
             found.add("pool_rate_limit")
     by_group = {job for job in queued if job._options.group is not None and job._options.group.is_full}
     by_key = {job for job in queued if job._key is not None and (job._key.is_closed_to(frozenset()) or job._key.closed)}

@@ -413,7 +413,7 @@ def test_a_worker_gets_the_first_of_those_it_may_take_whatever_groups_are_full_o
             if expected is not None:
                 waiting.remove(expected)
     assert len(queue) == len(waiting)
-    assert {lane.terms.gate for lane in queue._lanes.values()} - {None} == set(queue._indexes.gated)
+    assert {lane.terms.gate for lane in queue._lanes.values()} - {None} == set(queue.indexes.gated)
 
 
 def test_full_groups_are_looked_at_once_and_not_again_before_they_may_start_something() -> None:
@@ -488,7 +488,7 @@ def test_lanes_for_many_kinds_of_workers_share_an_index_by_a_tag_that_they_requi
     for job in jobs:
         core.scheduler.submit(job, Door.ALWAYS, 0.0)
     queue = core.scheduler.state.queue
-    assert len(queue._indexes._shared) == 1
+    assert len(queue.indexes._shared) == 1
     for worker in list(core.roster.by_id.values()):
         core.scheduler.resume(worker, 0.0)
     assert [job.state for job in jobs] == [JobState.RUNNING] * 2

@@ -262,10 +262,10 @@ def test_nothing_is_remembered_of_groups_that_are_closed() -> None:
     core.succeeded(free, None, 1.0)
     core.scheduler.close_group(group, 2.0)
     queue, roster = core.scheduler.state.queue, core.roster
-    assert all(group is None for _, group in queue._indexes._families)
+    assert all(group is None for _, group in queue.indexes._families)
     assert [kind.group for kind in roster.kinds.all()] == [None]
     assert roster.kinds.only is kept._kind
-    assert not queue._indexes.gated
+    assert not queue.indexes.gated
 
 
 def test_nothing_is_remembered_of_a_group_that_wanted_more_workers_than_there_are() -> None:

@@ -89,3 +89,14 @@ def test_the_groups_whose_jobs_may_start_take_their_turns_by_the_first_jobs() ->
         busy = next(worker for worker in workers if job_on(worker) is not None)
         core.succeeded(busy, None, 0.0)
         assert job.state is JobState.RUNNING
+
+
+def test_ever_earlier_jobs_for_a_busy_worker_leave_nothing_behind() -> None:
+    core = make_core()
+    worker = core.add_worker()
+    submit(core)
+    jobs = [submit(core, worker=worker, priority=-number) for number in range(300)]
+    startable = core.scheduler.state.queue._startable
+    assert len(startable._order) < 100
+    assert sum(map(len, startable._shelves.values())) < 100
+    assert core.succeeded(worker, None, 0.0) is jobs[-1]

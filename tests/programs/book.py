@@ -42,6 +42,8 @@ class Book(Instrument):
             world.fail(f"events: an attempt of {job!r} has started after its end")
         if world.worker_stopped[worker] or not world.worker_started[worker]:
             world.fail(f"events: {job!r} has started on {worker!r}, which is not there")
+        if job.progress is not None:
+            world.fail(f"events: {job!r} starts with {job.progress}")
         world.running[job] = book
         check_start(world, book, worker)
         book.attempts.append((worker, None))
@@ -60,6 +62,22 @@ class Book(Instrument):
         self._event()
 
     def job_delayed(self, job: Job[Any], until: float) -> None:
+        self._event()
+
+    def job_progress(self, job: Job[Any]) -> None:
+        if job.progress is None or self.world.running.get(job) is None:
+            self.world.fail(f"events: {job!r} has reported, and its progress is {job.progress}")
+        self._event()
+
+    def group_opened(self, group: Any) -> None:
+        self.world.group_opened[group] += 1
+        self._event()
+
+    def group_closed(self, group: Any) -> None:
+        world = self.world
+        world.group_closed[group] += 1
+        if list(group.jobs()) or group in world.pool.groups:
+            world.fail(f"events: {group!r} was closed with {list(group.jobs())}")
         self._event()
 
     def job_finished(self, job: Job[Any]) -> None:

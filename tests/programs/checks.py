@@ -168,6 +168,8 @@ def _check_books(world: World) -> None:
         world.fail(f"books: at the end there are jobs of {list(pool.keys)}")
     if seen.blocked or seen.queued or seen.delayed or seen.running or seen.submitters_waiting:
         world.fail(f"books: at the end {seen}")
+    if pool.groups:
+        world.fail(f"books: at the end there are {pool.groups}")
     if list(pool.jobs()) or pool.workers:
         world.fail(f"lost: at the end there are {list(pool.jobs())} and {pool.workers}")
     for group in world.groups:
@@ -175,6 +177,9 @@ def _check_books(world: World) -> None:
         ended = of_group.succeeded + of_group.dead + of_group.cancelled + of_group.discarded
         if of_group.submitted != ended or of_group.submitters_waiting or of_group.workers:
             world.fail(f"books: at the end of a group {of_group}")
+    entered = {group.handle: 1 for group in world.groups}
+    if not world.is_quiet and not world.group_opened == world.group_closed == entered:
+        world.fail(f"events: of groups {entered}, opened {world.group_opened}, closed {world.group_closed}")
 
 
 def _check_resources(world: World) -> None:

@@ -124,6 +124,7 @@ class Interpreter(Submitting, Streaming, Grouping, Borrowing, Staffing):
         # A job that has gone on without its worker is left alone.
         if frame.book is not None and frame.book.job.state is JobState.RUNNING:
             frame.book.job.set_used({statement.unit: statement.amount})
+            frame.book.job.report(statement.amount)
 
     async def _raise(self, frame: Frame, statement: lang.Raise) -> None:
         await trio.lowlevel.checkpoint()

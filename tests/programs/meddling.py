@@ -167,7 +167,7 @@ class AtEvents(Instrument):
         pool_opened = pool_closed = job_submitted = attempt_started = attempt_ended = job_delayed = _event
         job_finished = worker_started = worker_paused = worker_resumed = worker_resting = _event
         worker_quarantined = worker_reopening = worker_stopped = _event
-        pool_paused = pool_resumed = pool_resting = _event
+        pool_paused = pool_resumed = pool_resting = job_progress = group_opened = group_closed = _event
 
 
 @attrs.define(eq=False, repr=False)

@@ -131,6 +131,9 @@ class World:
     worker_stopped: Counter[Worker] = attrs.field(factory=Counter[Worker])
     pool_opened: int = 0
     pool_closed: int = 0
+    # What was told of groups, by the groups that users hold.
+    group_opened: Counter[Any] = attrs.field(factory=Counter[Any])
+    group_closed: Counter[Any] = attrs.field(factory=Counter[Any])
     # All that user code has raised, and what leaving lifespans has.
     raised: list[BaseException] = attrs.field(factory=list[BaseException])
     farewells: list[BaseException] = attrs.field(factory=list[BaseException])

@@ -201,7 +201,7 @@ def test_demo_shows_a_live_view_on_a_terminal_and_then_its_table() -> None:
     assert terminal.line("api tokens")
     assert terminal.lines[3].split()[:2] == ["40", "succeeded"]
     assert terminal.lines[3].endswith("40 of 40 (100 %)")
-    assert [line.split()[0] for line in terminal.lines[6:10]] == [f"token-{name}" for name in "abcd"]
+    assert [line.split()[0] for line in terminal.lines[7:11]] == [f"token-{name}" for name in "abcd"]
     assert terminal.shows_cursor()
 
 

@@ -26,6 +26,7 @@ from trio_pool import (
     PerKey,
     Pool,
     PoolStatistics,
+    Progress,
     RateLimit,
     Resource,
     ResourceBroken,
@@ -275,7 +276,7 @@ async def test_slots_hand_out_nothing() -> None:
 
 async def test_a_group_has_the_types_of_its_pool() -> None:
     async with open_pool([Client("a")], lifespan=open_session) as pool:
-        opened = pool.open_group(name="pages", must_succeed=True, max_running=2, reserve=1)
+        opened = pool.open_group(name="pages", must_succeed=True, max_running=2, reserve=1, metadata=None)
         assert_type(opened, AbstractAsyncContextManager[JobGroup[Session]])
         async with opened as group:
             assert_type(group, JobGroup[Session])
@@ -287,6 +288,9 @@ async def test_a_group_has_the_types_of_its_pool() -> None:
             async with group.as_completed(fetch_within, ["/"], buffer=1) as jobs:
                 assert [assert_type(each, Job[float]).result() async for each in jobs] == [1.0]
             assert assert_type(group.statistics(), PoolStatistics).name == group.name
+            assert assert_type(pool.groups, tuple[JobGroup[Any] | SlotJobGroup, ...]) == (group,)
+            assert assert_type(group.metadata, dict[str, Any]) == {}
+            assert_type(next(group.jobs(JobState.RUNNING), None), Job[Any] | None)
             group.close()
             await group.join()
             group.cancel()
@@ -344,7 +348,10 @@ async def test_job_says_what_it_is() -> None:
     assert assert_type(job.state, JobState) is JobState.SUCCEEDED
     assert assert_type(job.worker, Worker | None) is None
     assert_type(job.attempts, tuple[Attempt, ...])
-    assert_type(job.history, tuple[Transition, ...])
+    assert assert_type(job.metadata, dict[str, Any]) == {"number": 1}
+    assert assert_type(job.progress, Progress | None) is None
+    assert job.group is None
+    assert assert_type(assert_type(job.history, tuple[Transition, ...])[0].reason, str) == ""
     assert assert_type(job.finished_at, float | None) is not None
 
 

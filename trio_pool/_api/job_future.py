@@ -14,8 +14,8 @@ from .._model.errors import PoolClosedError
 from .._model.handles import has_ended
 from .._model.records import JobRecord
 from .._model.states import JobState
-from .._runtime.engine import shortfall_of
 from .._runtime.home import through_host
+from .._runtime.outcomes import shortfall_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

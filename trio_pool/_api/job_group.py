@@ -16,18 +16,18 @@ from .._model.text import counted, label
 from .._policies import validate
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
-from .._runtime.engine import failure_of
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .._runtime.notify import notify
-from .._runtime.outcomes import come_out, without_own_cancellation
+from .._runtime.outcomes import come_out, failure_of, without_own_cancellation
 from .calls import ResourceCalls
 from .slot_calls import SlotCalls
-from .submitting import Submitting
+from .submitting import Submitting, jobs_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from .._model.handles import Job, Worker
+    from .._model.states import JobState
     from .._model.statistics import PoolStatistics
 
 R = TypeVar("R")
@@ -40,7 +40,9 @@ class BaseGroup(Submitting):
     __slots__ = (
         "_deaths",
         "_entered",
+        "_is_open",
         "_left",
+        "_metadata",
         "_quiet",
         "_record",
         "_scope",
@@ -50,22 +52,33 @@ class BaseGroup(Submitting):
     )
 
     def __init__(
-        self, pool: Submitting, *, name: str | None, must_succeed: bool, max_running: float | None, reserve: int
+        self,
+        pool: Submitting,
+        *,
+        name: str | None,
+        must_succeed: bool,
+        max_running: float | None,
+        reserve: int,
+        metadata: Mapping[str, Any] | None,
     ) -> None:
         engine = pool._engine
         plain_name = validate.text("name", name)
         validate.instance("must_succeed", must_succeed, bool)
         bound = validate.bound("max_running", max_running, least=1)
         validate.count("reserve", reserve, least=0)
+        self._metadata = validate.metadata("metadata", metadata)
         if reserve > (most := engine.core.most_places):
             raise ValueError(
                 f"reserve must be at most {most:g}, all the places that the pool can have, {validate.got(reserve)}"
             )
         self._record = Group(plain_name, bound, reserve, must_succeed)
+        self._record.handle = self
         super().__init__(engine, attrs.evolve(pool._defaults, group=self._record), pool._job_ids)
         self._scope = trio.CancelScope()
         self._entered = False
         self._left = False
+        # Whether the body has begun, and not all is over: only then is the group among those of the pool.
+        self._is_open = False
         # Whether the group refuses all jobs, because everything in it stops.
         self._stopping = False
         self._quiet: trio.Event | None = None
@@ -78,6 +91,11 @@ class BaseGroup(Submitting):
     def name(self) -> str | None:
         """The name given to ``open_group``, or None."""
         return self._record.name
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The mapping given to ``open_group``, copied into a dict, which the program may change."""
+        return self._metadata
 
     @property
     def max_running(self) -> float | None:
@@ -151,6 +169,16 @@ class BaseGroup(Submitting):
         """The worker of each place that is reserved for the group; a worker with several of them is named as often."""
         return self._engine.workers_of(self._record)
 
+    def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
+        """Iterate over the group's jobs that have not ended, or over those of them in one of ``states``.
+
+        The iterator works on a copy, so jobs may be cancelled during the iteration.
+
+        Raises:
+          ValueError: if a state is final, since ended jobs are not kept.
+        """
+        return jobs_in(self._record.live, states)
+
     def statistics(self) -> PoolStatistics:
         """Take a snapshot of the group's jobs; its workers are those with places reserved for the group."""
         workers = tuple(worker.statistics() for worker in dict.fromkeys(self.reserved))
@@ -162,6 +190,23 @@ class BaseGroup(Submitting):
         return f"<trio_pool.{type(self).__name__}{name}: {counted(len(self._record.live), 'job')}>"
 
     # The methods below are for the engine and the block.
+
+    def _open(self) -> None:
+        """Note that the body begins."""
+        self._is_open = True
+        self._engine.lifecycle.tell("group_opened", self)
+        self._engine.carry_out()
+
+    def _leave(self) -> None:
+        """Note that all is over."""
+        engine, was_open = self._engine, self._is_open
+        self._left = self._closed = True
+        self._is_open = False
+        del engine.groups[self._record]
+        if was_open:
+            engine.lifecycle.tell("group_closed", self)
+        engine.core.close_group(self._record, trio.current_time())
+        engine.carry_out()
 
     def _is_inside_group(self) -> bool:
         """Whether the calling job belongs to this group, or was submitted by a job of the group."""
@@ -268,36 +313,34 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     notify(engine.instruments, "_group", record, "entering")
     error: BaseException | None = None
     watch = CancellationWatch(group.cancel)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch.run)
-        with group._scope:
-            try:
-                if record.reserve:
-                    await group._wait_for_workers()
-                else:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                notify(engine.instruments, "_group", record, "entered")
-                error = yield group
-                notify(engine.instruments, "_group", record, "leaving")
-                if error is None:
-                    await group._finish()
-            except BaseException as exc:
-                error = exc
-        error = without_own_cancellation(group._scope, error)
-        if error is not None or group._scope.cancel_called:
-            group.cancel()
-            while record.live:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.run)
+            with group._scope:
                 try:
-                    with trio.CancelScope(shield=True):
-                        await group._wait_until_quiet(cancelled=True)
-                except KeyboardInterrupt as interrupt:
-                    error = interrupt if error is None else error
-        group._stopping = True  # a job requeued while the watch ends no longer belongs to the group
-        watch.stop()
-    group._left = group._closed = True
-    del engine.groups[record]
-    notify(engine.instruments, "_group", record, "left")
-    engine.core.close_group(record, trio.current_time())
-    engine.carry_out()
+                    if record.reserve:
+                        await group._wait_for_workers()
+                    else:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    group._open()
+                    error = yield group
+                    notify(engine.instruments, "_group", record, "leaving")
+                    if error is None:
+                        await group._finish()
+                except BaseException as exc:
+                    error = exc
+            error = without_own_cancellation(group._scope, error)
+            if error is not None or group._scope.cancel_called:
+                group.cancel()
+                while record.live:
+                    try:
+                        with trio.CancelScope(shield=True):
+                            await group._wait_until_quiet(cancelled=True)
+                    except KeyboardInterrupt as interrupt:
+                        error = interrupt if error is None else error
+            group._stopping = True  # a job requeued while the watch ends no longer belongs to the group
+            watch.stop()
+    finally:  # also if a Ctrl-C comes while the nursery waits for the watch
+        group._leave()
     name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
     come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

@@ -45,7 +45,7 @@ class Lease(OnlyAsync, Handle, Generic[R_co]):
 
     @property
     def job(self) -> Job[None]:
-        """The job whose body is the block, for example for `Job.lend`, `Job.set_used`, `Job.cancel` or `Job.worker`.
+        """The job whose body is the block, for `Job.lend`, `Job.set_used`, `Job.report`, `Job.cancel` or `Job.worker`.
 
         Raises:
           RuntimeError: before the block has begun.

@@ -10,7 +10,7 @@ import trio
 from .._basics.error_text import first_leaf, in_words
 from .._basics.text import one_line, qualified_type_name, shown
 from .._model.states import JobState
-from .._model.text import arguments, attempt_line, attempt_lines, counted, shortcomings, title
+from .._model.text import arguments, attempt_line, attempt_lines, counted, how_far, shortcomings, title
 from .._policies import validate
 from .origins import engine_of, outcome_of
 from .pool import Instrument
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job, Worker
     from .._model.states import Attempt
+    from .._model.statistics import PoolStatistics
+    from .job_group import JobGroup, SlotJobGroup
     from .pool import Pool, SlotPool
 
 
@@ -50,6 +52,8 @@ class LogLevels(TypedDict, total=False):
     """``DEBUG`` by default"""
     job_delayed: int | None
     """``DEBUG`` by default"""
+    job_progress: int | None
+    """``DEBUG`` by default"""
     job_succeeded: int | None
     """``DEBUG`` by default"""
     job_dead: int | None
@@ -58,6 +62,10 @@ class LogLevels(TypedDict, total=False):
     """``DEBUG`` by default"""
     job_discarded: int | None
     """``INFO`` by default"""
+    group_opened: int | None
+    """``DEBUG`` by default"""
+    group_closed: int | None
+    """``DEBUG`` by default"""
     worker_started: int | None
     """``DEBUG`` by default"""
     worker_paused: int | None
@@ -88,10 +96,13 @@ _LEVELS: Mapping[str, int] = {
     "attempt_failed": logging.DEBUG,
     "attempt_cut_short": logging.DEBUG,
     "job_delayed": logging.DEBUG,
+    "job_progress": logging.DEBUG,
     "job_succeeded": logging.DEBUG,
     "job_dead": logging.WARNING,
     "job_cancelled": logging.DEBUG,
     "job_discarded": logging.INFO,
+    "group_opened": logging.DEBUG,
+    "group_closed": logging.DEBUG,
     "worker_started": logging.DEBUG,
     "worker_paused": logging.INFO,
     "worker_resumed": logging.INFO,
@@ -106,12 +117,14 @@ _LEVELS: Mapping[str, int] = {
 class Logged(Instrument):
     """An `Instrument` that logs the events of a pool.
 
-    By default it logs to ``trio_pool.pools``, ``trio_pool.jobs`` and ``trio_pool.workers``, so that
-    each can have its own level. A message is formatted only if its level is enabled.
+    By default it logs to ``trio_pool.pools``, ``trio_pool.groups``, ``trio_pool.jobs`` and
+    ``trio_pool.workers``, so that each can have its own level. A message is formatted only if its
+    level is enabled.
 
     Each log record has the data of the event as attributes too. ``pool_event`` is the kind of
     event, ``pool_name`` is the pool's name or None. Further attributes begin with ``job_``,
-    ``attempt_``, ``worker_``, ``error_`` or ``pool_``, where they apply. Durations are in seconds.
+    ``group_``, ``attempt_``, ``worker_``, ``error_`` or ``pool_``, where they apply; ``group_name``
+    also where a job belongs to a group. Durations are in seconds.
 
     Arguments:
       logger: one logger for all events instead.
@@ -131,6 +144,7 @@ class Logged(Instrument):
                 )
             self._levels[kind] = 0 if level is None else validate.count(kind, level, least=1)
         self._pools = logging.getLogger("trio_pool.pools") if logger is None else logger
+        self._groups = logging.getLogger("trio_pool.groups") if logger is None else logger
         self._jobs = logging.getLogger("trio_pool.jobs") if logger is None else logger
         self._workers = logging.getLogger("trio_pool.workers") if logger is None else logger
 
@@ -144,13 +158,9 @@ class Logged(Instrument):
     def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
         """Logged with the number of jobs in each final state."""
         if level := self._level("pool_closed", self._pools):
-            seen = pool.statistics()
-            ends: dict[str, int] = {state.value: getattr(seen, state.value) for state in JobState if state.is_final}
-            numbers = {f"pool_{end}": number for end, number in ends.items()}
-            facts = _facts("pool_closed", pool.name, pool_submitted=seen.submitted, **numbers)
-            words = ", ".join(f"{number} {end}" for end, number in ends.items())
-            jobs = counted(seen.submitted, "job")
-            self._pools.log(level, "%s is closed after %s: %s", _pool(pool), jobs, words, extra=facts)
+            words, numbers = _ends(pool.statistics(), "pool")
+            facts = _facts("pool_closed", pool.name, **numbers)
+            self._pools.log(level, "%s is closed after %s", _pool(pool), words, extra=facts)
 
     def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
         """Logged."""
@@ -205,6 +215,15 @@ class Logged(Instrument):
             facts = _facts_of_job("job_delayed", job, job_delay=delay)
             self._jobs.log(level, "%s backs off for %.3f s", title(job), delay, extra=facts)
 
+    def job_progress(self, job: Job[Any]) -> None:
+        """Logged with what is done, the total and the note."""
+        if level := self._level("job_progress", self._jobs):
+            progress = job.progress
+            assert progress is not None
+            told = {"job_done": progress.done, "job_total": progress.total, "job_note": progress.note}
+            facts = _facts_of_job("job_progress", job, **told)
+            self._jobs.log(level, "%s: %s", title(job), how_far(progress), extra=facts)
+
     def job_finished(self, job: Job[Any]) -> None:
         """Logged with the reason if it has no result; a dead job with its attempts."""
         event = f"job_{job.state.value}"
@@ -225,6 +244,19 @@ class Logged(Instrument):
             if job.state is JobState.DEAD:
                 words = "\n  ".join([words, *attempt_lines(job)])
             self._jobs.log(level, "%s %s", title(job), words, extra=facts)
+
+    def group_opened(self, group: JobGroup[Any] | SlotJobGroup) -> None:
+        """Logged."""
+        if level := self._level("group_opened", self._groups):
+            facts = _facts("group_opened", group._engine.config.name, group_name=group.name)
+            self._groups.log(level, "%s is open", _group(group), extra=facts)
+
+    def group_closed(self, group: JobGroup[Any] | SlotJobGroup) -> None:
+        """Logged with the number of jobs in each final state."""
+        if level := self._level("group_closed", self._groups):
+            words, numbers = _ends(group.statistics(), "group")
+            facts = _facts("group_closed", group._engine.config.name, group_name=group.name, **numbers)
+            self._groups.log(level, "%s is closed after %s", _group(group), words, extra=facts)
 
     def worker_started(self, worker: Worker) -> None:
         """Logged."""
@@ -290,6 +322,18 @@ def _pool(pool: Pool[Any] | SlotPool) -> str:
     return "the pool" if pool.name is None else f"the pool {one_line(pool.name)!r}"
 
 
+def _group(group: JobGroup[Any] | SlotJobGroup) -> str:
+    return "a group" if group.name is None else f"the group {one_line(group.name)!r}"
+
+
+def _ends(seen: PoolStatistics, noun: str) -> tuple[str, dict[str, int]]:
+    """How many jobs of a pool or a group there were and how they have ended, in words and as attributes."""
+    ends: dict[str, int] = {state.value: getattr(seen, state.value) for state in JobState if state.is_final}
+    words = ", ".join(f"{number} {end}" for end, number in ends.items())
+    numbers = {f"{noun}_{end}": number for end, number in ends.items()}
+    return f"{counted(seen.submitted, 'job')}: {words}", {f"{noun}_submitted": seen.submitted, **numbers}
+
+
 def _facts(event: str, pool_name: str | None, **facts: object) -> dict[str, object]:
     return {"pool_event": event, "pool_name": pool_name, **facts}
 
@@ -297,6 +341,8 @@ def _facts(event: str, pool_name: str | None, **facts: object) -> dict[str, obje
 def _facts_of_job(event: str, job: Job[Any], **facts: object) -> dict[str, object]:
     if shown_arguments := arguments(job):
         facts["job_arguments"] = shown_arguments
+    if (group := job._options.group) is not None:
+        facts["group_name"] = group.name
     return _facts(event, engine_of(job).config.name, job_id=job.id, job_name=job.name, **facts)
 
 

@@ -17,15 +17,14 @@ from .._policies import validate
 from .._policies.resource import MOST_WORKERS, Elastic, Resource, check_lifespan
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
-from .._runtime.engine import failure_of
 from .._runtime.home import Home
 from .._runtime.notify import notify
-from .._runtime.outcomes import come_out, without_own_cancellation
+from .._runtime.outcomes import come_out, failure_of, without_own_cancellation
 from .._runtime.rates import settle_in
 from .pool import BasePool, Instrument, Pool, SlotPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from random import Random
     from typing import TypedDict
@@ -68,6 +67,7 @@ if TYPE_CHECKING:
         show_arguments: bool
         instruments: Iterable[Instrument]
         name: str | None
+        metadata: Mapping[str, Any] | None
         rng: Random | None
 
 
@@ -186,6 +186,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
           a name. Use ``False`` if the arguments are confidential.
       instruments: the first instruments; see `Instrument`.
       name: the pool's name in statistics and messages.
+      metadata: any data that the program wants to keep with the pool, copied.
       rng: the source of all random choices of the pool.
 
     Returns:

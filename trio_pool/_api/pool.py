@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from .._basics.text import one_line
 from .._model.explanation import explain
 from .._model.records import JobSpec
-from .._model.states import JobState
 from .._model.statistics import PoolStatistics, pool_statistics
 from .._model.text import counted
 from .._policies import validate
@@ -24,6 +23,7 @@ from .job_group import JobGroup, SlotJobGroup, run_group
 from .key_mapping import KeyMapping
 from .slot_calls import SlotCalls
 from .snapshots import Snapshots
+from .submitting import jobs_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job, Worker
     from .._model.pool_config import Config
-    from .._model.states import Attempt
+    from .._model.states import Attempt, JobState
     from .._model.statistics import KeyStatistics
     from .._policies.circuit_breaker import CircuitBreaker
     from .._policies.health_check import HealthCheck
@@ -67,8 +67,17 @@ class Instrument:
     def job_delayed(self, job: Job[Any], until: float) -> None:
         """A failed job backs off until the given time, on Trio's clock."""
 
+    def job_progress(self, job: Job[Any]) -> None:
+        """A job's function has called `Job.report`; `Job.progress` is what it has said."""
+
     def job_finished(self, job: Job[Any]) -> None:
         """A job has reached its final state."""
+
+    def group_opened(self, group: JobGroup[Any] | SlotJobGroup) -> None:
+        """A group has its reserved workers; the body of its block runs next. Followed by one ``group_closed``."""
+
+    def group_closed(self, group: JobGroup[Any] | SlotJobGroup) -> None:
+        """All jobs of a group have ended, and its block is left."""
 
     def pool_paused(self, pool: Pool[Any] | SlotPool) -> None:
         """The whole pool has been paused."""
@@ -129,6 +138,11 @@ class BasePool(Controls):
         return self._engine.config.name
 
     @property
+    def metadata(self) -> dict[str, Any]:
+        """The mapping given to `open_pool`, copied into a dict, which the program may change."""
+        return self._engine.config.metadata
+
+    @property
     def workers(self) -> tuple[Worker, ...]:
         """The workers that have not left, including those still starting."""
         return cast("tuple[Worker, ...]", tuple(self._engine.roster.by_id.values()))
@@ -147,6 +161,16 @@ class BasePool(Controls):
         if not self._engine.roster.idle_count:
             return ()
         return cast("tuple[Worker, ...]", tuple(self._engine.core.free(self._engine.home.clock.current_time())))
+
+    @property
+    def groups(self) -> tuple[JobGroup[Any] | SlotJobGroup, ...]:
+        """The open groups, in the order in which their blocks were entered.
+
+        A group is open from the beginning of its body until its jobs have ended. One that still waits for its reserved
+        workers is not.
+        """
+        groups = cast("tuple[JobGroup[Any] | SlotJobGroup, ...]", tuple(self._engine.groups.values()))
+        return tuple(group for group in groups if group._is_open)
 
     @property
     def keys(self) -> Mapping[Hashable, KeyStatistics]:
@@ -169,11 +193,7 @@ class BasePool(Controls):
         Raises:
           ValueError: if a state is final, since ended jobs are not kept.
         """
-        for state in states:
-            if validate.instance("state", state, JobState).is_final:
-                raise ValueError(f"ended jobs are not kept, so none can be {state.name}")
-        live = cast("list[Job[Any]]", list(self._engine.lifecycle.live.values()))
-        return iter([job for job in live if job.state in states] if states else live)
+        return jobs_in(self._engine.lifecycle.live.values(), states)
 
     def statistics(self) -> PoolStatistics:
         """Take a snapshot of the pool's work so far and its current jobs."""
@@ -191,7 +211,7 @@ class BasePool(Controls):
         return explain(self.statistics())
 
     def snapshots(self, interval: float) -> AsyncIterator[PoolStatistics]:
-        """Iterate over snapshots: one now and one after each interval, until the pool is closed and all jobs ended.
+        """Iterate over snapshots: one now, one after each interval, and the last when all jobs of a closed pool ended.
 
         Arguments:
           interval: seconds between two snapshots, more than zero.
@@ -276,6 +296,7 @@ class Pool(ResourceCalls[R], BasePool):
         must_succeed: bool = False,
         max_running: float | None = None,
         reserve: int = 0,
+        metadata: Mapping[str, Any] | None = None,
     ) -> AbstractAsyncContextManager[JobGroup[R]]:
         """Open a group of jobs, a scope like a nursery: its block ends when its jobs have ended.
 
@@ -292,6 +313,7 @@ class Pool(ResourceCalls[R], BasePool):
           max_running: how many attempts of the group may run at once.
           reserve: how many workers to reserve for the group while it is open. Busy workers are reserved one by one
               when their attempts end. The group may use other workers too.
+          metadata: any data that the program wants to keep with the group, copied.
 
         Returns:
           an async context manager that yields a `JobGroup`.
@@ -303,7 +325,14 @@ class Pool(ResourceCalls[R], BasePool):
               than the pool could ever have.
         """
         return run_group(
-            JobGroup[R](self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)
+            JobGroup[R](
+                self,
+                name=name,
+                must_succeed=must_succeed,
+                max_running=max_running,
+                reserve=reserve,
+                metadata=metadata,
+            )
         )
 
 
@@ -341,10 +370,18 @@ class SlotPool(SlotCalls, BasePool):
         must_succeed: bool = False,
         max_running: float | None = None,
         reserve: int = 0,
+        metadata: Mapping[str, Any] | None = None,
     ) -> AbstractAsyncContextManager[SlotJobGroup]:
         """Open a group of jobs, like `Pool.open_group`."""
         return run_group(
-            SlotJobGroup(self, name=name, must_succeed=must_succeed, max_running=max_running, reserve=reserve)
+            SlotJobGroup(
+                self,
+                name=name,
+                must_succeed=must_succeed,
+                max_running=max_running,
+                reserve=reserve,
+                metadata=metadata,
+            )
         )
 
 

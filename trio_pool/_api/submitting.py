@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextvars import copy_context
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import trio
@@ -25,11 +25,11 @@ from .._runtime.notify import notify
 from .graph import about_node, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from contextvars import Context
 
     from .._model.job_options import JobOptions, NodeOptions
-    from .._model.records import JobSpec
+    from .._model.records import JobRecord, JobSpec
     from .._runtime.engine import Engine
     from .graph import Node
 
@@ -269,6 +269,8 @@ class Submitting(Handle, FixedAttributes, Entered):
 
     @trio.lowlevel.enable_ki_protection
     def _requeue(self, job: Job[Any], given: JobOptions) -> Job[Any]:
+        if job._extra is not None and job._extra.metadata is not None:  # as the job's function has left it
+            given = {"metadata": job._extra.metadata, **given}
         options = revised(job._options, given, defaults=self._defaults, crew=self._engine.roster, call="requeue")
         self._engine.check_open(inside=True)
         if options.group is not None:
@@ -283,3 +285,12 @@ class Submitting(Handle, FixedAttributes, Entered):
 def _name_of(key: object) -> str:
     """Return the name of a graph's job that has no name of its own."""
     return str.__str__(key) if isinstance(key, str) else said(key)
+
+
+def jobs_in(live: Iterable[JobRecord], states: Collection[JobState]) -> Iterator[Job[Any]]:
+    """Iterate over a copy of these jobs, or over those of them in one of ``states``."""
+    for state in states:
+        if validate.instance("state", state, JobState).is_final:
+            raise ValueError(f"ended jobs are not kept, so none can be {state.name}")
+    jobs = cast("list[Job[Any]]", list(live))
+    return iter([job for job in jobs if job.state in states] if states else jobs)

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from .exceptions import CANCELLATIONS, is_group, leaves
 from .is_a import is_a
-from .text import said, type_name
+from .text import one_line, said, type_name
 
 MOST_OF_ERROR = 1000
 """The number of characters of an error in words. The error itself is always available too."""
@@ -49,11 +49,15 @@ def _leaf(error: BaseException) -> tuple[BaseException, int]:
     return found[0], len(found) - 1
 
 
-Words: TypeAlias = "str | tuple[str, BaseException]"
-"""A text, or a format string with an error that is formatted when the text is read."""
+Words: TypeAlias = "str | tuple[object, ...]"
+"""A text, or a format string and what is inserted when the text is read: errors, names and numbers."""
 
 
-def worded(words: tuple[str, BaseException]) -> str:
-    """Return the text with the formatted error inserted."""
-    text, error = words
-    return text.format(in_words(error))
+def worded(words: tuple[object, ...]) -> str:
+    """Return the text with everything inserted, in one line."""
+    template, *parts = words
+    return str(template).format(*map(_part, parts))
+
+
+def _part(part: object) -> str:
+    return in_words(part) if is_a(part, BaseException) else one_line(str(part))

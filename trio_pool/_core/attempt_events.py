@@ -9,12 +9,15 @@ from .._model.setback import Setback
 from .._model.states import Cut, DeadReason, Hold, JobState
 from .commands import INTERRUPT
 from .deadlines import Due
+from .lifecycle import why_again
 from .retry_decision import Die, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._basics.error_text import Words
+    from .._model.history import Why
+    from .._model.job_extra import Progress
     from .._model.records import JobRecord, Run
     from .._policies.rate_meter import Amount
     from .._policies.worker_limits import WorkerLimits
@@ -151,12 +154,12 @@ class AttemptEvents:
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
-            self._go_on_after_cut(job, now, self._state.evicted.pop(run, None), begun=begun)
+            self._go_on_after_cut(job, now, _why_cut(run), self._state.evicted.pop(run, None), begun=begun)
         else:
             self._leave(race, run, now, "cut")
             if not begun and run.worker is not race.first:
                 del race.took_part[run.worker]
-            self._left_race(race, now, error)
+            self._left_race(race, now, error, _why_cut(run))
         # If the job runs again, others that wait for it may hold what it needs.
         self._state.may_be_stuck |= self._search.holds_up(job)
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
@@ -166,6 +169,19 @@ class AttemptEvents:
         self._settling.advance(now)
         self._metering.set_used(run, amounts, now)
         self._settling.settle_if_needed(now)
+
+    def report(self, run: Run, progress: Progress) -> None:
+        """Record the progress that a run reports, unless another run of the same attempt is as far."""
+        race: Race | None = run.race
+        extra = run.job._extras
+        before = extra.progress
+        if race is not None and before is not None and progress.done <= before.done:
+            others = (other for other in race.runners if other is not run)
+            if any(other.number == extra.reporter for other in others):
+                return
+        if run.cut is not Cut.LOST:  # otherwise another run has settled the attempt
+            extra.progress, extra.reporter = progress, run.number
+            self._lifecycle.tell("job_progress", run.job)
 
     def _give_back(self, run: Run, now: float) -> None:
         """Give back what a run has drawn whose function will not begin."""
@@ -211,14 +227,16 @@ class AttemptEvents:
     def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:
         self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
-    def _go_on_after_cut(self, job: JobRecord, now: float, ticket: int | None = None, *, begun: bool = True) -> None:
+    def _go_on_after_cut(
+        self, job: JobRecord, now: float, why: Why, ticket: int | None = None, *, begun: bool = True
+    ) -> None:
         """Decide about the job of an attempt that was cut short."""
         if job._cancelled or (begun and job._options.is_lease):  # a block can't be run again
             self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
         elif job._deadline <= now:
             self._lifecycle.time_out(job, now)
         else:
-            self._changes.queue_again(job, now, front=True, ticket=ticket)
+            self._changes.queue_again(job, now, front=True, ticket=ticket, why=why)
 
     def _leave(self, race: Race, run: Run, now: float, how: str) -> None:
         """Remove an ended run from its attempt and from its worker."""
@@ -235,8 +253,8 @@ class AttemptEvents:
         if race.runners:
             self._lifecycle.add_surplus(race.job, -1)
 
-    def _left_race(self, race: Race, now: float, cut: Exception | None = None) -> None:
-        """Update the attempt after a run has ended; ``cut`` is the cancellation, if the run was cancelled."""
+    def _left_race(self, race: Race, now: float, cut: Exception | None = None, why: Why = ()) -> None:
+        """Update the attempt after a run has ended; if it was cancelled, ``cut`` and ``why`` say so."""
         if race.is_decided:
             for other in race.runners:
                 # If a total timeout has passed, it also ends the other runs.
@@ -256,7 +274,7 @@ class AttemptEvents:
         elif race.error is None:
             assert cut is not None
             lifecycle.drop_attempt(*told, cut, race.hedges, race.used)
-            self._go_on_after_cut(job, now)
+            self._go_on_after_cut(job, now, why)
         else:
             lifecycle.keep_attempt(*told, race.error, race.hedges, race.used)
             if race.verdict is None:
@@ -279,10 +297,10 @@ class AttemptEvents:
         setback.front = fate.front
         if fate.delay:
             until = now + fate.delay
-            self._lifecycle.move(job, JobState.DELAYED, now, until)
+            self._lifecycle.move(job, JobState.DELAYED, now, until, why_again(job))
             self._deadlines.add_ticketed(Due.DELAY, job, until)
         else:
-            self._changes.queue_again(job, now, front=fate.front)
+            self._changes.queue_again(job, now, front=fate.front, why=why_again(job))
 
     def _leave_unfinished(self, run: Run, now: float) -> None:
         """Reopen the resource of a run that was cancelled before it returned a value, if its worker does so."""
@@ -298,3 +316,10 @@ class AttemptEvents:
         elif (until := limits.failed(now, run.trial)) is not None:
             self._state.availability.quarantine(run.worker, until)
             self._dispatcher.note(run.worker, now)
+
+
+def _why_cut(run: Run) -> Why:
+    """Why the job of a run that has been cut short is queued again."""
+    if run.cut is Cut.EVICTED:
+        return ("{} was removed", run.worker._name)
+    return ("the resource of {} had to be reopened before the attempt began", run.worker._name)

@@ -284,7 +284,7 @@ class Autoscaler:
     def change(self, elastic: Elastic[Any]) -> None:
         """Change ``min``, ``max``, ``idle_timeout`` and ``open_after``."""
         self._elastic = elastic
-        self._demand.patience = elastic.open_after
+        self._demand.set_patience(elastic.open_after)
         self._deadlines.set(Due.RETIRE, self._retiring, math.inf)
         self._look_again()
 

@@ -11,6 +11,7 @@ from .commands import ADMITTED, INTERRUPT, RECALL
 from .terms import terms_of
 
 if TYPE_CHECKING:
+    from .._model.history import Why
     from .._model.records import Group, JobRecord, Run, WorkerRecord
     from .autoscaling import Autoscaler
     from .deadlock import DeadlockSearch
@@ -48,7 +49,14 @@ class Changes:
     # Jobs.
 
     def queue_again(
-        self, job: JobRecord, now: float, *, front: bool, at_once: bool = True, ticket: int | None = None
+        self,
+        job: JobRecord,
+        now: float,
+        *,
+        front: bool,
+        at_once: bool = True,
+        ticket: int | None = None,
+        why: Why = (),
     ) -> None:
         """Queue a job again, with an earlier ``ticket`` if given, or start it if no other job may have to go first."""
         state = self._state
@@ -56,7 +64,7 @@ class Changes:
         if (terms is not ANYONE or not state.roster.by_id) and self._unservable.is_one(terms):
             self._unservable.bury(job, now)
             return
-        self._lifecycle.move(job, JobState.QUEUED, now)
+        self._lifecycle.move(job, JobState.QUEUED, now, why=why)
         # If this is the only change, and no other job waits because of a shared limit, the job may
         # start at once. Otherwise it is matched with the workers when all changes are known. A worker
         # whose run has just ended may be preferred to others of whose places some are taken.
@@ -128,9 +136,9 @@ class Changes:
         """Discard a job that waits in the queue or for a place."""
         let_go: JobRecord | None = None
         if job._state is None:
-            state = JobState.BLOCKED if job in self._state.dependencies.missing else JobState.QUEUED
+            why = self._state.dependencies.why_blocked(job)
             let_go = self._state.waiting_line.leave(job)
-            self._lifecycle.move(job, state, now)
+            self._lifecycle.move(job, JobState.BLOCKED if why else JobState.QUEUED, now, why=why)
         else:
             self.take_back(job)
         self._lifecycle.end(job, JobState.DISCARDED, now, words)

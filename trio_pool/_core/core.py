@@ -80,6 +80,7 @@ class Core:
         "pause",
         "pause_pool",
         "reopen",
+        "report",
         "reset_breaker",
         "rest",
         "rest_pool",
@@ -174,6 +175,7 @@ class Core:
         self.timed_out: Final = attempts.timed_out
         self.cut_short: Final = attempts.cut_short
         self.set_used: Final = attempts.set_used
+        self.report: Final = attempts.report
 
         straight_way = StraightWay(state, features.dispatcher, settling, attempts)
         self.submit_straight: Final = straight_way.submit

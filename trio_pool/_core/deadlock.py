@@ -110,6 +110,7 @@ class DeadlockSearch:
         if wait.run in lenders:
             wait.lending_helps = wait not in self._graph.unmet([wait], as_if_lent=lenders)
         wait.stuck = stuck
+        wait.full_keys = self._graph.full_keys(unmet)
         self._waits.look_at(wait)
 
     def _is_of_use(self, wait: Wait, unmet: dict[Node, list[Node]]) -> bool:

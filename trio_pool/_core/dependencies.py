@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .._model.history import Why
     from .._model.records import JobRecord
     from .deadlines import Deadlines
 
@@ -32,6 +33,16 @@ class Dependencies:
         self.missing[job] = dict.fromkeys(after)
         for other in self.missing[job]:
             self.dependents.setdefault(other, {})[job] = None
+
+    def why_blocked(self, job: JobRecord) -> Why:
+        """Why a job is blocked, for its history; empty if it isn't."""
+        missing = self.missing.get(job)
+        if missing is None:
+            return ()
+        first, more = next(iter(missing)), len(missing) - 1
+        # In words, since the job may live much longer than the others.
+        words = "waits for job {} ({}) and {} more" if more else "waits for job {} ({})"
+        return (words, first.id, first.name, more)
 
     def meet(self, job: JobRecord, other: JobRecord) -> bool:
         """Record that a dependency of a job has succeeded; return whether it was the last one."""

@@ -57,8 +57,7 @@ class Dispatcher:
     )
 
     def __init__(self, state: PoolState, metering: Metering) -> None:
-        self._state = state
-        self._metering = metering
+        self._state, self._metering = state, metering
         self._accounts = state.accounts
         self._roster = state.roster
         self._lifecycle = state.lifecycle
@@ -110,8 +109,8 @@ class Dispatcher:
         assert first is not None
         key, jobs = self._waiting_line.let_in(first)
         for job in jobs:
-            if job in self._state.dependencies.missing:
-                self._lifecycle.move(job, JobState.BLOCKED, now)
+            if why := self._state.dependencies.why_blocked(job):
+                self._lifecycle.move(job, JobState.BLOCKED, now, why=why)
                 continue
             self._lifecycle.move(job, QUEUED, now)
             if job is not taken:
@@ -162,6 +161,7 @@ class Dispatcher:
             or self._line
             or self._overdue
             or (worker._runs and not worker._has_room)
+            or self._queue.indexes.is_crowded
         ):
             return False
         if self._count[QUEUED] and (job := self._queue.take(worker)) is not None:
@@ -184,16 +184,15 @@ class Dispatcher:
             self._limit(worker, ready, now)
             self._state.may_start = True  # there may be room for another under max_running
             return None
-        if not worker._available:
-            self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
-            self._state.may_start = True  # there may be room for another under max_running
-            return None
-        if worker._runs and not worker._has_room:
+        if not worker._available or (worker._runs and not worker._has_room):
+            if not worker._available:
+                self._roster.count_coming(worker)  # its resource can be reopened now that no run uses it
             self._state.may_start = True  # there may be room for another under max_running
             return None
         reservations = self._reservations
         together = together or bool(reservations.kept or reservations.waiting)
-        if self._limits.is_shared or (together and self._roster.idle_count):
+        crowded = self._queue.indexes.is_crowded or self._waiting_line.by_taker.indexes.is_crowded
+        if self._limits.is_shared or crowded or (together and self._roster.idle_count):
             # Which job may start must not depend on which worker looks first.
             self._roster.park(worker, now)
             if self._count[QUEUED] or self._line or self._overdue:
@@ -349,8 +348,7 @@ class Dispatcher:
 
     def begin(self, worker: WorkerRecord, job: JobRecord, now: float, *, is_new: bool = False) -> Run:
         """Start a job on a worker; if the job ``is_new``, the caller lets it enter the pool."""
-        options = job._options
-        deadline = job._deadline
+        options, deadline = job._options, job._deadline
         limit = options.attempt_timeout
         if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
@@ -365,6 +363,8 @@ class Dispatcher:
         if options.hedge is not None:
             self._hedging.begin(run, now)
         if not is_new:
+            if job._extra is not None:
+                job._extra.progress = None
             self._lifecycle.start(job, worker, now)
         if not worker._is_exclusive:
             self._note_place(run, now)

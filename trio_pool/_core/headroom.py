@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .._policies.rate_limit import Share
     from .._policies.rate_meters import RateLimits
     from .metering import Metering
     from .state import PoolState
@@ -26,7 +27,9 @@ class Headroom:
     def __init__(self, state: PoolState, metering: Metering, limits: RateLimits) -> None:
         self._state = state
         self._metering = metering
-        self._shares = metering.expect(limits)
+        self._shares: dict[str | None, list[Share]] = {}
+        for share in metering.expect(limits):
+            self._shares.setdefault(share.unit, []).append(share)
 
     def starts(self, now: float) -> float:
         """How many more attempts the pool and the limits without a unit allow to start now."""
@@ -39,29 +42,29 @@ class Headroom:
                 meters.wait(None, now)
                 self._state.limits.wait_for_meter(ready)
             room = min(room, meters.startable(now))
-        for share in self._shares:
-            if share.unit is None:
-                self._metering.is_closed(share, now)
-                room = min(room, share.startable(now))
+        for share in self._shares.get(None, ()):
+            self._metering.is_closed(share, now)
+            room = min(room, share.startable(now))
         return room
 
-    def is_open(self, units: Units) -> bool:
-        """Whether no unit that jobs use is known to be closed to all workers."""
-        if not units:
-            return True
-        roster = self._state.roster
-        if not roster.closed_units.isdisjoint(units):
-            return False
-        return not any(share.unit in units and share in roster.closed_shares for share in self._shares)
+    def closed_gate(self, units: Units) -> str | Share | None:
+        """A unit, or a shared limit with one, that is known to keep jobs with these units from new workers, or None."""
+        closed = self._state.roster.closed
+        for unit in units:
+            if unit in closed.units:
+                return unit
+            for share in self._shares.get(unit, ()):
+                if share in closed.shares:
+                    return share
+        return None
 
     def level(self, unit: str, now: float) -> float:
         """How much of a unit may be drawn now; 0 if nothing may start, otherwise at least 1."""
         meters = [*self._state.limits.meters.of_unit(unit)]
         self._metering.look_at_pool(unit, now)
-        for share in self._shares:
-            if share.unit == unit:
-                self._metering.is_closed(share, now)
-                meters.append(share)
+        for share in self._shares.get(unit, ()):
+            self._metering.is_closed(share, now)
+            meters.append(share)
         if any(meter.ready_at(now) > now for meter in meters):
             return 0.0
         return max(1.0, min([meter.level(now) for meter in meters], default=math.inf))

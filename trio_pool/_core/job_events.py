@@ -127,7 +127,7 @@ class JobEvents:
             return Admission.FULL
         self._dependencies.block(job, after)
         if enters:
-            self._lifecycle.move(job, BLOCKED, now)
+            self._lifecycle.move(job, BLOCKED, now, why=self._dependencies.why_blocked(job))
             if self._lifecycle.newcomers:
                 self._settling.settle(now)
             return Admission.ENTERED

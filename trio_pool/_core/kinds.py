@@ -98,8 +98,9 @@ class Kinds:
         if not family.has_members():
             gone = list(family.kinds.values())
             del self._by_key[kind.key]
-        elif any(not isinstance(gate, str) for gate in kind.closed):
-            gone = [family.kinds.pop(kind.closed)]  # shared limits may be new ones each time
+        elif kind.closed and (len(family.kinds) > FEW or any(not isinstance(gate, str) for gate in kind.closed)):
+            # There may be very many combinations of units, and shared limits may be new ones each time.
+            gone = [family.kinds.pop(kind.closed)]
         else:
             return
         indexes = self.by_group[kind.group]
@@ -157,6 +158,7 @@ class Kinds:
         worker._max_running = limit
         if limit != 1 and worker._is_exclusive:
             worker._is_exclusive = False
+            worker._under_way = len(worker._runs), sum([run.since for run in worker._runs])
             for kind in self.of(worker):
                 self._note_places(kind)
 
@@ -180,8 +182,12 @@ class Kinds:
         worker._kind.add_available(counts * _has_unreserved(worker))
 
     def note_run(self, run: Run, number: int) -> None:
-        """Count a run that begins or ends among those of its group, if the group has places reserved."""
+        """Count a run that begins or ends, also among those of its group, if the group has places reserved."""
         worker, group = run.worker, run.job._options.group
+        if not worker._is_exclusive:
+            running, since = worker._under_way
+            running += number
+            worker._under_way = running, since + number * run.since if running else 0.0
         if group in worker._kept_runs:
             assert group is not None
             before = worker._kept[group] - worker._kept_runs[group]
@@ -287,6 +293,10 @@ class Kinds:
         if indexes is None:
             return []
         return [index.fit(requires) for closed, index in indexes.items() if not closed or closed.isdisjoint(gates)]
+
+    def has_idle(self, requires: frozenset[str]) -> bool:
+        """Whether a worker with these tags is idle that is reserved for no group."""
+        return any(fit.has_idle(None) for fit in self.fits_for(requires, None))
 
     def is_wide(self, requires: frozenset[str]) -> bool:
         """Whether too many unreserved kinds have these tags to search them one by one."""

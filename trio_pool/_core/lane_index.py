@@ -22,6 +22,19 @@ IndexEntry: TypeAlias = "tuple[float, float, int, int, Lane]"
 Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
 
 
+class Home:
+    """The workers for which lanes or indexes are: those of a family, those with a tag, or one.
+
+    Attributes:
+      has_idle: says whether one of them is idle, or may be.
+    """
+
+    __slots__ = ("has_idle",)
+
+    def __init__(self, has_idle: Callable[[], bool]) -> None:
+        self.has_idle: Callable[[], bool] = has_idle
+
+
 class Index:
     """Lanes ordered by their first jobs: those that one family of workers may serve, or that many may.
 
@@ -30,16 +43,22 @@ class Index:
 
     Arguments:
       family: the family, or None if there are many.
+      home: the workers of the family, or those that the lanes are for.
       units: the units.
       closed: receives the lanes of groups that may start no more jobs, which the index drops.
+      note: called with the rank of a lane that is entered, if there are units.
     """
 
-    __slots__ = ("_closed", "_heap", "_sequence", "_valid", "family", "units")
+    __slots__ = ("_closed", "_heap", "_note", "_sequence", "_valid", "family", "home", "units")
 
-    def __init__(self, family: Family | None, units: Units, closed: Closed) -> None:
+    def __init__(
+        self, family: Family | None, home: Home, units: Units, closed: Closed, note: Callable[[Index, Rank], object]
+    ) -> None:
         self.family: Family | None = family
+        self.home: Home = home
         self.units: Units = units
         self._closed = closed
+        self._note = note
         self._heap: list[IndexEntry] = []
         self._valid: dict[Lane, IndexEntry] = {}
         self._sequence = 0
@@ -53,6 +72,8 @@ class Index:
         entry = (*head[:3], self._sequence, lane)
         self._valid[lane] = entry
         heapq.heappush(self._heap, entry)
+        if self.units:
+            self._note(self, entry[:3])
 
     def first(self, roster: WorkerIndex, worker: WorkerRecord, before: Rank) -> tuple[Lane | None, Rank]:
         """Return the best lane for a worker among those whose first job goes before ``before``.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from .lane_index import Index
+from .lane_index import Home, Index
 from .lanes import take_from
-from .tag_index import a_tag_of
+from .tag_index import FEW, OPEN, a_tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -15,10 +16,30 @@ if TYPE_CHECKING:
     from .kinds import Kinds
     from .lane_index import Closed
     from .lanes import Entry, Lane
+    from .startable import Startable
     from .tag_index import Family, Key, Units, WorkerKind
 
-# How many more indexes of a family are kept than jobs in the queue use sets of units.
+NO_UNITS: Final = frozenset[str]()
+
+# How many more indexes of a family are kept than twice the sets of units that jobs in the queue use.
 _SPARE = 8
+
+
+class ByUnits:
+    """The indexes for some workers, by the units that the jobs use.
+
+    Attributes:
+      family: the family of the workers, or None if they are of many.
+      home: the workers.
+      indexes: the indexes.
+    """
+
+    __slots__ = ("family", "home", "indexes")
+
+    def __init__(self, family: Family | None, home: Home) -> None:
+        self.family: Family | None = family
+        self.home: Home = home
+        self.indexes: dict[Units, Index] = {}
 
 
 class LaneIndexes:
@@ -28,36 +49,57 @@ class LaneIndexes:
     these share, by a tag that it requires. Jobs that use different units are in different indexes,
     so that those of a unit whose limits allow no start are left out without looking at them.
 
+    Arguments:
+      kinds: the kinds of workers.
+      startable: is told of the indexes of jobs that use units. There may be very many of these.
+
     Attributes:
+      is_crowded: whether jobs that use many different sets of units wait, too many for each worker to look at all.
       gated: the lanes by their groups.
       closed: the lanes of groups that may start no more jobs, with the indexes that have dropped them.
     """
 
-    __slots__ = ("_by_tag", "_families", "_kinds", "_lanes", "_shared", "_units", "closed", "gated")
+    # fmt: off
+    __slots__ = (
+        "_by_tag", "_families", "_kinds", "_lanes", "_shared", "_startable", "_units", "_using", "closed", "gated",
+        "is_crowded",
+    )
+    # fmt: on
 
-    def __init__(self, kinds: Kinds) -> None:
+    def __init__(self, kinds: Kinds, startable: Startable) -> None:
         self._kinds = kinds
+        self._startable = startable
         # How many lanes there are, and how many for each set of units.
         self._lanes = 0
         self._units: dict[Units, int] = {}
+        # How many of these sets have a unit.
+        self._using: dict[str, int] = {}
+        self.is_crowded: bool = False
         # The lanes for several workers, by a required tag or None.
         self._by_tag: dict[str | None, dict[Lane, None]] = {}
         self.gated: dict[Group, dict[Lane, None]] = {}
         self.closed: Closed = {}
-        self._families: dict[Key, tuple[Family, dict[Units, Index]]] = {}
-        self._shared: dict[str | None, dict[Units, Index]] = {}
+        self._families: dict[Key, ByUnits] = {}
+        self._shared: dict[str | None, ByUnits] = {}
 
     def uses_any(self, units: Collection[str]) -> bool:
         """Whether jobs wait that use any of these units."""
-        return any(not used.isdisjoint(units) for used in self._units)
+        return not self._using.keys().isdisjoint(units)
 
     def count_units(self, units: Units, difference: int) -> None:
         """Add to the number of lanes whose jobs use these units."""
-        number = self._units.get(units, 0) + difference
+        before = self._units.get(units, 0)
+        number = before + difference
         if number:
             self._units[units] = number
         else:
             del self._units[units]
+        if not (before and number):
+            self.is_crowded = len(self._units) > FEW
+            for unit in units:
+                self._using[unit] = self._using.get(unit, 0) + difference
+                if not self._using[unit]:
+                    del self._using[unit]
 
     def add(self, lane: Lane) -> None:
         """Add a lane, which has no jobs yet."""
@@ -71,7 +113,11 @@ class LaneIndexes:
         tag = a_tag_of(terms.requires)
         self._by_tag.setdefault(tag, {})[lane] = None
         if self._kinds.is_wide(terms.requires):
-            lane.index = self._index_of(None, self._shared.setdefault(tag, {}), terms.units)
+            by_units = self._shared.get(tag)
+            if by_units is None:
+                tags = frozenset(() if tag is None else (tag,))
+                by_units = self._shared[tag] = ByUnits(None, Home(partial(self._kinds.has_idle, tags)))
+            lane.index = self._index_of(by_units, terms.units)
 
     def drop(self, lane: Lane) -> bool:
         """Remove a lane that has no jobs any more; return whether it was the last of its group."""
@@ -97,24 +143,39 @@ class LaneIndexes:
         for kind in kinds:
             known = self._families.get(kind.key)
             if known is not None:
-                index = self._index_of(*known, terms.units)
+                index = self._index_of(known, terms.units)
                 index.advertise(lane, head)
                 index.trim(self._lanes)
 
     def of(self, kind: WorkerKind) -> Iterator[Index]:
         """Yield the indexes of the lanes that workers of a kind may serve now."""
+        for by_units in self._for(kind):
+            yield from _open_to(kind, by_units.indexes.values())
+
+    def note_idle(self, kind: WorkerKind) -> None:
+        """Note the indexes of the lanes that a worker of a kind may serve which has become idle."""
+        for by_units in self._for(kind):
+            index = by_units.indexes.get(NO_UNITS)
+            if index is not None and (rank := index.first_rank()) is not None:
+                self._startable.note(index, rank)
+            self._startable.look_again(by_units.home)
+
+    def _for(self, kind: WorkerKind) -> list[ByUnits]:
+        """The indexes of the lanes that workers of a kind may serve."""
         known = self._families.get(kind.key)
-        if known is None or known[0] is not kind.family:
-            known = self._families[kind.key] = (kind.family, {})
+        if known is None or known.family is not kind.family:
+            if known is not None:
+                self._forget(known)
+            home = Home(partial(kind.family.has_idle, OPEN))
+            known = self._families[kind.key] = ByUnits(kind.family, home)
             for lane in self._lanes_for(kind):
                 head = lane.head()
                 if head is not None and kind.may_serve(lane.terms):
-                    self._index_of(*known, lane.terms.units).advertise(lane, head)
-        yield from _open_to(kind, known[1].values())
+                    self._index_of(known, lane.terms.units).advertise(lane, head)
+        found = [known]
         if self._shared and kind.group is None:
-            for tag in (None, *kind.tags):
-                if tag in self._shared:
-                    yield from _open_to(kind, self._shared[tag].values())
+            found += [self._shared[tag] for tag in (None, *kind.tags) if tag in self._shared]
+        return found
 
     def with_tag(self, tag: str | None) -> Iterable[Lane]:
         """The lanes for several workers that require a tag, or None, among others; each lane has one such tag."""
@@ -123,21 +184,29 @@ class LaneIndexes:
     def forget(self, group: Group) -> None:
         """Drop the indexes of a group's reserved workers after these have been released."""
         for key in [key for key in self._families if key[1] is group]:
-            del self._families[key]
+            self._forget(self._families.pop(key))
+
+    def _forget(self, by_units: ByUnits) -> None:
+        for index in by_units.indexes.values():
+            self._startable.forget(index)
+        self._startable.forget_gate(by_units.home)
 
     def clear(self) -> None:
         """Remove everything."""
         self._lanes = 0
-        for held in (self._units, self._by_tag, self.gated, self.closed, self._families, self._shared):
+        self.is_crowded = False
+        for held in (self._units, self._using, self._by_tag, self.gated, self.closed, self._families, self._shared):
             held.clear()
 
-    def _index_of(self, family: Family | None, by_units: dict[Units, Index], units: Units) -> Index:
-        index = by_units.get(units)
+    def _index_of(self, by_units: ByUnits, units: Units) -> Index:
+        indexes = by_units.indexes
+        index = indexes.get(units)
         if index is None:
-            if len(by_units) > len(self._units) + _SPARE:
-                for other in [other for other in by_units if other not in self._units]:
-                    del by_units[other]
-            index = by_units[units] = Index(family, units, self.closed)
+            if len(indexes) > 2 * len(self._units) + _SPARE:
+                for other in [other for other in indexes if other not in self._units]:
+                    self._startable.forget(indexes.pop(other))
+            index = Index(by_units.family, by_units.home, units, self.closed, self._startable.note_earlier)
+            indexes[units] = index
         return index
 
     def _lanes_for(self, kind: WorkerKind) -> Iterator[Lane]:

@@ -33,7 +33,7 @@ class Lane(RunHeap[Entry]):
     come last stand in a queue of their own, where a job is valid as long as the lane is its lane.
     """
 
-    __slots__ = ("_plain", "index", "is_counted", "size", "terms")
+    __slots__ = ("_plain", "home", "index", "is_counted", "size", "terms")
 
     def __init__(self, terms: Terms) -> None:
         super().__init__()
@@ -43,6 +43,8 @@ class Lane(RunHeap[Entry]):
         # Set by the queue: the `Index` that the lane shares with other lanes for many kinds of
         # workers, or None. And whether an elastic pool counts the lane's jobs.
         self.index: Any = None
+        # The one worker for which the lane is, as a `Home`, or None.
+        self.home: Any = None
         self.is_counted: bool = False
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
+from .._model.history import longer
 from .._model.shortfall import Shortfall
 from .._model.states import (
     ATTEMPT_FIELDS,
@@ -12,7 +13,6 @@ from .._model.states import (
     FINAL,
     KEPT_FIRST_ATTEMPTS,
     KEPT_LAST_ATTEMPTS,
-    KEPT_TRANSITIONS,
     TRANSITIONS,
     Attempt,
     DeadReason,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .._basics.error_text import Words
     from .._model.dead_letters import DeadLetters
     from .._model.handles import Job
+    from .._model.history import Why
     from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, Run, WorkerRecord
     from .._policies.rate_meter import Amount
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from .waits import Waits
 
 
-_FIRST_HISTORY_FIELDS = 2 * KEPT_TRANSITIONS
-_MOST_HISTORY_FIELDS = 4 * KEPT_TRANSITIONS
 _FIRST_ATTEMPT_FIELDS = KEPT_FIRST_ATTEMPTS * ATTEMPT_FIELDS
 _MOST_ATTEMPT_FIELDS = (KEPT_FIRST_ATTEMPTS + KEPT_LAST_ATTEMPTS) * ATTEMPT_FIELDS
 
@@ -125,11 +124,12 @@ class Lifecycle:
         self.newcomers: deque[JobRecord] = deque()
         self.news: deque[JobRecord | Group | KeyRecord] = deque()
 
-    def move(self, job: JobRecord, state: JobState, now: float, detail: Any = None) -> None:
+    def move(self, job: JobRecord, state: JobState, now: float, detail: Any = None, why: Why = ()) -> None:
         """Change the state of a job, keep its history and notify the instruments.
 
         Arguments:
           detail: the worker if ``state`` is ``RUNNING``, the end of the delay if it is ``DELAYED``.
+          why: the reason for the history.
         """
         old = job._state
         if state not in TRANSITIONS[old]:
@@ -142,10 +142,8 @@ class Lifecycle:
             count[old] -= 1
         count[state] += 1
         job._state = state
-        if job._history is not None:
-            self.keep_transition(job, state, now)
-        elif old is None and self.keep_history:
-            job._history = (state._value_, now)
+        if job._history is not None or (old is None and self.keep_history):
+            job._history = longer(job._history or (), state, now, why)
         may_be_awaited = False  # as first starts and ends may
         if state is RUNNING:
             if not job._started:
@@ -190,7 +188,8 @@ class Lifecycle:
             self.move(job, RUNNING, now, worker)
             return
         if job._started:
-            self.keep_transition(job, RUNNING, now)
+            if job._history is not None:
+                job._history = longer(job._history, RUNNING, now)
         else:
             job._started = True
             self.unstarted -= 1
@@ -204,14 +203,6 @@ class Lifecycle:
             self.note_in_tallies(job, QUEUED, RUNNING)
         if self.instruments:
             self.tell_of(job, QUEUED, RUNNING, worker)
-
-    def keep_transition(self, job: JobRecord, state: JobState, now: float) -> None:
-        """Add a change of state to a job's history, if the pool keeps histories."""
-        history = job._history
-        if history is not None:
-            if len(history) == _MOST_HISTORY_FIELDS:
-                history = history[:_FIRST_HISTORY_FIELDS] + history[_FIRST_HISTORY_FIELDS + 2 :]
-            job._history = (*history, state._value_, now)
 
     def note_in_tallies(self, job: JobRecord, old: JobState | None, state: JobState) -> None:
         """Record a change of state for the job's key, and in its group, if it has one."""
@@ -292,7 +283,7 @@ class Lifecycle:
         """Remove a run from its worker, which frees the place; return the job."""
         job, worker = run.job, run.worker
         del worker._runs[run]
-        if worker._kept:
+        if not worker._is_exclusive:
             worker._crew.note_run(run, -1)
         if not worker._available:
             worker._crew.count_coming(worker)  # the worker may have had to wait for this
@@ -397,3 +388,9 @@ class Lifecycle:
 
 def _last_error(job: JobRecord) -> Exception | None:
     return job._attempts[ERROR_FIELD - ATTEMPT_FIELDS] if job._attempts else None
+
+
+def why_again(job: JobRecord) -> Why:
+    """Why a job is tried again after the attempt that has just been kept."""
+    _, _, worker_name, _, _, error, hedges, _ = job._attempts[-ATTEMPT_FIELDS:]
+    return ("failed: {}", error) if hedges else ("failed on {}: {}", worker_name, error)

@@ -63,9 +63,9 @@ class Metering:
         # For each unit that is closed in the pool or on a worker, how many gates it has.
         self._closed: dict[str, int] = {}
         self.shares: dict[Share, None] = {}
-        # The limits that keys share with others, with these keys; and those that may just have had their turn.
-        # There may be very many keys with a shared limit each.
+        # The limits that keys share with others, with these keys. There may be very many keys with a shared limit each.
         self._of_keys: dict[Share, dict[KeyRecord, None]] = {}
+        # The shared limits in which it may have been this pool's turn.
         self._opened: list[Share] = []
         # Called when the core has to look at the time before its next event. Set by the runtime.
         self.on_wake: Callable[[], object]
@@ -83,7 +83,7 @@ class Metering:
         if closed and (state.queue.uses_any(closed) or state.waiting_line.by_taker.uses_any(closed)):
             return True
         waits = state.lifecycle.count[JobState.QUEUED] or state.waiting_line.line
-        return bool(waits and state.roster.closed_shares)
+        return bool(waits and state.roster.closed.shares)
 
     # Runs.
 
@@ -184,7 +184,7 @@ class Metering:
             return
         assert unit is not None
         if holder is None:
-            roster.closed_units.add(unit)
+            roster.closed.units.add(unit)
         else:
             roster.set_closed(holder, holder._closed | {unit})
 
@@ -201,11 +201,12 @@ class Metering:
             return
         assert unit is not None
         if holder is None:
-            state.roster.closed_units.discard(unit)
+            state.roster.closed.units.discard(unit)
         else:
             state.roster.set_closed(holder, holder._closed - {unit})
             for queue in (state.queue, state.waiting_line.by_taker):
                 queue.reopen_for(holder)
+        state.reopen_gate(unit)
 
     def _note_holds(self, key: KeyRecord) -> None:
         assert self._state.keys is not None
@@ -325,8 +326,9 @@ class Metering:
 
     def woken(self, share: Share, now: float) -> None:
         """Look at a shared limit that may have changed."""
+        self._opened.append(share)
         share.await_turn(now)
-        if share in self._state.roster.closed_shares:
+        if share in self._state.roster.closed.shares:
             self.is_closed(share, now)
         if share.unit is None:
             self._state.limits.wait_for_meter(None)
@@ -342,8 +344,9 @@ class Metering:
             for kind in (None, *units):
                 closed |= self._look_at(key, key.meters, kind, now)
         if worker._limits is not None:
-            for share in worker._limits.meters.apart:
-                if share.unit is None or share.unit in units:
+            apart = worker._limits.meters.apart_by_unit
+            for kind in (None, *units):
+                for share in apart.get(kind, ()):
                     closed |= self.is_closed(share, now)
         for unit in units:
             closed |= self.look_at_pool(unit, now)
@@ -356,18 +359,17 @@ class Metering:
 
     def is_closed(self, share: Share, now: float) -> bool:
         """Open a limit that workers share, or close it and wait for it; return whether it is closed."""
-        closed = self._state.roster.closed_shares
+        roster = self._state.roster
         if share.ready_at(now) <= now:
-            closed.pop(share, None)
+            if roster.closed.open(share):
+                self._state.reopen_gate(share)
             return False
-        closed[share] = None
+        roster.closed.close(share)
         share.wait(now)
         return True
 
     def pass_on(self, now: float) -> None:
         """Give the turns that this pool has not used to other pools."""
-        for share in self.shares:
-            share.pass_on(now)
         if self._opened:
             opened, self._opened = self._opened, []
             for share in opened:

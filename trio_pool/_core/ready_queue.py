@@ -13,9 +13,11 @@ lanes of a group that may start no more jobs are in no index. With bounds for ke
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from .._model.records import ANYONE, Terms
+from .lane_index import Home
 from .lane_indexes import LaneIndexes
 from .lanes import LAST, FairLane, Lane, take_from
 from .startable import Startable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, WorkerRecord
+    from .._policies.rate_limit import Share
     from .deadlines import Deadlines
     from .demand import Demand
     from .keys import Keys
@@ -48,8 +51,8 @@ class ReadyQueue:
 
     # fmt: off
     __slots__ = (
-        "_bounced", "_deadlines", "_held", "_indexes", "_keys", "_lanes", "_lifo", "_nothing_before", "_open",
-        "_pinned", "_ranked", "_roster", "_round", "_startable", "_tickets", "demand",
+        "_bounced", "_deadlines", "_held", "_homes", "_keys", "_lanes", "_lifo", "_nothing_before", "_open", "_pinned",
+        "_ranked", "_roster", "_round", "_startable", "_tickets", "demand", "indexes",
     )
     # fmt: on
 
@@ -74,11 +77,12 @@ class ReadyQueue:
         self._open = self._new_lane(ANYONE)
         # The lanes of the jobs that wait for one worker alone.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
+        self._homes: dict[WorkerRecord, Home] = {}
         # The lanes with further terms.
         self._lanes: dict[Terms, Lane] = {}
         self._bounced: dict[Lane, None] = {}
-        self._indexes = LaneIndexes(roster.kinds)
         self._startable = Startable(roster)
+        self.indexes: LaneIndexes = LaneIndexes(roster.kinds, self._startable)
         # In an elastic pool: which of the jobs a worker may be opened for.
         self.demand: Demand | None = None
         # How often a worker may have got a job that it did not find before; and for each worker, that number at its
@@ -100,12 +104,12 @@ class ReadyQueue:
         priority = job._options.priority if self._ranked else 0
         if terms is ANYONE:
             job._lane = lane = self._open
-            if self.demand is not None:
-                self.demand.enter(job, ANYONE)
             if priority == 0 and ticket > 0:
                 lane.append(job)
             else:
                 lane.push((priority, 0.0, ticket, job))
+            if self.demand is not None:
+                self.demand.enter(job, ANYONE)
             if self._roster.idle_count and (self._lanes or self._pinned):
                 self._note_startable(lane)
         else:
@@ -143,13 +147,13 @@ class ReadyQueue:
             if head is None or first[:3] < head[:3]:
                 if own.is_closed:
                     assert own.terms.gate is not None
-                    self._indexes.closed.setdefault(own.terms.gate, {})[None, own] = None
+                    self.indexes.closed.setdefault(own.terms.gate, {})[None, own] = None
                 elif self._roster.admits(own.terms, worker):
                     lane, head = own, first
         if self._lanes and not self._is_known_to_be_best(worker, head):
             best, nothing_before = None, LAST
             before = LAST if head is None else head[:3]
-            for index in self._indexes.of(kind):
+            for index in self.indexes.of(kind):
                 found, rank = index.first(self._roster, worker, before)
                 nothing_before = min(nothing_before, rank)
                 if found is not None:
@@ -178,11 +182,11 @@ class ReadyQueue:
     def clear(self) -> None:
         """Remove everything. The caller handles the tickets and the deadlines."""
         self._open = self._new_lane(ANYONE)
-        for held in (self._pinned, self._lanes, self._bounced, self._held):
+        for held in (self._pinned, self._homes, self._lanes, self._bounced, self._held):
             held.clear()
         if self.demand is not None:
-            self.demand.lines.clear()
-        self._indexes.clear()
+            self.demand.clear()
+        self.indexes.clear()
         self._nothing_before.clear()
         self._startable.clear()
 
@@ -205,15 +209,15 @@ class ReadyQueue:
 
     def note_idle(self, workers: Iterable[WorkerRecord]) -> None:
         """Note the lanes for idle workers that have not looked for jobs themselves."""
+        self._startable.note_changes()
         self._note_startable(self._open)
         for worker in workers:
-            for own in self._pinned.get(worker, {}).values():
-                self._note_startable(own)
-            kinds = self._roster.kinds.open_to(worker, self._indexes.gated) if worker._kept else (worker._kind,)
-            for index in (index for kind in kinds for index in self._indexes.of(kind)) if self._lanes else ():
-                rank = index.first_rank()
-                if rank is not None:
-                    self._startable.note(index, rank)
+            if worker in self._homes:
+                self._startable.look_again(self._homes[worker])
+            if self._lanes:
+                kinds = self._roster.kinds.open_to(worker, self.indexes.gated) if worker._kept else (worker._kind,)
+                for kind in kinds:
+                    self.indexes.note_idle(kind)
 
     def _note_startable(self, lane: Lane) -> None:
         head = lane.head()
@@ -247,15 +251,19 @@ class ReadyQueue:
         """The lanes of jobs that wait for a worker alone; with ``tags`` also lanes that may require its tags."""
         found = list(self._pinned.get(worker, {}).values())
         if tags:
-            found += (lane for tag in (None, *worker._tags) for lane in self._indexes.with_tag(tag))
+            found += (lane for tag in (None, *worker._tags) for lane in self.indexes.with_tag(tag))
             if self._open.size:
                 found.append(self._open)
         return found
 
+    def reopen_gate(self, gate: str | Share) -> None:
+        """Look again at the jobs that wait for a unit or for a shared limit that allows starts again."""
+        self._startable.reopen(gate)
+
     def reopen(self, group: Group) -> None:
         """Enter the lanes of a group again that may start jobs again."""
         self._startable.reopen(group)
-        for index, lane in self._indexes.closed.pop(group, ()):
+        for index, lane in self.indexes.closed.pop(group, ()):
             head = lane.head()
             if head is not None:
                 if index is not None:
@@ -277,8 +285,8 @@ class ReadyQueue:
         if lane.terms in self._lanes:
             self._round += 1
             if lane.terms.pinned is None:
-                self._indexes.advertise(lane, head)
-        if self._roster.idle_count:
+                self.indexes.advertise(lane, head)
+        if self._roster.idle_count or lane.home is not None:
             self._startable.note(lane, head[:3])
 
     def reopen_for(self, worker: WorkerRecord) -> None:
@@ -287,11 +295,11 @@ class ReadyQueue:
 
     def uses_any(self, units: Collection[str]) -> bool:
         """Whether jobs wait that use any of these units."""
-        return self._indexes.uses_any(units)
+        return self.indexes.uses_any(units)
 
     def forget_kinds(self, group: Group) -> None:
         """Drop the indexes of a group's reserved workers after these have been released."""
-        self._indexes.forget(group)
+        self.indexes.forget(group)
 
     def look_again(self) -> None:
         """Allow new searches after the available workers have changed."""
@@ -321,11 +329,13 @@ class ReadyQueue:
         if terms is ANYONE:
             lane = self._open
         elif terms.pinned is not None and terms.gate is None and terms.requires <= terms.pinned._tags:
-            lanes = self._pinned.setdefault(terms.pinned, {})
-            terms = Terms(pinned=terms.pinned, units=terms.units)
+            worker = terms.pinned
+            lanes = self._pinned.setdefault(worker, {})
+            terms = Terms(pinned=worker, units=terms.units)
             if terms not in lanes:
                 lanes[terms] = self._new_lane(terms)
-                self._indexes.count_units(terms.units, 1)
+                lanes[terms].home = self._home_of(worker)
+                self.indexes.count_units(terms.units, 1)
             lane = lanes[terms]
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
@@ -345,27 +355,34 @@ class ReadyQueue:
 
     def _add_lane(self, terms: Terms) -> Lane:
         lane = self._lanes[terms] = self._new_lane(terms)
-        self._indexes.add(lane)
+        self.indexes.add(lane)
         if terms.pinned is not None:
             self._pinned.setdefault(terms.pinned, {})[terms] = lane
+            lane.home = self._home_of(terms.pinned)
             return lane
         if terms.failed:
             self._bounced[lane] = None
         lane.is_counted = self.demand is not None and terms.requires <= self.demand.tags
         return lane
 
+    def _home_of(self, worker: WorkerRecord) -> Home:
+        home = self._homes.get(worker)
+        if home is None:
+            home = self._homes[worker] = Home(partial(self._roster.is_idle, worker))
+        return home
+
     def _drop_lane(self, lane: Lane) -> None:
         terms = lane.terms
         self._startable.forget(lane)
-        if terms.pinned is not None:
-            take_from(self._pinned, terms.pinned, terms)
+        if terms.pinned is not None and take_from(self._pinned, terms.pinned, terms):
+            self._startable.forget_gate(self._homes.pop(terms.pinned))
         if self._lanes.pop(terms, None) is None:
-            self._indexes.count_units(terms.units, -1)
+            self.indexes.count_units(terms.units, -1)
             return
         self._bounced.pop(lane, None)
-        if self._indexes.drop(lane):
+        if self.indexes.drop(lane):
             assert terms.gate is not None
-            self._startable.forget_group(terms.gate)
+            self._startable.forget_gate(terms.gate)
 
     def _took_out(self, job: JobRecord, lane: Lane, *, forget: bool = False) -> None:
         job._ticket = 0

@@ -5,23 +5,22 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, TypeAlias
 
-from .lanes import LAST, Lane, rank_of
+from .._policies.rate_limit import Share
+from .lane_index import Home
+from .lanes import Lane, rank_of
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
-    from .._policies.rate_limit import Share
     from .lane_index import Index
     from .lanes import Rank
-    from .tag_index import Units
     from .worker_index import WorkerIndex
 
     # A place to look for jobs that can start.
     Source: TypeAlias = Lane | Index
     Entry: TypeAlias = tuple[Rank, int, Source]
-    Shares: TypeAlias = frozenset[Share]
-
-NOT_ASIDE: Shares = frozenset()
-NO_GATES: tuple[Units, Shares] = frozenset(), NOT_ASIDE
+    # What may keep the jobs of a source from starting: their group; a unit, or a limit that all workers share; limits
+    # that some workers share, while all of these are closed; that none of the workers is idle for which the source is.
+    Gate: TypeAlias = Group | str | Share | frozenset[Share] | Home | None
 
 # Below this length, stale entries are not worth removing.
 _LEAST_TO_COMPACT = 64
@@ -31,149 +30,166 @@ class Startable:
     """The places to look for jobs that idle workers may run, the one with the next job to start first.
 
     A lane, or an index of lanes, is noted when it gets a job or a worker that may have been
-    missing. The lane or index is forgotten when the search finds nothing there. So the search skips
-    everything that has not changed. Entries of units whose limits allow no start stay untouched
-    until they do. A lane or index where the search finds nothing while limits that workers share
-    are closed is set aside until one of these is open.
+    missing. The search skips everything that has not changed.
+
+    Each source has one entry, on a shelf. The shelves are in the order of their first entries. There
+    is one shelf for each gate, and one for none. A shelf whose gate is found closed leaves the order
+    until the gate opens. A source that is found to wait at another gate moves to the shelf of that
+    one. So what waits at closed gates costs nothing, however much and however many they are.
+
+    A source for which no worker is found is refused. It is looked at again after it has been noted,
+    after one of the workers for which it is has become idle, or, if limits that workers share are
+    closed, as soon as one of these is open.
     """
 
-    __slots__ = ("_aside", "_by_gates", "_entries", "_roster")
+    # fmt: off
+    __slots__ = (
+        "_changes", "_entries", "_order", "_placed", "_refused", "_refusing", "_roster", "_sequence", "_several",
+        "_shelves",
+    )
+    # fmt: on
 
     def __init__(self, roster: WorkerIndex) -> None:
         self._roster = roster
         # For each source, its one valid entry; its rank may be too early, but never too late.
         self._entries: dict[Source, Entry] = {}
-        # The sources that have been set aside.
-        self._aside: dict[Source, None] = {}
-        # The entries by the units that their jobs use, and by the shared limits until which they have
-        # been set aside. There are few of these, so they are compared one by one.
-        self._by_gates: dict[tuple[Units, Shares], Shelves] = {}
+        # The entries by their gates, and the gates by their first entries.
+        self._shelves: dict[Gate, list[Entry]] = {}
+        self._order: list[tuple[Rank, int, Gate]] = []
+        # For each gate in that order, the rank of its one valid entry there.
+        self._placed: dict[Gate, Rank] = {}
+        # The entries that have been refused, by the workers for which they are; and the sources that may be among them.
+        self._refusing: dict[Home, list[Entry]] = {}
+        self._refused: dict[Source, None] = {}
+        # The gates that are several shared limits; there are few of these.
+        self._several: dict[frozenset[Share], None] = {}
+        self._sequence = 0
+        # The number of changes of what is closed at the last look.
+        self._changes = 0
 
     def note(self, source: Source, rank: Rank) -> None:
-        """Record that there may be a job, but none before this rank."""
+        """Record that there may be a job that can start, but none before this rank."""
         known = self._entries.get(source)
-        if known is None or known[0] > rank or source in self._aside:
-            self._aside.pop(source, None)
-            self._add(source, rank, NOT_ASIDE)
+        if known is None or known[0] > rank or source in self._refused:
+            self._add(source, _first_gate_of(source), rank)
 
-    def _set_aside(self, source: Source, rank: Rank) -> None:
-        """Keep a source until one of the shared limits is open that are closed now."""
-        self._aside[source] = None
-        self._add(source, rank, frozenset(self._roster.closed_shares))
+    def note_earlier(self, source: Source, rank: Rank) -> None:
+        """Record that there is a job of this rank, which may be before those noted."""
+        known = self._entries.get(source)
+        if known is None or known[0] > rank:
+            self._add(source, _first_gate_of(source), rank)
 
-    def _add(self, source: Source, rank: Rank, shares: Shares) -> None:
-        gate, units = (source.terms.gate, source.terms.units) if isinstance(source, Lane) else (None, source.units)
-        shelves = self._by_gates.get((units, shares))
-        if shelves is None:
-            shelves = self._by_gates[units, shares] = Shelves(self._entries)
-        shelves.add(source, gate, rank)
+    def _add(self, source: Source, gate: Gate, rank: Rank) -> None:
+        """Put the entry of a source on the shelf of a gate."""
+        self._refused.pop(source, None)
+        self._put(self._new_entry(source, rank), gate)
 
-    def reopen(self, group: Group) -> None:
-        """Reopen a group that may start jobs again."""
-        for shelves in self._by_gates.values():
-            shelves.reopen(group)
-
-    def forget(self, source: Source) -> None:
-        """Remove a source without startable jobs."""
-        self._entries.pop(source, None)
-        self._aside.pop(source, None)
-
-    def forget_group(self, group: Group) -> None:
-        """Remove a group without waiting jobs."""
-        for shelves in self._by_gates.values():
-            shelves.forget_group(group)
-
-    def clear(self) -> None:
-        """Remove everything."""
-        self._entries.clear()
-        self._aside.clear()
-        self._by_gates.clear()
-
-    def first(self) -> tuple[Lane, WorkerRecord] | None:
-        """Return the lane with the next startable job, and an idle worker that may run the job."""
-        roster = self._roster
-        while True:
-            best, rank = None, LAST
-            for gates, shelves in tuple(self._by_gates.items()):
-                units, shares = gates
-                if units and not roster.closed_units.isdisjoint(units):
-                    continue
-                if shares and roster.closed_shares.keys() >= shares:
-                    continue
-                top = shelves.first_rank()
-                if top is None:
-                    if gates != NO_GATES and shelves.is_empty():
-                        del self._by_gates[gates]
-                elif best is None or top < rank:
-                    best, rank = shelves, top
-            if best is None:
-                return None
-            source = best.first()
-            found = self._look(source)
-            head = None if found is None else found[0].head()
-            if head is not None and rank_of(head) == rank:
-                return found
-            best.pop()
-            self.forget(source)
-            if head is not None:
-                self.note(source, head[:3])
-            elif roster.closed_shares and _is_in_use(source):
-                self._set_aside(source, rank)
-
-    def _look(self, source: Source) -> tuple[Lane, WorkerRecord] | None:
-        if isinstance(source, Lane):
-            worker = self._roster.choose(source.terms) if source.size else None
-            return None if worker is None else (source, worker)
-        if source.family is not None and not source.family.has_idle(self._roster.closed_to(source.units)):
-            return None
-        return source.first_startable(self._roster)
-
-
-class Shelves:
-    """The entries of sources whose jobs use the same units, one shelf for each group.
-
-    Entries of a group that may start no more jobs stay untouched until it may.
-
-    Arguments:
-      entries: for each source, its one valid entry.
-    """
-
-    __slots__ = ("_entries", "_order", "_placed", "_sequence", "_shelves")
-
-    def __init__(self, entries: dict[Source, Entry]) -> None:
-        self._entries = entries
-        # The entries by group, and the groups by their first entries.
-        self._shelves: dict[Group | None, list[Entry]] = {}
-        self._order: list[tuple[Rank, int, Group | None]] = []
-        # For each group, the rank of its one valid entry in that order.
-        self._placed: dict[Group | None, Rank] = {}
-        self._sequence = 0
-
-    def add(self, source: Source, gate: Group | None, rank: Rank) -> None:
-        """Add the entry of a source."""
-        shelf = self._shelves.setdefault(gate, [])
+    def _new_entry(self, source: Source, rank: Rank) -> Entry:
         self._sequence += 1
         entry = self._entries[source] = (rank, self._sequence, source)
-        heapq.heappush(shelf, entry)
+        return entry
+
+    def _put(self, entry: Entry, gate: Gate) -> None:
+        shelf = self._shelves.setdefault(gate, [])
+        self._push(shelf, entry)
         if shelf[0] is entry:
-            self._place(gate, rank)
+            self._place(gate, entry[0])
+
+    def _push(self, shelf: list[Entry], entry: Entry) -> None:
+        heapq.heappush(shelf, entry)
         if len(shelf) > 2 * len(self._entries) + _LEAST_TO_COMPACT:
             shelf[:] = [each for each in shelf if self._entries.get(each[2]) is each]
             heapq.heapify(shelf)
 
-    def reopen(self, group: Group) -> None:
-        """Reopen a group that may start jobs again."""
-        shelf = self._shelves.get(group)
-        if shelf and group not in self._placed:
-            self._place(group, shelf[0][0])
+    def _refuse(self, source: Source, rank: Rank) -> None:
+        """Record that no idle worker may run a job of a source that has jobs."""
+        home: Home | None = source.home
+        closed = self._roster.closed.shares
+        if home is None and not closed:
+            self.forget(source)
+            return
+        entry = self._new_entry(source, rank)
+        self._refused[source] = None
+        if home is not None:
+            self._push(self._refusing.setdefault(home, []), entry)
+        if closed:
+            gate = frozenset(closed)
+            self._several[gate] = None
+            self._put(entry, gate)  # the same entry: the first of both ways back makes the other stale
 
-    def forget_group(self, group: Group) -> None:
-        """Remove a group without waiting jobs."""
-        self._shelves.pop(group, None)
-        self._placed.pop(group, None)
+    def reopen(self, gate: Gate) -> None:
+        """Look again at what waits for a group, a unit or a shared limit that allows starts again."""
+        shelf = self._shelves.get(gate)
+        if shelf and gate not in self._placed:
+            self._place(gate, shelf[0][0])
+        if isinstance(gate, Share):
+            for several in self._several:
+                if gate in several:
+                    self.reopen(several)
 
-    def first_rank(self) -> Rank | None:
-        """The rank of the first entry of all groups that may start jobs, or None."""
+    def look_again(self, home: Home) -> None:
+        """Look again at what is for some workers, one of which has become idle."""
+        refused = self._refusing.pop(home, None)
+        shelf = self._shelves.get(home)
+        if refused and not shelf:
+            shelf = self._shelves[home] = refused
+        elif refused and shelf:
+            for entry in refused:
+                if self._entries.get(entry[2]) is entry:
+                    self._push(shelf, entry)
+        if shelf and self._placed.get(home) != shelf[0][0]:
+            self._place(home, shelf[0][0])
+
+    def note_changes(self) -> None:
+        """Look again at what all workers keep from starting, after one of them has come, or has lost a limit."""
+        if self._changes != self._roster.closed.changes:
+            self._changes = self._roster.closed.changes
+            for gate in self._shelves:
+                if isinstance(gate, (str, Share)):
+                    self.reopen(gate)
+
+    def forget(self, source: Source) -> None:
+        """Remove a source without startable jobs."""
+        self._entries.pop(source, None)
+        self._refused.pop(source, None)
+
+    def forget_gate(self, gate: Group | Home) -> None:
+        """Remove a group or workers for which no jobs wait any more."""
+        self._shelves.pop(gate, None)
+        self._placed.pop(gate, None)
+        if isinstance(gate, Home):
+            self._refusing.pop(gate, None)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        for held in (self._entries, self._shelves, self._placed, self._refusing, self._refused, self._several):
+            held.clear()
+        self._order.clear()
+
+    def first(self) -> tuple[Lane, WorkerRecord] | None:
+        """Return the lane with the next startable job, and an idle worker that may run the job."""
+        while (shelf := self._first_shelf()) is not None:
+            rank, _, source = shelf[0]
+            closed = self._closed_gate_of(source)
+            if closed is not None:
+                heapq.heappop(shelf)
+                self._add(source, closed, rank)
+                continue
+            found = self._look(source)
+            head = None if found is None else found[0].head()
+            if head is not None and rank_of(head) == rank:
+                return found
+            heapq.heappop(shelf)
+            if head is not None:
+                self._add(source, _first_gate_of(source), head[:3])
+            elif _is_in_use(source):
+                self._refuse(source, rank)
+            else:
+                self.forget(source)
+        return None
+
+    def _first_shelf(self) -> list[Entry] | None:
+        """The shelf with the first entry of all whose gates are open, or None."""
         order = self._order
         while order:
             rank, _, gate = order[0]
@@ -181,31 +197,55 @@ class Shelves:
                 heapq.heappop(order)
                 continue
             shelf = self._shelves[gate]
-            if not shelf or shelf[0][0] != rank or (gate is not None and gate.is_full):
-                heapq.heappop(order)
-                del self._placed[gate]
-                if shelf and shelf[0][0] != rank:
-                    self._place(gate, shelf[0][0])
-                continue
-            if self._entries.get(shelf[0][2]) is shelf[0]:
-                return rank
-            heapq.heappop(shelf)
+            while shelf and self._entries.get(shelf[0][2]) is not shelf[0]:
+                heapq.heappop(shelf)
+            if shelf and shelf[0][0] == rank and not self._is_closed(gate):
+                return shelf
+            heapq.heappop(order)
+            del self._placed[gate]
+            if not shelf:
+                del self._shelves[gate]
+                if isinstance(gate, frozenset):
+                    del self._several[gate]
+            elif shelf[0][0] != rank:
+                self._place(gate, shelf[0][0])
         return None
 
-    def first(self) -> Source:
-        """The source of the first entry, which `first_rank` must have found."""
-        return self._shelves[self._order[0][2]][0][2]
+    def _is_closed(self, gate: Gate) -> bool:
+        if gate is None:
+            return False
+        if isinstance(gate, (str, Share)):
+            return self._roster.closed.to_all(gate)
+        if isinstance(gate, Home):
+            return not gate.has_idle()
+        if isinstance(gate, frozenset):
+            return self._roster.closed.shares.keys() >= gate
+        return gate.is_full
 
-    def pop(self) -> None:
-        """Remove the first entry, which `first_rank` must have found."""
-        heapq.heappop(self._shelves[self._order[0][2]])
+    def _closed_gate_of(self, source: Source) -> Gate:
+        """A closed gate that keeps the jobs of a source from starting, or None."""
+        if isinstance(source, Lane):
+            group, units = source.terms.gate, source.terms.units
+            if group is not None and group.is_full:
+                return group
+        else:
+            units = source.units
+        closed = self._roster.closed.first_to_all(units)
+        if closed is not None:
+            return closed
+        home: Home | None = source.home
+        return None if home is None or home.has_idle() else home
 
-    def is_empty(self) -> bool:
-        """Whether there are no entries."""
-        return not any(self._shelves.values())
+    def _look(self, source: Source) -> tuple[Lane, WorkerRecord] | None:
+        if isinstance(source, Lane):
+            worker = self._roster.choose(source.terms) if source.size else None
+            return None if worker is None else (source, worker)
+        if source.family is not None and not source.family.has_idle(self._roster.closed.to(source.units)):
+            return None
+        return source.first_startable(self._roster)
 
-    def _place(self, gate: Group | None, rank: Rank) -> None:
-        """Add a group to the order by its first entry."""
+    def _place(self, gate: Gate, rank: Rank) -> None:
+        """Add a gate to the order by its first entry."""
         self._placed[gate] = rank
         self._sequence += 1
         heapq.heappush(self._order, (rank, self._sequence, gate))
@@ -217,3 +257,11 @@ class Shelves:
 def _is_in_use(source: Source) -> bool:
     """Whether jobs wait in a lane, or in the lanes of an index."""
     return bool(source.size) if isinstance(source, Lane) else source.first_rank() is not None
+
+
+def _first_gate_of(source: Source) -> Gate:
+    """The gate at which a source begins to wait."""
+    if isinstance(source, Lane) and source.terms.gate is not None:
+        return source.terms.gate
+    home: Home | None = source.home
+    return home

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import NoWorker
     from .._model.records import Run, Terms, WorkerRecord
     from .._policies.per_key import PerKey
+    from .._policies.rate_limit import Share
     from .._policies.rate_meters import RateLimits
     from .._policies.retry_budget import RetryBudget
     from .commands import Commands
@@ -194,6 +195,13 @@ class PoolState:
         self.keys.reopened(key)
         self.queue.reopen_key(key)
         self.waiting_line.by_taker.reopen_key(key)
+
+    def reopen_gate(self, gate: str | Share) -> None:
+        """Let the jobs be found again that wait for a unit or a shared limit, which allows starts again."""
+        for queue in (self.queue, self.waiting_line.by_taker):
+            queue.reopen_gate(gate)
+        if self.queue.demand is not None:
+            self.queue.demand.reopen(gate)
 
     def look_again(self) -> None:
         """Mark the queues for another search after availability or reservations have changed."""

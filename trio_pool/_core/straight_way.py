@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._model.history import longer
 from .._model.records import ANYONE
 from .._model.states import JobState
 from .._model.time_account import IDLE
@@ -141,6 +142,8 @@ class StraightWay:
             if draws is not None and not draws.has_begun:
                 draws.begin(run.started_at)
             worker._busy_seconds += now - run.since
+            if not worker._is_exclusive:
+                worker._crew.note_run(run, -1)
             worker._succeeded += 1
             job._run = None
             if job._attempts or draws is not None:
@@ -154,7 +157,7 @@ class StraightWay:
                 if len(history) == FIRST_START:
                     job._history = (*history, "succeeded", now)
                 else:  # it may be full, also without a counted attempt
-                    lifecycle.keep_transition(job, SUCCEEDED, now)
+                    job._history = longer(history, SUCCEEDED, now)
             count = self._count
             count[RUNNING] -= 1
             count[SUCCEEDED] += 1

@@ -271,11 +271,11 @@ class Fit:
                 self.urn[place] = last
                 self._waiting_line[last] = place
 
-    def has_idle(self, but: WorkerRecord) -> bool:
-        """Whether a worker other than ``but`` is idle."""
+    def has_idle(self, but: WorkerRecord | None) -> bool:
+        """Whether a worker is idle, other than ``but``."""
         if self._pick == "random":
             return len(self.urn) > (but in self._waiting_line)
-        return self.first(lambda worker: worker is not but) is not None
+        return self.first(None if but is None else lambda worker: worker is not but) is not None
 
     def _rank(self, worker: WorkerRecord, number: int) -> Rank:
         """The place of a free worker in the order of preference."""

@@ -82,7 +82,7 @@ class TimeAccounts:
         elif (queued := count[QUEUED]) or self._line:
             if limits.max_running - count[RUNNING] - lifecycle.surplus <= 0:
                 cause = causes.MAX_RUNNING
-            elif limits.limited_until is not None or self._roster.closed_units or self._roster.closed_shares:
+            elif limits.limited_until is not None or self._roster.closed.units or self._roster.closed.shares:
                 cause = causes.POOL_RATE_LIMIT
             elif queued:
                 by_groups, by_keys = lifecycle.held, 0 if lifecycle.keys is None else lifecycle.keys.held
@@ -135,7 +135,7 @@ class TimeAccounts:
         booked = account.booked.copy()
         account.book(now, self._roster.reading, booked)
         seconds = [booked.get(cause, 0.0) for cause in range(len(CAUSES))]
-        seconds[causes.RUNNING] = worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
+        seconds[causes.RUNNING] = _busy_seconds(worker, now)
         existed = account.place_seconds + account.places * (now - account.places_since)
         seconds[IDLE] = max(0.0, existed - math.fsum(seconds))
         return seconds
@@ -148,5 +148,14 @@ def own_cause(worker: WorkerRecord) -> int:
         for hold, cause in _OWN:
             if hold in holds:
                 return cause
-    closed = worker._closed
-    return causes.RATE_LIMIT if closed and any(isinstance(unit, str) for unit in closed) else IDLE
+    closed, limits = worker._closed, worker._limits
+    shared = 0 if limits is None else len(limits.meters.apart)  # the others are units
+    return causes.RATE_LIMIT if len(closed) > shared else IDLE
+
+
+def _busy_seconds(worker: WorkerRecord, now: float) -> float:
+    """The durations of a worker's attempts added up, without a look at each that is under way."""
+    if worker._is_exclusive:
+        return worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
+    running, since = worker._under_way
+    return worker._busy_seconds + (running * now - since)

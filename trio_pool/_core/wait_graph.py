@@ -23,6 +23,7 @@ from .waits import Wait
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from .._model.key_record import KeyRecord
     from .state import PoolState
 
     # What others may need: the end of a job, of a run or of a wait, a free worker, or one more run
@@ -353,9 +354,16 @@ class WaitGraph:
             of_gate = (run for run in self._holders() if run.job._options.group is gate)
             needs += self._of_room_among(gate.max_running, of_gate)
         key = job._key
-        if key is not None:
-            needs += self._of_room_among(key.max_running, (run for run in self._holders() if run.job._key is key))
-        return needs
+        return needs if key is None else needs + self._of_key(key)
+
+    def full_keys(self, nodes: Iterable[Node]) -> list[KeyRecord]:
+        """The keys of waiting jobs among these nodes whose bounds waiting runs use up."""
+        jobs = (node for node in nodes if isinstance(node, JobRecord) and node._state is not JobState.RUNNING)
+        keys = dict.fromkeys(job._key for job in jobs if job._key is not None)
+        return [key for key in keys if self._of_key(key)]
+
+    def _of_key(self, key: KeyRecord) -> list[Need]:
+        return self._of_room_among(key.max_running, (run for run in self._holders() if run.job._key is key))
 
     def _of_room_among(self, most: float, holders: Iterator[Run]) -> list[Need]:
         """If waiting runs use all the room there is, return how many of them must end."""

@@ -10,6 +10,7 @@ from .._model.group import GroupRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .._model.key_record import KeyRecord
     from .._model.records import Group, JobRecord, Run
 
     # What a wait can be for.
@@ -41,6 +42,7 @@ class Wait:
       number: the number of the wait within the pool.
       stuck: if the wait would never end, the runs that would wait with it; then the wait is about
           to end.
+      full_keys: the keys whose bounds these runs use up, so that jobs that they wait for can't start.
       lending_helps: whether the wait would end if these runs lent their workers.
       wake: wakes the waiting task; None while there is nothing to wake.
     """
@@ -48,6 +50,7 @@ class Wait:
     __slots__ = (
         "for_ends",
         "for_place",
+        "full_keys",
         "group",
         "jobs",
         "lending_helps",
@@ -84,6 +87,7 @@ class Wait:
         self.outlasts: bool = outlasts or for_ends or self.for_place  # both are shielded
         self.number: int = 0
         self.stuck: list[Run] = []
+        self.full_keys: list[KeyRecord] = []
         self.lending_helps: bool = False
         self.wake: Callable[[], object] | None = None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._model.records import ANYONE, Terms
 from .._model.time_account import FIRST_READING, IDLE
+from .closed_gates import ClosedGates
 from .kinds import Kinds, has_free_place_for, is_relied_on, may_serve
 from .place_count import PlaceCount
 from .random_pick import draw
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from .._model.pool_config import Pick
     from .._model.records import Group, WorkerRecord
     from .._model.time_account import Reading
-    from .._policies.rate_limit import Share
-    from .tag_index import Fit, Gates, Units
+    from .tag_index import Fit, Gates
 
 
 class WorkerIndex:
@@ -31,9 +31,9 @@ class WorkerIndex:
 
     # fmt: off
     __slots__ = (
-        "_in_order", "_numbers", "_pick", "_rng", "_sequence", "by_id", "closed_shares", "closed_units", "coming",
-        "fresh", "idle_count", "kinds", "leaving", "limited_units", "note_run", "note_time", "on_parked",
-        "on_unparked", "places", "reading", "touched",
+        "_in_order", "_numbers", "_pick", "_rng", "_sequence", "by_id", "closed", "coming", "fresh", "idle_count",
+        "kinds", "leaving", "limited_units", "note_run", "note_time", "on_parked", "on_unparked", "places", "reading",
+        "touched",
     )
     # fmt: on
 
@@ -50,10 +50,8 @@ class WorkerIndex:
         self.coming: int = 0
         self.kinds: Kinds = Kinds(pick)
         self.note_run: Final = self.kinds.note_run
-        # The units whose limits in the whole pool allow no start now.
-        self.closed_units: set[str] = set()
-        # The shared limits of workers that allow no start now.
-        self.closed_shares: dict[Share, None] = {}
+        # What limits keep from starting now.
+        self.closed: ClosedGates = ClosedGates()
         # The units that have, or have had, a limit anywhere.
         self.limited_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
@@ -78,6 +76,7 @@ class WorkerIndex:
     def join(self, worker: WorkerRecord) -> None:
         """Add a worker, which isn't available yet."""
         self.by_id[worker._id] = worker
+        self.closed.join(worker._closed)
         self.places.add(worker, 1)
         self.kinds.join(worker)
         self.count_coming(worker)
@@ -85,6 +84,7 @@ class WorkerIndex:
     def leave(self, worker: WorkerRecord) -> bool:
         """Remove a worker that is no longer available; return whether it was the last with its tags."""
         del self.by_id[worker._id]
+        self.closed.leave(worker._closed)
         if not worker._is_leaving:
             self.places.add(worker, -1)
         self.leaving -= worker._is_leaving
@@ -156,7 +156,9 @@ class WorkerIndex:
         self.touched[worker] = None
         if worker._id not in self.by_id:
             worker._closed = closed
-        elif self.kinds.set_closed(worker, closed):
+            return
+        self.closed.change(worker._closed, closed)
+        if self.kinds.set_closed(worker, closed):
             self.fresh[worker] = None
 
     def set_available(self, worker: WorkerRecord, available: bool) -> None:
@@ -311,7 +313,7 @@ class WorkerIndex:
 
     def admits(self, terms: Terms, worker: WorkerRecord) -> bool:
         """Whether an available worker may run such a job now."""
-        if worker._closed and not worker._closed.isdisjoint(self.closed_to(terms.units)):
+        if worker._closed and not worker._closed.isdisjoint(self.closed.to(terms.units)):
             return False
         if not worker._kept:
             if not worker._kind.may_serve(terms):
@@ -355,7 +357,7 @@ class WorkerIndex:
             return worker if free else None
         may_take = partial(self._may_take, terms, but) if terms.failed or but else None
         requires, gate = terms.requires, terms.gate
-        gates = self.closed_to(terms.units) if self.closed_shares else terms.units
+        gates = self.closed.to(terms.units) if self.closed.shares else terms.units
         # The reserved places of the group go first, since the others are available to all jobs.
         own: WorkerRecord | None = None
         if gate is not None and gate in self.kinds.by_group:
@@ -364,17 +366,11 @@ class WorkerIndex:
             own = self._choose_of(self.kinds.fits_for(requires, gate, gates), is_free)
         return self._choose_of(self.kinds.fits_for(requires, None, gates), may_take) if own is None else own
 
-    def closed_to(self, units: Units) -> Gates:
-        """The gates that keep a worker that has them from a job that uses these units."""
-        if not self.closed_shares:
-            return units
-        return units.union(share for share in self.closed_shares if share.unit is None or share.unit in units)
-
     def is_closed(self, terms: Terms) -> bool:
         """Whether such jobs may not start now, on whatever worker."""
         if terms.gate is not None and terms.gate.is_full:
             return True
-        return bool(terms.units) and not self.closed_units.isdisjoint(terms.units)
+        return bool(terms.units) and not self.closed.units.isdisjoint(terms.units)
 
     def _may_take(self, terms: Terms, but: Collection[WorkerRecord], worker: WorkerRecord) -> bool:
         return worker not in but and (not terms.failed or self.admits(terms, worker))

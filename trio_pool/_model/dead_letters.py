@@ -75,7 +75,7 @@ class DeadLetters(Handle):
 
         The new job is always accepted, even if the queue is full. If the dead job belongs to a
         group, the new job does too, unless the group's block has been left or the group was
-        cancelled.
+        cancelled. Its `Job.metadata` is a copy of what the dead job has now.
 
         Arguments:
           job: one of the dead letters.

@@ -26,6 +26,7 @@ class GroupRecord(Generic[J, W]):
       must_succeed: whether the first dead job of the group ends the whole group.
 
     Attributes:
+      handle: the group that users hold.
       is_gate: whether the group needs a queue of its own, because it limits its jobs or reserves
           places.
       opener: the run of a job that occupies a place, or has lent it, while the job waits for the
@@ -46,6 +47,7 @@ class GroupRecord(Generic[J, W]):
         "awaited",
         "count",
         "failures",
+        "handle",
         "held",
         "is_gate",
         "line",
@@ -65,6 +67,7 @@ class GroupRecord(Generic[J, W]):
     )
 
     def __init__(self, name: str | None, max_running: float, reserve: int, must_succeed: bool) -> None:
+        self.handle: Any = None
         self.name: str | None = name
         self.max_running: float = max_running
         self.reserve: int = reserve

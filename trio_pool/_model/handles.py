@@ -6,7 +6,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from .._basics.text import one_line
+from .._policies import validate
 from .._policies.draws import NOTHING, checked_uses
+from .history import transitions
 from .records import JobRecord, WorkerRecord
 from .states import DeadReason, JobState, Transition
 from .text import counted, doings, label, shortcomings
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import AnyLimit, RateLimits
+    from .job_extra import Progress
     from .owners import Crew
     from .statistics import WorkerStatistics
 
@@ -35,6 +38,7 @@ class JobHost(Protocol):
     async def wait_job_started(self, job: Job[Any]) -> None: ...
     def lend_worker(self, job: Job[Any]) -> AbstractAsyncContextManager[None]: ...
     def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None: ...
+    def report(self, job: Job[Any], done: float, total: float | None, note: str) -> None: ...
 
 
 class WorkerHost(Protocol):
@@ -126,6 +130,27 @@ class Job(JobRecord, Generic[V_co]):
         """
         self._host.set_used(self, {**checked_uses("amounts", amounts), **checked_uses("amounts", more)})
 
+    def report(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far this call of the job's function is: `progress` shows it, and instruments get ``job_progress``.
+
+        For use inside the job's function: ``current_job().report(pages, len(book), "reading")``. In a thread of the
+        function, call it by ``trio.from_thread.run_sync``; in the block of ``acquire``, call that of `Lease.job`. If
+        the function runs on several workers because of a `Hedge`, the furthest of the calls that still run counts.
+
+        Arguments:
+          done: how much is done, in whatever is being counted; finite, zero or more.
+          total: how much there is to do, finite, zero or more; None if that is unknown.
+          note: what is being done, for people.
+
+        Raises:
+          RuntimeError: if called outside of the job's function.
+          ValueError, TypeError: if an argument is out of its range or of the wrong type.
+        """
+        validate.seconds("done", done, finite=True)
+        if total is not None:
+            validate.seconds("total", total, finite=True)
+        self._host.report(self, done, total, str.__str__(validate.instance("note", note, str)))
+
     def lend(self) -> AbstractAsyncContextManager[None]:
         """Let other jobs use the worker while this job waits for something.
 
@@ -185,9 +210,23 @@ class Job(JobRecord, Generic[V_co]):
         return None if run is None or run.is_forfeited else cast("Worker", run.worker)
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
-        """The mapping given to ``submit``, copied; read-only."""
-        return self._options.metadata
+    def metadata(self) -> dict[str, Any]:
+        """The job's own copy of the mapping given to ``submit``; the job's function may change it."""
+        extra = self._extras
+        if extra.metadata is None:
+            extra.metadata = dict(self._options.metadata)
+        return extra.metadata
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the job's function has last said by `report`, or None; None again when another attempt starts."""
+        return None if self._extra is None else self._extra.progress
+
+    @property
+    def group(self) -> Any | None:
+        """The `JobGroup` or `SlotJobGroup` to which the job belongs, or None."""
+        group = self._options.group
+        return None if group is None else group.handle
 
     @property
     def key(self) -> Hashable:
@@ -207,8 +246,7 @@ class Job(JobRecord, Generic[V_co]):
     @property
     def history(self) -> tuple[Transition, ...]:
         """The changes of state, the first 64 and the last 64; empty if the pool keeps no history."""
-        fields = self._history or ()
-        return tuple(Transition(JobState(fields[at]), cast("float", fields[at + 1])) for at in range(0, len(fields), 2))
+        return transitions(self)
 
     @property
     def dead_reason(self) -> DeadReason | None:

@@ -5,6 +5,27 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
+
+from .._basics.text import shown
+
+
+@attrs.frozen
+class Progress:
+    """How far a job's function says it is, see `Job.report`.
+
+    Attributes:
+      done: how much is done.
+      total: how much there is to do, or None if that is unknown.
+      note: what the function says about it, or an empty string.
+      at: when it said so, in seconds on Trio's clock.
+    """
+
+    done: float
+    total: float | None
+    note: str = attrs.field(repr=shown)
+    at: float
+
 
 class JobExtra:
     """What only few jobs have, kept apart so that the others need no room for it.
@@ -14,12 +35,18 @@ class JobExtra:
       is_start_awaited: whether the watchers are also called after the job's first start.
       label: the job's label in messages, once it has been read.
       executor: the runtime's half of a job that its caller executes, which gets the job's runs.
+      metadata: the job's own copy of the metadata, once it has been read.
+      progress: the last progress of the last attempt, or None.
+      reporter: the number of the run that has reported the progress.
     """
 
-    __slots__ = ("caller_deadline", "executor", "is_start_awaited", "label")
+    __slots__ = ("caller_deadline", "executor", "is_start_awaited", "label", "metadata", "progress", "reporter")
 
     def __init__(self) -> None:
         self.caller_deadline: float = math.inf
         self.is_start_awaited: bool = False
         self.label: str | None = None
         self.executor: Any = None
+        self.metadata: dict[str, Any] | None = None
+        self.progress: Progress | None = None
+        self.reporter: int = 0

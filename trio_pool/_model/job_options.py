@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import Mapping
 from operator import attrgetter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 
 import attrs
@@ -207,10 +206,6 @@ def _worker(name: str, value: object) -> WorkerRecord:
     return value
 
 
-def _metadata(name: str, value: object) -> Mapping[str, Any]:
-    return MappingProxyType(dict(validate.mapping(name, value)))
-
-
 def _priority(name: str, value: object) -> float:
     validate.real(name, value)
     return cast("float", value)
@@ -227,7 +222,7 @@ _CHECKS: Mapping[str, Any] = {
     "requires": validate.tags,
     "worker": _worker,
     "name": validate.text,
-    "metadata": _metadata,
+    "metadata": validate.metadata,
     "after": _after,
     "key": _key,
     "hedge": _hedge,

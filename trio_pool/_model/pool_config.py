@@ -15,7 +15,7 @@ from .._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, Retry
 from .._policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._policies.rate_meters import AnyLimit, RateLimits
@@ -53,6 +53,7 @@ class Config:
         "max_opening",
         "max_queue",
         "max_running",
+        "metadata",
         "name",
         "no_worker",
         "on_cut",
@@ -97,6 +98,7 @@ class Config:
         show_arguments: bool = True,
         instruments: Iterable[object] = (),
         name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
         rng: Random | None = None,
     ) -> None:
         instance, optional, one_of = validate.instance, validate.optional, validate.one_of
@@ -126,6 +128,7 @@ class Config:
         # Their type is defined in a higher folder, which checks it.
         self.instruments: tuple[Any, ...] = _all_of("instruments", instruments)
         self.name: str | None = validate.text("name", name)
+        self.metadata: dict[str, Any] = validate.metadata("metadata", metadata)
         self.rng: Random | None = optional("rng", rng, Random)
         if lifespan is not None:
             validate.context_maker("lifespan", lifespan)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .key_record import KeyRecord
     from .owners import Crew, Watcher
     from .setback import Setback
-    from .states import Cut
+    from .states import Cut, History
 
 NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 
@@ -205,7 +205,7 @@ class JobRecord(Handle):
         self._state: JobState | None = None
         # The fields of the transitions, one after another. The transitions, and the attempts, are
         # created when they are read.
-        self._history: tuple[str | float, ...] | None = None
+        self._history: History | None = None
         self._finished_at: float | None = None
 
         # Owned by the core. The run of a running job, or the first of several that has not ended.
@@ -290,7 +290,7 @@ class WorkerRecord(Handle):
         "__weakref__", "_account", "_alone", "_available", "_busy_seconds", "_claims", "_closed", "_coming", "_crew",
         "_elastic", "_expires_at", "_failed", "_holds", "_id", "_in_order", "_is_exclusive", "_kept", "_kept_free",
         "_kept_places", "_kept_runs", "_kind", "_last_error", "_lent", "_limits", "_max_running", "_name", "_runs",
-        "_succeeded", "_tags", "_task", "_tickets", "_used", "_was_open",
+        "_succeeded", "_tags", "_task", "_tickets", "_under_way", "_used", "_was_open",
     )
     # fmt: on
 
@@ -327,7 +327,10 @@ class WorkerRecord(Handle):
 
         self._succeeded = 0
         self._failed = 0
+        # The time of ended runs; and, unless exclusive, how many are under way, and the sum of the times since when:
+        # one object, since another thread may read it.
         self._busy_seconds = 0.0
+        self._under_way: tuple[int, float] = (0, 0.0)
         # What the worker's runs have used in all; and, owned by the index, its closed units and shared limits.
         self._used: dict[str, Amount] = {}
         self._closed: frozenset[object] = frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -85,10 +85,23 @@ class Transition:
     Attributes:
       state: the new `JobState`.
       at: the time of the change, in seconds on Trio's clock.
+      reason: why the state has changed, in words: which error, limit, worker or job. Empty if the states say it. Not
+          compared.
     """
 
     state: JobState
     at: float
+    reason: str = attrs.field(default="", eq=False)
+
+
+History: TypeAlias = "tuple[str | float | tuple[object, ...], ...]"
+"""A job's transitions, flat to save memory: the state's value and the time of each.
+
+If the states don't say why, a tuple replaces the value: the value, and the reason as `error_text.Words` in one.
+"""
+
+TRANSITION_FIELDS = 2
+KEPT_TRANSITIONS = 64  # of the first transitions, and of the last
 
 
 _NOTHING: FrozenMapping[str, float] = FrozenMapping()
@@ -131,7 +144,6 @@ ERROR_FIELD = 5  # the position of the error among the fields
 
 KEPT_FIRST_ATTEMPTS = 1
 KEPT_LAST_ATTEMPTS = 31
-KEPT_TRANSITIONS = 64  # of the first transitions, and of the last
 
 
 class WorkerState(enum.Enum):

@@ -10,6 +10,7 @@ from .._basics.text import call_arguments, one_line
 from .states import WorkerState
 
 if TYPE_CHECKING:
+    from .job_extra import Progress
     from .records import Group, JobRecord, WorkerRecord
     from .states import Attempt
 
@@ -38,6 +39,21 @@ def arguments(job: JobRecord) -> str:
 def title(job: JobRecord) -> str:
     """The job's number and label."""
     return f"job {job.id} ({label(job)})"
+
+
+def how_far(progress: Progress) -> str:
+    """A job's progress in words: ``30 of 100 (30 %), reading``."""
+    done, total = progress.done, progress.total
+    words = _number(done)
+    if total is not None:
+        words = f"{words} of {_number(total)}"
+        if 0 < total >= done:
+            words = f"{words} ({int(100 * (done / total))} %)"
+    return f"{words}, {one_line(progress.note, 80)}" if progress.note else words
+
+
+def _number(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.12g}"
 
 
 def counted(number: int, noun: str) -> str:

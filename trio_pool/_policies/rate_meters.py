@@ -58,9 +58,10 @@ class RateMeters:
       starts: the meters of the limits without a unit.
       by_unit: the meters of the others, by their units.
       apart: those of the shared limits, if kept apart.
+      apart_by_unit: the same, by their units.
     """
 
-    __slots__ = ("_keeps_apart", "_kept", "_sharer", "apart", "by_unit", "limits", "starts")
+    __slots__ = ("_keeps_apart", "_kept", "_sharer", "apart", "apart_by_unit", "by_unit", "limits", "starts")
 
     def __init__(self, limits: RateLimits, sharer: Sharer, *, keeps_apart: bool = False) -> None:
         self._sharer = sharer
@@ -72,6 +73,7 @@ class RateMeters:
         self.starts: tuple[Meter, ...] = ()
         self.by_unit: dict[str, tuple[Meter, ...]] = {}
         self.apart: tuple[Share, ...] = ()
+        self.apart_by_unit: dict[str | None, tuple[Share, ...]] = {}
         self.change(limits, 0.0)
 
     def __bool__(self) -> bool:
@@ -94,6 +96,10 @@ class RateMeters:
             else:
                 found.setdefault(limit.unit, []).append(meter)
         self.apart = tuple(apart)
+        by_unit: dict[str | None, tuple[Share, ...]] = {}
+        for share in apart:
+            by_unit[share.unit] = (*by_unit.get(share.unit, ()), share)
+        self.apart_by_unit = by_unit
         self.starts = _once(found.pop(None, []))
         self.by_unit = {unit: _once(meters) for unit, meters in found.items() if unit is not None}
 
@@ -129,7 +135,7 @@ class RateMeters:
 
     def of_unit(self, unit: str) -> list[Meter]:
         """The meters of the limits with a unit."""
-        return [*self.by_unit.get(unit, ()), *(share for share in self.apart if share.unit == unit)]
+        return [*self.by_unit.get(unit, ()), *self.apart_by_unit.get(unit, ())]
 
     def add_draws(self, uses: Iterable[tuple[str, Amount]], drawn: dict[Meter, Amount]) -> None:
         """Add what a run of a job that uses these amounts draws from each meter."""
@@ -138,9 +144,8 @@ class RateMeters:
         for unit, amount in uses:
             for meter in self.of_unit(unit):
                 drawn[meter] = amount
-        for share in self.apart:
-            if share.unit is None:
-                drawn[share] = 1
+        for share in self.apart_by_unit.get(None, ()):
+            drawn[share] = 1
 
     def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
         """The meter of a limit in the place where ``before`` was."""

@@ -188,6 +188,11 @@ def mapping(name: str, value: object) -> Mapping[Any, Any]:
     return given  # pyright: ignore[reportUnknownVariableType]
 
 
+def metadata(name: str, value: object) -> dict[str, Any]:
+    """Return a copy of ``value``, after checking that it is a mapping; an empty dict for ``None``."""
+    return {} if value is None else dict(mapping(name, value))
+
+
 def tags(name: str, value: Iterable[str]) -> frozenset[str]:
     """Return ``value`` as a set, after checking that it is an iterable of strings and not itself a string."""
     # A string is an iterable of strings too, and ("gpu") instead of ("gpu",) is a common mistake.

@@ -116,7 +116,7 @@ class WorkerLimits:
 
     def shared_ready_at(self, now: float) -> float:
         """Return that of the shared rate limits without a unit, or ``inf`` for not before the pool's turn."""
-        return latest([share for share in self.meters.apart if share.unit is None], now)
+        return latest(self.meters.apart_by_unit.get(None, ()), now)
 
     def start(self, now: float) -> Trial | None:
         """Record the start of an attempt, except in the meter; return what the breaker needs at its end."""

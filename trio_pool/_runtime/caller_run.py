@@ -14,8 +14,8 @@ from .._model.handles import has_ended
 from .._model.job_extra import JobExtra
 from .._model.states import Cut, JobState
 from .._policies.retry import ResourceBroken
-from .engine import shortfall_of
 from .job_context import is_in_a_job
+from .outcomes import shortfall_of
 
 if TYPE_CHECKING:
     from .._core.waits import Wait

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._basics.text import one_line
+from .._basics.text import one_line, shown
 from .._model.errors import JobDeadlockError
 from .._model.states import Hold
 from .._model.text import label
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from .._core.waits import Wait
     from .._model.records import JobRecord, Run
+
+
+_MOST_OF_KEY = 40
 
 
 def deadlock_of(wait: Wait) -> JobDeadlockError:
@@ -29,6 +32,11 @@ def deadlock_of(wait: Wait) -> JobDeadlockError:
     wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
     held_by = _holders(wait.stuck)
     words = f"the job {label(job)} would wait for ever for {wish}: that can't happen while these jobs wait: {held_by}"
+    if wait.full_keys:
+        full = _in_short(
+            [f"{shown(key.value, _MOST_OF_KEY)} (max_running={key.max_running})" for key in wait.full_keys]
+        )
+        words += f"; of these keys no more may run: {full}"
     return JobDeadlockError(f"{words}; {_cure(job)}" if wait.lending_helps else words)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import trio
 
-from .._basics.is_a import is_a
 from .._core.commands import (
     ADMITTED,
     CHANGED,
@@ -34,19 +33,15 @@ from .._core.core import Core
 from .._core.state import CoreSettings
 from .._core.worker_index import WorkerIndex
 from .._model.dead_letters import DeadLetters
-from .._model.errors import (
-    JobCancelledError,
-    JobFailedError,
-    JobNotFinishedError,
-    JobTimeoutError,
-    PoolClosedError,
-)
+from .._model.errors import JobNotFinishedError, PoolClosedError
 from .._model.handles import has_ended
-from .._model.states import DeadReason, JobState
+from .._model.job_extra import Progress
+from .._model.states import JobState
 from .clock import Clock
 from .job_context import run_inside
 from .lend_block import LendBlock
 from .notify import notify
+from .outcomes import failure_of, shortfall_of
 from .submitters import Submitters
 from .waiting import Waiting
 
@@ -313,6 +308,13 @@ class Engine:
             self.timers.sleep_until(self.deadlines.soonest)
 
     @trio.lowlevel.enable_ki_protection
+    def report(self, job: Job[Any], done: float, total: float | None, note: str) -> None:
+        """Record how far the current run of a job is, and notify the instruments."""
+        self.check_caller()
+        self.core.report(run_inside(job, "report"), Progress(done, total, note, trio.current_time()))
+        self.carry_out()
+
+    @trio.lowlevel.enable_ki_protection
     def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None:
         """Set how much of these units the current run of a job has used in all."""
         self.check_caller()
@@ -374,23 +376,3 @@ class Engine:
             self.dead._deal_with(job)
             self.errors.append(failure_of(job))
             self.cancel()
-
-
-def shortfall_of(job: Job[Any]) -> JobFailedError | JobCancelledError:
-    """Return the error that explains why an ended job has no result."""
-    return failure_of(job) if job.state is JobState.DEAD else JobCancelledError(job)
-
-
-def failure_of(job: Job[Any]) -> JobFailedError:
-    """Return the error of a dead job, with its cause."""
-    error = JobFailedError(job)
-    cause = job._error
-    # Before the job's deadline, the caller's deadline has ended the job, which is not a timeout of
-    # the job.
-    is_over = job._finished_at is not None and job._finished_at >= job._deadline
-    if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
-        timeout = JobTimeoutError(job.reason)
-        timeout.__cause__ = cause
-        cause = timeout
-    error.__cause__ = cause
-    return error

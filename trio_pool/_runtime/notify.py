@@ -59,7 +59,7 @@ class InnerEvents:
         """
 
     def _group(self, group: Group, step: str) -> None:
-        """The block of a group is being entered, has begun, its body has ended, or it was left."""
+        """The block of a group is being entered (``"entering"``), or its body has ended (``"leaving"``)."""
 
     def _body_ended(self, pool: object) -> None:
         """The body of the pool's block has ended without an exception."""

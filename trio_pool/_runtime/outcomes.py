@@ -1,22 +1,25 @@
-"""The exceptions that leave the block of a pool or a group."""
+"""The exceptions of jobs without a result, and those that leave the block of a pool or a group."""
 
 from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from .._basics.exceptions import leaves, without_cancellations
 from .._basics.is_a import is_a
-from .._model.errors import JobFailedError
+from .._model.errors import JobCancelledError, JobFailedError, JobTimeoutError
+from .._model.states import DeadReason, JobState
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .._model.handles import Job
 
 
 def without_own_cancellation(scope: trio.CancelScope, error: BaseException | None) -> BaseException | None:
@@ -46,3 +49,23 @@ def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
     """Whether the body failed with the same deaths that the group reports."""
     deaths = [each.job for each in errors if is_a(each, JobFailedError)]
     return all(is_a(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))
+
+
+def shortfall_of(job: Job[Any]) -> JobFailedError | JobCancelledError:
+    """Return the error that explains why an ended job has no result."""
+    return failure_of(job) if job.state is JobState.DEAD else JobCancelledError(job)
+
+
+def failure_of(job: Job[Any]) -> JobFailedError:
+    """Return the error of a dead job, with its cause."""
+    error = JobFailedError(job)
+    cause = job._error
+    # Before the job's deadline, the caller's deadline has ended the job, which is not a timeout of
+    # the job.
+    is_over = job._finished_at is not None and job._finished_at >= job._deadline
+    if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
+        timeout = JobTimeoutError(job.reason)
+        timeout.__cause__ = cause
+        cause = timeout
+    error.__cause__ = cause
+    return error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from .._basics.text import said
 
 if TYPE_CHECKING:
+    from .._model.handles import Job
     from .._model.states import DeadReason
 
 POOL_NAME = "trio_pool.pool.name"
@@ -14,7 +17,9 @@ WORKER_NAME = "trio_pool.worker.name"
 WORKER_STATE = "trio_pool.worker.state"
 JOB_ID = "trio_pool.job.id"
 JOB_NAME = "trio_pool.job.name"
+JOB_KEY = "trio_pool.job.key"
 JOB_FUNCTION = "trio_pool.job.function"
+JOB_GROUP = "trio_pool.job.group"
 JOB_PRIORITY = "trio_pool.job.priority"
 JOB_STATE = "trio_pool.job.state"
 JOB_OUTCOME = "trio_pool.job.outcome"
@@ -26,7 +31,22 @@ ATTEMPT_OUTCOME = "trio_pool.attempt.outcome"
 ATTEMPT_USED = "trio_pool.attempt.used."
 """followed by a unit"""
 ATTEMPT_DELAY = "trio_pool.attempt.delay"
+PROGRESS_DONE = "trio_pool.progress.done"
+PROGRESS_TOTAL = "trio_pool.progress.total"
+PROGRESS_NOTE = "trio_pool.progress.note"
 ERROR_TYPE = "error.type"
+
+
+_MOST_OF_KEY = 128
+_INTEGERS = range(-(2**63), 2**63)
+
+
+def key_of(job: Job[Any]) -> str | int | None:
+    """The job's key as an attribute's value, if it is a str, shortened, or an int that fits; otherwise None."""
+    key = job.key
+    if isinstance(key, str):
+        return exportable(said(key, _MOST_OF_KEY))
+    return int.__int__(key) if isinstance(key, int) and int.__int__(key) in _INTEGERS else None
 
 
 def exportable(text: str) -> str:

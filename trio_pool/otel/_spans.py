@@ -23,15 +23,21 @@ from ._attributes import (
     JOB_ATTEMPTS,
     JOB_DEAD_REASON,
     JOB_FUNCTION,
+    JOB_GROUP,
     JOB_ID,
+    JOB_KEY,
     JOB_NAME,
     JOB_OUTCOME,
     JOB_PRIORITY,
     JOB_REASON,
     POOL_NAME,
+    PROGRESS_DONE,
+    PROGRESS_NOTE,
+    PROGRESS_TOTAL,
     WORKER_ID,
     WORKER_NAME,
     exportable,
+    key_of,
     value_of,
 )
 
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from .._model.handles import Job
+    from .._model.job_extra import Progress
     from .._model.states import Attempt
 
 _NANOSECONDS = 1_000_000_000
@@ -87,6 +94,10 @@ class JobSpans:
         }
         if (pool_name := engine_of(job).config.name) is not None:
             attributes[POOL_NAME] = exportable(pool_name)
+        if (group := job._options.group) is not None and group.name is not None:
+            attributes[JOB_GROUP] = exportable(group.name)
+        if (key := key_of(job)) is not None:
+            attributes[JOB_KEY] = key
         parent = _submitters_context(job)
         start = self._wall(job.submitted_at)
         self._span = tracer.start_span(f"job {self._function}", parent, attributes=attributes, start_time=start)
@@ -127,6 +138,16 @@ class JobSpans:
                 self._tell_error(span, attempt.error, ended)
         span.end(ended)
         self.context = self._job_context
+
+    def report(self, progress: Progress) -> None:
+        """Add an event with the progress of the running attempt."""
+        told: dict[str, AttributeValue] = {PROGRESS_DONE: progress.done}
+        if progress.total is not None:
+            told[PROGRESS_TOTAL] = progress.total
+        if progress.note:
+            told[PROGRESS_NOTE] = exportable(progress.note)
+        span = self._span if self._attempt is None else self._attempt
+        span.add_event("progress", told, self._wall(progress.at))
 
     def delay(self, seconds: float) -> None:
         """Record the delay of the next attempt."""

@@ -117,6 +117,11 @@ class Telemetry(Instrument):
         """Record the delay of the next attempt."""
         self._spans_of(job).delay(until - trio.current_time())
 
+    def job_progress(self, job: Job[Any]) -> None:
+        """Add an event to the attempt's span."""
+        assert job.progress is not None
+        self._spans_of(job).report(job.progress)
+
     def job_finished(self, job: Job[Any]) -> None:
         """End the job's span."""
         spans = self._spans_of(job)

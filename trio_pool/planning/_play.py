@@ -370,4 +370,4 @@ def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mappi
     try:
         return Context().run(partial(trio.run, run, clock=clock))
     except Exception as error:  # of the caller's functions, out of nurseries
-        raise leaves(error)[0]  # noqa: B904  # the groups around it say nothing
+        raise leaves(error)[0] from None

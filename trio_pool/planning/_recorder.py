@@ -12,7 +12,6 @@ import trio
 from .._api.origins import engine_of, outcome_of
 from .._api.pool import Instrument
 from .._basics.is_a import is_a
-from .._core.retry_decision import control_of
 from .._core.stream_window import InOrder
 from .._model.errors import AttemptTimeoutError, JobTimeoutError
 from .._runtime.job_context import current
@@ -21,7 +20,7 @@ from ._file import LineWriter
 from ._opening import described, differs_by_key, options_of, plain_options
 from ._recording import Recording
 from ._threads import Line, Threads
-from ._traces import Coming, OpenStream, Trace, plain_verdict
+from ._traces import Coming, OpenStream, Trace, is_told, plain_verdict
 from ._values import SharedLimits, error_name, plain_amounts, plain_number, seconds
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
+    from .._api.job_group import JobGroup, SlotJobGroup
     from .._api.pool import Pool, SlotPool
     from .._core.retry_decision import Verdict
     from .._core.stream_window import StreamWindow
@@ -254,7 +254,7 @@ class Recorder(Instrument, InnerEvents):
                 line["end"] = "timeout"
             if trace.verdict is not None:
                 line["decision"] = plain_verdict(trace.verdict)
-                if _is_told(error):
+                if is_told(error):
                     line["told"] = True
         if attempt.used:
             line["used"] = plain_amounts(attempt.used)
@@ -311,14 +311,17 @@ class Recorder(Instrument, InnerEvents):
             number = self._groups[group] = next(self._group_numbers)
             details = {"name": group.name, "must_succeed": group.must_succeed, "reserve": group.reserve}
             self._do("group", {"group": number, **details, "max_running": plain_number(group.max_running)})
-        elif group not in self._groups:
-            return  # entered before the recording began
-        elif step == "leaving":
+        elif group in self._groups:  # otherwise it was entered before the recording began
             self._do("end_group", {"group": self._groups[group]})
-        else:
+
+    def group_opened(self, group: JobGroup[Any] | SlotJobGroup) -> None:
+        self._threads.of_caller().done = trio.current_time()
+
+    def group_closed(self, group: JobGroup[Any] | SlotJobGroup) -> None:
+        number = self._groups.pop(group._record, None)
+        if number is not None:
             self._threads.of_caller().done = trio.current_time()
-            if step == "left":
-                self._write({"left_group": self._groups.pop(group), "at": self._now()})
+            self._write({"left_group": number, "at": self._now()})
 
     # Workers, and what holds them and the pool back.
 
@@ -389,11 +392,3 @@ class Recorder(Instrument, InnerEvents):
     def _is_own_doing(self) -> bool:
         """Whether the pool itself resumes everything, since its body has ended."""
         return self._is_ending and current.get() is None
-
-
-def _is_told(error: Exception) -> bool:
-    """Whether the function itself has said what becomes of its job."""
-    try:
-        return control_of(error) is not None
-    except BaseException:  # a class of the program may define its own attributes, which may fail
-        return False

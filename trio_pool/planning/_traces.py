@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._core.retry_decision import Die, Retry
+from .._core.retry_decision import Die, Retry, control_of
 from ._values import seconds
 
 if TYPE_CHECKING:
@@ -97,3 +97,11 @@ def plain_verdict(verdict: Verdict) -> Line:
     if verdict.is_failure:
         line["failure"] = True
     return line
+
+
+def is_told(error: Exception) -> bool:
+    """Whether the function itself has said what becomes of its job."""
+    try:
+        return control_of(error) is not None
+    except BaseException:  # a class of the program may define its own attributes, which may fail
+        return False

@@ -9,8 +9,9 @@ import attrs
 from rich.cells import cell_len
 
 from .._basics.text import shown
+from .._model.explanation import bottleneck
 from .._model.states import WorkerState
-from .._model.text import label, places, reservation
+from .._model.text import how_far, label, places, reservation
 from ._layout import FAINT, GAP, PLAIN, Column, apart, cut, fit, segment, table
 from ._text import clock, encodable, error_in_words, one_line, pace, per_period, short, span
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.segment import Segment
 
-    from .._model.statistics import KeyStatistics, WorkerStatistics
+    from .._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
     from ._layout import Piece
     from ._readings import Failure, Reading
     from ._units import UnitReading, Usage
@@ -45,6 +46,8 @@ HELD_BACK = {
 
 HEAD = 4
 """Lines of a frame above its tables and what was used of units."""
+ROOMY = 16
+"""Lines below these from which on there is room for the bottleneck."""
 TABLE_HEAD = 2
 """Lines of a table above its rows, including an empty one."""
 
@@ -81,6 +84,14 @@ KEYS = (
     Column("delayed", len("delayed"), is_number=True, from_width=50),
     Column("held back", len("1:00:00 left"), is_number=True, from_width=66),
 )
+GROUPS = (
+    Column("group", None),
+    Column("running", len("running"), is_number=True),
+    Column("queued", len("queued"), is_number=True),
+    Column("delayed", len("delayed"), is_number=True, from_width=50),
+    Column("ended", len("ended"), is_number=True),
+    Column("dead", len("dead"), is_number=True, from_width=50),
+)
 
 
 def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") -> list[list[Segment]]:
@@ -93,23 +104,31 @@ def frame(reading: Reading, width: int, height: int, encoding: str = "utf-8") ->
     """
     units = _units(reading, width)[: max(0, (height - HEAD) // 4)]
     lines = height - HEAD - len(units)
+    explains = lines >= ROOMY and reading.elapsed > 0
+    lines -= explains
     failures = min(len(reading.failures), max(0, lines // 3 - TABLE_HEAD))
     if failures:
         lines -= failures + TABLE_HEAD
     keys = min(len(reading.keys), max(0, lines // 2 - TABLE_HEAD))
     if keys:
         lines -= keys + TABLE_HEAD
+    groups = min(len(reading.groups), max(0, lines // 2 - TABLE_HEAD))
+    if groups:
+        lines -= groups + TABLE_HEAD
     rows = [
         apart(_name(reading), (clock(reading.elapsed), FAINT), width),
         _bar(reading, width, ("━", "─", "┈") if encoding.startswith("utf") else ("#", "=", ".")),
         apart(_counts(reading, IN_THE_POOL), (GAP.join(_speed(reading)), "bold"), width),
         apart(_counts(reading, ENDED), (_done(reading), PLAIN), width),
         *units,
+        *([cut([(_bottleneck(reading), FAINT)], width)] if explains else []),
     ]
     if lines > TABLE_HEAD:
         rows += _crew(reading, width, lines - TABLE_HEAD)
     if keys:
         rows += table(KEYS, width, [_key(reading, *each) for each in reading.keys[:keys]])
+    if groups:
+        rows += table(GROUPS, width, [_group(each) for each in reading.groups[:groups]])
     if failures:
         rows += _failures(reading, width, failures)
     return [[segment(piece, encoding) for piece in row] for row in rows]
@@ -132,6 +151,11 @@ def plain_line(reading: Reading, encoding: str = "utf-8") -> str:
 
 
 # The top of a frame
+
+
+def _bottleneck(reading: Reading) -> str:
+    words = bottleneck(reading.pool)
+    return words[0].lower() + words[1:]
 
 
 def _name(reading: Reading) -> list[Piece]:
@@ -299,7 +323,9 @@ def _doing(reading: Reading, worker: WorkerStatistics) -> tuple[float | None, Pi
     """How long a worker has been busy and with what, or how long it still gets no job and why."""
     handle = reading.crew.get(worker.id)
     if run := None if handle is None else next(iter(handle._runs), None):
-        return reading.now - run.started_at, (f"{run.job.id} {one_line(label(run.job))}", PLAIN)
+        what = f"{run.job.id} {one_line(label(run.job))}"
+        progress = run.job._extras.progress
+        return reading.now - run.started_at, (what if progress is None else f"{what}  {how_far(progress)}", PLAIN)
     if worker.state is WorkerState.REOPENING and worker.last_error is not None:
         return None, (error_in_words(worker.last_error), FAINT)
     if worker.available_at is not None and worker.state in HELD_BACK:
@@ -317,6 +343,16 @@ def _key(reading: Reading, key: Hashable, statistics: KeyStatistics) -> list[Pie
         *[(str(count), PLAIN if count else FAINT) for count in (statistics.running, statistics.queued)],
         (str(statistics.delayed), PLAIN if statistics.delayed else FAINT),
         (held_back, WORKERS[WorkerState.RESTING]),
+    ]
+
+
+def _group(group: PoolStatistics) -> list[Piece]:
+    ended = group.succeeded + group.dead + group.cancelled + group.discarded
+    counts = (group.running, group.queued, group.delayed, ended)
+    return [
+        ("a group" if group.name is None else one_line(group.name), PLAIN),
+        *[(str(count), PLAIN if count else FAINT) for count in counts],
+        (str(group.dead), "red" if group.dead else FAINT),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -10,6 +11,7 @@ import trio
 
 from .._api.origins import outcome_of
 from .._api.pool import Instrument
+from .._core.forecast import seconds_left
 from .._model.states import JobState
 from .._model.statistics import key_statistics
 from ._units import UnitReadings
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
     from .._model.statistics import KeyStatistics, PoolStatistics, WorkerStatistics
     from ._units import UnitReading
 
-LEFT_OVER = 60.0
-"""Seconds over which the rate for the remaining time is measured: longer, so that the time doesn't jump."""
 MOST_KEYS = 10
 """How many keys are shown."""
+MOST_GROUPS = 10
+"""How many groups are shown."""
 
 
 def rate(count: int, seconds: float) -> float | None:
@@ -94,6 +96,7 @@ class Reading:
       left: estimated seconds until all jobs have ended, or None.
       failures: the last failures, the newest last.
       keys: the keys with the most jobs, with their statistics.
+      groups: the statistics of the groups with the most jobs.
       since: the time from which the rates of the workers are measured.
       attempts_then: each worker's number of attempts at that time.
       units: what was used of each unit.
@@ -111,6 +114,7 @@ class Reading:
     left: float | None
     failures: Sequence[Failure]
     keys: Sequence[tuple[Hashable, KeyStatistics]]
+    groups: Sequence[PoolStatistics]
     since: float
     attempts_then: Mapping[int, int]
     units: Sequence[UnitReading]
@@ -130,7 +134,6 @@ class Readings:
         self._failures = failures
         self._began: float | None = None
         self._ended: Window[int] = Window(RATE_OVER)
-        self._ended_slowly: Window[int] = Window(LEFT_OVER)
         self._attempts: Window[Mapping[int, int]] = Window(RATE_OVER)
         self._units = UnitReadings()
 
@@ -157,6 +160,7 @@ class Readings:
             left=self._time_left(now, ended, expected),
             failures=self._failures.kept,
             keys=self._keys(),
+            groups=self._groups(),
             since=since,
             attempts_then=attempts_then,
             units=self._units.take(now, pool, self._pool.rate_limit, crew),
@@ -166,6 +170,10 @@ class Readings:
         keys = self._pool._engine.core.keys
         return [] if keys is None else [(key.value, key_statistics(key)) for key in keys.busiest(MOST_KEYS)]
 
+    def _groups(self) -> list[PoolStatistics]:
+        busiest = nlargest(MOST_GROUPS, self._pool.groups, key=lambda group: len(group._record.live))
+        return [group.statistics() for group in busiest]
+
     def _hold(self, now: float) -> Literal["paused"] | float | None:
         until = self._pool.resting_until
         if self._pool.paused:
@@ -173,8 +181,6 @@ class Readings:
         return None if until is None else until - now
 
     def _time_left(self, now: float, ended: int, expected: int) -> float | None:
-        then, ended_then = self._ended_slowly.add(now, ended)
-        pace = rate(ended - ended_then, now - then)
-        if self._total is None or not pace:
+        if self._total is None:
             return None
-        return (expected - ended) / pace
+        return seconds_left(self._pool._engine.core.state, expected - ended, now)

@@ -62,8 +62,9 @@ def live(
 
     Arguments:
       pool: the pool to watch.
-      total: the number of jobs, if it is known. The view then also shows how long they will take at
-          the rate of the last minute. If there are more jobs, the actual number is used.
+      total: the number of jobs, if it is known. The view then also shows how long they will take, as
+          far as the places, the limits, the keys and the rests of the pool tell. If there are more
+          jobs, the actual number is used.
       failures: how many of the last failures to show, zero or more.
       frame_interval: seconds between two frames in a terminal, more than zero.
       line_interval: seconds between two lines without a terminal, more than zero.
@@ -205,6 +206,8 @@ class _View:
             snapshots = self._pool.snapshots(self._outlet.interval)
             await anext(snapshots)  # the first snapshot is immediate, and begin() has shown that reading
             async for statistics in snapshots:
+                if self._pool._engine.over.is_set():
+                    break  # the last snapshot, which end() shows
                 self._show(statistics)
                 if not self._is_on:
                     return

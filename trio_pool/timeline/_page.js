@@ -15,19 +15,26 @@
     ({ pool, label, start, end: end ?? data.end, left: end !== null, laneHeight, lanes: [], holds: [] });
   const workers = data.rows.map(([pool, label, start, end]) => makeTrack(pool, label, start, end, 20));
   const waiting = data.pools.map((_, pool) => makeTrack(pool, "backing off", 0, null, 6));
+  const bands = data.pools.map((_, pool) => makeTrack(pool, "groups", 0, null, 16));
+  const further = [...bands, ...waiting];
   const jobs = data.jobs.map(([id, name]) => ({ id, name, items: [] }));
 
   const addToLane = (item) => {
     (item.track.lanes[item.lane] ??= []).push(item);
-    item.job.items.push(item);
+    item.job?.items.push(item);
     return item;
   };
-  const attempts = data.attempts.map(([row, lane, outcome, start, end, open, until, text, job, number, hedges]) =>
+  const attempts = data.attempts.map((
+    [row, lane, outcome, start, end, open, until, text, job, number, hedges, progress],
+  ) =>
     addToLane({
       kind: data.outcomes[outcome], track: workers[row], lane, start, end, open, text, job: jobs[job], number, hedges,
+      progress,
     }));
   const delays = data.delays.map(([pool, lane, start, end, open, until, text, job, number]) =>
     addToLane({ kind: "delay", track: waiting[pool], lane, start, end, open, until, job: jobs[job], number }));
+  const groups = data.groups.map(([pool, lane, start, end, open, until, members, name]) =>
+    addToLane({ kind: "group", track: bands[pool], lane, start, end, open, members, name }));
   const holds = data.holds.map(([row, hindrance, start, end, open, until, text]) => {
     const item = { kind: data.hindrances[hindrance], track: workers[row], start, end, open, until, text };
     item.track.holds.push(item);
@@ -41,12 +48,13 @@
 
   const tracks = data.pools.flatMap((label, pool) => [
     ...(data.pools.length > 1 ? [{ label, isHead: true, lanes: [], holds: [] }] : []),
+    ...bands.filter((track) => track.pool === pool && track.lanes.length),
     ...workers.filter((track) => track.pool === pool),
     ...waiting.filter((track) => track.pool === pool && track.lanes.length),
   ]);
   let bottom = AXIS + PADDING;
   for (const track of tracks) {
-    // If very many jobs back off at once, their lanes share a fixed height.
+    // If very many groups are open or jobs back off at once, their lanes share a fixed height.
     if (track.lanes.length > 20) track.laneHeight = Math.max(1, 120 / track.lanes.length);
     track.top = bottom;
     track.height = track.isHead ? HEAD : Math.max(1, track.lanes.length) * track.laneHeight + 2 * PADDING;
@@ -67,17 +75,19 @@
   const counted = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
 
   /** The title and the lines of an item's tooltip. */
-  function describeItem({ kind, track, job, number, hedges, start, end, open, until, text }) {
+  function describeItem({ kind, track, job, name, number, hedges, start, end, open, until, text, members, progress }) {
     const isDelay = kind === "delay", place = data.pools.length > 1 ? ` in ${data.pools[track.pool]}` : "";
-    return [job ? job.name : kind, [
+    return [name ?? job?.name ?? kind, [
       ["job", job && job.id],
-      ["worker", !isDelay && track.label + place],
+      ["jobs", members],
+      ["worker", workers.includes(track) && track.label + place],
       ["attempt", hedges && `${number}, ${kind === "dead" ? "failed for good" : kind}`],
       ["backs off", isDelay && `after attempt ${number}`],
       ["hedged by", hedges && hedges.join(", ")],
       [open ? "so far" : "took", duration(end - start)],
       ["began at", duration(start)],
       ["until", open && until && duration(until)],
+      ["progress", progress],
       ["error", text],
     ]];
   }
@@ -123,7 +133,7 @@
 
   function readColours() {
     const style = getComputedStyle(document.documentElement);
-    const names = ["page", "row", "line", "text", "quiet", "on-bar", "delay", ...data.outcomes, ...data.hindrances];
+    const names = ["page", "row", "line", "text", "quiet", "on-bar", "delay", "group", ...data.outcomes, ...data.hindrances];
     colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name.replace(" ", "-")}`)]));
     hatches = Object.fromEntries(["running", ...data.hindrances].map((name) => [name, hatch(colours[name])]));
     redraw();
@@ -232,7 +242,7 @@
   }
 
   function drawBar(item, x, y, width, height) {
-    const { kind, job, number } = item, isOpen = kind === "running";
+    const { kind, number } = item, isOpen = kind === "running", name = item.name ?? item.job.name;
     paper.fillStyle = isOpen ? hatches.running : colours[kind];
     paper.strokeStyle = item === hovered ? colours.text : colours.running;
     paper.lineWidth = item === hovered ? 2 : 1;
@@ -245,7 +255,7 @@
     }
     if (kind === "dead") paper.fillRect(x + width - 2, y - 4, 2, height + 8); // marks the death of the job
     if (height < 12 || width < 26) return;
-    const left = Math.max(x, size.gutter) + 6, label = number > 1 && width > 80 ? `${job.name} \u00b7 ${number}` : job.name;
+    const left = Math.max(x, size.gutter) + 6, label = number > 1 && width > 80 ? `${name} \u00b7 ${number}` : name;
     drawText(label, left, y + height / 2, x + width - left - 5, colours[isOpen ? "text" : "on-bar"], isOpen && colours.row);
   }
 
@@ -281,7 +291,7 @@
   function drawLabel(track) {
     const { label, top, height, isHead } = track, y = top - scroller.scrollTop + height / 2;
     if (isHead) paper.font = `600 ${FONT}`;
-    const colour = waiting.includes(track) ? colours.quiet : colours.text;
+    const colour = further.includes(track) ? colours.quiet : colours.text;
     drawText(label, 12, y, (isHead ? size.width : size.gutter) - 20, colour);
     paper.font = FONT;
   }
@@ -315,7 +325,7 @@
     const depth = y + scroller.scrollTop;
     const track = y > AXIS && tracks.find(({ top, height }) => depth >= top && depth < top + height);
     if (!track || track.isHead) return null;
-    if (x < size.gutter) return waiting.includes(track) ? null : track;
+    if (x < size.gutter) return further.includes(track) ? null : track;
     const lane = track.lanes[Math.floor((depth - track.top - PADDING) / track.laneHeight)] ?? [];
     const reach = 3 / scale(), time = timeAt(x), first = firstFrom(lane, time - reach);
     const distance = ({ start, end }) => Math.max(start - time, time - end, 0);
@@ -416,6 +426,7 @@
       ...data.outcomes.map((kind) => [kind, kind === "running" ? "hatched" : "", attempts]),
       ...data.hindrances.map((kind) => [kind, "hatched", holds]),
       ["delay", "thin", delays],
+      ["group", "", groups],
     ];
     const names = { dead: "failed for good", delay: "backing off" };
     for (const [kind, className, items] of entries) {

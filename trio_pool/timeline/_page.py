@@ -50,6 +50,7 @@ def _data(recording: Recording) -> dict[str, Any]:
 
     attempts = [span for span in recording.spans if span.is_attempt]
     delays = [span for span in recording.spans if span.kind == "delay"]
+    groups = [span for span in recording.spans if span.kind == "group"]
     holds = [span for span in recording.spans if span.kind in HINDRANCES]
     return {
         "end": recording.end,
@@ -63,6 +64,7 @@ def _data(recording: Recording) -> dict[str, Any]:
             [
                 *(row_at[span.row], lane, OUTCOMES.index(span.kind), *rest(span), job_at(span), span.number),
                 [name for _, name in span.hedges],
+                span.progress,
             ]
             for lane, span in _in_lanes(attempts, lambda span: span.row)
         ],
@@ -70,6 +72,10 @@ def _data(recording: Recording) -> dict[str, Any]:
         "delays": [
             [pool_at[span.row.pool], lane, *rest(span), job_at(span), span.number]
             for lane, span in _in_lanes(delays, lambda span: span.row.pool)
+        ],
+        "groups": [
+            [pool_at[span.row.pool], lane, *rest(span), span.name]
+            for lane, span in _in_lanes(groups, lambda span: span.row.pool)
         ],
         "jobs": names,
     }

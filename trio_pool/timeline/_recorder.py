@@ -9,14 +9,18 @@ from .._model.text import full_label
 from ._spans import WHOLE, Recording, Row, Span
 
 if TYPE_CHECKING:
+    from .._api.job_group import JobGroup, SlotJobGroup
     from .._model.handles import Job
     from ._spans import Kind
 
-Record: TypeAlias = "tuple[Member, Kind, float, float, int, str, int, str, tuple[tuple[int, str], ...]]"
+AnyGroup: TypeAlias = "JobGroup[Any] | SlotJobGroup"
+
+Record: TypeAlias = "tuple[Member, Kind, float, float, int, str, int, str, tuple[tuple[int, str], ...], str]"
 """A finished period, as a plain tuple to save memory.
 
 The items are the worker; the kind; the start and the end; the job's id, its name and the number of its attempt; the
-error in words; the further workers that took part.
+error in words; the further workers that took part; the attempt's progress in words. Of a group, it is the whole pool,
+the group's name, and its jobs in words in place of an error.
 """
 
 
@@ -30,9 +34,10 @@ class Pool:
           times.
       members: the workers that have not left, by their ids.
       whole: the pauses and rests of the whole pool, in a row of their own.
+      groups: the open groups, and when each was opened.
     """
 
-    __slots__ = ("members", "name", "number", "shift", "whole")
+    __slots__ = ("groups", "members", "name", "number", "shift", "whole")
 
     def __init__(self, number: int, name: str | None, shift: float, started_at: float) -> None:
         self.number = number
@@ -40,6 +45,7 @@ class Pool:
         self.shift = shift
         self.members: dict[int, Member] = {}
         self.whole: Member = Member(self, WHOLE, "the whole pool", started_at)
+        self.groups: dict[AnyGroup, float] = {}
 
 
 class Member:
@@ -97,17 +103,17 @@ class Collector:
 
     def add(self, record: Record, *, unfinished: bool = False, until: float = math.inf) -> None:
         """Add a record; ``unfinished`` if the period had not ended when it was read."""
-        member, kind, started_at, ended_at, job, name, number, text, hedges = record
+        member, kind, started_at, ended_at, job, name, number, text, hedges, progress = record
         pool = member.pool
         end = self._time(ended_at, pool)
         if kind == "worker":
             self._row(member).end = None if unfinished else end
             return
-        # A delay belongs to the job and may last longer than the worker's row.
-        row = _row_of(member) if kind == "delay" else self._row(member)
+        # A delay belongs to the job and may last longer than the worker's row; a group has no row.
+        row = _row_of(member) if kind in ("delay", "group") else self._row(member)
         due = None if until == math.inf else self._time(until, pool)
         start = self._time(started_at, pool)
-        self._spans.append(Span(row, kind, start, end, job, name, number, text, hedges, unfinished, due))
+        self._spans.append(Span(row, kind, start, end, job, name, number, text, hedges, unfinished, due, progress))
 
     def add_open(
         self,
@@ -117,13 +123,15 @@ class Collector:
         until: float = math.inf,
         *,
         job: Job[Any] | None = None,
+        name: str = "",
         number: int = 0,
         text: str = "",
+        progress: str = "",
     ) -> None:
         """Add a period that lasts until the given time, which may have passed without an event."""
         now = self._now - member.pool.shift
-        key, name = (0, "") if job is None else (job.id, full_label(job))
-        record = (member, kind, started_at, min(until, now), key, name, number, text, ())
+        key, name = (0, name) if job is None else (job.id, full_label(job))
+        record = (member, kind, started_at, min(until, now), key, name, number, text, (), progress)
         if until <= now:
             self.add(record)
         else:

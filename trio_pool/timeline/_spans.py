@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "dead", "put off", "discarded", "cut short", "running"]
 Hindrance: TypeAlias = Literal["resting", "quarantined", "paused", "reopening"]
-Kind: TypeAlias = Literal[Outcome, Hindrance, "delay", "worker"]
+Kind: TypeAlias = Literal[Outcome, Hindrance, "delay", "worker", "group"]
 
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "dead", "put off", "discarded", "cut short", "running")
 HINDRANCES: tuple[Hindrance, ...] = ("resting", "quarantined", "paused", "reopening")
@@ -49,17 +49,18 @@ class Span:
     """A recorded period of time.
 
     Attributes:
-      row: the worker; for a delay, the worker on which the previous attempt failed.
-      kind: the outcome of an attempt, what kept a worker from taking jobs, or "delay".
+      row: the worker; for a delay, the worker on which the previous attempt failed; for a group, the whole pool.
+      kind: the outcome of an attempt, what kept a worker from taking jobs, "delay" or "group".
       start: in microseconds.
       end: in microseconds; for an unfinished span, when it was read.
       job: the job's id, or 0.
-      name: the job's name, or "".
+      name: the name of the job or the group, or "".
       number: the number of the attempt, or of the attempt before the delay; or 0.
-      text: the error in words, or "".
+      text: the error in words, or ""; for a group, its jobs.
       hedges: the (id, name) of each further worker that took part.
       unfinished: whether the period had not ended when it was read.
       until: the expected end of an unfinished span, if known.
+      progress: what the attempt has last reported, in words, or "".
     """
 
     row: Row
@@ -73,6 +74,7 @@ class Span:
     hedges: tuple[tuple[int, str], ...]
     unfinished: bool
     until: int | None
+    progress: str
 
     @property
     def is_attempt(self) -> bool:

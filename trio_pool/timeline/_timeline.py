@@ -17,7 +17,7 @@ from .._api.pool import Instrument
 from .._basics.error_text import in_words
 from .._basics.is_a import is_a
 from .._model.states import JobState
-from .._model.text import full_label
+from .._model.text import counted, full_label, how_far
 from .._policies import validate
 from .._policies.retry import RetryAfter
 from ._page import page
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from .._api.pool import Pool as AnyPool
     from .._api.pool import SlotPool
     from .._model.handles import Job, Worker
+    from .._model.job_extra import Progress
     from .._model.states import Attempt
     from .._runtime.engine import Engine
     from .._runtime.workers import Workers
-    from ._recorder import Record
+    from ._recorder import AnyGroup, Record
     from ._spans import Kind, Recording
 
 _LONGEST_TEXT = 300
@@ -44,7 +45,8 @@ class Timeline(Instrument):
 
     The timeline records each attempt and each delay of a job that backs off. For each worker it
     records rests, quarantines and pauses, the times when the resource was being reopened, and when
-    the worker came and left. Pauses and rests of the whole pool have a row of their own. Pass the
+    the worker came and left. Pauses and rests of the whole pool have a row of their own. Groups are
+    bands above the workers, and the tooltip of an attempt shows its last progress. Pass the
     timeline as one of the ``instruments`` of `trio_pool.open_pool`, and write the recording at any
     time, also while the pool runs. Unfinished periods are shown up to that moment, and marked.
 
@@ -69,6 +71,8 @@ class Timeline(Instrument):
         # The running attempts with their start times, by job; and the jobs to be tried again.
         self._running: dict[Job[Any], tuple[Member, float]] = {}
         self._setbacks: dict[Job[Any], Setback] = {}
+        # What the running attempts have last reported.
+        self._progress: dict[Job[Any], Progress] = {}
         # The clock of the current Trio run, and how far it is behind the first run's clock.
         self._clock: object = None
         self._shift = 0.0
@@ -84,8 +88,8 @@ class Timeline(Instrument):
 
         Each pool is a process and each worker a thread. Attempts, rests, quarantines, pauses and
         reopenings are slices. If two slices overlap and neither contains the other, the later one
-        is on a further thread of the worker. Flows connect the attempts of a job, and delays are
-        asynchronous slices of the pool. Times are in microseconds since the timeline's beginning.
+        is on a further thread of the worker. Flows connect the attempts of a job. Delays and groups
+        are asynchronous slices of the pool. Times are in microseconds since the timeline's beginning.
 
         Returns:
           dict: a value for ``json.dumps``.
@@ -140,7 +144,10 @@ class Timeline(Instrument):
         kind = _kind(job, attempt)
         text = "" if error is None else _in_words(error)
         name = _shortened(full_label(job))
-        self._append((member, kind, started_at, attempt.ended_at, job.id, name, attempt.number, text, attempt.hedges))
+        progress = self._progress_of(job)
+        self._progress.pop(job, None)
+        number, hedges = attempt.number, attempt.hedges
+        self._append((member, kind, started_at, attempt.ended_at, job.id, name, number, text, hedges, progress))
         if error is not None and not job.state.is_final:
             self._setbacks[job] = Setback(member, attempt.number)
 
@@ -150,8 +157,22 @@ class Timeline(Instrument):
             setback.started_at = trio.current_time()
             setback.until = until
 
+    def job_progress(self, job: Job[Any]) -> None:
+        assert job.progress is not None
+        self._progress[job] = job.progress
+
     def job_finished(self, job: Job[Any]) -> None:
         self._end_delay(job)
+
+    def group_opened(self, group: AnyGroup) -> None:
+        self._pool_of(group._engine).groups[group] = trio.current_time()
+
+    def group_closed(self, group: AnyGroup) -> None:
+        pool = self._pool_of(group._engine)
+        started_at = pool.groups.pop(group, None)
+        if started_at is not None:  # None if the timeline was added to the pool after the group was opened
+            name, jobs = _told_of(group)
+            self._append((pool.whole, "group", started_at, trio.current_time(), 0, name, 0, jobs, (), ""))
 
     def pool_paused(self, pool: AnyPool[Any] | SlotPool) -> None:
         self._hold(self._pool_of(pool._engine).whole, "paused")
@@ -190,7 +211,7 @@ class Timeline(Instrument):
     def worker_stopped(self, worker: Worker) -> None:
         member = self._member(worker)
         self._release_all(member)
-        self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", ()))
+        self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", (), ""))
         del member.pool.members[worker.id]
 
     # Recording.
@@ -241,7 +262,7 @@ class Timeline(Instrument):
         hold = member.holds.pop(kind, None)
         if hold is not None:
             ended_at = min(hold.until, trio.current_time())
-            self._append((member, kind, hold.started_at, ended_at, 0, "", 0, hold.text, ()))
+            self._append((member, kind, hold.started_at, ended_at, 0, "", 0, hold.text, (), ""))
 
     def _release_all(self, member: Member) -> None:
         for kind in tuple(member.holds):
@@ -252,7 +273,12 @@ class Timeline(Instrument):
         if setback is not None and setback.until is not None:
             ended_at = min(setback.until, trio.current_time())
             name = _shortened(full_label(job))
-            self._append((setback.member, "delay", setback.started_at, ended_at, job.id, name, setback.number, "", ()))
+            started_at, number = setback.started_at, setback.number
+            self._append((setback.member, "delay", started_at, ended_at, job.id, name, number, "", (), ""))
+
+    def _progress_of(self, job: Job[Any]) -> str:
+        progress = self._progress.get(job)
+        return "" if progress is None else how_far(progress)
 
     # Reading.
 
@@ -278,11 +304,15 @@ class Timeline(Instrument):
         for pool in self._pools.values():
             for member in pool.members.values():
                 found.add_open(member, "worker", member.started_at)
+            for group, started_at in pool.groups.items():
+                name, jobs = _told_of(group)
+                found.add_open(pool.whole, "group", started_at, name=name, text=jobs)
             for member in (pool.whole, *pool.members.values()):
                 for kind, hold in member.holds.items():
                     found.add_open(member, kind, hold.started_at, hold.until, text=hold.text)
         for job, (member, started_at) in self._running.items():
-            found.add_open(member, "running", started_at, job=job, number=job.attempt_count + 1)
+            number, progress = job.attempt_count + 1, self._progress_of(job)
+            found.add_open(member, "running", started_at, job=job, number=number, progress=progress)
         for job, setback in self._setbacks.items():
             if setback.until is not None:
                 found.add_open(
@@ -301,6 +331,14 @@ def _kind(job: Job[Any], attempt: Attempt) -> Kind:
     if job.state is JobState.DISCARDED:
         return "discarded"
     return "put off" if is_a(attempt.error, RetryAfter) else "failed"
+
+
+def _told_of(group: AnyGroup) -> tuple[str, str]:
+    """The name of a group, and its jobs by their states."""
+    seen = group.statistics()
+    states = ", ".join(f"{count} {state.value}" for state in JobState if (count := getattr(seen, state.value)))
+    jobs = counted(seen.submitted, "job")
+    return "a group" if group.name is None else _shortened(group.name), f"{jobs}: {states}" if states else jobs
 
 
 def _in_words(error: Exception) -> str:

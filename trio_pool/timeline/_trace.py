@@ -46,12 +46,12 @@ def trace_events(recording: Recording) -> dict[str, Any]:
     turns = _turns(recording)
     for number, span in enumerate(recording.spans, 1):
         process = processes[span.row.pool]
-        if span.kind == "delay":
-            # Delays may overlap, so they are asynchronous slices: each has a number within its
+        if span.kind in ("delay", "group"):
+            # These may overlap, so they are asynchronous slices: each has a number within its
             # process.
             common = {
-                "cat": "delay",
-                "name": "backing off",
+                "cat": span.kind,
+                "name": "backing off" if span.kind == "delay" else span.name,
                 "id2": {"local": f"{number:#x}"},
                 "pid": process,
                 "tid": process,
@@ -87,7 +87,7 @@ def _threads(
     """
     by_row: defaultdict[Row, list[Span]] = defaultdict(list)
     for span in recording.spans:
-        if span.kind != "delay":
+        if span.kind not in ("delay", "group"):
             by_row[span.row].append(span)
     for row, name in row_names(recording).items():
         spans = by_row[row]
@@ -132,8 +132,10 @@ def _arguments(span: Span) -> dict[str, Any]:
         found |= {"job": span.job, "name": span.name, "attempt": span.number}
     if span.is_attempt:
         found["outcome"] = span.kind
+    if span.progress:
+        found["progress"] = span.progress
     if span.text:
-        found["error"] = span.text
+        found["jobs" if span.kind == "group" else "error"] = span.text
     if span.hedges:
         found["hedges"] = [name for _, name in span.hedges]
     if span.unfinished:

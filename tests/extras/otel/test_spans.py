@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -13,9 +13,12 @@ from opentelemetry.trace import StatusCode
 from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, sleeps_forever, works
-from tests.extras.otel.sdk import A, Backend, attributes, is_below, seconds
+from tests.extras.otel.sdk import A, Backend, attributes, is_below, seconds, short
 from tests.pool.leases.borrowers import fail
 from trio_pool import Discard, Job, RetryPolicy, current_job, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 # Spans
 
@@ -52,6 +55,71 @@ async def test_the_span_of_an_attempt_says_what_it_used(backend: Backend) -> Non
     [attempt] = backend.named("attempt")
     used = {name: value for name, value in attributes(attempt).items() if name.startswith("attempt.used")}
     assert used == {"attempt.used.tokens": 1200, "attempt.used.calls": 1.5}
+
+
+async def test_progress_is_an_event_of_the_attempts_span(backend: Backend, autojump_clock: MockClock) -> None:
+    async def work(resource: str) -> None:
+        await trio.sleep(1)
+        current_job().report(3)
+        await trio.sleep(1)
+        current_job().report(4, 10, "reading \udc00")
+
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        await pool.run(work)
+    [attempt] = backend.named("attempt")
+    assert [(event.name, short(event.attributes)) for event in attempt.events] == [
+        ("progress", {"progress.done": 3}),
+        ("progress", {"progress.done": 4, "progress.total": 10, "progress.note": "reading \\udc00"}),
+    ]
+    assert attempt.start_time is not None
+    assert [(event.timestamp - attempt.start_time) / 1e9 for event in attempt.events] == [1, 2]
+
+
+async def test_progress_of_an_attempt_whose_start_was_missed_is_an_event_of_the_jobs_span(
+    backend: Backend, autojump_clock: MockClock
+) -> None:
+    async def work(resource: str) -> None:
+        await trio.sleep(2)
+        current_job().report(3)
+
+    async with open_pool(A) as pool:
+        job = await pool.submit(work)
+        await trio.sleep(1)
+        pool.add_instrument(backend.telemetry())
+        await job.wait()
+    [span] = backend.named("job")
+    assert [event.name for event in span.events] == ["progress"]
+
+
+async def test_the_span_of_a_job_names_its_group(backend: Backend) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        async with pool.open_group(name="pages") as group, pool.open_group() as nameless:
+            await group.run(works)
+            await nameless.run(works)
+        await pool.run(works)
+    assert [attributes(span).get("job.group") for span in backend.named("job")] == ["pages", None, None]
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("tenant", "tenant"),
+        ("t" * 1000, "t" * 127 + "…"),
+        ("\ud800", r"\ud800"),
+        (42, 42),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, None),
+        (("a", 1), None),
+        (None, None),
+    ],
+)
+async def test_the_span_of_a_job_says_its_key_where_that_is_a_text_or_a_number(
+    backend: Backend, key: Hashable, told: str | int | None
+) -> None:
+    async with open_pool(A, instruments=[backend.telemetry()]) as pool:
+        await pool.run(works, key=key)
+    [job] = backend.named("job")
+    assert attributes(job).get("job.key") == told
 
 
 async def test_the_span_of_a_job_is_below_that_of_its_submitter(backend: Backend) -> None:

@@ -83,9 +83,9 @@ async def test_where_there_is_no_terminal_it_prints_a_line_after_each_interval_a
         await pool.submit(sleeps, 4)
         await trio.sleep(5.5)
     assert log.lines == [
-        "printers 0:02  1 of 4 ended (25 %), 0.5/s, 6 s left, 1 running, 0 queued, 0 delayed; workers: 1 busy",
-        "printers 0:04  1 of 4 ended (25 %), 0.2/s, 12 s left, 1 running, 0 queued, 0 delayed; workers: 1 busy",
-        "printers 0:05  2 of 4 ended (50 %), 0.4/s, 6 s left, 0 running, 0 queued, 0 delayed; workers: 1 idle",
+        "printers 0:02  1 of 4 ended (25 %), 0.5/s, 3 s left, 1 running, 0 queued, 0 delayed; workers: 1 busy",
+        "printers 0:04  1 of 4 ended (25 %), 0.2/s, 7 s left, 1 running, 0 queued, 0 delayed; workers: 1 busy",
+        "printers 0:05  2 of 4 ended (50 %), 0.4/s, 5 s left, 0 running, 0 queued, 0 delayed; workers: 1 idle",
     ]
 
 

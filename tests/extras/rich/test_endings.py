@@ -31,7 +31,7 @@ async def test_the_last_frame_stays_on_the_screen_and_the_cursor_comes_back(atta
             await pool.run(works)
         print("after it")
     assert terminal.shows_cursor()
-    assert begins(terminal) == ["pool", "━" * 100, "0", "1", "", "worker", "A", "after", ""]
+    assert begins(terminal) == ["pool", "━" * 100, "0", "1", "bottleneck:", "", "worker", "A", "after", ""]
     assert terminal.lines[3].endswith("1 of 1 (100 %)")
 
 

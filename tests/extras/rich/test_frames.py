@@ -12,7 +12,6 @@ from tests.extras.rich.watch import A, B, Watch, says
 from tests.terminal import Terminal
 from trio_pool import CircuitBreaker, Elastic, RateLimit, Resource, ResourceBroken, RetryPolicy, open_pool
 from trio_pool.rich import live
-from trio_pool.rich._readings import LEFT_OVER
 from trio_pool.rich._window import RATE_OVER, SAMPLES, Window
 
 if TYPE_CHECKING:
@@ -269,16 +268,13 @@ async def test_the_time_left_is_worked_out_when_the_total_is_known(autojump_cloc
         assert watch.lines()[3].endswith(" 5 of 100 (5 %)")
 
 
-async def test_the_time_left_follows_the_rate_of_the_last_minute(autojump_clock: MockClock) -> None:
-    async with open_pool([A]) as pool:
-        watch = Watch(pool, total=100)
+async def test_the_time_left_knows_a_limit_whose_burst_is_not_used_up_yet(autojump_clock: MockClock) -> None:
+    async with open_pool([A], rate_limit=RateLimit(1, per=60, burst=11)) as pool:
+        watch = Watch(pool, total=20)
         for _ in range(10):
             await pool.run(sleeps, 1)
-            watch.read()
-        for _ in range(30):
-            await pool.run(sleeps, LEFT_OVER / 30)
-            watch.read()
-        assert watch.lines()[2].endswith("2:00 left")
+        # One more at once, and nine at a minute each; 10 s of the first minute have passed.
+        assert watch.lines()[2].endswith("8:51 left")
 
 
 async def test_no_time_left_is_given_while_nothing_has_ended_or_when_all_has(autojump_clock: MockClock) -> None:
@@ -345,6 +341,7 @@ async def test_the_frame_is_what_comes_on_the_screen(autojump_clock: MockClock) 
         "─" * 25 + "┈" * 75,
         "   1 running      0 queued    0 delayed      0 blocked" + f"{'0/s':>46}",
         "   0 succeeded    0 dead      0 cancelled    0 discarded" + f"{'0 of 4 (0 %)':>44}",
+        "bottleneck: the number of places, 50 % of the time.",
         "",
         "worker            state                 job                       attempts      ok  failed      rate",
         "A                 busy           2.0 s  1 print                          0       0       0       0/s",

@@ -27,7 +27,7 @@ async def test_a_line_says_what_has_ended_how_fast_and_what_is_left(autojump_clo
             await pool.submit(sleeps, 2)
         await trio.sleep(5)
         assert watch.plain() == (
-            "printers 0:05  4 of 20 ended (20 %), 0.8/s, 20 s left, 2 running, 3 queued, 0 delayed; workers: 2 busy"
+            "printers 0:05  4 of 20 ended (20 %), 0.8/s, 15 s left, 2 running, 3 queued, 0 delayed; workers: 2 busy"
         )
 
 

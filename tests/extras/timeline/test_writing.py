@@ -63,8 +63,8 @@ async def test_the_page_holds_what_the_trace_does(autojump_clock: MockClock) -> 
     assert data["jobs"] == [[1, "flaky"], [2, "long"]]
     named = [[*attempt[:2], data["outcomes"][attempt[2]], *attempt[3:]] for attempt in data["attempts"]]
     assert sorted(named) == [
-        [0, 0, "failed", 0, 0, 0, None, "OSError: jammed", 0, 1, []],
-        [1, 0, "running", 1_000_000, 4_000_000, 1, None, "", 1, 1, []],
+        [0, 0, "failed", 0, 0, 0, None, "OSError: jammed", 0, 1, [], ""],
+        [1, 0, "running", 1_000_000, 4_000_000, 1, None, "", 1, 1, [], ""],
     ]
     assert data["delays"] == [[0, 0, 0, 2_000_000, 0, None, "", 0, 1]]
     assert data["holds"] == [[0, data["hindrances"].index("resting"), 1_000_000, 4_000_000, 1, 5_000_000, ""]]

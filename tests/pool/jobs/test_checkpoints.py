@@ -449,6 +449,8 @@ async def test_each_snapshot(autojump_clock: MockClock) -> None:
         assert (await checked(snapshots.__anext__)).submitted == 0
         await check_cancelled(snapshots.__anext__)
         pool.close()
+        await check_cancelled(snapshots.__anext__)
+        assert (await checked(snapshots.__anext__)).submitted == 0
         assert isinstance(await checked(snapshots.__anext__), StopAsyncIteration)
         assert isinstance(await checked(snapshots.__anext__), StopAsyncIteration)
 

@@ -37,6 +37,7 @@ from trio_pool import (
     PoolClosedError,
     PoolError,
     PoolStatistics,
+    Progress,
     RateLimit,
     Resource,
     ResourceBroken,
@@ -321,7 +322,8 @@ VALUES: list[object] = [
     Hedge(2.0, extra=2),
     Resource("a", name="A", tags=["gpu"], rate_limit=RateLimit(5)),
     Elastic(cast("Any", open), min=1, max=3),  # any function that can be pickled will do
-    Transition(JobState.QUEUED, 1.5),
+    Transition(JobState.QUEUED, 1.5, "A was removed"),
+    Progress(1, 2.5, "reading", 1.5),
     Attempt(1, 2, "A", 0.0, 1.5, None, ((3, "C"),)),
     JobState.DEAD,
     WorkerState.IDLE,

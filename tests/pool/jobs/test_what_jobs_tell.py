@@ -11,7 +11,16 @@ from trio.testing import MockClock
 
 from tests.openers import OpenPool, both
 from tests.pool.jobs.outcomes import discard, echo, fail, nap
-from trio_pool import DeadReason, GiveUp, Job, JobState, NoEligibleWorkerError, RetryPolicy, open_pool
+from trio_pool import (
+    DeadReason,
+    GiveUp,
+    Job,
+    JobState,
+    NoEligibleWorkerError,
+    RetryPolicy,
+    current_job,
+    open_pool,
+)
 
 # What a job tells
 
@@ -121,6 +130,8 @@ READ_ONLY = [
     "attempt_count",
     "worker",
     "metadata",
+    "progress",
+    "group",
     "priority",
     "submitted_at",
     "deadline",
@@ -139,12 +150,46 @@ async def test_what_a_job_tells_is_read_only(attribute: str) -> None:
         setattr(job, attribute, getattr(job, attribute))
 
 
-async def test_the_metadata_of_a_job_is_read_only() -> None:
+async def test_the_metadata_of_a_job_is_a_copy_that_its_function_may_change() -> None:
+    given = {"tenant": 7}
+
+    async def work() -> None:
+        current_job().metadata["seen"] = True
+
     async with open_pool(1) as pool:
-        job = await pool.submit(echo, "x", metadata={"tenant": 7})
-    metadata: Any = job.metadata
-    with pytest.raises(TypeError):
-        metadata["tenant"] = 8
+        job = await pool.submit(work, metadata=given)
+        given["tenant"] = 8
+        await job.wait()
+    assert job.metadata == {"tenant": 7, "seen": True}
+    assert given == {"tenant": 8}
+
+
+async def test_each_job_has_metadata_of_its_own() -> None:
+    async def work(number: int) -> None:
+        current_job().metadata["number"] = number
+
+    async with open_pool(1) as pool:
+        async with pool.as_completed(work, [1, 2], metadata={"kind": "page"}) as stream:
+            jobs = [job async for job in stream]
+        without = [await pool.submit(work, number) for number in (3, 4)]
+        await pool.join()
+    assert [job.metadata for job in jobs] == [{"kind": "page", "number": 1}, {"kind": "page", "number": 2}]
+    assert [job.metadata for job in without] == [{"number": 3}, {"number": 4}]
+
+
+async def test_a_requeued_job_begins_with_the_metadata_that_the_dead_one_was_left_with() -> None:
+    async def work() -> None:
+        job = current_job()
+        job.metadata["tries"] = job.metadata.get("tries", 0) + 1
+        raise ValueError("no luck")
+
+    async with open_pool(1, on_dead="keep") as pool:
+        dead = await pool.submit(work)
+        await pool.join()
+        again = pool.dead.requeue(dead)
+        await pool.join()
+        fresh = pool.dead.requeue(again, metadata={})
+    assert [job.metadata for job in (dead, again, fresh)] == [{"tries": 1}, {"tries": 2}, {"tries": 1}]
 
 
 async def test_a_job_shows_what_a_reader_needs(autojump_clock: MockClock) -> None:

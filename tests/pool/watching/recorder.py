@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from trio_pool import Attempt, Instrument, Job, Resource, Worker
+from trio_pool import Attempt, Instrument, Job, Resource, Worker, current_job
 
 EVENTS = [
     "pool_opened",
@@ -18,7 +18,10 @@ EVENTS = [
     "attempt_started",
     "attempt_ended",
     "job_delayed",
+    "job_progress",
     "job_finished",
+    "group_opened",
+    "group_closed",
     "worker_started",
     "worker_paused",
     "worker_resumed",
@@ -66,6 +69,16 @@ class Recorder(Instrument):
     def job_delayed(self, job: Job[Any], until: float) -> None:
         self.note("delayed", job.name, until)
 
+    def job_progress(self, job: Job[Any]) -> None:
+        assert job.progress is not None
+        self.note("progress", job.name, job.progress.done)
+
+    def group_opened(self, group: Any) -> None:
+        self.note("group opened", group.name)
+
+    def group_closed(self, group: Any) -> None:
+        self.note("group closed", group.name)
+
     def job_finished(self, job: Job[Any]) -> None:
         self.note("finished", job.name, job.state.name)
 
@@ -93,7 +106,11 @@ class Recorder(Instrument):
         ]
 
     def of_workers(self) -> list[str]:
-        return [line for line in self.log if line not in self.of_jobs() and not line.startswith("pool")]
+        return [
+            line
+            for line in self.log
+            if line not in self.of_jobs() and not line.startswith(("pool", "group", "progress"))
+        ]
 
 
 async def echo(resource: str) -> str:
@@ -102,6 +119,10 @@ async def echo(resource: str) -> str:
 
 async def nap(resource: str, seconds: float) -> None:
     await trio.sleep(seconds)
+
+
+async def report(resource: str) -> None:
+    current_job().report(1, 2, "halfway")
 
 
 async def fail(resource: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.pool.watching.recorder import EVENTS, A, Recorder, echo, fail, nap
+from tests.pool.watching.recorder import EVENTS, A, Recorder, echo, fail, nap, report
 from trio_pool import Instrument, Job, JobState, RetryPolicy, open_pool
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ async def test_one_that_raises_is_logged_and_removed_and_the_pool_goes_on(
             each.rest(1)
         for _ in range(2):
             await pool.submit(fail)
+        async with pool.open_group():
+            await pool.submit(report)
         await pool.submit(nap, 1)
     assert faulty.calls == 1
     [record] = [record for record in caplog.records if record.message.startswith("instrument ")]
@@ -106,7 +108,7 @@ async def test_one_that_raises_is_logged_and_removed_and_the_pool_goes_on(
     assert record.exc_info[2] is not None
     assert recorder.log[-1] == "pool closed P"
     assert pool.statistics().dead == 2
-    assert pool.statistics().succeeded == 1
+    assert pool.statistics().succeeded == 2
 
 
 async def test_one_that_removes_itself_and_then_raises_is_logged_all_the_same(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.pool.watching.recorder import EVENTS, A, echo, fail, nap
+from tests.pool.watching.recorder import EVENTS, A, echo, fail, nap, report
 from trio_pool import (
     Attempt,
     Instrument,
@@ -90,7 +90,9 @@ async def test_an_instrument_may_call_whatever_does_not_wait(
         await pool.submit(work)
         await pool.submit(fail)
         await pool.submit(nap, 1)
-        await trio.sleep(0.5)
+        await pool.submit(report)
+        async with pool.open_group():
+            await trio.sleep(0.5)
         pool.workers[0].pause()
         pool.workers[0].resume()
         pool.workers[1].rest(1)

@@ -250,6 +250,64 @@ async def test_the_facts_of_a_pool_are_attributes_of_its_records(logger: logging
     ]
 
 
+async def test_the_life_of_a_group_is_logged_with_its_jobs(logger: logging.Logger, heard: Heard) -> None:
+    async with open_pool(A, instruments=[Logged(logger)], name="P", on_dead="keep") as pool:
+        async with pool.open_group(name="G") as group:
+            await group.submit(works)
+            await group.submit(fails)
+        async with pool.open_group():
+            pass
+    lines = [line for line in heard.lines() if "group" in line]
+    assert lines == [
+        "DEBUG the group 'G' is open",
+        "DEBUG the group 'G' is closed after 2 jobs: 1 succeeded, 1 dead, 0 cancelled, 0 discarded",
+        "DEBUG a group is open",
+        "DEBUG a group is closed after 0 jobs: 0 succeeded, 0 dead, 0 cancelled, 0 discarded",
+    ]
+    assert heard.told("group_opened") == [
+        {"pool_name": "P", "group_name": "G"},
+        {"pool_name": "P", "group_name": None},
+    ]
+    assert heard.told("group_closed")[0] == {
+        "pool_name": "P",
+        "group_name": "G",
+        "group_submitted": 2,
+        "group_succeeded": 1,
+        "group_dead": 1,
+        "group_cancelled": 0,
+        "group_discarded": 0,
+    }
+    assert heard.told("job_submitted")[0]["group_name"] == "G"
+
+
+async def test_progress_is_logged_with_what_is_done(logger: logging.Logger, heard: Heard) -> None:
+    async def work(resource: str) -> None:
+        job = current_job()
+        job.report(3)
+        job.report(1, 3)
+        job.report(2.5, 2.5, "all\nread")
+        job.report(5, 4)
+        job.report(0, 0)
+
+    async with open_pool(A, instruments=[Logged(logger)]) as pool:
+        await pool.run(work, name="print")
+    assert heard.lines()[4:9] == [
+        "DEBUG job 1 (print): 3",
+        "DEBUG job 1 (print): 1 of 3 (33 %)",
+        "DEBUG job 1 (print): 2.5 of 2.5 (100 %), all read",
+        "DEBUG job 1 (print): 5 of 4",
+        "DEBUG job 1 (print): 0 of 0",
+    ]
+    assert heard.told("job_progress")[1] == {
+        "pool_name": None,
+        "job_id": 1,
+        "job_name": "print",
+        "job_done": 1,
+        "job_total": 3,
+        "job_note": "",
+    }
+
+
 # Where it goes, and what is left out
 
 
@@ -257,6 +315,8 @@ async def test_by_default_there_is_a_logger_for_each_kind_of_thing(caplog: pytes
     caplog.set_level(logging.DEBUG, "trio_pool")
     async with open_pool(A, instruments=[Logged()]) as pool:
         await pool.run(works)
+        async with pool.open_group():
+            pass
     names = {vars(record)["pool_event"]: record.name for record in caplog.records}
     assert names == {
         "worker_started": "trio_pool.workers",
@@ -265,6 +325,8 @@ async def test_by_default_there_is_a_logger_for_each_kind_of_thing(caplog: pytes
         "attempt_started": "trio_pool.jobs",
         "attempt_succeeded": "trio_pool.jobs",
         "job_succeeded": "trio_pool.jobs",
+        "group_opened": "trio_pool.groups",
+        "group_closed": "trio_pool.groups",
         "worker_stopped": "trio_pool.workers",
         "pool_closed": "trio_pool.pools",
     }

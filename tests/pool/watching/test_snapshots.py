@@ -1,4 +1,4 @@
-"""``snapshots``: statistics now and after each interval, until all is over."""
+"""``snapshots``: statistics now, after each interval, and when all is over."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_snapshot_comes_now_and_after_each_interval(opened: OpenPool, au
     async with trio.open_nursery() as nursery, opened() as pool:
         nursery.start_soon(watch.run, pool, 2)
         await pool.run(nap, 5)
-    assert watch.times == [0, 2, 4]
+    assert watch.times == [0, 2, 4, 5]
 
 
 @both
@@ -52,12 +52,12 @@ async def test_a_snapshot_is_the_statistics_of_that_moment(opened: OpenPool, aut
         await pool.submit(nap, 1)
         await pool.submit(nap, 2)
         await pool.submit(nap, 2)
-    assert [statistics.name for _, statistics in watch.seen] == ["watched"] * 3
-    assert [statistics.succeeded for _, statistics in watch.seen] == [0, 1, 2]
+    assert [statistics.name for _, statistics in watch.seen] == ["watched"] * 4
+    assert [statistics.succeeded for _, statistics in watch.seen] == [0, 1, 2, 3]
 
 
 @both
-async def test_it_ends_when_the_pool_is_closed_and_every_job_has_ended(
+async def test_the_last_one_comes_when_the_pool_is_closed_and_every_job_has_ended(
     opened: OpenPool, autojump_clock: MockClock
 ) -> None:
     watch = Watch()
@@ -66,7 +66,7 @@ async def test_it_ends_when_the_pool_is_closed_and_every_job_has_ended(
         await pool.submit(nap, 7)
         await trio.sleep(1)
         pool.close()
-    assert watch.times == [0, 2, 4, 6]
+    assert watch.times == [0, 2, 4, 6, 7]
     assert watch.ended_at == 7
 
 
@@ -79,7 +79,7 @@ async def test_it_goes_on_while_the_pool_is_open_though_nothing_runs(
         nursery.start_soon(watch.run, pool, 2)
         await pool.run(nap, 1)
         await trio.sleep(6)
-    assert watch.times == [0, 2, 4, 6]
+    assert watch.times == [0, 2, 4, 6, 7]
     assert watch.ended_at == 7
 
 
@@ -91,7 +91,7 @@ async def test_it_ends_inside_the_block_if_the_pool_is_closed_there(
         await pool.submit(nap, 3)
         pool.close()
         times = [trio.current_time() async for _ in pool.snapshots(2)]
-        assert times == [0, 2]
+        assert times == [0, 2, 3]
         assert trio.current_time() == 3
 
 
@@ -112,7 +112,8 @@ async def test_it_ends_when_the_pool_is_cancelled(opened: OpenPool, autojump_clo
         await trio.sleep(5)
         pool.cancel()
         await trio.sleep(100)
-    assert watch.times == [0, 2, 4]
+    assert watch.times == [0, 2, 4, 5]
+    assert watch.seen[-1][1].cancelled == 1
     assert watch.ended_at == 5
 
 
@@ -138,4 +139,4 @@ async def test_several_may_watch_each_at_its_own_pace(opened: OpenPool, autojump
         nursery.start_soon(slow.run, pool, 4)
         nursery.start_soon(fast.run, pool, 2)
         await pool.run(nap, 7)
-    assert (slow.times, fast.times) == ([0, 4], [0, 2, 4, 6])
+    assert (slow.times, fast.times) == ([0, 4, 7], [0, 2, 4, 6, 7])
