@@ -137,7 +137,9 @@ class Performer:
                     await self._stay_lent(run, start + shift, following)
         return shift  # noqa: ASYNC910  # not for users
 
-    async def _stay_lent(self, run: Run, start: float, steps: Iterator[list[Any]]) -> None:
+    async def _stay_lent(  # noqa: ASYNC910  # not for users
+        self, run: Run, start: float, steps: Iterator[list[Any]]
+    ) -> None:
         """Take the steps of an attempt until it asks for its lent place."""
         for offset, what, value in steps:
             await self._conductor.until(start + offset, (RUN, run.number))

@@ -249,10 +249,12 @@ class Player:
 
     async def _read(self, what: Line, rank: tuple[int, int]) -> None:  # noqa: ASYNC910  # not for users
         """Read from a stream, with the pauses that there were."""
-        stream: Any = self._streams.get(what["read"])
+        stream = self._streams.get(what["read"])
+        if stream is None:  # the recording lacks its beginning
+            return
         pauses = what["pauses"] if "pauses" in what else repeat(0.0, what["times"])
         with suppress(StopAsyncIteration, trio.ClosedResourceError):
-            for pause in pauses if stream is not None else ():
+            for pause in pauses:
                 if pause or not self._is_alone:
                     await self._conductor.until(self._conductor.now + pause, rank)
                 with suppress(JobFailedError, JobCancelledError, *_REFUSED):

@@ -198,8 +198,8 @@ class Setup:
         """The number of a worker in the recording, or that of one like it."""
         if not self.is_elastic:
             return int(worker._resource)
-        known: list[int] = self._known
-        return known[(worker._id - 1) % len(known)] if known else 0
+        turn: int = worker.id - 1
+        return self._known[turn % len(self._known)] if self._known else 0
 
     # The lifespans. Each is called right after the worker was noted as `entering`.
 

@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
+    from typing_extensions import Self
+
 
 def record(path: Path, life: Callable[[Any], Awaitable[None]], resources: Any, **options: Any) -> Recording:
     async def main() -> None:
-        async with open_pool(resources, instruments=[recorder], **options) as pool:
+        opening: Any = open_pool
+        async with opening(resources, instruments=[recorder], **options) as pool:
             await life(pool)
 
     recorder = Recorder(path)
@@ -219,7 +222,11 @@ def test_a_mishap_that_misses_its_job_meets_the_next_on_that_worker() -> None:
 
 def test_a_mishap_meets_its_own_job_at_its_turn() -> None:
     line: dict[str, Any] = {"job": 1, "at": 0.0, "end": "succeeded", "lasted": 2.0, "step": [1, 1, 0.0, 0.0, 1]}
-    lines = [{"pool": {"workers": []}}, {"attempt": 1, **attempt(7, 0.0, rest=5.0)}, {**line, "last": attempt(7, 5.0)}]
+    lines: list[dict[str, Any]] = [
+        {"pool": {"workers": []}},
+        {"attempt": 1, **attempt(7, 0.0, rest=5.0)},
+        {**line, "last": attempt(7, 5.0)},
+    ]
     contents = Contents(lines)
     (script,) = (script.copy() for script in contents.scripts.values())
     mishaps = Mishaps(contents, lambda worker: worker, is_unchanged=True)
@@ -322,7 +329,11 @@ def test_of_an_attempt_with_very_many_steps_the_first_are_repeated(
 
 
 class PickyError(Exception):
-    def __new__(cls, needed: str) -> PickyError:  # noqa: PYI034  # made without a class of its own
+    """One that can't be made without an argument."""
+
+    def __new__(cls, *needed: str) -> Self:
+        if not needed:
+            raise TypeError("an argument is needed")
         return super().__new__(cls)
 
 
@@ -332,7 +343,8 @@ def test_errors_that_can_not_be_made_are_stood_in_for(tmp_path: Path) -> None:
 
     async def fail(_: object, which: int) -> None:
         await trio.sleep(1)
-        raise [PickyError("x"), LocalError(), Recorder.__mro__ and FailingError()][which]
+        errors: list[Exception] = [PickyError("x"), LocalError(), FailingError()]
+        raise errors[which]
 
     async def life(pool: Any) -> None:
         for which in range(3):
@@ -366,12 +378,15 @@ def test_a_recorder_that_comes_late_leaves_out_what_it_has_not_seen_begin(tmp_pa
 
 
 def test_jobs_of_a_stream_that_differ_keep_their_own_options(tmp_path: Path) -> None:
+    def limit(seconds: float) -> float:
+        return seconds + 0.5
+
     async def life(pool: Any) -> None:
-        async with pool.map(work, [1, 2, 3, 4], attempt_timeout=lambda seconds: seconds + 0.5) as results:
+        async with pool.map(work, [1, 2, 3, 4], attempt_timeout=limit) as results:
             async for _ in results:
                 pass
         first = await pool.submit(work, 1)
-        async with pool.map(work, [1], after=lambda _: [first], retry=RetryPolicy.fixed(1.0)) as results:
+        async with pool.map(work, [1], after=[first], retry=RetryPolicy.fixed(1.0)) as results:
             async for _ in results:
                 pass
 
