@@ -60,6 +60,8 @@ class Performer:
             attempt, seconds, how = mishap, mishap["seconds"], mishap["end"]
         else:
             attempt, (_, seconds, how) = script.begin(is_further=is_further)
+        if script.begun > len(script.attempts) + MOST_REPEATS:
+            raise GiveUp("nothing in the recording says that it would ever succeed")
         script.current, script.has_ended_as_recorded = attempt, False
         threads = () if is_further else script.take_threads(attempt)
         end = self._conductor.now + seconds
@@ -117,8 +119,6 @@ class Performer:
     def _end(self, script: Script, attempt: Line, how: str) -> None:
         script.has_ended_as_recorded = True
         if how in ("error", "timeout"):
-            if script.begun > len(script.attempts) + MOST_REPEATS:
-                raise GiveUp("nothing in the recording says that it would ever succeed")
             is_like_recorded = self._is_like_recorded or "retry" in script.line.get("options", {})
             raise error_of(attempt, is_like_recorded=is_like_recorded)
 

@@ -114,6 +114,8 @@ class Setup:
             if name in changes:
                 convert: Any = self._limits.given if name == "rate_limit" else self._limits.per_key
                 self.options[name] = convert(changes[name])
+        if self.options["on_dead"] == "keep":
+            self.options["on_dead"] = "raise"  # which the replay catches, while those that are kept are logged
         self.options |= {"rng": Random(seed), "history": False}
         self.is_elastic: bool = opening["elastic"] is not None
         if not self.is_elastic:
