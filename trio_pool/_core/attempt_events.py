@@ -240,7 +240,7 @@ class AttemptEvents:
 
     def _leave(self, race: Race, run: Run, now: float, how: str) -> None:
         """Remove an ended run from its attempt and from its worker."""
-        if self._lifecycle.instruments:
+        if len(race.took_part) > 1:
             self._lifecycle.tell("_run_left", run, how)
         if run.is_lent:
             self._lending.close(run)
