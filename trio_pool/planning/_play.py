@@ -251,7 +251,7 @@ class Player:
         """Read from a stream, with the pauses that there were."""
         stream = self._streams.get(what["read"])
         if stream is None:  # the recording lacks its beginning
-            return
+            return  # noqa: ASYNC910  # not for users
         pauses = what["pauses"] if "pauses" in what else repeat(0.0, what["times"])
         with suppress(StopAsyncIteration, trio.ClosedResourceError):
             for pause in pauses:

@@ -25,7 +25,7 @@ from trio_pool import (
 )
 from trio_pool.planning import Recorder, Recording, _traces
 from trio_pool.planning._mishaps import Mishaps
-from trio_pool.planning._script import Contents
+from trio_pool.planning._script import Contents, Cursor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -393,3 +393,14 @@ def test_jobs_of_a_stream_that_differ_keep_their_own_options(tmp_path: Path) -> 
     recording = record(tmp_path / "file", life, ["a", "b"])
     assert recording.replay().elapsed == recording.elapsed
     assert recording.replay().statistics.succeeded == 6
+
+
+def test_the_steps_up_to_an_end_are_left_out_and_all_if_there_is_none() -> None:
+    end: dict[str, Any] = {"do": "end_group", "group": 1}
+    cursor = Cursor([(0.0, 1, {"do": "pause"}), (0.0, 2, end), (0.0, 3, {"do": "resume"})])
+    cursor.skip_to(end)
+    assert cursor.last == end
+    cursor.skip_to(end)
+    assert cursor.last == end
+    cursor.skip_to({"do": "end_group", "group": 2})
+    assert list(cursor) == []
