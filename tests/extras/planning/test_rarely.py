@@ -336,6 +336,9 @@ class PickyError(Exception):
             raise TypeError("an argument is needed")
         return super().__new__(cls)
 
+    def __init__(self, *needed: str) -> None:
+        super().__init__(*needed)
+
 
 def test_errors_that_can_not_be_made_are_stood_in_for(tmp_path: Path) -> None:
     class LocalError(Exception):
