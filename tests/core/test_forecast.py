@@ -71,7 +71,7 @@ def no_options(number: int) -> dict[str, Any]:
 async def forecasts(
     jobs: int,
     *,
-    fn: Callable[..., Awaitable[object]] = work,
+    fn: Callable[[object, int], Awaitable[object]] = work,
     resources: Any = ("a", "b"),
     options: Callable[[int], dict[str, Any]] = no_options,
     during: Callable[[Pool[Any]], None] | None = None,
