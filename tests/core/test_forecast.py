@@ -206,6 +206,15 @@ async def test_no_time_is_left_for_no_jobs(autojump_clock: MockClock) -> None:
         assert seconds_left(pool._engine.core.state, 0, trio.current_time()) == 0
 
 
+async def test_a_second_limit_that_not_all_workers_have_bounds_nothing(autojump_clock: MockClock) -> None:
+    often, seldom = RateLimit(1, per=1), RateLimit(1, per=1000)
+    async with open_pool([Resource("a", rate_limit=[often, seldom]), Resource("b", rate_limit=often)]) as pool:
+        await pool.run(work, 3, worker=pool.workers[1])
+        left = seconds_left(pool._engine.core.state, 10, trio.current_time())
+    assert left is not None
+    assert left < 20
+
+
 async def test_a_limit_that_not_all_workers_have_bounds_nothing(autojump_clock: MockClock) -> None:
     async with open_pool([Resource("a", rate_limit=RateLimit(1, per=1000)), "b"]) as pool:
         await pool.run(work, 3, worker=pool.workers[1])

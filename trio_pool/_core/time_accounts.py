@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 
-# What holds a worker back, in the order in which it counts.
-_OWN = (
-    (Hold.STARTING, causes.OPENING),
-    (Hold.REOPENING, causes.OPENING),
-    (Hold.LEAVING, causes.OPENING),
-    (Hold.CHECKING, causes.CHECKING),
-    (Hold.QUARANTINED, causes.QUARANTINED),
-    (Hold.RESTING, causes.RESTING),
-    (Hold.PAUSED, causes.PAUSED),
-    (Hold.LIMITED, causes.RATE_LIMIT),
-)
+_OWN = {
+    Hold.STARTING: causes.OPENING,
+    Hold.REOPENING: causes.OPENING,
+    Hold.LEAVING: causes.OPENING,
+    Hold.CHECKING: causes.CHECKING,
+    Hold.QUARANTINED: causes.QUARANTINED,
+    Hold.RESTING: causes.RESTING,
+    Hold.PAUSED: causes.PAUSED,
+    Hold.LIMITED: causes.RATE_LIMIT,
+    Hold.STOPPED: IDLE,
+}
 
 
 class TimeAccounts:
@@ -145,9 +145,7 @@ def own_cause(worker: WorkerRecord) -> int:
     """What holds a worker itself back, or `IDLE` for nothing."""
     holds = worker._holds
     if holds:
-        for hold, cause in _OWN:
-            if hold in holds:
-                return cause
+        return min([_OWN[hold] for hold in holds])  # causes are numbered in the order in which they count
     closed, limits = worker._closed, worker._limits
     shared = 0 if limits is None else len(limits.meters.apart)  # the others are units
     return causes.RATE_LIMIT if len(closed) > shared else IDLE
