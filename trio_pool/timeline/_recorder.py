@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 AnyGroup: TypeAlias = "JobGroup[Any] | SlotJobGroup"
 
-Record: TypeAlias = "tuple[Member, Kind, float, float, int, str, int, str, tuple[tuple[int, str], ...], str, float | None]"
+Record: TypeAlias = (
+    "tuple[Member, Kind, float, float, int, str, int, str, tuple[tuple[int, str], ...], str, float | None]"
+)
 """A finished period, as a plain tuple to save memory.
 
 The items are the worker; the kind; the start and the end; the job's id, its name and the number of its attempt; the
@@ -123,7 +125,9 @@ class Collector:
         due = None if until == math.inf else self._time(until, pool)
         start = self._time(started_at, pool)
         wait = None if waited is None else round(waited * 1e6)
-        self._spans.append(Span(row, kind, start, end, job, name, number, text, hedges, unfinished, due, progress, wait))
+        self._spans.append(
+            Span(row, kind, start, end, job, name, number, text, hedges, unfinished, due, progress, wait)
+        )
 
     def add_open(
         self,
